@@ -1,0 +1,99 @@
+"""A synchronous client for MeshAgent rooms: connect, see who is there, send, broadcast, receive.
+
+::
+
+    import meshsync
+
+    with meshsync.connect("support", name="alice") as room:
+        room.messaging.enable()
+        bot = room.messaging.wait_for_participant(name="bot", timeout=10)
+        room.messaging.send_message(to=bot, type="chat", message={"text": "hi"})
+"""
+
+from meshsync import signals
+from meshsync.connect import connect
+from meshsync.deliveries import Delivery
+from meshsync.errors import (
+    AuthenticationFailed,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectTimeout,
+    DeliveryUnknown,
+    ForkedClientError,
+    InvalidMessage,
+    MeshsyncError,
+    NotEnabled,
+    NotSent,
+    ParticipantNotFound,
+    PermissionDenied,
+    ProtocolError,
+    ReceiveTimeout,
+    RoomError,
+    RoomNotFound,
+    RoomUnavailable,
+    SendTimeout,
+    StreamCancelled,
+    StreamError,
+    StreamInterrupted,
+    StreamRejected,
+    StreamTimeout,
+    UsageError,
+    WouldDeadlock,
+)
+from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.messaging import MessagingClient
+from meshsync.participants import LocalParticipant, RemoteParticipant
+from meshsync.receivers import Registration
+from meshsync.room import ClientStats, RoomClient
+from meshsync.runtime import condition, monotonic, sleep, spawn
+from meshsync.subscriptions import Subscription
+from meshsync.tokens import ApiKey, Grant, ParticipantToken
+
+__all__ = [
+    "ApiKey",
+    "AuthenticationFailed",
+    "ClientClosed",
+    "ClientStats",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionLost",
+    "Delivery",
+    "DeliveryUnknown",
+    "ForkedClientError",
+    "Grant",
+    "InvalidMessage",
+    "LocalParticipant",
+    "MeshsyncError",
+    "MessagingClient",
+    "NotEnabled",
+    "NotSent",
+    "ParticipantNotFound",
+    "ParticipantToken",
+    "PermissionDenied",
+    "ProtocolError",
+    "ReceiveTimeout",
+    "Registration",
+    "RemoteParticipant",
+    "RoomClient",
+    "RoomError",
+    "RoomMessage",
+    "RoomMessageEvent",
+    "RoomNotFound",
+    "RoomUnavailable",
+    "SendTimeout",
+    "StreamCancelled",
+    "StreamError",
+    "StreamInterrupted",
+    "StreamRejected",
+    "StreamTimeout",
+    "Subscription",
+    "UsageError",
+    "WouldDeadlock",
+    "condition",
+    "connect",
+    "monotonic",
+    "signals",
+    "sleep",
+    "spawn",
+]

@@ -1,0 +1,242 @@
+"""``meshsync.connect``: from arguments and the environment to a joined room."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from ssl import SSLContext
+from urllib.parse import urlsplit, urlunsplit
+
+from meshsync.errors import AuthenticationFailed, RoomNotFound, UsageError
+from meshsync.messaging import MessagingClient, Timeout
+from meshsync.protocol.dialects import Dialect
+from meshsync.protocol.dialects import dialect as find_dialect
+from meshsync.protocol.packets import PACKET_SIZE
+from meshsync.protocol.session import Session
+from meshsync.room import RoomClient
+from meshsync.runtime import Runtime, World, current_world, set_default_world
+from meshsync.threads import ThreadRuntime
+from meshsync.tokens import ApiKey, ParticipantToken
+from meshsync.transport import Connector, Endpoint
+from meshsync.websocket import WebSocketConnector
+
+__all__ = ["connect"]
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds."""
+
+DEFAULT_API_URL = "wss://api.meshagent.com"
+"""Source: PROTOCOL.md, section 2."""
+
+_real_runtime = ThreadRuntime()
+
+
+def _real_connector(endpoint: Endpoint) -> Connector:
+    return WebSocketConnector(endpoint, _real_runtime)
+
+
+set_default_world(World(_real_runtime, _real_connector, os.environ))
+
+
+def connect(
+    room: str | None = None,
+    *,
+    name: str | None = None,
+    role: str = "user",
+    token: str | Callable[[], str] | None = None,
+    api_key: str | None = None,
+    url: str | None = None,
+    timeout: Timeout = "default",
+    default_timeout: float | None = None,
+    dialect: str = "A",
+    reconnect: bool = False,
+    packet_size: int = PACKET_SIZE,
+    ssl_context: SSLContext | None = None,
+    ca_file: str | None = None,
+    messaging: Callable[[RoomClient], MessagingClient] = MessagingClient,
+    connector: Connector | None = None,
+    runtime: Runtime | None = None,
+) -> RoomClient:
+    """Join a room; return when it is ready.
+
+    What is not given is looked for in the environment. An argument beats the environment, a token beats a key.
+
+    Args:
+        room: The room's name; else ``MESHAGENT_ROOM``, or the end of ``MESHAGENT_ROOM_URL``.
+        name: The display name, for a token that is made here from a key. A token that is given has its own.
+        role: Likewise: ``user``, ``agent`` or another.
+        token: A participant token, or what returns one; else ``MESHAGENT_TOKEN``.
+        api_key: An API key ``ma-…`` to make a token with; else ``MESHAGENT_API_KEY``, or ``MESHAGENT_SECRET`` with
+            ``MESHAGENT_PROJECT_ID`` and ``MESHAGENT_KEY_ID``.
+        url: The service's address, or that of a room, with ``/rooms/`` in it; else ``MESHAGENT_ROOM_URL`` or
+            ``MESHAGENT_API_URL``, or the hosted service.
+        timeout: The longest wait, in seconds; 30 by default.
+        default_timeout: The time limit of every call that is not given one, in seconds; None for each one's own.
+        dialect: What to speak: ``A``, or ``A1`` to ``A3`` by name.
+        reconnect: Not yet: only False.
+        packet_size: Body bytes in each packet; official clients send 1024, and take any size.
+        ssl_context: For TLS, in place of the system's certificates.
+        ca_file: A file of certificates to trust besides the system's; else ``MESHAGENT_EXTRA_CA_FILE``.
+        messaging: A subclass of `MessagingClient`, or what makes one from the `RoomClient`.
+        connector: What opens connections, in place of a WebSocket to the above.
+        runtime: What gives time and threads, in place of the caller's world's.
+    Raises:
+        AuthenticationFailed: If the token was not believed, or nothing was found to make one from.
+        PermissionDenied: If the token does not admit to this room.
+        RoomNotFound: If there is no such room, or the name cannot be one.
+        RoomUnavailable: If the room cannot be had now.
+        ConnectTimeout: If it was not ready in time.
+        UsageError: If the arguments do not fit together.
+    """
+    if reconnect:
+        raise UsageError("reconnect=True is not available yet: leave it out, and connect again when a call says so")
+    world = current_world()
+    spoken = find_dialect(dialect)
+    where = _Settings(world.environ).address(room, url)
+    admission = _Settings(world.environ).admission(where.room, name, role, token, api_key, spoken)
+    limit = timeout if timeout != "default" else default_timeout if default_timeout is not None else CONNECT_TIMEOUT
+    clock = runtime or world.runtime
+    if connector is None:
+        endpoint = Endpoint(
+            url=where.url,
+            token=admission.token,
+            token_in=spoken.token_in,
+            version=spoken.version,
+            ssl_context=ssl_context,
+            ca_file=ca_file or (None if ssl_context else world.environ.get("MESHAGENT_EXTRA_CA_FILE")) or None,
+        )
+        connector = world.connector(endpoint)
+    deadline = None if limit is None else clock.monotonic() + limit
+    session = Session(spoken, packet_size=packet_size)
+    transport = connector.connect(limit)
+    client = RoomClient(
+        transport,
+        session,
+        clock,
+        role=admission.role,
+        default_timeout=default_timeout,
+        messaging=messaging,
+        name=f"{name or admission.name} in {where.room}",
+    )
+    client.open(None if deadline is None else max(0.0, deadline - clock.monotonic()))
+    if clock is _real_runtime:
+        _open_clients[next(_serials)] = client
+    return client
+
+
+# --- where ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    room: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Admission:
+    name: str
+    role: str
+    token: Callable[[], str]
+
+
+class _Settings:
+    """Reads arguments and, behind them, the environment."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def _get(self, name: str) -> str | None:
+        return self._environ.get(f"MESHAGENT_{name}") or None
+
+    def address(self, room: str | None, url: str | None) -> _Address:
+        """Return the room's name and its address."""
+        address = url
+        if address is None:
+            room_url = self._get("ROOM_URL")
+            # An address in the environment is of one room; another room asked for by name is not at it.
+            if room_url and room in (None, _room_of(room_url)):
+                address = room_url
+        if address is None:
+            address = self._get("API_URL") or DEFAULT_API_URL
+        parts = urlsplit(address)
+        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+        if scheme not in ("ws", "wss") or not parts.hostname:
+            raise UsageError(f"not an address of a room service: {address!r}; give one like wss://…")
+        named = _room_of(address)
+        chosen = room or named or self._get("ROOM")
+        if not chosen:
+            raise UsageError("which room? give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL")
+        if named and room and named != room:
+            raise UsageError(f"the address {address!r} is that of room {named!r}, not of {room!r}")
+        _check_room_name(chosen)
+        path = parts.path if named else f"{parts.path.rstrip('/')}/rooms/{chosen}"
+        return _Address(chosen, urlunsplit((scheme, parts.netloc, path, parts.query, "")))
+
+    def admission(
+        self,
+        room: str,
+        name: str | None,
+        role: str,
+        token: str | Callable[[], str] | None,
+        api_key: str | None,
+        dialect: Dialect,
+    ) -> _Admission:
+        """Return who joins, and what gives a token for each attempt."""
+        if token is None and api_key is None:
+            token = self._get("TOKEN")
+        if callable(token):
+            return _Admission(name or "", role, token)
+        if token is not None:
+            known = ParticipantToken.peek(token)
+            fixed = token
+            return _Admission(known.name, known.role, lambda: fixed)
+        key = self._key(api_key)
+        if not name:
+            raise UsageError("who joins? give name=, which goes into the token that is made from the key")
+        made = ParticipantToken.for_room(
+            room, name, role=role, project_id=key.project_id or None, key_id=key.key_id or None, version=dialect.version
+        ).encode(key.secret)
+        return _Admission(name, role, lambda: made)
+
+    def _key(self, api_key: str | None) -> ApiKey:
+        text = api_key or self._get("API_KEY")
+        if text:
+            return ApiKey.parse(text)
+        secret = self._get("SECRET")
+        if secret:
+            return ApiKey(self._get("KEY_ID") or "", self._get("PROJECT_ID") or "", secret)
+        raise AuthenticationFailed(
+            "nothing to join with: looked for token=, api_key=, MESHAGENT_TOKEN, MESHAGENT_API_KEY, and "
+            "MESHAGENT_SECRET with MESHAGENT_PROJECT_ID and MESHAGENT_KEY_ID"
+        )
+
+
+def _room_of(url: str) -> str | None:
+    found = re.search(r"/rooms/([^/]+)/?$", urlsplit(url).path)
+    return found.group(1) if found else None
+
+
+def _check_room_name(room: str) -> None:
+    # Official clients put any name into the path as it is (PROTOCOL.md, section 2), and rooms may have names that their
+    # check would refuse. So only what would lead elsewhere than to a room is refused here.
+    if len(room) > 255 or not re.fullmatch(r"[^\s/?#%\x00-\x1f\x7f]+", room) or room in (".", ".."):
+        raise RoomNotFound(f"{room!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens")
+
+
+# --- the end of the process -------------------------------------------------------------------------------------------
+
+_serials = count()
+_open_clients: weakref.WeakValueDictionary[int, RoomClient] = weakref.WeakValueDictionary()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Say goodbye for scripts that never close, so that their peers see them leave and not time out."""
+    for client in list(_open_clients.values()):
+        client.close()

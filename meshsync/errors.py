@@ -1,0 +1,267 @@
+"""Every error of meshsync, as one tree.
+
+::
+
+    MeshsyncError
+    ├── UsageError                the program erred
+    │   ├── InvalidMessage          (ValueError) a value that JSON or the room cannot carry
+    │   ├── NotEnabled              messaging is not enabled on this client
+    │   ├── WouldDeadlock           the call could never return from where it was made
+    │   ├── ClientClosed            the client was closed by this program
+    │   └── ForkedClientError       the client belongs to the parent process
+    ├── ConnectFailed             no connection came about
+    │   ├── AuthenticationFailed    401: the token was not believed, or none was found
+    │   ├── PermissionDenied        403: the token is good, but not for this
+    │   ├── RoomNotFound            404, or a name that cannot be a room's
+    │   ├── RoomUnavailable         423, 429, 5xx, refused, unreachable, closed before ready
+    │   └── ConnectTimeout          (TimeoutError) the time limit passed first
+    ├── ConnectionLost            a connection that stood has ended
+    │   ├── NotSent                 this delivery never left: safe to repeat
+    │   └── DeliveryUnknown         this delivery may or may not have arrived
+    ├── RoomError                 the room refused a request
+    │   └── ParticipantNotFound     nobody with that id takes part
+    ├── StreamError               one stream failed, the client lives
+    │   ├── StreamRejected          the other side declined it
+    │   ├── StreamInterrupted       it ended before its end
+    │   ├── StreamCancelled         the other side wants no more of it
+    │   └── StreamTimeout           (TimeoutError)
+    ├── SendTimeout               (TimeoutError) no acknowledgement within the time limit
+    ├── ReceiveTimeout            (TimeoutError) nothing came within the time limit
+    └── ProtocolError             the other side broke the protocol
+
+The class tells who erred. Two attributes tell what to do: ``retryable``, whether the same call may succeed later and is
+safe to repeat, and ``connection_alive``, whether this client can go on being used.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationFailed",
+    "ClientClosed",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionLost",
+    "DeliveryUnknown",
+    "ForkedClientError",
+    "InvalidMessage",
+    "MeshsyncError",
+    "NotEnabled",
+    "NotSent",
+    "ParticipantNotFound",
+    "PermissionDenied",
+    "ProtocolError",
+    "ReceiveTimeout",
+    "RoomError",
+    "RoomNotFound",
+    "RoomUnavailable",
+    "SendTimeout",
+    "StreamCancelled",
+    "StreamError",
+    "StreamInterrupted",
+    "StreamRejected",
+    "StreamTimeout",
+    "UsageError",
+    "WouldDeadlock",
+]
+
+
+class MeshsyncError(Exception):
+    """The root of all errors that meshsync and its simulator raise on purpose."""
+
+    retryable: bool = False
+    """Whether the same call may succeed later and is safe to repeat."""
+
+    connection_alive: bool = True
+    """Whether the client that raised this can go on being used."""
+
+
+# --- the program erred ------------------------------------------------------------------------------------------------
+
+
+class UsageError(MeshsyncError):
+    """The program asked for something that cannot be done; nothing was sent."""
+
+
+class InvalidMessage(UsageError, ValueError):
+    """A message, header or attribute cannot be carried; the text names the place in it."""
+
+
+class NotEnabled(UsageError):
+    """Messaging is not enabled on this client: call ``room.messaging.enable()`` first."""
+
+
+class WouldDeadlock(UsageError):
+    """The call could never return from the task it was made in."""
+
+
+class ClientClosed(UsageError):
+    """The client was closed by this program and does not open again."""
+
+    connection_alive = False
+
+
+class ForkedClientError(UsageError):
+    """The client was made before a ``fork`` and belongs to the parent process: connect anew in the child."""
+
+    connection_alive = False
+
+
+# --- no connection came about -----------------------------------------------------------------------------------------
+
+
+class ConnectFailed(MeshsyncError):
+    """No connection came about.
+
+    Attributes:
+        http_status: The status with which the handshake was refused, if it got that far.
+    """
+
+    connection_alive = False
+
+    def __init__(self, text: str, *, http_status: int | None = None) -> None:
+        super().__init__(text)
+        self.http_status = http_status
+
+
+class AuthenticationFailed(ConnectFailed):
+    """The token was not believed (HTTP 401), or nothing was found to make one from."""
+
+
+class PermissionDenied(ConnectFailed):
+    """The token is genuine but does not admit to this room (HTTP 403)."""
+
+
+class RoomNotFound(ConnectFailed):
+    """There is no such room (HTTP 404), or the name cannot be one."""
+
+
+class RoomUnavailable(ConnectFailed):
+    """The room cannot be had now: refused, unreachable, disabled, overloaded, or closed before it was ready."""
+
+    retryable = True
+
+
+class ConnectTimeout(ConnectFailed, TimeoutError):
+    """The connection was not ready within the time limit."""
+
+    retryable = True
+
+
+# --- a connection that stood has ended --------------------------------------------------------------------------------
+
+
+class ConnectionLost(MeshsyncError):
+    """The connection ended.
+
+    Attributes:
+        code: The WebSocket close code, or None if the connection ended without one (RFC 6455, section 7.4).
+        reason: What the other side said, or what was observed here.
+        clean: Whether both sides said goodbye.
+        http_status: The status of the handshake, if it was refused.
+    """
+
+    connection_alive = False
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: int | None = None,
+        reason: str = "",
+        clean: bool = False,
+        http_status: int | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+        self.clean = clean
+        self.http_status = http_status
+
+
+class NotSent(ConnectionLost):
+    """The connection ended before a byte of this delivery was written: safe to repeat on a new connection."""
+
+    retryable = True
+
+
+class DeliveryUnknown(ConnectionLost):
+    """The connection ended after this delivery was written, or begun, and before it was acknowledged."""
+
+
+# --- the room refused -------------------------------------------------------------------------------------------------
+
+
+class RoomError(MeshsyncError):
+    """The room answered a request with an error.
+
+    Attributes:
+        code: The room's number for it, or None. Known ones are listed in ``meshsync.protocol.content``.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ParticipantNotFound(RoomError):
+    """Nobody with that id takes part in the room's messaging."""
+
+
+# --- one stream failed ------------------------------------------------------------------------------------------------
+
+
+class StreamError(MeshsyncError):
+    """One stream failed; the client lives."""
+
+
+class StreamRejected(StreamError):
+    """The other side declined the stream; the text is its reason."""
+
+
+class StreamInterrupted(StreamError):
+    """The stream ended before its end: the peer left, or the connection did."""
+
+
+class StreamCancelled(StreamError):
+    """The reader wants no more of the stream; the text is its reason."""
+
+
+class StreamTimeout(StreamError, TimeoutError):
+    """The other side of the stream did not answer within the time limit."""
+
+
+# --- time limits ------------------------------------------------------------------------------------------------------
+
+
+class SendTimeout(MeshsyncError, TimeoutError):
+    """The room did not acknowledge within the time limit.
+
+    ``retryable`` is true only if nothing had been handed to the connection; otherwise the delivery may yet arrive.
+    """
+
+    def __init__(self, text: str, *, retryable: bool = False) -> None:
+        super().__init__(text)
+        self.retryable = retryable
+
+
+class ReceiveTimeout(MeshsyncError, TimeoutError):
+    """Nothing came within the time limit."""
+
+    retryable = True
+
+
+# --- the other side erred ---------------------------------------------------------------------------------------------
+
+
+class ProtocolError(MeshsyncError):
+    """The other side broke the protocol; the connection is closed.
+
+    Attributes:
+        code: The WebSocket close code that fits the fault (RFC 6455, section 7.4.1).
+    """
+
+    connection_alive = False
+
+    def __init__(self, text: str, *, code: int = 1002) -> None:
+        super().__init__(text)
+        self.code = code

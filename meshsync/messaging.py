@@ -1,0 +1,517 @@
+"""Messaging in a room: take part, see who is there, send, broadcast, receive."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+from meshsync.connection import Connection
+from meshsync.deliveries import Delivery
+from meshsync.errors import InvalidMessage, MeshsyncError, NotEnabled, ParticipantNotFound, ReceiveTimeout, SendTimeout
+from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.participants import LocalParticipant, RemoteParticipant
+from meshsync.presence import Presence
+from meshsync.protocol import events
+from meshsync.protocol.dialects import Broadcast, Disable, Enable, Send
+from meshsync.protocol.roster import Member
+from meshsync.receivers import Receiver, Registration
+from meshsync.routing import Router
+from meshsync.signals import EVENTS, name_of
+from meshsync.subscriptions import Overflow, Subscription
+
+__all__ = ["MessagingClient"]
+
+logger = logging.getLogger("meshsync")
+
+Timeout = float | Literal["default"] | None
+"""Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""
+
+Buffer = bytes | bytearray | memoryview
+R = TypeVar("R", bound=Receiver)
+
+ENABLE_TIMEOUT = 10.0
+"""Seconds."""
+SEND_TIMEOUT = 30.0
+"""Seconds."""
+
+_STREAM_TYPES = frozenset({"stream.open", "stream.accept", "stream.reject", "stream.chunk", "stream.close"})
+"""Types that clients before 0.35.7 use among themselves (PROTOCOL.md, section 8). Programs never get them."""
+
+_NO_STREAMS = "Streams are not allowed by this client"
+
+
+class Room(Protocol):
+    """What messaging needs of its room."""
+
+    @property
+    def local_participant(self) -> LocalParticipant: ...
+    @property
+    def connection(self) -> Connection: ...
+    @property
+    def default_timeout(self) -> float | None: ...
+
+
+class MessagingClient:
+    """The messaging of one room, as ``room.messaging``. Any method may be called from any task.
+
+    Subclasses are given to ``meshsync.connect(messaging=…)``. All sending goes through ``send_message_nowait`` and
+    ``broadcast_message_nowait``, all receiving through ``received``.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._connection = room.connection
+        self._runtime = room.connection.runtime
+        self._presence = Presence(self._runtime)
+        is_hooked = type(self).received is not MessagingClient.received
+        self._router = Router(self._connection, self, self.received if is_hooked else None)
+
+    # --- taking part --------------------------------------------------------------------------------------------------
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether this client takes part in messaging."""
+        return self._presence.is_enabled
+
+    def enable(self, *, timeout: Timeout = "default") -> None:
+        """Take part in messaging; return when it is known who else does. While enabled, this does nothing.
+
+        Args:
+            timeout: The longest wait, in seconds; 10 by default.
+        Raises:
+            SendTimeout: If the room did not answer in time.
+            RoomError: If the room refused.
+            ConnectionLost: If the connection ended.
+        """
+        presence = self._presence
+        self._connection.check_open()
+        if presence.is_enabled:
+            return
+        self._connection.refuse_to_block("enable()")
+        limit = self._limit(timeout, ENABLE_TIMEOUT)
+        deadline = self._deadline(limit)
+        self._connection.request(Enable(), "enabling messaging", limit).wait(self._left(deadline))
+        if not presence.wait(lambda: presence.is_enabled or presence.has_ended, self._left(deadline)):
+            raise SendTimeout(f"enabling messaging: the room sent no list of participants within {limit or 0:g} s")
+        if presence.has_ended:
+            raise self._connection.failure()
+
+    def disable(self, *, timeout: Timeout = "default") -> None:
+        """Leave messaging; while not enabled, this does nothing.
+
+        When it returns, ``remote_participants`` is empty; a removal is signalled for each who was there.
+
+        Raises:
+            SendTimeout: If the room did not answer within ``timeout`` seconds, by default 10.
+            RoomError: If the room refused.
+            ConnectionLost: If the connection ended.
+        """
+        if not self._presence.is_enabled:
+            return
+        self._connection.refuse_to_block("disable()")
+        limit = self._limit(timeout, ENABLE_TIMEOUT)
+        deadline = self._deadline(limit)
+        self._connection.request(Disable(), "disabling messaging", limit).wait(self._left(deadline))
+
+    # --- who is there -------------------------------------------------------------------------------------------------
+
+    @property
+    def remote_participants(self) -> tuple[RemoteParticipant, ...]:
+        """The others who take part, in order of arrival: a snapshot that never changes."""
+        return self._presence.participants
+
+    def get_participant(self, id: str) -> RemoteParticipant | None:
+        """Return the participant with that id, or None."""
+        return self._presence.get(id)
+
+    def get_participant_by_name(self, name: str) -> RemoteParticipant | None:
+        """Return the earliest participant with that name, or None. Names are not unique."""
+        return self._presence.by_name(name)
+
+    def wait_for_participant(
+        self,
+        name: str | None = None,
+        role: str | None = None,
+        where: Callable[[RemoteParticipant], bool] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> RemoteParticipant:
+        """Return the earliest participant that matches all that is given, waiting until there is one.
+
+        Args:
+            where: Called with participants, again whenever somebody came, left or changed.
+            timeout: The longest wait, in seconds; None waits for ever.
+        Raises:
+            ReceiveTimeout: If nobody matched in time.
+            NotEnabled: If messaging is not enabled, since nobody would ever come.
+            ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
+        """
+        presence, deadline = self._presence, self._deadline(timeout)
+        while True:
+            seen = presence.changes
+            for participant in presence.participants:
+                if (
+                    (name is None or participant.name == name)
+                    and (role is None or participant.role == role)
+                    and (where is None or where(participant))
+                ):
+                    return participant
+            if presence.has_ended:
+                raise self._connection.failure()
+            self._check_enabled()
+            self._connection.refuse_to_block("wait_for_participant()")
+            # The program's `where` is not called while waiting: it may take as long as it likes.
+            if not presence.wait(partial(_differs, presence, seen), self._left(deadline)):
+                wanted = {"name": name, "role": role, "where": where and name_of(where)}
+                text = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
+                raise ReceiveTimeout(f"nobody with {text or 'any name'} was there within {timeout or 0:g} s")
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    @overload
+    def send_message(
+        self,
+        to: RemoteParticipant | LocalParticipant | str,
+        type: str,
+        message: Mapping[str, Any],
+        attachment: Buffer | None = None,
+        *,
+        timeout: Timeout = "default",
+    ) -> None: ...
+    @overload
+    def send_message(self, to: Mapping[str, Any], *, timeout: Timeout = "default") -> None: ...
+    def send_message(
+        self, to: Any, type: Any = None, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+    ) -> None:
+        """Send a message to one participant and wait until the room acknowledges it.
+
+        Args:
+            to: A participant or the id of one; or, alone, a mapping of these four arguments.
+            type: What kind of message it is: any text.
+            message: A JSON object.
+            attachment: Bytes beside it; None and empty are the same to the wire.
+            timeout: The longest wait, in seconds; 30 by default.
+        Raises:
+            ParticipantNotFound: If the recipient does not take part, or its name was given instead of its id.
+            InvalidMessage: If it cannot be carried.
+            NotEnabled: If messaging is not enabled on this client.
+            SendTimeout: If the room did not acknowledge in time.
+            NotSent: If the connection ended before anything was written; `DeliveryUnknown` if after.
+        """
+        self._connection.refuse_to_block("send_message()")
+        limit = self._limit(timeout, SEND_TIMEOUT)
+        deadline = self._deadline(limit)
+        self.send_message_nowait(to, type, message, attachment, timeout=limit).wait(self._left(deadline))
+
+    @overload
+    def send_message_nowait(
+        self,
+        to: RemoteParticipant | LocalParticipant | str,
+        type: str,
+        message: Mapping[str, Any],
+        attachment: Buffer | None = None,
+        *,
+        timeout: Timeout = "default",
+    ) -> Delivery: ...
+    @overload
+    def send_message_nowait(self, to: Mapping[str, Any], *, timeout: Timeout = "default") -> Delivery: ...
+    def send_message_nowait(
+        self, to: Any, type: Any = None, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+    ) -> Delivery:
+        """Send a message to one participant and return at once, with a handle to wait for the acknowledgement.
+
+        Messages arrive in the order of these calls.
+
+        Args:
+            timeout: The longest wait for room in the connection's buffer, in seconds; 30 by default.
+        Raises:
+            SendTimeout: If there was no room in time; nothing was sent.
+        """
+        if isinstance(to, Mapping):
+            to, type, message, attachment = _unpack(to, type, message, attachment, ("to", "type", "message"))
+        recipient = self._address(to)
+        self._check_enabled()
+        request = Send(recipient, type, message, _attachment(attachment))
+        return self._connection.request(
+            request, f"the message {type!r} to {recipient}", self._limit(timeout, SEND_TIMEOUT)
+        )
+
+    @overload
+    def broadcast_message(
+        self, type: str, message: Mapping[str, Any], attachment: Buffer | None = None, *, timeout: Timeout = "default"
+    ) -> None: ...
+    @overload
+    def broadcast_message(self, type: Mapping[str, Any], *, timeout: Timeout = "default") -> None: ...
+    def broadcast_message(
+        self, type: Any, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+    ) -> None:
+        """Send a message to all others and wait until the room acknowledges it; see `send_message`."""
+        self._connection.refuse_to_block("broadcast_message()")
+        limit = self._limit(timeout, SEND_TIMEOUT)
+        deadline = self._deadline(limit)
+        self.broadcast_message_nowait(type, message, attachment, timeout=limit).wait(self._left(deadline))
+
+    @overload
+    def broadcast_message_nowait(
+        self, type: str, message: Mapping[str, Any], attachment: Buffer | None = None, *, timeout: Timeout = "default"
+    ) -> Delivery: ...
+    @overload
+    def broadcast_message_nowait(self, type: Mapping[str, Any], *, timeout: Timeout = "default") -> Delivery: ...
+    def broadcast_message_nowait(
+        self, type: Any, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+    ) -> Delivery:
+        """Send a message to all others and return at once; see `send_message_nowait`."""
+        if isinstance(type, Mapping):
+            _, type, message, attachment = _unpack(type, None, message, attachment, ("type", "message"))
+        self._check_enabled()
+        request = Broadcast(type, message, _attachment(attachment))
+        return self._connection.request(request, f"the broadcast {type!r}", self._limit(timeout, SEND_TIMEOUT))
+
+    # --- receiving ----------------------------------------------------------------------------------------------------
+
+    def received(self, message: RoomMessage) -> RoomMessage | None:
+        """Change or drop each message before anyone sees it: a hook for subclasses.
+
+        Called once for each message, in order, in a task of its own. It must keep type and sender, and must not wait
+        for messages. A message for which it raises is dropped, logged and reported as ``receiver_failed``.
+        """
+        return message
+
+    def messages(
+        self,
+        type: str | None = None,
+        sender: RemoteParticipant | LocalParticipant | str | None = None,
+        *,
+        timeout: float | None = None,
+        maxsize: int = 1000,
+        overflow: Overflow = "error",
+    ) -> Subscription:
+        """Subscribe to the messages that arrive from now on.
+
+        Args:
+            type: Only messages of this type.
+            sender: Only messages of this participant, or of the one with this id.
+            timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever.
+            maxsize: How many messages may wait to be read.
+            overflow: What one more does: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
+        """
+        return self._router.subscribe(
+            type=type,
+            sender=None if sender is None else _id_of(sender),
+            timeout=timeout,
+            maxsize=maxsize,
+            overflow=overflow,
+        )
+
+    def wait_for_message(
+        self,
+        type: str | None = None,
+        sender: RemoteParticipant | LocalParticipant | str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> RoomMessage:
+        """Return the next message that matches. For an answer, subscribe with ``messages`` before asking.
+
+        Raises:
+            ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever.
+            ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
+        """
+        with self.messages(type, sender) as subscription:
+            return subscription.get(timeout)
+
+    @overload
+    def on(self, event: str) -> Callable[[R], R]: ...
+    @overload
+    def on(self, event: str, receiver: Receiver) -> Registration: ...
+    def on(self, event: str, receiver: Receiver | None = None) -> Registration | Callable[[R], R]:
+        """Call ``receiver(event)`` with a `RoomMessageEvent` at each event of that name; also a decorator.
+
+        Receivers run one at a time, in the order of events and of registering, on a task of their own. They may call
+        any method, also those that wait.
+
+        Raises:
+            ValueError: If there is no such event.
+        """
+        return self._register(event, None, receiver)
+
+    @overload
+    def on_message(self, type: str) -> Callable[[R], R]: ...
+    @overload
+    def on_message(self, type: str, receiver: Receiver) -> Registration: ...
+    def on_message(self, type: str, receiver: Receiver | None = None) -> Registration | Callable[[R], R]:
+        """Call ``receiver(event)`` at each message of that type; also a decorator."""
+        return self._register("message", type, receiver)
+
+    def _register(self, event: str, type: str | None, receiver: Receiver | None) -> Registration | Callable[[R], R]:
+        if receiver is not None:
+            return self._router.receivers.add(event, receiver, type)
+        if event not in EVENTS:
+            raise ValueError(f"no event {event!r}; there are {', '.join(EVENTS)}")
+
+        def decorate(function: R) -> R:
+            self._router.receivers.add(event, function, type)
+            return function
+
+        return decorate
+
+    def off(self, event: str, receiver: Receiver | None = None) -> None:
+        """Undo ``on`` and ``on_message`` for a receiver, or for all receivers of an event.
+
+        Raises:
+            ValueError: If there is no such event.
+        """
+        self._router.receivers.remove(lambda r: receiver is None or r.receiver == receiver, event)
+
+    # --- what the room passes on --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin. Called by the room before the first event."""
+        self._router.start()
+
+    def handle(self, event: events.Event) -> None:
+        """Take what arrived. Called by the room on the reader; never waits."""
+        presence = self._presence
+        match event:
+            case events.Received():
+                self._message_came(event)
+            case events.MemberAdded(member):
+                self._report("participant_added", "participant.enabled", _about(member), presence.enter(member))
+            case events.MemberRemoved(member):
+                self._report("participant_removed", "participant.disabled", {"id": member.id}, presence.leave(member))
+            case events.MemberChanged(member, changes):
+                participant = presence.change(member)
+                body: dict[str, Any] = {"attributes": changes}
+                self._report("participant_attributes_updated", "participant.attributes", body, participant)
+            case events.Enabled(members):
+                for member in members:
+                    presence.enter(member)
+                presence.set_enabled(True)
+                body = {"participants": [_about(member) for member in members]}
+                self._report("messaging_enabled", "messaging.enabled", body)
+            case events.Disabled():
+                presence.set_enabled(False)
+                self._report("messaging_disabled", "messaging.disabled", {})
+
+    def end(self, error: MeshsyncError | None) -> None:
+        """Take the end of the connection; None if the program closed it. Called by the room on the reader."""
+        self._presence.end()
+        reason = "closed by this program" if error is None else str(error)
+        self._report("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
+        self._router.end()
+
+    def dispatch(self, item: object) -> None:
+        """Run what was posted. Called by the room on the dispatcher."""
+        self._router.dispatch(item)
+
+    def dropped(self, count: int) -> None:
+        """Report dropped events. Called by the room on the dispatcher."""
+        self._router.dropped(count)
+
+    def _message_came(self, event: events.Received) -> None:
+        if event.type in _STREAM_TYPES:
+            if event.type == "stream.open":
+                self._connection.post(lambda: self._reject_stream(event))
+            return
+        sender: RemoteParticipant | LocalParticipant | None = self._presence.get(event.sender)
+        local = self._room.local_participant
+        if sender is None and event.sender == local.id:
+            sender = local
+        message = RoomMessage(event.type, event.message, event.attachment, event.sender, sender)
+        self._router.publish(RoomMessageEvent("message", message, sender))
+
+    def _reject_stream(self, event: events.Received) -> None:
+        # Official openers wait without a limit: silence would hang them.
+        body = {"stream_id": event.message.get("stream_id"), "error": _NO_STREAMS}
+        try:
+            self._connection.request(Send(event.sender, "stream.reject", body), "rejecting a stream", 1.0)
+        except MeshsyncError as error:
+            logger.warning("a stream of %s was not rejected: %s", event.sender, error)
+
+    def _report(
+        self,
+        name: str,
+        type: str,
+        body: dict[str, Any],
+        participant: RemoteParticipant | None = None,
+        *,
+        error: MeshsyncError | None = None,
+    ) -> None:
+        message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
+        self._router.publish(RoomMessageEvent(name, message, participant, error=error))
+
+    # --- odds and ends ------------------------------------------------------------------------------------------------
+
+    def _check_enabled(self) -> None:
+        if not self._presence.is_enabled:
+            self._connection.check_open()
+            raise NotEnabled("messaging is not enabled on this client: call room.messaging.enable() first")
+
+    def _address(self, to: object) -> str:
+        recipient = _id_of(to)
+        if isinstance(to, RemoteParticipant) and not to.online:
+            raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
+        if self._presence.get(recipient) is None and recipient != self._room.local_participant.id:
+            namesake = self.get_participant_by_name(recipient)
+            if namesake is not None:
+                raise ParticipantNotFound(
+                    f"{recipient!r} is a name and no id: give get_participant_by_name({recipient!r}), or its id "
+                    f"{namesake.id!r}"
+                )
+        return recipient
+
+    def _limit(self, timeout: Timeout, default: float) -> float | None:
+        if timeout != "default":
+            return timeout
+        room_wide = self._room.default_timeout
+        return default if room_wide is None else room_wide
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        return None if timeout is None else self._runtime.monotonic() + timeout
+
+    def _left(self, deadline: float | None) -> float | None:
+        return None if deadline is None else max(0.0, deadline - self._runtime.monotonic())
+
+
+def _unpack(
+    fields: Mapping[str, Any], type: Any, message: Any, attachment: Any, required: tuple[str, ...]
+) -> tuple[Any, Any, Any, Any]:
+    if not (type is None and message is None and attachment is None):
+        raise TypeError("give either one mapping or separate arguments")
+    missing = [name for name in required if name not in fields]
+    unknown = [name for name in fields if name not in (*required, "attachment")]
+    if missing or unknown:
+        complaint = [f"lacks {', '.join(missing)}"] if missing else []
+        complaint += [f"has {', '.join(map(repr, unknown))}, which it may not"] if unknown else []
+        raise TypeError(f"the mapping {' and '.join(complaint)}")
+    return fields.get("to"), fields["type"], fields["message"], fields.get("attachment")
+
+
+def _id_of(participant: object) -> str:
+    if isinstance(participant, (RemoteParticipant, LocalParticipant)):
+        return participant.id
+    if isinstance(participant, str):
+        return participant
+    if hasattr(participant, "local_participant"):
+        raise TypeError("a RoomClient is no participant: give its .local_participant")
+    raise TypeError(f"give a participant or the id of one, not {participant!r:.100}")
+
+
+def _attachment(attachment: Any) -> Buffer:
+    if attachment is None:
+        return b""
+    if isinstance(attachment, (bytes, bytearray)):
+        return attachment
+    try:
+        return memoryview(attachment).cast("B")
+    except TypeError:
+        raise InvalidMessage(f"attachment: {type(attachment).__qualname__} does not hold bytes") from None
+
+
+def _differs(presence: Presence, seen: int) -> bool:
+    return presence.changes != seen
+
+
+def _about(member: Member) -> dict[str, Any]:
+    return {"id": member.id, "role": member.role, "attributes": dict(member.attributes)}

@@ -1,0 +1,273 @@
+"""Envelopes: a JSON object and bytes beside it, in one body. And JSON itself, strictly.
+
+What a program sends is JSON as RFC 8259 has it, so that every reader understands it: no NaN, no keys that are silently
+turned into text, no values with a string form of their own. What we read may use anything that JSON allows, up to a
+depth that every reader on the way can bear. And what a room has read it can write again: that is what ``forwarded``
+is for.
+
+Source: PROTOCOL.md, sections 4.4 and 5.1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+from meshsync.errors import InvalidMessage, ProtocolError
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_WIRE_DEPTH",
+    "RESERVED",
+    "JsonObject",
+    "as_object",
+    "decode_envelope",
+    "decode_object",
+    "encode_envelope",
+    "encode_members",
+    "encode_object",
+    "read_member",
+]
+
+JsonObject = dict[str, Any]
+"""A JSON object as ``json`` decodes it."""
+
+_T = TypeVar("_T")
+
+MAX_DEPTH = 100
+"""Levels of nesting in what a program sends; ``{}`` has one.
+
+The decoders of CPython give up between 300 and 1000 levels, depending on the version and on how deep the calling thread
+already is; a message that the sender could write must not kill its reader.
+"""
+
+MAX_WIRE_DEPTH = MAX_DEPTH + 10
+"""Levels in a header. The wire puts up to five of its own around what a program sends (attributes in a roster)."""
+
+RESERVED = "__meshagent__"
+"""A member with trace propagation that official Python clients add to every header. It is no data."""
+
+_LENGTH = struct.Struct(">Q")
+
+# Circles are found by their depth.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+_escaping_encoder = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
+def as_object(value: Mapping[str, Any], name: str) -> JsonObject:
+    """Return a mapping as the dict that the encoder wants, the same if it is one.
+
+    Raises:
+        InvalidMessage: If it is no mapping.
+    """
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise InvalidMessage(f"{name}: {_type_name(value)} is not a JSON object; give a dict")
+
+
+def encode_object(value: Mapping[str, Any], name: str, *, forwarded: bool = False) -> bytes:
+    """Return a JSON object as UTF-8.
+
+    Args:
+        name: What to call the value in errors, such as ``message``.
+        forwarded: Whether a room passes on what it was sent: a few levels deeper for what it puts around that, and
+            halves of surrogate pairs, which a text cut short in JavaScript has, go on as the escapes they came as.
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry; the text names the place, as in
+            ``message['score']: numpy.int64 is not JSON``.
+    """
+    levels = MAX_WIRE_DEPTH if forwarded else MAX_DEPTH
+    return _encode(as_object(value, name), name, levels, is_escaping=forwarded)
+
+
+def encode_members(members: JsonObject, *, forwarded: bool = False) -> bytes:
+    """Return a JSON object as UTF-8, each member of which goes by its own name in errors; see `encode_object`."""
+    return _encode(members, "", MAX_WIRE_DEPTH if forwarded else MAX_DEPTH + 1, is_escaping=forwarded)
+
+
+def _encode(value: JsonObject, name: str, levels: int, *, is_escaping: bool) -> bytes:
+    fault = _find_fault(value, levels)
+    if fault is None:
+        try:
+            return _encoder.encode(value).encode()
+        except ValueError as error:
+            if is_escaping and isinstance(error, UnicodeEncodeError):
+                return _escaping_encoder.encode(value).encode()
+            fault = _find_unwritable(value, error)
+    keys, complaint = fault
+    if not name:
+        name, *keys = keys
+    place = name + "".join(f"[{key!r:.50}]" for key in keys)
+    raise InvalidMessage(f"{place if len(place) < 300 else place[:300] + '…'}: {complaint}")
+
+
+_Fault = tuple[list[Any], str]
+"""The keys that lead to a value, and what is wrong with it."""
+
+
+def _find_fault(value: Any, levels: int) -> _Fault | None:
+    # Before encoding, since the encoder turns some keys into text without a word, and recurses without a bound.
+    if isinstance(value, dict):
+        for key in value:
+            if type(key) is not str and (not isinstance(key, str) or _is_foreign(key)):
+                return [], f"the key {key!r:.50} is {_type_name(key)}; keys of JSON objects are str"
+    elif not isinstance(value, (list, tuple)):
+        return _find_fault_in_scalar(value)
+    if levels == 0:
+        return [], f"nested deeper than {MAX_DEPTH} levels, or within itself"
+    for key, item in _items(value):
+        if type(item) not in _PLAIN:
+            fault = _find_fault(item, levels - 1)
+            if fault is not None:
+                fault[0].insert(0, key)
+                return fault
+    return None
+
+
+def _find_fault_in_scalar(value: Any) -> _Fault | None:
+    if not isinstance(value, (str, int, float, type(None))) or _is_foreign(value):
+        return [], f"{_type_name(value)} is not JSON"
+    if isinstance(value, float) and not math.isfinite(value):
+        return [], f"{value!r} is not JSON; send None or a text in its place"
+    return None
+
+
+def _find_unwritable(value: Any, error: ValueError) -> _Fault:
+    """Find what the encoder refused: it doesn't say where, and looking for it beforehand costs as much as encoding."""
+    for key, item in _items(value):
+        try:
+            _encoder.encode(item).encode()
+        except ValueError as inner:
+            keys, complaint = _find_unwritable(item, inner)
+            return [key, *keys], complaint
+    if isinstance(error, UnicodeEncodeError):
+        return [], "holds half of a surrogate pair, which is not Unicode text"
+    return [], str(error)  # An integer with more digits than Python converts.
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, (list, tuple)) else ()
+
+
+_PLAIN = (str, int, bool, type(None))
+
+
+def _is_foreign(value: Any) -> bool:
+    # numpy.float64 is a float and numpy.str_ a str: they would pass while their neighbours of 32 bits raise.
+    return type(value).__module__.partition(".")[0] == "numpy"
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _read_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text:.30} is too large for a number")
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_read_float)
+
+
+def decode_object(data: bytes | memoryview, what: str, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
+    """Return the JSON object in ``data``.
+
+    Args:
+        what: What to call it in errors, such as ``the header of messaging.send``.
+        levels: How deep it may be nested; ``{}`` has one level.
+    Raises:
+        ProtocolError: If it is not UTF-8, not JSON, no object, or nested too deeply.
+    """
+    try:
+        text = str(data, "utf-8").strip(" \t\n\r")
+        value, end = _decoder.raw_decode(text)
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"{what} is not UTF-8: {error.reason} at byte {error.start}", code=1007) from None
+    except RecursionError:
+        raise ProtocolError(f"{what} is nested too deeply", code=1007) from None
+    except ValueError as error:
+        raise ProtocolError(f"{what} is not JSON: {error}", code=1007) from None
+    if end != len(text):
+        raise ProtocolError(f"{what} is not JSON: more follows at character {end}", code=1007)
+    if type(value) is not dict:
+        raise ProtocolError(f"{what} is {_type_name(value)} and not a JSON object", code=1007)
+    if text.count("{") + text.count("[") > levels and _depth_exceeds(value, levels):
+        raise ProtocolError(f"{what} is nested deeper than {levels} levels", code=1007)
+    return value
+
+
+def _depth_exceeds(value: Any, levels: int) -> bool:
+    # Level by level and not by recursion: the depth is what the other side chose.
+    level = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def read_member(header: JsonObject, name: str, kind: type[_T], what: str) -> _T:
+    """Return a member that ``header`` must have.
+
+    Raises:
+        ProtocolError: If it is missing, or not of that kind.
+    """
+    value = header.get(name)
+    if type(value) is not kind:  # Exactly, since JSON knows no subclasses, and True is no number.
+        fault = "has a wrong type of" if name in header else "lacks"
+        raise ProtocolError(f"{what} {fault} {name!r}")
+    return value
+
+
+def encode_envelope(header: bytes, payload: bytes | bytearray | memoryview = b"") -> bytes:
+    """Return an envelope of an encoded header and a payload.
+
+    Raises:
+        InvalidMessage: If the payload is no buffer.
+    """
+    try:
+        return b"".join((_LENGTH.pack(len(header)), header, payload))
+    except (TypeError, BufferError):
+        raise InvalidMessage(f"attachment: {_type_name(payload)} is neither bytes nor a contiguous buffer") from None
+
+
+def decode_envelope(body: bytes | memoryview, what: str, levels: int = MAX_WIRE_DEPTH) -> tuple[JsonObject, memoryview]:
+    """Return header and payload of an envelope; the payload is a view of ``body``.
+
+    Official clients' trace propagation is taken out of the header.
+
+    Args:
+        what: What to call it in errors, such as ``messaging.send``.
+        levels: How deep the header may be nested.
+    Raises:
+        ProtocolError: If it is no envelope.
+    """
+    size = len(body)
+    if size < _LENGTH.size:
+        raise ProtocolError(f"{what} has {size} bytes, too few for an envelope", code=1007)
+    end = _LENGTH.size + _LENGTH.unpack_from(body)[0]
+    if end > size:
+        raise ProtocolError(f"{what} announces a header that runs past its end", code=1007)
+    view = memoryview(body)
+    header = decode_object(view[_LENGTH.size : end], what, levels)
+    header.pop(RESERVED, None)
+    return header, view[end:]

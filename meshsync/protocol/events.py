@@ -1,0 +1,116 @@
+"""What a session reports of its conversation, as values. Each says when it occurs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshsync.protocol.content import Content
+from meshsync.protocol.dialects import Request
+from meshsync.protocol.envelopes import JsonObject
+from meshsync.protocol.roster import Member
+
+__all__ = [
+    "Answered",
+    "Disabled",
+    "Enabled",
+    "Event",
+    "MemberAdded",
+    "MemberChanged",
+    "MemberRemoved",
+    "Ready",
+    "Received",
+    "Skipped",
+    "StatusReported",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The greeting is complete: once, before all others but `StatusReported` and `Skipped`."""
+
+    room_name: str
+    room_url: str
+    session_id: str
+    participant_id: str
+    attributes: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReported:
+    """The room said something about itself."""
+
+    members: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request of ours was answered; each is at most once."""
+
+    request_id: int
+    request: Request
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """This client takes part in messaging, and knows who else does; a `MemberAdded` for each of them follows."""
+
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """This client no longer takes part; a `MemberRemoved` for everyone has come before."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAdded:
+    """Somebody takes part who did not before."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRemoved:
+    """Somebody no longer takes part."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """Attributes of a member were set; ``member`` has them already."""
+
+    member: Member
+    changes: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of a participant arrived."""
+
+    sender: str
+    type: str
+    message: JsonObject
+    attachment: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something arrived that could not be used, and the conversation goes on."""
+
+    reason: str
+
+
+Event = (
+    Ready
+    | StatusReported
+    | Answered
+    | Enabled
+    | Disabled
+    | MemberAdded
+    | MemberRemoved
+    | MemberChanged
+    | Received
+    | Skipped
+)

@@ -1,0 +1,136 @@
+"""Messages to packets and back.
+
+A message is an id, a type and a body. It travels as a start packet, which announces how many body packets follow, and
+those body packets, numbered from 1. A packet is the content of one binary WebSocket message. What a body means is not
+this module's business.
+
+Source: PROTOCOL.md, section 4.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from meshsync.errors import ProtocolError
+
+__all__ = ["MAX_MESSAGE_SIZE", "PACKET_SIZE", "Message", "Reassembler", "split"]
+
+PACKET_SIZE = 1024
+"""Body bytes in a packet, as official senders cut them. Receivers take any size."""
+
+MAX_MESSAGE_SIZE = 4 * 1024 * 1024
+"""Bytes in the body of one message, envelope included, that this project's room takes."""
+
+_HEADER = struct.Struct(">QI")
+_START = struct.Struct(">QII")
+_MAX_TYPE_SIZE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A whole message as it travels, its body still encoded."""
+
+    id: int
+    """Unsigned, 64 bits. Each side counts its own; a reply reuses that of its request."""
+    type: str
+    body: bytes | memoryview
+
+
+def split(message_id: int, type: str, body: bytes | memoryview, size: int = PACKET_SIZE) -> list[bytes]:
+    """Return the packets of a message, each with at most ``size`` body bytes, at least 1."""
+    if size < 1:
+        raise ValueError(f"a packet takes at least 1 body byte, not {size}")
+    length = len(body)
+    count = -(-length // size)
+    packets = [_START.pack(message_id, 0, count) + type.encode()]
+    if count == 1:
+        packets.append(_HEADER.pack(message_id, 1) + body)
+    elif count:
+        pack = _HEADER.pack
+        view = memoryview(body)
+        # join() takes the slice as it is; adding bytes and a view would copy the slice first.
+        packets += [
+            b"".join((pack(message_id, index), view[start : start + size]))
+            for index, start in enumerate(range(0, length, size), 1)
+        ]
+    return packets
+
+
+class Reassembler:
+    """Puts messages together from packets, and takes nothing that official senders would not send.
+
+    Official receivers skip over faults and then damage the next message (PROTOCOL.md, section 4.2), so there is nothing
+    to recover to: each fault raises, and the connection has to end.
+
+    Args:
+        max_size: The largest body, in bytes.
+    """
+
+    def __init__(self, max_size: int = MAX_MESSAGE_SIZE) -> None:
+        self.max_size = max_size
+        self._id = 0
+        self._type = ""
+        self._announced = 0
+        """Body packets of the message in the making; 0 between messages."""
+        self._index = 0
+        self._body = bytearray()
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether the last message is complete."""
+        return self._announced == 0
+
+    def feed(self, packets: Iterable[bytes | memoryview]) -> Iterator[Message]:
+        """Take packets in order and yield each message that they complete.
+
+        Raises:
+            ProtocolError: At the first fault; nothing more may be fed. Messages before it have been yielded.
+        """
+        for packet in packets:
+            if not self._announced:
+                message = self._start(packet)
+                if message is not None:
+                    yield message
+                continue
+            # Not in a method of its own: a stream is a thousand of these for each megabyte.
+            if len(packet) < _HEADER.size:
+                raise ProtocolError(f"a body packet needs {_HEADER.size} bytes, got {len(packet)}")
+            message_id, index = _HEADER.unpack_from(packet)
+            self._index += 1
+            if index != self._index or message_id != self._id:
+                raise self._misplaced(message_id, index)
+            body = self._body
+            # Copied at once: a list of views would hold on to each packet, two hundred bytes for one of a single byte.
+            body += memoryview(packet)[_HEADER.size :]
+            if len(body) > self.max_size:
+                raise ProtocolError(f"a message has more than {self.max_size} bytes", code=1009)
+            if index == self._announced:
+                self._announced, self._body = 0, bytearray()
+                yield Message(message_id, self._type, memoryview(body))
+
+    def _start(self, packet: bytes | memoryview) -> Message | None:
+        if len(packet) < _START.size:
+            if len(packet) >= _HEADER.size and _HEADER.unpack_from(packet)[1]:
+                raise ProtocolError("a body packet came where a message has to start")
+            raise ProtocolError(f"a start packet needs {_START.size} bytes, got {len(packet)}")
+        message_id, index, count = _START.unpack_from(packet)
+        if index:
+            raise ProtocolError(f"body packet {index} of message {message_id} came where a message has to start")
+        if len(packet) - _START.size > _MAX_TYPE_SIZE:
+            raise ProtocolError(f"a message type has more than {_MAX_TYPE_SIZE} bytes")
+        try:
+            type = str(packet[_START.size :], "utf-8")
+        except UnicodeDecodeError as error:
+            raise ProtocolError("a message type is not UTF-8", code=1007) from error
+        if count == 0:
+            return Message(message_id, type, b"")
+        self._id, self._type, self._announced, self._index = message_id, type, count, 0
+        return None
+
+    def _misplaced(self, message_id: int, index: int) -> ProtocolError:
+        if message_id != self._id:
+            return ProtocolError(f"a packet of message {message_id} came inside message {self._id}")
+        what = "a start packet" if index == 0 else f"body packet {index}"
+        return ProtocolError(f"{what} came in place of body packet {self._index} of message {message_id}")

@@ -1,0 +1,152 @@
+"""What a connection has accepted and not yet written, and in which order it goes out.
+
+Sans-I/O: whoever writes takes what comes next, hands it to the network, and says how much of it went. Not the business
+of this module: who may write, and locks; its owner calls it under one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from meshsync.protocol.frames import count_started
+
+__all__ = ["LIMIT", "Batch", "SendBuffer"]
+
+LIMIT = 1024 * 1024
+"""The most bytes accepted and unwritten, unless told otherwise."""
+
+_JOIN_BYTES = 64 * 1024
+"""Batches are joined up to this size, in bytes, so that many small senders share a system call."""
+
+Batch = tuple[bytes, int]
+"""Encoded frames of packets, and how many packets."""
+
+
+class SendBuffer:
+    """An ordered, bounded buffer: control frames before data, the goodbye behind it.
+
+    What was taken is the *head*: it is offered again until all of it went, so nothing can come in the middle of a
+    frame, and a TLS layer that wants a write repeated gets the same bytes. One pong and one ping wait at most, the latest.
+    """
+
+    __slots__ = (
+        "_batches",
+        "_bye",
+        "_bye_taken",
+        "_head",
+        "_head_packets",
+        "_limit",
+        "_offset",
+        "_packets_done",
+        "_ping",
+        "_pong",
+        "bye_sent",
+        "bytes_buffered",
+        "bytes_sent",
+    )
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        """Begin empty; ``limit`` is in bytes, framing included."""
+        self._limit = limit
+        self._batches: deque[Batch] = deque()
+        self._ping: bytes | None = None
+        self._pong: bytes | None = None
+        self._bye: bytes | None = None
+        self._bye_taken = False
+        self._head = b""
+        self._head_packets = 0
+        self._offset = 0
+        self._packets_done = 0
+        self.bye_sent = False
+        """Whether the close frame has gone out whole."""
+        self.bytes_buffered = 0
+        """Bytes of packets, framing included, not handed to the network."""
+        self.bytes_sent = 0
+        """Bytes handed to the network, control frames included."""
+
+    def has_room(self, size: int) -> bool:
+        """Return whether ``size`` more bytes are taken: within the limit, or anything when nothing waits."""
+        return not self.bytes_buffered or self.bytes_buffered + size <= self._limit
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (
+            self._head
+            or self._batches
+            or self._pong is not None
+            or self._ping is not None
+            or (self._bye is not None and not self._bye_taken)
+        )
+
+    def accept(self, batches: Sequence[Batch], size: int) -> None:
+        """Append ``batches`` of ``size`` bytes together; the caller has asked `has_room`."""
+        self.bytes_buffered += size
+        self._batches.extend(batches)
+
+    def put_pong(self, frame: bytes) -> None:
+        """Answer a ping; an answer still waiting is replaced."""
+        self._pong = frame
+
+    def put_ping(self, frame: bytes) -> None:
+        """Ask the peer for a sign of life; a question still waiting is replaced."""
+        self._ping = frame
+
+    def put_bye(self, frame: bytes) -> None:
+        """Say goodbye once all that was accepted has gone; the first goodbye counts."""
+        if self._bye is None:
+            self._bye = frame
+
+    def drop_data(self) -> None:
+        """Forget the packets of which no byte has been taken, so that the goodbye comes next."""
+        while self._batches:
+            data, _ = self._batches.popleft()
+            self.bytes_buffered -= len(data)
+
+    def take(self) -> bytes | memoryview:
+        """Return what to write next, empty if nothing: the same again until `advance` says it has gone."""
+        if not self._head:
+            self._next_head()
+        return memoryview(self._head)[self._offset :] if self._offset else self._head
+
+    def advance(self, size: int) -> None:
+        """Note that the first ``size`` bytes of what `take` returned are with the network."""
+        self.bytes_sent += size
+        if self._head_packets:
+            self.bytes_buffered -= size
+        self._offset += size
+        if self._offset == len(self._head):
+            self._packets_done += self._head_packets
+            self.bye_sent = self._bye_taken
+            self._head, self._head_packets, self._offset = b"", 0, 0
+
+    def packets_started(self) -> int:
+        """Return how many of all accepted packets have had a byte handed to the network."""
+        if self._head_packets and self._offset:
+            return self._packets_done + count_started(self._head, self._offset)
+        return self._packets_done
+
+    def _next_head(self) -> None:
+        if self._bye_taken:
+            # After a close frame nothing may follow (RFC 6455, section 5.5.1).
+            self._pong = self._ping = None
+        elif self._pong is not None or self._ping is not None:
+            self._head = (self._pong or b"") + (self._ping or b"")
+            self._pong = self._ping = None
+        elif self._batches:
+            self._head, self._head_packets = self._join()
+        elif self._bye is not None:
+            self._head, self._bye_taken = self._bye, True
+
+    def _join(self) -> Batch:
+        data, packets = self._batches.popleft()
+        if not self._batches or len(data) + len(self._batches[0][0]) > _JOIN_BYTES:
+            return data, packets
+        parts, size = [data], len(data)
+        while self._batches and size + len(self._batches[0][0]) <= _JOIN_BYTES:
+            data, more = self._batches.popleft()
+            parts.append(data)
+            size += len(data)
+            packets += more
+        return b"".join(parts), packets

@@ -1,0 +1,278 @@
+"""One connection's conversation, from the client's side: packets in, events out; requests in, packets out.
+
+Two tasks may use a session at once: one calls `Session.receive`, one at a time calls `Session.issue`. They share
+nothing but the table of pending requests, on which each does single operations of a dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from itertools import count
+
+from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol import events
+from meshsync.protocol.content import Error
+from meshsync.protocol.dialects import (
+    Connected,
+    Dialect,
+    Disable,
+    Enable,
+    Push,
+    Reply,
+    Request,
+    RoomReady,
+    SetAttributes,
+    Status,
+    decode_push,
+    encode_request,
+)
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
+from meshsync.protocol.roster import Member, Roster
+
+__all__ = ["Participation", "Session"]
+
+
+class Participation(Enum):
+    """How far this client is in taking part in messaging."""
+
+    OUT = "out"
+    ACKNOWLEDGED = "acknowledged"
+    """The room agreed; the roster has not come yet."""
+    LISTED = "listed"
+    """The roster came; the room has not agreed yet."""
+    IN = "in"
+
+
+_P = Participation
+_AGREED, _ROSTER, _REFUSED, _LEFT = "agreed", "roster", "refused", "left"
+_MOVES: dict[tuple[Participation, str], Participation] = {
+    # Reply and roster come in either order (PROTOCOL.md, section 6.1).
+    (_P.OUT, _AGREED): _P.ACKNOWLEDGED,
+    (_P.OUT, _ROSTER): _P.LISTED,
+    (_P.OUT, _REFUSED): _P.OUT,
+    (_P.OUT, _LEFT): _P.OUT,
+    (_P.ACKNOWLEDGED, _AGREED): _P.ACKNOWLEDGED,
+    (_P.ACKNOWLEDGED, _ROSTER): _P.IN,
+    (_P.ACKNOWLEDGED, _REFUSED): _P.ACKNOWLEDGED,
+    (_P.ACKNOWLEDGED, _LEFT): _P.OUT,
+    (_P.LISTED, _AGREED): _P.IN,
+    (_P.LISTED, _ROSTER): _P.LISTED,
+    (_P.LISTED, _REFUSED): _P.OUT,
+    (_P.LISTED, _LEFT): _P.OUT,
+    # Asking again while in changes nothing, nor does being refused then.
+    (_P.IN, _AGREED): _P.IN,
+    (_P.IN, _ROSTER): _P.IN,
+    (_P.IN, _REFUSED): _P.IN,
+    (_P.IN, _LEFT): _P.OUT,
+}
+
+
+class Session:
+    """A conversation between a client and its room.
+
+    Args:
+        dialect: What to speak.
+        packet_size: Body bytes in each packet sent.
+        max_message_size: Bytes in the body of the largest message sent.
+    """
+
+    def __init__(
+        self, dialect: Dialect, *, packet_size: int = PACKET_SIZE, max_message_size: int = MAX_MESSAGE_SIZE
+    ) -> None:
+        self.dialect = dialect
+        self.max_message_size = max_message_size
+        self.participation = Participation.OUT
+        self.roster = Roster()
+        self.participant_id = ""
+        """This client's own id; empty before the greeting."""
+        self._packet_size = packet_size
+        # A room may allow more than ours does; what it sends is bounded all the same.
+        self._reassembler = Reassembler(4 * MAX_MESSAGE_SIZE)
+        self._ids = count(1)
+        self._pending: dict[int, Request] = {}
+        self._room_ready: RoomReady | None = None
+        self._connected: Connected | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the greeting is complete, so that requests may be sent."""
+        return self._room_ready is not None and self._connected is not None
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def encode(self, request: Request) -> tuple[str, bytes]:
+        """Return type and body of a request, the costly part of sending it. Any number of tasks may be here.
+
+        Raises:
+            InvalidMessage: If JSON cannot carry it, or it is larger than a room takes.
+        """
+        type, body = encode_request(request, self.dialect)
+        if len(body) > self.max_message_size:
+            raise InvalidMessage(
+                f"the message has {len(body)} bytes once encoded, and a room takes at most {self.max_message_size}: "
+                "send it in parts"
+            )
+        return type, body
+
+    def issue(self, request: Request, encoded: tuple[str, bytes]) -> tuple[int, list[bytes]]:
+        """Give a request its id and return it with the packets to send, in the order of these calls."""
+        request_id = next(self._ids)
+        if not isinstance(request, SetAttributes):  # The one that is not answered.
+            self._pending[request_id] = request
+        return request_id, split(request_id, *encoded, self._packet_size)
+
+    def withdraw(self, request_id: int) -> None:
+        """Forget a request of which nothing was sent."""
+        self._pending.pop(request_id, None)
+
+    # --- what arrives -------------------------------------------------------------------------------------------------
+
+    def receive(self, packets: Iterable[bytes | memoryview]) -> Iterator[events.Event]:
+        """Take packets and report what they bring. Has to be drained before the next call.
+
+        Raises:
+            ProtocolError: If the packets themselves are wrong; the connection has to end. A message whose packets are
+                right and whose content is not is skipped, since nothing behind it is in doubt.
+        """
+        for message in self._reassembler.feed(packets):
+            try:
+                yield from self._take(message)
+            except ProtocolError as error:
+                if not self.is_ready:
+                    raise
+                yield events.Skipped(str(error))
+
+    def _take(self, message: Message) -> Iterator[events.Event]:
+        match decode_push(message):
+            case Push() as push:
+                return self._push(push)
+            case Reply(request_id, content):
+                return self._reply(request_id, content)
+            case RoomReady() as room_ready:
+                return self._greet(room_ready, self._connected)
+            case Connected() as connected:
+                return self._greet(self._room_ready, connected)
+            case Status(members):
+                return iter([events.StatusReported(members)])
+        return iter([events.Skipped(f"a message of type {message.type!r:.100}, which this client does not know")])
+
+    def _greet(self, room_ready: RoomReady | None, connected: Connected | None) -> Iterator[events.Event]:
+        if self.is_ready:
+            yield events.Skipped("a second greeting")
+            return
+        self._room_ready, self._connected = room_ready, connected
+        if room_ready is not None and connected is not None:
+            self.participant_id = connected.participant_id
+            yield events.Ready(
+                room_ready.room_name,
+                room_ready.room_url,
+                room_ready.session_id,
+                connected.participant_id,
+                connected.attributes,
+            )
+
+    def _reply(self, request_id: int, content: object) -> Iterator[events.Event]:
+        request = self._pending.pop(request_id, None)
+        if request is None:
+            yield events.Skipped(f"an answer to request {request_id}, which is not pending")
+            return
+        was_refused = isinstance(content, Error)
+        # Before the answer is reported: whoever waits for it then finds the session as the answer leaves it.
+        if isinstance(request, Enable):
+            yield from self._move(_REFUSED if was_refused else _AGREED)
+        elif isinstance(request, Disable) and not was_refused:
+            yield from self._move(_LEFT)
+        yield events.Answered(request_id, request, content)  # type: ignore[arg-type]
+
+    def _push(self, push: Push) -> Iterator[events.Event]:
+        handle = _ROOM_PUSHES.get(push.type)
+        if handle is None:
+            yield events.Received(push.sender, push.type, push.message, bytes(push.attachment))
+        else:
+            yield from handle(self, push)
+
+    def _roster_came(self, push: Push) -> Iterator[events.Event]:
+        participants = push.message.get("participants")
+        if not isinstance(participants, list):
+            raise ProtocolError("messaging.enabled without a list of participants")
+        members = [_member(entry) for entry in participants]
+        was_in = self.participation is Participation.IN
+        added = [m for m in members if m.id != self.participant_id and self.roster.add(m)]
+        yield from self._move(_ROSTER)
+        if was_in:
+            for member in added:
+                yield events.MemberAdded(member)
+
+    def _member_came(self, push: Push) -> Iterator[events.Event]:
+        member = _member(push.message)
+        if member.id == self.participant_id:
+            return
+        if self.roster.add(member):
+            yield from self._if_in(events.MemberAdded(member))
+        else:
+            yield from self._merge(member.id, member.attributes)
+
+    def _member_left(self, push: Push) -> Iterator[events.Event]:
+        member_id = push.message.get("id")
+        if not isinstance(member_id, str):
+            raise ProtocolError("participant.disabled without an id")
+        member = self.roster.remove(member_id)
+        if member is not None:
+            yield from self._if_in(events.MemberRemoved(member))
+
+    def _attributes_came(self, push: Push) -> Iterator[events.Event]:
+        attributes = push.message.get("attributes")
+        if not isinstance(attributes, dict):
+            raise ProtocolError("participant.attributes without attributes")
+        yield from self._merge(push.sender, attributes)
+
+    def _merge(self, member_id: str, attributes: dict[str, object]) -> Iterator[events.Event]:
+        member = self.roster.merge(member_id, attributes)
+        if member is not None:
+            yield from self._if_in(events.MemberChanged(member, attributes))
+
+    def _if_in(self, event: events.Event) -> Iterator[events.Event]:
+        # Until both halves of the answer to enable are there, changes only gather in the roster.
+        if self.participation is Participation.IN:
+            yield event
+
+    def _move(self, what: str) -> Iterator[events.Event]:
+        before, after = self.participation, _MOVES[self.participation, what]
+        if after is before:
+            return
+        if after is Participation.OUT:
+            yield from self.end()
+            yield events.Disabled()
+        self.participation = after
+        if after is Participation.IN:
+            yield events.Enabled(tuple(self.roster))
+            for member in self.roster:
+                yield events.MemberAdded(member)
+
+    def end(self) -> Iterator[events.Event]:
+        """Empty the roster: the connection ended, or messaging was left."""
+        was_in = self.participation is Participation.IN
+        self.participation = Participation.OUT
+        for member in self.roster.clear():
+            if was_in:
+                yield events.MemberRemoved(member)
+
+
+_ROOM_PUSHES = {
+    "messaging.enabled": Session._roster_came,
+    "participant.enabled": Session._member_came,
+    "participant.disabled": Session._member_left,
+    "participant.attributes": Session._attributes_came,
+}
+"""The types with which the room speaks of participants. Programs never get them as messages."""
+
+
+def _member(entry: object) -> Member:
+    if not isinstance(entry, dict):
+        raise ProtocolError("a participant that is no JSON object")
+    # TypeScript takes a participant without attributes (PROTOCOL.md, section 6.4).
+    member_id, role, attributes = entry.get("id"), entry.get("role"), entry.get("attributes") or {}
+    if not isinstance(member_id, str) or not isinstance(role, str) or not isinstance(attributes, dict):
+        raise ProtocolError("a participant without a proper id, role or attributes")
+    return Member(member_id, role, attributes)

@@ -1,0 +1,124 @@
+"""Messages as an iterator: everything from the moment of subscribing, in order, whoever else listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
+from meshsync.inbox import Inbox, InboxClosed
+from meshsync.messages import RoomMessage
+from meshsync.runtime import Runtime
+
+__all__ = ["Overflow", "Subscription"]
+
+Overflow = Literal["error", "drop_oldest"]
+
+
+class Subscription:
+    """Messages that match, from when it was made. Made by `MessagingClient.messages`.
+
+    Iterate over it, or call ``get``; use it as a context manager, or ``close`` it. Several tasks may read one: each
+    message goes to one of them.
+
+    Attributes:
+        timeout: The longest wait for the next message, in seconds; None waits for ever.
+        dropped: How many messages were dropped because nobody read them in time (``overflow="drop_oldest"``).
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        type: str | None,
+        sender: str | None,
+        timeout: float | None,
+        maxsize: int,
+        overflow: Overflow,
+        refuse_to_block: Callable[[str], None],
+        on_close: Callable[[Subscription], None],
+    ) -> None:
+        if overflow not in ("error", "drop_oldest"):
+            raise ValueError(f"overflow is 'error' or 'drop_oldest', not {overflow!r}")
+        if maxsize < 1:
+            raise ValueError(f"maxsize is at least 1, not {maxsize}")
+        self.timeout = timeout
+        self.dropped = 0
+        self._type = type
+        self._sender = sender
+        self._maxsize = maxsize
+        self._drops_oldest = overflow == "drop_oldest"
+        self._inbox: Inbox[RoomMessage] = Inbox(runtime, maxsize)
+        self._refuse_to_block = refuse_to_block
+        self._on_close = on_close
+
+    @property
+    def pending(self) -> int:
+        """How many messages wait to be read."""
+        return len(self._inbox)
+
+    def get(self, timeout: float | Literal["default"] | None = "default") -> RoomMessage:
+        """Take the next message.
+
+        Args:
+            timeout: The longest wait in seconds; None waits for ever, 0 polls; by default the subscription's own.
+        Raises:
+            ReceiveTimeout: If none came in time.
+            ConnectionLost: If the connection was lost and all that came before has been read.
+            ClientClosed: If the client or the subscription was closed, likewise.
+            UsageError: If more than ``maxsize`` messages were unread at some time, likewise.
+        """
+        limit = self.timeout if timeout == "default" else timeout
+        if not len(self._inbox):
+            self._refuse_to_block("waiting for a message")
+        try:
+            return self._inbox.get(limit)
+        except InboxClosed as closed:
+            raise closed.cause or ClientClosed("the subscription is closed") from None
+        except TimeoutError:
+            raise ReceiveTimeout(f"no {self._description()} came within {limit or 0:g} s") from None
+
+    def __iter__(self) -> Iterator[RoomMessage]:
+        return self
+
+    def __next__(self) -> RoomMessage:
+        try:
+            return self.get()
+        except (ReceiveTimeout, ClientClosed):
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Take nothing more; what is there can still be read."""
+        self._on_close(self)
+        self._inbox.close()
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def offer(self, message: RoomMessage) -> None:
+        """Take a message if it matches. Called by the client; never waits."""
+        if self._type is not None and message.type != self._type:
+            return
+        if self._sender is not None and message.from_participant_id != self._sender:
+            return
+        if self._drops_oldest:
+            self.dropped += self._inbox.put_dropping(message)
+        elif not self._inbox.put(message):
+            self._on_close(self)
+            self._inbox.close(
+                UsageError(
+                    f"{self._maxsize} messages of this subscription were unread when another came: read faster, raise "
+                    "maxsize, or subscribe with overflow='drop_oldest'"
+                )
+            )
+
+    def end(self, cause: MeshsyncError) -> None:
+        """Close it because the client ended. Called by the client."""
+        self._inbox.close(cause)
+
+    def _description(self) -> str:
+        what = "message" if self._type is None else f"message of type {self._type!r}"
+        return what if self._sender is None else f"{what} from {self._sender}"

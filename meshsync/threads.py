@@ -1,0 +1,253 @@
+"""Real threads and the real clock: the `Runtime` that production code runs on.
+
+Not the business of this module: anything that knows of a network.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from _thread import LockType, allocate_lock, get_ident
+from collections.abc import Callable
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from meshsync.errors import WouldDeadlock
+
+__all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask"]
+
+_LONGEST = threading.TIMEOUT_MAX
+"""The longest wait the system can be asked for, in seconds; centuries on most. Longer ones are cut to it."""
+
+if TYPE_CHECKING:
+
+    class _RLock:
+        """What the built-in reentrant lock offers; its underscored methods are those `threading.Condition` uses."""
+
+        def __enter__(self) -> bool: ...
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+        ) -> None: ...
+        def _is_owned(self) -> bool: ...
+        def _release_save(self) -> tuple[int, int]: ...
+        def _acquire_restore(self, state: tuple[int, int], /) -> None: ...
+
+else:
+    from _thread import RLock as _RLock
+
+
+class ThreadCondition(_RLock):
+    """A lock and a place to wait, whose ``with`` cannot be torn by Ctrl-C.
+
+    It is the built-in reentrant lock. So ``with condition:`` enters and leaves in C, and no `KeyboardInterrupt` can
+    strike between taking the lock and entering the block, as it can in a class whose ``__enter__`` is written in Python
+    (`threading.Condition` is one). Python handles signals only after a call has returned and when a loop jumps back;
+    the order of the calls below rests on that.
+
+    Not meant to be entered twice, although a reentrant lock cannot refuse it: what matters is to be told before it
+    hurts, and it hurts when one waits, so ``wait`` raises `RuntimeError` then. A plain lock would hang at the second
+    entry instead, and would not know who holds it.
+    """
+
+    __slots__ = ("_spare", "_waiters")
+
+    def __init__(self) -> None:
+        # One lock per waiter, held; releasing it wakes that waiter.
+        self._waiters: list[LockType] = []
+        # A held lock left over by an earlier waiter: making one costs as much as all other bookkeeping of a wait.
+        self._spare: LockType | None = None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Release, wait for a notification, and take again; False if ``timeout`` seconds passed first.
+
+        Args:
+            timeout: The longest wait in seconds; None waits for ever, zero or less only lets others in between.
+        Raises:
+            RuntimeError: If the caller does not hold the condition, or entered it more than once; nothing has changed.
+            KeyboardInterrupt: At Ctrl-C; the condition is held again and the waiter withdrawn.
+        """
+        if not self._is_owned():
+            raise RuntimeError("wait() on a condition that is not held: use it inside 'with condition:'")
+        waiter = self._spare
+        if waiter is None:
+            waiter = allocate_lock()
+            waiter.acquire()
+        else:
+            self._spare = None
+        # What the finally clause needs if Ctrl-C strikes when the lock is released and the result not yet stored.
+        state = (1, get_ident())
+        notified = False
+        self._waiters.append(waiter)
+        try:
+            state = self._release_save()  # no call before this one in here: to be interrupted means to have released
+            if state[0] != 1:
+                raise RuntimeError("wait() on a condition that was entered more than once")
+            if timeout is None:
+                notified = waiter.acquire()
+            elif timeout > 0:
+                notified = waiter.acquire(True, timeout if timeout < _LONGEST else _LONGEST)
+            else:
+                notified = waiter.acquire(False)
+        finally:
+            self._acquire_restore(state)  # cannot be interrupted, and no call before it
+            if notified:
+                self._spare = waiter
+            else:
+                # At worst a second Ctrl-C leaves the waiter behind; the next notify_all drops it.
+                notified = self._withdraw(waiter)
+        return notified
+
+    def _withdraw(self, waiter: LockType) -> bool:
+        """Take back a waiter that gave up; return whether a notification came just then."""
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return True
+        self._spare = waiter
+        return False
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until ``predicate()`` holds, at most ``timeout`` seconds; return its last value.
+
+        Raises:
+            RuntimeError: As ``wait``, also when the predicate holds at once.
+        """
+        if not self._is_owned():
+            raise RuntimeError("wait_for() on a condition that is not held: use it inside 'with condition:'")
+        result = predicate()
+        if result:
+            return result
+        if timeout is None:
+            while not result:
+                self.wait()
+                result = predicate()
+            return result
+        deadline = time.monotonic() + timeout
+        left = timeout
+        while not result and left > 0:
+            self.wait(left)
+            result = predicate()
+            left = deadline - time.monotonic()
+        return result
+
+    def notify_all(self) -> None:
+        """Wake everyone who waits.
+
+        Ctrl-C cannot strike halfway and leave some asleep.
+
+        Raises:
+            RuntimeError: If the caller does not hold the condition.
+        """
+        if not self._is_owned():
+            raise RuntimeError("notify_all() on a condition that is not held: use it inside 'with condition:'")
+        waiters = self._waiters
+        if not waiters:
+            return
+        # From the exchange of the list to the end of the one call after it, no signal is handled.
+        if len(waiters) == 1:
+            self._waiters = []
+            waiters[0].release()
+        else:
+            releases = map(_release, waiters)
+            self._waiters = []
+            any(releases)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}, {len(self._waiters)} waiting>"
+
+
+_release = LockType.release
+
+
+class ThreadTask:
+    """A daemon thread that a `ThreadRuntime` spawned."""
+
+    __slots__ = ("_ended", "_target", "_thread", "error", "is_done")
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        self.is_done = False
+        self.error: BaseException | None = None
+        self._ended = ThreadCondition()
+        self._target: Callable[[], None] | None = target
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        return self._thread.name
+
+    def _run(self) -> None:
+        target, self._target = self._target, None  # whoever keeps the task does not keep what the target closed over
+        assert target is not None
+        try:
+            target()
+        except BaseException as error:
+            self.error = error
+            raise  # threading.excepthook prints it: a failure that nobody joins must not pass unseen
+        finally:
+            with self._ended:
+                self.is_done = True
+                self._ended.notify_all()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most ``timeout`` seconds; return whether it came. Does not raise ``error``.
+
+        Raises:
+            WouldDeadlock: If a task joins itself.
+        """
+        thread = self._thread
+        if thread is threading.current_thread():
+            raise WouldDeadlock(f"task {thread.name!r} joins itself")
+        # Not by Thread.join: interrupted by Ctrl-C it marks a running thread as ended (seen in CPython 3.10 to 3.12).
+        with self._ended:
+            if not self._ended.wait_for(lambda: self.is_done, timeout):
+                return False
+        thread.join()  # it has nothing left to do, but "no thread left" should be true after a join
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {'done' if self.is_done else 'running'}>"
+
+
+class ThreadRuntime:
+    """Time, threads and chance as the operating system has them."""
+
+    # Taken over as they are: a method around each would double its cost.
+    monotonic = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
+    current = staticmethod(get_ident)
+    entropy = staticmethod(os.urandom)
+    condition = ThreadCondition
+
+    def __init__(self) -> None:
+        self._streams: dict[str, Random] = {}
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; zero or less only yields."""
+        time.sleep(min(seconds, _LONGEST) if seconds > 0 else 0)
+
+    def spawn(self, target: Callable[[], None], *, name: str) -> ThreadTask:
+        """Run ``target`` in a daemon thread.
+
+        What it raises is kept in the task's ``error`` and printed, as for any thread.
+
+        Raises:
+            RuntimeError: If the interpreter starts no more threads. When that begins differs: CPython 3.12.1 refuses as
+                soon as the main program has ended, 3.10 and 3.13 only after the handlers of ``atexit``.
+        """
+        return ThreadTask(target, name)
+
+    def random(self, stream: str) -> Random:
+        """Return the random stream of that name, seeded by the operating system."""
+        return self._streams.setdefault(stream, Random()) if stream not in self._streams else self._streams[stream]
+
+    def is_exiting(self) -> bool:
+        """Return whether the program is over: the main thread has ended and no other keeps the process alive.
+
+        True in handlers of ``atexit``. False in a non-daemon thread that outlives the main one: the program goes on.
+        """
+        if threading.main_thread().is_alive():
+            return False
+        return not any(thread.is_alive() and not thread.daemon for thread in threading.enumerate())

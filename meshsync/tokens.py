@@ -1,0 +1,285 @@
+"""Participant tokens and API keys: who somebody is, and what they may do in which room.
+
+A token is a JSON Web Token signed with a project's secret. Whoever has the secret makes tokens (a program with an API
+key, a test), the room verifies them. No text of an error and no ``repr`` here shows a token or a secret.
+
+Source: PROTOCOL.md, section 3.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+
+from meshsync.errors import AuthenticationFailed, UsageError
+
+__all__ = ["ApiKey", "Grant", "MessagingRights", "ParticipantToken"]
+
+_ALGORITHM = "HS256"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One permission: its kind, and what it is for."""
+
+    name: str
+    """``room``, ``role``, ``api``, or another of PROTOCOL.md, section 3."""
+    scope: Any = None
+    """A text such as a room's name; a JSON object for ``api``."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessagingRights:
+    """What a token allows in a room's messaging."""
+
+    send: bool = True
+    broadcast: bool = True
+    list: bool = True
+    """See who else takes part."""
+
+
+_NO_MESSAGING = MessagingRights(send=False, broadcast=False, list=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantToken:
+    """What a token says: a participant's name and grants, and who vouches for them."""
+
+    name: str
+    """What others see; not unique."""
+    grants: tuple[Grant, ...] = ()
+    project_id: str | None = None
+    key_id: str | None = None
+    """The API key that signed it, or None for a project's default secret."""
+    version: str | None = None
+    """The SDK release that made the token, as ``0.29.4``. Tokens from before 0.6.0 have none."""
+    expires: float | None = None
+    """Seconds since the Unix epoch, written in whole seconds, rounded down; None for never."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Claims besides those above, kept as they came."""
+
+    @classmethod
+    def for_room(
+        cls,
+        room: str,
+        name: str,
+        *,
+        role: str = "user",
+        project_id: str | None = None,
+        key_id: str | None = None,
+        version: str | None = None,
+        expires: float | None = None,
+        messaging: bool | MessagingRights = True,
+    ) -> ParticipantToken:
+        """Return a token that admits ``name`` to one room.
+
+        Args:
+            role: ``user`` needs no grant, so none is written.
+            expires: Seconds since the Unix epoch, or None for never.
+            messaging: What it allows there; True for all, False for none.
+        """
+        if isinstance(messaging, bool):
+            messaging = MessagingRights() if messaging else _NO_MESSAGING
+        grants = [Grant("room", room)]
+        if role != "user":
+            grants.append(Grant("role", role))
+        grants.append(Grant("api", _encode_rights(messaging)))
+        return cls(name, tuple(grants), project_id, key_id, version, expires)
+
+    @property
+    def role(self) -> str:
+        """The role, ``user`` unless a grant says otherwise."""
+        for grant in self.grants:
+            if grant.name == "role" and isinstance(grant.scope, str) and grant.scope != "user":
+                return grant.scope
+        return "user"
+
+    @property
+    def room(self) -> str | None:
+        """The room that this admits to, or None."""
+        for grant in self.grants:
+            if grant.name == "room" and isinstance(grant.scope, str):
+                return grant.scope
+        return None
+
+    @property
+    def messaging(self) -> MessagingRights:
+        """What this allows in messaging: everything without an ``api`` grant, since tokens once had none."""
+        for grant in self.grants:
+            if grant.name == "api":
+                return _decode_rights(grant.scope)
+        return MessagingRights()
+
+    def encode(self, secret: str) -> str:
+        """Return the token, signed.
+
+        Raises:
+            UsageError: If the secret cannot sign, or a claim is not JSON.
+        """
+        claims: dict[str, Any] = dict(self.extra)
+        claims["name"] = self.name
+        claims["grants"] = [{"name": grant.name, "scope": grant.scope} for grant in self.grants]
+        for claim, value in (("sub", self.project_id), ("kid", self.key_id), ("version", self.version)):
+            if value is not None:
+                claims[claim] = value
+        if self.expires is not None:
+            claims["exp"] = math.floor(self.expires)
+        if not secret:
+            raise UsageError("cannot sign a token: the secret is empty")
+        try:
+            return jwt.encode(claims, secret, algorithm=_ALGORITHM)
+        except (jwt.PyJWTError, TypeError, ValueError) as error:
+            raise UsageError(f"cannot sign a token: {error}") from None
+
+    @classmethod
+    def decode(cls, text: str, secret: str, *, now: float) -> ParticipantToken:
+        """Return what a token says, verified.
+
+        Args:
+            now: Seconds since the Unix epoch, which the times in the token are compared with.
+        Raises:
+            AuthenticationFailed: If it is no token, was not signed with ``secret``, has expired, is not valid yet, or
+                lacks what a participant needs.
+        """
+        return cls._read(_verify(text, secret), now)
+
+    @classmethod
+    def peek(cls, text: str) -> ParticipantToken:
+        """Return what a token says, unverified: for whoever carries it and has no secret.
+
+        Raises:
+            AuthenticationFailed: If it is no token, or lacks what a participant needs.
+        """
+        return cls._read(_verify(text, None), None)
+
+    @classmethod
+    def _read(cls, claims: dict[str, Any], now: float | None) -> ParticipantToken:
+        expires = _time(claims, "exp")
+        if now is not None and expires is not None and now >= expires:
+            raise AuthenticationFailed("the token has expired")
+        begins = _time(claims, "nbf")
+        if now is not None and begins is not None and now < begins:
+            raise AuthenticationFailed("the token is not valid yet")
+        claims.pop("exp", None)
+        name = claims.pop("name", None)
+        if not isinstance(name, str):
+            raise AuthenticationFailed("the token does not name a participant")
+        texts = {claim: claims.pop(claim, None) for claim in ("sub", "kid", "version")}
+        for claim, value in texts.items():
+            if not (value is None or isinstance(value, str)):
+                raise AuthenticationFailed(f"the token's {claim!r} is not a text")
+        grants = _decode_grants(claims.pop("grants", None))
+        return cls(name, grants, texts["sub"], texts["kid"], texts["version"], expires, claims)
+
+
+def _verify(text: str, secret: str | None) -> dict[str, Any]:
+    if secret == "":
+        raise AuthenticationFailed("the token cannot be verified: the secret is empty")
+    # Only the signature: PyJWT compares times with the process's clock, and a simulation has one of its own.
+    checks = ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")
+    options: Any = {"verify_signature": secret is not None} | {f"verify_{claim}": False for claim in checks}
+    try:
+        claims: dict[str, Any] = jwt.decode(text, secret or "", algorithms=[_ALGORITHM], options=options)
+    except jwt.InvalidSignatureError:
+        raise AuthenticationFailed("the token's signature does not fit the secret") from None
+    except jwt.InvalidAlgorithmError:
+        raise AuthenticationFailed(f"the token is not signed with {_ALGORITHM}") from None
+    except jwt.InvalidKeyError:
+        raise AuthenticationFailed("the token cannot be verified: the secret is not one that signs tokens") from None
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        # Their texts may quote the token.
+        raise AuthenticationFailed("what was presented is not a JSON Web Token") from None
+    return claims
+
+
+def _time(claims: Mapping[str, Any], claim: str) -> float | None:
+    value = claims.get(claim)
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    raise AuthenticationFailed(f"the token's {claim!r} is no number of seconds")
+
+
+def _decode_grants(value: Any) -> tuple[Grant, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise AuthenticationFailed("the token's 'grants' is not a list")
+    grants = []
+    for item in value:
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            raise AuthenticationFailed("the token holds a grant without a name")
+        grants.append(Grant(item["name"], item.get("scope")))
+    return tuple(grants)
+
+
+_RIGHTS = ("send", "broadcast", "list")
+
+
+def _encode_rights(rights: MessagingRights) -> dict[str, Any]:
+    if rights == _NO_MESSAGING:
+        return {}
+    return {"messaging": {right: False for right in _RIGHTS if not getattr(rights, right)}}
+
+
+def _decode_rights(scope: Any) -> MessagingRights:
+    messaging = scope.get("messaging") if isinstance(scope, dict) else None
+    if not isinstance(messaging, dict):
+        return _NO_MESSAGING
+    # A value equal to the default, which is true, is left out; null is what some writers have for that.
+    return MessagingRights(**{right: messaging.get(right) is not False for right in _RIGHTS})
+
+
+# --- API keys ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A project's API key: ``ma-KEYID-PROJECTID-SECRET``. ``str()`` writes it, secret included; ``repr`` hides it."""
+
+    key_id: str
+    """A UUID, as in the claim ``kid``."""
+    project_id: str
+    """A UUID, as in the claim ``sub``."""
+    secret: str = field(repr=False)
+    """Signs tokens."""
+
+    def __str__(self) -> str:
+        return f"ma-{_shorten(self.key_id, 'key id')}-{_shorten(self.project_id, 'project id')}-{self.secret}"
+
+    @classmethod
+    def parse(cls, text: str) -> ApiKey:
+        """Return the parts of an API key.
+
+        Raises:
+            UsageError: If it is none; the text says why, and shows nothing of it.
+        """
+        if not text.startswith("ma-"):
+            raise UsageError("not an API key: it has to begin with 'ma-'")
+        parts = text.split("-", 3)
+        if len(parts) < 4 or not parts[3]:
+            raise UsageError("not an API key: it has to read ma-KEYID-PROJECTID-SECRET")
+        return cls(_lengthen(parts[1], "key id"), _lengthen(parts[2], "project id"), parts[3])
+
+
+def _shorten(id: str, what: str) -> str:
+    digits = id.replace("-", "")
+    if not re.fullmatch(r"[0-9a-fA-F]{32}", digits):
+        raise UsageError(f"cannot write an API key: the {what} is not a UUID")
+    return base64.urlsafe_b64encode(bytes.fromhex(digits)).decode().rstrip("=").replace("-", ".")
+
+
+def _lengthen(text: str, what: str) -> str:
+    try:
+        data = base64.b64decode(text.replace(".", "+").replace("_", "/") + "==", validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if len(data) != 16:
+        raise UsageError(f"not an API key: the {what} in it is not a UUID in URL-safe base64")
+    return re.sub(r"(.{8})(.{4})(.{4})(.{4})(.{12})", r"\1-\2-\3-\4-\5", data.hex())

@@ -1,0 +1,190 @@
+"""The emulator as a program uses it: a context manager around a gateway in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+
+from meshsync.errors import UsageError
+from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
+from simulator.emulator.gateway import Gateway, LoopThread, Settings
+from simulator.room.seat import QUEUE_LIMIT
+
+__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "Limits"]
+
+DEVELOPMENT_SECRET = "meshsync-emulator-development-secret-that-everybody-knows"
+"""Signs tokens unless another is given. It protects nothing: the emulator listens on the loopback by default."""
+
+_PROJECT_ID = "00000000-0000-4000-8000-000000000001"
+_KEY_ID = "00000000-0000-4000-8000-000000000002"
+
+CLEARED = ("MESHAGENT_TOKEN", "MESHAGENT_ROOM_URL", "MESHAGENT_PROFILE_API_URL")
+"""Variables that would lead a client past the emulator, so they must not be set beside ``Emulator.env``.
+
+Source: what ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready token, and addresses that beat
+``MESHAGENT_API_URL``.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an emulator bears from one connection."""
+
+    queue: int = QUEUE_LIMIT
+    """Bytes that may wait for one participant; beyond that it has read too slowly, and is disconnected."""
+    heartbeat: float = 30.0
+    """Seconds of silence before a ping; after half as long again without an answer the connection is given up."""
+    linger: float = 2.0
+    """Seconds in which a client that is being disconnected may read why."""
+
+
+class Emulator:
+    """Rooms on a real WebSocket, on this machine; they appear on demand.
+
+    A context manager. It listens from ``start()``, or the beginning of the ``with`` block, until ``close()``.
+
+    Args:
+        host: The address to listen on; the default can be reached from this machine alone.
+        port: 0 picks a free one.
+        secret: What tokens have to be signed with.
+        acknowledge: When the room acknowledges a send: ``"routed"``, when it is in the recipient's queue.
+    Raises:
+        UsageError: If an argument makes no sense, or ``aiohttp`` is not installed.
+    Example:
+        ::
+
+            with Emulator() as emulator:
+                with meshsync.connect("demo", name="ada", url=emulator.url, token=emulator.token("demo", "ada")):
+                    ...
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        secret: str = DEVELOPMENT_SECRET,
+        acknowledge: str = "routed",
+        limits: Limits | None = None,
+    ) -> None:
+        if not secret:
+            raise UsageError("secret: it must not be empty, since it signs tokens")
+        if acknowledge != "routed":
+            raise UsageError(f"acknowledge: there is 'routed', not {acknowledge!r}")
+        limits = limits or Limits()
+        self.host = host
+        self.secret = secret
+        self._port = port
+        self._settings = Settings(secret, acknowledge, limits.queue, limits.heartbeat, limits.linger)
+        self._thread: LoopThread | None = None
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Emulator {self.url if self.is_open else 'closed'}>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens."""
+        return self._thread is not None
+
+    def start(self) -> Emulator:
+        """Listen; return when clients can connect. When it is listening, does nothing.
+
+        Raises:
+            UsageError: If the port is taken, or the host is not an address of this machine.
+        """
+        if self._thread is None:
+            self._thread = LoopThread(lambda: Gateway(self._settings), self.host, self._port)
+        return self
+
+    def close(self) -> None:
+        """Disconnect everybody and stop listening, within a few seconds. Again does nothing."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._opened.port
+
+    @property
+    def url(self) -> str:
+        """Its address, without a room, as ``ws://127.0.0.1:50123``."""
+        return f"ws://{self._authority}"
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Environment variables that make official SDKs and meshsync connect here, and sign tokens it believes.
+
+        None of `CLEARED` may be set beside them. ``MESHAGENT_API_KEY`` is among them since from 0.6.0 to 0.47.1 such a
+        key beats a secret that a program gives: one for the hosted service would sign tokens that mean nothing here.
+        """
+        return MappingProxyType(
+            {
+                # With http, as in official settings; every SDK turns it into ws for rooms.
+                "MESHAGENT_API_URL": f"http://{self._authority}",
+                "MESHAGENT_PROJECT_ID": _PROJECT_ID,
+                "MESHAGENT_KEY_ID": _KEY_ID,
+                "MESHAGENT_SECRET": self.secret,
+                "MESHAGENT_API_KEY": str(ApiKey(_KEY_ID, _PROJECT_ID, self.secret)),
+            }
+        )
+
+    def token(
+        self,
+        room: str,
+        name: str,
+        *,
+        role: str = "user",
+        version: str | None = None,
+        expires: float | None = None,
+        messaging: bool | MessagingRights = True,
+    ) -> str:
+        """Return a token that lets ``name`` into ``room`` here.
+
+        Args:
+            version: The SDK release that is to have made it; None for one that does not say.
+            expires: Seconds since the Unix epoch; None for never.
+            messaging: What it allows there.
+        """
+        token = ParticipantToken.for_room(
+            room,
+            name,
+            role=role,
+            project_id=_PROJECT_ID,
+            key_id=_KEY_ID,
+            version=version,
+            expires=expires,
+            messaging=messaging,
+        )
+        return token.encode(self.secret)
+
+    def drop(self, name: str) -> None:
+        """Cut the TCP connections of everybody called ``name``, without a close frame, as a failing network does.
+
+        Raises:
+            UsageError: If nobody with that name is connected.
+        """
+        thread = self._opened
+        if not thread.call(thread.gateway.drop(name), timeout=5):
+            raise UsageError(f"nobody called {name!r} is connected")
+
+    @property
+    def _authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def _opened(self) -> LoopThread:
+        if self._thread is None:
+            raise UsageError("the emulator is not running: use it as a context manager, or call start()")
+        return self._thread

@@ -1,0 +1,1 @@
+"""The other side of a conversation, sans-I/O: a room's rules, and one participant's connection to it."""

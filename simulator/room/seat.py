@@ -1,0 +1,238 @@
+"""One participant's connection to a room, sans-I/O: packets in, packets out, and an end with a reason.
+
+A *carrier* (a real WebSocket, a simulated transport) feeds a `Seat` what came and takes from it what has to go. A
+`SeatedRoom` seats participants and carries what one's requests cause to the others' queues. A connection that breaks
+the protocol, or does not read what it is sent, loses its seat with a `ProtocolError`; the others only see it leave.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import Enum
+
+from meshsync.errors import ProtocolError
+from meshsync.protocol.dialects import decode_request, greeting_form
+from meshsync.protocol.packets import Reassembler
+from simulator.room.rules import Member, Output, Rights, Room
+
+__all__ = ["PACKET_SIZE", "QUEUE_LIMIT", "Parcel", "Seat", "SeatState", "SeatedRoom"]
+
+PACKET_SIZE = 64 * 1024
+"""Body bytes in a packet to a client. Every release takes any size (PROTOCOL.md, section 4.2); fewer cost less."""
+
+QUEUE_LIMIT = 64 * 1024 * 1024
+"""Bytes that may wait for one participant. A client's streams may have 32 MiB under way (DESIGN.md, section 5)."""
+
+_PARCEL_COST = 256
+"""Bytes that a queued message counts besides its body, so that very many small ones are bounded too."""
+
+_HEADER = struct.Struct(">QI")
+_START = struct.Struct(">QII")
+
+Piece = tuple[bytes | bytearray | memoryview, ...]
+"""The content of one packet as buffers that follow each other, not yet joined."""
+
+
+class Parcel:
+    """One message on its way to one or more participants, cut and framed once for all of them."""
+
+    __slots__ = ("cost", "output", "wire")
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.cost = output.size + _PARCEL_COST
+        """Bytes that it counts in a queue."""
+        self.wire: bytes | None = None
+        """For the carrier to keep what it made of the packets."""
+
+    def pieces(self) -> list[Piece]:
+        """Return the packets, each as buffers to be joined: nothing of the body is copied yet."""
+        output = self.output
+        head, payload, id = output.head, output.payload, output.id
+        size = output.size
+        count = -(-size // PACKET_SIZE)
+        pieces: list[Piece] = [(_START.pack(id, 0, count), output.type.encode())]
+        if count == 1:
+            pieces.append((_HEADER.pack(id, 1), head, payload))
+            return pieces
+        first, second, border = memoryview(head), memoryview(payload), len(head)
+        for index, start in enumerate(range(0, size, PACKET_SIZE), 1):
+            end = start + PACKET_SIZE
+            of_payload = second[max(start - border, 0) : max(end - border, 0)]
+            pieces.append((_HEADER.pack(id, index), first[start:end], of_payload))
+        return pieces
+
+    def packets(self) -> list[bytes]:
+        """Return the packets."""
+        return [b"".join(piece) for piece in self.pieces()]
+
+
+class SeatState(Enum):
+    """The life of a seat."""
+
+    TAKEN = "taken"
+    LEFT = "left by its participant"
+    LOST = "taken away for a fault"
+
+
+_MOVES = {
+    SeatState.TAKEN: {SeatState.LEFT, SeatState.LOST},
+    SeatState.LEFT: set[SeatState](),
+    SeatState.LOST: set[SeatState](),
+}
+
+
+class Seat:
+    """One participant's place in a room. Made by `SeatedRoom.take`."""
+
+    def __init__(self, room: SeatedRoom, member: Member, wake: Callable[[], None], queue_limit: int) -> None:
+        self.member = member
+        self.state = SeatState.TAKEN
+        self.fault: ProtocolError | None = None
+        """Why the seat was lost; its text is the reason to give, its ``code`` the close code."""
+        self.queued = 0
+        """Bytes that wait to be drained."""
+        self._room = room
+        self._wake = wake
+        self._queue_limit = queue_limit
+        self._queue: deque[Parcel] = deque()
+        self._reassembler = Reassembler()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether its participant is still here."""
+        return self.state is SeatState.TAKEN
+
+    def feed(self, packets: Iterable[bytes | memoryview]) -> None:
+        """Take packets in order and do what they ask. What comes after the end of the seat is ignored."""
+        if not self.is_taken:
+            return
+        room = self._room
+        try:
+            for message in self._reassembler.feed(packets):
+                room.route(room.rules.handle(self.member, message.id, decode_request(message)))
+                if self.fault is not None:  # It has filled its own queue.
+                    return
+        except ProtocolError as fault:
+            self.lose(fault)
+
+    def drain(self, size: int) -> list[Parcel]:
+        """Take the oldest waiting messages: at least one if there is any, then as many as ``size`` bytes allow."""
+        queue = self._queue
+        parcels: list[Parcel] = []
+        while queue and (size > 0 or not parcels):
+            parcel = queue.popleft()
+            parcels.append(parcel)
+            size -= parcel.cost
+            self.queued -= parcel.cost
+        return parcels
+
+    def leave(self) -> None:
+        """Take note that the connection has ended; the others are told. Again does nothing."""
+        if self.is_taken:
+            self._end(SeatState.LEFT)
+
+    def lose(self, fault: ProtocolError) -> None:
+        """Take the seat away; what waits may still be drained. Again does nothing."""
+        if self.is_taken:
+            self.fault = fault
+            self._end(SeatState.LOST)
+            self._wake()
+
+    def put(self, parcel: Parcel) -> bool:
+        """Queue a message; return False if it does not fit. An empty queue takes any."""
+        if not self.is_taken:
+            return True
+        waiting = self.queued
+        if waiting and waiting + parcel.cost > self._queue_limit:
+            return False
+        self._queue.append(parcel)
+        self.queued = waiting + parcel.cost
+        if not waiting:
+            self._wake()
+        return True
+
+    def overflow(self) -> None:
+        """Take the seat away from one who does not read, with everything that waits."""
+        waiting = self.queued
+        self._queue.clear()
+        self.queued = 0
+        self.lose(ProtocolError(f"reads too slowly: {waiting} bytes are waiting", code=1008))
+
+    def _end(self, state: SeatState) -> None:
+        if state not in _MOVES[self.state]:
+            raise RuntimeError(f"a seat that is {self.state.value} cannot become: {state.value}")
+        self.state = state
+        self._room.vacate(self)
+
+
+class SeatedRoom:
+    """A room and the seats of those in it.
+
+    Args:
+        queue_limit: Bytes that may wait for one participant before it loses its seat.
+    """
+
+    def __init__(self, rules: Room, *, queue_limit: int = QUEUE_LIMIT) -> None:
+        self.rules = rules
+        self._queue_limit = queue_limit
+        self._seats: dict[str, Seat] = {}
+        self._unrouted: deque[Output] = deque()
+        self._is_routing = False
+
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """All seats that are taken, in the order of arrival."""
+        return tuple(self._seats.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is here."""
+        return not self._seats
+
+    def take(
+        self,
+        name: str,
+        *,
+        wake: Callable[[], None],
+        role: str = "user",
+        rights: Rights | None = None,
+        version: str | None = None,
+    ) -> Seat:
+        """Let somebody in; the greeting waits in its queue.
+
+        Args:
+            wake: Called when there is something to drain after there was nothing, and when the seat is lost. It must
+                not call back into the room.
+            version: The release that the client says it is, or failing that, that made its token.
+        Raises:
+            InvalidMessage: If the name or role cannot be written; nobody has joined.
+        """
+        member, greeting = self.rules.join(name, form=greeting_form(version), role=role, rights=rights)
+        seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit)
+        self.route(greeting)
+        return seat
+
+    def route(self, outputs: Iterable[Output]) -> None:
+        """Put each message into its recipients' queues."""
+        self._unrouted.extend(outputs)
+        if self._is_routing:  # Somebody lost its seat below; its leaving is told when this message is through.
+            return
+        self._is_routing = True
+        try:
+            while self._unrouted:
+                output = self._unrouted.popleft()
+                parcel = Parcel(output)
+                for member in output.to:
+                    seat = self._seats.get(member.id)
+                    if seat is not None and not seat.put(parcel):
+                        seat.overflow()
+        finally:
+            self._is_routing = False
+
+    def vacate(self, seat: Seat) -> None:
+        """Take note that a seat has ended; called by the seat."""
+        del self._seats[seat.member.id]
+        self.route(self.rules.leave(seat.member))

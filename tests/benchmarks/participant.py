@@ -1,0 +1,161 @@
+"""One participant of a benchmark, in a process of its own: it sends and measures, or receives and counts.
+
+    python participant.py official|meshsync NAME
+
+The official one runs inside the environment of an SDK release, so this file imports nothing of the project before it
+is told to be meshsync. Commands and answers are JSON lines: ``{"do": "sequential", "to": NAME, "count": n, "size": b}``
+sends blocking, one after the other; ``pipelined`` starts all sends before it waits for the first; both answer with
+seconds by the clock, seconds of CPU, and for sequential sends every latency. ``{"do": "arrived", "count": n}`` answers
+when n messages have come altogether.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+import threading
+from time import perf_counter, process_time
+from typing import Any
+
+ROOM = "bench"
+
+
+def tell(**answer: Any) -> None:
+    """Write one answer."""
+    print(json.dumps(answer), flush=True)
+
+
+class Official:
+    """A participant on the official SDK."""
+
+    async def run(self, name: str) -> None:
+        """Join, and obey until the input ends."""
+        from importlib.metadata import version
+
+        from meshagent.api import ParticipantToken, RoomClient, WebSocketClientProtocol, websocket_room_url
+
+        token = ParticipantToken(name=name, project_id=os.environ["MESHAGENT_PROJECT_ID"])
+        token.add_room_grant(ROOM)
+        url = websocket_room_url(room_name=ROOM)
+        jwt = token.to_jwt(token=os.environ["MESHAGENT_SECRET"])
+        self.count = 0
+        self.arrival = asyncio.Event()
+        async with RoomClient(protocol=WebSocketClientProtocol(url=url, token=jwt)) as self.room:
+            self.room.messaging.on("message", self.on_message)
+            self.room.messaging.on("participant_added", lambda participant: self.arrival.set())
+            self.room.messaging.on("messaging_enabled", self.arrival.set)
+            await self.room.messaging.enable()
+            tell(ready=f"meshagent-api {version('meshagent-api')} on Python {platform.python_version()}")
+            loop = asyncio.get_running_loop()
+            while line := await loop.run_in_executor(None, sys.stdin.readline):
+                command = json.loads(line)
+                tell(**await getattr(self, command.pop("do"))(**command))
+
+    def on_message(self, message: Any) -> None:
+        """Count it."""
+        self.count += 1
+        self.arrival.set()
+
+    async def arrived(self, count: int) -> dict[str, Any]:
+        """Wait until that many messages have come."""
+        while self.count < count:
+            self.arrival.clear()
+            await self.arrival.wait()
+        return {"count": self.count}
+
+    async def find(self, name: str) -> Any:
+        """Return the participant of that name, once it is here."""
+        while True:
+            for other in self.room.messaging.remote_participants:
+                if other.get_attribute("name") == name:
+                    return other
+            self.arrival.clear()
+            await self.arrival.wait()
+
+    async def sequential(self, to: str, count: int, size: int) -> dict[str, Any]:
+        """Await each send before the next."""
+        recipient, attachment, latencies = await self.find(to), bytes(size), []
+        send = self.room.messaging.send_message
+        start, cpu = perf_counter(), process_time()
+        for number in range(count):
+            before = perf_counter()
+            await send(to=recipient, type="chat", message={"number": number}, attachment=attachment)
+            latencies.append(perf_counter() - before)
+        return {"seconds": perf_counter() - start, "cpu": process_time() - cpu, "latencies": latencies}
+
+    async def pipelined(self, to: str, count: int, size: int) -> dict[str, Any]:
+        """Start every send, then await them all."""
+        recipient, attachment = await self.find(to), bytes(size)
+        send = self.room.messaging.send_message
+        start, cpu = perf_counter(), process_time()
+        sends = [
+            send(to=recipient, type="chat", message={"number": number}, attachment=attachment)
+            for number in range(count)
+        ]
+        await asyncio.gather(*sends)
+        return {"seconds": perf_counter() - start, "cpu": process_time() - cpu}
+
+
+class Meshsync:
+    """A participant on meshsync."""
+
+    def run(self, name: str) -> None:
+        """Join, and obey until the input ends."""
+        import meshsync
+
+        self.count = 0
+        self.arrival = threading.Condition()
+        with meshsync.connect(ROOM, name=name) as self.room:
+            self.room.messaging.on("message", self.on_message)
+            self.room.messaging.enable()
+            tell(ready=f"meshsync on Python {platform.python_version()}")
+            for line in iter(sys.stdin.readline, ""):
+                command = json.loads(line)
+                tell(**getattr(self, command.pop("do"))(**command))
+
+    def on_message(self, event: Any) -> None:
+        """Count it."""
+        with self.arrival:
+            self.count += 1
+            self.arrival.notify()
+
+    def arrived(self, count: int) -> dict[str, Any]:
+        """Wait until that many messages have come."""
+        with self.arrival:
+            self.arrival.wait_for(lambda: self.count >= count)
+        return {"count": self.count}
+
+    def sequential(self, to: str, count: int, size: int) -> dict[str, Any]:
+        """Block on each send."""
+        recipient, attachment = self.room.messaging.wait_for_participant(name=to, timeout=10), bytes(size)
+        latencies = []
+        send = self.room.messaging.send_message
+        start, cpu = perf_counter(), process_time()
+        for number in range(count):
+            before = perf_counter()
+            send(to=recipient, type="chat", message={"number": number}, attachment=attachment)
+            latencies.append(perf_counter() - before)
+        return {"seconds": perf_counter() - start, "cpu": process_time() - cpu, "latencies": latencies}
+
+    def pipelined(self, to: str, count: int, size: int) -> dict[str, Any]:
+        """Start every send, then wait for them all."""
+        recipient, attachment = self.room.messaging.wait_for_participant(name=to, timeout=10), bytes(size)
+        send = self.room.messaging.send_message_nowait
+        start, cpu = perf_counter(), process_time()
+        deliveries = [
+            send(to=recipient, type="chat", message={"number": number}, attachment=attachment)
+            for number in range(count)
+        ]
+        for delivery in deliveries:
+            delivery.wait(60)
+        return {"seconds": perf_counter() - start, "cpu": process_time() - cpu}
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "official":
+        asyncio.run(Official().run(sys.argv[2]))
+    else:
+        Meshsync().run(sys.argv[2])

@@ -1,0 +1,75 @@
+"""What every test shares: the simulator's fixtures, and a record of what really ran.
+
+With ``MESHSYNC_RUN_RECORD`` naming a directory, each session leaves one file of JSON there: which Python, which hash
+seed, which SDK releases, how many tests passed. ``.ci/summary.py`` reads them, so that an environment that was skipped
+cannot be taken for one that passed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+_INSTALLED = "meshsync_simulator" in {entry.name for entry in entry_points(group="pytest11")}
+if not _INSTALLED and find_spec("simulator.pytest_plugin"):  # a source tree, not an installation: load it ourselves
+    pytest_plugins = ["simulator.pytest_plugin"]
+
+
+class RunRecord:
+    """Counts outcomes and writes them down when the session ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.outcomes: Counter[str] = Counter()
+        self.releases: Counter[str] = Counter()
+        """Passed tests for each SDK release that a test reported through ``record_property("release", …)``."""
+        self.begun = time.monotonic()
+        self.skipped: list[str] = []
+        """Why tests were skipped, one line each."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test once: when it ran, or when its setup or teardown decided otherwise."""
+        if report.when != "call" and report.outcome == "passed":
+            return
+        self.outcomes[report.outcome] += 1
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.skipped.append(f"{report.nodeid}: {report.longrepr[2]}")
+        if report.passed:
+            self.releases.update({str(value) for name, value in report.user_properties if name == "release"})
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write this session's record under a name no other session uses."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        environment = os.environ.get("TOX_ENV_NAME", "")
+        record = {
+            "environment": environment,
+            "python": platform.python_version(),
+            "hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
+            "exit_status": int(exitstatus),
+            "outcomes": dict(self.outcomes),
+            "releases": dict(self.releases),
+            "skipped": self.skipped,
+            "seconds": round(time.monotonic() - self.begun, 1),
+        }
+        path = self.directory / f"{environment or 'pytest'}-{os.getpid()}.json"
+        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep a record where one is asked for."""
+    if directory := os.environ.get("MESHSYNC_RUN_RECORD"):
+        config.pluginmanager.register(RunRecord(Path(directory)), "run_record")
+
+
+@pytest.fixture(scope="session")
+def golden_directory() -> Path:
+    """Return the directory of recorded conversations, one JSON file for each SDK release."""
+    return Path(__file__).parent / "golden"

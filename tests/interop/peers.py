@@ -1,0 +1,276 @@
+"""Participants that tests can tell what to do and ask what happened: official ones, and ours.
+
+``OfficialPeer`` drives a process that runs an unchanged SDK release, the other end of ``official_peer.py``.
+``MeshsyncPeer`` gives meshsync the same two verbs, ``do`` and ``expect``, so that one test suits every pairing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import meshsync
+from tests.interop.official_peer import attachment_of
+from tests.interop.releases import Release, python_of
+
+PROGRAM = Path(__file__).with_name("official_peer.py")
+
+Event = dict[str, Any]
+
+
+class PeerFailed(Exception):
+    """What a peer was told to do raised: its error's class and text."""
+
+    def __init__(self, error: str, text: str) -> None:
+        super().__init__(f"{error}: {text}")
+        self.error = error
+        self.text = text
+
+
+class Peer(ABC):
+    """A participant that keeps what it is told until a test asks for it; a context manager."""
+
+    description: str
+    """What it runs on, in its own words."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._ended = False
+        self._told = threading.Condition()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    @abstractmethod
+    def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
+        """Do one thing that ``official_peer.py`` lists, wait until it is done, and return the answer.
+
+        Raises:
+            PeerFailed: If the client raised.
+        """
+
+    @abstractmethod
+    def end(self) -> None:
+        """Leave, and let go of everything."""
+
+    def expect(self, event: str, timeout: float = 15, **details: Any) -> Event:
+        """Return, and take away, the earliest event of that name with those details; wait for it if need be."""
+        wanted = {"event": event, **details}
+        return self._take(lambda told: wanted.items() <= told.items(), str(wanted), timeout)
+
+    def forget(self) -> None:
+        """Drop what was told and not asked for."""
+        with self._told:
+            self._events.clear()
+
+    def log(self) -> str:
+        """Return what may explain a failure."""
+        return ""
+
+    def _tell(self, event: Event) -> None:
+        with self._told:
+            self._events.append(event)
+            self._told.notify_all()
+
+    def _take(self, matches: Callable[[Event], bool], wanted: str, timeout: float) -> Event:
+        deadline = time.monotonic() + timeout
+        with self._told:
+            while True:
+                for place, event in enumerate(self._events):
+                    if matches(event):
+                        return self._events.pop(place)
+                if self._ended or not self._told.wait(deadline - time.monotonic()):
+                    state = "its process has ended" if self._ended else f"nothing for {timeout} s"
+                    raise AssertionError(f"{state}, waiting for {wanted}; told: {self._events}\n{self.log()}")
+
+
+class OfficialPeer(Peer):
+    """A participant on an official release.
+
+    Args:
+        release: The release to run; its environment is made if it is not there.
+        environ: ``MESHAGENT_*`` variables that tell it where the room is and who signs, such as ``Emulator.env``.
+    Raises:
+        InterpreterMissing: If this machine cannot run that release.
+    """
+
+    def __init__(self, release: Release, environ: Mapping[str, str]) -> None:
+        super().__init__()
+        python = python_of(release)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MESHAGENT_", "PYTHON"))}
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._process = subprocess.Popen(
+            [python, PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**inherited, **environ},
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._refs = 0
+        self._reader = threading.Thread(target=self._read, name=f"SDK {release}", daemon=True)
+        self._reader.start()
+        hello = self.expect("hello", timeout=60)
+        self.description = f"{hello['release']} on {hello['python']}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process can still be told something."""
+        return self._process.poll() is None
+
+    def begin(self, do: str, **arguments: Any) -> int:
+        """Give a command and return its number at once."""
+        self._refs += 1
+        self._input.write(json.dumps({"ref": self._refs, "do": do, **arguments}) + "\n")
+        self._input.flush()
+        return self._refs
+
+    def finish(self, ref: int, timeout: float = 15) -> Event:
+        """Wait until the command of that number is done, and return its answer."""
+        answer = self._take(lambda event: event.get("ref") == ref, f"the end of command {ref}", timeout)
+        if answer["event"] == "failed":
+            raise PeerFailed(answer["error"], answer["text"])
+        return answer
+
+    def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
+        """Give a command, wait until it is done, and return its answer."""
+        return self.finish(self.begin(do, **arguments), timeout)
+
+    def kill(self) -> None:
+        """End the process as a crash would: no farewell."""
+        self._process.kill()
+        self.end()
+
+    def log(self) -> str:
+        """Return the end of what the process wrote to standard error."""
+        self._log.seek(0)
+        return self._log.read()[-3000:]
+
+    def end(self) -> None:
+        """Let the process leave and end; one that does not is killed."""
+        if self._input.closed:
+            return
+        try:
+            self._input.close()
+            self._process.wait(10)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(5)
+        self._output.close()
+        self._log.close()
+
+    def _read(self) -> None:
+        for line in self._output:
+            self._tell(json.loads(line))
+        with self._told:
+            self._ended = True
+            self._told.notify_all()
+
+
+class MeshsyncPeer(Peer):
+    """A participant on meshsync, in this process, that finds the room through the environment as users do."""
+
+    description = "meshsync"
+
+    EVENTS = ("participant_added", "participant_removed", "participant_attributes_updated", "messaging_enabled")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room: meshsync.RoomClient | None = None
+
+    @property
+    def room(self) -> meshsync.RoomClient:
+        """The client of this peer, once it has connected."""
+        assert self._room is not None
+        return self._room
+
+    def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
+        """Do it here and now; the calls have time limits of their own."""
+        try:
+            return {"event": "done", **(getattr(self, f"_{do}")(**arguments) or {})}
+        except meshsync.MeshsyncError as error:
+            raise PeerFailed(type(error).__name__, str(error)) from error
+
+    def end(self) -> None:
+        """Leave, if that has not been done."""
+        if self._room is not None:
+            self._close()
+
+    def _connect(self, room: str, name: str, role: str | None = None, token: str | None = None) -> Event:
+        self._room = meshsync.connect(room, name=name, role=role or "user", token=token)
+        for event in self.EVENTS:
+            self._room.messaging.on(event, self._on_event)
+        self._room.messaging.on("message", self._on_message)
+        return {"participant": self._describe(self._room.local_participant), "room_name": self._room.room_name}
+
+    def _enable(self) -> None:
+        self.room.messaging.enable()
+
+    def _disable(self) -> None:
+        self.room.messaging.disable()
+
+    def _close(self) -> None:
+        self.room.close()
+        self._room = None
+
+    def _roster(self) -> Event:
+        return {"participants": [self._describe(other) for other in self.room.messaging.remote_participants]}
+
+    def _wait_for_peer(self, name: str) -> Event:
+        return {"participant": self._describe(self.room.messaging.wait_for_participant(name=name, timeout=15))}
+
+    def _send(self, to: str, type: str, message: Any, size: int | None = None, seed: int = 0) -> None:
+        attachment = None if size is None else attachment_of(size, seed)
+        recipient = self.room.messaging.get_participant_by_name(to) or to
+        self.room.messaging.send_message(to=recipient, type=type, message=message, attachment=attachment)
+
+    def _broadcast(self, type: str, message: Any, size: int | None = None, seed: int = 0) -> None:
+        attachment = None if size is None else attachment_of(size, seed)
+        self.room.messaging.broadcast_message(type=type, message=message, attachment=attachment)
+
+    def _set_attribute(self, name: str, value: Any) -> None:
+        self.room.local_participant.set_attribute(name, value)
+
+    def _on_message(self, event: meshsync.RoomMessageEvent) -> None:
+        message = event.message
+        self._tell(
+            {
+                "event": "message",
+                "type": message.type,
+                "message": message.message,
+                "sender": message.from_participant_id,
+                "size": len(message.attachment),
+                "sha256": hashlib.sha256(message.attachment).hexdigest(),
+            }
+        )
+
+    def _on_event(self, event: meshsync.RoomMessageEvent) -> None:
+        told = {"event": event.name}
+        if event.participant is not None:
+            told["participant"] = self._describe(event.participant)
+        self._tell(told)
+
+    @staticmethod
+    def _describe(participant: meshsync.LocalParticipant | meshsync.RemoteParticipant) -> Event:
+        return {
+            "id": participant.id,
+            "name": participant.name,
+            "role": participant.role,
+            "attributes": dict(participant.attributes),
+        }

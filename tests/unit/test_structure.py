@@ -1,0 +1,157 @@
+"""The floors and the seam hold in this tree, and each planted fault is caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.structure import check_floors, check_seam, find_cycles, read_tree
+
+ROOT = Path(__file__).parents[2]
+
+SOUND = {
+    "meshsync/__init__.py": "from meshsync.connect import connect\nfrom meshsync import errors\n",
+    "meshsync/errors.py": "",
+    "meshsync/protocol/__init__.py": "from meshsync.protocol.frames import Frame\n",
+    "meshsync/protocol/frames.py": "from meshsync.errors import MeshsyncError\n",
+    "meshsync/protocol/packets.py": "from .frames import Frame\nfrom .. import errors\n",
+    "meshsync/protocol/session.py": "import meshsync.protocol.packets\n",
+    "meshsync/runtime.py": "from random import Random\n",
+    "meshsync/threads.py": "import time\nimport threading as t\nfrom os import urandom\n",
+    "meshsync/room.py": "from meshsync import errors\n",
+    "meshsync/connect.py": "from datetime import time\nfrom meshsync.room import RoomClient\n",
+    "simulator/__init__.py": "from simulator.simulation import Simulation\n",
+    "simulator/room/__init__.py": "",
+    "simulator/room/rules.py": "from meshsync.protocol import packets\nfrom meshsync import errors\n",
+    "simulator/emulator/gateway.py": "import asyncio, socket\nfrom simulator.room.rules import Room\n",
+    "simulator/simulation.py": "import meshsync\nfrom simulator.room import rules\n",
+    "simulator/cli.py": "import time\n",
+}
+"""A small tree without a fault."""
+
+
+def planted(path: str, text: str) -> dict[str, str]:
+    """Return the sound tree with one file replaced or added."""
+    return {**SOUND, path: text}
+
+
+def test_modules_import_only_from_lower_floors() -> None:
+    """The tree of this repository keeps DESIGN.md's table."""
+    tree = read_tree(ROOT)
+    assert "meshsync/errors.py" in tree
+    assert check_floors(tree) == []
+
+
+def test_only_the_seam_meets_the_world() -> None:
+    """Time, threads, sockets and chance enter this repository through the seam alone."""
+    tree = read_tree(ROOT)
+    assert "meshsync/threads.py" in tree
+    assert check_seam(tree) == []
+
+
+def test_a_sound_tree_passes() -> None:
+    """Neither check complains about what is allowed."""
+    assert check_floors(SOUND) == []
+    assert check_seam(SOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "breach"),
+    [
+        ("meshsync/errors.py", "import meshsync.room", "higher floor"),
+        ("meshsync/runtime.py", "from meshsync import room", "higher floor"),
+        ("meshsync/runtime.py", "from . import room", "higher floor"),
+        ("meshsync/runtime.py", "from .room import RoomClient", "higher floor"),
+        ("meshsync/runtime.py", "from meshsync import RoomClient", "higher floor"),
+        ("meshsync/runtime.py", "import meshsync", "higher floor"),
+        ("meshsync/runtime.py", "def f():\n    from meshsync.threads import ThreadRuntime", "higher floor"),
+        ("meshsync/protocol/frames.py", "from ..runtime import Runtime", "higher floor"),
+        ("meshsync/runtime.py", "from importlib import import_module as i\ni('meshsync.room')", "higher floor"),
+        ("meshsync/runtime.py", "room = __import__('meshsync.room')", "higher floor"),
+        ("meshsync/runtime.py", "from meshsync.rom import RoomClient", "does not exist"),
+        ("meshsync/room.py", "import simulator", "meshsync never imports simulator"),
+        ("meshsync/connect.py", "from simulator.room.rules import Room", "meshsync never imports simulator"),
+        ("meshsync/connect.py", "import importlib\nimportlib.import_module('simulator')", "never imports simulator"),
+        ("simulator/room/rules.py", "from meshsync.protocol.session import Session", "the room shares only"),
+        ("simulator/room/rules.py", "import meshsync.protocol.session as s", "the room shares only"),
+        ("simulator/room/rules.py", "from meshsync.protocol import Session", "the room shares only"),
+        ("simulator/room/rules.py", "import meshsync", "the room shares only"),
+        ("simulator/room/rules.py", "import simulator.simulation", "higher floor"),
+        ("simulator/room/__init__.py", "import simulator.simulation", "hands on only its own modules"),
+        ("meshsync/protocol/frames.py", "import meshsync.protocol.packets", "cycle within a floor"),
+        ("meshsync/protocol/frames.py", "from meshsync.protocol import Session", "cycle within a floor"),
+        ("meshsync/novelty.py", "", "give it a floor in tests/structure.py"),
+        ("simulator/room/novelty.py", "", "give it a floor in tests/structure.py"),
+    ],
+)
+def test_a_planted_import_is_caught_by_the_floors(path: str, text: str, breach: str) -> None:
+    """One import against the table yields a complaint that names its file, or the modules of its cycle."""
+    (complaint,) = check_floors(planted(path, text))
+    assert breach in complaint
+    assert path in complaint or "meshsync.protocol.frames -> " in complaint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import time",
+        "import time as t",
+        "from time import sleep as s",
+        "def f():\n    import threading",
+        "import os, queue",
+        "import _thread",
+        "import concurrent.futures",
+        "from concurrent import futures",
+        "from asyncio import sleep",
+        "import importlib\nimportlib.import_module('time')",
+        "import importlib as i\ni.import_module(name='time')",
+        "from importlib import import_module\nclock = import_module('time')",
+        "__import__('time')",
+        "import builtins\nbuiltins.__import__('socket')",
+        "import importlib\nimportlib.import_module('ti' + 'me')",
+        "import sys\nsys.modules['time']",
+        "import os\nkey = os.urandom(16)",
+        "import os as o\no.urandom(16)",
+        "from os import urandom",
+        "from os import urandom as fresh",
+        "import os\nsystem = os\nsystem.urandom(16)",
+        "import os\ngetattr(os, 'urandom')(16)",
+        "from datetime import datetime\ndatetime.now()",
+        "import datetime as d\nd.datetime.now()",
+        "from meshsync.threads import time",
+        "import logging\nlogging.time.sleep(1)",
+        "import random\nrandom.random()",
+        "import random as r\nr.shuffle([])",
+        "from random import choice",
+        "from random import *",
+        "from random import SystemRandom",
+        "from random import Random\nRandom()",
+    ],
+)
+def test_a_planted_use_of_the_world_is_caught_by_the_seam(text: str) -> None:
+    """Time, threads and chance are found behind aliases, in functions and behind dynamic imports."""
+    complaints = check_seam(planted("meshsync/room.py", text))
+    assert complaints
+    assert all(complaint.startswith("meshsync/room.py:") for complaint in complaints)
+
+
+@pytest.mark.parametrize("text", ["from random import choice", "import random\nrandom.seed(1)"])
+def test_the_shared_generator_is_forbidden_in_the_seam_too(text: str) -> None:
+    """The module-level functions of random are nobody's."""
+    assert check_seam(planted("meshsync/threads.py", text))
+
+
+def test_a_fault_in_files_is_found_as_in_text(tmp_path: Path) -> None:
+    """A tree on disk is read whole, packages inside packages too."""
+    for path, text in planted("simulator/room/rules.py", "import time as t").items():
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert check_seam(read_tree(tmp_path)) == ["simulator/room/rules.py:1: imports time"]
+
+
+def test_each_cycle_is_named_once() -> None:
+    """A cycle is told from its first module in alphabetical order."""
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"c"}, "e": {"e"}}
+    assert find_cycles(edges) == [["a", "b", "c", "a"], ["e", "e"]]
