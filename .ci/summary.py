@@ -98,7 +98,7 @@ def main(directory: Path) -> int:
     for fault in missing:
         print(f"MISSING: {fault}")
     if not missing:
-        print(f"enough: Python {', '.join(pythons(records))}; SDK {', '.join(RELEASES)}")
+        print(f"what ran was enough: Python {', '.join(pythons(records))}; SDK {', '.join(RELEASES)}")
     return 1 if missing else 0
 
 

@@ -67,7 +67,7 @@ def connect(
     What is not given is looked for in the environment. An argument beats the environment, a token beats a key.
 
     Args:
-        room: The room's name; else ``MESHAGENT_ROOM``, or the end of ``MESHAGENT_ROOM_URL``.
+        room: The room's name; else the end of an address with ``/rooms/`` in it, or ``MESHAGENT_ROOM``.
         name: The display name, for a token that is made here from a key. A token that is given has its own.
         role: Likewise: ``user``, ``agent`` or another.
         token: A participant token, or what returns one; else ``MESHAGENT_TOKEN``.
@@ -83,7 +83,7 @@ def connect(
         ssl_context: For TLS, in place of the system's certificates.
         ca_file: A file of certificates to trust besides the system's; else ``MESHAGENT_EXTRA_CA_FILE``.
         messaging: A subclass of `MessagingClient`, or what makes one from the `RoomClient`.
-        connector: What opens connections, in place of a WebSocket to the above.
+        connector: What opens connections, in place of a WebSocket to the above, none of which is needed then.
         runtime: What gives time and threads, in place of the caller's world's.
     Raises:
         AuthenticationFailed: If the token was not believed, or nothing was found to make one from.
@@ -92,16 +92,21 @@ def connect(
         RoomUnavailable: If the room cannot be had now.
         ConnectTimeout: If it was not ready in time.
         UsageError: If the arguments do not fit together.
+        ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """
     if reconnect:
         raise UsageError("reconnect=True is not available yet: leave it out, and connect again when a call says so")
     world = current_world()
     spoken = find_dialect(dialect)
-    where = _Settings(world.environ).address(room, url)
-    admission = _Settings(world.environ).admission(where.room, name, role, token, api_key, spoken)
+    session = Session(spoken, packet_size=packet_size)
     limit = timeout if timeout != "default" else default_timeout if default_timeout is not None else CONNECT_TIMEOUT
     clock = runtime or world.runtime
+    label = f"{name or 'somebody'} in {room or 'a room'}"
     if connector is None:
+        settings = _Settings(world.environ)
+        where = settings.address(room, url)
+        admission = settings.admission(where.room, name, role, token, api_key, spoken)
+        role, label = admission.role, f"{name or admission.name} in {where.room}"
         endpoint = Endpoint(
             url=where.url,
             token=admission.token,
@@ -112,20 +117,23 @@ def connect(
         )
         connector = world.connector(endpoint)
     deadline = None if limit is None else clock.monotonic() + limit
-    session = Session(spoken, packet_size=packet_size)
     transport = connector.connect(limit)
-    client = RoomClient(
-        transport,
-        session,
-        clock,
-        role=admission.role,
-        default_timeout=default_timeout,
-        messaging=messaging,
-        name=f"{name or admission.name} in {where.room}",
-    )
-    client.open(None if deadline is None else max(0.0, deadline - clock.monotonic()))
-    if clock is _real_runtime:
-        _open_clients[next(_serials)] = client
+    try:
+        client = RoomClient(
+            transport,
+            session,
+            clock,
+            role=role,
+            default_timeout=default_timeout,
+            messaging=messaging,
+            name=label,
+        )
+        client.open(None if deadline is None else max(0.0, deadline - clock.monotonic()))
+        if clock is _real_runtime:
+            _open_clients[next(_serials)] = client
+    except BaseException:
+        transport.close(0)
+        raise
     return client
 
 
@@ -159,21 +167,27 @@ class _Settings:
         address = url
         if address is None:
             room_url = self._get("ROOM_URL")
-            # An address in the environment is of one room; another room asked for by name is not at it.
-            if room_url and room in (None, _room_of(room_url)):
+            # To official clients it is a base like the other, despite its name. Where it does name a room, another one
+            # that is asked for is not at it.
+            if room_url and (room is None or _room_of(room_url) in (None, room)):
                 address = room_url
         if address is None:
             address = self._get("API_URL") or DEFAULT_API_URL
-        parts = urlsplit(address)
-        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-        if scheme not in ("ws", "wss") or not parts.hostname:
-            raise UsageError(f"not an address of a room service: {address!r}; give one like wss://…")
+        shown = address.partition("?")[0]  # There may be a token in the query.
+        try:
+            parts = urlsplit(address)
+            has_host = bool(parts.hostname) and parts.port != 0
+        except ValueError:  # Brackets that do not pair, or a port that is none.
+            has_host = False
+        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme) if has_host else ""
+        if scheme not in ("ws", "wss"):
+            raise UsageError(f"not an address of a room service: {shown!r}; give one like wss://…")
         named = _room_of(address)
         chosen = room or named or self._get("ROOM")
         if not chosen:
             raise UsageError("which room? give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL")
         if named and room and named != room:
-            raise UsageError(f"the address {address!r} is that of room {named!r}, not of {room!r}")
+            raise UsageError(f"the address {shown!r} is that of room {named!r}, not of {room!r}")
         _check_room_name(chosen)
         path = parts.path if named else f"{parts.path.rstrip('/')}/rooms/{chosen}"
         return _Address(chosen, urlunsplit((scheme, parts.netloc, path, parts.query, "")))
@@ -235,8 +249,13 @@ _serials = count()
 _open_clients: weakref.WeakValueDictionary[int, RoomClient] = weakref.WeakValueDictionary()
 
 
+_EXIT_TIMEOUT = 5.0
+"""How long all goodbyes together may hold up the end of the process, in seconds."""
+
+
 @atexit.register
 def _close_all() -> None:
     """Say goodbye for scripts that never close, so that their peers see them leave and not time out."""
+    deadline = _real_runtime.monotonic() + _EXIT_TIMEOUT
     for client in list(_open_clients.values()):
-        client.close()
+        client.close(max(0.0, deadline - _real_runtime.monotonic()))

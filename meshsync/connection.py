@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
 from enum import Enum
 from typing import Protocol
 
@@ -34,7 +36,7 @@ from meshsync.protocol import events
 from meshsync.protocol.content import Content, Error, ErrorCode
 from meshsync.protocol.dialects import Request, SetAttributes
 from meshsync.protocol.session import Session
-from meshsync.runtime import Runtime, Task
+from meshsync.runtime import Runtime, Task, TaskExit
 from meshsync.transport import Transport
 
 __all__ = ["Connection", "Handler", "State"]
@@ -43,6 +45,19 @@ logger = logging.getLogger("meshsync")
 
 BACKLOG = 10_000
 """Items that wait for the dispatcher at most; beyond that the oldest are dropped, counted and reported."""
+
+
+_forks = 0
+"""How many forks lie between the first process and this one. Asking for the process's id is dear where many send."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):  # Not on Windows, where nothing forks.
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class State(Enum):
@@ -97,11 +112,11 @@ class Connection:
         self.runtime = runtime
         self._transport = transport
         self._handler = handler
-        self._process = os.getpid()
+        self._forks = _forks
         self._condition = runtime.condition()
         self._state = State.OPENING
         self._error: MeshsyncError | None = None
-        self._turns = Turns(runtime)
+        self._turns = Turns()
         self._deliveries: dict[int, Delivery] = {}
         self._packets_accepted = 0
         self._is_count_certain = True
@@ -118,7 +133,13 @@ class Connection:
         """Begin to read and to dispatch; the handler has to be complete."""
         self.spawn(self._run_dispatcher, "dispatcher")
         self._dispatcher = self._tasks[-1]
-        reader = self.runtime.spawn(self._run_reader, name=f"meshsync reader of {self._name}")
+        try:
+            reader = self.runtime.spawn(self._run_reader, name=f"meshsync reader of {self._name}")
+        except BaseException as error:
+            # Ctrl-C, or no task could be started: without a reader nobody else ends what waits for its news.
+            self._transport.close(0)
+            self._end(ConnectionLost(f"the client failed: {type(error).__name__}: {error}"))
+            raise
         self._tasks = (*self._tasks, reader)
 
     # --- state --------------------------------------------------------------------------------------------------------
@@ -151,20 +172,29 @@ class Connection:
             ClientClosed: If the program closed the client.
             NotSent: If the connection was lost.
         """
-        if os.getpid() != self._process:
-            raise ForkedClientError("this client belongs to the parent process: call meshsync.connect() in the child")
+        self._check_process()
         state = self._state
         if state in (State.CLOSING, State.CLOSED):
             raise ClientClosed("the client was closed by this program; connect again")
         if state is State.LOST:
             raise _carry_over(NotSent, "nothing was sent", self._error)
 
+    def _check_process(self) -> None:
+        if _forks != self._forks:
+            raise ForkedClientError("this client belongs to the parent process: call meshsync.connect() in the child")
+
     def failure(self) -> MeshsyncError:
         """Return, after the end, why nothing more can be had: `ConnectionLost` or `ClientClosed`."""
         error = self._error
         if error is None:
             return ClientClosed("the client was closed by this program")
-        return error if isinstance(error, ProtocolError) else _carry_over(ConnectionLost, "", error)
+        # A new one each time: one that is raised collects tracebacks.
+        return copy(error) if isinstance(error, ProtocolError) else _carry_over(ConnectionLost, "", error)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can be made."""
+        return self._state is State.OPEN and _forks == self._forks
 
     def wait_open(self, timeout: float | None) -> bool:
         """Wait for the greeting or the end, at most ``timeout`` seconds; return whether either came."""
@@ -172,11 +202,13 @@ class Connection:
             return self._condition.wait_for(lambda: self._state is not State.OPENING, timeout)
 
     def refuse_to_block(self, what: str) -> None:
-        """Raise if the calling task must never wait.
+        """Raise if the calling task would wait for ever.
 
         Raises:
             WouldDeadlock: On the reader, where only finalizers and log handlers of the program can run.
+            ForkedClientError: In a child process, where no reader runs.
         """
+        self._check_process()
         if self._reader_id == self.runtime.current():
             raise WouldDeadlock(f"{what} on the task that reads the connection would never end")
 
@@ -208,11 +240,15 @@ class Connection:
         delivery = Delivery(what, self.runtime, self.refuse_to_block)
         try:
             if not self._turns.take(delivery, timeout):
-                raise SendTimeout(f"{what}: the connection was busy for {timeout or 0:g} s; not sent", retryable=True)
+                raise SendTimeout(f"{what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True)
             self.check_open()
             self._send(request, encoded, delivery, deadline)
         finally:
-            self._turns.give_back(delivery)
+            try:
+                self._turns.leave(delivery)
+            except BaseException:  # Ctrl-C struck in there.
+                self._turns.leave(delivery)
+                raise
         return delivery
 
     def _send(self, request: Request, encoded: tuple[str, bytes], delivery: Delivery, deadline: float | None) -> None:
@@ -228,26 +264,31 @@ class Connection:
             self._packets_accepted += len(packets)
         except (SendTimeout, ConnectionLost) as error:
             self.session.withdraw(request_id)
-            self._deliveries.pop(request_id, None)
+            self._forget(request_id)
             if isinstance(error, ConnectionLost):
                 raise _carry_over(NotSent, "nothing was sent", error) from error
             raise
         except BaseException:
-            # Ctrl-C: the transport took all or nothing, and which is not known. If it took it, the answer finds its
-            # delivery; if not, the entry stays. What was written can no longer be counted.
+            # Ctrl-C: the transport took all or nothing, and which is not known, so what was written can no longer be
+            # counted. Nobody has the delivery; the session still knows the request, in case it is answered.
             self._is_count_certain = False
+            self._forget(request_id)
             raise
         if not is_answered:
             delivery.resolve(None)
-        elif self._state in _ENDED:
-            # `_end` may have looked at the deliveries before this one was there.
-            self._fail(self._deliveries.pop(request_id, None))
+
+    def _forget(self, request_id: int) -> Delivery | None:
+        delivery = self._deliveries.pop(request_id, None)
+        if self._state is State.CLOSING and not self._deliveries:
+            with self._condition:
+                self._condition.notify_all()
+        return delivery
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def _run_reader(self) -> None:
         self._reader_id = self.runtime.current()
-        error: MeshsyncError
+        error: MeshsyncError = ConnectionLost("the client failed")
         try:
             while True:
                 for event in self.session.receive(self._transport.receive(None)):
@@ -256,42 +297,50 @@ class Connection:
             error = caught
             if isinstance(caught, ProtocolError):
                 self._transport.close(1.0, caught.code, str(caught)[:100])
+        except TaskExit:
+            error = ConnectionLost("the simulation that this client lived in is over")
+            raise
         except BaseException as caught:
             # A fault of ours. It must not leave callers waiting for answers that nobody reads any more.
             logger.exception("the reader failed; the connection is closed")
             error = ConnectionLost(f"the client failed: {type(caught).__name__}: {caught}")
         finally:
-            self._transport.close(0)
-        self._end(error)
+            try:
+                self._transport.close(0)
+            finally:
+                self._end(error)
+                self._reader_id = None  # Another task may get the same name.
 
     def _take(self, event: events.Event) -> None:
         if isinstance(event, events.Answered):
-            delivery = self._deliveries.pop(event.request_id, None)
+            delivery = self._forget(event.request_id)
             if delivery is not None:
                 delivery.resolve(_refusal(event.content))
-            if self._state is State.CLOSING and not self._deliveries:
-                with self._condition:
-                    self._condition.notify_all()
         elif isinstance(event, events.Ready):
             self._handler.received(event)
             with self._condition:
                 if self._state is State.OPENING:
                     self._move(State.OPEN)
         elif isinstance(event, events.Skipped):
-            logger.warning("skipped %s", event.reason)
+            with suppress(Exception):  # What a log handler of the program raises must not end the connection.
+                logger.warning("skipped %s", event.reason)
         else:
             self._handler.received(event)
 
     def _end(self, error: MeshsyncError) -> None:
         with self._condition:
+            if self._state in _ENDED:
+                return
             was_wanted = self._state is State.CLOSING
             self._error = None if was_wanted else error
             self._move(State.CLOSED if was_wanted else State.LOST)
         for request_id in list(self._deliveries):
             self._fail(self._deliveries.pop(request_id, None))
-        for event in self.session.end():
-            self._handler.received(event)
-        self._handler.ended(self._error)
+        try:
+            for event in self.session.end():
+                self._handler.received(event)
+        finally:
+            self._handler.ended(self._error)
 
     def _fail(self, delivery: Delivery | None) -> None:
         if delivery is None:
@@ -310,7 +359,9 @@ class Connection:
 
     def count_dropped(self, count: int) -> None:
         """Count items that were dropped on their way to the dispatcher; the handler is told before the next item."""
-        self._dropped += count
+        if count:
+            with self._condition:  # The reader counts, and a hook's task.
+                self._dropped += count
 
     def finish(self) -> None:
         """Say that nothing more will be posted: the dispatcher ends with what is there."""
@@ -335,10 +386,14 @@ class Connection:
                 item = self._backlog.get(None)
             except InboxClosed:
                 return
-            if self._dropped != self._dropped_told:
-                count, self._dropped_told = self._dropped - self._dropped_told, self._dropped
-                self._handler.dropped(count)
-            self._handler.dispatch(item)
+            try:
+                if self._dropped != self._dropped_told:
+                    count, self._dropped_told = self._dropped - self._dropped_told, self._dropped
+                    self._handler.dropped(count)
+                self._handler.dispatch(item)
+            except Exception:
+                # A fault of ours, since receivers are shielded one by one. Nothing would be dispatched ever again.
+                logger.exception("an event was lost in dispatching")
 
     @property
     def is_inside(self) -> bool:
@@ -349,25 +404,35 @@ class Connection:
 
     def close(self, timeout: float, wait: bool | None) -> None:
         """End the connection; see `RoomClient.close`."""
-        if os.getpid() != self._process:
+        if _forks != self._forks:
             return  # The parent's connection is the parent's to close.
-        can_wait = not self.is_inside and self.runtime.current() != self._reader_id and not self.runtime.is_exiting()
+        is_exiting = self.runtime.is_exiting()
+        can_wait = not is_exiting and not self.is_inside and self.runtime.current() != self._reader_id
         if wait and not can_wait:
-            raise WouldDeadlock("close(wait=True) would wait for the receiver that calls it: use close()")
-        with self._condition:
-            is_first = self._state in (State.OPENING, State.OPEN)
-            if is_first:
-                self._move(State.CLOSING)
+            where = "while the process is exiting" if is_exiting else "in a receiver, a hook or the reader"
+            raise WouldDeadlock(f"close(wait=True) {where} would wait for what cannot end before it: use close()")
+        will_wait = can_wait and wait is not False
         deadline = self.runtime.monotonic() + timeout
-        if is_first:
-            if can_wait and wait is not False:
-                self._shut_down(timeout)
-            elif self.runtime.is_exiting():
+        is_first = False
+        try:
+            with self._condition:
+                if self._state in (State.OPENING, State.OPEN):
+                    is_first = True
+                    self._move(State.CLOSING)
+            if is_first and is_exiting:
                 # No task can be started any more, and the process is about to end: only what is on the way goes out.
                 self._transport.close(min(timeout, _EXIT_GRACE))
-            else:
-                self.runtime.spawn(lambda: self._shut_down(timeout), name="meshsync closing")
-        if can_wait and wait is not False:
+            elif is_first and will_wait:
+                self._shut_down(timeout)
+            elif is_first:
+                task = self.runtime.spawn(lambda: self._shut_down(timeout), name=f"meshsync closing of {self._name}")
+                self._tasks = (*self._tasks, task)
+        except BaseException:
+            # Ctrl-C, or no task could be started: closing again only waits, so nobody else would do it.
+            if is_first:
+                self._transport.close(0)
+            raise
+        if will_wait:
             for task in self._tasks:
                 task.join(max(0.0, deadline - self.runtime.monotonic()))
 
@@ -382,13 +447,9 @@ class Connection:
 
     def _shut_down(self, timeout: float) -> None:
         deadline = self.runtime.monotonic() + timeout
-        try:
-            with self._condition:
-                self._condition.wait_for(lambda: not self._deliveries or self._state in _ENDED, timeout / 2)
-            self._transport.close(max(0.0, deadline - self.runtime.monotonic()))
-        except BaseException:
-            self._transport.close(0)
-            raise
+        with self._condition:
+            self._condition.wait_for(lambda: not self._deliveries or self._state in _ENDED, timeout / 2)
+        self._transport.close(max(0.0, deadline - self.runtime.monotonic()))
 
     def wait_closed(self, timeout: float | None) -> bool:
         """Wait until the connection has ended and the dispatcher is through, at most ``timeout`` seconds.
@@ -397,7 +458,7 @@ class Connection:
             WouldDeadlock: If called on a task for which that waits.
         """
         if self.is_inside:
-            raise WouldDeadlock("wait_closed() would wait for the receiver that calls it: return instead")
+            raise WouldDeadlock("wait_closed() would wait for the receiver or hook that calls it: return instead")
         self.refuse_to_block("wait_closed()")
         return self._dispatcher.join(timeout)
 

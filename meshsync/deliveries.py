@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 
 from meshsync.errors import MeshsyncError, SendTimeout
 from meshsync.runtime import Runtime
@@ -53,9 +54,10 @@ class Delivery:
             self._refuse_to_block("waiting for an acknowledgement")
             with self.condition:
                 if not self.condition.wait_for(self._get_is_done, timeout):
-                    raise SendTimeout(f"{self._what}: not acknowledged within {timeout or 0:g} s; it may yet arrive")
+                    raise SendTimeout(f"{self._what}: not acknowledged within {timeout or 0:.3g} s; it may yet arrive")
         if self._error is not None:
-            raise self._error
+            # A copy: one that is raised keeps its callers' variables alive, and two tasks may wait here.
+            raise copy(self._error)
 
     def resolve(self, error: MeshsyncError | None) -> None:
         """Mark it done. Called by the connection, once."""
@@ -73,40 +75,38 @@ class Delivery:
 
 
 class Turns:
-    """Lets one delivery at a time be sent, first come, first served.
+    """Lets one delivery at a time be sent, first come, first served: whoever is first in line has the turn.
 
     A lock would not do: whoever sends may wait for room in the connection's buffer, and the others' own time limits run
     meanwhile. Each waits at its own condition, so that passing the turn on wakes one task and not all.
 
-    ``take`` belongs inside a ``try`` whose ``finally`` gives back, whatever ``take`` returned: so an exception that
-    strikes between the two, such as Ctrl-C, leaves the turn with nobody gone.
+    It needs no lock of its own: all that counts are single operations of a deque, so Ctrl-C finds each done or not
+    done. ``take`` belongs inside a ``try`` whose ``finally`` calls ``leave``, and calls it again if Ctrl-C strikes in
+    there, which it can even before the first statement: otherwise the turn would be with nobody for good.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._condition = runtime.condition()
-        self._holder: Delivery | None = None
-        self._waiting: deque[Delivery] = deque()
+    def __init__(self) -> None:
+        self._line: deque[Delivery] = deque()
 
     def take(self, delivery: Delivery, timeout: float | None) -> bool:
         """Wait for the turn, at most ``timeout`` seconds; return whether it came."""
-        with self._condition:
-            if self._holder is None:
-                self._holder = delivery
-                return True
-            self._waiting.append(delivery)
+        line = self._line
+        line.append(delivery)
+        if line[0] is delivery:
+            return True
         with delivery.condition:
-            return delivery.condition.wait_for(lambda: self._holder is delivery, timeout)
+            return delivery.condition.wait_for(lambda: line[0] is delivery, timeout)
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Pass the turn on to who has waited longest, or stop waiting for it. More than once does nothing."""
-        successor = None
+    def leave(self, delivery: Delivery) -> None:
+        """Pass the turn on to who has waited longest, or stop waiting for it. Again does nothing, or what is left."""
+        line = self._line
+        if delivery in line:
+            line.remove(delivery)
+        if not line:
+            return
         try:
-            with self._condition:
-                if self._holder is delivery:
-                    successor = self._holder = self._waiting.popleft() if self._waiting else None
-                elif delivery in self._waiting:
-                    self._waiting.remove(delivery)
-        finally:
-            if successor is not None:
-                with successor.condition:
-                    successor.condition.notify_all()
+            successor = line[0]
+        except IndexError:
+            return  # Whoever it was has left meanwhile, and woke the next.
+        with successor.condition:
+            successor.condition.notify_all()

@@ -2,7 +2,7 @@
 
 websocket-client does the work: name look-up, proxies, TLS, the upgrade. This module tells it what to ask for, and turns
 whatever it raises into the client's own errors, in which the token never appears. Not the business of this module:
-deadlines, threads, and anything after the handshake.
+anything after the handshake.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode, urlsplit, urlunsplit
@@ -26,9 +28,10 @@ from meshsync.errors import (
     RoomUnavailable,
     UsageError,
 )
+from meshsync.runtime import Runtime
 from meshsync.transport import Endpoint
 
-__all__ = ["Handshake", "Request", "check_endpoint", "prepare"]
+__all__ = ["Attempt", "Handshake", "Request", "check_endpoint", "prepare"]
 
 _REASON_LENGTH = 200
 """The most characters of a refusal's body that go into an error's text."""
@@ -137,9 +140,12 @@ class Handshake:
             error = caught
         return _translate(error, self._request, self._library)
 
-    def socket(self) -> Any:
-        """Return the socket if there is one yet: shut down by another task, it makes `run` fail soon."""
-        return getattr(self._library, "sock", None)
+    def shut_down(self) -> None:
+        """From another task, make `run` fail soon if it has a socket already; closing that is left to it."""
+        connection = getattr(self._library, "sock", None)
+        if connection is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _connect(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed:
         request = self._request
@@ -172,15 +178,60 @@ class Handshake:
         if context is None:
             context = ssl.create_default_context()
             if self._endpoint.ca_file is not None:
-                try:
-                    context.load_verify_locations(self._endpoint.ca_file)
-                except OSError as error:
-                    reason = error.strerror or "it holds no certificates"
-                    raise ConnectFailed(
-                        f"cannot load certificates from {os.fspath(self._endpoint.ca_file)!r}: {reason}"
-                    ) from None
-        # The library writes its own defaults into the context unless told what is there already.
-        return {"context": context, "check_hostname": context.check_hostname, "cert_reqs": context.verify_mode}
+                _trust(context, self._endpoint.ca_file)
+        return {"context": context}
+
+
+class Attempt:
+    """A handshake in a task of its own: look-ups and slow servers obey no time limit, so it can be left behind."""
+
+    def __init__(self, handshake: Handshake, runtime: Runtime, timeout: float | None) -> None:
+        self._handshake = handshake
+        self._timeout = timeout
+        self._lock = runtime.condition()
+        self._outcome: tuple[Any, bytes] | ConnectFailed | None = None
+        self._is_abandoned = False
+        try:
+            runtime.spawn(self._run, name="meshsync handshake")
+        except RuntimeError:
+            self._outcome = ConnectFailed("no connection can be opened while the interpreter shuts down")
+
+    def result(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed | None:
+        """Wait for the socket and what was read past the handshake, or the failure; None if it took too long."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._outcome is not None, timeout)
+            return self._outcome
+
+    def abandon(self) -> None:
+        """Drop the socket, now or when the handshake returns."""
+        with self._lock:
+            self._is_abandoned = True
+            outcome = self._outcome
+        if isinstance(outcome, tuple):
+            outcome[0].close()
+        elif outcome is None:
+            self._handshake.shut_down()
+
+    def _run(self) -> None:
+        outcome = self._handshake.run(self._timeout)
+        with self._lock:
+            self._outcome = outcome
+            is_abandoned = self._is_abandoned
+            self._lock.notify_all()
+        if is_abandoned and isinstance(outcome, tuple):
+            outcome[0].close()
+
+
+def _trust(context: ssl.SSLContext, ca_file: str) -> None:
+    problem = None
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError:
+        problem = "it holds no certificates"
+    except OSError as error:
+        problem = error.strerror
+    if problem:
+        raise ConnectFailed(f"cannot load certificates from {os.fspath(ca_file)!r}: {problem}")
 
 
 def _proxy_options(host: str) -> dict[str, Any]:

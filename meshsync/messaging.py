@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, overload
 
@@ -231,8 +232,9 @@ class MessagingClient:
         """
         if isinstance(to, Mapping):
             to, type, message, attachment = _unpack(to, type, message, attachment, ("to", "type", "message"))
-        recipient = self._address(to)
+        # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
         self._check_enabled()
+        recipient = self._address(to)
         request = Send(recipient, type, message, _attachment(attachment))
         return self._connection.request(
             request, f"the message {type!r} to {recipient}", self._limit(timeout, SEND_TIMEOUT)
@@ -274,8 +276,8 @@ class MessagingClient:
     def received(self, message: RoomMessage) -> RoomMessage | None:
         """Change or drop each message before anyone sees it: a hook for subclasses.
 
-        Called once for each message, in order, in a task of its own. It must keep type and sender, and must not wait
-        for messages. A message for which it raises is dropped, logged and reported as ``receiver_failed``.
+        Called once for each message, in order, in a task of its own. It must keep type and sender, and cannot wait for
+        messages. A message for which it raises is dropped, logged and reported as ``receiver_failed``.
         """
         return message
 
@@ -427,7 +429,8 @@ class MessagingClient:
         try:
             self._connection.request(Send(event.sender, "stream.reject", body), "rejecting a stream", 1.0)
         except MeshsyncError as error:
-            logger.warning("a stream of %s was not rejected: %s", event.sender, error)
+            with suppress(Exception):  # As in `log_failure`.
+                logger.warning("a stream of %s was not rejected: %s", event.sender, error)
 
     def _report(
         self,
@@ -451,6 +454,7 @@ class MessagingClient:
     def _address(self, to: object) -> str:
         recipient = _id_of(to)
         if isinstance(to, RemoteParticipant) and not to.online:
+            self._connection.check_open()  # At the end of the connection they all go offline.
             raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
         if self._presence.get(recipient) is None and recipient != self._room.local_participant.id:
             namesake = self.get_participant_by_name(recipient)
@@ -504,9 +508,13 @@ def _attachment(attachment: Any) -> Buffer:
     if isinstance(attachment, (bytes, bytearray)):
         return attachment
     try:
-        return memoryview(attachment).cast("B")
+        view = memoryview(attachment)
     except TypeError:
         raise InvalidMessage(f"attachment: {type(attachment).__qualname__} does not hold bytes") from None
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError):  # It has gaps, or items in a byte order or of a kind that cannot be cast.
+        return view.tobytes()
 
 
 def _differs(presence: Presence, seen: int) -> bool:

@@ -68,13 +68,21 @@ class RemoteParticipant(Participant):
 class LocalParticipant(Participant):
     """This client's own participant."""
 
-    __slots__ = ("_send",)
+    __slots__ = ("_send", "_values")
 
     def __init__(
         self, id: str, role: str, attributes: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
     ) -> None:
         super().__init__(id, role, attributes)
+        # Changed in place, by one operation: several tasks may set attributes at once, and none may be lost.
+        self._values = dict(attributes)
+        self._attributes = MappingProxyType(self._values)
         self._send = send
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The attributes as set by now: a snapshot that never changes."""
+        return MappingProxyType(self._values.copy())
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute for all to see; None is a value like others, since the room knows no removal.
@@ -86,4 +94,4 @@ class LocalParticipant(Participant):
             ConnectionLost: If the connection has ended; the attribute is unchanged.
         """
         self._send({name: value})
-        self._attributes = MappingProxyType({**self._attributes, name: value})
+        self._values[name] = value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +41,12 @@ class Receivers:
 
         Raises:
             ValueError: If there is no such event.
-            TypeError: If the receiver cannot be called.
+            TypeError: If the receiver cannot be called, or is a coroutine function.
         """
         if not callable(receiver):
             raise TypeError(f"a receiver is called with a RoomMessageEvent; {receiver!r} cannot be called")
+        if inspect.iscoroutinefunction(receiver):
+            raise TypeError(f"{receiver!r} is a coroutine function, which nothing here would await; give a plain one")
         registration = Registration(event, type, receiver, self)
         self._of(event)[registration] = None
         return registration
@@ -54,10 +57,13 @@ class Receivers:
         for registration in [r for r in list(registrations) if matches(r)]:
             registrations.pop(registration, None)
 
-    def matching(self, event: RoomMessageEvent) -> list[Receiver]:
-        """Return the receivers of an event in order of registering."""
+    def matching(self, event: RoomMessageEvent) -> Iterator[Receiver]:
+        """Yield the receivers of an event in order of registering; one that is cancelled meanwhile is left out."""
         of_type = event.message.type
-        return [r.receiver for r in list(self._of(event.name)) if r.type is None or r.type == of_type]
+        registrations = self._of(event.name)
+        for registration in list(registrations):
+            if registration.type in (None, of_type) and registration in registrations:
+                yield registration.receiver
 
     def _of(self, event: str) -> dict[Registration, None]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -78,21 +79,20 @@ class RoomClient:
 
         Raises:
             ConnectTimeout: If it did not come within ``timeout`` seconds.
-            RoomUnavailable: If the connection ended before.
+            RoomUnavailable: If the connection ended before, whoever ended it.
         """
         try:
             self.messaging.start()
             self.connection.start()
             is_over = self.connection.wait_open(timeout)
+            if self.connection.state is State.OPEN:
+                return
+            if not is_over:
+                raise ConnectTimeout(f"the room accepted the connection and did not greet within {timeout or 0:.3g} s")
+            raise RoomUnavailable(f"the connection ended before the room was ready: {self.connection.failure()}")
         except BaseException:
             self.connection.abandon()
             raise
-        if self.connection.state is State.OPEN:
-            return
-        self.connection.abandon()
-        if not is_over:
-            raise ConnectTimeout(f"the room accepted the connection and did not greet within {timeout or 0:g} s")
-        raise RoomUnavailable(f"the room ended the connection before it was ready: {self.connection.failure()}")
 
     # --- who and where ------------------------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class RoomClient:
     @property
     def is_connected(self) -> bool:
         """Whether requests can be made."""
-        return self.connection.state is State.OPEN
+        return self.connection.is_open
 
     def stats(self) -> ClientStats:
         """Return what this client has done so far."""
@@ -143,7 +143,8 @@ class RoomClient:
         fails with `DeliveryUnknown` or `NotSent`. Closing again only waits.
 
         Args:
-            timeout: The longest wait, in seconds; 5 by default, 0 says no goodbye.
+            timeout: The longest wait, in seconds; 5 by default and for None, since closing always ends. 0 says no
+                goodbye.
             wait: Whether to return when it is done. By default, yes; but from a receiver, from a hook, and when the
                 process is exiting, closing is only begun.
         Raises:
@@ -187,7 +188,8 @@ class RoomClient:
                     event.participant_id, self._role, event.attributes, self._set_attributes
                 )
             case events.StatusReported(members):
-                logger.info("the room says: %s", members)
+                with suppress(Exception):  # What a log handler of the program raises must not end the connection.
+                    logger.info("the room says: %s", members)
             case _:
                 self.messaging.handle(event)
 

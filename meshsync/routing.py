@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from meshsync.connection import Connection
+from meshsync.errors import WouldDeadlock
 from meshsync.inbox import Inbox, InboxClosed
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.receivers import Receivers
+from meshsync.runtime import TaskExit
 from meshsync.signals import EVENTS, log_failure, name_of
 from meshsync.subscriptions import Overflow, Subscription
 
@@ -41,6 +44,7 @@ class Router:
         self._connection = connection
         self._sender = sender
         self._hook = hook
+        self._hook_task: object = None
         self._unhooked: Inbox[RoomMessageEvent] = Inbox(connection.runtime, UNHOOKED)
         self._condition = connection.runtime.condition()
         self._subscriptions: tuple[Subscription, ...] = ()
@@ -69,7 +73,7 @@ class Router:
             timeout=timeout,
             maxsize=maxsize,
             overflow=overflow,
-            refuse_to_block=self._connection.refuse_to_block,
+            refuse_to_block=self._refuse_to_block,
             on_close=self._unsubscribe,
         )
         with self._condition:
@@ -79,6 +83,11 @@ class Router:
         if has_ended:
             subscription.end(self._connection.failure())
         return subscription
+
+    def _refuse_to_block(self, what: str) -> None:
+        self._connection.refuse_to_block(what)
+        if self._hook is not None and self._hook_task == self._connection.runtime.current():
+            raise WouldDeadlock(f"{what} in the hook that all messages pass through would never end")
 
     def _unsubscribe(self, subscription: Subscription) -> None:
         with self._condition:
@@ -101,6 +110,7 @@ class Router:
             self._unhooked.close()
 
     def _run_hook(self, hook: Hook) -> None:
+        self._hook_task = self._connection.runtime.current()
         while True:
             try:
                 event = self._unhooked.get(None)
@@ -109,13 +119,18 @@ class Router:
             if event.name == "message":
                 try:
                     message = hook(event.message)
-                except Exception as error:
+                    if not (message is None or isinstance(message, RoomMessage)):
+                        raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
+                except TaskExit:
+                    raise
+                except BaseException as error:  # Whatever it is, it has no caller to go to.
                     self._connection.post(_Failure("message", hook, error))
                     continue
                 if message is None:
                     continue
                 event = replace(event, message=message)
             self._route(event)
+        self._hook_task = None  # Another task may get the same name.
         self._finish()
 
     def _route(self, event: RoomMessageEvent) -> None:
@@ -147,13 +162,18 @@ class Router:
         for receiver in self.receivers.matching(event):
             try:
                 receiver(event)
-            except (Exception, SystemExit) as error:
+            except TaskExit:
+                raise
+            except BaseException as error:  # Whatever it is, such as pytest's failures, it has no caller to go to.
                 self._report(_Failure(event.name, receiver, error))
         EVENTS[event.name].send_reporting(
             lambda receiver, error: self._report(_Failure(event.name, receiver, error)), self._sender, event=event
         )
 
     def _report(self, failure: _Failure) -> None:
+        if not isinstance(failure.error, Exception):
+            # A runtime that ends its tasks by an exception of its own, as a simulation does, raises it again here.
+            self._connection.runtime.sleep(0)
         log_failure(failure.receiver, failure.error)
         if failure.event == "receiver_failed":
             return  # One that fails at this is only logged, or it would go round for ever.
@@ -163,7 +183,8 @@ class Router:
 
     def dropped(self, count: int) -> None:
         """Report that the receivers, or the hook, were too slow."""
-        logger.warning("%d events were dropped: the receivers are too slow", count)
+        with suppress(Exception):  # As in `log_failure`.
+            logger.warning("%d events were dropped: the receivers are too slow", count)
         self._run_receivers(RoomMessageEvent("messages_dropped", RoomMessage("messages_dropped", {"count": count})))
 
 

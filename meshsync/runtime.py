@@ -18,6 +18,14 @@ from meshsync.transport import Connector, Endpoint
 __all__ = ["Condition", "Runtime", "Task", "World", "condition", "current_world", "monotonic", "sleep", "spawn"]
 
 
+class TaskExit(BaseException):
+    """Raised by a runtime in a task that it ends, at what the task waits for, and at every wait after that.
+
+    No `Exception`, so that a program's ``except Exception`` lets it pass; ``finally`` blocks run. Real threads cannot
+    be ended from outside; a simulation's can.
+    """
+
+
 class Condition(Protocol):
     """A lock and a place to wait: the one blocking primitive. Queues and futures build on it.
 

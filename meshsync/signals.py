@@ -12,10 +12,13 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any, TypeVar
 
 import blinker
+
+from meshsync.runtime import TaskExit
 
 __all__ = [
     "EVENTS",
@@ -82,12 +85,12 @@ class OrderedSignal(blinker.Signal):
 
     def send(self, sender: Any = None, /, **arguments: Any) -> list[tuple[Callable[..., Any], Any]]:
         """Call every receiver and return what each returned; one that raises is logged and left out."""
-        return self.send_reporting(log_failure, sender, **arguments)
+        return self.send_reporting(_log_or_raise, sender, **arguments)
 
     def send_reporting(
         self, report: Callable[[Callable[..., Any], BaseException], None], sender: Any, /, **arguments: Any
     ) -> list[tuple[Callable[..., Any], Any]]:
-        """Call every receiver; for each that raises, call ``report`` and go on."""
+        """Call every receiver; for each that raises, whatever it raises, call ``report`` and go on."""
         results: list[tuple[Callable[..., Any], Any]] = []
         if self.is_muted:
             return results
@@ -96,14 +99,23 @@ class OrderedSignal(blinker.Signal):
                 if inspect.iscoroutinefunction(receiver):
                     raise TypeError("a receiver cannot be a coroutine function: nothing here would await it")
                 results.append((receiver, receiver(sender, **arguments)))
-            except (Exception, SystemExit) as error:
+            except TaskExit:
+                raise
+            except BaseException as error:
                 report(receiver, error)
         return results
 
 
+def _log_or_raise(receiver: Callable[..., Any], error: BaseException) -> None:
+    if not isinstance(error, (Exception, SystemExit)):
+        raise error  # Such as Ctrl-C, on a task of the program.
+    log_failure(receiver, error)
+
+
 def log_failure(receiver: Callable[..., Any], error: BaseException) -> None:
     """Log that a receiver raised, with its name and the traceback."""
-    logger.error("receiver %s raised %s", name_of(receiver), type(error).__name__, exc_info=error)
+    with suppress(Exception):  # What a log handler of the program raises must not cost the other receivers.
+        logger.error("receiver %s raised %s", name_of(receiver), type(error).__name__, exc_info=error)
 
 
 def name_of(receiver: Callable[..., Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Literal
 
 from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
@@ -65,26 +66,35 @@ class Subscription:
         Raises:
             ReceiveTimeout: If none came in time.
             ConnectionLost: If the connection was lost and all that came before has been read.
-            ClientClosed: If the client or the subscription was closed, likewise.
-            UsageError: If more than ``maxsize`` messages were unread at some time, likewise.
+            ClientClosed: If the client was closed, likewise.
+            UsageError: If the subscription was closed, or more than ``maxsize`` messages were unread at some time,
+                likewise.
         """
-        limit = self.timeout if timeout == "default" else timeout
+        try:
+            return self._take(self.timeout if timeout == "default" else timeout)
+        except InboxClosed:
+            raise UsageError("this subscription was closed: subscribe again with messages()") from None
+
+    def _take(self, timeout: float | None) -> RoomMessage:
         if not len(self._inbox):
             self._refuse_to_block("waiting for a message")
         try:
-            return self._inbox.get(limit)
+            return self._inbox.get(timeout)
         except InboxClosed as closed:
-            raise closed.cause or ClientClosed("the subscription is closed") from None
+            if closed.cause is None:
+                raise
+            # A copy: one that is raised keeps its callers' variables alive, and several tasks may read here.
+            raise copy(closed.cause) from None
         except TimeoutError:
-            raise ReceiveTimeout(f"no {self._description()} came within {limit or 0:g} s") from None
+            raise ReceiveTimeout(f"no {self._description()} came within {timeout or 0:.3g} s") from None
 
     def __iter__(self) -> Iterator[RoomMessage]:
         return self
 
     def __next__(self) -> RoomMessage:
         try:
-            return self.get()
-        except (ReceiveTimeout, ClientClosed):
+            return self._take(self.timeout)
+        except (ReceiveTimeout, ClientClosed, InboxClosed):
             raise StopIteration from None
 
     def close(self) -> None:

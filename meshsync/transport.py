@@ -30,11 +30,11 @@ class TransportStats:
 class Transport(Protocol):
     """One live connection.
 
-    Any task may call ``send`` and ``close``; only one at a time may be in ``receive``. Somebody has to be in ``receive``
-    most of the time: it is what reads, answers pings, and finishes writes that a sender began.
+    Any task may call ``send`` and ``close``; only one at a time may be in ``receive``. Somebody has to be in
+    ``receive`` most of the time: it is what reads, answers pings, and finishes writes that a sender began.
 
-    Noticing a dead peer is part of the contract: ``receive`` and ``send`` raise `ConnectionLost` within the
-    heartbeat's interval (30 s) plus its timeout (15 s) after the last sign of life, which is any byte received or any progress of a
+    Noticing a dead peer is part of the contract: ``receive`` and ``send`` raise `ConnectionLost` within the heartbeat's
+    interval (30 s) plus its timeout (15 s) after the last sign of life, which is any byte received or any progress of a
     pending write.
     """
 

@@ -28,7 +28,7 @@ from math import ceil
 from typing import Any
 
 from meshsync.errors import ConnectFailed, ConnectionLost, ConnectTimeout, MeshsyncError, ProtocolError, SendTimeout
-from meshsync.handshake import Handshake, check_endpoint, prepare
+from meshsync.handshake import Attempt, Handshake, check_endpoint, prepare
 from meshsync.protocol import frames, heartbeat, sendbuffer
 from meshsync.runtime import Runtime
 from meshsync.transport import Endpoint, TransportStats
@@ -654,7 +654,7 @@ class WebSocketConnector:
         late = f"no connection to {request.address} within {timeout} s"
         if left is not None and left <= 0:
             raise ConnectTimeout(late)
-        attempt = _Attempt(Handshake(self._endpoint, request), self._runtime, left)
+        attempt = Attempt(Handshake(self._endpoint, request), self._runtime, left)
         try:
             outcome = attempt.result(left)
             if outcome is None:
@@ -665,47 +665,3 @@ class WebSocketConnector:
         except BaseException:
             attempt.abandon()
             raise
-
-
-class _Attempt:
-    """A handshake in a task of its own: look-ups and slow servers obey no time limit, so it can be left behind."""
-
-    def __init__(self, handshake: Handshake, runtime: Runtime, timeout: float | None) -> None:
-        self._handshake = handshake
-        self._timeout = timeout
-        self._lock = runtime.condition()
-        self._outcome: tuple[Any, bytes] | ConnectFailed | None = None
-        self._is_abandoned = False
-        try:
-            runtime.spawn(self._run, name="meshsync handshake")
-        except RuntimeError:
-            self._outcome = ConnectFailed("no connection can be opened while the interpreter shuts down")
-
-    def result(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed | None:
-        """Wait for the socket and what was read past the handshake, or the failure; None if it took too long."""
-        with self._lock:
-            self._lock.wait_for(lambda: self._outcome is not None, timeout)
-            return self._outcome
-
-    def abandon(self) -> None:
-        """Drop the socket, now or when the handshake returns."""
-        with self._lock:
-            self._is_abandoned = True
-            outcome = self._outcome
-        if isinstance(outcome, tuple):
-            outcome[0].close()
-        elif outcome is None:
-            connection = self._handshake.socket()
-            if connection is not None:
-                # Wakes the task out of its system call; closing is left to it.
-                with suppress(OSError):
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-    def _run(self) -> None:
-        outcome = self._handshake.run(self._timeout)
-        with self._lock:
-            self._outcome = outcome
-            is_abandoned = self._is_abandoned
-            self._lock.notify_all()
-        if is_abandoned and isinstance(outcome, tuple):
-            outcome[0].close()

@@ -11,13 +11,9 @@ __all__ = ["Emulator"]
 
 
 def __getattr__(name: str) -> Any:
-    # The emulator needs aiohttp, which is an extra: whoever does not ask for it does not need it.
+    # Not imported before it is asked for: it needs aiohttp, which not everybody installs.
     if name != "Emulator":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        from simulator.emulator import Emulator
-    except ModuleNotFoundError as error:
-        if error.name != "aiohttp":
-            raise
-        raise ImportError("the emulator needs aiohttp: pip install 'meshsync-client[emulator]'") from None
+    from simulator.emulator import Emulator
+
     return Emulator

@@ -22,18 +22,21 @@ FLOORS = """
 2   meshsync.runtime  meshsync.transport
 3   meshsync.threads  meshsync.websocket  meshsync.handshake  meshsync.signals  meshsync.inbox  meshsync.participants
 3   meshsync.wires  meshsync.tokens  meshsync.messages  meshsync.deliveries
-4   meshsync.connection  meshsync.streams  meshsync.receivers  meshsync.subscriptions
+4   meshsync.connection  meshsync.streams  meshsync.presence  meshsync.receivers  meshsync.subscriptions
+4   meshsync.routing
 5   meshsync.filters  meshsync.files  meshsync.messaging
 6   meshsync.room
 7   meshsync.connect
 8   meshsync
 
 a   simulator.errors  simulator.world.kernel  simulator.world.seeds  simulator.world.schedules
+a   simulator.world.actors  simulator.world.diagnosis  simulator.world.process  simulator.world.stalls
 a   simulator.network.latency  simulator.network.faults  simulator.record.transcript
-b   simulator.world.runtime  simulator.network.links  simulator.room.rules  simulator.room.seat
+b   simulator.world.scheduler  simulator.world.conditions  simulator.world.tasks  simulator.world.runtime
+b   simulator.network.links  simulator.room.rules  simulator.room.seat
 b   simulator.record.charts
-c   simulator.network.transport  simulator.room.participants
-d   simulator.emulator.gateway  simulator.simulation
+c   simulator.network.transport  simulator.room.participants  simulator.emulator.admission
+d   simulator.emulator.gateway  simulator.emulator.emulator  simulator.simulation
 e   simulator.explore
 f   simulator.pytest_plugin  simulator.cli  simulator.demo  simulator.__main__
 g   simulator

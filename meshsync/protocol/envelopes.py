@@ -45,7 +45,7 @@ already is; a message that the sender could write must not kill its reader.
 """
 
 MAX_WIRE_DEPTH = MAX_DEPTH + 10
-"""Levels in a header. The wire puts up to five of its own around what a program sends (attributes in a roster)."""
+"""Levels in a header. The wire puts up to four of its own around what a program sends (attributes in a roster)."""
 
 RESERVED = "__meshagent__"
 """A member with trace propagation that official Python clients add to every header. It is no data."""
@@ -101,7 +101,7 @@ def _encode(value: JsonObject, name: str, levels: int, *, is_escaping: bool) -> 
             fault = _find_unwritable(value, error)
     keys, complaint = fault
     if not name:
-        name, *keys = keys
+        name, *keys = keys or ["message"]  # None if another thread changed it in between.
     place = name + "".join(f"[{key!r:.50}]" for key in keys)
     raise InvalidMessage(f"{place if len(place) < 300 else place[:300] + '…'}: {complaint}")
 
@@ -246,7 +246,7 @@ def encode_envelope(header: bytes, payload: bytes | bytearray | memoryview = b""
     """
     try:
         return b"".join((_LENGTH.pack(len(header)), header, payload))
-    except (TypeError, BufferError):
+    except TypeError:
         raise InvalidMessage(f"attachment: {_type_name(payload)} is neither bytes nor a contiguous buffer") from None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from meshsync.protocol.content import Content
-from meshsync.protocol.dialects import Request
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.roster import Member
 
@@ -47,7 +46,6 @@ class Answered:
     """A request of ours was answered; each is at most once."""
 
     request_id: int
-    request: Request
     content: Content
 
 
@@ -60,7 +58,7 @@ class Enabled:
 
 @dataclass(frozen=True, slots=True)
 class Disabled:
-    """This client no longer takes part; a `MemberRemoved` for everyone has come before."""
+    """This client no longer takes part, and did; a `MemberRemoved` for everyone has come before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,12 +353,11 @@ class FrameDecoder:
                 if not count:
                     return at
             end = at + count * step
+            begins = range(at + payload, end + 1, step)  # an empty payload begins where its frame ends
             if self._flag:
-                into += [mask(data[i : i + step - payload], data[i - 4 : i]) for i in range(at + payload, end, step)]
-            elif step == payload:
-                into += [b""] * count
+                into += [mask(data[i : i + step - payload], data[i - 4 : i]) for i in begins]
             else:
-                into += [data[i : i + step - payload] for i in range(at + payload, end, step)]
+                into += [data[i : i + step - payload] for i in begins]
             at = end
             if count < asked:
                 return at

@@ -27,7 +27,8 @@ class SendBuffer:
     """An ordered, bounded buffer: control frames before data, the goodbye behind it.
 
     What was taken is the *head*: it is offered again until all of it went, so nothing can come in the middle of a
-    frame, and a TLS layer that wants a write repeated gets the same bytes. One pong and one ping wait at most, the latest.
+    frame, and a TLS layer that wants a write repeated gets the same bytes. One pong and one ping wait at most, the
+    latest.
     """
 
     __slots__ = (

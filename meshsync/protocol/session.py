@@ -12,7 +12,7 @@ from itertools import count
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.content import Error
+from meshsync.protocol.content import Content, Error, ErrorCode
 from meshsync.protocol.dialects import (
     Connected,
     Dialect,
@@ -86,11 +86,14 @@ class Session:
         self.roster = Roster()
         self.participant_id = ""
         """This client's own id; empty before the greeting."""
+        if packet_size < 1:
+            raise ValueError(f"a packet takes at least 1 body byte, not {packet_size}")
         self._packet_size = packet_size
         # A room may allow more than ours does; what it sends is bounded all the same.
         self._reassembler = Reassembler(4 * MAX_MESSAGE_SIZE)
         self._ids = count(1)
-        self._pending: dict[int, Request] = {}
+        self._pending: dict[int, type[Request]] = {}
+        """The kind of each: the requests themselves, with their attachments, are not kept until the room answers."""
         self._room_ready: RoomReady | None = None
         self._connected: Connected | None = None
 
@@ -119,7 +122,7 @@ class Session:
         """Give a request its id and return it with the packets to send, in the order of these calls."""
         request_id = next(self._ids)
         if not isinstance(request, SetAttributes):  # The one that is not answered.
-            self._pending[request_id] = request
+            self._pending[request_id] = type(request)
         return request_id, split(request_id, *encoded, self._packet_size)
 
     def withdraw(self, request_id: int) -> None:
@@ -142,10 +145,16 @@ class Session:
                 if not self.is_ready:
                     raise
                 yield events.Skipped(str(error))
+                if message.type == "__response__" and message.id in self._pending:
+                    # It is answered all the same: nothing else will come, and somebody waits.
+                    text = f"the room's answer cannot be understood: {error}"
+                    yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
     def _take(self, message: Message) -> Iterator[events.Event]:
         match decode_push(message):
-            case Push() as push:
+            case Push(type=type) as push:
+                if not self.is_ready:
+                    return iter([events.Skipped(f"a message of type {type!r:.100} before the greeting")])
                 return self._push(push)
             case Reply(request_id, content):
                 return self._reply(request_id, content)
@@ -172,18 +181,18 @@ class Session:
                 connected.attributes,
             )
 
-    def _reply(self, request_id: int, content: object) -> Iterator[events.Event]:
-        request = self._pending.pop(request_id, None)
-        if request is None:
+    def _reply(self, request_id: int, content: Content) -> Iterator[events.Event]:
+        kind = self._pending.pop(request_id, None)
+        if kind is None:
             yield events.Skipped(f"an answer to request {request_id}, which is not pending")
             return
         was_refused = isinstance(content, Error)
         # Before the answer is reported: whoever waits for it then finds the session as the answer leaves it.
-        if isinstance(request, Enable):
+        if kind is Enable:
             yield from self._move(_REFUSED if was_refused else _AGREED)
-        elif isinstance(request, Disable) and not was_refused:
+        elif kind is Disable and not was_refused:
             yield from self._move(_LEFT)
-        yield events.Answered(request_id, request, content)  # type: ignore[arg-type]
+        yield events.Answered(request_id, content)
 
     def _push(self, push: Push) -> Iterator[events.Event]:
         handle = _ROOM_PUSHES.get(push.type)
@@ -197,6 +206,9 @@ class Session:
         if not isinstance(participants, list):
             raise ProtocolError("messaging.enabled without a list of participants")
         members = [_member(entry) for entry in participants]
+        if not self._is_taking_part():
+            yield events.Skipped("a list of participants that was not asked for")
+            return
         was_in = self.participation is Participation.IN
         added = [m for m in members if m.id != self.participant_id and self.roster.add(m)]
         yield from self._move(_ROSTER)
@@ -206,7 +218,7 @@ class Session:
 
     def _member_came(self, push: Push) -> Iterator[events.Event]:
         member = _member(push.message)
-        if member.id == self.participant_id:
+        if member.id == self.participant_id or not self._is_taking_part():
             return
         if self.roster.add(member):
             yield from self._if_in(events.MemberAdded(member))
@@ -232,6 +244,12 @@ class Session:
         if member is not None:
             yield from self._if_in(events.MemberChanged(member, attributes))
 
+    def _is_taking_part(self) -> bool:
+        # Whoever is said to be here before this client asked, or after it left, would never be said to leave.
+        if self.participation is not Participation.OUT:
+            return True
+        return Enable in list(self._pending.values())
+
     def _if_in(self, event: events.Event) -> Iterator[events.Event]:
         # Until both halves of the answer to enable are there, changes only gather in the roster.
         if self.participation is Participation.IN:
@@ -243,7 +261,8 @@ class Session:
             return
         if after is Participation.OUT:
             yield from self.end()
-            yield events.Disabled()
+            if before is Participation.IN:
+                yield events.Disabled()
         self.participation = after
         if after is Participation.IN:
             yield events.Enabled(tuple(self.roster))

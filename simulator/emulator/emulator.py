@@ -8,7 +8,7 @@ from types import MappingProxyType, TracebackType
 
 from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
-from simulator.emulator.gateway import Gateway, LoopThread, Settings
+from simulator.emulator.gateway import Gateway, LoopThread, Settings, url_host
 from simulator.room.seat import QUEUE_LIMIT
 
 __all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "Limits"]
@@ -102,7 +102,7 @@ class Emulator:
             UsageError: If the port is taken, or the host is not an address of this machine.
         """
         if self._thread is None:
-            self._thread = LoopThread(lambda: Gateway(self._settings), self.host, self._port)
+            self._thread = LoopThread(Gateway(self._settings), self.host, self._port)
         return self
 
     def close(self) -> None:
@@ -180,8 +180,7 @@ class Emulator:
 
     @property
     def _authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{url_host(self.host)}:{self.port}"
 
     @property
     def _opened(self) -> LoopThread:

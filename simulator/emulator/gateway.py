@@ -9,15 +9,18 @@ gone, a client that presents no token. Not the business of this module: what a r
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 
 from meshsync.errors import ConnectFailed, InvalidMessage, ProtocolError, UsageError
 from meshsync.protocol import frames
@@ -26,7 +29,7 @@ from simulator.emulator.admission import Admission, admit, find_credentials
 from simulator.room.rules import Room
 from simulator.room.seat import QUEUE_LIMIT, Parcel, Seat, SeatedRoom
 
-__all__ = ["Gateway", "LoopThread", "Settings"]
+__all__ = ["Gateway", "LoopThread", "Settings", "url_host"]
 
 _log = logging.getLogger("simulator.emulator")
 _T = TypeVar("_T")
@@ -42,6 +45,10 @@ _BATCH = 1024 * 1024
 
 _JOINED = 64 * 1024
 """Bytes up to which a message is copied together with its neighbours instead of being written by itself."""
+
+
+_TURN = 64
+"""Packets of one client that are handled before the others', and before what they caused is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Gateway:
         self._rooms: dict[str, SeatedRoom] = {}
         self._connections: dict[_Connection, None] = {}
         """In the order of arrival."""
+        self._server: asyncio.Server | None = None
         self._base = ""
         app = web.Application()
         app.router.add_get("/rooms/{room}", self._accept)
@@ -78,18 +86,21 @@ class Gateway:
             OSError: If that is not possible; nothing is left open.
         """
         await self._runner.setup()
+        serve = self._runner.server
+        assert serve is not None
         try:
-            site = web.TCPSite(self._runner, host, port)
-            await site.start()
+            self._server = await asyncio.get_running_loop().create_server(serve, host, port)
         except BaseException:
             await self._runner.cleanup()
             raise
-        bound = int(self._runner.addresses[0][1])
-        self._base = f"ws://{_in_url(host)}:{bound}"
+        bound = int(self._server.sockets[0].getsockname()[1])
+        self._base = f"ws://{url_host(host)}:{bound}"
         return bound
 
     async def close(self) -> None:
         """Say goodbye to everybody and stop listening; takes little longer than ``linger``."""
+        if self._server is not None:
+            await _stop_listening(self._server)
         for connection in tuple(self._connections):
             connection.end(1001, "the emulator was closed")
         await self._runner.cleanup()
@@ -118,18 +129,18 @@ class Gateway:
             autoclose=False,
             protocols=offered,
         )
-        await socket.prepare(request)
+        writer = await socket.prepare(request)
         if request.transport is not None:
-            await self._serve(name, admission, socket, request.transport)
+            connection = _Connection(admission.name, socket, writer, request.transport, self.settings.linger)
+            await self._serve(name, admission, connection)
         return socket
 
-    async def _serve(self, name: str, admission: Admission, socket: _Socket, transport: asyncio.Transport) -> None:
+    async def _serve(self, name: str, admission: Admission, connection: _Connection) -> None:
         room = self._rooms.get(name)
         if room is None:
             url = f"{self._base}/rooms/{name}"
             rules = Room(name, url=url, ids=_new_id, acknowledge=self.settings.acknowledge)
             room = self._rooms[name] = SeatedRoom(rules, queue_limit=self.settings.queue_limit)
-        connection = _Connection(admission.name, socket, transport, self.settings.linger)
         self._connections[connection] = None
         try:
             await connection.run(room, admission)
@@ -137,6 +148,21 @@ class Gateway:
             del self._connections[connection]
             if room.is_empty and self._rooms.get(name) is room:
                 del self._rooms[name]
+
+
+async def _stop_listening(server: asyncio.Server) -> None:
+    """Close the listening sockets, but not while a connection is being accepted.
+
+    A connection takes some turns of the loop from the listening socket to aiohttp. asyncio loses one whose server is
+    closed meanwhile, with its socket open (CPython 3.13.0: an assertion in ``Server._attach``).
+    """
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # The loop of Windows accepts in another way, which has no such gap.
+        for listener in server.sockets:
+            loop.remove_reader(listener.fileno())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    server.close()
 
 
 def _new_id() -> str:
@@ -148,7 +174,9 @@ def _new_id() -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def _in_url(host: str) -> str:
+def url_host(host: str) -> str:
+    """Return what stands for a listening address in a URL on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host
 
 
@@ -162,18 +190,27 @@ class _Socket(web.WebSocketResponse):
 class _Connection:
     """One client's WebSocket and its seat."""
 
-    def __init__(self, name: str, socket: _Socket, transport: asyncio.Transport, linger: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        socket: _Socket,
+        writer: AbstractStreamWriter,
+        transport: asyncio.Transport,
+        linger: float,
+    ) -> None:
         self.name = name
         self._socket = socket
+        self._writer = writer
         self._transport = transport
         self._linger = linger
         self._loop = asyncio.get_running_loop()
         self._seat: Seat | None = None
-        self._is_flushing = False
-        """Whether a flush is scheduled, or waits for room in the transport's buffer."""
+        self._is_scheduled = False
+        """Whether a flush is."""
+        self._draining: asyncio.Task[None] | None = None
+        """Waits for the client to read before the next flush."""
         self._goodbye: asyncio.Future[None] | None = None
         """Set once a close frame was written; done when the connection is."""
-        self._drain: asyncio.Task[None] | None = None
 
     async def run(self, room: SeatedRoom, admission: Admission) -> None:
         """Serve the client until its connection ends."""
@@ -194,14 +231,20 @@ class _Connection:
         finally:
             if self._seat is not None:
                 self._seat.leave()
-        if self._goodbye is not None:
-            await self._goodbye
-        self._transport.abort()
+        try:
+            if self._goodbye is not None:
+                await self._goodbye
+        finally:
+            self._transport.abort()
 
     async def _read(self, seat: Seat) -> None:
         receive = self._socket.receive
+        taken = 0
         while self._goodbye is None:
-            message = await receive()
+            message = await receive()  # Which doesn't give way while there is more of what was read from the socket.
+            taken += 1
+            if taken % _TURN == 0:
+                await asyncio.sleep(0)
             if message.type is WSMsgType.BINARY:
                 seat.feed((message.data,))
             elif message.type is WSMsgType.TEXT:
@@ -220,33 +263,37 @@ class _Connection:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if not self._is_flushing:
-            self._is_flushing = True
+        if self._draining is not None:
+            # One who does not read is not waited for.
+            if self._seat is not None and self._seat.fault is not None:
+                self.end(self._seat.fault.code, str(self._seat.fault))
+        elif not self._is_scheduled:
+            self._is_scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._is_flushing = False
+        self._is_scheduled = False
         seat, transport = self._seat, self._transport
         if seat is None or self._goodbye is not None or transport.is_closing():
             return
-        if transport.get_write_buffer_size() > _HIGH_WATER:
-            self._is_flushing = True
-            self._drain = self._loop.create_task(self._flush_later())
+        if transport.get_write_buffer_size() <= _HIGH_WATER:
+            for buffer in _join(seat.drain(_BATCH)):
+                transport.write(buffer)
+        elif seat.fault is None:
+            self._draining = self._loop.create_task(self._flush_later())
             return
-        for buffer in _join(seat.drain(_BATCH)):
-            transport.write(buffer)
-        if seat.queued:
+        if seat.queued and seat.fault is None:
             self._wake()
         elif seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))
 
     async def _flush_later(self) -> None:
-        writer = self._socket._payload_writer
         try:
-            if writer is not None:
-                await writer.drain()
+            await self._writer.drain()
         except ConnectionError:
             return  # The reader finds out by itself.
+        finally:
+            self._draining = None
         self._flush()
 
     # --- ending -------------------------------------------------------------------------------------------------------
@@ -319,55 +366,52 @@ class _Lingering(asyncio.Protocol):
 class LoopThread:
     """A gateway's loop in a thread of its own, driven from others."""
 
-    def __init__(self, gateway: Callable[[], Gateway], host: str, port: int) -> None:
+    def __init__(self, gateway: Gateway, host: str, port: int) -> None:
         """Start the thread and wait until it listens.
 
         Raises:
             UsageError: If the address cannot be had; no thread is left.
         """
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="simulator.emulator", daemon=True)
+        self.gateway = gateway
+        self._closing = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: concurrent.futures.Future[int] = concurrent.futures.Future()
+        # A daemon: a program that never closes its emulator ends all the same.
+        self._thread = threading.Thread(target=self._run, args=(host, port), name="simulator.emulator", daemon=True)
         self._thread.start()
         try:
-            self._gateway = self.call(self._make(gateway), timeout=10)
-            self.port = self.call(self._gateway.open(host, port), timeout=10)
-        except BaseException as error:
-            self._stop()
-            if isinstance(error, OSError):
-                text = f"cannot listen on {host} port {port}: {os.strerror(error.errno) if error.errno else error}"
-                raise UsageError(f"{text}; port=0 picks a free one") from None
+            self.port = self._opened.result()
+        except OSError as error:
+            self._thread.join()
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise UsageError(f"cannot listen on {host} port {port}: {why}; port=0 picks a free one") from None
+        except BaseException:
+            self.close()
             raise
-
-    @property
-    def gateway(self) -> Gateway:
-        """The gateway; its coroutines go to `call`."""
-        return self._gateway
 
     def call(self, work: Coroutine[Any, Any, _T], *, timeout: float) -> _T:
         """Run ``work`` in the loop and return what it returns, from any other thread."""
+        assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
     def close(self) -> None:
         """Close the gateway and end the thread, within a few seconds."""
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join(self.gateway.settings.linger + 5)
+        if self._thread.is_alive():
+            _log.warning("the emulator did not end in time")
+
+    def _run(self, host: str, port: int) -> None:
         try:
-            self.call(self._gateway.close(), timeout=self._gateway.settings.linger + 2)
-        except TimeoutError:
-            _log.warning("connections were still open when the emulator was closed")
-        finally:
-            self._stop()
+            asyncio.run(self._main(host, port))
+        except BaseException as error:
+            if self._opened.done():
+                raise
+            self._opened.set_exception(error)
 
-    async def _make(self, gateway: Callable[[], Gateway]) -> Gateway:
-        return gateway()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+    async def _main(self, host: str, port: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._opened.set_result(await self.gateway.open(host, port))
+        await self._closing.wait()
+        await self.gateway.close()

@@ -10,8 +10,8 @@ What the hosted service does is not public; where PROTOCOL.md leaves a choice, t
 - The ``api`` grant is enforced: without any right to messaging it cannot be enabled, without ``send`` or ``broadcast``
   that request is refused (all 1001), and without ``list`` a participant is told of nobody.
 - A send is acknowledged when the message is in the recipient's queue, behind the push itself where both go to one.
-- A request of another service is answered with an error (1002), since old clients wait for ever. A message that cannot
-  be passed on, since it holds half a surrogate pair, an infinite number or too many levels, is refused likewise.
+- A request of another service is answered with an error (1002), since old clients wait for ever. A message that would
+  be too large or too deep for its recipient is refused likewise.
 - Participants are named in the order in which they enabled messaging.
 
 Source: PROTOCOL.md, sections 6, 11 and 12; DESIGN.md, section 6.
@@ -47,10 +47,10 @@ from meshsync.protocol.dialects import (
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 
-__all__ = ["MAX_ATTRIBUTES_SIZE", "RESERVED_TYPES", "Member", "Output", "Presence", "Rights", "Room"]
+__all__ = ["MAX_ATTRIBUTES_SIZE", "RESERVED_TYPES", "Member", "Output", "Presence", "Rights", "Room", "reply"]
 
 MAX_ATTRIBUTES_SIZE = 64 * 1024
-"""Bytes of one participant's attributes as JSON. Everybody who enables messaging is sent everybody's."""
+"""Bytes of a roster with one participant and its attributes. Everybody who enables messaging is sent everybody's."""
 
 RESERVED_TYPES = frozenset(
     {"messaging.enabled", "participant.enabled", "participant.attributes", "participant.disabled"}
@@ -224,21 +224,21 @@ class Room:
             case Disable():
                 return self._disable(member, request_id)
             case UnknownRequest(type):
-                return [_reply(member, request_id, Error(f"unknown request {type!r:.100}", ErrorCode.INVALID_REQUEST))]
+                return [reply(member, request_id, Error(f"unknown request {type!r:.100}", ErrorCode.INVALID_REQUEST))]
 
     # --- taking part --------------------------------------------------------------------------------------------------
 
     def _enable(self, member: Member, request_id: int) -> list[Output]:
         if member.rights.is_empty:
             text = "the token does not allow messaging"
-            return [_reply(member, request_id, Error(text, ErrorCode.PERMISSION_DENIED))]
+            return [reply(member, request_id, Error(text, ErrorCode.PERMISSION_DENIED))]
         others = [other for other in self._enabled.values() if other is not member]
         roster = [other.describe() for other in others] if member.rights.list else []
         push = self._push((member,), Push(member.id, "messaging.enabled", {"participants": roster}))
         if push.size > MAX_MESSAGE_SIZE:
             text = "the room has too many participants to list"
-            return [_reply(member, request_id, Error(text, ErrorCode.OPERATION_FAILED))]
-        outputs = [_reply(member, request_id, _EMPTY), push]
+            return [reply(member, request_id, Error(text, ErrorCode.OPERATION_FAILED))]
+        outputs = [reply(member, request_id, _EMPTY), push]
         if member.presence is Presence.CONNECTED:
             member.move(Presence.ENABLED)
             self._enabled[member.id] = member
@@ -247,7 +247,7 @@ class Room:
         return outputs
 
     def _disable(self, member: Member, request_id: int) -> list[Output]:
-        outputs = [_reply(member, request_id, _EMPTY)]
+        outputs = [reply(member, request_id, _EMPTY)]
         if member.presence is Presence.ENABLED:
             member.move(Presence.CONNECTED)
             outputs += self._withdraw(member)
@@ -260,12 +260,14 @@ class Room:
     def _set_attributes(self, member: Member, attributes: JsonObject) -> Iterator[Output]:
         # There is no reply that could refuse, and the client has already changed its own copy.
         merged = member.attributes | attributes
+        described = [{"id": member.id, "role": member.role, "attributes": merged}]
         try:
-            size = len(encode_object(merged, "attributes"))
+            # As in a roster, which has the most levels around them: what is kept must go out to everybody.
+            _, body = encode_push(Push(member.id, "messaging.enabled", {"participants": described}))
         except InvalidMessage as error:
             raise ProtocolError(str(error), code=1007) from None
-        if size > MAX_ATTRIBUTES_SIZE:
-            raise ProtocolError(f"attributes of {size} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept", code=1009)
+        if len(body) > MAX_ATTRIBUTES_SIZE:
+            raise ProtocolError(f"attributes of {len(body)} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept", code=1009)
         member.attributes = merged
         if member.presence is not Presence.ENABLED or not attributes:
             return iter(())
@@ -285,13 +287,13 @@ class Room:
         if refusal is None and recipient is None:
             refusal = _NOT_FOUND
         if refusal is not None or recipient is None:
-            return [_reply(member, request_id, refusal or _NOT_FOUND)]
+            return [reply(member, request_id, refusal or _NOT_FOUND)]
         return self._pass_on(member, request_id, request, (recipient,))
 
     def _broadcast(self, member: Member, request_id: int, request: Broadcast) -> list[Output]:
         refusal = _refuse(member, member.rights.broadcast, "broadcast", request.type)
         if refusal is not None:
-            return [_reply(member, request_id, refusal)]
+            return [reply(member, request_id, refusal)]
         others = tuple(other for other in self._enabled.values() if other is not member)
         return self._pass_on(member, request_id, request, others)
 
@@ -303,13 +305,13 @@ class Room:
             # Also when nobody is there to get it: what is refused must not depend on that.
             output = self._push(to, push)
         except InvalidMessage as error:
-            return [_reply(member, request_id, Error(f"{error!s:.500}", ErrorCode.INVALID_REQUEST))]
+            return [reply(member, request_id, Error(f"{error!s:.500}", ErrorCode.INVALID_REQUEST))]
         if output.size > MAX_MESSAGE_SIZE:
             # The sender's id may take more room than the recipient's did.
             text = f"the message has {output.size} bytes; the room passes on {MAX_MESSAGE_SIZE}"
-            return [_reply(member, request_id, Error(text, ErrorCode.INVALID_REQUEST))]
-        reply = _reply(member, request_id, _EMPTY)
-        return [output, reply] if to else [reply]
+            return [reply(member, request_id, Error(text, ErrorCode.INVALID_REQUEST))]
+        acknowledgement = reply(member, request_id, _EMPTY)
+        return [output, acknowledgement] if to else [acknowledgement]
 
     def _push(self, to: tuple[Member, ...], push: Push) -> Output:
         # An envelope without its payload, and the payload beside it: large attachments are not copied here.
@@ -331,6 +333,7 @@ def _refuse(member: Member, has_right: bool, what: str, type: Any) -> Error | No
     return None
 
 
-def _reply(member: Member, request_id: int, content: Content) -> Output:
+def reply(member: Member, request_id: int, content: Content) -> Output:
+    """Return the answer to a request."""
     type, body = _EMPTY_REPLY if content is _EMPTY else encode_reply(content)
     return Output((member,), Reply(request_id, content), request_id, type, body)

@@ -8,6 +8,9 @@ import pytest
 
 from meshsync.runtime import Condition, Runtime, Task
 from meshsync.threads import ThreadCondition, ThreadRuntime, ThreadTask
+from simulator.world.conditions import VirtualCondition
+from simulator.world.runtime import VirtualRuntime
+from simulator.world.tasks import VirtualTask
 from tests.contract.runtime_contract import RuntimeContract
 
 
@@ -18,10 +21,26 @@ class TestThreadRuntime(RuntimeContract):
     def runtime(self) -> Iterator[Runtime]:
         yield ThreadRuntime()
 
-    def test_classes_fulfil_the_interfaces(self) -> None:
-        """The type checker accepts each class for its interface; at run time the names are there."""
-        runtime: Runtime = ThreadRuntime()
-        condition: Condition = ThreadCondition()
-        task: Task = ThreadTask(lambda: None, "done")
+    def test_classes_fulfil_the_interfaces(self, runtime: Runtime) -> None:
+        """What the runtime makes are its own condition and task, which the type checker takes for the interfaces'."""
+        condition: Condition = runtime.condition()
+        task: Task = runtime.spawn(lambda: None, name="nothing")
         assert task.join(10)
-        assert isinstance(runtime.condition(), type(condition))
+        assert (type(condition), type(task)) == (ThreadCondition, ThreadTask)
+
+
+@pytest.mark.parametrize("schedule", ["fifo", "random", "pct"])
+class TestVirtualRuntime(RuntimeContract):
+    """The virtual clock, under each schedule."""
+
+    @pytest.fixture
+    def runtime(self, schedule: str) -> Iterator[Runtime]:
+        with VirtualRuntime(7, schedule=schedule) as runtime:
+            yield runtime
+
+    def test_classes_fulfil_the_interfaces(self, runtime: Runtime) -> None:
+        """What the runtime makes are its own condition and task, which the type checker takes for the interfaces'."""
+        condition: Condition = runtime.condition()
+        task: Task = runtime.spawn(lambda: None, name="nothing")
+        assert task.join(10)
+        assert (type(condition), type(task)) == (VirtualCondition, VirtualTask)

@@ -88,7 +88,7 @@ class Peer:
 
     def make_token(self, room: str, name: str, role: str | None) -> str:
         """Return a participant's token, signed with the key of the environment."""
-        import meshagent.api as api
+        from meshagent import api
 
         token = api.ParticipantToken(
             name=name, project_id=os.environ["MESHAGENT_PROJECT_ID"], api_key_id=os.environ["MESHAGENT_KEY_ID"]

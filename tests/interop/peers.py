@@ -51,7 +51,9 @@ class Peer(ABC):
     def __enter__(self) -> Peer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.end()
 
     @abstractmethod
@@ -111,7 +113,7 @@ class OfficialPeer(Peer):
         super().__init__()
         python = python_of(release)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MESHAGENT_", "PYTHON"))}
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by end()
         self._process = subprocess.Popen(
             [python, PROGRAM],
             stdin=subprocess.PIPE,
@@ -261,7 +263,7 @@ class MeshsyncPeer(Peer):
         )
 
     def _on_event(self, event: meshsync.RoomMessageEvent) -> None:
-        told = {"event": event.name}
+        told: Event = {"event": event.name}
         if event.participant is not None:
             told["participant"] = self._describe(event.participant)
         self._tell(told)

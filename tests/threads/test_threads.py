@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -204,7 +205,7 @@ def test_wait_interrupted_anywhere_leaves_the_condition_free(timeout: float | No
         timer = threading.Timer(0.01, notify, [condition])
         if timeout is None:
             timer.start()
-        was_interrupted = interrupted(condition, number, lambda: condition.wait(timeout))
+        was_interrupted = interrupted(condition, number, partial(condition.wait, timeout))
         assert not condition._is_owned(), f"held after call {number}"
         assert len(condition._waiters) <= 1
         timer.cancel()

@@ -142,6 +142,15 @@ def test_details_default_to_unknown() -> None:
     assert ProtocolError("wrong").code == 1002
 
 
+def test_details_are_kept() -> None:
+    """An error knows what it was told."""
+    lost = ConnectionLost("gone", code=1006, reason="reset", clean=True, http_status=101)
+    assert (lost.code, lost.reason, lost.clean, lost.http_status) == (1006, "reset", True, 101)
+    assert ConnectTimeout("late", http_status=200).http_status == 200
+    assert [RoomError("refused", 1001).code, ParticipantNotFound("nobody", code=1003).code] == [1001, 1003]
+    assert ProtocolError("wrong", code=1009).code == 1009
+
+
 @pytest.mark.parametrize(
     "travel",
     [copy.copy, copy.deepcopy, *(lambda e, p=p: pickle.loads(pickle.dumps(e, p)) for p in range(6))],

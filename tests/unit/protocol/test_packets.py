@@ -20,14 +20,17 @@ TYPES = st.text(max_size=30)
 
 
 def start(message_id: int, count: int, type: str | bytes = b"t") -> bytes:
+    """Return a start packet, right or wrong."""
     return struct.pack(">QII", message_id, 0, count) + (type.encode() if isinstance(type, str) else type)
 
 
 def piece(message_id: int, index: int, data: bytes = b"x") -> bytes:
+    """Return a body packet, right or wrong."""
     return struct.pack(">QI", message_id, index) + data
 
 
 def feed(packets: Iterable[bytes | memoryview], max_size: int = MAX_MESSAGE_SIZE) -> list[Message]:
+    """Return the messages that a new reassembler makes of packets."""
     return list(Reassembler(max_size).feed(packets))
 
 

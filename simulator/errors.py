@@ -1,0 +1,116 @@
+"""What a simulation reports of itself, as one tree. What happens *in* it raises the client's errors.
+
+::
+
+    MeshsyncError
+    └── SimulationError
+        ├── SimulationDeadlock      nobody can run and nothing is left to happen
+        ├── SimulationLivelock      much happens and the clock stands still
+        ├── HorizonReached          the run lasted longer than it was allowed to
+        ├── WorldStalled            an actor blocks for real, outside the simulation
+        ├── ActorFailed             an actor, or a timer's callback, raised
+        ├── ActorsRefuse            actors that did not end when the simulation was closed
+        ├── BlockingRefused         (RuntimeError) the call would block where it must not
+        ├── ForeignThread           (RuntimeError) a thread from outside used the simulation
+        ├── SimulationClosed        (RuntimeError) the simulation is over
+        └── SimulationNested        (RuntimeError) another one is open in this process
+
+    BaseException
+    └── ActorExit                 ends an actor when the simulation is closed; not to be caught
+"""
+
+from __future__ import annotations
+
+from meshsync.errors import MeshsyncError
+from meshsync.runtime import TaskExit
+
+__all__ = [
+    "ActorExit",
+    "ActorFailed",
+    "ActorsRefuse",
+    "BlockingRefused",
+    "ForeignThread",
+    "HorizonReached",
+    "SimulationClosed",
+    "SimulationDeadlock",
+    "SimulationError",
+    "SimulationLivelock",
+    "SimulationNested",
+    "WorldStalled",
+]
+
+
+class SimulationError(MeshsyncError):
+    """The root of what a simulation reports of itself."""
+
+
+class SimulationDeadlock(SimulationError):
+    """No actor can run and nothing is left that could wake one; the text has each with its stack.
+
+    Raised in the main thread, out of what it was blocked in. The simulation can go on.
+    """
+
+
+class SimulationLivelock(SimulationError):
+    """Too much happened at one instant: somebody polls without sleeping, or yields in a circle.
+
+    Raised in the main thread. The simulation can go on.
+    """
+
+
+class HorizonReached(SimulationError):
+    """The clock reached the horizon that the run was given. Raised in the main thread."""
+
+
+class WorldStalled(SimulationError):
+    """An actor holds everyone up by blocking for real; the text names the line. Raised in the main thread.
+
+    The simulation is over: that actor cannot be stopped from outside.
+    """
+
+
+class ActorFailed(SimulationError):
+    """An actor raised, which is the ``__cause__``. Raised in the main thread, once for each.
+
+    Attributes:
+        actor: Whose failure it is: the name of an actor, or of a timer's callback.
+    """
+
+    def __init__(self, text: str, *, actor: str) -> None:
+        super().__init__(text)
+        self.actor = actor
+
+
+class ActorsRefuse(SimulationError):
+    """Actors did not end when the simulation was closed; the text has each with its stack.
+
+    Attributes:
+        actors: Their names. Their threads go on, and are daemons.
+    """
+
+    def __init__(self, text: str, *, actors: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.actors = actors
+
+
+class BlockingRefused(SimulationError, RuntimeError):
+    """A call would block where it must not: in a timer's callback, or while holding a condition."""
+
+
+class ForeignThread(SimulationError, RuntimeError):
+    """A thread that is no actor used the simulation; its arrival would depend on real time."""
+
+
+class SimulationClosed(SimulationError, RuntimeError):
+    """The simulation is over; nothing in it waits or moves any more."""
+
+
+class SimulationNested(SimulationError, RuntimeError):
+    """Another simulation is open in this process; the text names the line that opened it."""
+
+
+class ActorExit(TaskExit):
+    """Raised in an actor at what it is blocked in, and at each blocking call after that, when the simulation closes.
+
+    Not an `Exception`, so that ``except Exception`` does not keep the actor; ``finally`` blocks run.
+    """

@@ -1,0 +1,188 @@
+"""How a simulated connection comes about: the `Connector` of production code.
+
+As TCP and HTTP do it, in two round trips, over the links that the connection then keeps. So whatever happens to a
+connection happens to an attempt too: it is delayed, frozen by a partition, silenced, reset. Who is let in is not this
+module's business.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomUnavailable
+from meshsync.handshake import check_endpoint, prepare
+from meshsync.transport import Endpoint
+from simulator.network.carrier import SeatCarrier
+from simulator.network.links import Control, LinkState, frame, goodbye
+from simulator.network.network import Guest, Network
+from simulator.network.transport import SimulatedTransport
+
+__all__ = ["SimulatedConnector"]
+
+
+class SimulatedConnector:
+    """Opens connections to one endpoint over a simulated network."""
+
+    def __init__(self, network: Network, endpoint: Endpoint) -> None:
+        """Remember where to connect.
+
+        Raises:
+            UsageError: If the endpoint can never be connected to, such as a URL that is not ``ws://`` or ``wss://``.
+        """
+        check_endpoint(endpoint)
+        self._network = network
+        self._endpoint = endpoint
+
+    def connect(self, timeout: float | None) -> SimulatedTransport:
+        """Open a connection; see `meshsync.transport.Connector.connect`.
+
+        The endpoint's token is asked for in the calling task, and what that raises is passed on.
+        """
+        network, endpoint = self._network, self._endpoint
+        now = network.runtime.monotonic
+        deadline = None if timeout is None else now() + timeout
+        token = endpoint.token()
+        address = prepare(endpoint, token).address
+        guest: Guest | ConnectFailed
+        try:
+            guest = network.door(endpoint, token)
+        except ConnectFailed as refusal:
+            guest = refusal
+        left = None if deadline is None else deadline - now()
+        if left is not None and left <= 0:
+            raise ConnectTimeout(f"no connection to {address} within {timeout} s")
+        attempt = _Attempt(network, guest, address)
+        try:
+            outcome = attempt.result(left)
+            if outcome is None:
+                raise ConnectTimeout(f"no connection to {address} within {timeout} s")
+            if isinstance(outcome, ConnectFailed):
+                raise outcome
+            return outcome
+        except BaseException:
+            attempt.abandon()
+            raise
+
+
+class _Attempt:
+    """A handshake under way, driven by what arrives."""
+
+    def __init__(self, network: Network, guest: Guest | ConnectFailed, address: str) -> None:
+        self._network = network
+        self._guest = guest
+        self._address = address
+        self._lock = network.runtime.condition()
+        self._outcome: SimulatedTransport | ConnectFailed | None = None
+        name = guest.name if isinstance(guest, Guest) else ""
+        self._connection = connection = network.open(name)
+        connection.guest = guest if isinstance(guest, Guest) else None
+        connection.refuse = self._conclude
+        connection.up.on_arrival = self._at_room
+        connection.down.on_arrival = self._at_client
+        delay = network.connect_delay(name)
+        if delay:
+            network.kernel.at(network.kernel.now + delay, self._begin)
+        else:
+            self._begin()
+
+    def result(self, timeout: float | None) -> SimulatedTransport | ConnectFailed | None:
+        """Wait for the connection or the failure; None if it took too long."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._outcome is not None, timeout)
+            return self._outcome
+
+    def abandon(self) -> None:
+        """Want the connection no more. If the room lets the participant in later, it will see it go at once."""
+        connection, outcome = self._connection, self._outcome
+        if isinstance(outcome, SimulatedTransport):
+            outcome.close(0)
+            return
+        self._outcome = outcome or ConnectTimeout("abandoned")
+        connection.up.finish()
+        connection.client_ended()
+        if connection.up.state is LinkState.SILENT and connection.carrier is None:
+            connection.room_ended()
+
+    def _begin(self) -> None:
+        if self._outcome is None:
+            self._connection.up.put((frame(Control.OPEN, is_masked=False),))
+
+    def _conclude(self, outcome: SimulatedTransport | ConnectFailed) -> None:
+        if self._outcome is not None:
+            return
+        self._connection.refuse = None
+        if isinstance(outcome, ConnectFailed):
+            self._connection.client_ended()
+        with self._lock:
+            self._outcome = outcome
+            self._lock.notify_all()
+
+    # --- both ends of the handshake -----------------------------------------------------------------------------------
+
+    def _at_room(self) -> None:
+        connection = self._connection
+        # One by one: what comes behind the request is for the carrier.
+        while connection.carrier is None and (frames := connection.up.read(1)):
+            content = frames[0][0]
+            if content is Control.OPEN:
+                is_refused = self._network.is_refusing(connection.name)
+                self._answer(Control.REFUSED if is_refused else Control.OPENED, is_last=is_refused)
+            elif content is Control.REQUEST:
+                if isinstance(self._guest, Guest):
+                    self._admit(self._guest)
+                else:
+                    self._answer(Control.DENIED, is_last=True)
+            else:
+                connection.room_ended()
+
+    def _answer(self, answer: Control, *, is_last: bool) -> None:
+        self._connection.down.put((frame(answer, is_masked=False),))
+        if is_last:
+            self._connection.room_ended()
+
+    def _admit(self, guest: Guest) -> None:
+        connection, network = self._connection, self._network
+        self._answer(Control.ADMITTED, is_last=False)
+        take = partial(guest.room.take, guest.name, role=guest.role, rights=guest.rights, version=guest.version)
+        try:
+            connection.carrier = SeatCarrier(
+                network.kernel,
+                connection.up,
+                connection.down,
+                lambda wake: take(wake=wake),
+                heartbeat_interval=network.heartbeats.interval,
+                heartbeat_timeout=network.heartbeats.timeout,
+                ended=connection.room_ended,
+            )
+        except InvalidMessage as error:
+            connection.down.put((goodbye(1008, str(error), is_masked=False),))
+            connection.down.finish()
+            connection.room_ended()
+
+    def _at_client(self) -> None:
+        connection = self._connection
+        # One by one: the greeting, close behind the last answer, is for the transport.
+        while self._outcome is None and (frames := connection.down.read(1)):
+            content = frames[0][0]
+            if content is Control.OPENED:
+                connection.up.put((frame(Control.REQUEST, is_masked=False),))
+            elif content is Control.REFUSED:
+                self._conclude(RoomUnavailable(f"cannot reach {self._address}: Connection refused"))
+            elif content is Control.DENIED and isinstance(self._guest, ConnectFailed):
+                self._conclude(self._guest)
+            else:
+                self._conclude(self._join())
+
+    def _join(self) -> SimulatedTransport:
+        connection, network = self._connection, self._network
+        connection.transport = SimulatedTransport(
+            network.kernel,
+            network.runtime,
+            connection.up,
+            connection.down,
+            heartbeat_interval=network.heartbeats.interval,
+            heartbeat_timeout=network.heartbeats.timeout,
+            send_buffer=network.send_buffer,
+            ended=connection.client_ended,
+        )
+        return connection.transport

@@ -1,0 +1,421 @@
+"""One direction of a connection, as physics: what is put in arrives in order, later; or the connection has ended.
+
+Like TCP, a link never loses, duplicates or reorders while its connection lives. It delays by a law, takes time to carry
+bytes if its bandwidth is limited, and stops taking them when as many are under way or unread as its window holds. It
+can be frozen, so that its time stands still; silenced, after which nothing arrives and nobody is told; and reset, which
+loses what is in flight. It runs on timers of the kernel alone. What the frames mean is not this module's business.
+
+Two things are not as on a real wire. A frame is never torn: it is under way as a whole or not at all, and the peer's
+reading frees whole frames. And what is put in at once, such as the packets of one message, has one delay in common, so
+that messages of many packets are not slower than the law says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import TypeAlias
+
+from meshsync.protocol import frames as wire
+from simulator.network.latency import Law
+from simulator.world.kernel import SECOND, Kernel, Timer
+
+__all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "goodbye"]
+
+WINDOW = 1024 * 1024
+"""Bytes that a link takes before its peer has read any: what two sockets and the path between them hold.
+
+Source: the order of what Linux grows a socket's buffers to, 4 MiB for writing and 6 MiB for reading (tcp(7)).
+"""
+
+_MICROSECOND = 1000
+"""In nanoseconds."""
+
+
+class Control(Enum):
+    """A frame that carries no packet."""
+
+    PING = "ping"
+    PONG = "pong"
+    END = "the sender's end is shut, nothing comes after it"
+    OPEN = "may I connect, in TCP's handshake"
+    OPENED = "yes"
+    REFUSED = "no"
+    REQUEST = "the HTTP request for a WebSocket, with its token"
+    ADMITTED = "its answer, yes"
+    DENIED = "its answer, no"
+
+
+_SIZES = {
+    Control.PING: 2,
+    Control.PONG: 2,
+    Control.END: 0,
+    Control.OPEN: 60,
+    Control.OPENED: 60,
+    Control.REFUSED: 40,
+    Control.REQUEST: 600,
+    Control.ADMITTED: 200,
+    Control.DENIED: 200,
+}
+"""Bytes without a mask; those of a handshake are about what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """A close frame."""
+
+    code: int | None
+    reason: str = ""
+
+
+Content: TypeAlias = "bytes | Control | Goodbye"
+Frame: TypeAlias = tuple[Content, int]
+"""What travels, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
+
+Tap: TypeAlias = "Callable[[Link, str, Sequence[Frame]], None]"
+"""Told of frames that were ``"sent"``, that ``"arrived"``, and that were ``"lost"``. It must not use the link."""
+
+
+def frame(content: bytes | Control, *, is_masked: bool) -> Frame:
+    """Return a frame as a client's (masked) or a room's; the size is that on a WebSocket.
+
+    Source: RFC 6455, section 5.2.
+    """
+    mask = 4 if is_masked else 0
+    if isinstance(content, Control):
+        return content, _SIZES[content] + (mask if content in (Control.PING, Control.PONG) else 0)
+    size = len(content)
+    return content, size + mask + (2 if size < 126 else 4 if size < 65536 else 10)
+
+
+def goodbye(code: int | None, reason: str, *, is_masked: bool) -> Frame:
+    """Return a close frame; a reason longer than 123 bytes of UTF-8 is cut.
+
+    Raises:
+        ValueError: If ``code`` is no close code that may be sent.
+    """
+    written = wire.encode_close(code, reason, None)
+    return Goodbye(code, written[4:].decode()), len(written) + (4 if is_masked else 0)
+
+
+class LinkState(Enum):
+    """The life of a link."""
+
+    OPEN = "open"
+    FINISHED = "its sender has ended it; what is in flight still arrives"
+    SILENT = "nothing arrives any more, and nobody is told"
+    BROKEN = "the connection has ended"
+
+
+_S = LinkState
+_MOVES = {
+    _S.OPEN: {_S.FINISHED, _S.SILENT, _S.BROKEN},
+    _S.FINISHED: {_S.SILENT, _S.BROKEN},
+    _S.SILENT: {_S.BROKEN},
+    _S.BROKEN: set[LinkState](),
+}
+
+
+class _Burst:
+    """Frames that arrive together. Times are in nanoseconds of the link's own clock."""
+
+    __slots__ = ("arrives", "begins", "delay", "frames", "is_background", "lasts", "size")
+
+    def __init__(self, frames: Sequence[Frame], size: int, delay: int, is_background: bool) -> None:
+        self.frames = frames
+        self.size = size
+        self.delay = delay
+        self.is_background = is_background
+        self.begins = 0
+        """When its first byte goes onto the wire."""
+        self.lasts = 0
+        """How long the wire is taken by it."""
+        self.arrives = 0
+
+
+class Link:
+    """One direction of one connection.
+
+    Args:
+        stream: Where its delays are drawn from; no other link has it.
+        delay: The law of delays.
+        name: For whoever taps it.
+        echo: The law of the other direction, whose median is how long the sender takes to learn that something was
+            read. By default the same.
+        bandwidth: Bytes per second; None for no limit.
+        window: Bytes under way or unread beyond which nothing more is taken.
+        tap: Told of every frame.
+
+    Attributes:
+        on_arrival: Called when there is something to read.
+        on_room: Called when `fill` may take more, after it has left something.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        stream: Random,
+        *,
+        delay: Law,
+        name: str = "",
+        echo: Law | None = None,
+        bandwidth: float | None = None,
+        window: int = WINDOW,
+        tap: Tap | None = None,
+    ) -> None:
+        self.name = name
+        self.state = LinkState.OPEN
+        self.on_arrival: Callable[[], None] = _nothing
+        self.on_room: Callable[[], None] = _nothing
+        self._kernel = kernel
+        self._stream = stream
+        self._delay = delay
+        self._echo = _median(echo or delay)
+        self._bandwidth = bandwidth
+        self._window = window
+        self._tap = tap
+        self._flight: deque[_Burst] = deque()
+        self._foreground = 0
+        """Bursts in flight that are not background."""
+        self._timer: Timer | None = None
+        self._free_at = 0
+        """When the wire has carried all that was put in."""
+        self._last_arrival = 0
+        self._unread: deque[Frame] = deque()
+        self._charged = 0
+        """Bytes that the sender does not know to have been read."""
+        self._echoes: deque[tuple[int, int]] = deque()
+        """When the sender learns that bytes were read, and how many."""
+        self._is_wanted = False
+        """Whether the sender waits for room."""
+        self._echo_timer: Timer | None = None
+        self._frozen_at: int | None = None
+        """The kernel's time at which this link's own stood still."""
+        self._behind = 0
+        """By how much the link's clock is behind the kernel's, since it was frozen for so long."""
+
+    # --- figures ------------------------------------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes that were put in and have not arrived."""
+        return sum(burst.size for burst in self._flight)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have arrived and were not read."""
+        return sum(size for _, size in self._unread)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its time stands still."""
+        return self._frozen_at is not None
+
+    # --- the sender's end ---------------------------------------------------------------------------------------------
+
+    def fill(self, queue: deque[Frame]) -> Sequence[Frame]:
+        """Take frames from the front of ``queue``, as many as the window allows, and return them.
+
+        A frame larger than the window is taken alone, when nothing else is under way. If something is left, ``on_room``
+        is called when there may be room for it.
+        """
+        if self.state in (LinkState.FINISHED, LinkState.BROKEN):
+            return ()
+        while self._echoes and self._echoes[0][0] <= self._now():
+            self._charged -= self._echoes.popleft()[1]
+        taken: list[Frame] = []
+        room = self._window - self._charged
+        while queue and (queue[0][1] <= room or (not taken and not self._charged)):
+            room -= queue[0][1]
+            taken.append(queue.popleft())
+        if taken:
+            self.put(taken)
+        if queue:
+            self._is_wanted = True
+            self._await_echo()
+        return taken
+
+    def put(self, frames: Sequence[Frame], *, is_background: bool = False) -> None:
+        """Take frames whatever the window says, as is right for control frames. On an ended link it does nothing.
+
+        Args:
+            is_background: Whether they are no sign that anything is going on, such as pings.
+        """
+        if self.state in (LinkState.FINISHED, LinkState.BROKEN):
+            return
+        size = sum(size for _, size in frames)
+        self._charged += size
+        if self._tap is not None:
+            self._tap(self, "sent", frames)
+        if self.state is LinkState.SILENT:
+            self._lose(frames)
+            return
+        delay = self._delay.draw_us(self._stream) * _MICROSECOND
+        if self._bandwidth is None and self._free_at <= self._now():
+            self._launch(_Burst(frames, size, delay, is_background))
+        else:
+            # One after the other: on a slow wire the first has arrived long before the last, which is a sign of life.
+            for one in frames:
+                self._launch(_Burst((one,), one[1], delay, is_background))
+
+    def finish(self) -> None:
+        """End it behind what is in flight: the reader gets ``Control.END`` as the last frame. Again does nothing."""
+        self.put((_END,))
+        if self.state is LinkState.OPEN:
+            self._move(LinkState.FINISHED)
+
+    def _launch(self, burst: _Burst) -> None:
+        self._schedule(burst, self._now())
+        self._flight.append(burst)
+        timer = self._timer
+        self._foreground += not burst.is_background
+        if timer is None or (timer.is_background and not burst.is_background):
+            self._arm()
+
+    def _schedule(self, burst: _Burst, now: int) -> None:
+        burst.lasts = -int(-burst.size * SECOND // self._bandwidth) if self._bandwidth is not None else 0
+        burst.begins = max(now, self._free_at)
+        self._free_at = burst.begins + burst.lasts
+        # Never overtaking: what was put in before arrives before, however short this delay is.
+        self._last_arrival = burst.arrives = max(self._last_arrival, self._free_at + burst.delay)
+
+    # --- the reader's end ---------------------------------------------------------------------------------------------
+
+    def read(self, count: int | None = None) -> list[Frame]:
+        """Return what has arrived, at most ``count`` frames, in order; the sender may send as much more in time."""
+        unread = self._unread
+        if count is None or count >= len(unread):
+            frames = list(unread)
+            unread.clear()
+        else:
+            frames = [unread.popleft() for _ in range(count)]
+        size = sum(size for _, size in frames)
+        if size and self.state in (LinkState.OPEN, LinkState.FINISHED):
+            self._echoes.append((self._now() + self._echo, size))
+            if self._is_wanted:
+                self._await_echo()
+        return frames
+
+    def _arrive(self) -> None:
+        self._timer = None
+        now = self._now()
+        while self._flight and self._flight[0].arrives <= now:
+            burst = self._flight.popleft()
+            self._foreground -= not burst.is_background
+            self._unread.extend(burst.frames)
+            if self._tap is not None:
+                self._tap(self, "arrived", burst.frames)
+        self._arm()
+        self.on_arrival()
+
+    # --- what happens to it -------------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Make its time stand still: nothing arrives, and no room is learnt of. Again does nothing."""
+        if self._frozen_at is None:
+            self._frozen_at = self._kernel.now
+            self._disarm()
+
+    def thaw(self) -> None:
+        """Let its time go on: what was in flight arrives as much later as it was frozen. Again does nothing."""
+        if self._frozen_at is not None:
+            self._behind += self._kernel.now - self._frozen_at
+            self._frozen_at = None
+            self._arm()
+            self._await_echo()
+
+    def silence(self) -> None:
+        """Lose what is in flight and all that is put in later, with nobody told; the window is never freed again."""
+        if self.state in (LinkState.OPEN, LinkState.FINISHED):
+            self._move(LinkState.SILENT)
+            self._stop()
+
+    def reset(self) -> None:
+        """End it and lose what is in flight; what has arrived can still be read. Again does nothing.
+
+        Both ends have to be told by whoever does this.
+        """
+        if self.state is not LinkState.BROKEN:
+            self._move(LinkState.BROKEN)
+            self._stop()
+
+    def change_delay(self, delay: Law, echo: Law | None = None) -> None:
+        """Let what is put in from now on be delayed by another law."""
+        self._delay = delay
+        self._echo = _median(echo or delay)
+
+    def change_bandwidth(self, bandwidth: float | None) -> None:
+        """Let the wire carry so many bytes per second; what is on it at the moment goes on as it began."""
+        if bandwidth == self._bandwidth:
+            return
+        self._bandwidth = bandwidth
+        now = self._now()
+        waiting = [burst for burst in self._flight if burst.begins > now]
+        begun = self._flight[-len(waiting) - 1] if len(waiting) < len(self._flight) else None
+        self._free_at = begun.begins + begun.lasts if begun else now
+        self._last_arrival = begun.arrives if begun else now
+        for burst in waiting:
+            self._schedule(burst, now)
+        self._arm()
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        """Return the link's own time."""
+        return (self._kernel.now if self._frozen_at is None else self._frozen_at) - self._behind
+
+    def _arm(self) -> None:
+        """Set the timer for the next arrival."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._flight and self._frozen_at is None:
+            when = self._flight[0].arrives + self._behind
+            self._timer = self._kernel.at(when, self._arrive, background=not self._foreground)
+
+    def _await_echo(self) -> None:
+        if self._is_wanted and self._echoes and self._echo_timer is None and self._frozen_at is None:
+            self._echo_timer = self._kernel.at(self._echoes[0][0] + self._behind, self._hear_echo)
+
+    def _hear_echo(self) -> None:
+        self._echo_timer = None
+        self._is_wanted = False
+        self.on_room()  # which asks again, and so counts what was read
+
+    def _disarm(self) -> None:
+        for timer in (self._timer, self._echo_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._echo_timer = None
+
+    def _stop(self) -> None:
+        self._disarm()
+        for burst in self._flight:
+            self._lose(burst.frames)
+        self._flight.clear()
+        self._foreground = 0
+        self._echoes.clear()
+
+    def _lose(self, frames: Sequence[Frame]) -> None:
+        if self._tap is not None:
+            self._tap(self, "lost", frames)
+
+    def _move(self, state: LinkState) -> None:
+        if state not in _MOVES[self.state]:
+            raise RuntimeError(f"a link that is {self.state.name} cannot become {state.name}")
+        self.state = state
+
+
+_END = frame(Control.END, is_masked=False)
+
+
+def _median(law: Law) -> int:
+    """Return a law's median in nanoseconds."""
+    return round(law.quantile(0.5) * SECOND)
+
+
+def _nothing() -> None:
+    """Do nothing: nobody listens."""

@@ -1,0 +1,68 @@
+"""When to look whether the other side is alive: the client's own heartbeat on timers of the kernel.
+
+Its timers are background ones, since they go on for ever by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshsync.protocol.heartbeat import Beat, Heartbeat
+from simulator.world.kernel import SECOND, Kernel, Timer
+
+__all__ = ["Pulse"]
+
+
+class Pulse:
+    """A `Heartbeat` that asks to be looked at when it is due.
+
+    Args:
+        due: Called when `look` would have an answer. If it does not look, it is not called again until it has.
+        interval: Seconds of silence before a ping; None never pings and never gives up.
+        timeout: Seconds from the ping to giving up.
+    """
+
+    __slots__ = ("_due", "_heartbeat", "_kernel", "_timer")
+
+    def __init__(self, kernel: Kernel, due: Callable[[], None], *, interval: float | None, timeout: float) -> None:
+        self._kernel = kernel
+        self._due = due
+        # In nanoseconds, which are whole numbers: sums of seconds would now and then be early by their last bit.
+        self._heartbeat = Heartbeat(
+            kernel.now,
+            interval=None if interval is None else round(interval * SECOND),
+            timeout=round(timeout * SECOND),
+        )
+        self._timer: Timer | None = None
+        self._arm()
+
+    def alive(self) -> None:
+        """Note a sign of life."""
+        self._heartbeat.alive(self._kernel.now)
+
+    def look(self) -> Beat | None:
+        """Return ASKED to send a ping, DEAD to give up, None for nothing; each is returned once."""
+        beat = self._heartbeat.look(self._kernel.now)
+        if self._timer is None:
+            self._arm()
+        return beat
+
+    def stop(self) -> None:
+        """Ask for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        deadline = self._heartbeat.deadline
+        if deadline is not None:
+            self._timer = self._kernel.at(int(deadline), self._fire, background=True)
+
+    def _fire(self) -> None:
+        self._timer = None
+        deadline = self._heartbeat.deadline
+        # There was a sign of life since: moving the timer at each would cost more than firing in vain now and then.
+        if deadline is not None and deadline > self._kernel.now:
+            self._arm()
+        else:
+            self._due()

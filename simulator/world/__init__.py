@@ -1,0 +1,1 @@
+"""Time, threads and chance of a simulation: a virtual clock, and actors of which exactly one runs."""

@@ -1,0 +1,112 @@
+"""What a simulation asks of its process while it is open, and gives back: one processor, garbage, Ctrl-C."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+__all__ = ["Garbage", "Interrupts", "Pin", "processor_use"]
+
+
+class Pin:
+    """Keeps the calling thread, and those it starts, on one processor: handing the baton over is then far cheaper.
+
+    Source: measured on Linux, 3 microseconds for a hand-over between two threads on one processor, 26 between two.
+    """
+
+    def __init__(self) -> None:
+        self._before: set[int] | None = None
+
+    def apply(self) -> None:
+        """Choose by process number, so that several processes spread; do nothing where the system cannot."""
+        if not hasattr(os, "sched_setaffinity"):
+            return
+        allowed = sorted(os.sched_getaffinity(0))
+        try:
+            os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
+        except OSError:
+            return
+        self._before = set(allowed)
+
+    def undo(self) -> None:
+        """Let the calling thread run where it might before."""
+        before, self._before = self._before, None
+        if before is not None:
+            try:
+                os.sched_setaffinity(0, before)
+            except OSError:
+                return
+
+
+class Garbage:
+    """Keeps cyclic garbage until it is asked for: a finalizer would run in whichever actor allocates most."""
+
+    def __init__(self) -> None:
+        self._was_enabled = False
+
+    def apply(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def undo(self) -> None:
+        if self._was_enabled:
+            gc.enable()
+
+
+class Interrupts:
+    """Sees Ctrl-C before the program's own handler does, and may keep it for later.
+
+    Args:
+        receive: Gets the program's handler, ready to call, and the frame that was interrupted.
+    """
+
+    def __init__(self, receive: Callable[[Callable[[], object], FrameType | None], None]) -> None:
+        self._receive = receive
+        self._before: Callable[[int, FrameType | None], Any] | None = None
+
+    def apply(self) -> None:
+        """Step in front of the handler; not if there is none in Python, or in a thread that may not set one."""
+        before = signal.getsignal(signal.SIGINT)
+        if not callable(before):
+            return
+        try:
+            signal.signal(signal.SIGINT, self._handle)
+        except ValueError:
+            return
+        self._before = before
+
+    def undo(self) -> None:
+        """Put the handler back, unless somebody has set another one meanwhile."""
+        before, self._before = self._before, None
+        if before is not None and signal.getsignal(signal.SIGINT) == self._handle:
+            try:
+                signal.signal(signal.SIGINT, before)
+            except ValueError:
+                return
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        before = self._before
+        if before is not None:
+            self._receive(lambda: before(number, frame), frame)
+
+
+def processor_use(native_id: int | None) -> tuple[float, bool]:
+    """Return the seconds of processor time that a thread has used, and whether it could use more at this moment.
+
+    Where the system does not tell, the whole process's time, and False.
+
+    Source: proc(5) of Linux, ``/proc/[pid]/stat``: fields 3 (state), 14 (utime) and 15 (stime).
+    """
+    if native_id is not None:
+        try:
+            with open(f"/proc/self/task/{native_id}/stat", encoding="ascii", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), fields[0] == "R"
+        except (OSError, ValueError, IndexError):
+            pass
+    used = os.times()
+    return used.user + used.system, False

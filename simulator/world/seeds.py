@@ -1,0 +1,46 @@
+"""Chance from one seed: a random stream for each purpose, the same on every Python and under every hash seed.
+
+Streams are named, so that a draw more or less for one purpose leaves all others alone. Only ``Random.random()`` gives
+the same numbers on every Python; everything else of `random.Random` may change between versions, so nothing else is
+drawn on, here or elsewhere: the functions below do what would tempt one to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from random import Random
+
+__all__ = ["Seeds", "entropy", "pick"]
+
+
+class Seeds:
+    """The random streams that follow from one seed."""
+
+    def __init__(self, seed: int | str) -> None:
+        self.seed = seed
+        self._streams: dict[str, Random] = {}
+
+    def stream(self, name: str) -> Random:
+        """Return the stream of that name: always the same object, wherever its draws have got to.
+
+        Its state follows from SHA-256 of seed and name; a seed given as text equals the number it spells.
+        """
+        stream = self._streams.get(name)
+        if stream is None:
+            digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
+            stream = self._streams[name] = Random(int.from_bytes(digest, "big"))
+        return stream
+
+
+def pick(stream: Random, count: int) -> int:
+    """Return a number from 0 to ``count - 1``, each as likely as the others.
+
+    The bias of this method, ``count / 2**53``, is far below what any number of runs could show.
+    """
+    return int(stream.random() * count)
+
+
+def entropy(stream: Random, size: int) -> bytes:
+    """Return ``size`` bytes from a stream: predictable, unlike those of the operating system."""
+    draws = [int(stream.random() * 2**48).to_bytes(6, "big") for _ in range(-(-size // 6))]
+    return b"".join(draws)[:size]

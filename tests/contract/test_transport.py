@@ -1,0 +1,77 @@
+"""The `Transport` contract on WebSockets over TCP and TLS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+import pytest
+import trustme
+
+from meshsync.runtime import Runtime
+from meshsync.threads import ThreadRuntime
+from meshsync.transport import Connector, Endpoint, Transport
+from meshsync.websocket import WebSocketConnector, WebSocketTransport
+from tests.contract.scripted_server import ScriptedPeer, ScriptedServer
+from tests.contract.transport_contract import BUFFER, Pair, Peer, TransportContract
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Return an authority that only these tests trust; making one takes a while."""
+    return trustme.CA()
+
+
+class WebSocketPair:
+    """Connects to a scripted server on loopback."""
+
+    has_frames = True
+
+    def __init__(self, server: ScriptedServer, ssl_context: ssl.SSLContext | None = None) -> None:
+        self.runtime: Runtime = ThreadRuntime()
+        self._server = server
+        self._endpoint = Endpoint(server.url, lambda: "", ssl_context=ssl_context)
+
+    def connect(self, *, heartbeat: tuple[float, float] = (30.0, 15.0)) -> tuple[Transport, ScriptedPeer]:
+        interval, timeout = heartbeat
+        connector = WebSocketConnector(
+            self._endpoint, self.runtime, heartbeat_interval=interval, heartbeat_timeout=timeout, send_buffer=BUFFER
+        )
+        accepting = self._server.accept()
+        return connector.connect(20), accepting.peer()
+
+    def connector_to_nobody(self) -> Connector:
+        return WebSocketConnector(self._endpoint, self.runtime)
+
+
+class TestPlainWebSocket(TransportContract):
+    """TCP without TLS."""
+
+    @pytest.fixture
+    def pair(self) -> Iterator[Pair]:
+        with ScriptedServer() as server:
+            yield WebSocketPair(server)
+
+    def test_classes_fulfil_the_interfaces(self, pair: Pair) -> None:
+        """The type checker accepts each class for its interface; at run time the peer is the contract's."""
+        connector: type[Connector] = WebSocketConnector
+        transport: type[Transport] = WebSocketTransport
+        peer: type[Peer] = ScriptedPeer
+        assert (connector.__name__, transport.__name__, peer.__name__) == (
+            "WebSocketConnector",
+            "WebSocketTransport",
+            "ScriptedPeer",
+        )
+
+
+class TestTlsWebSocket(TransportContract):
+    """TLS, where bytes hide in a layer of their own."""
+
+    @pytest.fixture
+    def pair(self, authority: trustme.CA) -> Iterator[Pair]:
+        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(theirs)
+        ours = ssl.create_default_context()
+        authority.configure_trust(ours)
+        with ScriptedServer(theirs) as server:
+            yield WebSocketPair(server, ours)

@@ -1,0 +1,344 @@
+"""The emulator on real sockets, met by clients that are not ours."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
+
+from meshsync.protocol.content import Empty
+from meshsync.protocol.dialects import Broadcast, Enable, Push, Reply, Send
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, split
+from meshsync.tokens import MessagingRights, ParticipantToken
+from simulator import Emulator
+from simulator.emulator import Limits
+from tests.interop.sockets import PATIENCE, PlainSocket, RawClient, connect, frame
+from tests.seats import FAULTS
+
+GOLDEN_SECRET = "probe-secret-probe-secret-probe-secret"
+
+
+# --- recorded conversations -------------------------------------------------------------------------------------------
+
+
+def read_body(body: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return header and payload of a body in any of its forms, by means of our own."""
+    if body.lstrip(b" ").startswith(b"{"):
+        return json.loads(body), b""
+    (length,) = struct.unpack(">Q", body[:8])
+    return json.loads(body[8 : 8 + length]), body[8 + length :]
+
+
+class Replay:
+    """One recorded conversation, held with the emulator by two clients that send the recorded packets."""
+
+    def __init__(self, recorded: dict[str, Any], emulator: Emulator) -> None:
+        self.messages = recorded["messages"]
+        self.emulator = emulator
+        self.handshakes = {handshake["peer"]: handshake for handshake in recorded["handshakes"]}
+        self.sockets: dict[str, Any] = {}
+        self.ids: dict[str, str] = {}
+        """Recorded ids of participants and sessions, and those that stand for them now."""
+
+    def run(self) -> int:
+        """Replay it all and return how many messages from the room were compared."""
+        compared = 0
+        try:
+            for message in self.messages:
+                if message["peer"] not in self.sockets:
+                    self.sockets[message["peer"]] = self.open(message["peer"])
+                if message["dir"] == "client->server":
+                    self.send(message)
+                elif message["type"] != "room.status":  # The hosted service's own; the emulator has none to tell.
+                    self.compare(message)
+                    compared += 1
+        finally:
+            for opened in self.sockets.values():
+                opened.close()
+        return compared
+
+    def open(self, peer: str) -> Any:
+        """Connect with the recorded token and version."""
+        query = "&".join(f"{name}={value}" for name, value in self.handshakes[peer]["query"].items())
+        url = f"{self.emulator.url}/rooms/demo?{query}"
+        return connect(url).__enter__()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send the recorded packets, but for ids of today."""
+        for packet in message["packets_hex"]:
+            data = bytes.fromhex(packet)
+            for recorded, now in self.ids.items():
+                data = data.replace(recorded.encode(), now.encode())
+            self.sockets[message["peer"]].send(data)
+
+    def compare(self, message: dict[str, Any]) -> None:
+        """Read one message and compare it with the recorded one."""
+        received = self.receive(message["peer"])
+        if message["type"] == "room_ready":
+            self.ids[message["header"]["session_id"]] = received[2]["session_id"]
+            received[2]["room_url"] = message["header"]["room_url"]
+        elif message["type"] == "connected":
+            self.ids[message["header"]["participantId"]] = received[2]["participantId"]
+        expected = json.dumps(message["header"])
+        for recorded, now in self.ids.items():
+            expected = expected.replace(recorded, now)
+        payload = read_body(b"".join(bytes.fromhex(packet)[12:] for packet in message["packets_hex"][1:]))[1]
+        id = message["message_id"] if message["type"] == "__response__" else received[0]
+        assert received == [id, message["type"], json.loads(expected), payload], message["label"]
+
+    def receive(self, peer: str) -> list[Any]:
+        """Return id, type, header and payload of the next message."""
+        start = self.sockets[peer].recv(timeout=PATIENCE)
+        id, zero, count = struct.unpack(">QII", start[:16])
+        body = b"".join(self.sockets[peer].recv(timeout=PATIENCE)[12:] for _ in range(count))
+        assert zero == 0
+        return [id, start[16:].decode(), *read_body(body)]
+
+
+@pytest.mark.parametrize("release", ["0.0.21", "0.0.38", "0.29.4"])
+def test_recorded_conversations_go_as_they_went(release: str, golden_directory: Path) -> None:
+    """What a release sent then is answered now with the same messages, in the same order for each client."""
+    recorded = json.loads((golden_directory / f"{release}.json").read_text())
+    with Emulator(secret=GOLDEN_SECRET) as emulator:
+        assert Replay(recorded, emulator).run() >= 30
+
+
+@pytest.mark.parametrize(
+    ("query", "claim", "first"),
+    [
+        ("&v=0.29.4", None, b"\0"),
+        ("&v=0.56.0", "0.0.2", b"\0"),
+        ("&v=0.0.30", "0.29.4", b"{"),
+        ("", "0.36.3", b"\0"),
+        ("", "0.0.30", b"{"),
+        ("", None, b" "),
+        ("&v=", None, b" "),
+    ],
+)
+def test_greeting_suits_who_connects(emulator: Emulator, query: str, claim: str | None, first: bytes) -> None:
+    """The version in the URL decides, else the one in the token; without either there are blanks."""
+    url = f"{emulator.url}/rooms/lab?token={emulator.token('lab', 'ada', version=claim)}{query}"
+    with connect(url) as ws:
+        for type in (b"room_ready", b"connected"):
+            assert ws.recv(timeout=PATIENCE)[16:] == type
+            body = ws.recv(timeout=PATIENCE)[12:]
+            assert body[:1] == first
+            assert read_body(body)[0]
+
+
+# --- being let in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["header", "query", "subprotocol"])
+def test_token_is_found_wherever_clients_put_it(emulator: Emulator, place: str) -> None:
+    """In the header, in the URL, or as a subprotocol, which is returned."""
+    token = emulator.token("lab", "ada")
+    url = f"{emulator.url}/rooms/lab" + (f"?token={token}" if place == "query" else "")
+    headers = {"Authorization": f"Bearer {token}"} if place == "header" else {}
+    offers = [Subprotocol(f"meshagent-room.{token}")] if place == "subprotocol" else None
+    with connect(url, additional_headers=headers, subprotocols=offers) as ws:
+        assert ws.recv(timeout=PATIENCE)[16:] == b"room_ready"
+        assert ws.subprotocol == (offers[0] if offers else None)
+
+
+def refusal(url: str) -> tuple[int, str]:
+    """Return status and text of a refused handshake."""
+    with pytest.raises(InvalidStatus) as caught:
+        with connect(url):
+            pass
+    return caught.value.response.status_code, bytes(caught.value.response.body or b"").decode()
+
+
+OTHER_SECRET = "another-secret-another-secret-another-secret"
+
+
+@pytest.mark.parametrize(
+    ("room", "token", "status", "reason"),
+    [
+        ("lab", lambda e: "", 401, "no token"),
+        ("lab", lambda e: "nonsense", 401, "not a JSON Web Token"),
+        ("lab", lambda e: ParticipantToken.for_room("lab", "ada").encode(OTHER_SECRET), 401, "signature"),
+        ("lab", lambda e: e.token("lab", "ada", expires=1_000_000_000), 401, "expired"),
+        ("lab", lambda e: e.token("other", "ada"), 403, "for another room"),
+        ("lab", lambda e: e.token("LAB", "ada"), 403, "for another room"),
+        ("lab", lambda e: ParticipantToken("ada").encode(e.secret), 403, "admits to no room"),
+        ("-lab", lambda e: e.token("-lab", "ada"), 404, "a room's name"),
+        ("l%20ab", lambda e: e.token("l ab", "ada"), 404, "a room's name"),
+        ("x" * 64, lambda e: e.token("x" * 64, "ada"), 404, "a room's name"),
+        ("lab/more", lambda e: e.token("lab/more", "ada"), 404, ""),
+    ],
+    ids=["none", "nonsense", "secret", "expired", "room", "case", "no room", "hyphen", "blank", "long", "slash"],
+)
+def test_who_may_not_join_is_refused_with_a_status(
+    emulator: Emulator, room: str, token: Callable[[Emulator], str], status: int, reason: str
+) -> None:
+    """401 for a token that is not believed, 403 for one that is for something else, 404 for what is no room."""
+    presented = token(emulator)
+    code, text = refusal(f"{emulator.url}/rooms/{room}?token={presented}")
+
+    assert (code, reason in text) == (status, True), text
+    assert len(presented) < 20 or presented not in text
+    assert emulator.secret not in text
+
+
+@pytest.mark.parametrize("name", ["a", "Support_Desk.2", "x" * 63, "a--b"])
+def test_names_that_sdks_connect_to_are_rooms(emulator: Emulator, name: str) -> None:
+    """The check of official SDKs is stricter, but their connecting does not apply it."""
+    with RawClient(emulator, "ada", room=name) as ada:
+        assert ada.id
+
+
+def test_rights_of_the_token_are_enforced(emulator: Emulator) -> None:
+    """An ``api`` grant without broadcasting reaches the room's rules."""
+    token = emulator.token("lab", "ada", messaging=MessagingRights(broadcast=False))
+    with RawClient(emulator, "ada") as ada:
+        ada.ws.close()
+        url = f"{emulator.url}/rooms/lab?v=0.29.4&token={token}"
+        ada.ws = connect(url).__enter__()
+        ada.read(), ada.read()
+        ada.ask(Enable())
+        ada.read(), ada.read()
+        ada.ask(Broadcast("news", {}))
+        assert ada.read().content.code == 1001
+        ada.ws.close()
+
+
+def test_rooms_are_apart_and_equal_names_are_allowed(emulator: Emulator) -> None:
+    """Two called Ada in one room see each other; a third in another room sees nobody."""
+    with RawClient(emulator, "ada") as first, RawClient(emulator, "ada") as second:
+        with RawClient(emulator, "ada", room="other") as third:
+            third.ask(Send(first.id, "chat", {}))
+            assert third.read().content.code == 1003
+            assert first.read().message["id"] == second.id
+            assert len({first.id, second.id, third.id}) == 3
+
+
+def test_room_is_new_when_everybody_had_left(emulator: Emulator) -> None:
+    """Nothing of the last conversation is left, ids included."""
+    with RawClient(emulator, "ada") as ada:
+        before = ada.id
+    with RawClient(emulator, "ada", enable=False) as ada:
+        ada.ask(Enable())
+        assert [ada.read(), ada.read()][1].message == {"participants": []}
+        assert ada.id != before
+
+
+def test_compression_is_declined(emulator: Emulator) -> None:
+    """A client that offers it goes on without."""
+    url = f"{emulator.url}/rooms/lab?token={emulator.token('lab', 'ada')}"
+    with connect(url, compression="deflate") as ws:
+        assert "Sec-WebSocket-Extensions" not in ws.response.headers
+        assert ws.recv(timeout=PATIENCE)[16:] == b"room_ready"
+
+
+def test_large_message_arrives_whole(emulator: Emulator) -> None:
+    """Nearly 4 MiB in packets of 1 KiB come out in packets of 64 KiB, the same bytes."""
+    attachment = bytes(range(256)) * (4 * 4096 - 2)
+    with RawClient(emulator, "ada") as ada, RawClient(emulator, "ben") as ben:
+        ada.read()
+        ada.ask(Send(ben.id, "file", {}, attachment), 3)
+        assert ben.read() == Push(ada.id, "file", {}, attachment)
+        assert ada.read() == Reply(3, Empty())
+
+
+def test_many_messages_keep_their_order(emulator: Emulator) -> None:
+    """2000 sends at once: each sender's pushes and replies come in order, whole."""
+    with RawClient(emulator, "ada") as ada, RawClient(emulator, "ben") as ben:
+        ada.read()
+        for number in range(2000):
+            ada.ask(Send(ben.id, "chat", {"n": number}), number)
+        assert [ben.read().message["n"] for _ in range(2000)] == list(range(2000))
+        assert [ada.read().request_id for _ in range(2000)] == list(range(2000))
+
+
+# --- what must not be sent --------------------------------------------------------------------------------------------
+
+OVERSIZED = split(2, "messaging.broadcast", bytes(5_000_000))
+
+
+def frames_of(packets: list[bytes]) -> bytes:
+    """Return packets as a client frames them."""
+    return b"".join(frame(0x82, packet) for packet in packets)
+
+
+FRAMES: dict[str, tuple[bytes, int]] = {
+    "text frame": (frame(0x81, b"{}"), 1003),
+    "text frame that is not UTF-8": (frame(0x81, b"\xff"), 1007),
+    "reserved bit": (frame(0xC2, b"x" * 20), 1002),
+    "unknown opcode": (frame(0x83, b""), 1002),
+    "fragmented ping": (frame(0x09, b""), 1002),
+    "long ping": (frame(0x89, bytes(126)), 1002),
+    "continuation of nothing": (frame(0x80, b""), 1002),
+    "binary inside a fragmented message": (frame(0x02, b"x") + frame(0x82, b"x"), 1002),
+    "close code that may not be sent": (frame(0x88, struct.pack("!H", 1005)), 1002),
+    "frame of 5 MB": (frame(0x82, bytes(5_000_000)), 1009),
+    "frame that announces 5 GB": (frame(0x82, b"x", length=5_000_000_000), 1009),
+    "message of 5 MB in 1 KiB packets": (frames_of(OVERSIZED), 1009),
+    **{name: (frames_of(packets), code) for name, (packets, code, _) in FAULTS.items()},
+}
+
+
+@pytest.mark.parametrize("fault", FRAMES)
+def test_malformed_input_ends_that_connection_with_a_reason(emulator: Emulator, fault: str) -> None:
+    """The offender reads a fitting close code and why; two others in the room hear it leave and go on talking."""
+    data, code = FRAMES[fault]
+    with RawClient(emulator, "ben") as ben, RawClient(emulator, "eve") as eve, RawClient(emulator, "mal") as mal:
+        ben.read(), ben.read(), eve.read()
+
+        with suppress(OSError):  # One that is still sending may see its own end of the socket closed by goodbye.
+            mal.ws.socket.sendall(data)
+
+        ended, reason = mal.ending()
+        assert (ended, len(reason) > 5) == (code, True), reason
+        assert ben.read() == Push(mal.id, "participant.disabled", {"id": mal.id})
+        ben.ask(Send(eve.id, "chat", {"n": 1}), 7)
+        assert ben.read() == Reply(7, Empty())
+        assert [eve.read(), eve.read()][1] == Push(ben.id, "chat", {"n": 1})
+
+
+def test_largest_message_is_taken_in_one_packet(emulator: Emulator) -> None:
+    """4 MiB are allowed however they are cut."""
+    body = struct.pack(">Q", 25) + b'{"type":"t","message":{}}'
+    body += bytes(MAX_MESSAGE_SIZE - 200)
+    with RawClient(emulator, "ada") as ada:
+        ada.send(split(2, "messaging.broadcast", body, size=1 << 30))
+        assert ada.read() == Reply(2, Empty())
+
+
+# --- peers that are not there -----------------------------------------------------------------------------------------
+
+
+def test_half_open_peer_is_noticed() -> None:
+    """One that answers no ping is given up after its time, and the others are told; one that answers stays."""
+    with Emulator(limits=Limits(heartbeat=0.1)) as emulator:
+        with RawClient(emulator, "ben") as ben, PlainSocket(emulator, "mal") as mal:
+            mal.ask(Enable())
+            assert ben.read().type == "participant.enabled"
+            assert ben.read().type == "participant.disabled"
+            ben.ask(Broadcast("chat", {}), 5)
+            assert ben.read() == Reply(5, Empty())
+
+
+def test_slow_reader_is_disconnected_and_told_why() -> None:
+    """One that reads nothing has a bounded queue: the sender is never held up, and the reader can read the reason."""
+    with Emulator(limits=Limits(queue=500_000)) as emulator:
+        with RawClient(emulator, "ben") as ben, PlainSocket(emulator, "mal") as mal:
+            mal.ask(Enable())
+            assert ben.read().type == "participant.enabled"
+            # What the kernel buffers on both sides of a loopback comes on top of the queue; it is a few megabytes.
+            for number in range(2000):
+                ben.ask(Broadcast("data", {}, bytes(100_000)), number)
+                answer = ben.read()
+                if isinstance(answer, Push):
+                    break
+            assert answer == Push(answer.sender, "participant.disabled", {"id": answer.sender})
+            assert struct.pack("!H", 1008) + b"reads too slowly" in mal.rest()
+            ben.ask(Broadcast("chat", {}), 3000)
+            assert [ben.read(), ben.read()][1] == Reply(3000, Empty())

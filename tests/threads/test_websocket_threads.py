@@ -1,0 +1,271 @@
+"""WebSocket connections under real threads, real time and real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Protocol
+
+import pytest
+import trustme
+from websockets.asyncio.server import ServerConnection, serve
+
+from meshsync.errors import ConnectionLost, SendTimeout
+from meshsync.protocol.frames import FrameDecoder, encode
+from meshsync.threads import ThreadRuntime
+from meshsync.transport import Endpoint
+from meshsync.websocket import WebSocketConnector, WebSocketTransport
+from tests.contract.scripted_server import ScriptedServer
+
+LONG = 30.0
+
+
+@contextmanager
+def echo_server(context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Run a server that returns every packet; one thread does all of it, since TLS allows no two at once."""
+    urls: list[str] = []
+    stop: list[Any] = []
+    started = threading.Event()
+
+    async def echo(connection: ServerConnection) -> None:
+        async for packet in connection:
+            await connection.send(packet)
+
+    async def run() -> None:
+        end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        stop.append(lambda: loop.call_soon_threadsafe(end.set))
+        async with serve(echo, "127.0.0.1", 0, ssl=context, max_size=None, compression=None, close_timeout=1) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            urls.append(f"{'wss' if context else 'ws'}://localhost:{port}/")
+            started.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
+    thread.start()
+    assert started.wait(LONG)
+    yield urls[0]
+    stop[0]()
+    thread.join(LONG)
+
+
+class Echo(Protocol):
+    """Opens a connection whose packets come back."""
+
+    def __call__(self, **options: float) -> WebSocketTransport: ...
+
+
+@pytest.fixture(params=["plain", "tls"])
+def echo(request: pytest.FixtureRequest) -> Iterator[Echo]:
+    """Yield what opens connections, and close them at the end."""
+    ours: ssl.SSLContext | None = None
+    theirs: ssl.SSLContext | None = None
+    if request.param == "tls":
+        authority = trustme.CA()
+        theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(theirs)
+        ours = ssl.create_default_context()
+        authority.configure_trust(ours)
+    with echo_server(theirs) as url:
+        opened: list[WebSocketTransport] = []
+
+        def connect(**options: Any) -> WebSocketTransport:
+            endpoint = Endpoint(url, lambda: "", ssl_context=ours)
+            opened.append(WebSocketConnector(endpoint, ThreadRuntime(), **options).connect(LONG))
+            return opened[-1]
+
+        yield connect
+        for transport in opened:
+            transport.close(5)
+
+
+def collect(transport: WebSocketTransport, count: int) -> list[bytes]:
+    """Receive until ``count`` packets have come."""
+    packets: list[bytes] = []
+    while len(packets) < count:
+        more = transport.receive(LONG)
+        assert more
+        packets += more
+    return packets
+
+
+def test_fifty_senders_and_a_waiting_reader(echo: Echo) -> None:
+    """Batches of 50 threads come back whole and in each thread's order."""
+    connection = echo()
+    runtime = ThreadRuntime()
+
+    def send(sender: int) -> None:
+        for batch in range(40):
+            connection.send([b"%d %d %d " % (sender, batch, part) + bytes(200) for part in range(5)], LONG)
+
+    tasks = [runtime.spawn(partial(send, sender), name=f"sender {sender}") for sender in range(50)]
+    packets = [packet.split(b" ")[:3] for packet in collect(connection, 50 * 40 * 5)]
+    assert all(task.join(LONG) and task.error is None for task in tasks)
+    for sender in range(50):
+        own = [(int(batch), int(part)) for who, batch, part in packets if int(who) == sender]
+        assert own == [(batch, part) for batch in range(40) for part in range(5)]
+    # Batches are not mixed: each one's five packets stand together.
+    assert all(packets[place][:2] == packets[place + 4][:2] for place in range(0, len(packets), 5))
+
+
+def test_full_duplex(echo: Echo) -> None:
+    """32 MiB go out from two threads while they come back to a third, in order, through a buffer of 1 MiB."""
+    connection = echo()
+    runtime = ThreadRuntime()
+    count = 256
+
+    def send(sender: int) -> None:
+        for number in range(count):
+            connection.send([bytes([sender, number]) + random.Random(number).randbytes(65534)], LONG)
+
+    tasks = [runtime.spawn(partial(send, sender), name=f"sender {sender}") for sender in (0, 1)]
+    packets = collect(connection, 2 * count)
+    assert all(task.join(LONG) and task.error is None for task in tasks)
+    for sender in (0, 1):
+        own = [packet for packet in packets if packet[0] == sender]
+        assert [packet[1] for packet in own] == list(range(count))
+        assert all(packet[2:] == random.Random(packet[1]).randbytes(65534) for packet in own)
+
+
+def test_closing_while_everybody_is_busy(echo: Echo) -> None:
+    """Senders and a reader at full speed all learn of the end, and close returns in time."""
+    connection = echo()
+    runtime = ThreadRuntime()
+
+    def send() -> None:
+        with pytest.raises(ConnectionLost):
+            while True:
+                connection.send([bytes(5000)] * 10, LONG)
+
+    def receive() -> None:
+        with pytest.raises(ConnectionLost):
+            while True:
+                connection.receive(None)
+
+    tasks = [runtime.spawn(send, name="sender") for _ in range(8)] + [runtime.spawn(receive, name="reader")]
+    time.sleep(0.2)
+    begun = time.monotonic()
+    connection.close(3)
+    assert time.monotonic() - begun < 5
+    assert all(task.join(LONG) and task.error is None for task in tasks)
+    assert connection._socket.fileno() == -1
+
+
+def test_pings_keep_an_idle_connection(echo: Echo) -> None:
+    """A peer that says nothing but answers pings is not given up: 1 s is ten times 0.05 + 0.05 s."""
+    transport = echo(heartbeat_interval=0.05, heartbeat_timeout=0.05)
+    assert list(transport.receive(1.0)) == []
+    transport.send([b"still here"], LONG)
+    assert list(transport.receive(LONG)) == [b"still here"]
+
+
+def test_a_paused_reader_does_not_kill_its_peer() -> None:
+    """After a pause longer than interval and timeout together, receive first reads and asks, and goes on."""
+    with ScriptedServer() as server:
+        accepting = server.accept()
+        transport = WebSocketConnector(
+            Endpoint(server.url, lambda: ""), ThreadRuntime(), heartbeat_interval=0.05, heartbeat_timeout=0.05
+        ).connect(LONG)
+        peer = accepting.peer()
+        time.sleep(0.3)
+        assert list(transport.receive(0)) == []
+        peer.send([b"alive"])
+        assert list(transport.receive(LONG)) == [b"alive"]
+        transport.close(0)
+
+
+def test_waiting_costs_no_processor_time() -> None:
+    """A reader with nothing to read, and one with nothing it may write, sleep: under 0.1 s of CPU in 0.5 s."""
+    with ScriptedServer() as server:
+        accepting = server.accept()
+        transport = WebSocketConnector(Endpoint(server.url, lambda: ""), ThreadRuntime()).connect(LONG)
+        accepting.peer()
+        for _ in range(2):
+            transport.receive(0)
+            begun = time.thread_time()
+            assert list(transport.receive(0.5)) == []
+            assert time.thread_time() - begun < 0.1
+            with pytest.raises(SendTimeout):
+                while True:
+                    transport.send([bytes(50_000)], 0)
+        transport.close(0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_ctrl_c_never_tears_the_wire() -> None:
+    """Interrupted at random while sending and receiving, a connection is either whole or ended; never torn.
+
+    The far end sees a prefix of what was sent, in order and without a broken frame; we see a prefix of what it sent.
+    """
+
+    def strike(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, strike)
+    chance = random.Random(5)
+    survivals = losses = 0
+    try:
+        for _ in range(300):
+            if converse(chance.uniform(0.00005, 0.003)):
+                survivals += 1
+            else:
+                losses += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert losses > 0
+    assert survivals > 0
+
+
+def converse(strike_after: float) -> bool:
+    """Send and receive until interrupted, check what both ends saw, and return whether the connection lives."""
+    ours, theirs = socket.socketpair()
+    transport = WebSocketTransport(ours, ThreadRuntime())
+    arrived: list[bytes] = []
+
+    def read() -> None:  # in a thread of its own, where no signal strikes
+        decoder = FrameDecoder(masked=True)
+        with suppress(ConnectionError):  # an aborted connection may end so
+            while data := theirs.recv(1 << 20):
+                decoder.feed(data, arrived)
+                if decoder.close is not None:
+                    theirs.sendall(b"\x88\x00")
+                    return
+
+    reading = ThreadRuntime().spawn(read, name="far end")
+    received: list[bytes] = []
+    said = number = 0
+    try:
+        signal.setitimer(signal.ITIMER_REAL, strike_after)
+        while True:
+            theirs.send(encode([b"%d" % said], None))
+            said += 1
+            transport.send([b"%d " % number + bytes(3000)] * 3, LONG)
+            number += 1
+            received.extend(transport.receive(0))
+    except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    is_alive = True
+    try:
+        transport.send([b"after"], LONG)
+        transport.close(LONG)
+    except ConnectionLost:
+        is_alive = False
+    assert reading.join(LONG)
+    assert reading.error is None
+    theirs.close()
+    expected = [b"%d " % place + bytes(3000) for place in range(number + 1) for _ in range(3)]
+    if is_alive:
+        assert arrived.pop() == b"after"
+        assert len(arrived) in (3 * number, 3 * number + 3)
+    assert arrived == expected[: len(arrived)]
+    assert [int(packet) for packet in received] == list(range(len(received)))
+    return is_alive

@@ -1,0 +1,371 @@
+"""One conversation from the client's side: what it reports of what arrives, and what it sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol import events
+from meshsync.protocol.content import Content, Empty, Error
+from meshsync.protocol.dialects import (
+    Broadcast,
+    Connected,
+    Disable,
+    Enable,
+    Push,
+    Reply,
+    Request,
+    RoomReady,
+    Send,
+    SetAttributes,
+    Status,
+    decode_request,
+    dialect,
+    encode_status,
+)
+from meshsync.protocol.packets import Reassembler, split
+from meshsync.protocol.roster import Member
+from meshsync.protocol.session import Participation, Session
+from tests.scripted import packets_of
+
+READY = RoomReady("lab", "ws://lab.test/rooms/lab", "s-1")
+CONNECTED = Connected("p-1", {"name": "me"})
+CHAT = Send("p-2", "chat", {"text": "hi"}, b"\x01")
+BOB = {"id": "p-2", "role": "user", "attributes": {"name": "bob"}}
+EVE = {"id": "p-3", "role": "agent", "attributes": {"name": "eve"}}
+BOB_MEMBER = Member("p-2", "user", {"name": "bob"})
+EVE_MEMBER = Member("p-3", "agent", {"name": "eve"})
+
+
+def hear(session: Session, *messages: Reply | Push | RoomReady | Connected) -> list[events.Event]:
+    """Have messages arrive, and return what is reported."""
+    return list(session.receive(packets_of(*messages)))
+
+
+def ask(session: Session, request: Request) -> int:
+    """Send a request and return its id."""
+    return session.issue(request, session.encode(request))[0]
+
+
+def push(type: str, message: dict[str, Any], sender: str = "p-2") -> Push:
+    """Return a push."""
+    return Push(sender, type, message)
+
+
+def roster(*members: dict[str, Any]) -> Push:
+    """Return the list of those who take part."""
+    return push("messaging.enabled", {"participants": list(members)}, "p-1")
+
+
+@pytest.fixture
+def session() -> Session:
+    """Return a session that has been greeted."""
+    session = Session(dialect("A3"))
+    hear(session, READY, CONNECTED)
+    return session
+
+
+@pytest.fixture
+def enabled(session: Session) -> Session:
+    """Return a session that takes part, with bob."""
+    hear(session, Reply(ask(session, Enable()), Empty()), roster(BOB))
+    return session
+
+
+def skipped(found: list[events.Event]) -> str:
+    """Return why the one thing that arrived was skipped."""
+    (event,) = found
+    assert isinstance(event, events.Skipped)
+    return event.reason
+
+
+# --- greeting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [(READY, CONNECTED), (CONNECTED, READY)])
+def test_greeting_is_complete_with_both_halves_in_either_order(order: tuple[Any, Any]) -> None:
+    """Nothing is reported at the first half, and all of both at the second."""
+    session = Session(dialect("A3"))
+    assert hear(session, order[0]) == []
+    assert not session.is_ready
+    expected = events.Ready("lab", "ws://lab.test/rooms/lab", "s-1", "p-1", {"name": "me"})
+    assert hear(session, order[1]) == [expected]
+    assert (session.is_ready, session.participant_id) == (True, "p-1")
+
+
+def test_second_greeting_is_skipped(session: Session) -> None:
+    """Who this client is does not change under way."""
+    assert skipped(hear(session, Connected("p-9", {}))) == "a second greeting"
+    assert session.participant_id == "p-1"
+
+
+def test_push_before_the_greeting_is_skipped() -> None:
+    """A room that speaks of messages too early is not believed, and the greeting still works."""
+    session = Session(dialect("A3"))
+    assert skipped(hear(session, push("chat", {}))) == "a message of type 'chat' before the greeting"
+    assert [type(event) for event in hear(session, READY, CONNECTED)] == [events.Ready]
+
+
+def test_broken_greeting_ends_the_conversation() -> None:
+    """Before readiness a message that makes no sense leaves nothing to go on with."""
+    session = Session(dialect("A3"))
+    with pytest.raises(ProtocolError, match="room_ready"):
+        list(session.receive(split(0, "room_ready", b"{}")))
+
+
+def test_status_is_reported(session: Session) -> None:
+    """What the room says of itself is handed on as it is."""
+    packets = split(0, *encode_status(Status({"status": "ready"})))
+    assert list(session.receive(packets)) == [events.StatusReported({"status": "ready"})]
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def test_requests_are_numbered_from_one_in_the_order_of_issue(session: Session) -> None:
+    """Every request uses an id, also the one that is not answered."""
+    assert [ask(session, request) for request in (Enable(), SetAttributes({"a": 1}), CHAT)] == [1, 2, 3]
+
+
+def test_request_travels_in_packets_of_the_chosen_size() -> None:
+    """A body of 100 bytes and more in packets of 64 takes two, and decodes to what was sent."""
+    session = Session(dialect("A3"), packet_size=64)
+    _, packets = session.issue(CHAT, session.encode(CHAT))
+    (message,) = Reassembler().feed(packets)
+    assert decode_request(message) == CHAT
+    assert [len(packet) - 12 for packet in packets[1:-1]] == [64] * (len(packets) - 2)
+    assert len(packets) == 3
+
+
+def test_packets_without_room_for_a_byte_are_refused_from_the_start() -> None:
+    """A packet size of zero fails where it is given, not at the first message."""
+    with pytest.raises(ValueError, match="a packet takes at least 1 body byte, not 0"):
+        Session(dialect("A3"), packet_size=0)
+
+
+def test_message_as_large_as_the_room_takes_is_encoded_and_one_byte_more_is_not() -> None:
+    """The bound counts the whole body; the error says what to do."""
+    # The length (8), the header {"type":"t","message":{}} (25 bytes) and the attachment: 8 + 25 + 67 = 100.
+    session = Session(dialect("A3"), max_message_size=100)
+    assert len(session.encode(Broadcast("t", {}, bytes(67)))[1]) == 100
+    with pytest.raises(InvalidMessage, match="has 101 bytes once encoded, and a room takes at most 100: send it in"):
+        session.encode(Broadcast("t", {}, bytes(68)))
+
+
+def test_answer_is_reported_once(session: Session) -> None:
+    """The second answer to one request is skipped, as is one to a request that was never made."""
+    number = ask(session, CHAT)
+    assert hear(session, Reply(number, Empty())) == [events.Answered(number, Empty())]
+    assert skipped(hear(session, Reply(number, Empty()))) == "an answer to request 1, which is not pending"
+    assert skipped(hear(session, Reply(99, Empty()))) == "an answer to request 99, which is not pending"
+
+
+def test_withdrawn_request_is_not_pending(session: Session) -> None:
+    """A request of which nothing was sent has no answer."""
+    number = ask(session, Enable())
+    session.withdraw(number)
+    session.withdraw(number)
+    assert "not pending" in skipped(hear(session, Reply(number, Empty())))
+    assert session.participation is Participation.OUT
+
+
+def test_attributes_await_no_answer(session: Session) -> None:
+    """An answer to attributes would be ignored."""
+    assert "not pending" in skipped(hear(session, Reply(ask(session, SetAttributes({"a": 1})), Empty())))
+
+
+def test_attachments_are_not_kept_until_the_answer(session: Session) -> None:
+    """What is remembered of a request is what kind it was."""
+    ask(session, CHAT)
+    assert list(session._pending.values()) == [Send]
+
+
+def test_answer_that_cannot_be_understood_fails_its_request(session: Session) -> None:
+    """Somebody waits for it, and nothing else will come: it is an error with the code of an unexpected response."""
+    number = ask(session, CHAT)
+    header = b'{"type":"riddle"}'
+    found = list(session.receive(split(number, "__response__", len(header).to_bytes(8, "big") + header)))
+    assert [type(event) for event in found] == [events.Skipped, events.Answered]
+    text = "the room's answer cannot be understood: content of an unknown type: 'riddle'"
+    assert found[1] == events.Answered(number, Error(text, 1100))
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def test_message_is_reported_with_its_attachment(enabled: Session) -> None:
+    """A message of a type that is not the room's own goes to the program."""
+    found = hear(enabled, Push("p-2", "chat", {"text": "hi"}, b"\x01"))
+    assert found == [events.Received("p-2", "chat", {"text": "hi"}, b"\x01")]
+    assert isinstance(found[0], events.Received)
+    assert type(found[0].attachment) is bytes
+
+
+def test_unknown_and_broken_messages_are_skipped(enabled: Session) -> None:
+    """What is behind them in the same read still arrives."""
+    packets = [*split(0, "room.news", b""), *split(0, "messaging.send", b"{}"), *packets_of(push("chat", {}))]
+    found = list(enabled.receive(packets))
+    assert [type(event) for event in found] == [events.Skipped, events.Skipped, events.Received]
+
+
+def test_broken_packets_end_the_conversation(enabled: Session) -> None:
+    """Interleaved messages leave everything behind them in doubt; what came before is reported."""
+    found = []
+    with pytest.raises(ProtocolError):
+        for event in enabled.receive([*packets_of(push("chat", {})), b"\0" * 8 + b"\0\0\0\x01" + b"body"]):
+            found.append(event)
+    assert [type(event) for event in found] == [events.Received]
+
+
+# --- taking part ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_roster_first", [False, True])
+def test_taking_part_begins_with_answer_and_roster_in_either_order(session: Session, is_roster_first: bool) -> None:
+    """Only the second of them says so, before whoever waits for the answer can look."""
+    number = ask(session, Enable())
+    both = [Reply(number, Empty()), roster(BOB, EVE)]
+    first, second = reversed(both) if is_roster_first else both
+    answered = events.Answered(number, Empty())
+    began = [
+        events.Enabled((BOB_MEMBER, EVE_MEMBER)),
+        events.MemberAdded(BOB_MEMBER),
+        events.MemberAdded(EVE_MEMBER),
+    ]
+    assert hear(session, first) == ([] if is_roster_first else [answered])
+    assert hear(session, second) == ([*began, answered] if is_roster_first else began)
+    assert session.participation is Participation.IN
+
+
+def test_own_entry_in_the_roster_is_left_out(session: Session) -> None:
+    """The others are meant."""
+    me = {"id": "p-1", "role": "user", "attributes": {"name": "me"}}
+    hear(session, Reply(ask(session, Enable()), Empty()), roster(me, BOB))
+    assert list(session.roster) == [BOB_MEMBER]
+    assert hear(session, push("participant.enabled", me)) == []
+
+
+def test_arrivals_between_answer_and_roster_are_told_with_the_roster(session: Session) -> None:
+    """Nothing is reported before taking part, and nobody twice."""
+    number = ask(session, Enable())
+    assert hear(session, Reply(number, Empty()), push("participant.enabled", EVE))[1:] == []
+    found = hear(session, roster(BOB, EVE))
+    assert found[0] == events.Enabled((EVE_MEMBER, BOB_MEMBER))
+    assert len(found) == 3
+
+
+def test_refused_enabling_changes_nothing(session: Session) -> None:
+    """The refusal is the answer, and a roster that came before it is forgotten without a word."""
+    number = ask(session, Enable())
+    refusal = Error("no", 1001)
+    assert hear(session, roster(BOB), Reply(number, refusal)) == [events.Answered(number, refusal)]
+    assert (session.participation, len(session.roster)) == (Participation.OUT, 0)
+
+
+@pytest.mark.parametrize("content", [Empty(), Error("already", 1004)])
+def test_enabling_again_adds_only_who_is_new(enabled: Session, content: Content) -> None:
+    """A second enable, agreed to or refused, keeps the roster; its list may bring somebody new."""
+    number = ask(enabled, Enable())
+    found = hear(enabled, Reply(number, content), roster(BOB, EVE))
+    assert found == [events.Answered(number, content), events.MemberAdded(EVE_MEMBER)]
+
+
+def test_leaving_reports_everybodys_removal_before_the_answer(enabled: Session) -> None:
+    """Whoever waits for the answer finds the roster empty."""
+    number = ask(enabled, Disable())
+    found = hear(enabled, Reply(number, Empty()))
+    assert found == [events.MemberRemoved(BOB_MEMBER), events.Disabled(), events.Answered(number, Empty())]
+    assert (enabled.participation, len(enabled.roster)) == (Participation.OUT, 0)
+
+
+def test_refused_leaving_changes_nothing(enabled: Session) -> None:
+    """Who may not leave still takes part."""
+    number = ask(enabled, Disable())
+    assert hear(enabled, Reply(number, Error("no"))) == [events.Answered(number, Error("no"))]
+    assert enabled.participation is Participation.IN
+
+
+def test_leaving_while_out_is_no_event(session: Session) -> None:
+    """Who did not take part does not stop doing so."""
+    number = ask(session, Disable())
+    assert hear(session, Reply(number, Empty())) == [events.Answered(number, Empty())]
+
+
+def test_leaving_before_the_roster_came_is_no_event(session: Session) -> None:
+    """Taking part that never began does not end."""
+    hear(session, Reply(ask(session, Enable()), Empty()))
+    number = ask(session, Disable())
+    assert hear(session, Reply(number, Empty())) == [events.Answered(number, Empty())]
+    assert session.participation is Participation.OUT
+
+
+def test_what_a_room_says_of_others_while_out_leaves_no_trace(enabled: Session) -> None:
+    """After leaving, arrivals and lists that were not asked for do not turn up at the next enabling."""
+    hear(enabled, Reply(ask(enabled, Disable()), Empty()))
+    assert hear(enabled, push("participant.enabled", EVE)) == []
+    assert skipped(hear(enabled, roster(EVE))) == "a list of participants that was not asked for"
+    found = hear(enabled, Reply(ask(enabled, Enable()), Empty()), roster())
+    assert found[1:] == [events.Enabled(())]
+
+
+# --- the others -------------------------------------------------------------------------------------------------------
+
+
+def test_arrival_and_departure_are_reported_once(enabled: Session) -> None:
+    """A departure of somebody unknown is nothing, an arrival of somebody known at most a change."""
+    assert hear(enabled, push("participant.enabled", EVE)) == [events.MemberAdded(EVE_MEMBER)]
+    again = push("participant.enabled", EVE | {"attributes": {"mood": "calm"}})
+    changed = Member("p-3", "agent", {"name": "eve", "mood": "calm"})
+    assert hear(enabled, again) == [events.MemberChanged(changed, {"mood": "calm"})]
+    assert hear(enabled, push("participant.disabled", {"id": "p-3"})) == [events.MemberRemoved(changed)]
+    assert hear(enabled, push("participant.disabled", {"id": "p-3"})) == []
+
+
+def test_attributes_are_merged_into_those_of_the_sender(enabled: Session) -> None:
+    """The subject is whoever sent it; somebody unknown is ignored."""
+    changed = Member("p-2", "user", {"name": "bob", "mood": "calm"})
+    update = push("participant.attributes", {"attributes": {"mood": "calm"}})
+    assert hear(enabled, update) == [events.MemberChanged(changed, {"mood": "calm"})]
+    assert hear(enabled, push("participant.attributes", {"attributes": {"mood": "calm"}}, "p-9")) == []
+
+
+@pytest.mark.parametrize(
+    ("type", "message", "reason"),
+    [
+        ("messaging.enabled", {}, "messaging.enabled without a list of participants"),
+        ("messaging.enabled", {"participants": [7]}, "a participant that is no JSON object"),
+        ("participant.enabled", {"id": "p-3"}, "a participant without a proper id, role or attributes"),
+        ("participant.enabled", EVE | {"attributes": [1]}, "a participant without a proper id, role or attributes"),
+        ("participant.disabled", {}, "participant.disabled without an id"),
+        ("participant.attributes", {"attributes": None}, "participant.attributes without attributes"),
+    ],
+)
+def test_news_that_make_no_sense_are_skipped(enabled: Session, type: str, message: dict[str, Any], reason: str) -> None:
+    """The roster stays as it was, and the conversation goes on."""
+    assert skipped(hear(enabled, push(type, message))) == reason
+    assert list(enabled.roster) == [BOB_MEMBER]
+
+
+def test_participant_may_come_without_attributes(enabled: Session) -> None:
+    """TypeScript takes that, so do we."""
+    assert hear(enabled, push("participant.enabled", {"id": "p-3", "role": "user"})) == [
+        events.MemberAdded(Member("p-3", "user", {}))
+    ]
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_end_removes_everybody_in_order(enabled: Session) -> None:
+    """The end of the connection is everybody's departure, once."""
+    hear(enabled, push("participant.enabled", EVE))
+    assert list(enabled.end()) == [events.MemberRemoved(BOB_MEMBER), events.MemberRemoved(EVE_MEMBER)]
+    assert list(enabled.end()) == []
+
+
+def test_end_before_taking_part_reports_nobody(session: Session) -> None:
+    """Who was never told of does not leave."""
+    hear(session, Reply(ask(session, Enable()), Empty()), push("participant.enabled", EVE))
+    assert list(session.end()) == []

@@ -1,0 +1,464 @@
+"""``connect``: which room, at which address, as whom; what beats what; and what is left when it fails."""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+import meshsync
+from meshsync.errors import (
+    AuthenticationFailed,
+    ClientClosed,
+    ConnectFailed,
+    ConnectTimeout,
+    InvalidMessage,
+    NotEnabled,
+    NotSent,
+    ParticipantNotFound,
+    RoomNotFound,
+    RoomUnavailable,
+    UsageError,
+)
+from meshsync.protocol.dialects import Broadcast, Push, Send, SetAttributes
+from meshsync.runtime import World, install_world
+from meshsync.threads import ThreadRuntime
+from meshsync.tokens import ApiKey, ParticipantToken
+from meshsync.transport import Connector, Endpoint
+from tests.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
+
+SECRET = "a secret that signs tokens in these tests"
+KEY = ApiKey("00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-000000000001", SECRET)
+OTHER_KEY = ApiKey(KEY.key_id, KEY.project_id, "another secret, of another key, as long as the first")
+
+
+def token(name: str = "ada", role: str = "user", room: str = "lab") -> str:
+    """Return a participant's token."""
+    return ParticipantToken.for_room(room, name, role=role).encode(SECRET)
+
+
+class Asked:
+    """A world without a network, that notes what would be connected to."""
+
+    def __init__(self) -> None:
+        self.environ: dict[str, str] = {}
+        self.endpoint: Endpoint
+        self.connector = ScriptedConnector(ScriptedTransport())
+        self.world = World(ThreadRuntime(), self._connector, self.environ)
+
+    def _connector(self, endpoint: Endpoint) -> Connector:
+        self.endpoint = endpoint
+        return self.connector
+
+    def join(self, *arguments: Any, **options: Any) -> Endpoint:
+        """Connect and leave; return where to, and as whom."""
+        self.connector = ScriptedConnector(ScriptedTransport())
+        meshsync.connect(*arguments, **options).close(0)
+        return self.endpoint
+
+    def token(self, *arguments: Any, **options: Any) -> ParticipantToken:
+        """Return the token that would be presented."""
+        return ParticipantToken.decode(self.join(*arguments, **options).token(), SECRET, now=0)
+
+
+@pytest.fixture
+def asked() -> Iterator[Asked]:
+    """Return an empty environment, installed for the test."""
+    asked = Asked()
+    install_world(asked.world)
+    yield asked
+    install_world(None)
+
+
+# --- which room, and where --------------------------------------------------------------------------------------------
+
+KEYED = {"name": "ada", "api_key": str(KEY)}
+
+
+@pytest.mark.parametrize(
+    ("room", "url", "environ", "address"),
+    [
+        ("lab", None, {}, "wss://api.meshagent.com/rooms/lab"),
+        ("lab", "wss://rooms.test", {}, "wss://rooms.test/rooms/lab"),
+        ("lab", "https://rooms.test/", {}, "wss://rooms.test/rooms/lab"),
+        ("lab", "http://rooms.test:81/base/", {}, "ws://rooms.test:81/base/rooms/lab"),
+        ("lab", "ws://rooms.test/?a=1", {}, "ws://rooms.test/rooms/lab?a=1"),
+        ("lab", "ws://rooms.test/rooms/lab", {}, "ws://rooms.test/rooms/lab"),
+        (None, "ws://rooms.test/base/rooms/lab?a=1", {}, "ws://rooms.test/base/rooms/lab?a=1"),
+        (None, None, {"ROOM": "lab"}, "wss://api.meshagent.com/rooms/lab"),
+        ("lab", None, {"ROOM": "den", "API_URL": "ws://rooms.test"}, "ws://rooms.test/rooms/lab"),
+        (None, None, {"ROOM_URL": "ws://rooms.test/rooms/lab"}, "ws://rooms.test/rooms/lab"),
+        (None, None, {"ROOM_URL": "ws://a.test/rooms/lab", "ROOM": "den", "API_URL": "ws://b.test"}, "ws://a.test/rooms/lab"),
+        ("lab", None, {"ROOM_URL": "ws://a.test/rooms/lab", "API_URL": "ws://b.test"}, "ws://a.test/rooms/lab"),
+        ("lab", None, {"ROOM_URL": "ws://a.test/rooms/den", "API_URL": "ws://b.test"}, "ws://b.test/rooms/lab"),
+        ("lab", "ws://c.test", {"ROOM_URL": "ws://a.test/rooms/lab", "API_URL": "ws://b.test"}, "ws://c.test/rooms/lab"),
+        (None, "ws://c.test", {"ROOM": "lab", "API_URL": "ws://b.test"}, "ws://c.test/rooms/lab"),
+        ("lab", None, {"API_URL": ""}, "wss://api.meshagent.com/rooms/lab"),
+    ],
+)  # fmt: skip
+def test_room_is_found_at_its_address(
+    asked: Asked, room: str | None, url: str | None, environ: Mapping[str, str], address: str
+) -> None:
+    """An argument beats the environment, a room's own address beats the service's, and empty is unset."""
+    asked.environ.update({f"MESHAGENT_{name}": value for name, value in environ.items()})
+    assert asked.join(room, url=url, **KEYED).url == address
+
+
+@pytest.mark.parametrize(
+    ("room", "url", "error", "text"),
+    [
+        (None, None, UsageError, "which room? give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL"),
+        ("", None, UsageError, "which room?"),
+        ("den", "ws://a.test/rooms/lab", UsageError, "'ws://a.test/rooms/lab' is that of room 'lab', not of 'den'"),
+        ("lab", "ftp://a.test", UsageError, "not an address of a room service: 'ftp://a.test'; give one like wss://"),
+        ("lab", "rooms.test", UsageError, "not an address of a room service: 'rooms.test'"),
+        ("lab", "ws://[::1", UsageError, "not an address of a room service"),
+        ("lab", "ws://a.test:99999", UsageError, "not an address of a room service"),
+        ("my room", None, RoomNotFound, "'my room' cannot be the name of a room: use a to z, 0 to 9 and hyphens"),
+        ("../admin", None, RoomNotFound, "cannot be the name of a room"),
+        ("..", None, RoomNotFound, "cannot be the name of a room"),
+        ("lab?x=1", None, RoomNotFound, "cannot be the name of a room"),
+        ("a" * 256, None, RoomNotFound, "cannot be the name of a room"),
+    ],
+)
+def test_room_that_cannot_be_is_refused_before_anything_is_opened(
+    asked: Asked, room: str | None, url: str | None, error: type[Exception], text: str
+) -> None:
+    """The text says what is wrong and what to give; nothing was connected to."""
+    with pytest.raises(error, match=text.replace("?", r"\?")):
+        meshsync.connect(room, url=url, **KEYED)  # type: ignore[arg-type]
+    assert asked.connector.timeouts == []
+
+
+def test_address_in_an_error_does_not_show_its_query(asked: Asked) -> None:
+    """A token may stand there."""
+    with pytest.raises(UsageError) as info:
+        meshsync.connect("lab", url="ftp://a.test?token=secret", **KEYED)  # type: ignore[arg-type]
+    assert "secret" not in str(info.value)
+
+
+# --- as whom ----------------------------------------------------------------------------------------------------------
+
+
+def test_key_makes_a_token_for_the_room(asked: Asked) -> None:
+    """Name, role, room, project, key and the dialect's version are in it; the secret is not in the endpoint's text."""
+    made = asked.token("lab", name="ada", role="agent", api_key=str(KEY))
+    assert (made.name, made.role, made.room) == ("ada", "agent", "lab")
+    assert (made.project_id, made.key_id, made.version) == (KEY.project_id, KEY.key_id, "0.29.4")
+    assert SECRET not in repr(asked.endpoint)
+    assert asked.endpoint.token() not in repr(asked.endpoint)
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "name"),
+    [
+        # An argument beats the environment, and a token beats a key.
+        ({"token": token("arg")}, {"TOKEN": token("env"), "API_KEY": str(OTHER_KEY)}, "arg"),
+        ({"token": token("arg"), "api_key": str(OTHER_KEY)}, {}, "arg"),
+        ({"api_key": str(KEY), "name": "key"}, {"TOKEN": token("env")}, "key"),
+        ({"name": "x"}, {"TOKEN": token("env"), "API_KEY": str(OTHER_KEY)}, "env"),
+        ({"api_key": str(KEY), "name": "key"}, {"API_KEY": str(OTHER_KEY)}, "key"),
+        ({"name": "x"}, {"API_KEY": str(KEY), "SECRET": "unused, since a whole key is there"}, "x"),
+        ({"name": "x"}, {"SECRET": SECRET}, "x"),
+        ({"token": lambda: token("made")}, {"TOKEN": token("env")}, "made"),
+        ({"name": "x"}, {"TOKEN": "", "API_KEY": "", "SECRET": SECRET}, "x"),
+    ],
+)
+def test_who_joins_is_found(asked: Asked, options: dict[str, Any], environ: Mapping[str, str], name: str) -> None:
+    """The token presented is the one that goes before all others."""
+    asked.environ.update({f"MESHAGENT_{name}": value for name, value in environ.items()})
+    assert asked.token("lab", **options).name == name
+
+
+def test_secret_with_project_and_key_signs_as_them(asked: Asked) -> None:
+    """The three variables together are a key."""
+    asked.environ.update(
+        MESHAGENT_SECRET=SECRET, MESHAGENT_PROJECT_ID="project-1", MESHAGENT_KEY_ID="key-1", MESHAGENT_ROOM="lab"
+    )
+    made = asked.token(name="ada")
+    assert (made.project_id, made.key_id) == ("project-1", "key-1")
+
+
+def test_secret_alone_names_neither_project_nor_key(asked: Asked) -> None:
+    """An emulator needs no more."""
+    asked.environ["MESHAGENT_SECRET"] = SECRET
+    made = asked.token("lab", name="ada")
+    assert (made.project_id, made.key_id) == (None, None)
+
+
+def test_nothing_to_join_with_lists_what_was_looked_for(asked: Asked) -> None:
+    """All arguments and variables are named."""
+    with pytest.raises(AuthenticationFailed) as info:
+        meshsync.connect("lab", name="ada")
+    for name in ("token=", "api_key=", "TOKEN", "API_KEY", "SECRET", "PROJECT_ID", "KEY_ID"):
+        assert (name if name.endswith("=") else f"MESHAGENT_{name}") in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"api_key": str(KEY)}, UsageError, r"who joins\? give name="),
+        ({"token": "no token"}, AuthenticationFailed, "not a JSON Web Token"),
+        ({"api_key": "sk-1", "name": "ada"}, UsageError, "not an API key: it has to begin with 'ma-'"),
+        ({"token": token(), "reconnect": True}, UsageError, "reconnect=True is not available yet"),
+        ({"token": token(), "dialect": "Z"}, ValueError, "no dialect 'Z'; there are A1, A2, A3"),
+        ({"token": token(), "packet_size": 0}, ValueError, "at least 1 body byte, not 0"),
+    ],
+)
+def test_arguments_that_do_not_do_are_refused_before_anything_is_opened(
+    asked: Asked, options: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    """Each names what is wrong."""
+    with pytest.raises(error, match=text):
+        meshsync.connect("lab", **options)
+    assert asked.connector.timeouts == []
+
+
+def test_role_is_that_of_the_token(asked: Asked) -> None:
+    """What a given token says beats the argument, which is for tokens made here."""
+    with meshsync.connect("lab", token=token(role="agent"), role="tool") as room:
+        assert room.local_participant.role == "agent"
+        assert (room.local_participant.id, room.local_participant.name) == ("p-me", "me")
+
+
+@pytest.mark.parametrize(("dialect", "version"), [("A", "0.29.4"), ("A1", "0.0.30"), ("a2", "0.8.4")])
+def test_dialect_decides_what_the_client_says_it_is(asked: Asked, dialect: str, version: str) -> None:
+    """A letter alone means the newest of its family."""
+    endpoint = asked.join("lab", dialect=dialect, **KEYED)
+    assert (endpoint.version, endpoint.token_in) == (version, "query")
+    assert ParticipantToken.peek(endpoint.token()).version == version
+
+
+def test_certificates_come_from_argument_or_environment_unless_a_context_is_given(asked: Asked) -> None:
+    """A context stands for itself."""
+    asked.environ["MESHAGENT_EXTRA_CA_FILE"] = "env.pem"
+    context = ssl.create_default_context()
+    assert asked.join("lab", **KEYED).ca_file == "env.pem"
+    assert asked.join("lab", ca_file="arg.pem", **KEYED).ca_file == "arg.pem"
+    endpoint = asked.join("lab", ssl_context=context, **KEYED)
+    assert (endpoint.ssl_context, endpoint.ca_file) == (context, None)
+
+
+# --- a connector of one's own -----------------------------------------------------------------------------------------
+
+
+def test_own_connector_needs_neither_room_nor_token() -> None:
+    """It knows where to go and as whom; time limits are handed to it."""
+    connector = ScriptedConnector(ScriptedTransport())
+    with meshsync.connect(connector=connector, role="agent", timeout=7) as room:
+        assert room.is_connected
+        assert (room.room_name, room.session_id, room.room_url) == ("lab", "s-1", "ws://lab.test/rooms/lab")
+        assert room.local_participant.role == "agent"
+    assert connector.timeouts == [7]
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"), [({}, 30.0), ({"default_timeout": 9}, 9), ({"timeout": None, "default_timeout": 9}, None)]
+)
+def test_time_limit_of_connecting(options: dict[str, Any], limit: float | None) -> None:
+    """30 s, or the default for all, or what is given, None included."""
+    connector = ScriptedConnector(ScriptedTransport())
+    meshsync.connect(connector=connector, **options).close()
+    assert connector.timeouts == [limit]
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def tasks_of(room: meshsync.RoomClient) -> list[bool]:
+    """Return which tasks of a client have ended."""
+    return [task.join(PATIENCE) for task in room.connection._tasks]
+
+
+class Rooms:
+    """Notes the clients that were made, also of attempts that failed."""
+
+    def __init__(self) -> None:
+        self.made: list[meshsync.RoomClient] = []
+
+    def messaging(self, room: meshsync.RoomClient) -> meshsync.MessagingClient:
+        self.made.append(room)
+        return meshsync.MessagingClient(room)
+
+
+def test_room_that_does_not_greet_in_time_is_left() -> None:
+    """The error says that the connection was accepted; nothing stays behind."""
+    transport, rooms = ScriptedTransport(greets=False), Rooms()
+    with pytest.raises(ConnectTimeout, match="accepted the connection and did not greet within 0 s"):
+        meshsync.connect(connector=ScriptedConnector(transport), timeout=0, messaging=rooms.messaging)
+    assert transport.closes
+    assert all(tasks_of(rooms.made[0]))
+
+
+def test_room_that_goes_before_it_greets_is_unavailable() -> None:
+    """Safe to try again, with the reason in the text."""
+    transport, rooms = ScriptedTransport(greets=False), Rooms()
+    transport.lose("restarting")
+    with pytest.raises(RoomUnavailable, match="the connection ended before the room was ready: restarting") as info:
+        meshsync.connect(connector=ScriptedConnector(transport), messaging=rooms.messaging)
+    assert info.value.retryable
+    assert all(tasks_of(rooms.made[0]))
+
+
+def test_room_that_greets_nonsense_is_unavailable() -> None:
+    """What broke is in the text."""
+    transport = ScriptedTransport(greets=False)
+    transport.feed([b"\0"])
+    with pytest.raises(RoomUnavailable, match="a start packet needs 16 bytes, got 1"):
+        meshsync.connect(connector=ScriptedConnector(transport))
+
+
+def test_failing_messaging_factory_leaves_no_connection() -> None:
+    """What it raises gets through, and the transport is closed."""
+    transport = ScriptedTransport()
+
+    def factory(room: meshsync.RoomClient) -> meshsync.MessagingClient:
+        raise ZeroDivisionError("oops")
+
+    with pytest.raises(ZeroDivisionError):
+        meshsync.connect(connector=ScriptedConnector(transport), messaging=factory)
+    assert transport.closes == [(0, 1000)]
+
+
+def test_refusal_of_the_connector_gets_through() -> None:
+    """Nothing is made of it."""
+    with pytest.raises(ConnectFailed, match="no"):
+        meshsync.connect(connector=ScriptedConnector(ConnectFailed("no")))
+
+
+def test_open_clients_are_closed_when_the_process_ends() -> None:
+    """The handler of ``atexit`` says goodbye for those that never closed."""
+    transport = ScriptedTransport()
+    room = meshsync.connect(connector=ScriptedConnector(transport))
+    importlib.import_module("meshsync.connect")._close_all()
+    assert room.wait_closed(PATIENCE)
+    assert transport.closes
+
+
+# --- the joined room --------------------------------------------------------------------------------------------------
+
+BOB = {"id": "p-2", "role": "user", "attributes": {"name": "bob"}}
+
+
+class Joined:
+    """A room, with bob in it, and the transport that plays it."""
+
+    def __init__(self) -> None:
+        self.transport = ScriptedTransport(roster=[BOB])
+        self.room = meshsync.connect(connector=ScriptedConnector(self.transport), default_timeout=PATIENCE)
+        self.messaging = self.room.messaging
+
+
+@pytest.fixture
+def joined() -> Iterator[Joined]:
+    """Return a room that was joined, messaging enabled."""
+    joined = Joined()
+    joined.messaging.enable()
+    yield joined
+    joined.room.close(0)
+
+
+def test_message_to_a_participant_and_its_mapping_form_are_the_same(joined: Joined) -> None:
+    """A participant, its id and a mapping all reach the same recipient."""
+    bob = joined.messaging.remote_participants[0]
+    joined.messaging.send_message(bob, "chat", {"n": 1}, b"\1")
+    joined.messaging.send_message({"to": "p-2", "type": "chat", "message": {"n": 1}, "attachment": b"\1"})
+    joined.messaging.broadcast_message({"type": "all", "message": {}})
+    joined.messaging.broadcast_message("all", {})
+    sent = [request for _, request in joined.transport.requests][1:]
+    assert sent == [Send("p-2", "chat", {"n": 1}, b"\1")] * 2 + [Broadcast("all", {})] * 2
+
+
+def test_sending_to_oneself_is_allowed(joined: Joined) -> None:
+    """The local participant is a recipient like others."""
+    joined.messaging.send_message(joined.room.local_participant, "note", {})
+    assert joined.transport.requests[-1][1] == Send("p-me", "note", {})
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda m, room: m.send_message("bob", "chat", {}), ParticipantNotFound, "'bob' is a name and no id"),
+        (lambda m, room: m.send_message(room, "chat", {}), TypeError, "give its .local_participant"),
+        (lambda m, room: m.send_message(7, "chat", {}), TypeError, "give a participant or the id of one, not 7"),
+        (lambda m, room: m.send_message({"to": "p-2", "typ": "x"}), TypeError, "lacks type, message and has 'typ'"),
+        (lambda m, room: m.send_message({"to": "p-2", "type": "x", "message": {}}, "y"), TypeError, "one mapping"),
+        (lambda m, room: m.send_message("p-2", "", {}), InvalidMessage, "type: needs a text"),
+        (lambda m, room: m.send_message("p-2", "chat", [1]), InvalidMessage, "message: list is not a JSON object"),
+        (lambda m, room: m.send_message("p-2", "chat", {}, "text"), InvalidMessage, "attachment: str does not"),
+        (lambda m, room: m.broadcast_message("chat", {"x": float("inf")}), InvalidMessage, r"message\['x'\]: inf"),
+    ],
+)  # fmt: skip
+def test_wrong_calls_send_nothing_and_harm_nothing(
+    joined: Joined, call: Callable[[Any, Any], object], error: type[Exception], text: str
+) -> None:
+    """Each says what to give, and the next call works."""
+    before = len(joined.transport.requests)
+    with pytest.raises(error, match=text):
+        call(joined.messaging, joined.room)
+    assert len(joined.transport.requests) == before
+    joined.messaging.send_message("p-2", "chat", {})
+
+
+def test_sending_while_not_enabled_is_refused_locally() -> None:
+    """The text says what to call first."""
+    joined = Joined()
+    for call in (
+        lambda: joined.messaging.send_message("p-2", "chat", {}),
+        lambda: joined.messaging.broadcast_message("chat", {}),
+        joined.messaging.wait_for_participant,
+    ):
+        with pytest.raises(NotEnabled, match=r"call room.messaging.enable\(\) first"):
+            call()
+    assert joined.transport.requests == []
+    joined.room.close(0)
+
+
+def test_participant_that_left_cannot_be_sent_to(joined: Joined) -> None:
+    """Its object is offline, and the error says so instead of asking the room."""
+    bob = joined.messaging.remote_participants[0]
+    with joined.messaging.messages() as messages:
+        joined.transport.say(Push("p-2", "participant.disabled", {"id": "p-2"}), Push("p-3", "chat", {}))
+        messages.get(PATIENCE)
+    with pytest.raises(ParticipantNotFound, match="'bob' has left the room's messaging") as info:
+        joined.messaging.send_message(bob, "chat", {})
+    assert info.value.connection_alive
+
+
+@pytest.mark.parametrize(("is_lost", "error"), [(True, NotSent), (False, ClientClosed)])
+def test_after_the_end_sending_to_anybody_says_that_it_ended(
+    joined: Joined, is_lost: bool, error: type[Exception]
+) -> None:
+    """Everybody is offline then, which is not the reason."""
+    bob = joined.messaging.remote_participants[0]
+    if is_lost:
+        joined.transport.lose()
+    else:
+        joined.room.close(0)
+    assert joined.room.wait_closed(PATIENCE)
+    assert not bob.online
+    for to in (bob, "p-2"):
+        with pytest.raises(error):
+            joined.messaging.send_message(to, "chat", {})
+    with pytest.raises(error):
+        joined.messaging.enable()
+
+
+def test_own_attributes_are_sent_and_kept(joined: Joined) -> None:
+    """Others are told, and the own copy has them."""
+    joined.room.local_participant.set_attribute("mood", "calm")
+    assert joined.transport.requests[-1][1] == SetAttributes({"mood": "calm"})
+    assert joined.room.local_participant.attributes == {"name": "me", "mood": "calm"}
+
+
+def test_stats_count_what_is_pending(joined: Joined) -> None:
+    """Unanswered requests are pending until they are answered."""
+    joined.transport.answers = False
+    delivery = joined.messaging.send_message_nowait("p-2", "chat", {})
+    assert joined.room.stats().pending == 1
+    joined.transport.answer(joined.transport.requests[-1][0])
+    delivery.wait(PATIENCE)
+    assert joined.room.stats().pending == 0
