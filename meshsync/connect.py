@@ -164,15 +164,7 @@ class _Settings:
 
     def address(self, room: str | None, url: str | None) -> _Address:
         """Return the room's name and its address."""
-        address = url
-        if address is None:
-            room_url = self._get("ROOM_URL")
-            # To official clients it is a base like the other, despite its name. Where it does name a room, another one
-            # that is asked for is not at it.
-            if room_url and (room is None or _room_of(room_url) in (None, room)):
-                address = room_url
-        if address is None:
-            address = self._get("API_URL") or DEFAULT_API_URL
+        address = url or self._get("ROOM_URL") or self._get("API_URL") or DEFAULT_API_URL
         shown = address.partition("?")[0]  # There may be a token in the query.
         try:
             parts = urlsplit(address)
@@ -186,10 +178,13 @@ class _Settings:
         chosen = room or named or self._get("ROOM")
         if not chosen:
             raise UsageError("which room? give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL")
-        if named and room and named != room:
-            raise UsageError(f"the address {shown!r} is that of room {named!r}, not of {room!r}")
+        if url and named not in (None, chosen):
+            raise UsageError(f"the address {shown!r} is that of room {named!r}, not of {chosen!r}")
         _check_room_name(chosen)
-        path = parts.path if named else f"{parts.path.rstrip('/')}/rooms/{chosen}"
+        # To official clients MESHAGENT_ROOM_URL is a base, despite its name: so where it names a room, another one that
+        # is asked for lies beside it.
+        base = parts.path.rstrip("/").removesuffix(f"/rooms/{named}")
+        path = parts.path if named == chosen else f"{base}/rooms/{chosen}"
         return _Address(chosen, urlunsplit((scheme, parts.netloc, path, parts.query, "")))
 
     def admission(

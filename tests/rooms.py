@@ -274,11 +274,12 @@ class ScriptedConnection:
 
     def enable(self, request_id: int) -> None:
         """Answer a wish to take part: Bob is there."""
+        self.send(self.answer(request_id), self.roster())
+
+    def roster(self) -> tuple[int, str, bytes]:
+        """Return the list of who is there, for `send`."""
         bob = {"id": ScriptedServer.BOB, "role": "user", "attributes": {"name": "bob"}}
-        self.send(
-            self.answer(request_id),
-            self.push("messaging.enabled", {"participants": [bob]}, sender=ScriptedServer.ALICE),
-        )
+        return self.push("messaging.enabled", {"participants": [bob]}, sender=ScriptedServer.ALICE)
 
     def answer(self, request_id: int, content: Content | None = None) -> tuple[int, str, bytes]:
         """Return the answer to a request, for `send`."""

@@ -5,7 +5,6 @@ A test blocks on conditions and never sleeps; ``PATIENCE`` is what it waits for 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,10 +16,12 @@ from meshsync.protocol.content import Content, Empty
 from meshsync.protocol.dialects import Connected, Enable, GreetingForm, Push, Reply, Request, RoomReady, SetAttributes
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.packets import Reassembler, split
+from meshsync.threads import ThreadRuntime
 from meshsync.transport import TransportStats
 
 __all__ = ["PATIENCE", "ScriptedConnector", "ScriptedTransport", "greeting", "packets_of", "wait_until"]
 
+RUNTIME = ThreadRuntime()
 PATIENCE = 20.0
 """Seconds after which a test fails that waits for what has to come."""
 
@@ -30,7 +31,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     for _ in range(1_000_000):
         if is_so():
             return
-        os.sched_yield()
+        RUNTIME.sleep(0)  # only yields
     raise AssertionError("it never came true")
 
 

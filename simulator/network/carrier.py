@@ -6,13 +6,13 @@ Not the business of this module: what a request means, who may join, and how lon
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
 from simulator.network.links import Control, Frame, Goodbye, Link, frame, goodbye
 from simulator.network.pulse import Pulse
-from simulator.room.seat import Seat
+from simulator.room.seat import Parcel, Seat
 from simulator.world.kernel import Kernel, Timer
 
 __all__ = ["LINGER", "CarrierState", "SeatCarrier"]
@@ -145,9 +145,14 @@ class SeatCarrier:
             parcels = seat.drain(0)
             if not parcels:
                 break
-            outgoing.extend(frame(packet, is_masked=False) for parcel in parcels for packet in parcel.packets())
+            for parcel in parcels:
+                outgoing.extend(self._frames(parcel))
         if seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))
+
+    def _frames(self, parcel: Parcel) -> Iterable[Frame]:
+        """Return a message as it travels; others may have theirs travel otherwise."""
+        return [frame(packet, is_masked=False) for packet in parcel.packets()]
 
     # --- ending -------------------------------------------------------------------------------------------------------
 

@@ -121,8 +121,8 @@ class _Attempt:
 
     def _at_room(self) -> None:
         connection = self._connection
-        # One by one: what comes behind the request is for the carrier.
-        while connection.carrier is None and (frames := connection.up.read(1)):
+        # One by one: what comes behind the request is for the carrier, which reads it at once.
+        while frames := connection.up.read(1):
             content = frames[0][0]
             if content is Control.OPEN:
                 is_refused = self._network.is_refusing(connection.name)
@@ -175,7 +175,7 @@ class _Attempt:
 
     def _join(self) -> SimulatedTransport:
         connection, network = self._connection, self._network
-        connection.transport = SimulatedTransport(
+        connection.transport = transport = SimulatedTransport(
             network.kernel,
             network.runtime,
             connection.up,
@@ -185,4 +185,4 @@ class _Attempt:
             send_buffer=network.send_buffer,
             ended=connection.client_ended,
         )
-        return connection.transport
+        return transport

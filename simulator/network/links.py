@@ -20,7 +20,7 @@ from random import Random
 from typing import TypeAlias
 
 from meshsync.protocol import frames as wire
-from simulator.network.latency import Law
+from simulator.network.latency import MICROSECONDS, Law
 from simulator.world.kernel import SECOND, Kernel, Timer
 
 __all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "goodbye"]
@@ -134,6 +134,7 @@ class _Burst:
         self.lasts = 0
         """How long the wire is taken by it."""
         self.arrives = 0
+        """When the last one is there, unless an earlier burst is not: nothing overtakes."""
 
 
 class Link:
@@ -183,7 +184,6 @@ class Link:
         self._timer: Timer | None = None
         self._free_at = 0
         """When the wire has carried all that was put in."""
-        self._last_arrival = 0
         self._unread: deque[Frame] = deque()
         self._charged = 0
         """Bytes that the sender does not know to have been read."""
@@ -279,8 +279,7 @@ class Link:
         burst.lasts = -int(-burst.size * SECOND // self._bandwidth) if self._bandwidth is not None else 0
         burst.begins = max(now, self._free_at)
         self._free_at = burst.begins + burst.lasts
-        # Never overtaking: what was put in before arrives before, however short this delay is.
-        self._last_arrival = burst.arrives = max(self._last_arrival, self._free_at + burst.delay)
+        burst.arrives = self._free_at + burst.delay
 
     # --- the reader's end ---------------------------------------------------------------------------------------------
 
@@ -302,6 +301,7 @@ class Link:
     def _arrive(self) -> None:
         self._timer = None
         now = self._now()
+        # In order, so that what was delayed for less has waited for what was put in before it.
         while self._flight and self._flight[0].arrives <= now:
             burst = self._flight.popleft()
             self._foreground -= not burst.is_background
@@ -356,7 +356,6 @@ class Link:
         waiting = [burst for burst in self._flight if burst.begins > now]
         begun = self._flight[-len(waiting) - 1] if len(waiting) < len(self._flight) else None
         self._free_at = begun.begins + begun.lasts if begun else now
-        self._last_arrival = begun.arrives if begun else now
         for burst in waiting:
             self._schedule(burst, now)
         self._arm()
@@ -413,8 +412,8 @@ _END = frame(Control.END, is_masked=False)
 
 
 def _median(law: Law) -> int:
-    """Return a law's median in nanoseconds."""
-    return round(law.quantile(0.5) * SECOND)
+    """Return a law's median in nanoseconds: a whole number of microseconds, as all that comes from logarithms."""
+    return round(law.quantile(0.5) * MICROSECONDS) * _MICROSECOND
 
 
 def _nothing() -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, sendbuffer
@@ -22,13 +23,12 @@ from simulator.network import mishaps
 from simulator.network.carrier import SeatCarrier
 from simulator.network.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
-from simulator.network.transport import SimulatedTransport
 from simulator.room.rules import Rights
 from simulator.room.seat import PACKET_SIZE, Seat, SeatedRoom
 from simulator.world.kernel import Kernel
 from simulator.world.seeds import Seeds
 
-__all__ = ["Connection", "Door", "Guest", "Heartbeats", "Network"]
+__all__ = ["ClientEnd", "Connection", "Door", "Guest", "Heartbeats", "Network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,14 @@ class Heartbeats:
     timeout: float = heartbeat.TIMEOUT
 
 
+class ClientEnd(Protocol):
+    """A participant's end of a connection, as far as faults have to do with it."""
+
+    def broke(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
 class Connection:
     """One connection, from the first packet of its handshake until both ends have done with it."""
 
@@ -70,7 +78,7 @@ class Connection:
         """Who is on it, if the door lets them in."""
         self.refuse: Callable[[ConnectFailed], None] | None = None
         """Ends the attempt, while it is one."""
-        self.transport: SimulatedTransport | None = None
+        self.transport: ClientEnd | None = None
         """The client's end, once it is there."""
         self.carrier: SeatCarrier | None = None
         """The room's end, once it is there."""
@@ -78,6 +86,11 @@ class Connection:
         """When the client's end goes on, in nanoseconds; past if it is not paused."""
         self._network = network
         self._gone: set[str] = set()
+
+    @property
+    def is_client_gone(self) -> bool:
+        """Whether the client has done with it: what arrives there from now on reaches nobody."""
+        return "client" in self._gone
 
     def client_ended(self) -> None:
         """Take note that the client has done with it."""

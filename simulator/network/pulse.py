@@ -17,7 +17,7 @@ class Pulse:
     """A `Heartbeat` that asks to be looked at when it is due.
 
     Args:
-        due: Called when `look` would have an answer. If it does not look, it is not called again until it has.
+        due: Called when it is time to `look`. If it does not, it is not called again until somebody has looked.
         interval: Seconds of silence before a ping; None never pings and never gives up.
         timeout: Seconds from the ping to giving up.
     """
@@ -59,10 +59,6 @@ class Pulse:
             self._timer = self._kernel.at(int(deadline), self._fire, background=True)
 
     def _fire(self) -> None:
+        # If there was a sign of life since, this is in vain: moving the timer at each would cost more.
         self._timer = None
-        deadline = self._heartbeat.deadline
-        # There was a sign of life since: moving the timer at each would cost more than firing in vain now and then.
-        if deadline is not None and deadline > self._kernel.now:
-            self._arm()
-        else:
-            self._due()
+        self._due()

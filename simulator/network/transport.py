@@ -174,7 +174,8 @@ class SimulatedTransport:
             self._is_reading = True
             try:
                 while True:
-                    self._work()
+                    if not self._inbox:
+                        self._work()
                     if self._inbox:
                         packets, self._inbox = self._inbox, []
                         return packets
@@ -297,7 +298,8 @@ class SimulatedTransport:
             if now >= deadline:
                 self._finish()
             elif now >= flush_until:
-                self._drop_buffer()
+                self._buffer.clear()
+                self._buffered = 0
             self._work()
             if self._life is Life.ENDED:
                 return
@@ -307,14 +309,9 @@ class SimulatedTransport:
         if self._life is Life.CLOSING and self._goodbye is None:
             self._finish(_End(_CLOSED_HERE.text, said.code, said.reason, clean=True))
             return
-        self._drop_buffer()
         self._say(goodbye(said.code, said.reason, is_masked=True))
         what = f"{said.code or 'no code'}{': ' + said.reason if said.reason else ''}"
         self._finish(_End(f"the other side closed the connection ({what})", said.code, said.reason, clean=True))
-
-    def _drop_buffer(self) -> None:
-        self._buffer.clear()
-        self._buffered = 0
 
     def _move(self, life: Life, end: _End) -> None:
         if life not in _MOVES[self._life]:

@@ -1,7 +1,8 @@
 """Writes the transcript of one room: follows each message from its sender's connection to each recipient's.
 
 It is told by taps on the links what was sent, arrived and got lost there, and by the room's rules what each request led
-to. Between the two it needs no decoding: a push has an id that is the room's own, which its first packet shows.
+to. Between the two it needs no decoding: a push has an id that is the room's own, which its first packet shows. Only
+what got lost before the room saw it is decoded, to say what it was.
 """
 
 from __future__ import annotations
@@ -10,18 +11,39 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from meshsync.errors import ProtocolError
 from meshsync.protocol.content import Error
-from meshsync.protocol.dialects import Broadcast, Disable, Enable, Push, Reply, Request, Send, SetAttributes
-from simulator.network.links import Control, Frame, Link, LinkState
+from meshsync.protocol.dialects import (
+    Broadcast,
+    Disable,
+    Enable,
+    Push,
+    Reply,
+    Request,
+    Send,
+    SetAttributes,
+    decode_request,
+)
+from meshsync.protocol.packets import Message
+from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import RESERVED_TYPES, Member, Output
 
-__all__ = ["Recorder"]
+__all__ = ["Line", "Recorder"]
 
 _START = struct.Struct(">QII")
+_BODY = struct.Struct(">QI")
 _REPLY = b"__response__"
+
+
+class Notice(Protocol):
+    """Takes note of an event that a fault can follow: its name, whose doing, for whom, the message's type."""
+
+    def __call__(
+        self, event: str, /, *, sender: str | None = None, to: str | None = None, type: str | None = None
+    ) -> None: ...
 
 
 @dataclass(slots=True)
@@ -32,20 +54,36 @@ class _Trip:
     push: Push
     size: int
     sent_ns: int
+    stream_id: str
     waiting: dict[str, None]
     """The ids of those it is still on its way to, in order."""
 
 
 @dataclass(slots=True)
-class _Passage:
-    """What one link carries."""
+class _Asked:
+    """A request on its way, or before the room: when its first packet was sent, and what it is."""
 
-    sent: deque[int] = field(default_factory=deque)
-    """When each packet under way was sent, up."""
+    sent_ns: int
+    packets: list[bytes] = field(default_factory=list)
+    request: Request | None = None
+    """What is not in packets, since its sender has no client."""
+
+
+@dataclass(slots=True)
+class Line:
+    """What one link carries at the moment."""
+
+    label: str
+    """Whose connection."""
+    is_up: bool
+    under_way: deque[_Asked] = field(default_factory=deque)
+    """Each packet under way, up, or each whole request."""
+    partial: _Asked | None = None
+    """The message of which some packets have ended their way, up."""
     announced: int = 0
-    """Body packets that the message arriving at the moment lacks, down."""
+    """Body packets that the message coming in at the moment lacks."""
     push_id: int | None = None
-    """That message's id, if it is a participant's."""
+    """That message's id, down, if it is a participant's."""
 
 
 class Recorder:
@@ -53,61 +91,83 @@ class Recorder:
 
     Args:
         now: Returns the instant in nanoseconds.
-        notice: Told of each event that a fault can follow: its name, whose doing, for whom, the message's type.
+        notice: Told of each event that a fault can follow.
+        settled: Told the id of each push that has come to the end of its way to one recipient, and whether it arrived.
     """
 
     def __init__(
         self,
         transcript: Transcript,
         now: Callable[[], int],
-        notice: Callable[[str, str | None, str | None, str | None], None],
+        notice: Notice,
+        settled: Callable[[int, bool], None] | None = None,
     ) -> None:
         self.transcript = transcript
         self._now = now
         self._notice = notice
+        self._settled = settled
         self.names: dict[str, None] = {}
-        """The name of everybody who is or was here, in the order of joining."""
+        """The name of everybody who is or was here, or wanted to be, in order of appearance."""
         self._names: dict[str, str] = {}
         """What each participant is called here, by id; kept for those who have left, whose messages still travel."""
+        self._plain_names: dict[str, str] = {}
+        """Likewise, their own names, which need not be unique."""
         self._present: dict[str, str] = {}
         """Whose id it is that goes by a name at the moment."""
+        self._enabled: set[str] = set()
         self._trips: dict[int, _Trip] = {}
-        self._passages: dict[str, _Passage] = {}
         self._down: dict[str, Link] = {}
         """The link to each participant that has one, by id."""
+        self._asked: dict[str, deque[_Asked]] = {}
+        """What has arrived from each participant who is here, by id, and was not handled yet."""
+        self._partial: dict[str, Line] = {}
+        """The line of each participant of whom a part of a message has arrived, by id."""
         self._streams: dict[str, str] = {}
-        self.cause_ns: int | None = None
-        """When what the room handles at the moment was sent; None for now."""
+        self._stream_count = 0
 
     # --- people -------------------------------------------------------------------------------------------------------
 
+    def appeared(self, name: str) -> None:
+        """Note that somebody of that name wants to connect."""
+        self.names.setdefault(name)
+        self._notice("connect", sender=name)
+
     def joined(self, member: Member) -> None:
         """Note that somebody's connection is there, and choose what to call them."""
-        self.names[member.name] = None
+        self.names.setdefault(member.name)
         label, count = member.name, 1
         while label in self._present:
             count += 1
             label = f"{member.name}#{count}"
         self._names[member.id] = label
+        self._plain_names[member.id] = member.name
         self._present[label] = member.id
+        self._asked[member.id] = deque()
         self._add("connected", label, detail={"role": member.role})
-        self._notice("join", member.name, None, None)
+        self._notice("join", sender=member.name)
 
     def left(self, member: Member) -> None:
-        """Note that somebody's connection is gone."""
+        """Note that somebody's connection is gone, and with it what the room had not handled."""
+        for asked in self._asked.pop(member.id, ()):
+            self._lose(member.id, asked)
+        line = self._partial.pop(member.id, None)
+        if line is not None and line.partial is not None:
+            self._lose(member.id, line.partial)
+            line.partial = None
         label = self.name_of(member.id)
         self._present.pop(label, None)
+        self._enabled.discard(member.id)
         self._add("disconnected", label)
         link = self._down.get(member.id)
         if link is None or link.state in (LinkState.SILENT, LinkState.BROKEN):
             self._give_up(member.id)  # Else what is in flight still arrives, and the link's end comes last.
-        self._notice("leave", member.name, None, None)
+        self._notice("leave", sender=member.name)
 
     def _give_up(self, member_id: str) -> None:
         """Note that nothing more reaches somebody: what was on its way is lost."""
         self._down.pop(member_id, None)
         for push_id in [push_id for push_id, trip in self._trips.items() if member_id in trip.waiting]:
-            self.arrived(push_id, member_id, "lost")
+            self.arrived(push_id, member_id, is_lost=True)
 
     def refused(self, name: str, reason: str) -> None:
         """Note that somebody was not let in."""
@@ -119,49 +179,69 @@ class Recorder:
 
     # --- what requests lead to ----------------------------------------------------------------------------------------
 
-    def handled(self, member: Member, request: Request, outputs: Iterable[Output]) -> None:
-        """Note a request and what the room makes of it."""
-        sender = self.name_of(member.id)
-        error = None
+    def received(self, member: Member) -> int:
+        """Note that the room begins to handle a request, and return when that was sent, in nanoseconds."""
+        asked = self._asked.get(member.id)
+        return asked.popleft().sent_ns if asked else self._now()
+
+    def handled(self, member: Member, sent_ns: int, request: Request, outputs: Iterable[Output]) -> None:
+        """Note what the room makes of a request."""
+        outcome = ""
         trips: list[Output] = []
         for output in outputs:
-            if isinstance(output.what, Reply) and isinstance(output.what.content, Error):
-                error = output.what.content
-            elif isinstance(output.what, Push) and output.what.type not in RESERVED_TYPES:
+            what = output.what
+            if isinstance(what, Reply):
+                if isinstance(what.content, Error):
+                    outcome = f"error {what.content.code}: {what.content.text}"
+                self._notice("reply", to=member.name)
+            elif isinstance(what, Push) and what.type not in RESERVED_TYPES:
                 trips.append(output)
-        outcome = "" if error is None else f"error {error.code}: {error.text}"
-        match request:
-            case Send() | Broadcast() as message:
-                type = message.type
-                recipient = self.name_of(message.to) if isinstance(message, Send) else ""
-                if error is not None:
-                    self._refuse(sender, recipient, message, outcome)
-                for output in trips:
-                    self._start(sender, output, message)
-                event = "message" if isinstance(message, Send) else "broadcast"
-                self._notice(type if type.startswith("stream.") else event, member.name, recipient or None, type)
-            case Enable():
-                self._add("enabled", sender, outcome=outcome)
-                self._notice("enable", member.name, None, None)
-            case Disable():
-                self._add("disabled", sender, outcome=outcome)
-                self._notice("disable", member.name, None, None)
-            case SetAttributes(attributes):
-                self._add("attributes", sender, detail=attributes)
-                self._notice("attributes", member.name, None, None)
+        if isinstance(request, (Send, Broadcast)):
+            self._passed_on(member, sent_ns, request, trips, outcome)
+        elif isinstance(request, SetAttributes):
+            self._add("attributes", self.name_of(member.id), detail=request.attributes)
+            self._notice("attributes", sender=member.name)
+        elif isinstance(request, (Enable, Disable)):
+            self._moved(member, isinstance(request, Enable), outcome)
 
-    def _refuse(self, sender: str, recipient: str, message: Send | Broadcast, outcome: str) -> None:
-        size = len(message.attachment)
-        detail = message.message
-        self._add("message", sender, recipient, message.type, size_bytes=size, outcome=outcome, detail=detail)
+    def _passed_on(
+        self, member: Member, sent_ns: int, request: Send | Broadcast, trips: Iterable[Output], outcome: str
+    ) -> None:
+        stream_id = self._stream_of(request, is_new=True)
+        if outcome:
+            self._add_message(self.name_of(member.id), request, stream_id, outcome)
+        for output in trips:
+            assert isinstance(output.what, Push)
+            waiting = dict.fromkeys([recipient.id for recipient in output.to])
+            sender = self.name_of(member.id)
+            self._trips[output.id] = _Trip(sender, output.what, output.size, sent_ns, stream_id, waiting)
+        type = request.type
+        event = type if type.startswith("stream.") else "message" if isinstance(request, Send) else "broadcast"
+        to = self._plain_names.get(request.to) if isinstance(request, Send) else None
+        self._notice(event, sender=member.name, to=to, type=type)
 
-    def _start(self, sender: str, output: Output, message: Send | Broadcast) -> None:
-        assert isinstance(output.what, Push)
-        sent_ns = self._now() if self.cause_ns is None else self.cause_ns
-        waiting = dict.fromkeys(member.id for member in output.to)
-        self._trips[output.id] = _Trip(sender, output.what, output.size, sent_ns, waiting)
+    def _moved(self, member: Member, is_enabling: bool, outcome: str) -> None:
+        # Doing either again changes nothing, and so is not told.
+        if not outcome and is_enabling == (member.id in self._enabled):
+            return
+        if not outcome and is_enabling:
+            self._enabled.add(member.id)
+        elif not outcome:
+            self._enabled.discard(member.id)
+        self._add("enabled" if is_enabling else "disabled", self.name_of(member.id), outcome=outcome)
+        self._notice("enable" if is_enabling else "disable", sender=member.name)
 
-    def arrived(self, push_id: int, recipient_id: str, outcome: str = "delivered") -> None:
+    def withheld(self, member: Member, request: Send, outcome: str) -> None:
+        """Note that the room kept an offered stream from its recipient."""
+        self._add_message(self.name_of(member.id), request, self._stream_of(request, is_new=True), outcome)
+        to = self._plain_names.get(request.to)
+        self._notice(request.type, sender=member.name, to=to, type=request.type)
+
+    def lost(self, member: Member, request: Request) -> None:
+        """Note that a request came to nothing, since its sender had left before it was handled."""
+        self._lose(member.id, _Asked(0, request=request))
+
+    def arrived(self, push_id: int, recipient_id: str, *, is_lost: bool = False) -> None:
         """Note that a message has come to the end of its way to one recipient."""
         trip = self._trips.get(push_id)
         if trip is None or recipient_id not in trip.waiting:
@@ -169,25 +249,50 @@ class Recorder:
         del trip.waiting[recipient_id]
         if not trip.waiting:
             del self._trips[push_id]
-        now, push = self._now(), trip.push
-        stream_id = ""
-        if push.type.startswith("stream."):
-            stream_id = self._stream(push.message.get("stream_id"))
-        self._add(
-            "stream" if stream_id and push.type != "stream.chunk" else "message",
-            trip.sender,
-            self.name_of(recipient_id),
-            push.type,
-            size_bytes=trip.size,
-            latency_ns=now - trip.sent_ns if outcome == "delivered" else None,
-            outcome=outcome if push.type != "stream.reject" else f"rejected: {push.message.get('error', '')}",
-            stream_id=stream_id,
-            detail=push.message,
+        now, push, stream_id = self._now(), trip.push, trip.stream_id
+        outcome = "lost" if is_lost else "delivered"
+        if stream_id and push.type == "stream.reject" and not is_lost:
+            outcome = f"rejected: {push.message.get('error', '')}"
+        self.transcript.add(
+            Record(
+                now,
+                _kind(push.type, stream_id),
+                trip.sender,
+                self._names.get(recipient_id, recipient_id),
+                push.type,
+                trip.size,
+                None if is_lost else now - trip.sent_ns,
+                outcome,
+                stream_id,
+                push.message,
+            )
         )
+        if self._settled is not None:
+            self._settled(push_id, not is_lost)
 
-    def _stream(self, stream_id: Any) -> str:
-        # By number and not by what peers call it: the order of opening is what a reader wants to see.
-        return self._streams.setdefault(str(stream_id), f"stream {len(self._streams) + 1}")
+    def _stream_of(self, request: Send | Broadcast, *, is_new: bool) -> str:
+        """Return the number of the stream that a message belongs to, in the order of opening; nothing for none."""
+        if not request.type.startswith("stream.") or isinstance(request, Broadcast):
+            return ""
+        stream_id = str(request.message.get("stream_id"))
+        if is_new and request.type == "stream.open":
+            self._stream_count += 1
+            self._streams[stream_id] = f"stream {self._stream_count}"
+        return self._streams.get(stream_id, "")
+
+    def _add_message(self, sender: str, request: Send | Broadcast, stream_id: str, outcome: str) -> None:
+        """Note a message that nobody gets, or nobody yet."""
+        recipient = self.name_of(request.to) if isinstance(request, Send) else ""
+        self._add(
+            _kind(request.type, stream_id),
+            sender,
+            recipient,
+            request.type,
+            size_bytes=len(request.attachment),
+            outcome=outcome,
+            stream_id=stream_id,
+            detail=request.message,
+        )
 
     def struck(self, word: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
         """Note that a fault struck, began or ended."""
@@ -195,45 +300,118 @@ class Recorder:
 
     # --- what links carry ---------------------------------------------------------------------------------------------
 
-    def tap(self, link: Link, member_id: str, direction: str, what: str, frames: Sequence[Frame]) -> None:
-        """Take what a link tells of its frames."""
-        passage = self._passages.setdefault(link.name, _Passage())
-        packets = [content for content, _ in frames if isinstance(content, bytes)]
-        now = self._now()
-        if direction == "up":
-            if what == "sent":
-                passage.sent.extend([now] * len(packets))
-                return
-            for packet in packets:
-                self.cause_ns = passage.sent.popleft()
-                if what == "arrived":
-                    self._log(now, link, direction, packet)
+    def tap(
+        self, line: Line, link: Link, member_id: str, what: str, frames: Sequence[Frame], *, is_heard: bool = True
+    ) -> None:
+        """Take what a link tells of its frames.
+
+        Args:
+            member_id: Whose link it is; empty while nobody is seated.
+            is_heard: Whether somebody is at its end.
+        """
+        if line.is_up:
+            self._tap_up(line, member_id, what, frames)
             return
-        self._down[member_id] = link
-        for packet in packets:
+        if what == "sent":
+            if member_id not in self._down and member_id:
+                self._down[member_id] = link
+            for content, _ in frames:
+                if isinstance(content, bytes):
+                    self.transcript.add_packet(self._now(), line.label, "down", content)
+            return
+        is_lost = what == "lost" or not is_heard
+        for content, _ in frames:
+            if isinstance(content, bytes):
+                self._pass(line, content, member_id, is_lost)
+            elif isinstance(content, Output):
+                self.arrived(content.id, member_id, is_lost=is_lost)
+            elif content is Control.END:
+                self._give_up(member_id)
+
+    def _tap_up(self, line: Line, member_id: str, what: str, frames: Sequence[Frame]) -> None:
+        now, under_way = self._now(), line.under_way
+        for content, _ in frames:
+            if isinstance(content, (Control, Goodbye)):
+                continue
             if what == "sent":
-                self._log(now, link, direction, packet)
+                is_packet = isinstance(content, bytes)
+                under_way.append(_Asked(now, [content] if is_packet else [], None if is_packet else content))
+                continue
+            asked = under_way.popleft()
+            if what == "arrived" and asked.packets:
+                self.transcript.add_packet(now, line.label, "up", asked.packets[0])
+            if asked.packets:
+                whole = self._gather(line, member_id, asked)
+                if whole is None:
+                    continue
+                asked = whole
+            waiting = self._asked.get(member_id)
+            if what == "lost" or waiting is None:
+                self._lose(member_id, asked)
             else:
-                self._pass(passage, packet, member_id, "delivered" if what == "arrived" else "lost")
-        if what != "sent" and any(content is Control.END for content, _ in frames):
-            self._give_up(member_id)
+                waiting.append(asked)
 
-    def _log(self, now: int, link: Link, direction: str, packet: bytes) -> None:
-        self.transcript.add_packet(now, link.name.rpartition("/")[0], direction, packet)
+    def _gather(self, line: Line, member_id: str, asked: _Asked) -> _Asked | None:
+        """Put a packet to those of its message before it; return the message if it is whole."""
+        packet = asked.packets[0]
+        if line.partial is None:
+            announced = _START.unpack_from(packet)[2] if len(packet) >= _START.size else 0
+            if announced == 0:
+                return asked
+            line.partial, line.announced = asked, announced
+            self._partial[member_id] = line
+            return None
+        line.partial.packets.append(packet)
+        line.announced -= 1
+        if line.announced:
+            return None
+        whole, line.partial = line.partial, None
+        self._partial.pop(member_id, None)
+        return whole
 
-    def _pass(self, passage: _Passage, packet: bytes, member_id: str, outcome: str) -> None:
+    def _lose(self, member_id: str, asked: _Asked) -> None:
+        """Note a request that the room never handled."""
+        request = asked.request or _decode(asked.packets)
+        sender = self.name_of(member_id)
+        match request:
+            case Send() | Broadcast():
+                self._add_message(sender, request, self._stream_of(request, is_new=True), "lost")
+            case SetAttributes(attributes):
+                self._add("attributes", sender, outcome="lost", detail=attributes)
+            case Enable():
+                self._add("enabled", sender, outcome="lost")
+            case Disable():
+                self._add("disabled", sender, outcome="lost")
+
+    def _pass(self, line: Line, packet: bytes, member_id: str, is_lost: bool) -> None:
         """Count a packet on its way down; the last one of a message ends its trip."""
-        if not passage.announced:
+        if not line.announced:
             message_id, index, count = _START.unpack_from(packet) if len(packet) >= _START.size else (0, 1, 0)
             if index:
                 return  # Malformed on purpose.
-            passage.push_id = None if packet[_START.size :] == _REPLY else message_id
-            passage.announced = count
+            line.push_id = None if packet[_START.size :] == _REPLY else message_id
+            line.announced = count
         else:
-            passage.announced -= 1
-        if not passage.announced and passage.push_id is not None:
-            self.arrived(passage.push_id, member_id, outcome)
-            passage.push_id = None
+            line.announced -= 1
+        if not line.announced and line.push_id is not None:
+            self.arrived(line.push_id, member_id, is_lost=is_lost)
+            line.push_id = None
 
     def _add(self, kind: str, sender: str, recipient: str = "", type: str = "", **rest: Any) -> None:
         self.transcript.add(Record(self._now(), kind, sender, recipient, type, **rest))
+
+
+def _kind(type: str, stream_id: str) -> str:
+    return "stream" if stream_id and type != "stream.chunk" else "message"
+
+
+def _decode(packets: Sequence[bytes]) -> Request | None:
+    """Return the request in packets of which the last may be missing, or None if too many are."""
+    if not packets or len(packets[0]) < _START.size:
+        return None
+    message_id, _, _ = _START.unpack_from(packets[0])
+    body = b"".join([packet[_BODY.size :] for packet in packets[1:]])
+    try:
+        return decode_request(Message(message_id, packets[0][_START.size :].decode(), body))
+    except (ProtocolError, ValueError):
+        return None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.dialects import decode_request, greeting_form
+from meshsync.protocol.dialects import Request, decode_request, greeting_form
 from meshsync.protocol.packets import Reassembler
 from simulator.room.rules import Member, Output, Rights, Room
 
@@ -117,6 +117,15 @@ class Seat:
                     return
         except ProtocolError as fault:
             self.lose(fault)
+
+    def ask(self, request: Request) -> None:
+        """Do what one request asks, of a participant who has no packets; see `feed`. Its answers have the id 0."""
+        if self.is_taken:
+            room = self._room
+            try:
+                room.route(room.rules.handle(self.member, 0, request))
+            except ProtocolError as fault:
+                self.lose(fault)
 
     def drain(self, size: int) -> list[Parcel]:
         """Take the oldest waiting messages: at least one if there is any, then as many as ``size`` bytes allow."""

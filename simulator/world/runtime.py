@@ -226,6 +226,32 @@ class VirtualRuntime:
             list(self._scheduler.actors.values()), self.kernel.now, is_running=self._scheduler.running
         )
 
+    def blocked(self) -> list[FrameType]:
+        """Return where the actors stand that no time limit wakes: before a condition that another one is inside of.
+
+        If there are none, those that wait for anything else.
+        """
+        waiting = [
+            actor
+            for actor in self._scheduler.actors.values()
+            if actor.timer is None and (actor.entering is not None or actor.waiting is not None)
+        ]
+        chosen = [actor for actor in waiting if actor.entering is not None] or waiting
+        return [frame for frame in map(diagnosis.frame_of, chosen) if frame is not None]
+
+    def raise_failures(self) -> None:
+        """Raise now what the creating thread would raise when it blocks the next time, if there is anything.
+
+        Raises:
+            ActorFailed: For instance; nobody had been told.
+        """
+        summons = self._scheduler.summons
+        error = summons.take()
+        if error is None and summons.has_failures:
+            error = summons.take_failure()
+        if error is not None:
+            raise error
+
     def step(self) -> bool:
         """Let one actor or one timer have its turn; return whether there was one."""
         self._check_main("step()")

@@ -31,7 +31,7 @@ from simulator.world import diagnosis
 from simulator.world.actors import Actor, Baton, Place
 from simulator.world.checkpoints import Checkpoints
 from simulator.world.kernel import SECOND, Kernel
-from simulator.world.schedules import Schedule
+from simulator.world.schedules import TIMER, Schedule
 from simulator.world.summons import Summons
 
 __all__ = ["Scheduler"]
@@ -166,16 +166,22 @@ class Scheduler:
 
     def preempt(self) -> None:
         """Let the schedule put another ready actor in the place of the running one."""
-        schedule = self.schedule
-        if schedule is None or not self.ready or self.in_callback or self.is_over:
+        schedule, ready = self.schedule, self.ready
+        if schedule is None or self.in_callback or self.is_over:
             return
         actor = self.running
-        candidates = [actor.serial, *(other.serial for other in self.ready)]
+        has_timer = not actor.held and self._offers_timer()
+        if not ready and not has_timer:
+            return
+        candidates = [actor.serial, *(other.serial for other in ready), *((TIMER,) if has_timer else ())]
         index = schedule.choose(candidates, is_preemption=True)
-        if index:
-            chosen = self.ready[index - 1]
-            del self.ready[index - 1]
-            self.ready.append(actor)
+        if index > len(ready):
+            self.turns += 1
+            self._take_timer()
+        elif index:
+            chosen = ready[index - 1]
+            del ready[index - 1]
+            ready.append(actor)
             self.turns += 1
             self._hand_over(actor, chosen)
             if self.urgent:
@@ -273,8 +279,10 @@ class Scheduler:
                 self._quiet_since = None
                 if self.schedule is None:
                     return ready.popleft()
-                return self._pick(self.schedule)
-            if kernel.foreground:
+                chosen = self._pick(self.schedule)
+                if chosen is not None:
+                    return chosen
+            elif kernel.foreground:
                 self._quiet_since = None
             elif self._is_quiet():
                 if self._steps_left is not None or self._waits_for_idle:
@@ -284,22 +292,39 @@ class Scheduler:
                 continue
             if self._horizon is not None and self._horizon_passed():
                 continue
-            callback = kernel.take()
-            if callback is None:
-                continue
-            self.in_callback = True
-            try:
-                callback()
-            except BaseException as error:
-                self._callback_failed(callback, error)
-            finally:
-                self.in_callback = False
+            self._take_timer()
 
-    def _pick(self, schedule: Schedule) -> Actor:
-        index = schedule.choose([actor.serial for actor in self.ready], is_preemption=False)
+    def _pick(self, schedule: Schedule) -> Actor | None:
+        """Take one of the ready actors, or None for the timer that is due."""
+        candidates = [actor.serial for actor in self.ready]
+        if self._offers_timer():
+            candidates.append(TIMER)
+        index = schedule.choose(candidates, is_preemption=False)
+        if index == len(self.ready):
+            return None
         chosen = self.ready[index]
         del self.ready[index]
         return chosen
+
+    def _offers_timer(self) -> bool:
+        """Return whether the next timer may come before the ready actors: if it is due at this very instant.
+
+        Not while one of them is inside a condition, since a timer's callback must find every one free.
+        """
+        due = self.kernel.next_deadline
+        return due is not None and due <= self.kernel.now and not any(actor.held for actor in self.ready)
+
+    def _take_timer(self) -> None:
+        callback = self.kernel.take()
+        if callback is None:
+            return
+        self.in_callback = True
+        try:
+            callback()
+        except BaseException as error:
+            self._callback_failed(callback, error)
+        finally:
+            self.in_callback = False
 
     def _main_is_wanted(self) -> bool:
         """Return whether the main actor has to run now, whatever it waits for."""

@@ -2,7 +2,8 @@
 
 A schedule is asked at each *decision*: a place where more than one actor could go on. The first candidate is what
 first-in-first-out would take (at a preemption point the actor that is running), so index 0 means "nothing special" and
-any other index is a *deviation*. A run is described by its deviations; leaving some out makes a simpler run, which is
+any other index is a *deviation*. The last candidate may be `TIMER`: what is due at this very instant, such as a packet's
+arrival, which then comes before actors that are ready. A run is described by its deviations; leaving some out makes a simpler run, which is
 how a failing schedule is shrunk. Not the business of this module: who is a candidate, and when.
 """
 
@@ -13,7 +14,10 @@ from random import Random
 
 from simulator.world.seeds import Seeds, pick
 
-__all__ = ["Deviation", "PctSchedule", "RandomSchedule", "ReplaySchedule", "Schedule", "schedule_named"]
+__all__ = ["TIMER", "Deviation", "PctSchedule", "RandomSchedule", "ReplaySchedule", "Schedule", "schedule_named"]
+
+TIMER = -1
+"""Stands among the candidates for the next timer."""
 
 Deviation = tuple[int, int]
 """The number of a decision, from 1, and the index taken there, above 0."""
@@ -30,7 +34,8 @@ class Schedule:
         """Return the index of the actor that goes on.
 
         Args:
-            candidates: The serial numbers of actors, at least one, in the order in which they became ready.
+            candidates: The serial numbers of actors, at least one, in the order in which they became ready; then
+                `TIMER`, if a timer may come before all of them.
             is_preemption: Whether the first candidate is running and could go on.
         """
         if len(candidates) == 1:

@@ -331,6 +331,28 @@ def test_no_reply_is_missed_in_many_rounds_with_a_real_peer(join: Join) -> None:
             assert replies.get(PATIENCE).message == {"n": n}
 
 
+def test_enabling_is_done_when_the_roster_is_there(server: ScriptedServer) -> None:
+    """The room's consent alone does not end ``enable``: who is there is known when it returns."""
+    serving = start(server.accept)
+    connecting = start(server.connect)
+    wire = serving.result(PATIENCE)
+    wire.greet()
+    alice = connecting.result(PATIENCE)
+
+    def enable() -> list[str]:
+        alice.messaging.enable()
+        return [participant.name for participant in alice.messaging.remote_participants]
+
+    enabling = start(enable)
+    wire.send(wire.answer(wire.read_request().id))
+    for _ in range(3):  # round trips: the consent has long been read
+        wire.ping(b"")
+        wire.read()
+    wire.send(wire.roster())
+    assert enabling.result(PATIENCE) == ["bob"]
+    alice.close(0)
+
+
 def test_messages_named_like_events_are_only_messages(join: Join) -> None:
     """A peer that sends every event's name, and the wire's own types, fires ``message`` and ``on_message`` alone."""
     alice, bob, events, typed, signalled = join("alice"), join("bob"), Ears(), Ears(), Ears()

@@ -40,6 +40,7 @@ class Answering:
         self.wire = wire
         self.silent = frozenset(silent)
         self.sends: list[Send] = []
+        self.ids: list[int] = []
         self.told = threading.Condition()
         self._unanswered: list[int] = []
         self.serving = start(self._serve)
@@ -55,6 +56,7 @@ class Answering:
             answers = []
             for message in batch:
                 request = decode_request(message)
+                self.ids.append(message.id)
                 if isinstance(request, (Send, Broadcast)) and request.type in self.silent:
                     self._unanswered.append(message.id)
                 elif isinstance(request, Enable):
@@ -140,7 +142,10 @@ def ours() -> list[str]:
 
 
 def test_fifty_threads_share_a_client_while_one_is_interrupted_and_one_times_out(served: Served) -> None:
-    """50 threads send 200 messages each: all arrive, none torn, each thread's in order, whatever befell two others."""
+    """50 threads send 200 messages each: all arrive, none torn, each thread's in order, whatever befell two others.
+
+    Ids are given in the order on the wire, on which telling the sent from the unsent rests.
+    """
     room, server = served(silent=("interrupted", "unanswered"))
     caught: Future[BaseException] = Future()
 
@@ -166,6 +171,7 @@ def test_fifty_threads_share_a_client_while_one_is_interrupted_and_one_times_out
         f"thread {i}" for i in range(50)
     }
     assert numbers.keys() >= {"interrupted", "unanswered"}
+    assert server.ids == sorted(server.ids)
     room.messaging.send_message(BOB, "after", {"n": 0}, payload(0), timeout=PATIENCE)
 
 
@@ -670,6 +676,10 @@ def test_closing_waits_for_what_is_unacknowledged(server: ScriptedServer) -> Non
         time.sleep(0.001)
     with pytest.raises(meshsync.ClientClosed):
         room.messaging.send_message(BOB, "later", {})
+    wire.socket.settimeout(0.1)
+    with pytest.raises(TimeoutError):  # no goodbye yet
+        wire.read()
+    wire.socket.settimeout(PATIENCE)
     begun = time.monotonic()
     wire.send(wire.answer(request_id))
     assert wire.read_close_code() == 1000

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 import meshsync
+from meshsync.connection import State
 from meshsync.errors import (
     AuthenticationFailed,
     ClientClosed,
     ConnectFailed,
     ConnectTimeout,
     InvalidMessage,
+    MeshsyncError,
     NotEnabled,
     NotSent,
     ParticipantNotFound,
@@ -23,7 +25,8 @@ from meshsync.errors import (
     RoomUnavailable,
     UsageError,
 )
-from meshsync.protocol.dialects import Broadcast, Push, Send, SetAttributes
+from meshsync.protocol import events
+from meshsync.protocol.dialects import Broadcast, Enable, Push, Send, SetAttributes
 from meshsync.runtime import World, install_world
 from meshsync.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, ParticipantToken
@@ -93,7 +96,8 @@ KEYED = {"name": "ada", "api_key": str(KEY)}
         (None, None, {"ROOM_URL": "ws://rooms.test/rooms/lab"}, "ws://rooms.test/rooms/lab"),
         (None, None, {"ROOM_URL": "ws://a.test/rooms/lab", "ROOM": "den", "API_URL": "ws://b.test"}, "ws://a.test/rooms/lab"),
         ("lab", None, {"ROOM_URL": "ws://a.test/rooms/lab", "API_URL": "ws://b.test"}, "ws://a.test/rooms/lab"),
-        ("lab", None, {"ROOM_URL": "ws://a.test/rooms/den", "API_URL": "ws://b.test"}, "ws://b.test/rooms/lab"),
+        ("lab", None, {"ROOM_URL": "ws://a.test/rooms/den", "API_URL": "ws://b.test"}, "ws://a.test/rooms/lab"),
+        ("lab", None, {"ROOM_URL": "ws://a.test/base/"}, "ws://a.test/base/rooms/lab"),
         ("lab", "ws://c.test", {"ROOM_URL": "ws://a.test/rooms/lab", "API_URL": "ws://b.test"}, "ws://c.test/rooms/lab"),
         (None, "ws://c.test", {"ROOM": "lab", "API_URL": "ws://b.test"}, "ws://c.test/rooms/lab"),
         ("lab", None, {"API_URL": ""}, "wss://api.meshagent.com/rooms/lab"),
@@ -180,6 +184,12 @@ def test_secret_with_project_and_key_signs_as_them(asked: Asked) -> None:
     )
     made = asked.token(name="ada")
     assert (made.project_id, made.key_id) == ("project-1", "key-1")
+
+
+def test_token_is_for_the_room_of_the_address(asked: Asked) -> None:
+    """An address that names a room beats ``MESHAGENT_ROOM``, also in the token."""
+    asked.environ["MESHAGENT_ROOM"] = "den"
+    assert asked.token(url="ws://rooms.test/rooms/lab", **KEYED).room == "lab"
 
 
 def test_secret_alone_names_neither_project_nor_key(asked: Asked) -> None:
@@ -291,6 +301,7 @@ def test_room_that_does_not_greet_in_time_is_left() -> None:
         meshsync.connect(connector=ScriptedConnector(transport), timeout=0, messaging=rooms.messaging)
     assert transport.closes
     assert all(tasks_of(rooms.made[0]))
+    assert rooms.made[0].connection.state is State.CLOSED
 
 
 def test_room_that_goes_before_it_greets_is_unavailable() -> None:
@@ -445,6 +456,54 @@ def test_after_the_end_sending_to_anybody_says_that_it_ended(
             joined.messaging.send_message(to, "chat", {})
     with pytest.raises(error):
         joined.messaging.enable()
+
+
+def test_after_disabling_sending_says_that_it_is_not_enabled(joined: Joined) -> None:
+    """Everybody is offline then too."""
+    bob = joined.messaging.remote_participants[0]
+    joined.messaging.disable()
+    with pytest.raises(NotEnabled):
+        joined.messaging.send_message(bob, "chat", {})
+
+
+def test_in_the_midst_of_the_end_nobody_is_said_to_have_left(joined: Joined) -> None:
+    """Between the first departure and the last, a send to one who is offline says that the connection ended."""
+    bob, raised = joined.messaging.remote_participants[0], list[BaseException]()
+    received = joined.room.received
+
+    def received_and_send(event: events.Event) -> None:
+        received(event)
+        try:
+            joined.messaging.send_message_nowait(bob, "chat", {})
+        except MeshsyncError as error:
+            raised.append(error)
+
+    joined.room.received = received_and_send  # type: ignore[method-assign]
+    joined.transport.lose()
+    assert joined.room.wait_closed(PATIENCE)
+    assert [type(error) for error in raised] == [NotSent]
+
+
+def test_enabling_while_enabled_asks_nothing(joined: Joined) -> None:
+    """The roster is kept."""
+    joined.messaging.enable()
+    assert [type(request) for _, request in joined.transport.requests] == [Enable]
+
+
+def test_everybody_is_there_when_enabling_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The participants come before the flag, so that whoever sees the one finds the others."""
+    joined, there = Joined(), list[int]()
+    presence = joined.messaging._presence
+    set_enabled = presence.set_enabled
+
+    def note(is_enabled: bool) -> None:
+        there.append(len(presence.participants))
+        set_enabled(is_enabled)
+
+    monkeypatch.setattr(presence, "set_enabled", note)
+    joined.messaging.enable()
+    assert there == [1]
+    joined.room.close(0)
 
 
 def test_own_attributes_are_sent_and_kept(joined: Joined) -> None:

@@ -246,6 +246,32 @@ def test_reading_frees_the_window_after_the_way_back() -> None:
     assert len(bench.link.fill(waiting)) == 2
 
 
+def test_room_on_its_way_is_heard_of_by_who_asks_later() -> None:
+    """Read at 20 ms while nobody waited; a sender that finds the window full at 25 ms is told at 30 ms all the same."""
+    bench = Bench(constant(0.010), echo=constant(0.010), window=200)
+    bench.is_reading = False
+    waiting = queue(*packets(2))
+    bench.link.fill(waiting)
+    waiting = queue(*packets(2))
+    bench.at(20, bench.link.read)
+    bench.at(25, lambda: bench.link.fill(waiting))
+    bench.run()
+    assert bench.rooms == [30]
+
+
+def test_the_way_back_takes_whole_microseconds() -> None:
+    """The way back takes the other law's median in whole microseconds, since logarithms differ between libraries."""
+    bench = Bench(constant(0), echo=exponential(0.001), window=100)
+    bench.is_reading = False
+    waiting = queue(*packets(2))
+    bench.link.fill(waiting)
+    heard: list[int] = []
+    bench.link.on_room = lambda: heard.append(bench.kernel.now)
+    bench.at(1, bench.link.read)
+    bench.run()
+    assert heard == [MS + 693_000]  # ln 2 ms is 693.147... us
+
+
 def test_part_of_what_is_there_can_be_read() -> None:
     """Only what was read frees the window."""
     bench = Bench(window=300)

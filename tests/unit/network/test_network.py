@@ -24,9 +24,10 @@ from meshsync.protocol.session import Session
 from meshsync.runtime import Task
 from meshsync.transport import Endpoint
 from simulator.network import faults
+from simulator.network.carrier import CarrierState
 from simulator.network.connector import SimulatedConnector
 from simulator.network.latency import Law, lognormal
-from simulator.network.links import Control, Frame, Link
+from simulator.network.links import Control, Frame, Link, frame
 from simulator.network.mishaps import Fault
 from simulator.network.network import Guest, Network
 from simulator.network.transport import SimulatedTransport
@@ -145,6 +146,7 @@ def test_refusing_to_connect(town: Town) -> None:
     with pytest.raises(RoomUnavailable, match=r"cannot reach ops.test:80: Connection refused") as caught:
         town.connect("alice")
     assert (town.runtime.now, caught.value.retryable) == (0.030, True)
+    assert town.network.connections("alice") == ()
     town.connect("bob")
     town.network.lift(fault)
     town.connect("alice")
@@ -278,6 +280,45 @@ def test_dropping_leaves_the_room(town: Town) -> None:
     assert town.network.connections() == ()
 
 
+def test_last_words_are_heard(town: Town) -> None:
+    """What was said right before the goodbye, and arrives with it, is passed on."""
+    alice, bob = town.join("alice"), town.join("bob")
+    alice.say(hello())
+    alice.transport.close(5)
+    town.runtime.sleep(1)
+    assert [type for _, type in bob.heard] == ["hello-0"]
+    assert town.names == ["bob"]
+
+
+def test_the_room_answers_pings(town: Town) -> None:
+    """A ping up is followed by a pong down."""
+    seen: list[tuple[float, object]] = []
+    town.join("alice")
+    (connection,) = town.network.connections("alice")
+    connection.down._tap = lambda _, what, carried: seen.extend(
+        (town.runtime.kernel.now / 1e9, content) for content, _ in carried if what == "arrived"
+    )
+    town.runtime.sleep(1 - town.runtime.now)
+    connection.up.put([frame(Control.PING, is_masked=True)], is_background=True)
+    town.runtime.sleep(1)
+    assert seen == [(1.030, Control.PONG)]
+
+
+def test_a_goodbye_is_not_waited_for_for_ever(town: Town) -> None:
+    """A client that does not answer is cut off 2 s later; here it is paused for longer."""
+    town.join("alice")
+    (connection,) = town.network.connections("alice")
+    town.network.strike(faults.pause("alice", 10))
+    town.network.strike(faults.leave("alice"))
+    assert connection.carrier is not None
+    town.runtime.sleep(1.9)
+    assert connection.carrier.state is CarrierState.LEAVING
+    town.runtime.sleep(0.2)
+    assert connection.carrier.state is CarrierState.ENDED
+    town.runtime.sleep(10)
+    assert town.network.connections() == ()
+
+
 def test_who_breaks_the_protocol_is_told_why(town: Town) -> None:
     """The room says goodbye with the fault's code and text; others live on."""
     alice, bob = town.join("alice"), town.join("bob")
@@ -399,7 +440,9 @@ def test_throttling_slows_one_down(town: Town) -> None:
     town.runtime.sleep(1 - town.runtime.now)
     town.network.strike(fault)
     alice.say(Broadcast("slow", {}, bytes(2000)))
+    bob.say(Broadcast("not slow", {}, bytes(2000)))
     town.runtime.sleep(9)
+    assert alice.heard == [(1.030, "not slow")]
     town.network.lift(fault)
     alice.say(Broadcast("fast", {}, bytes(2000)))
     town.runtime.sleep(1)
@@ -420,8 +463,11 @@ def test_latency_changes_for_one_or_all(town: Town) -> None:
             for change in changes:
                 town.network.lift(change)
         alice.say(hello(number))
+        bob.say(hello(number))
     town.runtime.sleep(10)
+    # Of 10 ms up and 20 ms down: first neither, then the second for bob, then both for bob and the first for alice.
     assert [when for when, _ in bob.heard] == [10.030, 21.010, 33.0, 40.030]
+    assert [when for when, _ in alice.heard] == [10.030, 20.030, 32.020, 40.030]
 
 
 def test_a_restart_that_forgets_empties_the_room(town: Town) -> None:
@@ -590,7 +636,7 @@ def test_striking_nobody_is_told(town: Town) -> None:
 # --- the same again ---------------------------------------------------------------------------------------------------
 
 
-def record(seed: int, names: Sequence[str] = ("alice", "bob"), *, payload: bytes = b"x") -> dict[str, str]:
+def record(seed: int, names: Sequence[str] = ("alice", "bob"), *, schedule: str = "fifo") -> dict[str, str]:
     """Run a conversation with faults and return a digest of all that each link carried, and when."""
     digests: dict[str, Any] = {}
 
@@ -600,7 +646,7 @@ def record(seed: int, names: Sequence[str] = ("alice", "bob"), *, payload: bytes
             text = content if isinstance(content, bytes) else str(content).encode()
             digest.update(f"{runtime.kernel.now} {what} {size} ".encode() + text)
 
-    with VirtualRuntime(seed=seed) as runtime:
+    with VirtualRuntime(seed=seed, schedule=schedule) as runtime:
         town = Town(runtime, up=lognormal(0.040, 0.4), down=lognormal(0.060, 0.4), tap=tap)
         for second, fault in enumerate([faults.partition({"bob"}), faults.pause("alice", 0.5), faults.reset("bob")]):
             town.at(3 + second, fault)
@@ -620,9 +666,10 @@ def converse(town: Town, name: str) -> None:
         town.runtime.sleep(1)
 
 
-def test_same_seed_gives_the_same_bytes_at_the_same_times() -> None:
+@pytest.mark.parametrize("schedule", ["fifo", "random", "pct"])
+def test_same_seed_gives_the_same_bytes_at_the_same_times(schedule: str) -> None:
     """Two runs agree on every frame of every link to the nanosecond; with another seed no link is the same."""
-    first, again, other = record(1), record(1), record(2)
+    first, again, other = (record(seed, schedule=schedule) for seed in (1, 1, 2))
     assert first == again
     assert set(first) == {"alice#1/up", "alice#1/down", "bob#1/up", "bob#1/down"}
     assert all(first[name] != other[name] for name in first)

@@ -311,6 +311,23 @@ def test_closing_gives_up_flushing_at_half_time(line: Line) -> None:
     assert line.transport.written() == 9
 
 
+def test_a_goodbye_that_comes_while_flushing_is_answered(line: Line) -> None:
+    """The other side was first: its code goes back at once, past what waits, and the end is clean."""
+    line.is_reading = False
+    for _ in range(13):
+        line.transport.send([bytes(100)], 0)
+    line.kernel.after(1, lambda: line.down.put([goodbye(4000, "me first", is_masked=False)]))
+    line.transport.close(20, 1000, "bye")
+    assert line.runtime.now == 1.010
+    with pytest.raises(ConnectionLost) as caught:
+        line.transport.receive(0)
+    assert (caught.value.code, caught.value.reason, caught.value.clean) == (4000, "me first", True)
+    line.runtime.sleep(1)
+    line.is_reading = True
+    line.read()
+    assert [content for _, content in line.heard][9:] == [Goodbye(4000, "me first"), Control.END]
+
+
 def test_a_code_that_must_not_be_sent_changes_nothing(line: Line) -> None:
     """Closing with 1006 is an error of the program's; the connection lives."""
     with pytest.raises(ValueError, match="1006"):

@@ -555,6 +555,8 @@ def test_joined_failure_that_nobody_looks_at_is_raised_later(runtime: VirtualRun
     assert task.join()
     with pytest.raises(ActorFailed):
         runtime.sleep(1)
+    runtime.sleep(10)
+    assert runtime.now == 11
 
 
 def test_failure_nobody_was_told_of_is_raised_by_close() -> None:
@@ -735,7 +737,8 @@ def test_process_gets_back_what_it_lent() -> None:
 
     def lent() -> list[object]:
         cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-        return [cores, gc.isenabled(), signal.getsignal(signal.SIGINT), threading.Thread.start]
+        policy = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
+        return [cores, policy, gc.isenabled(), signal.getsignal(signal.SIGINT), threading.Thread.start]
 
     before = lent()
     with VirtualRuntime(7):
