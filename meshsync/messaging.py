@@ -88,13 +88,14 @@ class MessagingClient:
         """
         presence = self._presence
         self._connection.check_open()
+        before = presence.enablings
         if presence.is_enabled:
             return
         self._connection.refuse_to_block("enable()")
         limit = self._limit(timeout, ENABLE_TIMEOUT)
         deadline = self._deadline(limit)
         self._connection.request(Enable(), "enabling messaging", limit).wait(self._left(deadline))
-        if not presence.wait(lambda: presence.is_enabled or presence.has_ended, self._left(deadline)):
+        if not presence.wait(lambda: presence.enablings > before or presence.has_ended, self._left(deadline)):
             raise SendTimeout(f"enabling messaging: the room sent no list of participants within {limit or 0:g} s")
         if presence.has_ended:
             raise self._connection.failure()

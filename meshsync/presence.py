@@ -23,6 +23,8 @@ class Presence:
         self.participants: tuple[RemoteParticipant, ...] = ()
         """A snapshot in order of arrival, replaced at each arrival and departure."""
         self.is_enabled = False
+        self.enablings = 0
+        """How often this client came to take part: another task may end that before one that waits has looked."""
         self.has_ended = False
         """Whether the connection has ended, so that nothing here changes any more."""
         self.changes = 0
@@ -64,6 +66,7 @@ class Presence:
     def set_enabled(self, is_enabled: bool) -> None:
         """Note that this client takes part, or no longer does."""
         self.is_enabled = is_enabled
+        self.enablings += is_enabled
         self._changed()
 
     def end(self) -> None:

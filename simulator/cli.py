@@ -1,4 +1,7 @@
-"""``python -m simulator``: serve rooms, run a command against them, or see a demonstration."""
+"""``python -m simulator``: serve rooms, run a command against them, run programs in a simulation, see a demonstration.
+
+The commands that run programs are in ``cli_programs.py``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from meshsync.errors import MeshsyncError
+from simulator.cli_programs import add_commands
 
 if TYPE_CHECKING:
     from simulator.emulator import Emulator
@@ -61,7 +65,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     execute.add_argument("command", nargs="*", metavar="COMMAND", help="what to run, after --")
     execute.set_defaults(run=_execute)
 
-    demo = commands.add_parser("demo", help="a room, several participants and their conversation")
+    add_commands(commands)
+
+    demo = commands.add_parser("demo", help="a simulated room, several participants and their conversation")
+    demo.add_argument("--seed", type=int, default=7, help="what chance follows from (default: %(default)s)")
     demo.set_defaults(run=_demonstrate)
 
     # What belongs to the command is kept from argparse, whose releases disagree on what to do with "--".
@@ -199,5 +206,5 @@ def _is_typed() -> bool:
 def _demonstrate(options: argparse.Namespace) -> int:
     from simulator.demo import run
 
-    run(sys.stdout)
+    run(sys.stdout, options.seed)
     return 0

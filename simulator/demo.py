@@ -1,143 +1,219 @@
-"""A conversation to look at: a room of its own, a few participants, and what each of them sees.
+"""A conversation to look at: a simulated room, two programs, three scripted participants, and what they do and see.
 
-Every line but the headings is printed by a receiver, at the moment it is called: what is shown is what has happened.
+Each line is printed by the one it names, at the moment it happens: by a program before or after a call and in its
+receivers, by a scripted participant when it is called. The network's are the faults in the transcript.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 import meshsync
-from meshsync import RoomClient, RoomMessageEvent
+from meshsync import ConnectionLost, RoomClient, RoomMessageEvent
+from simulator.network import faults, latency
+from simulator.room import participants
+from simulator.simulation import SimulatedRoom, Simulation
 
 __all__ = ["run"]
 
-_COLOURS = {"ada": 36, "ben": 35, "bot": 33}
+_COLOURS = {"ada": 36, "ben": 35, "bot": 33, "cleo": 32, "dora": 34, "network": 31}
 """Foreground colours by their numbers. Source: ECMA-48, section 8.3.117."""
 
-_LIMIT = 10.0
-"""Seconds until a line that does not come is given up."""
+_PATIENCE = 10.0
+"""Virtual seconds until something that does not come is given up."""
+
+
+def run(out: TextIO, seed: int | str) -> None:
+    """Hold the conversation and print it: the same seed, the same text.
+
+    Args:
+        seed: What all delays follow from, and so how far Ben's question gets before his connection breaks.
+    """
+    # No limit to real time: whoever stops the terminal stops what is printed, and that is nobody's fault.
+    with Simulation(seed, latency=latency.lognormal(median=0.040, sigma=0.4), stall_after=None) as sim:
+        room = sim.room("demo")
+        page = _Page(out, sim, room)
+        page.text(
+            "A room in this process, on a virtual clock. Ada and Ben are programs, each in",
+            "a thread of its own, with the client that talks to real rooms; bot, dora and",
+            "cleo are scripted. Delays in transit are drawn from the seed: about 40 ms to the",
+            "room, and as much from it. Nobody waits for real; the times are virtual seconds.",
+            "",
+        )
+        room.add(_Bot(page), _Busy(page))
+        ada, ben = sim.spawn(_ada, page), sim.spawn(_ben, page)
+        sim.plan(faults.at(6.06, faults.reset("ben")))
+        sim.sleep(5)
+        room.add(_Caller(page))
+        ada.join()
+        ben.join()
+    page.text(
+        "",
+        f"Seed {seed}, digest {room.transcript.digest()}.",
+        "It is the same whenever this seed is run. Another one: python -m simulator demo --seed 8",
+    )
 
 
 class _Page:
-    """What is printed: one line at a time, whoever prints it."""
+    """What is printed: a line for each thing that happens, with its time and whose it is."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, sim: Simulation, room: SimulatedRoom) -> None:
         self._out = out
+        self._sim = sim
+        self._transcript = room.transcript
         self._is_coloured = out.isatty() and "NO_COLOR" not in os.environ
-        self._lines: list[tuple[str, str]] = []
-        self._dismissed: set[str] = set()
-        self._changed = meshsync.condition()
-
-    def head(self, text: str) -> None:
-        """Print a heading."""
-        self._write(f"\n{text}\n")
+        self._faults = 0
 
     def line(self, name: str, text: str) -> None:
-        """Print what somebody saw."""
-        if name in self._dismissed:
-            return
-        label = f"{name:>5}"
-        if self._is_coloured:
-            label = f"\x1b[{_COLOURS.get(name, 37)}m{label}\x1b[0m"
-        self._write(f"{label} | {text}\n")
-        with self._changed:
-            self._lines.append((name, text))
-            self._changed.notify_all()
+        """Print what somebody does or sees, behind the faults that struck before."""
+        struck = self._transcript.faults()
+        for fault in struck[self._faults :]:
+            self._write(fault.time_s, "network", f"the fault {fault.type!r} strikes {fault.recipient}")
+        self._faults = len(struck)
+        self._write(self._sim.now, name, text)
 
-    def dismiss(self, *names: str) -> None:
-        """Print no more of what they see."""
-        self._dismissed.update(names)
-
-    def wait(self, *lines: tuple[str, str]) -> None:
-        """Wait until each of these was printed: a name, and how the text begins."""
-
-        def are_there() -> bool:
-            return all(any(name == by and text.startswith(how) for by, text in self._lines) for name, how in lines)
-
-        with self._changed:
-            if not self._changed.wait_for(are_there, _LIMIT):
-                raise meshsync.ReceiveTimeout(f"the demonstration missed something of {lines}")
-
-    def _write(self, text: str) -> None:
-        self._out.write(text)  # A whole line at once, so that those of two threads do not mix.
+    def text(self, *lines: str) -> None:
+        """Print something that nobody does."""
+        self._out.write("".join(f"{line}\n" for line in lines))
         self._out.flush()
 
-
-def run(out: TextIO) -> None:
-    """Hold the conversation and print it."""
-    from simulator.emulator import Emulator
-
-    page = _Page(out)
-    with ExitStack() as open_things:
-        emulator = open_things.enter_context(Emulator())
-        page.head(f"A room on this machine: {emulator.url}/rooms/demo")
-
-        def join(name: str, role: str = "user") -> RoomClient:
-            token = emulator.token("demo", name, role=role)
-            room = open_things.enter_context(meshsync.connect("demo", token=token, url=emulator.url))
-            _watch(room, lambda text: page.line(name, text))
-            room.messaging.enable()
-            return room
-
-        page.head("Ada, Ben and a bot join and enable messaging.")
-        ada = join("ada")
-        ben = join("ben")
-        bot = join("bot", role="agent")
-        page.wait(("ada", "bot is here"), ("ben", "bot is here"), ("bot", "ben is here"))
-
-        page.head("Ada asks the bot, with an attachment; it answers from its receiver.")
-        bot.messaging.on_message("question", lambda event: _answer(bot, event))
-        helper = ada.messaging.wait_for_participant(name="bot", timeout=_LIMIT)
-        question = {"text": "how long is this?"}
-        ada.messaging.send_message(to=helper, type="question", message=question, attachment=b"\x01\x02\x03")
-        page.wait(("ada", "bot sent 'answer'"))
-
-        page.head("Ben tells everybody something.")
-        ben.messaging.broadcast_message(type="announcement", message={"text": "lunch at noon"})
-        page.wait(("ada", "ben sent 'announcement'"), ("bot", "ben sent 'announcement'"))
-
-        page.head("Ben changes an attribute.")
-        ben.local_participant.set_attribute("status", "hungry")
-        page.wait(("ada", "ben is now"), ("bot", "ben is now"))
-
-        page.head("Ben leaves.")
-        page.dismiss("ben")  # To one who closes, everybody else seems to leave.
-        ben.close()
-        page.wait(("ada", "ben has left"), ("bot", "ben has left"))
-        page.dismiss("ada", "bot")
-    out.write("\n")
+    def _write(self, time: float, name: str, text: str) -> None:
+        label = f"{name:>7}"
+        if self._is_coloured:
+            label = f"\x1b[{_COLOURS[name]}m{label}\x1b[0m"
+        self.text(f"{time:7.3f} {label} | {text}")
 
 
-def _watch(room: RoomClient, say: Callable[[str], None]) -> None:
-    """Say what happens in the room."""
+# --- the programs -----------------------------------------------------------------------------------------------------
+
+
+def _ada(page: _Page) -> None:
+    with _join("ada", page) as room:
+        bot = room.messaging.wait_for_participant(name="bot", timeout=_PATIENCE)
+        meshsync.sleep(2)
+        with room.messaging.messages("answer", sender=bot) as answers:
+            page.line("ada", "asks bot 'how long is this?', with three bytes attached")
+            begun = meshsync.monotonic()
+            question = {"text": "how long is this?"}
+            room.messaging.send_message(to=bot, type="question", message=question, attachment=b"\x01\x02\x03")
+            page.line("ada", f"has the room's acknowledgement after {(meshsync.monotonic() - begun) * 1000:.0f} ms")
+            answers.get(timeout=_PATIENCE)
+        meshsync.sleep(6)
+        page.line("ada", "leaves")
+
+
+def _ben(page: _Page) -> None:
+    begun = meshsync.monotonic()
+    meshsync.sleep(1)
+    room = _join("ben", page)
+    meshsync.sleep(2)
+    room.local_participant.set_attribute("status", "hungry")
+    page.line("ben", "has set his attribute 'status' to 'hungry'")
+    meshsync.sleep(1)
+    page.line("ben", "broadcasts 'lunch at noon'")
+    room.messaging.broadcast_message(type="announcement", message={"text": "lunch at noon"})
+    meshsync.sleep(begun + 6 - meshsync.monotonic())
+    is_asked = _ask(room, page)
+    if room.wait_closed(timeout=1):
+        room = _join("ben", page)
+    if not is_asked:
+        _ask(room, page)
+    meshsync.sleep(4)
+    page.line("ben", "leaves")
+    room.close()
+
+
+def _ask(room: RoomClient, page: _Page) -> bool:
+    ada = room.messaging.wait_for_participant(name="ada", timeout=_PATIENCE)
+    page.line("ben", "asks ada 'are you coming?'")
+    try:
+        room.messaging.send_message(to=ada, type="question", message={"text": "are you coming?"})
+    except ConnectionLost as error:
+        page.line("ben", f"is told {type(error).__name__}: {str(error).partition(':')[0]}")
+        return False
+    page.line("ben", "has the room's acknowledgement")
+    return True
+
+
+def _join(name: str, page: _Page) -> RoomClient:
+    """Connect, as everywhere else: it is the simulation that puts its own room in the place of a real one."""
+    room = meshsync.connect("demo", name=name)
+    room.messaging.enable()
+    here = room.messaging.remote_participants
+    page.line(name, f"joins; here already: {', '.join(str(participant.name) for participant in here)}")
 
     def name_of(event: RoomMessageEvent) -> str:
         return str(event.participant.name) if event.participant is not None else "somebody"
 
-    def came(event: RoomMessageEvent) -> None:
-        role = event.message.message["role"]
-        say(f"{name_of(event)} is here" + ("" if role == "user" else f", as {role}"))
+    def see_arrival(event: RoomMessageEvent) -> None:
+        if event.participant not in here:
+            page.line(name, f"sees {name_of(event)} arrive")
 
-    def changed(event: RoomMessageEvent) -> None:
+    def see_departure(event: RoomMessageEvent) -> None:
+        if room.is_connected:  # To one whose own connection ends, everybody else leaves.
+            page.line(name, f"sees that {name_of(event)} has left")
+
+    def see_change(event: RoomMessageEvent) -> None:
         changes = event.message.message["attributes"]
-        say(f"{name_of(event)} is now " + ", ".join(f"{key}: {value}" for key, value in changes.items()))
+        page.line(name, f"sees that {name_of(event)} is now " + ", ".join(f"{k}: {v}" for k, v in changes.items()))
 
-    def told(event: RoomMessageEvent) -> None:
-        size = len(event.message.attachment)
-        more = f" and {size} bytes" if size else ""
-        say(f"{name_of(event)} sent {event.message.type!r}: {event.message.message['text']}{more}")
+    def hear(event: RoomMessageEvent) -> None:
+        page.line(name, f"gets {_quoted(event.message.type, event.message.message)} from {name_of(event)}")
 
-    room.messaging.on("participant_added", came)
-    room.messaging.on("participant_attributes_updated", changed)
-    room.messaging.on("participant_removed", lambda event: say(f"{name_of(event)} has left"))
-    room.messaging.on("message", told)
+    room.messaging.on("participant_added", see_arrival)
+    room.messaging.on("participant_removed", see_departure)
+    room.messaging.on("participant_attributes_updated", see_change)
+    room.messaging.on("message", hear)
+    room.messaging.on("disconnected", lambda event: page.line(name, f"is out: {event.message.message['reason']}"))
+    return room
 
 
-def _answer(room: RoomClient, event: RoomMessageEvent) -> None:
-    if event.participant is not None:
-        text = f"{len(event.message.attachment)} bytes"
-        room.messaging.send_message(to=event.participant, type="answer", message={"text": text})
+def _quoted(type: str, message: Mapping[str, Any]) -> str:
+    return f"the {type} {message.get('text')!r}"
+
+
+# --- the scripted participants ----------------------------------------------------------------------------------------
+
+
+class _Bot(participants.Participant):
+    """Answers questions after thinking for a while."""
+
+    def __init__(self, page: _Page) -> None:
+        super().__init__("bot")
+        self._page = page
+
+    def on_message(self, message: participants.Message) -> None:
+        """Answer, if it is a question."""
+        size = len(message.attachment)
+        more = f", and {size} bytes" if size else ""
+        self._page.line("bot", f"gets {_quoted(message.type, message.message)} from {message.sender.name}{more}")
+        if message.type == "question":
+            self.after(0.3, lambda: self.send(message.sender, "answer", {"text": f"{size} bytes"}))
+
+
+class _Busy(participants.Rejecting):
+    """Rejects streams."""
+
+    def __init__(self, page: _Page) -> None:
+        super().__init__("dora", "in a call")
+        self._page = page
+
+    def on_stream(self, offer: participants.Offer) -> None:
+        """Reject it."""
+        self._page.line("dora", f"is offered a stream by {offer.sender.name}, and rejects it: {self.reason}")
+        super().on_stream(offer)
+
+
+class _Caller(participants.Streamer):
+    """Offers a stream to the one who rejects it."""
+
+    def __init__(self, page: _Page) -> None:
+        super().__init__("cleo", "dora", [b"hello"])
+        self._page = page
+
+    def on_stream_answer(self, sender: participants.Peer, stream_id: str, error: str | None) -> None:
+        """Tell what became of it."""
+        super().on_stream_answer(sender, stream_id, error)
+        self._page.line("cleo", f"offered {sender.name} a stream, which is {self.outcome}")

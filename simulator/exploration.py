@@ -31,13 +31,18 @@ from simulator.programs import load, reference
 from simulator.record.transcript import Transcript
 from simulator.runs import START, Case, Program, Run, Symptom, run
 from simulator.shrinking import shrink
-from simulator.world.schedules import Deviation
+from simulator.world.schedules import Deviation, RandomSchedule, Schedule
 from simulator.world.seeds import Seeds
 
 __all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
 
 FORMAT = 1
 """Version of the saved form."""
+
+FEW = 5
+"""Preemptions that a person can follow; with more, it is worth looking for another way to the same failure."""
+SAMPLES = 200
+"""How many random schedules to look at for that."""
 
 Plan: TypeAlias = "Iterable[Planned | Fault] | Callable[[Random], Iterable[Planned | Fault]]"
 """Faults, or what draws them anew for each seed; of the stream that it is given only ``random()`` may be used."""
@@ -113,8 +118,8 @@ class Failure:
             lines.append("  a second run did not: the program depends on something outside the simulation, see check()")
         before, after = self.found, self.run
         lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_told, after.plan))}")
-        taken = [f"{index} at decision {number}" for number, index in after.deviations]
-        lines.append(f"  preemptions: {len(taken)} of {len(before.deviations)}{_listed(taken)}")
+        count = f"{len(after.deviations)} of {len(before.deviations)}"
+        lines.append(f"  preemptions: {count}{_listed(after.deviations)}")
         if self.path is not None:
             lines.append(f"python -m simulator replay {shlex.quote(str(self.path))}")
         elif self.reference is None:
@@ -272,18 +277,31 @@ class _Shrinker:
         shrink([number for number in numbers if number not in self.best.case.left_out], attempt)
 
     def _shrink_schedule(self) -> None:
+        """Leave deviations out; where too many are left, begin anew from others that fail in the same way."""
+        self._shrink_deviations()
+        smallest = self.best
+        for number in range(SAMPLES):
+            if len(smallest.deviations) <= FEW:
+                break
+            schedule = RandomSchedule(Seeds(smallest.case.seed).stream(f"explore/sample {number}"))
+            if self._try(smallest.case, schedule):
+                self._shrink_deviations()
+                smallest = min(smallest, self.best, key=lambda one: len(one.deviations))
+        self.best = smallest
+
+    def _shrink_deviations(self) -> None:
         def attempt(kept: Sequence[Deviation]) -> Sequence[Deviation] | None:
             is_same = self._try(replace(self.best.case, deviations=tuple(kept)))
             return self.best.deviations if is_same else None
 
         shrink(self.best.deviations, attempt)
 
-    def _try(self, case: Case) -> bool:
+    def _try(self, case: Case, schedule: Schedule | None = None) -> bool:
         """Run a case, and take it for the best if it fails in the same way."""
         if self.runs >= self._budget:
             return False
         self.runs += 1
-        again = run(self._program, case, stall_after=self._stall_after)
+        again = run(self._program, case, schedule=schedule, stall_after=self._stall_after)
         if again.symptom != self._symptom:
             return False
         self.best = again

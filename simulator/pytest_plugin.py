@@ -1,16 +1,172 @@
-"""Fixtures for tests of programs that talk to rooms. Installing the package is enough for pytest to find them."""
+"""Fixtures for tests of programs that talk to rooms. Installing the package is enough for pytest to find them.
+
+::
+
+    @pytest.mark.simulated(seeds=20, latency=latency.uniform(0.01, 0.05), schedule="random")
+    def test_answer(sim_room):
+        sim_room.add(participants.Echo("bot"))
+        alice = sim_room.join("alice", enable=True)
+        ...
+
+pytest loads this module in every project that has the package. So nothing of the simulator is imported before a test
+asks for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import shlex
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from simulator.emulator import Emulator
+    from simulator.simulation import SimulatedRoom, Simulation
 
-__all__ = ["emulator"]
+__all__ = ["emulator", "sim_room", "sim_seed", "simulation"]
+
+MARKER = """simulated(seeds=…, latency=…, schedule=…, horizon=…): how the fixture `simulation` is made. \
+`seeds` is how many, or which; the test is run once with each. All else is given to simulator.Simulation."""
+
+_SIMULATION = pytest.StashKey["Simulation"]()
+_FAILURES = pytest.StashKey[str]()
+"""What actors raised that the test did not see, for it had failed before."""
+_HAS_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options on seeds."""
+    group = parser.getgroup("simulator", "simulated rooms")
+    group.addoption("--sim-seed", type=_seed, metavar="N", help="run each simulated test with this seed alone")
+    group.addoption(
+        "--sim-seeds", type=_seeds, metavar="FROM:TO", help="run each simulated test with each of these seeds"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", MARKER)
+
+
+def _seed(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def _seeds(text: str) -> Sequence[int | str]:
+    first, _, last = text.rpartition(":")
+    return range(int(first or 0), int(last))
+
+
+# --- simulations ------------------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a simulated test once with each of its seeds, if it or the command line has any."""
+    if "sim_seed" not in metafunc.fixturenames:
+        return
+    options = metafunc.config.option
+    seeds: Any = metafunc.definition.get_closest_marker("simulated")
+    seeds = seeds.kwargs.get("seeds") if seeds is not None else None
+    if options.sim_seed is not None:
+        seeds = [options.sim_seed]
+    elif options.sim_seeds is not None:
+        seeds = options.sim_seeds
+    if seeds is not None:
+        seeds = range(seeds) if isinstance(seeds, int) else list(seeds)
+        metafunc.parametrize("sim_seed", seeds, ids=[f"seed{seed}" for seed in seeds], indirect=True)
+
+
+@pytest.fixture
+def sim_seed(request: pytest.FixtureRequest) -> int | str:
+    """Return the seed of the test's simulation."""
+    seed: int | str = getattr(request, "param", 0)
+    return seed
+
+
+@pytest.fixture
+def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[Simulation]:
+    """Open a `Simulation` for one test, as its marker ``simulated`` says. What an actor raises fails the test."""
+    from simulator.errors import SimulationError
+    from simulator.simulation import Simulation
+
+    item = request.node
+    marker = item.get_closest_marker("simulated")
+    if marker is not None and marker.args:
+        raise pytest.UsageError(f"{item.nodeid}: the marker simulated takes its arguments by name, as seeds=20")
+    options = {name: value for name, value in (marker.kwargs if marker is not None else {}).items() if name != "seeds"}
+    made = Simulation(sim_seed, **options)
+    made.runtime.opened_at = f"the fixture simulation of {item.nodeid}"  # and not somewhere in pytest
+    item.stash[_SIMULATION] = made
+    yield made
+    # One failure is enough; what follows from it when everybody is ended is no news.
+    with suppress(*([SimulationError] if item.stash.get(_HAS_FAILED, False) else [])):
+        made.close()
+
+
+@pytest.fixture
+def sim_room(simulation: Simulation) -> SimulatedRoom:
+    """Return the room ``demo`` of the test's simulation."""
+    return simulation.room("demo")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Let the failure of an actor that nobody has looked at be the test's, before what the fixtures did is undone."""
+    try:
+        result = yield
+    except BaseException:
+        with suppress(Exception):
+            _raise_failures(item)
+        raise
+    _raise_failures(item)
+    return result
+
+
+def _raise_failures(item: pytest.Item) -> None:
+    simulation = item.stash.get(_SIMULATION, None)
+    if simulation is None or not simulation.runtime.is_open:
+        return
+    try:
+        simulation.runtime.raise_failures()
+    except Exception as error:
+        item.stash[_FAILURES] = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure how to have it again, and what happened in the rooms."""
+    report = yield
+    simulation = item.stash.get(_SIMULATION, None)
+    if simulation is None:
+        return report
+    if report.failed:
+        item.stash[_HAS_FAILED] = True
+        report.sections.append((f"simulation, seed {simulation.seed}", _story(item, simulation)))
+    if report.when == "teardown":
+        del item.stash[_SIMULATION]  # items live as long as the session
+    return report
+
+
+def _story(item: pytest.Item, simulation: Simulation) -> str:
+    from simulator.runs import chart
+
+    name = item.config.cwd_relative_nodeid(item.nodeid)
+    name = name.removesuffix(f"[seed{simulation.seed}]")
+    parts = [
+        f"pytest {shlex.quote(name)} --sim-seed {shlex.quote(str(simulation.seed))}",
+        *([item.stash[_FAILURES]] if _FAILURES in item.stash else []),
+        chart(room.transcript for room in simulation.rooms),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+# --- the emulator -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -19,7 +175,6 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 
     Its rooms are empty at first; whoever is still connected at the end is disconnected.
     """
-    # Here, since pytest loads this module in every project that has the package, with or without aiohttp.
     from simulator.emulator import CLEARED, Emulator
 
     with Emulator() as running:

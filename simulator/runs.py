@@ -24,7 +24,7 @@ from simulator.network.mishaps import Fault
 from simulator.record import charts  # its import is what lets transcripts be drawn
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
-from simulator.world.schedules import Deviation, ReplaySchedule
+from simulator.world.schedules import Deviation, ReplaySchedule, Schedule
 
 __all__ = ["Case", "Program", "Run", "Symptom", "chart", "run"]
 
@@ -62,7 +62,7 @@ class Case:
             "horizon": self.horizon,
             "start": self.start,
             "left_out": list(self.left_out),
-            "deviations": None if self.deviations is None else [list(pair) for pair in self.deviations],
+            "deviations": None if self.deviations is None else [list(one) for one in self.deviations],
         }
 
     @classmethod
@@ -82,7 +82,7 @@ class Case:
                 horizon=value["horizon"],
                 start=value["start"],
                 left_out=tuple(map(int, value["left_out"])),
-                deviations=None if deviations is None else tuple((int(n), int(index)) for n, index in deviations),
+                deviations=None if deviations is None else tuple(Deviation(*one) for one in deviations),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]!r} is missing") from None
@@ -135,13 +135,17 @@ class Run:
         return self.case.deviations or ()
 
 
-def run(program: Program, case: Case, *, stall_after: float | None = 5.0) -> Run:
+def run(
+    program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0
+) -> Run:
     """Run a program to its end, and close the simulation, whatever comes of it.
 
+    Args:
+        schedule: Takes the decisions instead of what the case says; what it decides is in the case of the result.
     Raises:
         UsageError: If the case's fault plan cannot be, or another simulation is open. Nothing was run.
     """
-    simulation = _open(case, stall_after)
+    simulation = _open(case, schedule, stall_after)
     error: Exception | None = None
     blocked: list[FrameType] = []
     try:
@@ -157,9 +161,9 @@ def run(program: Program, case: Case, *, stall_after: float | None = 5.0) -> Run
             simulation.close()
         except Exception as late:  # of an actor, or of closing; what came first is what is told
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
-    schedule = simulation.runtime.schedule
+    decided = simulation.runtime.schedule
     return Run(
-        case=replace(case, deviations=tuple(schedule.deviations) if schedule is not None else ()),
+        case=replace(case, deviations=tuple(decided.deviations) if decided is not None else ()),
         error=error,
         symptom=symptom,
         transcripts=MappingProxyType({room.name: room.transcript for room in simulation.rooms}),
@@ -173,11 +177,13 @@ def chart(transcripts: Iterable[Transcript]) -> str:
     return "\n\n".join(charts.to_text(transcript, limit=60, width=120) for transcript in transcripts)
 
 
-def _open(case: Case, stall_after: float | None) -> _Rehearsal:
+def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
+    if schedule is None and case.deviations is not None:
+        schedule = ReplaySchedule(case.deviations)
     simulation = _Rehearsal(
         case.seed,
         latency=case.latency,
-        schedule=case.schedule if case.deviations is None else ReplaySchedule(case.deviations),
+        schedule=schedule or case.schedule,
         horizon=case.horizon,
         start=case.start,
         stall_after=stall_after,

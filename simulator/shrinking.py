@@ -23,17 +23,24 @@ def shrink(parts: Sequence[T], attempt: Callable[[Sequence[T]], Sequence[T] | No
         and going on behind a success instead of beginning anew are those of Hypothesis.
     """
     best = list(parts)
+    while True:
+        smaller = _pass(best, attempt)
+        if len(smaller) == len(best):
+            return smaller
+        best = smaller  # each part that went may have freed another
+
+
+def _pass(parts: Sequence[T], attempt: Callable[[Sequence[T]], Sequence[T] | None]) -> list[T]:
+    """Try to leave out each piece of each size once."""
+    best = list(parts)
     size = len(best)
-    while size and best:
-        count = len(best)
-        end = count
+    while size:
+        end = len(best)
         while end > 0:
             used = attempt([*best[: max(0, end - size)], *best[end:]])
             end -= size
             if used is not None:
                 best = list(used)
                 end = min(end, len(best))
-        # The last pass is repeated until it finds nothing more: each part that goes may free another.
-        if size > 1 or len(best) == count:
-            size //= 2
+        size //= 2
     return best

@@ -18,29 +18,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import meshsync
-from meshsync.errors import ConnectFailed, UsageError
+from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.room import RoomClient
 from meshsync.runtime import Task, World, install_world
+from meshsync.tokens import ParticipantToken
 from meshsync.transport import Endpoint
-from simulator.emulator.admission import Credentials, admit
+from simulator.emulator.admission import Credentials, admit, check_room_name
 from simulator.network import faults as plans
 from simulator.network.connector import SimulatedConnector
 from simulator.network.latency import Law, as_law
-from simulator.network.links import Frame, Link
-from simulator.network.mishaps import Fault, HalfOpen, Join, Leave, Partition, Pause, Reset
+from simulator.network.links import Control, Frame, Link
+from simulator.network.mishaps import Fault
 from simulator.network.network import Connection, Guest, Network
-from simulator.record.recorder import Recorder
+from simulator.plan import Plan
+from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Transcript
-from simulator.room.faulty import CONDITIONS, FaultyRoom
+from simulator.room.faulty import FaultyRoom
 from simulator.room.participants import Participant, Surroundings
 from simulator.room.rules import Output
-from simulator.room.seat import SeatedRoom
+from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
 from simulator.world.kernel import Kernel
 from simulator.world.runtime import VirtualRuntime
 from simulator.world.schedules import Schedule
@@ -77,10 +80,11 @@ class Simulation:
         schedule: Who runs when several can: ``"fifo"``, ``"random"``, ``"pct"``, or a `Schedule`.
         horizon: Virtual seconds after which the run is stopped with `HorizonReached`; None for never.
         pin: Whether to keep all its threads on one processor, which makes switching several times faster.
-        start: The wall clock's beginning, as ISO 8601.
+        start: The wall clock's beginning, as ISO 8601; UTC if it names no zone.
         stall_after: Real seconds for which an actor may block outside the simulation before `WorldStalled`.
     Raises:
-        SimulationNested: If another one is open in this process.
+        SimulationNested: If another one is open in this process; the text names the line that opened it.
+        ValueError: If an argument is not what it has to be; nothing is open.
     """
 
     def __init__(
@@ -98,13 +102,15 @@ class Simulation:
         self.seed = seed
         self._law = as_law(latency)
         # 3.10 does not read the Z.
-        begin = datetime.fromisoformat(start.replace("Z", "+00:00")).timestamp()
+        begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
+        if begin.tzinfo is None:
+            begin = begin.replace(tzinfo=timezone.utc)  # and not the zone of whoever runs it
         self.runtime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
             pin=pin,
-            start=begin,
+            start=begin.timestamp(),
             stall_after=stall_after,
             scope=self._in_world,
         )
@@ -121,19 +127,28 @@ class Simulation:
         self.world = World(self.runtime, self._connector, environ)
         self._rooms: dict[str, SimulatedRoom] = {}
         self._room_of: dict[SeatedRoom, SimulatedRoom] = {}
-        self._connections: dict[str, Connection] = {}
-        self._plan = _Plan(self)
+        self._wires: dict[str, _Wire] = {}
+        self._plan = Plan(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms)
         self._before = install_world(self.world)
         _current = self
 
     # --- rooms --------------------------------------------------------------------------------------------------------
 
-    def room(self, name: str) -> SimulatedRoom:
-        """Return the room of that name, made now unless it is there."""
+    def room(self, name: str, **options: Any) -> SimulatedRoom:
+        """Return the room of that name, made now unless it is there.
+
+        Args:
+            options: Of `SimulatedRoom`, for a new room: ``acknowledge``, ``queue_limit``.
+        Raises:
+            UsageError: If no room can have that name, or options are given for a room that is there.
+        """
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = SimulatedRoom(self, name)
+            check_room_name(name)
+            room = self._rooms[name] = SimulatedRoom(self, name, **options)
             self._room_of[room.seated] = room
+        elif options:
+            raise UsageError(f"room {name!r} is there already: its options are given when it is made")
         return room
 
     @property
@@ -193,19 +208,14 @@ class Simulation:
     def close(self) -> None:
         """End every actor, running its ``finally`` blocks, and give the calling thread its own world back.
 
+        Closing again does nothing.
+
         Raises:
             ActorFailed: If an actor had failed and nobody had been told.
             ActorsRefuse: If actors did not end.
         """
-        global _current
-        if not self.runtime.is_open:
-            return
-        try:
+        with self._closing():
             self.runtime.close()
-        finally:
-            install_world(self._before)
-            if _current is self:
-                _current = None
 
     def __enter__(self) -> Simulation:
         return self
@@ -213,16 +223,22 @@ class Simulation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        global _current
-        if not self.runtime.is_open:
-            return
-        try:
+        with self._closing():
             # It keeps quiet about what failed besides, if something is on its way out already.
             self.runtime.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        global _current
+        was_open = self.runtime.is_open
+        try:
+            yield
         finally:
-            install_world(self._before)
-            if _current is self:
-                _current = None
+            # Only once, and not if the wrong thread tried: the world of somebody else would be taken away.
+            if was_open and not self.runtime.is_open:
+                install_world(self._before)
+                if _current is self:
+                    _current = None
 
     def __repr__(self) -> str:
         state = f"at {self.now:.6f} s" if self.runtime.is_open else "closed"
@@ -243,36 +259,71 @@ class Simulation:
 
     def _door(self, endpoint: Endpoint, token: str) -> Guest:
         name = urlsplit(endpoint.url).path.rpartition("/rooms/")[2].strip("/")
-        room = self.room(name)
         try:
             version = endpoint.version or None
             admission = admit(name, Credentials(token), version=version, secret=_SECRET, now=self.runtime.wall())
         except ConnectFailed as error:
-            room.recorder.refused("", str(error))
+            if name in self._rooms:
+                self._rooms[name].recorder.refused(_name_in(token), str(error))
             raise
+        room = self.room(name)
+        room.recorder.appeared(admission.name)
         return Guest(admission.name, room.seated, admission.role, admission.rights, admission.version)
 
     def _tap(self, link: Link, what: str, frames: Sequence[Frame]) -> None:
+        wire = self._wires.get(link.name)
+        if wire is None:
+            wire = self._wire(link)
+            if wire is None:
+                return
+        connection = wire.connection
+        if not wire.member_id:
+            if connection.carrier is not None:
+                wire.member_id = connection.carrier.seat.member.id
+            elif what == "sent" and any(content is Control.REFUSED for content, _ in frames):
+                wire.recorder.refused(connection.name, "nobody answers")
+        is_heard = what != "arrived" or not connection.is_client_gone
+        wire.recorder.tap(wire.line, link, wire.member_id, what, frames, is_heard=is_heard)
+
+    def _wire(self, link: Link) -> _Wire | None:
+        """Return what is known of a link; None for one of somebody who is not let in."""
         label, _, direction = link.name.rpartition("/")
-        connection = self._connections.get(label)
-        if connection is None:
-            connection = next(one for one in self.network.connections() if one.label == label)
-            self._connections[label] = connection
-        if connection.guest is None:
-            return
-        room = self._room_of[connection.guest.room]
-        member_id = connection.carrier.seat.member.id if connection.carrier is not None else ""
-        room.recorder.tap(link, member_id, direction, what, frames)
+        connection = next((one for one in self.network.connections() if one.label == label), None)
+        if connection is None or connection.guest is None:
+            return None
+        name, _, number = label.rpartition("#")
+        line = Line(name if number == "1" else f"{name}~{number}", direction == "up")
+        recorder = self._room_of[connection.guest.room].recorder
+        wire = self._wires[link.name] = _Wire(connection, recorder, line)
+        return wire
+
+
+@dataclass(slots=True)
+class _Wire:
+    """A link, and whose."""
+
+    connection: Connection
+    recorder: Recorder
+    line: Line
+    member_id: str = ""
+    """Empty while nobody is seated."""
 
 
 class SimulatedRoom:
     """A room of a simulation, as ``sim.room(name)`` returns it.
 
+    Args:
+        acknowledge: When a message to one participant is acknowledged: ``"routed"``, when it is in the recipient's
+            queue, or ``"delivered"``, when it has arrived; if it never does, the sender gets error 1003.
+        queue_limit: Bytes that may wait in the room for one participant, before that loses its seat.
+
     Attributes:
         transcript: What has happened in it.
     """
 
-    def __init__(self, simulation: Simulation, name: str) -> None:
+    def __init__(
+        self, simulation: Simulation, name: str, *, acknowledge: str = "routed", queue_limit: int = QUEUE_LIMIT
+    ) -> None:
         self.name = name
         self.simulation = simulation
         self.transcript = Transcript(name, simulation.seed)
@@ -281,12 +332,17 @@ class SimulatedRoom:
         self.rules = FaultyRoom(
             name,
             url=f"ws://{_HOST}/rooms/{name}",
-            ids=lambda: entropy(seeds.stream(f"rooms/{name}/ids"), 8).hex(),
+            new_id=lambda who: entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex(),
             watcher=self.recorder,
+            in_force=simulation._plan.in_force,
             later=self._later,
             stream=lambda purpose: seeds.stream(f"rooms/{name}/{purpose}"),
+            acknowledge=acknowledge,
         )
-        self.seated = SeatedRoom(self.rules)
+        if acknowledge == "delivered":
+            self.recorder.settled = self.rules.settle
+        self.seated = SeatedRoom(self.rules, queue_limit=queue_limit)
+        self._surroundings = Surroundings(simulation.network, self.seated, seeds)
         self._participants: dict[Participant, None] = {}
 
     @property
@@ -308,29 +364,34 @@ class SimulatedRoom:
             attributes: Set before messaging is enabled.
             enable: Whether to enable messaging.
             options: Of ``meshsync.connect``.
+        Raises:
+            ConnectFailed: As ``meshsync.connect``.
         """
         # The thread that made the simulation may have no world here: a notebook runs each cell as it likes.
         with self.simulation._in_world():
             room = meshsync.connect(self.name, name=name, role=role, **options)
-        for key, value in (attributes or {}).items():
-            room.local_participant.set_attribute(key, value)
-        if enable:
-            room.messaging.enable()
+        try:
+            for key, value in (attributes or {}).items():
+                room.local_participant.set_attribute(key, value)
+            if enable:
+                room.messaging.enable()
+        except MeshsyncError:
+            room.close(0)
+            raise
         return room
 
     def add(self, *participants: Participant) -> None:
-        """Let participants without threads in; they are there at once, with messaging enabled."""
-        simulation = self.simulation
-        law = simulation._law
+        """Let participants without threads in; they are there at once, with messaging enabled.
+
+        Raises:
+            UsageError: If one of them is in a room already.
+        """
         for participant in participants:
-            here = Surroundings(
-                simulation.kernel, self.seated, self.recorder, simulation.runtime.seeds, up=law, down=law
-            )
+            participant.enter(self._surroundings)
             self._participants[participant] = None
-            participant.enter(here)
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all who are or were here."""
+        """Return the names of all who are or were here, or wanted to be."""
         return tuple(self.recorder.names)
 
     def _later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> None:
@@ -340,140 +401,9 @@ class SimulatedRoom:
         return f"<SimulatedRoom {self.name!r}: {len(self.seated.seats)} participants>"
 
 
-class _Plan:
-    """Makes faults strike and end when they have to."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._is_quiet = False
-        self._pending: list[_Pending] = []
-        self._count = 0
-
-    def add(self, entries: Iterable[plans.Planned | Fault]) -> None:
-        """Take entries of a fault plan."""
-        for entry in entries:
-            self._take(entry)
-
-    def _take(self, entry: plans.Planned | Fault) -> None:
-        kernel = self._simulation.kernel
-        match entry:
-            case Fault():
-                self._strike(entry)
-            case plans.At(time, fault):
-                self._at(time, lambda: self._strike(fault))
-            case plans.During(start, end, fault):
-                self._at(start, lambda: self._strike(fault))
-                self._at(end, lambda: self._lift(fault))
-            case plans.Every(interval, fault):
-                self._count += 1
-                stream = self._simulation.runtime.seeds.stream(f"faults/every/{self._count}")
-
-                def strike() -> None:
-                    self._strike(fault)
-                    wait()
-
-                def wait() -> None:
-                    # At least a microsecond: a law may draw zero, again and again.
-                    self._at(kernel.now / 1e9 + max(interval.draw(stream), 1e-6), strike)
-
-                wait()
-            case plans.On(trigger, nth, fault):
-                self._pending.append(_Pending(trigger, nth, fault))
-            case plans.Quiet(after):
-                self._at(after, self._quiet)
-
-    def _at(self, seconds: float, action: Callable[[], None]) -> None:
-        kernel = self._simulation.kernel
-
-        def act() -> None:
-            if not self._is_quiet:
-                action()
-
-        kernel.at(max(kernel.now, round(seconds * 1e9)), act)
-
-    def notice(self, event: str, sender: str | None, to: str | None, type: str | None) -> None:
-        """Take note of an event that a fault may follow."""
-        for pending in tuple(self._pending):
-            if pending.trigger.matches(event, sender=sender, to=to, type=type):
-                pending.left -= 1
-                if not pending.left:
-                    self._pending.remove(pending)
-                    # Right after the event, and not in the midst of it.
-                    self._at(self._simulation.now, lambda fault=pending.fault: self._strike(fault))  # type: ignore[misc]
-
-    def _check(self, fault: Fault) -> None:
-        known = [name for room in self._simulation.rooms for name in room.names()]
-        for name in fault.names:
-            if name not in known:
-                raise UsageError(
-                    f"{fault.word} is about {name!r}, whom nobody has heard of; there are {', '.join(known) or 'none'}"
-                )
-
-    def _strike(self, fault: Fault) -> None:
-        self._check(fault)
-        self._tell(fault, "began" if fault.is_condition else "struck")
-        network = self._simulation.network
-        if isinstance(fault, CONDITIONS):
-            for room in self._simulation.rooms:
-                room.rules.in_force.append(fault)
-        elif isinstance(fault, Join):
-            rooms = self._simulation.rooms
-            if rooms:
-                rooms[0].add(Participant(fault.name, fault.role))
-        elif network.knows(fault):
-            network.strike(fault)
-        for participant in self._hit(fault):
-            if isinstance(fault, Partition):
-                participant.cut_off(True)
-            elif isinstance(fault, Pause):
-                participant.cut_off(True)
-                self._simulation.kernel.after(fault.seconds, lambda p=participant: p.cut_off(False))  # type: ignore[misc]
-            elif isinstance(fault, (Reset, HalfOpen, Leave)):
-                participant.leave()
-
-    def _hit(self, fault: Fault) -> list[Participant]:
-        return [
-            participant
-            for room in self._simulation.rooms
-            for participant in room.participants
-            if participant.name in fault.names
-        ]
-
-    def _lift(self, fault: Fault) -> None:
-        self._tell(fault, "ended")
-        if isinstance(fault, CONDITIONS):
-            for room in self._simulation.rooms:
-                if fault in room.rules.in_force:
-                    room.rules.in_force.remove(fault)
-            return
-        self._simulation.network.lift(fault)
-        if isinstance(fault, Partition):
-            for participant in self._hit(fault):
-                participant.cut_off(False)
-
-    def _quiet(self) -> None:
-        self._is_quiet = True
-        self._pending.clear()
-        self._simulation.network.lift_all()
-        for room in self._simulation.rooms:
-            room.rules.in_force.clear()
-            room.recorder.struck("quiet", (), "struck", {})
-            for participant in room.participants:
-                participant.cut_off(False)
-
-    def _tell(self, fault: Fault, outcome: str) -> None:
-        detail = plans.to_json([fault])[0]
-        for room in self._simulation.rooms:
-            room.recorder.struck(fault.word, fault.names, outcome, detail)
-        self.notice("fault", None, None, None)
-
-
-class _Pending:
-    """A fault that waits for an event."""
-
-    __slots__ = ("fault", "left", "trigger")
-
-    def __init__(self, trigger: plans.Trigger, nth: int, fault: Fault) -> None:
-        self.trigger = trigger
-        self.left = nth
-        self.fault = fault
+def _name_in(token: str) -> str:
+    """Return the name in a token that is not to be believed."""
+    try:
+        return ParticipantToken.peek(token).name
+    except MeshsyncError:
+        return ""

@@ -31,14 +31,18 @@ FLOORS = """
 
 a   simulator.errors  simulator.world.kernel  simulator.world.seeds  simulator.world.schedules
 a   simulator.world.actors  simulator.world.diagnosis  simulator.world.process  simulator.world.stalls
-a   simulator.network.latency  simulator.network.faults  simulator.record.transcript
+a   simulator.world.checkpoints  simulator.world.summons
+a   simulator.network.latency  simulator.network.values  simulator.network.mishaps  simulator.network.faults
+a   simulator.network.pulse  simulator.record.transcript
 b   simulator.world.scheduler  simulator.world.conditions  simulator.world.tasks  simulator.world.runtime
 b   simulator.network.links  simulator.room.rules  simulator.room.seat
-b   simulator.record.charts
-c   simulator.network.transport  simulator.room.participants  simulator.emulator.admission
-d   simulator.emulator.gateway  simulator.emulator.emulator  simulator.simulation
-e   simulator.explore
-f   simulator.pytest_plugin  simulator.cli  simulator.demo  simulator.__main__
+b   simulator.room.faulty  simulator.record.recorder  simulator.record.charts
+c   simulator.network.transport  simulator.network.carrier  simulator.network.network  simulator.network.connector
+c   simulator.network.plain  simulator.room.participants  simulator.emulator.admission
+d   simulator.emulator.gateway  simulator.emulator.emulator  simulator.plan  simulator.simulation
+e   simulator.programs  simulator.runs  simulator.checking  simulator.shrinking
+e   simulator.exploration
+f   simulator.pytest_plugin  simulator.cli_programs  simulator.cli  simulator.demo  simulator.__main__
 g   simulator
 """
 """The floor of each module, the lowest first. ``package.*`` is every module in it; a package that is not named, such as

@@ -1,10 +1,24 @@
 """Rooms on a real WebSocket, which clients of any release can join. Needs aiohttp: the extra ``emulator`` brings it."""
 
-try:
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
     from simulator.emulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, Limits
-except ModuleNotFoundError as error:
-    if error.name != "aiohttp":
-        raise
-    raise ImportError("the emulator needs aiohttp: pip install 'meshsync-client[emulator]'", name="aiohttp") from None
 
 __all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "Limits"]
+
+
+def __getattr__(name: str) -> Any:
+    # Not imported before it is asked for: a simulation admits participants as the emulator does, without aiohttp.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from simulator.emulator import emulator
+    except ModuleNotFoundError as error:
+        if error.name != "aiohttp":
+            raise
+        text = "the emulator needs aiohttp: pip install 'meshsync-client[emulator]'"
+        raise ImportError(text, name="aiohttp") from None
+    return getattr(emulator, name)

@@ -15,7 +15,7 @@ from meshsync.errors import AuthenticationFailed, PermissionDenied, RoomNotFound
 from meshsync.tokens import ParticipantToken
 from simulator.room.rules import Rights
 
-__all__ = ["SUBPROTOCOL", "Admission", "Credentials", "admit", "find_credentials"]
+__all__ = ["SUBPROTOCOL", "Admission", "Credentials", "admit", "check_room_name", "find_credentials"]
 
 SUBPROTOCOL = "meshagent-room."
 """How the subprotocol begins in which browsers carry the token."""
@@ -62,6 +62,12 @@ def find_credentials(headers: Mapping[str, str], query: Mapping[str, str]) -> Cr
     return None
 
 
+def check_room_name(name: str) -> None:
+    """Raise `RoomNotFound` unless a room can have that name."""
+    if _ROOM_NAME.fullmatch(name) is None:
+        raise RoomNotFound("a room's name has 1 to 63 letters, digits, dots, hyphens and underscores", http_status=404)
+
+
 def admit(room: str, credentials: Credentials | None, *, version: str | None, secret: str, now: float) -> Admission:
     """Return what somebody is let in with.
 
@@ -73,8 +79,7 @@ def admit(room: str, credentials: Credentials | None, *, version: str | None, se
         AuthenticationFailed: If no token was presented, or it is not to be believed.
         PermissionDenied: If the token is for another room, or for none.
     """
-    if _ROOM_NAME.fullmatch(room) is None:
-        raise RoomNotFound("a room's name has 1 to 63 letters, digits, dots, hyphens and underscores", http_status=404)
+    check_room_name(room)
     if credentials is None:
         raise AuthenticationFailed("no token was presented", http_status=401)
     try:

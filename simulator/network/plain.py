@@ -8,7 +8,7 @@ is not this module's business.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from typing import Protocol, cast
 
@@ -37,6 +37,9 @@ class Listener(Protocol):
 
     def heard(self, output: Output) -> None:
         """Take a message of the room."""
+
+    def went_on(self) -> None:
+        """Take note that a pause is over."""
 
     def ended(self) -> None:
         """Take note that the connection has ended."""
@@ -211,6 +214,8 @@ class PlainEnd:
         if self._is_paused:
             self._is_paused = False
             self._read()
+            if self._state is _State.OPEN:
+                self._listener.went_on()
             self._write()
             if self._state is not _State.ENDED:
                 self._look()

@@ -3,6 +3,9 @@
 It is told by taps on the links what was sent, arrived and got lost there, and by the room's rules what each request led
 to. Between the two it needs no decoding: a push has an id that is the room's own, which its first packet shows. Only
 what got lost before the room saw it is decoded, to say what it was.
+
+Each message has one record for each recipient, written when it is decided whether it arrives; one without a recipient
+if it got lost on the way to the room, or is a broadcast and nobody else is there; none while it is on its way.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from meshsync.errors import ProtocolError
+from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.content import Error
 from meshsync.protocol.dialects import (
     Broadcast,
@@ -25,6 +28,7 @@ from meshsync.protocol.dialects import (
     Send,
     SetAttributes,
     decode_request,
+    encode_push,
 )
 from meshsync.protocol.packets import Message
 from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
@@ -92,6 +96,8 @@ class Recorder:
     Args:
         now: Returns the instant in nanoseconds.
         notice: Told of each event that a fault can follow.
+
+    Attributes:
         settled: Told the id of each push that has come to the end of its way to one recipient, and whether it arrived.
     """
 
@@ -100,12 +106,11 @@ class Recorder:
         transcript: Transcript,
         now: Callable[[], int],
         notice: Notice,
-        settled: Callable[[int, bool], None] | None = None,
     ) -> None:
         self.transcript = transcript
         self._now = now
         self._notice = notice
-        self._settled = settled
+        self.settled: Callable[[int, bool], None] | None = None
         self.names: dict[str, None] = {}
         """The name of everybody who is or was here, or wanted to be, in order of appearance."""
         self._names: dict[str, str] = {}
@@ -120,8 +125,8 @@ class Recorder:
         """The link to each participant that has one, by id."""
         self._asked: dict[str, deque[_Asked]] = {}
         """What has arrived from each participant who is here, by id, and was not handled yet."""
-        self._partial: dict[str, Line] = {}
-        """The line of each participant of whom a part of a message has arrived, by id."""
+        self._partial: dict[str, _Asked] = {}
+        """What each participant, by id, has sent of a message that is not whole yet."""
         self._streams: dict[str, str] = {}
         self._stream_count = 0
 
@@ -150,10 +155,9 @@ class Recorder:
         """Note that somebody's connection is gone, and with it what the room had not handled."""
         for asked in self._asked.pop(member.id, ()):
             self._lose(member.id, asked)
-        line = self._partial.pop(member.id, None)
-        if line is not None and line.partial is not None:
-            self._lose(member.id, line.partial)
-            line.partial = None
+        partial = self._partial.pop(member.id, None)
+        if partial is not None:
+            self._lose(member.id, partial)
         label = self.name_of(member.id)
         self._present.pop(label, None)
         self._enabled.discard(member.id)
@@ -184,8 +188,8 @@ class Recorder:
         asked = self._asked.get(member.id)
         return asked.popleft().sent_ns if asked else self._now()
 
-    def handled(self, member: Member, sent_ns: int, request: Request, outputs: Iterable[Output]) -> None:
-        """Note what the room makes of a request."""
+    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
+        """Note what the room makes of a request that was sent then, or now if that is None."""
         outcome = ""
         trips: list[Output] = []
         for output in outputs:
@@ -197,7 +201,7 @@ class Recorder:
             elif isinstance(what, Push) and what.type not in RESERVED_TYPES:
                 trips.append(output)
         if isinstance(request, (Send, Broadcast)):
-            self._passed_on(member, sent_ns, request, trips, outcome)
+            self._passed_on(member, self._now() if sent_ns is None else sent_ns, request, trips, outcome)
         elif isinstance(request, SetAttributes):
             self._add("attributes", self.name_of(member.id), detail=request.attributes)
             self._notice("attributes", sender=member.name)
@@ -205,11 +209,13 @@ class Recorder:
             self._moved(member, isinstance(request, Enable), outcome)
 
     def _passed_on(
-        self, member: Member, sent_ns: int, request: Send | Broadcast, trips: Iterable[Output], outcome: str
+        self, member: Member, sent_ns: int, request: Send | Broadcast, trips: Sequence[Output], outcome: str
     ) -> None:
         stream_id = self._stream_of(request, is_new=True)
         if outcome:
-            self._add_message(self.name_of(member.id), request, stream_id, outcome)
+            self._add_message(member.id, request, stream_id, outcome)
+        elif isinstance(request, Broadcast) and not trips:  # It has come as far as the room, where nobody else is.
+            self._add_message(member.id, request, stream_id, "delivered", self._now() - sent_ns)
         for output in trips:
             assert isinstance(output.what, Push)
             waiting = dict.fromkeys([recipient.id for recipient in output.to])
@@ -233,7 +239,7 @@ class Recorder:
 
     def withheld(self, member: Member, request: Send, outcome: str) -> None:
         """Note that the room kept an offered stream from its recipient."""
-        self._add_message(self.name_of(member.id), request, self._stream_of(request, is_new=True), outcome)
+        self._add_message(member.id, request, self._stream_of(request, is_new=True), outcome)
         to = self._plain_names.get(request.to)
         self._notice(request.type, sender=member.name, to=to, type=request.type)
 
@@ -267,8 +273,8 @@ class Recorder:
                 push.message,
             )
         )
-        if self._settled is not None:
-            self._settled(push_id, not is_lost)
+        if self.settled is not None:
+            self.settled(push_id, not is_lost)
 
     def _stream_of(self, request: Send | Broadcast, *, is_new: bool) -> str:
         """Return the number of the stream that a message belongs to, in the order of opening; nothing for none."""
@@ -280,15 +286,18 @@ class Recorder:
             self._streams[stream_id] = f"stream {self._stream_count}"
         return self._streams.get(stream_id, "")
 
-    def _add_message(self, sender: str, request: Send | Broadcast, stream_id: str, outcome: str) -> None:
-        """Note a message that nobody gets, or nobody yet."""
+    def _add_message(
+        self, sender_id: str, request: Send | Broadcast, stream_id: str, outcome: str, latency_ns: int | None = None
+    ) -> None:
+        """Note a message that no participant gets."""
         recipient = self.name_of(request.to) if isinstance(request, Send) else ""
         self._add(
             _kind(request.type, stream_id),
-            sender,
+            self.name_of(sender_id),
             recipient,
             request.type,
-            size_bytes=len(request.attachment),
+            size_bytes=_size(sender_id, request),
+            latency_ns=latency_ns,
             outcome=outcome,
             stream_id=stream_id,
             detail=request.message,
@@ -334,8 +343,9 @@ class Recorder:
             if isinstance(content, (Control, Goodbye)):
                 continue
             if what == "sent":
+                # What is no packet is a request of one who has no client.
                 is_packet = isinstance(content, bytes)
-                under_way.append(_Asked(now, [content] if is_packet else [], None if is_packet else content))
+                under_way.append(_Asked(now, [content]) if is_packet else _Asked(now, request=cast(Request, content)))
                 continue
             asked = under_way.popleft()
             if what == "arrived" and asked.packets:
@@ -354,20 +364,20 @@ class Recorder:
     def _gather(self, line: Line, member_id: str, asked: _Asked) -> _Asked | None:
         """Put a packet to those of its message before it; return the message if it is whole."""
         packet = asked.packets[0]
-        if line.partial is None:
-            announced = _START.unpack_from(packet)[2] if len(packet) >= _START.size else 0
-            if announced == 0:
+        if not line.announced:
+            line.announced = _START.unpack_from(packet)[2] if len(packet) >= _START.size else 0
+            if not line.announced:
                 return asked
-            line.partial, line.announced = asked, announced
-            self._partial[member_id] = line
+            line.partial = self._partial[member_id] = asked
             return None
-        line.partial.packets.append(packet)
         line.announced -= 1
+        if line.partial is not None:
+            line.partial.packets.append(packet)
         if line.announced:
             return None
         whole, line.partial = line.partial, None
-        self._partial.pop(member_id, None)
-        return whole
+        # If its sender has left in the midst of it, it is written down already.
+        return whole if self._partial.pop(member_id, None) is whole else None
 
     def _lose(self, member_id: str, asked: _Asked) -> None:
         """Note a request that the room never handled."""
@@ -375,7 +385,7 @@ class Recorder:
         sender = self.name_of(member_id)
         match request:
             case Send() | Broadcast():
-                self._add_message(sender, request, self._stream_of(request, is_new=True), "lost")
+                self._add_message(member_id, request, self._stream_of(request, is_new=True), "lost")
             case SetAttributes(attributes):
                 self._add("attributes", sender, outcome="lost", detail=attributes)
             case Enable():
@@ -403,6 +413,14 @@ class Recorder:
 
 def _kind(type: str, stream_id: str) -> str:
     return "stream" if stream_id and type != "stream.chunk" else "message"
+
+
+def _size(sender_id: str, request: Send | Broadcast) -> int:
+    """Return the bytes that a message would have had on its way to a recipient."""
+    try:
+        return len(encode_push(Push(sender_id, request.type, request.message))[1]) + len(request.attachment)
+    except InvalidMessage:
+        return len(request.attachment)
 
 
 def _decode(packets: Sequence[bytes]) -> Request | None:

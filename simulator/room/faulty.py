@@ -1,24 +1,29 @@
 """A room that does wrong as it is told, and reports what happens in it.
 
-It adds to `Room` what a fault plan can ask of a room: streams rejected, requests answered with an error, or late. Who
-asks for it, and when, is not its business.
+It adds to `Room` what a fault plan can ask of a room: streams rejected, requests answered with an error, or late; and
+acknowledgements that wait for delivery. Who asks for it, and when, is not its business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Protocol
 
-from meshsync.protocol.content import Empty, Error
-from meshsync.protocol.dialects import GreetingForm, Push, Reply, Request, Send
+from meshsync.protocol.content import Empty, Error, ErrorCode
+from meshsync.protocol.dialects import GreetingForm, Push, Reply, Request, Send, SetAttributes
 from simulator.network import mishaps
-from simulator.room.rules import Member, Output, Rights, Room, reply
+from simulator.room.rules import Member, Output, Presence, Rights, Room, reply
 
-__all__ = ["CONDITIONS", "FaultyRoom", "Watcher"]
+__all__ = ["ACKNOWLEDGEMENTS", "CONDITIONS", "FaultyRoom", "Watcher"]
 
 CONDITIONS = (mishaps.RejectStreams, mishaps.DelayAccept, mishaps.ErrorReplies, mishaps.LateReplies)
 """The faults that are a room's."""
+
+ACKNOWLEDGEMENTS = ("routed", "delivered")
+"""When a message to one participant is acknowledged: when it is in the recipient's queue, or when it has arrived."""
+
+_NOT_DELIVERED = Error("the participant was not found", ErrorCode.NOT_FOUND)
 
 
 class Watcher(Protocol):
@@ -26,15 +31,32 @@ class Watcher(Protocol):
 
     def joined(self, member: Member) -> None: ...
     def left(self, member: Member) -> None: ...
-    def handled(self, member: Member, request: Request, outputs: Iterable[Output]) -> None: ...
+    def received(self, member: Member) -> int:
+        """Note that a request is about to be handled; return when it was sent, in nanoseconds."""
+        ...
+
+    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
+        """Note what follows from a request that was sent then, or now if that is None."""
+        ...
+
+    def withheld(self, member: Member, request: Send, outcome: str) -> None:
+        """Note that a stream was rejected before its recipient heard of it."""
+        ...
+
+    def lost(self, member: Member, request: Request) -> None:
+        """Note that a request was held back until its sender was gone."""
+        ...
 
 
 class FaultyRoom(Room):
     """A room with conditions in force.
 
     Args:
+        watcher: Told what happens, before anything of it goes out.
+        in_force: The conditions that hold, in the order in which they struck; its owner changes it.
         later: Has outputs routed after so many seconds.
         stream: Returns the random stream of a purpose.
+        acknowledge: One of `ACKNOWLEDGEMENTS`. Broadcasts are acknowledged when routed in either case.
     """
 
     def __init__(
@@ -42,23 +64,31 @@ class FaultyRoom(Room):
         name: str,
         *,
         url: str,
-        ids: Callable[[], str],
+        new_id: Callable[[str], str],
         watcher: Watcher,
+        in_force: Sequence[mishaps.Fault],
         later: Callable[[float, Callable[[], Iterable[Output]]], None],
         stream: Callable[[str], Random],
         acknowledge: str = "routed",
     ) -> None:
-        super().__init__(name, url=url, ids=ids, acknowledge=acknowledge)
-        self.in_force: list[mishaps.Fault] = []
-        """The conditions that hold, in the order in which they struck."""
+        if acknowledge not in ACKNOWLEDGEMENTS:
+            raise ValueError(f"acknowledge must be one of {', '.join(ACKNOWLEDGEMENTS)}, not {acknowledge!r}")
+        super().__init__(name, url=url, ids=lambda: new_id(self._joining))
+        self._joining = ""
+        self._in_force = in_force
         self._watcher = watcher
         self._later = later
         self._stream = stream
+        self._waits_for_delivery = acknowledge == "delivered"
+        self._unacknowledged: dict[int, tuple[Member, Output]] = {}
+        """By the id of the push, its sender and the acknowledgement that waits for it."""
 
     def join(
         self, name: str, *, form: GreetingForm, role: str = "user", rights: Rights | None = None
     ) -> tuple[Member, list[Output]]:
         """Let somebody in; see `Room.join`."""
+        # Ids follow from the name, so that one participant less leaves the others' alone.
+        self._joining = name
         member, greeting = super().join(name, form=form, role=role, rights=rights)
         self._watcher.joined(member)
         return member, greeting
@@ -71,54 +101,79 @@ class FaultyRoom(Room):
 
     def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
         """Return what follows from a request, as far as no fault is in the way; see `Room.handle`."""
-        if not self.in_force:
-            return self._handle(member, request_id, request)
-        for fault in self.in_force:
-            outputs = self._intervene(fault, member, request_id, request)
+        sent_ns = self._watcher.received(member)
+        for fault in self._in_force:
+            outputs = self._intervene(fault, member, sent_ns, request_id, request)
             if outputs is not None:
-                return outputs
-        outputs = self._handle(member, request_id, request)
-        for fault in self.in_force:
-            if isinstance(fault, mishaps.LateReplies) and fault.name == member.name:
-                replies = [output for output in outputs if isinstance(output.what, Reply)]
-                outputs = [output for output in outputs if not isinstance(output.what, Reply)]
-                if replies:
-                    self._later(fault.seconds, lambda late=replies: late)  # type: ignore[misc]
+                return self._hold_back(member, outputs)
+        return self._hold_back(member, self._handle(member, sent_ns, request_id, request))
+
+    def _handle(self, member: Member, sent_ns: int, request_id: int, request: Request) -> list[Output]:
+        outputs = super().handle(member, request_id, request)
+        self._watcher.handled(member, sent_ns, request, outputs)
+        if self._waits_for_delivery and isinstance(request, Send) and len(outputs) == 2:
+            push, acknowledgement = outputs
+            self._unacknowledged[push.id] = (member, acknowledgement)
+            return [push]
         return outputs
 
-    def _handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
-        outputs = super().handle(member, request_id, request)
-        self._watcher.handled(member, request, outputs)
-        return outputs
+    def settle(self, push_id: int, is_delivered: bool) -> None:
+        """Take note that a push has come to the end of its way; its sender is told, if that waits for it."""
+        member, acknowledgement = self._unacknowledged.pop(push_id, (None, None))
+        if member is not None and acknowledgement is not None:
+            answer = acknowledgement if is_delivered else reply(member, acknowledgement.id, _NOT_DELIVERED)
+            # Whoever tells this must not be called back: it is in the midst of a packet.
+            self._later(0, lambda: self._hold_back(member, [answer]))
+
+    def _hold_back(self, member: Member, outputs: list[Output]) -> list[Output]:
+        """Return what goes out now, and see to the replies that are to be late."""
+        delay = sum(
+            fault.seconds
+            for fault in self._in_force
+            if isinstance(fault, mishaps.LateReplies) and fault.name == member.name
+        )
+        if not delay:
+            return outputs
+        replies = [output for output in outputs if isinstance(output.what, Reply)]
+        if replies:
+            self._later(delay, lambda: replies)
+        return [output for output in outputs if not isinstance(output.what, Reply)]
 
     def _intervene(
-        self, fault: mishaps.Fault, member: Member, request_id: int, request: Request
+        self, fault: mishaps.Fault, member: Member, sent_ns: int, request_id: int, request: Request
     ) -> list[Output] | None:
         """Return what follows instead of what would, or None if the fault is not about this request."""
         match fault:
-            case mishaps.ErrorReplies(name, code, rate) if name == member.name:
+            # Attributes are not answered, so no answer can be an error.
+            case mishaps.ErrorReplies(name, code, rate) if name == member.name and type(request) is not SetAttributes:
                 if mishaps.happens(rate, self._stream(f"error_replies/{name}")):
                     outputs = [reply(member, request_id, Error("a fault of this simulation", code))]
-                    self._watcher.handled(member, request, outputs)
+                    self._watcher.handled(member, sent_ns, request, outputs)
                     return outputs
             case mishaps.RejectStreams(name, reason, rate) if isinstance(request, Send):
                 target = self._enabled.get(request.to)
-                if target is None or target.name != name or request.type != "stream.open":
+                is_meant = target is not None and target.name == name and request.type == "stream.open"
+                if not is_meant or target is None or member.presence is not Presence.ENABLED:
                     return None
                 if mishaps.happens(rate, self._stream(f"reject_streams/{name}")):
                     return self._reject(member, request_id, request, target, reason)
             case mishaps.DelayAccept(name, delay) if name == member.name and isinstance(request, Send):
                 if request.type == "stream.accept":
                     seconds = delay.draw(self._stream(f"delay_accept/{name}"))
-                    self._later(seconds, lambda: self._handle(member, request_id, request))
+                    self._later(seconds, lambda: self._accept_late(member, sent_ns, request_id, request))
                     return []
         return None
 
     def _reject(self, member: Member, request_id: int, request: Send, target: Member, reason: str) -> list[Output]:
         # As if the recipient had: its offer never reaches it, and the opener learns why.
-        acknowledgement = reply(member, request_id, Empty())
-        self._watcher.handled(member, request, [acknowledgement])
+        self._watcher.withheld(member, request, f"rejected: {reason}")
         body = {"stream_id": request.message.get("stream_id"), "error": reason}
         rejection = self._push((member,), Push(target.id, "stream.reject", body))
-        self._watcher.handled(target, Send(member.id, "stream.reject", body), [rejection])
-        return [acknowledgement, rejection]
+        self._watcher.handled(target, None, Send(member.id, "stream.reject", body), [rejection])
+        return [reply(member, request_id, Empty()), rejection]
+
+    def _accept_late(self, member: Member, sent_ns: int, request_id: int, request: Send) -> list[Output]:
+        if member.presence is Presence.GONE:
+            self._watcher.lost(member, request)
+            return []
+        return self._handle(member, sent_ns, request_id, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -38,6 +39,7 @@ class Actor:
     __slots__ = (
         "at_end",
         "baton",
+        "children",
         "entering",
         "error",
         "exits",
@@ -51,6 +53,7 @@ class Actor:
         "label",
         "name",
         "notified",
+        "path",
         "refuses",
         "serial",
         "target",
@@ -60,12 +63,17 @@ class Actor:
         "wake",
     )
 
-    def __init__(self, serial: int, name: str, label: str, baton: Baton) -> None:
+    def __init__(self, serial: int, name: str, label: str, path: str, baton: Baton) -> None:
         self.serial = serial
         """Its number, from 0 for the creating thread, in the order of spawning: the same in each run."""
         self.name = name
         self.label = label
         """Its name, made unique among those of one name by a number; random streams are named by it."""
+        self.path = path
+        """Its name behind the path of the actor that spawned it, unique too: hardly any change of who runs when changes
+        it, as it may change the other two; decisions of a schedule are recorded by it."""
+        self.children: Counter[str] = Counter()
+        """How many actors of each name it has spawned."""
         self.baton = baton
         self.target: Callable[[], None] | None = None
         """What to run; None once it has begun."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import traceback
@@ -9,12 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
+import meshsync.runtime
 from simulator.world.actors import Actor
 from simulator.world.kernel import SECOND
 
 __all__ = ["caller", "frame_of", "is_engine", "line_of", "report"]
 
 _ENGINE = str(Path(__file__).parent)
+_OURS = (str(Path(__file__).parents[1]) + os.sep, str(Path(meshsync.runtime.__file__).parent) + os.sep)
 _LIBRARY = sysconfig.get_paths()["stdlib"]
 _FRAMES = 12
 """How many frames of each stack to show, innermost ones."""
@@ -30,17 +33,29 @@ def _is_library(frame: FrameType) -> bool:
     return name.startswith("<frozen") or (name.startswith(_LIBRARY) and "site-packages" not in name)
 
 
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_OURS)
+
+
 def frame_of(actor: Actor) -> FrameType | None:
     """Return the innermost frame of an actor's thread."""
     return sys._current_frames().get(actor.ident) if actor.ident is not None else None
 
 
 def line_of(frame: FrameType | None) -> str:
-    """Return the innermost line that is not the engine's or the standard library's, as ``file:line in function``."""
-    inner = frame
-    while frame is not None and (is_engine(frame) or _is_library(frame)):
+    """Return the innermost line of the program, as ``file:line in function``.
+
+    The program is what is neither the engine's, nor ours, nor the standard library's. If there is no such line, ours
+    outside the engine stands for it.
+    """
+    inner, ours = frame, None
+    while frame is not None:
+        if not is_engine(frame) and not _is_library(frame):
+            if not _is_ours(frame):
+                break
+            ours = ours or frame
         frame = frame.f_back
-    frame = frame or inner
+    frame = frame or ours or inner
     if frame is None:
         return "unknown line"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

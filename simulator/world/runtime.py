@@ -212,7 +212,7 @@ class VirtualRuntime:
     @property
     def is_idle(self) -> bool:
         """Whether no other actor can run and only background timers are left."""
-        return not self._scheduler.ready and self.kernel.foreground == 0
+        return not self._scheduler.can_run and self.kernel.foreground == 0
 
     def preemption_point(self) -> None:
         """Let the schedule put another actor first, here; for what is no condition, such as sending and receiving."""
@@ -274,7 +274,7 @@ class VirtualRuntime:
         begun, origin = time.monotonic(), self.kernel.now
         end = None if seconds is None else self.kernel.instant(seconds)
         while True:
-            while self._scheduler.ready:
+            while self._scheduler.can_run:
                 self.step()
             due = self.kernel.next_deadline
             if end is not None and (due is None or due > end):

@@ -71,6 +71,8 @@ class Scheduler:
         self.actors: dict[int, Actor] = {}
         """All that have not ended, by serial number."""
         self.ready: deque[Actor] = deque()
+        self.set_back: deque[Actor] = deque()
+        """Those that a schedule has passed over: ready too, but behind all else that happens at this instant."""
         self.turns = 0
         """How many times an actor or a timer was taken so far."""
         self.in_callback = False
@@ -105,8 +107,13 @@ class Scheduler:
     def add(self, name: str) -> Actor:
         """Make an actor that is not ready yet."""
         self._names[name] += 1
-        count = self._names[name]
-        actor = Actor(self._serials, name, name if count == 1 else f"{name}#{count}", self._make_baton())
+        label = _numbered(name, self._names[name])
+        path = name
+        if self._serials:
+            parent = self.running
+            parent.children[name] += 1
+            path = f"{parent.path}/{_numbered(name, parent.children[name])}"
+        actor = Actor(self._serials, name, label, path, self._make_baton())
         actor.baton.acquire()
         actor.wake = partial(self.ready.append, actor)
         self.actors[actor.serial] = actor
@@ -166,26 +173,20 @@ class Scheduler:
 
     def preempt(self) -> None:
         """Let the schedule put another ready actor in the place of the running one."""
-        schedule, ready = self.schedule, self.ready
+        schedule = self.schedule
         if schedule is None or self.in_callback or self.is_over:
             return
         actor = self.running
-        has_timer = not actor.held and self._offers_timer()
-        if not ready and not has_timer:
+        chosen = self._pick(schedule, actor)
+        if chosen is actor:
             return
-        candidates = [actor.serial, *(other.serial for other in ready), *((TIMER,) if has_timer else ())]
-        index = schedule.choose(candidates, is_preemption=True)
-        if index > len(ready):
-            self.turns += 1
-            self._take_timer()
-        elif index:
-            chosen = ready[index - 1]
-            del ready[index - 1]
-            ready.append(actor)
-            self.turns += 1
+        self.turns += 1
+        if chosen is None:
+            chosen = self._next()
+        if chosen is not actor:
             self._hand_over(actor, chosen)
-            if self.urgent:
-                self._obey(actor)
+        if self.urgent:
+            self._obey(actor)
 
     def _hand_over(self, actor: Actor, chosen: Actor) -> None:
         if self.is_over:
@@ -254,15 +255,21 @@ class Scheduler:
 
     # --- choosing ----------------------------------------------------------------------------------------------------
 
+    @property
+    def can_run(self) -> bool:
+        """Whether an actor is ready that does not run."""
+        return bool(self.ready or self.set_back)
+
     def make_ready(self, actor: Actor) -> None:
         """Put an actor at the end of those that can run."""
         self.ready.append(actor)
 
     def yield_turn(self, actor: Actor) -> None:
         """Put the running actor, which is about to park, behind all that can run."""
-        self.ready.append(actor)
+        # Behind those that were set back too: else it could poll for ever for what one of them has yet to do.
+        (self.set_back or self.ready).append(actor)
         if self.schedule is not None:
-            self.schedule.yielded(actor.serial)
+            self.schedule.yielded(actor.path)
 
     def _next(self) -> Actor:
         """Take a ready actor, moving the clock until there is one."""
@@ -275,14 +282,15 @@ class Scheduler:
             if self.turns >= self._checkpoints.due and self._checkpoints.look(self.turns, kernel.now):
                 self.summon(self._livelock_error(None))
                 continue
-            if ready:
+            if ready or self.set_back:
                 self._quiet_since = None
                 if self.schedule is None:
                     return ready.popleft()
                 chosen = self._pick(self.schedule)
                 if chosen is not None:
                     return chosen
-            elif kernel.foreground:
+                continue
+            if kernel.foreground:
                 self._quiet_since = None
             elif self._is_quiet():
                 if self._steps_left is not None or self._waits_for_idle:
@@ -294,16 +302,37 @@ class Scheduler:
                 continue
             self._take_timer()
 
-    def _pick(self, schedule: Schedule) -> Actor | None:
-        """Take one of the ready actors, or None for the timer that is due."""
-        candidates = [actor.serial for actor in self.ready]
-        if self._offers_timer():
+    def _pick(self, schedule: Schedule, running: Actor | None = None) -> Actor | None:
+        """Return who goes on, taken off its queue; None for a timer that is due, which was taken and has happened.
+
+        Args:
+            running: Who is running and could go on.
+        """
+        ready, set_back = self.ready, self.set_back
+        queue = [*([running] if running is not None else ()), *ready]
+        candidates = [actor.path for actor in queue]
+        has_timer = self._offers_timer() and not (running is not None and running.held)
+        if has_timer:
             candidates.append(TIMER)
-        index = schedule.choose(candidates, is_preemption=False)
-        if index == len(self.ready):
-            return None
-        chosen = self.ready[index]
-        del self.ready[index]
+        candidates += [actor.path for actor in set_back]
+        index = schedule.choose(candidates, is_preemption=running is not None, set_back=len(set_back))
+        if index == 0 and running is not None:
+            return running
+        if index < len(queue):
+            chosen = queue[index]
+            ready.remove(chosen)
+        elif has_timer and index == len(queue):
+            chosen = None
+        else:
+            chosen = set_back[index - len(candidates)]
+            set_back.remove(chosen)
+        if running is not None:
+            set_back.append(running)
+        elif index <= len(queue):
+            for _ in range(index):
+                set_back.append(ready.popleft())
+        if chosen is None:
+            self._take_timer()
         return chosen
 
     def _offers_timer(self) -> bool:
@@ -312,7 +341,9 @@ class Scheduler:
         Not while one of them is inside a condition, since a timer's callback must find every one free.
         """
         due = self.kernel.next_deadline
-        return due is not None and due <= self.kernel.now and not any(actor.held for actor in self.ready)
+        if due is None or due > self.kernel.now:
+            return False
+        return not any(actor.held for queue in (self.ready, self.set_back) for actor in queue)
 
     def _take_timer(self) -> None:
         callback = self.kernel.take()
@@ -371,8 +402,9 @@ class Scheduler:
         if actor.timer is not None:
             actor.timer.cancel()
             actor.timer = None
-        if actor in self.ready:
-            self.ready.remove(actor)
+        for queue in (self.ready, self.set_back):
+            if actor in queue:
+                queue.remove(actor)
 
     def _leave(self, actor: Actor) -> NoReturn:
         """End an actor of a simulation that is over: raise, or if it has not listened to that, rest for ever."""
@@ -450,4 +482,5 @@ class Scheduler:
             self._waits_for_idle = False
 
 
-_FAILURE = ActorFailed("see Scheduler.failures", actor="")
+def _numbered(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}#{count}"

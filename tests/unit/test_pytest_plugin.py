@@ -1,8 +1,9 @@
-"""The fixture that gives a test an emulator."""
+"""The fixtures that give a test an emulator, or a simulation; in projects that have nothing but the plugin."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,25 @@ from simulator import Emulator
 from simulator.emulator import CLEARED
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(directory: Path, program: str, *options: str, **variables: str) -> str:
+    """Run pytest on one file in a process of its own, and return what it prints."""
+    (directory / "test_it.py").write_text(textwrap.dedent(program))
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "simulator.pytest_plugin", "-p", "no:cacheprovider", *options],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=directory,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path, **variables},
+    )
+    return done.stdout + done.stderr
+
+
+# --- the emulator -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -33,7 +53,7 @@ def test_emulator_runs_and_the_environment_leads_to_it(emulator):
 
 
 def test_each_test_has_its_own_and_leaves_nothing_behind(tmp_path):
-    """In a project that has nothing but the plugin: the environment is restored, and nobody listens any more."""
+    """The environment is restored, and nobody listens any more."""
     program = """
         import os, threading
         import pytest
@@ -53,17 +73,181 @@ def test_each_test_has_its_own_and_leaves_nothing_behind(tmp_path):
             assert os.environ["MESHAGENT_TOKEN"] == "before"
             assert threading.active_count() == 1
     """
-    (tmp_path / "test_it.py").write_text(textwrap.dedent(program))
-    variables = {"MESHAGENT_SECRET": "before", "MESHAGENT_TOKEN": "before", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    out = run(tmp_path, program, MESHAGENT_SECRET="before", MESHAGENT_TOKEN="before")
+    assert "3 passed" in out, out
 
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "simulator.pytest_plugin", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        cwd=tmp_path,
-        env=os.environ | variables | {"PYTHONPATH": str(ROOT)},
-    )
 
-    assert "3 passed" in done.stdout, done.stdout + done.stderr
+# --- simulations ------------------------------------------------------------------------------------------------------
+
+
+def test_simulation_is_open_and_current(simulation, sim_room):
+    """A test gets a world with a clock at 0, seed 0, and a room in it."""
+    import simulator
+
+    assert simulator.current() is simulation
+    assert (simulation.seed, simulation.now, sim_room.name) == (0, 0.0, "demo")
+    assert simulation.rooms == (sim_room,)
+
+
+@pytest.mark.simulated(seeds=[3], latency=0.25, schedule="random", horizon=2)
+def test_marker_says_how_the_simulation_is_made(simulation, sim_room):
+    """Its members but the seeds are those of Simulation."""
+    from simulator.errors import HorizonReached
+
+    sim_room.join("alice")
+    assert (simulation.seed, simulation.now) == (3, 0.75)
+    assert simulation.runtime.schedule is not None
+    with pytest.raises(HorizonReached):
+        simulation.sleep(60)
+
+
+def test_seeds_come_from_the_marker_or_the_command_line(tmp_path):
+    """A test is run with each; one without seeds once, with 0, unless the command line has some."""
+    program = """
+        import pytest
+
+        @pytest.mark.simulated(seeds=3)
+        @pytest.mark.parametrize("letter", "ab")
+        def test_marked(simulation, letter): print("seed", simulation.seed)
+
+        def test_plain(sim_room): print("seed", sim_room.simulation.seed)
+
+        def test_none_at_all(): pass
+    """
+
+    def seeds(*options: str) -> list[str]:
+        return re.findall(r"seed (\S+)", run(tmp_path, program, "-s", *options))
+
+    assert sorted(seeds()) == sorted("012" * 2 + "0")
+    assert seeds("--sim-seed", "17") == ["17"] * 3
+    assert sorted(seeds("--sim-seeds", "5:7")) == ["5"] * 3 + ["6"] * 3
+
+
+FAILING = """
+    import meshsync
+    import pytest
+    from simulator import participants
+
+    @pytest.mark.simulated(seeds=range(4), latency=0.01)
+    def test_answer(simulation, sim_room):
+        sim_room.add(participants.Echo("bot"))
+        alice = sim_room.join("alice", enable=True)
+        alice.messaging.send_message(to=alice.messaging.wait_for_participant(name="bot"), type="ask", message={"n": 1})
+        simulation.sleep(1)
+        assert simulation.seed != 2
+"""
+
+
+def test_failure_shows_seed_replay_line_and_chart(tmp_path):
+    """The line runs that test with that seed, and nothing else; the chart has the messages."""
+    out = run(tmp_path, FAILING)
+    assert "1 failed, 3 passed" in out, out
+    assert "- simulation, seed 2 -" in out
+    assert re.search(r"^pytest test_it\.py::test_answer --sim-seed 2$", out, re.MULTILINE)
+    assert re.search(r"alice +bot$", out, re.MULTILINE)
+    assert "|------>|         ask (20 ms) n=1" in out
+
+    again = run(tmp_path, FAILING, "test_it.py::test_answer", "--sim-seed", "2")
+    assert "1 failed" in again
+    assert "passed" not in again
+
+
+def test_failure_on_a_worker_of_xdist_shows_the_same(tmp_path):
+    """What is shown travels with the report."""
+    pytest.importorskip("xdist")
+    out = run(tmp_path, FAILING, "-p", "xdist", "-n", "2")
+    assert "1 failed, 3 passed" in out, out
+    assert "pytest test_it.py::test_answer --sim-seed 2" in out
+    assert "ask (20 ms) n=1" in out
+
+
+def test_failing_actor_fails_the_test(tmp_path):
+    """Whether the test waits, joins without looking, or has failed before; once looked at it is the test's business."""
+    program = """
+        import pytest
+
+        def broken():
+            raise LookupError("no such thing")
+
+        @pytest.fixture
+        def client(sim_room):
+            with sim_room.join("alice") as room:
+                yield room
+
+        def test_waits(simulation):
+            simulation.spawn(broken)
+            simulation.sleep(1)
+
+        def test_joins(simulation, client):
+            simulation.spawn(broken).join()
+
+        def test_failed_before(simulation, client):
+            simulation.spawn(broken).join()
+            assert False, "itself"
+
+        def test_looks(simulation):
+            task = simulation.spawn(broken)
+            task.join()
+            assert isinstance(task.error, LookupError)
+    """
+    out = run(tmp_path, program, "-rA")
+    assert "3 failed, 1 passed" in out, out
+    assert re.search(r"^PASSED \S+::test_looks", out, re.MULTILINE)
+    for name in ("test_waits", "test_joins"):
+        assert re.search(rf"^FAILED \S+::{name} - .*ActorFailed: actor 'broken' failed", out, re.MULTILINE)
+    assert re.search(r"^FAILED \S+::test_failed_before - AssertionError: itself", out, re.MULTILINE)
+    assert out.count("LookupError: no such thing") >= 3
+
+
+def test_two_simulations_name_the_test(tmp_path):
+    """A test that has the fixture and opens another one learns who holds the first."""
+    program = """
+        from simulator import Simulation
+
+        def test_it(simulation):
+            Simulation()
+    """
+    out = run(tmp_path, program)
+    assert re.search("SimulationNested: .*since the fixture simulation of test_it.py::test_it", out), out
+
+
+def test_next_test_begins_anew_whatever_became_of_the_last(tmp_path):
+    """A time limit of pytest-timeout ends a test that blocks for real, shows the chart, and leaves no simulation."""
+    pytest.importorskip("pytest_timeout")
+    program = """
+        import time
+        import pytest
+
+        @pytest.mark.timeout(1, method="signal")
+        def test_blocks(simulation, sim_room):
+            sim_room.join("alice")
+            simulation.spawn(time.sleep, 60)
+            simulation.sleep(1)
+
+        def test_next(simulation):
+            simulation.sleep(1)
+            assert simulation.now == 1
+    """
+    out = run(tmp_path, program, "-p", "pytest_timeout")
+    assert "1 failed, 1 passed" in out, out
+    assert "Timeout" in out
+    assert "connected" in out
+
+
+def test_plugin_imports_nothing_before_it_is_asked(tmp_path):
+    """Neither the simulator nor what is optional; nor does a simulated test import aiohttp or matplotlib."""
+    program = """
+        import sys
+
+        HEAVY = ("aiohttp", "matplotlib", "pandas", "asyncio")
+
+        def test_plain():
+            assert not [name for name in sys.modules if name.startswith(("simulator.", "meshsync"))
+                        and name != "simulator.pytest_plugin"]
+
+        def test_simulated(sim_room):
+            sim_room.join("alice")
+            assert not [name for name in HEAVY if name in sys.modules]
+    """
+    out = run(tmp_path, program)
+    assert "2 passed" in out, out

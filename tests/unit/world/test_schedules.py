@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from simulator.world.schedules import PctSchedule, RandomSchedule, ReplaySchedule, schedule_named
+from simulator.world.schedules import Deviation, PctSchedule, RandomSchedule, ReplaySchedule, schedule_named
 from simulator.world.seeds import Seeds
 
 
@@ -48,10 +48,28 @@ def test_replay_repeats_the_recorded_picks() -> None:
 
 
 def test_replay_leaves_out_what_does_not_fit() -> None:
-    """A deviation beyond the candidates is none, so that a shrunk schedule still runs."""
-    replay = ReplaySchedule([(1, 5), (2, 1)])
-    assert [replay.choose([1, 2], is_preemption=True) for _ in range(3)] == [0, 1, 0]
-    assert replay.deviations == [(2, 1)]
+    """A deviation to somebody who is no candidate is none, so that a shrunk schedule still runs."""
+    there, gone = Deviation("a", True, 2, "b"), Deviation("a", True, 1, "c")
+    replay = ReplaySchedule([gone, there])
+    assert [replay.choose(["a", "b"], is_preemption=True) for _ in range(3)] == [0, 1, 0]
+    assert replay.deviations == [there]
+
+
+def test_deviation_is_found_again_whatever_others_decide() -> None:
+    """It counts how often its own actor was asked about, alone too; the decisions of others before it do not matter."""
+    replay = ReplaySchedule([Deviation("a", False, 2, "b")])
+    others = [replay.choose(["c", "a"], is_preemption=False) for _ in range(3)]
+    picks = [replay.choose(candidates, is_preemption=False) for candidates in (["a"], ["a", "b"], ["a", "b"])]
+    assert (others, picks) == ([0, 0, 0], [0, 1, 0])
+
+
+def test_random_schedule_leaves_behind_who_was_set_back() -> None:
+    """Those come again when nobody else is there; or when the one that runs is preempted and no other could take over."""
+    schedule = RandomSchedule(Seeds(1).stream("schedule"), probability=1)
+    picks = {schedule.choose(["a", "b", "c"], is_preemption=False, set_back=1) for _ in range(50)}
+    last = {schedule.choose(["b", "c"], is_preemption=False, set_back=2) for _ in range(50)}
+    preempted = {schedule.choose(["a", "b", "c"], is_preemption=True, set_back=2) for _ in range(50)}
+    assert (picks, last, preempted) == ({0, 1}, {0, 1}, {1, 2})
 
 
 def test_pct_keeps_its_priorities() -> None:
@@ -81,6 +99,17 @@ def test_pct_changes_priorities_depth_minus_one_times() -> None:
         switches.append(sum(a != b for a, b in itertools.pairwise(picks)))
     assert max(switches) == 3
     assert min(switches) >= 1
+
+
+def test_pct_without_a_length_changes_priorities_again_and_again() -> None:
+    """However long the run: about twice in each stretch, whose length is drawn from those that there are."""
+    switches = []
+    for seed in range(20):
+        schedule = PctSchedule(Seeds(seed).stream("schedule"))
+        picks = [schedule.choose([1, 2], is_preemption=False) for _ in range(10_000)]
+        switches.append(sum(a != b for a, b in itertools.pairwise(picks)))
+    assert min(switches) >= 5
+    assert 1_500 <= max(switches) <= 2_000
 
 
 @pytest.mark.parametrize(("name", "kind"), [("fifo", type(None)), ("random", RandomSchedule), ("pct", PctSchedule)])

@@ -1,0 +1,257 @@
+"""`FaultyRoom`: what each of a room's faults does to requests, and when acknowledgements go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+import pytest
+
+from meshsync.protocol.content import Error
+from meshsync.protocol.dialects import Broadcast, Enable, Push, Reply, Request, Send, SetAttributes, greeting_form
+from simulator.network import faults
+from simulator.network.mishaps import Fault
+from simulator.room.faulty import FaultyRoom
+from simulator.room.rules import Member, Output
+from simulator.world.seeds import Seeds
+
+OPEN = {"stream_id": "s-1", "header": {}}
+
+
+class Notes:
+    """A watcher that keeps what it is told, and a clock that goes on when told to."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str]] = []
+        self.late: list[tuple[float, Callable[[], Iterable[Output]]]] = []
+        self.streams: dict[str, Random] = {}
+
+    def joined(self, member: Member) -> None:
+        self.told.append(("joined", member.name, ""))
+
+    def left(self, member: Member) -> None:
+        self.told.append(("left", member.name, ""))
+
+    def received(self, member: Member) -> int:
+        return 7
+
+    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
+        self.told.append(("handled", member.name, f"{type(request).__name__} of {sent_ns}"))
+
+    def withheld(self, member: Member, request: Send, outcome: str) -> None:
+        self.told.append(("withheld", member.name, outcome))
+
+    def lost(self, member: Member, request: Request) -> None:
+        self.told.append(("lost", member.name, ""))
+
+    def later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> None:
+        self.late.append((seconds, outputs))
+
+    def stream(self, purpose: str) -> Random:
+        return self.streams.setdefault(purpose, Seeds(7).stream(purpose))
+
+
+class Hall:
+    """A faulty room with alice and bob in it, both enabled."""
+
+    def __init__(self, *in_force: Fault, **options: Any) -> None:
+        self.notes = Notes()
+        ids: dict[str, int] = {}
+
+        def new_id(name: str) -> str:
+            ids[name] = ids.get(name, 0) + 1
+            return f"{name}-{ids[name]}"
+
+        self.in_force = list(in_force)
+        self.room = FaultyRoom(
+            "lab",
+            url="",
+            new_id=new_id,
+            watcher=self.notes,
+            in_force=(),
+            later=self.notes.later,
+            stream=self.notes.stream,
+            **options,
+        )
+        form = greeting_form(None)
+        self.alice, self.bob = (self.room.join(name, form=form)[0] for name in ("alice", "bob"))
+        for member in (self.alice, self.bob):
+            self.room.handle(member, 1, Enable())
+        self.room._in_force = self.in_force
+        self.notes.told.clear()
+
+    def send(self, type: str = "chat", body: dict[str, Any] | None = None) -> list[Output]:
+        return self.room.handle(self.alice, 5, Send(self.bob.id, type, body or {}))
+
+
+def shape(outputs: Iterable[Output]) -> list[tuple[str, str]]:
+    """Return what goes out to whom: the type of a push, the text of an error, or ``ok``."""
+    shapes = []
+    for output in outputs:
+        match output.what:
+            case Push(_, type, _):
+                what = type
+            case Reply(_, Error(text)):
+                what = text
+            case _:
+                what = "ok"
+        shapes.append((",".join(member.name for member in output.to), what))
+    return shapes
+
+
+# --- no fault ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_fault_it_is_a_room_like_any_other() -> None:
+    """Requests go through, and are told with the instant of their sending."""
+    hall = Hall()
+    assert shape(hall.send()) == [("bob", "chat"), ("alice", "ok")]
+    assert hall.notes.told == [("handled", "alice", "Send of 7")]
+
+
+def test_ids_follow_from_the_name() -> None:
+    """Each participant's ids are drawn for it, so that one participant less leaves the others' alone."""
+    hall = Hall()
+    assert (hall.alice.id, hall.bob.id) == ("alice-1", "bob-1")
+
+
+# --- rejected streams -------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_is_rejected_in_the_recipients_name() -> None:
+    """The offer never reaches it; the opener is acknowledged, and told why."""
+    hall = Hall(faults.reject_streams("bob", "in a call"))
+    outputs = hall.send("stream.open", OPEN)
+    assert shape(outputs) == [("alice", "ok"), ("alice", "stream.reject")]
+    assert isinstance(outputs[1].what, Push)
+    assert outputs[1].what.message == {"stream_id": "s-1", "error": "in a call"}
+    assert outputs[1].what.sender == hall.bob.id
+    assert hall.notes.told == [("withheld", "alice", "rejected: in a call"), ("handled", "bob", "Send of None")]
+
+
+def test_only_streams_to_the_named_one_are_rejected() -> None:
+    """Messages pass, and so do offers to others."""
+    hall = Hall(faults.reject_streams("alice"))
+    assert shape(hall.send("stream.open", OPEN)) == [("bob", "stream.open"), ("alice", "ok")]
+    hall.in_force[:] = [faults.reject_streams("bob")]
+    assert shape(hall.send()) == [("bob", "chat"), ("alice", "ok")]
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_error_replies_answer_the_named_ones_requests() -> None:
+    """Nothing comes of the request, and the code is the one asked for."""
+    hall = Hall(faults.error_replies("alice", 1011))
+    (output,) = hall.send()
+    assert isinstance(output.what, Reply)
+    assert isinstance(output.what.content, Error)
+    assert output.what.content.code == 1011
+    assert shape(hall.room.handle(hall.bob, 5, Broadcast("news", {}))) == [("alice", "news"), ("bob", "ok")]
+
+
+def test_attributes_cannot_be_answered_with_an_error() -> None:
+    """They have no answer: the fault passes by, and draws nothing."""
+    hall = Hall(faults.error_replies("alice", 1011, rate=0.5))
+    outputs = hall.room.handle(hall.alice, 5, SetAttributes({"mood": "calm"}))
+    assert shape(outputs) == [("bob", "participant.attributes")]
+    assert hall.notes.streams == {}
+
+
+# --- late -------------------------------------------------------------------------------------------------------------
+
+
+def test_late_replies_hold_back_answers_and_nothing_else() -> None:
+    """The message goes out at once; its acknowledgement after so many seconds."""
+    hall = Hall(faults.late_replies("alice", 40))
+    assert shape(hall.send()) == [("bob", "chat")]
+    ((seconds, outputs),) = hall.notes.late
+    assert (seconds, shape(outputs())) == (40, [("alice", "ok")])
+
+
+def test_an_error_of_a_fault_can_be_late_too() -> None:
+    """Conditions add up."""
+    hall = Hall(faults.late_replies("alice", 40), faults.error_replies("alice", 1011), faults.late_replies("alice", 2))
+    assert shape(hall.send()) == []
+    ((seconds, outputs),) = hall.notes.late
+    assert (seconds, shape(outputs())) == (42, [("alice", "a fault of this simulation")])
+
+
+def test_an_answer_to_a_stream_can_be_held_back() -> None:
+    """The accept is handled after the delay, as if it had come then; it was sent when it was sent."""
+    hall = Hall(faults.delay_accept("alice", 3))
+    assert hall.send("stream.accept", {"stream_id": "s-1"}) == []
+    ((seconds, outputs),) = hall.notes.late
+    assert (seconds, shape(outputs())) == (3, [("bob", "stream.accept"), ("alice", "ok")])
+    assert hall.notes.told == [("handled", "alice", "Send of 7")]
+
+
+def test_an_answer_held_back_is_lost_with_its_sender() -> None:
+    """Who has left by then accepts nothing."""
+    hall = Hall(faults.delay_accept("alice", 3))
+    hall.send("stream.accept", {"stream_id": "s-1"})
+    hall.room.leave(hall.alice)
+    assert list(hall.notes.late[0][1]()) == []
+    assert hall.notes.told == [("left", "alice", ""), ("lost", "alice", "")]
+
+
+# --- chance -----------------------------------------------------------------------------------------------------------
+
+RATED = {
+    "reject_streams": lambda rate: faults.reject_streams("bob", rate=rate),
+    "error_replies": lambda rate: faults.error_replies("alice", 1011, rate),
+}
+
+
+@pytest.mark.parametrize("kind", RATED)
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_certainty_draws_nothing(kind: str, rate: float) -> None:
+    """Rates of 0 and 1 leave every stream of chance untouched."""
+    hall = Hall(RATED[kind](rate))
+    before = {name: stream.getstate() for name, stream in hall.notes.streams.items()}
+    is_hit = shape(hall.send("stream.open", OPEN))[0] != ("bob", "stream.open")
+    assert is_hit == bool(rate)
+    assert all(stream.getstate() == Seeds(7).stream(name).getstate() for name, stream in hall.notes.streams.items())
+    assert before == {}
+
+
+@pytest.mark.parametrize("kind", RATED)
+def test_a_rate_is_kept(kind: str) -> None:
+    """Of 2,000 requests a rate of 0.3 hits 0.27 to 0.33: three standard deviations are 0.031."""
+    hall = Hall(RATED[kind](0.3))
+    hits = sum(shape(hall.send("stream.open", OPEN))[0] != ("bob", "stream.open") for _ in range(2000))
+    assert 0.27 <= hits / 2000 <= 0.33
+
+
+# --- acknowledgements -------------------------------------------------------------------------------------------------
+
+
+def test_an_acknowledgement_can_wait_for_delivery() -> None:
+    """The push goes out at once, the answer when it is known to have arrived."""
+    hall = Hall(acknowledge="delivered")
+    (push,) = hall.send()
+    hall.room.settle(push.id, True)
+    ((seconds, outputs),) = hall.notes.late
+    assert (seconds, shape(outputs())) == (0, [("alice", "ok")])
+
+
+def test_a_message_that_never_arrives_is_answered_with_an_error() -> None:
+    """As if the recipient had not been there."""
+    hall = Hall(acknowledge="delivered")
+    (push,) = hall.send()
+    hall.room.settle(push.id, False)
+    assert shape(hall.notes.late[0][1]()) == [("alice", "the participant was not found")]
+
+
+def test_broadcasts_never_wait_for_delivery() -> None:
+    """Nobody could say whose delivery counts."""
+    hall = Hall(acknowledge="delivered")
+    outputs = hall.room.handle(hall.alice, 5, Broadcast("news", {}))
+    assert shape(outputs) == [("bob", "news"), ("alice", "ok")]
+
+
+def test_an_unknown_acknowledgement_is_refused() -> None:
+    """The text lists what there is."""
+    with pytest.raises(ValueError, match="one of routed, delivered, not 'read'"):
+        Hall(acknowledge="read")
