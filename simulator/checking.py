@@ -88,7 +88,7 @@ def check(
         raise first.error
     name = reference(program)
     if name is None:
-        how = "the second one in this process, since the program has no name by which another one finds it"
+        how = "the second one in this process, since the program has no name that another could find it by"
         again = run(program, case, stall_after=stall_after)
         failed, transcripts = again.symptom and str(again.symptom), again.transcripts
     elif not sys.executable:
@@ -120,9 +120,7 @@ def _difference(ours: Mapping[str, Transcript], theirs: Mapping[str, Transcript]
 # --- the other process ------------------------------------------------------------------------------------------------
 
 
-def _run_elsewhere(
-    name: str, case: Case, stall_after: float | None
-) -> tuple[str | None, dict[str, Transcript]]:
+def _run_elsewhere(name: str, case: Case, stall_after: float | None) -> tuple[str | None, dict[str, Transcript]]:
     """Return how the program failed in another process, and its transcripts by room."""
     with TemporaryDirectory() as directory:
         task = {"program": name, "case": case.to_json(), "directory": directory, "stall_after": stall_after}

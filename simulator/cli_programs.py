@@ -56,8 +56,8 @@ def _program_command(
     action: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-    parser.add_argument("program", metavar="FILE:PROGRAM", help="a function that takes the Simulation; or MODULE:PROGRAM")
-    parser.add_argument("--latency", type=_law, default=None, help=LAWS)
+    parser.add_argument("program", metavar="FILE:PROGRAM", help="a function of the Simulation; or MODULE:PROGRAM")
+    parser.add_argument("--latency", type=_law, default="0", help=LAWS)
     parser.add_argument(
         "--schedule", choices=("fifo", "random", "pct"), default="fifo", help="who runs when several can"
     )
@@ -131,13 +131,12 @@ def _plan(text: str) -> tuple[Any, ...]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from simulator.network.latency import as_law
     from simulator.programs import load
     from simulator.runs import Case, run
 
     case = Case(
         options.seed,
-        latency=as_law(options.latency or 0.0),
+        latency=options.latency,
         schedule=options.schedule,
         plan=options.plan,
         horizon=options.horizon,
@@ -160,7 +159,7 @@ def _check(options: argparse.Namespace) -> int:
         check(
             program,
             seed=options.seed,
-            latency=options.latency or 0.0,
+            latency=options.latency,
             schedule=options.schedule,
             plan=options.plan,
             horizon=options.horizon,
@@ -179,7 +178,7 @@ def _explore(options: argparse.Namespace) -> int:
         load(options.program),
         options.seeds,
         schedule=options.schedule,
-        latency=options.latency or 0.0,
+        latency=options.latency,
         plan=options.plan,
         horizon=options.horizon,
         save=options.save,

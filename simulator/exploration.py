@@ -123,7 +123,9 @@ class Failure:
         if self.path is not None:
             lines.append(f"python -m simulator replay {shlex.quote(str(self.path))}")
         elif self.reference is None:
-            lines.append("the program has no name by which another process finds it; here, failure.replay() runs it again")
+            lines.append(
+                "the program has no name that another process could find it by; failure.replay() runs it again here"
+            )
         return "\n".join(lines)
 
 

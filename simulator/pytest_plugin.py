@@ -14,6 +14,7 @@ asks for it.
 
 from __future__ import annotations
 
+import os
 import shlex
 import traceback
 from collections.abc import Generator, Iterator, Sequence
@@ -156,8 +157,10 @@ def pytest_runtest_makereport(
 def _story(item: pytest.Item, simulation: Simulation) -> str:
     from simulator.runs import chart
 
-    name = item.config.cwd_relative_nodeid(item.nodeid)
-    name = name.removesuffix(f"[seed{simulation.seed}]")
+    config = item.config
+    path, _, name = item.nodeid.partition("::")
+    path = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
+    name = f"{path}::{name}".removesuffix(f"[seed{simulation.seed}]")
     parts = [
         f"pytest {shlex.quote(name)} --sim-seed {shlex.quote(str(simulation.seed))}",
         *([item.stash[_FAILURES]] if _FAILURES in item.stash else []),

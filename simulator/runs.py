@@ -32,6 +32,7 @@ Program: TypeAlias = Callable[[Simulation], object]
 """Acts in a simulation, and raises if something is not as it should be."""
 
 START = "2026-01-01T00:00:00Z"
+_NO_DELAY = laws.constant(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Case:
     """All that a run follows from, besides the program and the version of this library."""
 
     seed: int | str = 0
-    latency: Law = laws.constant(0)
+    latency: Law = _NO_DELAY
     schedule: str = "fifo"
     plan: tuple[Planned | Fault, ...] = ()
     """Faults that are planned before the program begins."""
@@ -135,9 +136,7 @@ class Run:
         return self.case.deviations or ()
 
 
-def run(
-    program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0
-) -> Run:
+def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
     """Run a program to its end, and close the simulation, whatever comes of it.
 
     Args:
@@ -194,7 +193,7 @@ def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _
     except BaseException as error:
         simulation.close()
         if isinstance(error, UsageError):
-            raise UsageError(f"{error}: a plan that is made before the program begins says when, as faults.at") from None
+            raise UsageError(f"{error}: a plan made before the program begins says when, as faults.at") from None
         raise
     return simulation
 

@@ -36,7 +36,8 @@ a   simulator.network.latency  simulator.network.values  simulator.network.misha
 a   simulator.network.pulse  simulator.record.transcript
 b   simulator.world.scheduler  simulator.world.conditions  simulator.world.tasks  simulator.world.runtime
 b   simulator.network.links  simulator.room.rules  simulator.room.seat
-b   simulator.room.faulty  simulator.record.recorder  simulator.record.charts
+b   simulator.room.faulty  simulator.record.recorder  simulator.record.stories  simulator.record.timeline
+b   simulator.record.charts
 c   simulator.network.transport  simulator.network.carrier  simulator.network.network  simulator.network.connector
 c   simulator.network.plain  simulator.room.participants  simulator.emulator.admission
 d   simulator.emulator.gateway  simulator.emulator.emulator  simulator.plan  simulator.simulation

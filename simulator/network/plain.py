@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Protocol, cast
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.dialects import Request, decode_push
+from meshsync.protocol.dialects import Request
 from meshsync.protocol.heartbeat import Beat
 from meshsync.protocol.packets import Reassembler
 from simulator.network.carrier import CarrierState, SeatCarrier
@@ -165,10 +165,10 @@ class PlainEnd:
                 self._check(content)
 
     def _check(self, packet: bytes) -> None:
-        """Take a packet, which only a fault sends here: what no client would bear ends the connection."""
+        """Take a packet, which only a fault sends here: as with clients, what is no message ends the connection."""
         try:
-            for message in self._reassembler.feed((packet,)):
-                decode_push(message)
+            for _ in self._reassembler.feed((packet,)):
+                pass
         except ProtocolError as error:
             self._up.put((goodbye(error.code, str(error)[:100], is_masked=True),))
             self._finish()

@@ -318,6 +318,7 @@ class Scheduler:
         index = schedule.choose(candidates, is_preemption=running is not None, set_back=len(set_back))
         if index == 0 and running is not None:
             return running
+        chosen: Actor | None
         if index < len(queue):
             chosen = queue[index]
             ready.remove(chosen)

@@ -5,9 +5,10 @@ first-in-first-out would take, at a preemption point the actor that is running; 
 be `TIMER`: what is due at this very instant, such as a packet's arrival, may come before actors that are ready. Whoever
 is passed over is *set back* behind all else that happens at that instant.
 
-A run is described by its deviations; leaving some out makes a simpler run, which is how a failing schedule is shrunk. So
-a deviation says where it was made by what leaving out another one hardly ever changes: by actor, and by how often that
-one had been asked about, not by a count of all decisions. Not the business of this module: who is a candidate, and when.
+A run is described by its deviations; leaving some out makes a simpler run, which is how a failing schedule is shrunk.
+So a deviation says where it was made by what leaving out another one hardly ever changes: by actor, and by how often
+that one had been asked about, not by a count of all decisions. Not the business of this module: who is a candidate, and
+when.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_marker_says_how_the_simulation_is_made(simulation, sim_room):
     from simulator.errors import HorizonReached
 
     sim_room.join("alice")
-    assert (simulation.seed, simulation.now) == (3, 0.75)
+    assert (simulation.seed, simulation.now) == (3, 1.0)  # two round trips
     assert simulation.runtime.schedule is not None
     with pytest.raises(HorizonReached):
         simulation.sleep(60)
@@ -144,12 +144,28 @@ def test_failure_shows_seed_replay_line_and_chart(tmp_path):
     assert "1 failed, 3 passed" in out, out
     assert "- simulation, seed 2 -" in out
     assert re.search(r"^pytest test_it\.py::test_answer --sim-seed 2$", out, re.MULTILINE)
-    assert re.search(r"alice +bot$", out, re.MULTILINE)
-    assert "|------>|         ask (20 ms) n=1" in out
+    assert re.search(r"bot +alice$", out, re.MULTILINE)
+    assert "|<------|         ask (20 ms) n=1" in out
 
     again = run(tmp_path, FAILING, "test_it.py::test_answer", "--sim-seed", "2")
     assert "1 failed" in again
     assert "passed" not in again
+
+
+def test_line_is_for_the_directory_that_pytest_was_started_in(tmp_path):
+    """Which need not be the root that names of tests begin at; other parameters stay, and are quoted."""
+    program = """
+        import pytest
+
+        @pytest.mark.parametrize("letter", ["a b"])
+        @pytest.mark.simulated(seeds=1)
+        def test_it(simulation, letter):
+            assert False
+    """
+    (tmp_path / "pytest.ini").write_text("[pytest]")
+    (tmp_path / "inner").mkdir()
+    out = run(tmp_path / "inner", program)
+    assert "\npytest 'test_it.py::test_it[seed0-a b]' --sim-seed 0\n" in out, out
 
 
 def test_failure_on_a_worker_of_xdist_shows_the_same(tmp_path):
@@ -194,7 +210,7 @@ def test_failing_actor_fails_the_test(tmp_path):
     assert "3 failed, 1 passed" in out, out
     assert re.search(r"^PASSED \S+::test_looks", out, re.MULTILINE)
     for name in ("test_waits", "test_joins"):
-        assert re.search(rf"^FAILED \S+::{name} - .*ActorFailed: actor 'broken' failed", out, re.MULTILINE)
+        assert re.search(rf"^FAILED \S+::{name} - .*ActorFailed: actor 'broken'", out, re.MULTILINE)
     assert re.search(r"^FAILED \S+::test_failed_before - AssertionError: itself", out, re.MULTILINE)
     assert out.count("LookupError: no such thing") >= 3
 

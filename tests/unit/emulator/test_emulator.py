@@ -18,8 +18,22 @@ from tests.interop.sockets import PATIENCE, PlainSocket, RawClient
 
 
 def threads() -> list[str]:
-    """Return the names of the emulators' threads that are alive."""
-    return [thread.name for thread in threading.enumerate() if thread.name == "simulator.emulator"]
+    """Return the names of the emulators' threads that are alive and were not before the test."""
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name == "simulator.emulator" and thread not in BEFORE
+    ]
+
+
+BEFORE: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def note_other_emulators() -> None:
+    """Leave out the emulators of other tests: one may live through the session."""
+    BEFORE.clear()
+    BEFORE.update(threading.enumerate())
 
 
 def test_package_hands_on_the_emulator():

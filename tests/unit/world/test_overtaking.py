@@ -58,23 +58,23 @@ def test_no_timer_comes_while_an_actor_is_inside_a_condition(visit: int, expecte
     assert order(Deviation("main/a", True, visit, TIMER), inside=True) == expected
 
 
-def test_who_polls_does_not_keep_back_who_was_set_back() -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_who_polls_does_not_keep_back_who_was_set_back(seed: int) -> None:
     """Giving up the turn puts an actor behind those that were set back, so that what it polls for can happen."""
-    for seed in range(20):
-        schedule = RandomSchedule(Seeds(seed).stream("schedule"), probability=0.5)
-        with VirtualRuntime(7, schedule=schedule, max_steps=10_000) as runtime:
-            seen: list[int] = []
+    schedule = RandomSchedule(Seeds(seed).stream("schedule"), probability=0.5)
+    with VirtualRuntime(7, schedule=schedule, max_steps=10_000) as runtime:
+        seen: list[int] = []
 
-            def add() -> None:
-                runtime.preemption_point()
-                seen.append(1)
+        def add() -> None:
+            runtime.preemption_point()
+            seen.append(1)
 
-            def poll() -> None:
-                while not seen:
-                    runtime.sleep(0)
+        def poll() -> None:
+            while not seen:
+                runtime.sleep(0)
 
-            tasks = [runtime.spawn(target, name="actor") for target in (poll, add, poll)]
-            assert all(task.join() for task in tasks)
+        tasks = [runtime.spawn(target, name="actor") for target in (poll, add, poll)]
+        assert all(task.join() for task in tasks)
 
 
 def test_paths_name_an_actor_by_who_spawned_it() -> None:

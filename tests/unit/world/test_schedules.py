@@ -64,7 +64,7 @@ def test_deviation_is_found_again_whatever_others_decide() -> None:
 
 
 def test_random_schedule_leaves_behind_who_was_set_back() -> None:
-    """Those come again when nobody else is there; or when the one that runs is preempted and no other could take over."""
+    """Those come again when nobody else is there, or when the one that runs is preempted and no other could go on."""
     schedule = RandomSchedule(Seeds(1).stream("schedule"), probability=1)
     picks = {schedule.choose(["a", "b", "c"], is_preemption=False, set_back=1) for _ in range(50)}
     last = {schedule.choose(["b", "c"], is_preemption=False, set_back=2) for _ in range(50)}

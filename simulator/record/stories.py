@@ -1,0 +1,203 @@
+"""What a record means, in words: what became of something, who was in it, what to call it.
+
+What the charts and the timeline say of records is said here, once. Names, types and bodies come from whoever was in
+the room, so every text is printable and clipped.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from simulator.record.transcript import Record, Transcript
+
+ROOM = ""
+"""The lane of the room itself, for what it sends or is sent."""
+MAX_LANES = 40
+"""The most lanes that can be told apart in one picture."""
+
+# --- what a record means ----------------------------------------------------------------------------------------------
+
+
+class Fate(enum.Enum):
+    """What became of something sent."""
+
+    ARRIVED = enum.auto()
+    LOST = enum.auto()
+    REFUSED = enum.auto()
+
+
+LEVELS = {"connected": 1, "enabled": 2, "disabled": 1, "disconnected": 0}
+"""The kinds of records by which presence changes, and what it is from then on: none, connected, taking part."""
+_REFUSALS = ("refus", "reject", "error", "denied")
+
+
+def fate_of(record: Record) -> Fate:
+    """Return what became of it."""
+    told = [record.outcome]
+    if record.kind == "stream":
+        told.append(record.type.removeprefix("stream."))  # of a message, the type is its sender's own word
+    if record.kind == "refused" or any(word.lower().startswith(_REFUSALS) for word in told):
+        return Fate.REFUSED
+    lost = record.outcome.startswith("lost")
+    never_came = record.kind == "message" and record.latency_ns is None and record.outcome != "delivered"
+    return Fate.LOST if lost or never_came else Fate.ARRIVED
+
+
+def travels(record: Record) -> bool:
+    """Return whether it went from one to another."""
+    return record.kind == "message" or (record.kind == "stream" and bool(record.recipient))
+
+
+def is_routine(record: Record) -> bool:
+    """Return whether it is an answer of the room that tells of no error: half of all records, and no news."""
+    return record.kind == "reply" and fate_of(record) is Fate.ARRIVED
+
+
+def people_in(record: Record) -> tuple[str, ...]:
+    """Return the lanes that a record is about; none for a fault, whose victims need not be in the room."""
+    if record.kind == "fault":
+        return ()
+    if travels(record):
+        return tuple(dict.fromkeys((record.sender, record.recipient)))
+    return (record.sender or record.recipient,)
+
+
+def lanes_of(records: Iterable[Record]) -> dict[str, int]:
+    """Return the place of everybody who occurs, in the order of first appearance."""
+    return {name: place for place, name in enumerate(dict.fromkeys(name for r in records for name in people_in(r)))}
+
+
+def victims_of(record: Record) -> tuple[str, ...]:
+    """Return whom a fault hits; nobody if it is about all of them, or about the room."""
+    named: list[Any] = []
+    for part in (record.detail, record.detail.get("fault")):
+        if isinstance(part, Mapping):
+            for key in ("name", "names", "cut_off"):
+                named += part[key] if isinstance(part.get(key), (list, tuple)) else [part.get(key)]
+    names = dict.fromkeys(name for name in named if isinstance(name, str) and name)
+    return tuple(names) or tuple(filter(None, record.recipient.split(", ")))
+
+
+def places_of(record: Record, lanes: Mapping[str, int]) -> list[int]:
+    """Return the lanes that a fault hits: all of them if it names nobody, none if those it names have none."""
+    victims = victims_of(record)
+    return [lanes[name] for name in victims if name in lanes] if victims else list(lanes.values())
+
+
+def what_of(record: Record) -> str:
+    """Return what a record is about, in a word or two."""
+    if record.kind == "message":
+        return record.type or "message"
+    if record.kind == "stream":
+        return " ".join(
+            filter(None, ("stream", record.stream_id.removeprefix("stream "), record.type.removeprefix("stream.")))
+        )
+    if record.kind == "refused":
+        return "connection refused"
+    if record.kind == "fault":
+        return " ".join(filter(None, (record.type, record.outcome)))
+    return " ".join(filter(None, (record.kind, record.type)))
+
+
+def fault_label(what: str, record: Record, limit: int = 6) -> str:
+    """Return what to call a fault, and whom it hit."""
+    names = victims_of(record)
+    return what + (f": {listed(names, limit)}" if names else "")
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def printable(text: str) -> str:
+    """Return a text in which nothing moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
+def clip(text: str, length: int) -> str:
+    """Return a text as one printable line of at most so many characters."""
+    short = printable(text[: length + 1])
+    return short if len(text) <= length else short[: max(0, length - 3)] + "..."
+
+
+def body_of(detail: Mapping[str, Any], length: int = 40) -> str:
+    """Return a message's JSON or somebody's attributes as ``text=hello, n=1``, clipped."""
+    parts: list[str] = []
+    for key, value in detail.items():
+        # Cut before anything is made of it: a body may be megabytes, and there may be hundreds.
+        shown = value[: length + 1] if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        parts.append(f"{key}={shown}")
+        if sum(map(len, parts)) > length:
+            break
+    return clip(", ".join(parts), length)
+
+
+def listed(names: Sequence[str], limit: int = 6) -> str:
+    """Return names as a list, the last ones counted where there are many."""
+    shown = ", ".join(label_of(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def label_of(name: str, length: int = 24) -> str:
+    """Return what to call somebody, clipped."""
+    return clip(name, length) if name != ROOM else "(room)"
+
+
+def instant_of(seconds: float) -> str:
+    """Return an instant as text."""
+    return f"{seconds:.3f} s"
+
+
+def duration_of(nanoseconds: int) -> str:
+    """Return a duration as text, in a unit that suits it."""
+    for unit, size in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
+        if nanoseconds >= size:
+            return f"{nanoseconds / size:.4g} {unit}"
+    return f"{nanoseconds} ns"
+
+
+def counted(number: int, one: str) -> str:
+    """Return ``3 messages`` for 3 and ``message``."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
+def story_of(record: Record) -> str:
+    """Return a record without its time and route, in one line."""
+    if record.kind == "fault":
+        return fault_label(f"fault {what_of(record)}", record)
+    parts = [what_of(record)]
+    if record.outcome not in ("", "delivered", "ok"):
+        parts.append(f"[{clip(record.outcome, 60)}]")
+    elif fate_of(record) is not Fate.ARRIVED:
+        parts.append(f"[{fate_of(record).name.lower()}]")
+    if record.latency_ns is not None:
+        parts.append(f"({duration_of(record.latency_ns)})")
+    if record.kind in ("message", "attributes", "stream"):
+        parts.append(body_of(record.detail))
+    return " ".join(filter(None, parts))
+
+
+def summary_of(transcript: Transcript, records: Sequence[Record]) -> str:
+    """Return one line that says which room it was and how much of what there was."""
+    room = label_of(transcript.room) if transcript.room else "a room"
+    seed = "" if transcript.seed is None else f" (seed {clip(str(transcript.seed), 24)})"
+    # A refused request has an answer that says so; the two are one refusal.
+    fates = Counter(fate_of(record) for record in records if record.kind not in ("fault", "reply"))
+    errors = sum(record.kind == "reply" and not is_routine(record) for record in records)
+    began = sum(record.kind == "fault" and record.outcome != "ended" for record in records)
+    counts = [
+        counted(len(lanes_of(records).keys() - {ROOM}), "participant"),
+        counted(sum(record.kind == "message" for record in records), "message"),
+        *(f"{fates[fate]:,} {fate.name.lower()}" for fate in (Fate.LOST, Fate.REFUSED) if fates[fate]),
+        *([counted(errors, "error answer")] if errors else []),
+        *([counted(began, "fault")] if began else []),
+    ]
+    return f"{room}{seed}: {', '.join(counts)}"
+
+
+def records_between(transcript: Transcript, start: float, end: float | None) -> list[Record]:
+    """Return the records of an interval, ends included; to its end if ``end`` is None."""
+    return [record for record in transcript if start <= record.time_s and (end is None or record.time_s <= end)]

@@ -1,0 +1,391 @@
+"""The timeline of a transcript: a lane for each participant, and every message a line from lane to lane."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from simulator.record.stories import (
+    LEVELS,
+    MAX_LANES,
+    Fate,
+    clip,
+    counted,
+    fate_of,
+    fault_label,
+    is_routine,
+    label_of,
+    lanes_of,
+    people_in,
+    places_of,
+    records_between,
+    summary_of,
+    travels,
+    victims_of,
+    what_of,
+)
+from simulator.record.transcript import Record, Transcript, missing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot"]
+
+# --- the timeline -----------------------------------------------------------------------------------------------------
+
+_STYLES = (
+    ("#0072B2", "-"),
+    ("#E69F00", (0, (5, 1.5))),
+    ("#009E73", (0, (6, 1.5, 1.2, 1.5))),
+    ("#56B4E9", (0, (1.5, 1))),
+    ("#CC79A7", (0, (9, 2))),
+)
+"""Colour and dashes for message types, the most frequent first. Source: Okabe and Ito (2008), told apart by people of
+every colour vision; the dashes tell them apart in grey."""
+_OTHER_STYLE = ("#777777", "-")
+_STREAM_STYLE = ("#000000", (0, (1, 1.5)))
+_BANDS = ((1, 0.10, "#d4d4d4", "connected"), (2, 0.24, "#d4d4d4", "enabled"))
+"""Of each presence: its level, height in lanes, colour, name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What part of a transcript is drawn, and on what scale."""
+
+    lanes: Mapping[str, int]
+    start: float
+    """Seconds, as ``end``."""
+    end: float
+    unit: str
+    scale: float
+    """Units in a second."""
+    legend: dict[str, Any] = field(default_factory=dict)
+    """What occurs: its name, and a handle, or several drawn upon each other."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out."""
+
+    def x(self, seconds: float) -> float:
+        return seconds * self.scale
+
+
+def plot(
+    transcript: Transcript,
+    ax: Axes | None,
+    *,
+    start: float,
+    end: float | None,
+    max_messages: int,
+    title: str | None,
+) -> Axes:
+    """Draw `Transcript.plot`."""
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise missing("plot()", "matplotlib", error) from None
+    records = records_between(transcript, start, end)
+    view = _view(transcript, records, start, end)
+    if ax is None:
+        height = 1.9 + len(view.lanes) * (0.62 if len(view.lanes) <= 6 else 0.3)
+        _, ax = pyplot.subplots(figsize=(11, max(3.2, height)), layout="constrained")
+    changes = [record for record in transcript if record.kind in LEVELS and fate_of(record) is Fate.ARRIVED]
+    _draw_lanes(ax, view, changes)
+    rows = _draw_faults(ax, view, list(transcript))
+    _draw_messages(ax, view, transcript, records, max_messages)
+    _draw_marks(ax, view, records)
+    ax.set_title(summary_of(transcript, records) if title is None else title, pad=8 + 12 * rows, parse_math=False)
+    _draw_legend(ax, view)
+    return ax
+
+
+def _view(transcript: Transcript, records: Sequence[Record], start: float, end: float | None) -> _View:
+    """Choose the lanes, the interval and the unit of time."""
+    news = [record for record in records if not is_routine(record)]
+    seen = lanes_of(news)
+    # In the order of the whole transcript, so that a part of it looks like the whole.
+    order = [name for name in lanes_of(record for record in transcript if not is_routine(record)) if name in seen]
+    lanes = {name: place for place, name in enumerate(order)}
+    notes = []
+    if len(lanes) > MAX_LANES:
+        busy = Counter(name for record in news for name in people_in(record))
+        # Ties fall in order of appearance, which is the order in which a Counter lists equals.
+        kept = {name for name, _ in busy.most_common(MAX_LANES)}
+        notes.append(f"the {MAX_LANES} busiest of {len(lanes):,} participants, and what they did among themselves")
+        lanes = {name: place for place, name in enumerate(name for name in lanes if name in kept)}
+    if end is None:
+        end = max([start, *(record.time_s for record in records)])
+    if end <= start:
+        end = start + 1.0
+    unit, scale = next(
+        (unit, scale)
+        for limit, unit, scale in ((2, "ms", 1e3), (900, "s", 1.0), (10_800, "min", 1 / 60), (math.inf, "h", 1 / 3600))
+        if end - start <= limit and (unit != "ms" or end <= 10)
+    )
+    return _View(lanes, start, end, unit, scale, notes=notes)
+
+
+def _draw_lanes(ax: Axes, view: _View, changes: Sequence[Record]) -> None:
+    """Draw the axes, and for each participant a band whose height is its presence."""
+    from matplotlib.lines import Line2D
+
+    margin = (view.end - view.start) * 0.012
+    ax.set_xlim(view.x(view.start - margin), view.x(view.end + margin))
+    ax.set_ylim(max(len(view.lanes), 1) - 0.45, -0.55)
+    ax.set_yticks(list(view.lanes.values()), [label_of(name, 20) for name in view.lanes])
+    for label in ax.get_yticklabels():
+        label.set_parse_math(False)  # a name may have dollar signs
+    ax.tick_params(axis="y", length=0)
+    ax.ticklabel_format(axis="x", useOffset=False)
+    ax.spines[["top", "left", "right"]].set_visible(False)
+    ax.hlines(list(view.lanes.values()), 0, 1, transform=ax.get_yaxis_transform(), color="#b0b0b0", lw=0.6, zorder=1)
+    for name, place in view.lanes.items():
+        for level, height, colour, word in _BANDS:
+            spans = [
+                (view.x(begin), view.x(stop) - view.x(begin))
+                for begin, stop, reached in _presence(changes, name, view)
+                if reached == level
+            ]
+            if spans:
+                ax.broken_barh(spans, (place - height / 2, height), facecolor=colour, zorder=1.1, lw=0)
+                view.legend.setdefault(word, Line2D([], [], color=colour, lw=30 * height, solid_capstyle="butt"))
+
+
+def _presence(records: Sequence[Record], name: str, view: _View) -> list[tuple[float, float, int]]:
+    """Return when somebody was how present: beginning and end in seconds, and the level."""
+    changes = [(record.time_s, record.kind) for record in records if people_in(record) == (name,)]
+    if not changes:
+        return []
+    # A transcript that begins in the middle: who leaves has been there.
+    level = {"disabled": 2, "disconnected": 1}.get(changes[0][1], 0)
+    spans, since = [], view.start
+    for time, kind in changes:
+        spans.append((since, min(max(time, view.start), view.end), level))
+        since, level = spans[-1][1], LEVELS[kind]
+    spans.append((since, view.end, level))
+    return [span for span in spans if span[0] < span[1]]
+
+
+def _draw_faults(ax: Axes, view: _View, records: Sequence[Record]) -> int:
+    """Draw the faults and, above the axes, their names; return how many rows of names there are."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    labels: list[tuple[float, str]] = []
+    hatched: dict[str, Any] = {"facecolor": "#f0e44255", "edgecolor": "#8a6d00", "hatch": "////", "lw": 0}
+    bar: dict[str, Any] = {"color": "#000000", "lw": 2.5}
+    guide: dict[str, Any] = {"color": "#555555", "lw": 0.8, "ls": (0, (1, 2)), "zorder": 0.7}
+    for begin, stop, record in _fault_spans(records, view):
+        places = places_of(record, view.lanes)
+        labels.append((view.x(begin), fault_label(record.type, record, 2)))
+        ax.axvline(view.x(begin), **guide)
+        if stop is None:
+            for place in places:
+                ax.vlines(view.x(begin), place - 0.38, place + 0.38, zorder=2.5, **bar)
+            if places:
+                handle = Line2D([], [], ls="", marker="|", ms=10, mew=2.5, color="#000000")
+                view.legend.setdefault("fault strikes", handle)
+            continue
+        ax.axvline(view.x(stop), **guide)
+        for place in places:
+            width = view.x(stop) - view.x(begin)
+            ax.broken_barh([(view.x(begin), width)], (place - 0.4, 0.8), zorder=1.5, **hatched)
+        if places:
+            view.legend.setdefault("fault holds", Patch(**hatched))
+    return _draw_fault_labels(ax, view, labels)
+
+
+def _fault_spans(records: Sequence[Record], view: _View) -> list[tuple[float, float | None, Record]]:
+    """Return each fault within the view: its beginning, its end or None for a blow, and its record."""
+    found: list[tuple[float, float | None, Record]] = []
+    held: defaultdict[object, list[float]] = defaultdict(list)
+    faults = [record for record in records if record.kind == "fault"]
+    for record in reversed(faults):  # backwards, so that what has no end is known when its beginning is met
+        same = held[record.type, record.sender, victims_of(record)]
+        if record.outcome == "ended":
+            same.append(record.time_s)
+        elif record.outcome == "began":
+            found.append((record.time_s, same.pop() if same else view.end, record))
+        else:
+            found.append((record.time_s, None, record))
+    seen: list[tuple[float, float | None, Record]] = []
+    for begin, stop, record in reversed(found):
+        if begin <= view.end and (begin if stop is None else stop) >= view.start:
+            seen.append((max(begin, view.start), None if stop is None else min(stop, view.end), record))
+    return seen
+
+
+def _draw_fault_labels(ax: Axes, view: _View, labels: Sequence[tuple[float, str]], max_rows: int = 4) -> int:
+    """Write the names of faults above the axes, in as many rows as keep them apart."""
+    left, right = ax.get_xlim()
+    # The layout isn't made yet: a tenth goes to names and legend.
+    points = ax.get_window_extent().width / ax.figure.dpi * 72 * 0.9
+    free = [0.0] * max_rows
+    used = left_out = 0
+    for x, label in labels:
+        text = clip(label, 44)
+        width = len(text) * 4.6 + 8  # points, of 8-point type
+        offset = min((x - left) / (right - left) * points, points - width)
+        row = next((row for row in range(max_rows) if free[row] <= offset), None)
+        if row is None:
+            left_out += 1
+            continue
+        free[row] = offset + width
+        used = max(used, row + 1)
+        ax.annotate(
+            text,
+            (offset / points, 1),
+            xycoords="axes fraction",
+            xytext=(0, 3 + 12 * row),
+            textcoords="offset points",
+            fontsize=8,
+            parse_math=False,
+            annotation_clip=False,
+        )
+    if left_out:
+        view.notes.append(f"{counted(left_out, 'fault')} without a name, for want of room")
+    return used
+
+
+def _draw_messages(ax: Axes, view: _View, transcript: Transcript, records: Sequence[Record], max_messages: int) -> None:
+    """Draw a slanted line for each message, with a head where it arrived."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
+
+    sent = [record for record in records if travels(record)]
+    sent = [record for record in sent if all(name in view.lanes for name in people_in(record))]
+    arrived = [record for record in sent if fate_of(record) is Fate.ARRIVED]
+    shown = _thin(arrived, max_messages)
+    failed = [record for record in sent if fate_of(record) is not Fate.ARRIVED]
+    shown_failed = _thin(failed, max_messages)
+    for kept, all_of_them, word in ((shown, arrived, "arrivals"), (shown_failed, failed, "losses and refusals")):
+        if len(kept) < len(all_of_them):
+            view.notes.append(f"{len(kept):,} of {len(all_of_them):,} {word}, evenly chosen")
+    styles = _styles(transcript)
+    crowd = len(shown) + len(shown_failed)
+    width, alpha, head = (1.3, 1.0, 5.5) if crowd <= 80 else (0.8, 0.75, 4) if crowd <= 250 else (0.6, 0.6, 3)
+    for label, (colour, dashes) in styles.items():
+        group = [record for record in (*shown, *shown_failed) if _style_name(record, styles) == label]
+        if not group:
+            continue  # the type of something beyond this part
+        lines = [_segment(record, view) for record in group]
+        # What failed is never thin: it is what one looks for in a crowd.
+        bold = [fate_of(record) is not Fate.ARRIVED for record in group]
+        ax.add_collection(
+            LineCollection(
+                lines,
+                colors=colour,
+                linewidths=[1.3 if failed else width for failed in bold],
+                alpha=[1.0 if failed else alpha for failed in bold],
+                linestyles=[dashes],
+                zorder=3,
+            ),
+            autolim=False,
+        )
+        view.legend[clip(label, 24)] = Line2D([], [], color=colour, ls=dashes, lw=1.6)
+        for marker in (6, 7, "o"):
+            tips = [
+                line[-1]
+                for record, line in zip(group, lines, strict=True)
+                if fate_of(record) is Fate.ARRIVED and _head(line) == marker
+            ]
+            ax.plot(*_columns(tips), ls="", marker=marker, ms=head, color=colour, alpha=alpha, zorder=3.5, mew=0)
+    _draw_ends(ax, view, shown_failed)
+
+
+def _thin(records: Sequence[Record], limit: int) -> Sequence[Record]:
+    """Return at most so many, evenly chosen."""
+    if len(records) <= limit:
+        return records
+    return [records[number * len(records) // limit] for number in range(limit)]
+
+
+def _styles(records: Iterable[Record]) -> dict[str, tuple[str, Any]]:
+    """Return colour and dashes for each type of message in a whole transcript; the rarest share one."""
+    kinds = Counter((record.kind, what_of(record) if record.kind == "message" else "") for record in records)
+    types = [label for (kind, label), _ in kinds.most_common() if kind == "message"]
+    own = types if len(types) <= len(_STYLES) else types[: len(_STYLES) - 1]
+    styles: dict[str, tuple[str, Any]] = dict(zip(own, _STYLES, strict=False))
+    if len(types) > len(own):
+        styles[f"{len(types) - len(own)} other types"] = _OTHER_STYLE
+    if ("stream", "") in kinds:
+        styles["stream"] = _STREAM_STYLE
+    return styles
+
+
+def _style_name(record: Record, styles: Mapping[str, object]) -> str:
+    if record.kind == "stream":
+        return "stream"
+    return (
+        what_of(record) if what_of(record) in styles else next(name for name in styles if name.endswith("other types"))
+    )
+
+
+def _segment(record: Record, view: _View) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return a message's line: from its sender when it was sent to where it ended."""
+    source, target = view.lanes[record.sender], view.lanes[record.recipient]
+    ended = float(target)
+    if fate_of(record) is Fate.LOST:
+        # Half way to the next lane, whoever it was for: a cross on a third one's lane would seem to be about them.
+        ended = source + (0.5 if target > source else -0.5)
+    return (view.x(record.time_s - (record.latency_s or 0.0)), source), (view.x(record.time_s), ended)
+
+
+def _head(line: tuple[tuple[float, float], tuple[float, float]]) -> int | str:
+    """Return the marker of an arrival: a tip that points up or down; a dot for what somebody sent to themselves."""
+    (_, source), (_, target) = line
+    return 7 if target > source else 6 if target < source else "o"
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _draw_ends(ax: Axes, view: _View, failed: Sequence[Record]) -> None:
+    """Mark where messages got lost or were refused."""
+    for fate, draw in ((Fate.LOST, _draw_crosses), (Fate.REFUSED, _draw_stops)):
+        if points := [_segment(record, view)[-1] for record in failed if fate_of(record) is fate]:
+            draw(ax, view, points)
+
+
+def _draw_crosses(ax: Axes, view: _View, points: Sequence[tuple[float, float]]) -> None:
+    style: dict[str, Any] = {"ls": "", "marker": "X", "ms": 8, "mfc": "#D55E00", "mec": "black", "mew": 0.7}
+    view.legend.setdefault("lost", ax.plot(*_columns(points), zorder=5, **style)[0])
+
+
+def _draw_stops(ax: Axes, view: _View, points: Sequence[tuple[float, float]]) -> None:
+    disc = ax.plot(*_columns(points), ls="", marker="o", ms=8.5, mfc="black", mec="white", mew=0.8, zorder=5)[0]
+    bar = ax.plot(*_columns(points), ls="", marker="_", ms=5, mec="white", mew=1.8, zorder=5.1)[0]
+    view.legend.setdefault("refused", (disc, bar))
+
+
+def _draw_marks(ax: Axes, view: _View, records: Sequence[Record]) -> None:
+    """Mark what happens on one lane: connections and requests that were refused, changed attributes."""
+    alone = [record for record in records if record.kind != "fault" and not travels(record)]
+    alone = [record for record in alone if not is_routine(record) and people_in(record)[0] in view.lanes]
+
+    def places(chosen: Iterable[Record]) -> list[tuple[float, float]]:
+        return [(view.x(record.time_s), view.lanes[people_in(record)[0]]) for record in chosen]
+
+    if points := places(record for record in alone if fate_of(record) is Fate.REFUSED):
+        _draw_stops(ax, view, points)
+    if points := places(record for record in alone if record.kind == "attributes"):
+        style: dict[str, Any] = {"ls": "", "marker": "D", "ms": 5, "mfc": "white", "mec": "black"}
+        view.legend["attributes"] = ax.plot(*_columns(points), zorder=4, **style)[0]
+
+
+def _draw_legend(ax: Axes, view: _View) -> None:
+    notes = f"\ndrawn: {'; '.join(view.notes)}" if view.notes else ""
+    ax.set_xlabel(f"virtual time ({view.unit}){notes}")
+    if view.legend:
+        legend = ax.legend(
+            list(view.legend.values()),
+            list(view.legend),
+            loc="upper left",
+            bbox_to_anchor=(1.005, 1),
+            frameon=False,
+            fontsize=9,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)

@@ -1,0 +1,448 @@
+"""Each fault means what it says, for clients and for participants without a thread; and a plan strikes when it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import meshsync
+from meshsync import ConnectionLost, DeliveryUnknown, ProtocolError, RoomError, RoomUnavailable, SendTimeout
+from meshsync.errors import UsageError
+from simulator import Simulation, faults, participants
+from simulator.errors import ActorFailed
+from simulator.network.mishaps import Fault
+from simulator.simulation import SimulatedRoom
+from tests.simulation.worlds import outcomes, simulated, told
+
+
+class Pair:
+    """Alice and Bob, two clients in a room, and the bot Echo; everything takes 100 ms each way."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        self.room: SimulatedRoom = sim.room("demo")
+        self.room.add(participants.Echo("echo"))
+        self.alice, self.bob = (self.room.join(name, enable=True) for name in ("alice", "bob"))
+        sim.sleep(1)
+
+    def tell(self, type: str, name: str = "bob", **body: object) -> meshsync.Delivery:
+        """Have Alice send a message, without waiting."""
+        to = self.alice.messaging.wait_for_participant(name)
+        return self.alice.messaging.send_message_nowait(to, type, body)
+
+    @property
+    def fate(self) -> dict[str, str]:
+        """The outcome of each message of Alice's by its type."""
+        return {
+            record.type: record.outcome
+            for record in self.room.transcript.messages(sender="alice")
+            if record.recipient != "alice"
+        }
+
+
+# --- the network's blows ----------------------------------------------------------------------------------------------
+
+
+def test_a_reset_breaks_the_connection_and_loses_what_is_in_flight() -> None:
+    """Both sides know at once; what the room had taken still arrives."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        taken = pair.tell("taken")
+        sim.sleep(0.15)
+        lost = pair.tell("lost")
+        sim.plan(faults.reset("alice"))
+        sim.sleep(1)
+        assert not pair.alice.is_connected
+        assert [delivery.error.__class__ for delivery in (taken, lost)] == [DeliveryUnknown, DeliveryUnknown]
+        assert pair.fate == {"taken": "delivered", "lost": "lost"}
+        assert pair.bob.messaging.get_participant_by_name("alice") is None
+
+
+def test_a_half_open_connection_is_noticed_by_its_heartbeat() -> None:
+    """Nobody is told; both sides give up 45 s after the last sign of life, 30 of silence and 15 for a pong."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        pair.sim.plan(faults.half_open("bob"))
+        begun = sim.now
+        assert pair.alice.messaging.wait_for_participant(name="bob").online
+        pair.tell("swallowed")
+        pair.bob.wait_closed()
+        assert 43 < sim.now - begun <= 45
+        sim.sleep(5)
+        assert [name for _, kind, name in told(pair.room.transcript, "disconnected")] == ["bob"]
+        assert pair.fate == {"swallowed": "lost"}
+
+
+def test_a_paused_participant_stands_still_and_goes_on() -> None:
+    """It hears nothing and answers nothing for so long, and nothing is lost."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.pause("bob", 5), faults.pause("echo", 5))
+        until = sim.now + 5
+        with pair.bob.messaging.messages() as heard, pair.alice.messaging.messages() as echoed:
+            pair.tell("to bob")
+            pair.tell("to echo", "echo")
+            assert heard.get().type == "to bob"
+            assert sim.now == pytest.approx(until, abs=1e-6)
+            assert echoed.get().type == "to echo"
+            assert sim.now == pytest.approx(until + 0.2, abs=1e-6)
+
+
+def test_a_restart_ends_every_connection_and_refuses_for_a_while() -> None:
+    """Clients have to come again by themselves; participants without a client are back with the server."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        down_at = sim.now
+        sim.plan(faults.restart(down=3))
+        pair.alice.wait_closed()
+        assert sim.now == down_at
+        with pytest.raises(RoomUnavailable, match="Connection refused"):
+            pair.room.join("alice")
+        sim.sleep(down_at + 3 - sim.now)
+        again = pair.room.join("alice", enable=True)
+        sim.sleep(0.2)
+        assert [one.name for one in again.messaging.remote_participants] == ["echo"]
+        assert ("refused", "alice") in [(kind, who) for _, kind, who in told(pair.room.transcript)]
+
+
+def test_a_restart_that_remembers_keeps_the_roster_until_heartbeats_fail() -> None:
+    """Who was there is still listed, and what is sent to them is lost, exactly once."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.restart(down=1, forgets=False))
+        sim.sleep(2)
+        again = pair.room.join("carol", enable=True)
+        ghost = again.messaging.wait_for_participant(name="bob")
+        again.messaging.send_message(ghost, "into the void", {})
+        sim.sleep(60)
+        assert again.messaging.get_participant_by_name("bob") is None
+        assert outcomes(pair.room.transcript, "into the void") == [("carol", "bob", "lost")]
+
+
+def test_leave_closes_the_connection_with_a_goodbye() -> None:
+    """The client learns a close code, unlike from a reset."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.leave("bob"), faults.leave("echo"))
+        pair.bob.wait_closed()
+        with pytest.raises(ConnectionLost) as caught:
+            pair.bob.messaging.wait_for_message()
+        assert (caught.value.code, caught.value.clean) == (1001, True)
+        sim.sleep(1)
+        assert pair.alice.messaging.remote_participants == ()
+
+
+@pytest.mark.parametrize("kind", ["packet", "text"])
+def test_a_malformed_push_ends_the_connection_it_is_sent_to(kind: str) -> None:
+    """The client says what is wrong; a participant without a client leaves likewise; nobody else is hit."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.malformed_push("bob", kind), faults.malformed_push("echo", kind))
+        pair.bob.wait_closed()
+        with pytest.raises(ProtocolError):
+            pair.bob.messaging.wait_for_message()
+        sim.sleep(1)
+        assert pair.alice.is_connected
+        assert pair.alice.messaging.remote_participants == ()
+
+
+def test_a_push_that_is_no_json_is_passed_over() -> None:
+    """Its packets are in order, so clients log it and go on."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.malformed_push("bob", "json"), faults.malformed_push("echo", "json"))
+        with pair.bob.messaging.messages() as heard:
+            pair.tell("after that")
+            assert heard.get(1).type == "after that"
+        assert len(pair.alice.messaging.remote_participants) == 2
+
+
+def test_an_oversized_push_is_borne_or_ends_the_connection() -> None:
+    """The room passes on 4 MiB, clients bear 64: one of 32 MiB does no harm, one of 65 is too much."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.oversized_push("bob", 5 * 1024 * 1024))
+        sim.sleep(1)
+        assert pair.bob.is_connected
+        sim.plan(faults.oversized_push("bob", 65 * 1024 * 1024))
+        sim.sleep(1)
+        assert not pair.bob.is_connected
+
+
+def test_somebody_joins_and_a_participant_that_left_comes_back() -> None:
+    """A new name is a participant that does nothing; a known one is what it was."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.join("dora", role="agent"), faults.reset("echo"))
+        pair.alice.messaging.wait_for_participant(name="dora", role="agent")
+        sim.sleep(1)
+        assert pair.alice.messaging.get_participant_by_name("echo") is None
+        sim.plan(faults.join("echo"))
+        pair.alice.messaging.wait_for_participant(name="echo")
+        with pair.alice.messaging.messages() as heard:
+            pair.tell("are you there", "echo")
+            assert heard.get(1).type == "are you there"
+
+
+def test_somebody_joins_the_room_that_knows_the_name() -> None:
+    """Of two rooms, not simply the first one."""
+    with simulated() as sim:
+        sim.room("first")
+        second = sim.room("second")
+        second.join("alice").close()
+        sim.plan(faults.join("alice"), faults.join("zoe"))
+        assert [seat.member.name for seat in second.seated.seats] == ["alice"]
+        assert [seat.member.name for seat in sim.room("first").seated.seats] == ["zoe"]
+
+
+# --- the network's conditions -----------------------------------------------------------------------------------------
+
+
+def test_a_partition_freezes_what_is_in_flight_and_thaws_it() -> None:
+    """Nothing is lost: what was sent before and during it arrives afterwards, as much later."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        now = sim.now
+        sim.plan(faults.during(now + 0.15, now + 5, faults.partition({"bob", "echo"})))
+        with pair.bob.messaging.messages() as heard, pair.alice.messaging.messages() as echoed:
+            pair.tell("before")
+            pair.tell("to echo", "echo")
+            sim.sleep(1)
+            pair.tell("during")
+            assert [(heard.get().type, round(sim.now - now, 6)) for _ in range(2)] == [("before", 5.05), ("during", 5.1)]
+            assert (echoed.get().type, round(sim.now - now, 6)) == ("to echo", 5.25)
+
+
+def test_connecting_is_refused_while_that_holds() -> None:
+    """The attempt fails at once, and is in the transcript."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.refuse_connect("bob"))
+        with pytest.raises(RoomUnavailable):
+            pair.room.join("bob")
+        assert pair.bob.is_connected
+        assert pair.room.join("alice").is_connected
+        assert [who for _, _, who in told(pair.room.transcript, "refused")] == ["bob"]
+
+
+def test_connecting_takes_longer_by_what_is_asked_for() -> None:
+    """Two round trips of 200 ms and the greeting's 100, and 3 s more."""
+    with simulated(latency=0.1) as sim:
+        room = sim.room("demo")
+        room.join("alice").close()
+        sim.plan(faults.delay_connect("alice", 3))
+        begun = sim.now
+        room.join("alice")
+        assert sim.now - begun == pytest.approx(3.4, abs=0.11)
+
+
+def test_latency_can_change_for_one_in_one_direction() -> None:
+    """What Bob is sent takes a second; what he sends does not."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.latency(1.0, "bob", direction="down"))
+        pair.tell("slow")
+        to = pair.bob.messaging.wait_for_participant(name="alice")
+        pair.bob.messaging.send_message_nowait(to, "fast", {})
+        sim.sleep(2)
+        slow, fast = (pair.room.transcript.messages(type=type)[0].latency_s for type in ("slow", "fast"))
+        assert (slow, fast) == (pytest.approx(1.1), pytest.approx(0.2))
+
+
+@pytest.mark.parametrize("name", ["bob", "echo"])
+def test_a_throttled_connection_carries_so_many_bytes_per_second(name: str) -> None:
+    """100,000 bytes at 10,000 in a second take ten seconds and the delay."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.throttle(name, 10_000, direction="down"))
+        to = pair.alice.messaging.wait_for_participant(name=name)
+        pair.alice.messaging.send_message(to, "bulk", {}, bytes(100_000))
+        sim.sleep(20)
+        (record,) = pair.room.transcript.messages(type="bulk", to=name)
+        assert record.latency_s == pytest.approx(10.0, rel=0.02)
+
+
+# --- the room's conditions --------------------------------------------------------------------------------------------
+
+
+def test_streams_are_rejected_by_the_room_in_a_name() -> None:
+    """The opener is rejected, the recipient never asked, and the stream is in the transcript with its number."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sink, streamer = participants.Sink("sink"), participants.Streamer("streamer", "sink", [b"data"])
+        pair.room.add(sink)
+        sim.plan(faults.reject_streams("sink", "out of order"))
+        pair.room.add(streamer)
+        sim.sleep(2)
+        assert streamer.outcome == "rejected: out of order"
+        assert sink.open_streams == {}
+        assert [(r.type, r.outcome, r.stream_id) for r in pair.room.transcript.streams()] == [
+            ("stream.open", "rejected: out of order", "stream 1"),
+            ("stream.reject", "rejected: out of order", "stream 1"),
+        ]
+
+
+def test_an_answer_to_a_stream_comes_late() -> None:
+    """Accepting takes three seconds more than the way there and back, four times 100 ms."""
+    with simulated(latency=0.1) as sim:
+        room = sim.room("demo")
+        room.add(participants.Sink("sink"))
+        sim.plan(faults.delay_accept("sink", 3))
+        room.add(participants.Streamer("streamer", "sink", [b"data"]))
+        sim.sleep(10)
+        assert told(room.transcript, "stream") == [
+            (0.3, "stream.open", "streamer"),
+            (3.5, "stream.accept", "sink"),
+            (3.7, "stream.close", "streamer"),
+        ]
+
+
+def test_requests_are_answered_with_an_error() -> None:
+    """The code is the one asked for; nothing comes of the request; others are served."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.error_replies("alice", 1011))
+        with pytest.raises(RoomError) as caught:
+            pair.alice.messaging.broadcast_message("news", {})
+        assert caught.value.code == 1011
+        pair.bob.messaging.broadcast_message("other news", {})
+        assert outcomes(pair.room.transcript, "news") == [("alice", "", "error 1011: a fault of this simulation")]
+
+
+def test_replies_come_later_than_a_client_waits() -> None:
+    """The message has arrived long before; the call times out, and the late answer harms nobody."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.late_replies("alice", 40))
+        with pytest.raises(SendTimeout):
+            pair.tell("hello").wait(30)
+        sim.sleep(30)
+        assert pair.fate == {"hello": "delivered"}
+        assert pair.alice.is_connected
+
+
+# --- when -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_blow_strikes_again_and_again() -> None:
+    """The first time after one interval."""
+    with simulated() as sim:
+        room = sim.room("demo")
+        room.add(participants.Visitor("guest", stay=1000, away=1))
+        sim.plan(faults.every(10, faults.reset("guest")))
+        sim.sleep(35)
+        assert [time for time, _, _ in told(room.transcript, "fault")] == [10, 20, 30]
+
+
+def test_a_program_that_is_stuck_is_told_so_although_faults_go_on() -> None:
+    """What repeats for ever is no sign that something will happen."""
+    with simulated() as sim:
+        sim.room("demo").join("guest").close()
+        sim.plan(faults.every(10, faults.reset("guest")))
+        condition = meshsync.condition()
+        with pytest.raises(meshsync.MeshsyncError, match="nobody can run"), condition:
+            condition.wait()
+
+
+@pytest.mark.parametrize(
+    ("event", "act"),
+    [
+        ("connect", lambda pair: pair.room.join("carol")),
+        ("join", lambda pair: pair.room.join("carol")),
+        ("leave", lambda pair: pair.alice.close()),
+        ("enable", lambda pair: pair.room.join("carol", enable=True)),
+        ("disable", lambda pair: pair.alice.messaging.disable()),
+        ("attributes", lambda pair: pair.alice.local_participant.set_attribute("mood", "calm")),
+        ("message", lambda pair: pair.tell("hello")),
+        ("broadcast", lambda pair: pair.alice.messaging.broadcast_message_nowait("news", {})),
+        ("reply", lambda pair: pair.tell("hello")),
+        ("stream.open", lambda pair: pair.tell("stream.open", stream_id="s", header={})),
+        ("stream.reject", lambda pair: pair.tell("stream.open", stream_id="s", header={})),
+        ("fault", lambda pair: pair.sim.plan(faults.pause("bob", 0))),
+    ],
+)
+def test_a_fault_follows_an_event(event: str, act: Callable[[Pair], object]) -> None:
+    """It strikes right after the event, and not before."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.on(event).do(faults.reset("echo")))
+        sim.sleep(5)
+        assert told(pair.room.transcript, "fault") == []
+        act(pair)
+        sim.sleep(1)
+        assert [type for _, type, _ in told(pair.room.transcript, "fault") if type == "reset"] == ["reset"]
+
+
+def test_a_trigger_counts_and_chooses() -> None:
+    """The second message of that type from Alice to Bob, and no other."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.on("message", sender="alice", to="bob", type="x", nth=2).do(faults.pause("bob", 1)))
+        for type, name in (("x", "bob"), ("y", "bob"), ("x", "echo")):
+            pair.tell(type, name)
+            sim.sleep(1)
+        assert pair.room.transcript.faults() == ()
+        pair.tell("x")
+        sim.sleep(1)
+        assert len(pair.room.transcript.faults()) == 1
+
+
+def test_quiet_heals_everything_and_forgets_what_was_planned() -> None:
+    """Conditions end, pauses too, and nothing planned for later strikes; what is planned afterwards does."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(
+            faults.partition({"bob"}),
+            faults.error_replies("alice", 1011),
+            faults.pause("echo", 100),
+            faults.at(50, faults.reset("alice")),
+            faults.every(7, faults.reset("bob")),
+            faults.on("broadcast").do(faults.reset("bob")),
+            faults.quiet(after=5),
+        )
+        sim.sleep(5)
+        with pair.bob.messaging.messages() as heard:
+            pair.alice.messaging.broadcast_message("news", {})
+            assert heard.get(1).type == "news"
+        sim.sleep(60)
+        assert pair.alice.is_connected and pair.bob.is_connected
+        assert [(r.type, r.outcome) for r in pair.room.transcript.faults()][-3:] == [
+            ("quiet", "struck"),
+            ("error_replies", "ended"),
+            ("partition", "ended"),
+        ]
+        sim.plan(faults.at(sim.now + 1, faults.reset("bob")))
+        sim.sleep(2)
+        assert not pair.bob.is_connected
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.reset("bobb"), faults.partition({"bob", "bobb"}), faults.error_replies("bobb", 1)],
+)
+def test_a_fault_about_nobody_known_raises(fault: Fault) -> None:
+    """At once if it strikes now, in the main thread when it is planned; the text says who there is."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        with pytest.raises(UsageError, match="'bobb', whom nobody has heard of; there are echo, alice, bob"):
+            sim.plan(fault)
+        sim.plan(faults.at(20, fault))
+        with pytest.raises(ActorFailed, match="whom nobody has heard of"):
+            sim.sleep(30)
+        assert pair.alice.is_connected
+
+
+def test_half_a_trigger_is_no_fault() -> None:
+    """The text says what is missing."""
+    with simulated() as sim, pytest.raises(UsageError, match=r"needs \.do\(fault\)"):
+        sim.plan(faults.on("message"))  # type: ignore[arg-type]
+
+
+def test_a_condition_holds_in_rooms_that_are_made_later() -> None:
+    """A fault is about a name, wherever that is."""
+    with simulated() as sim:
+        Pair(sim)
+        sim.plan(faults.error_replies("alice", 1011))
+        with pytest.raises(RoomError):
+            sim.room("later").join("alice", enable=True)
