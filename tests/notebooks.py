@@ -9,6 +9,7 @@ versions, so that executing them again changes nothing but pictures.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def write(path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
 
+    os.environ.pop("MPLBACKEND", None)  # tox draws nowhere, and pictures are wanted here
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=120, record_timing=False, resources=resources).execute()

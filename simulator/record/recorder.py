@@ -31,7 +31,7 @@ from meshsync.protocol.dialects import (
     encode_push,
 )
 from meshsync.protocol.packets import Message
-from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
+from simulator.network.links import Content, Control, Frame, Goodbye, Link, LinkState
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import RESERVED_TYPES, Member, Output
 
@@ -80,8 +80,8 @@ class Line:
     label: str
     """Whose connection."""
     is_up: bool
-    under_way: deque[_Asked] = field(default_factory=deque)
-    """Each packet under way, up, or each whole request."""
+    under_way: deque[tuple[int, Content]] = field(default_factory=deque)
+    """When each packet that is under way, up, was sent, and the packet; or the whole request."""
     partial: _Asked | None = None
     """The message of which some packets have ended their way, up."""
     announced: int = 0
@@ -343,29 +343,28 @@ class Recorder:
             if isinstance(content, (Control, Goodbye)):
                 continue
             if what == "sent":
-                # What is no packet is a request of one who has no client.
-                is_packet = isinstance(content, bytes)
-                under_way.append(_Asked(now, [content]) if is_packet else _Asked(now, request=cast(Request, content)))
+                under_way.append((now, content))
                 continue
-            asked = under_way.popleft()
-            if what == "arrived" and asked.packets:
-                self.transcript.add_packet(now, line.label, "up", asked.packets[0])
-            if asked.packets:
-                whole = self._gather(line, member_id, asked)
-                if whole is None:
+            sent_ns, _ = under_way.popleft()
+            if isinstance(content, bytes):
+                if what == "arrived":
+                    self.transcript.add_packet(now, line.label, "up", content)
+                asked = self._gather(line, member_id, sent_ns, content)
+                if asked is None:
                     continue
-                asked = whole
+            else:  # What is no packet is a request of one who has no client.
+                asked = _Asked(sent_ns, request=cast(Request, content))
             waiting = self._asked.get(member_id)
             if what == "lost" or waiting is None:
                 self._lose(member_id, asked)
             else:
                 waiting.append(asked)
 
-    def _gather(self, line: Line, member_id: str, asked: _Asked) -> _Asked | None:
+    def _gather(self, line: Line, member_id: str, sent_ns: int, packet: bytes) -> _Asked | None:
         """Put a packet to those of its message before it; return the message if it is whole."""
-        packet = asked.packets[0]
         if not line.announced:
             line.announced = _START.unpack_from(packet)[2] if len(packet) >= _START.size else 0
+            asked = _Asked(sent_ns, [packet])
             if not line.announced:
                 return asked
             line.partial = self._partial[member_id] = asked

@@ -125,9 +125,11 @@ class Transcript:
 
     def add_packet(self, time_ns: int, link: str, direction: str, packet: bytes | memoryview) -> None:
         """Append a packet to the log."""
-        number = self._links.setdefault(link, len(self._links))
+        number = self._links.get(link)
+        if number is None:
+            number = self._links[link] = len(self._links)
         digest = hashlib.sha256(packet).digest()
-        self._packets += _PACKET.pack(time_ns, number, _DIRECTIONS.index(direction), len(packet), digest)
+        self._packets += _PACKET.pack(time_ns, number, direction == "down", len(packet), digest)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ class PlainSocket:
         self.received = b""
         while b"connected" not in self.received:
             self.received += self.socket.recv(65536)
+        self.received = self.received.partition(b"\r\n\r\n")[2]
 
     def __enter__(self) -> PlainSocket:
         return self
@@ -117,6 +118,30 @@ class PlainSocket:
         """Send a request."""
         for packet in split(1, *encode_request(request, dialect("A3"))):
             self.socket.sendall(frame(0x82, packet))
+
+    def packets(self, size: int) -> list[bytes]:
+        """Read ``size`` bytes of packets, the greeting included, and return them."""
+        data, packets = self.received, []
+        while sum(map(len, packets)) < size:
+            data += self.socket.recv(1 << 20)
+            while len(data) > 10:
+                length = data[1]
+                at = {126: 4, 127: 10}.get(length, 2)
+                if at > 2:
+                    length = int.from_bytes(data[2:at], "big")
+                if len(data) < at + length:
+                    break
+                packets.append(data[at : at + length])
+                data = data[at + length :]
+        return packets
+
+    def wait_until_cut(self) -> None:
+        """Send nonsense, without reading or closing, until there is nobody any more who takes it."""
+        try:
+            while True:
+                self.socket.sendall(bytes(1000))
+        except (BrokenPipeError, ConnectionResetError):
+            return
 
     def rest(self) -> bytes:
         """Read until the connection has ended; return the last bytes that came."""

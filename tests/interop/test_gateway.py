@@ -15,8 +15,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from meshsync.protocol.content import Empty
-from meshsync.protocol.dialects import Broadcast, Enable, Push, Reply, Send
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, split
+from meshsync.protocol.dialects import Broadcast, Enable, Push, Reply, Send, decode_push
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, split
 from meshsync.tokens import MessagingRights, ParticipantToken
 from simulator import Emulator
 from simulator.emulator import Limits
@@ -309,11 +309,14 @@ def test_malformed_input_ends_that_connection_with_a_reason(emulator: Emulator, 
 
 def test_largest_message_is_taken_in_one_packet(emulator: Emulator) -> None:
     """4 MiB are allowed however they are cut."""
-    body = struct.pack(">Q", 25) + b'{"type":"t","message":{}}'
-    body += bytes(MAX_MESSAGE_SIZE - 200)
+    head = struct.pack(">Q", 25) + b'{"type":"t","message":{}}'
     with RawClient(emulator, "ada") as ada:
-        ada.send(split(2, "messaging.broadcast", body, size=1 << 30))
+        ada.send(split(2, "messaging.broadcast", head + bytes(MAX_MESSAGE_SIZE - 200), size=1 << 30))
         assert ada.read() == Reply(2, Empty())
+        # The largest of all is read too, and refused: with its sender's id it would be too large for its recipients.
+        ada.send(split(3, "messaging.broadcast", head + bytes(MAX_MESSAGE_SIZE - len(head)), size=1 << 30))
+        assert (answer := ada.read()).content.code == 1002
+        assert answer.request_id == 3
 
 
 # --- peers that are not there -----------------------------------------------------------------------------------------
@@ -346,3 +349,58 @@ def test_slow_reader_is_disconnected_and_told_why() -> None:
             assert struct.pack("!H", 1008) + b"reads too slowly" in mal.rest()
             ben.ask(Broadcast("chat", {}), 3000)
             assert [ben.read(), ben.read()][1] == Reply(3000, Empty())
+
+
+def test_reader_that_catches_up_has_missed_nothing() -> None:
+    """6 MB wait for one that does not read, in messages of 0 to 300 KB: then it gets all of them, in order."""
+    sizes = [0, 300_000, 10, 70_000, 0] * 16
+    with Emulator() as emulator, RawClient(emulator, "ben") as ben, PlainSocket(emulator, "mal") as mal:
+        mal.ask(Enable())
+        assert ben.read().type == "participant.enabled"
+        for number, size in enumerate(sizes):
+            ben.ask(Broadcast("data", {"n": number}, bytes(size)), number)
+        assert [ben.read().request_id for _ in sizes] == list(range(len(sizes)))
+
+        messages = Reassembler(1 << 30).feed(mal.packets(sum(sizes)))
+        pushes = [push for push in map(decode_push, messages) if isinstance(push, Push) and push.type == "data"]
+
+        # The last of the small ones may still be under way.
+        assert len(pushes) >= len(sizes) - 1
+        assert [(push.message["n"], len(push.attachment)) for push in pushes] == [*enumerate(sizes)][: len(pushes)]
+
+
+def test_slow_reader_that_never_reads_is_cut() -> None:
+    """It is not waited for: soon after the others have seen it leave, its socket is dead."""
+    limits = Limits(queue=500_000, linger=0.1)
+    with Emulator(limits=limits) as emulator, RawClient(emulator, "ben") as ben, PlainSocket(emulator, "mal") as mal:
+        mal.ask(Enable())
+        assert ben.read().type == "participant.enabled"
+        number = 0
+        while True:
+            ben.ask(Broadcast("data", {}, bytes(100_000)), number)
+            if isinstance(ben.read(), Push):
+                break
+            number += 1
+        mal.wait_until_cut()
+
+
+def test_offender_that_does_not_go_is_cut() -> None:
+    """Having been told goodbye, it may read that for a moment; then its connection ends, whatever it sends."""
+    with Emulator(limits=Limits(linger=0.1)) as emulator, PlainSocket(emulator, "mal") as mal:
+        mal.socket.sendall(frame(0x81, b"text"))
+        mal.wait_until_cut()
+
+
+def test_empty_rooms_are_forgotten() -> None:
+    """A thousand names that came and went leave nothing behind."""
+    with Emulator() as emulator:
+        rooms = emulator._opened.gateway._rooms
+        with RawClient(emulator, "ada", room="one"), RawClient(emulator, "ben", room="two") as ben:
+            assert sorted(rooms) == ["one", "two"]
+            with RawClient(emulator, "eve", room="two") as eve:
+                ben.read()
+                eve.ws.close()
+                assert ben.read().type == "participant.disabled"
+            assert sorted(rooms) == ["one", "two"]
+        emulator.close()
+        assert rooms == {}

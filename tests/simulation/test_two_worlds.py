@@ -44,8 +44,9 @@ def test_a_program_observes_the_same_in_both_worlds(monkeypatch: pytest.MonkeyPa
 def test_what_it_observes_is_what_the_documentation_says() -> None:
     """A literal, so that both worlds cannot go wrong together."""
     seen = in_a_simulation()
-    assert [observation for observation in seen if observation[0] == "cyd"] == [
-        ("cyd", "message", "ada", "news", {"headline": "ünïcode ✓", "items": [1, 2.5, None, True]}, 70_000),
+    assert [observation for observation in seen if observation[0] in ("cyd", "cyd hears", "guest")] == [
         ("cyd", "news", 70_000),
         ("cyd", "error", "ClientClosed", None, False, False),
+        ("cyd hears", "message", "ada", "news", {"headline": "ünïcode ✓", "items": [1, 2.5, None, True]}, 70_000),
+        ("guest", "the guest sees", ["ada", "ben"], "demo", "agent"),
     ]

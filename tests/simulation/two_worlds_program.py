@@ -13,10 +13,12 @@ Observation = tuple[object, ...]
 
 def program(room_name: str) -> list[Observation]:
     """Hold a conversation of four in a room, lose one of them, and return what each saw, in an order that is certain."""
-    seen: dict[str, list[Observation]] = {name: [] for name in ("ada", "ben", "cyd")}
-    rooms = {name: meshsync.connect(room_name, name=name, role="user") for name in seen}
+    names = ("ada", "ben", "cyd")
+    # What receivers hear comes apart: they run beside the program.
+    seen: dict[str, list[Observation]] = {name: [] for name in (*names, *(f"{name} hears" for name in names), "guest")}
+    rooms = {name: meshsync.connect(room_name, name=name, role="user") for name in names}
     for name, room in rooms.items():
-        _watch(room, seen[name])
+        _watch(room, seen[f"{name} hears"])
     ada, ben, cyd = rooms.values()
 
     # One after the other, so that the order of what each one sees follows from the program alone.
@@ -62,7 +64,7 @@ def program(room_name: str) -> list[Observation]:
     seen["cyd"].append(_error(lambda: cyd.messaging.broadcast_message("chat", {})))
 
     # A task of its own, that comes, sees and goes.
-    task = meshsync.spawn(_guest, room_name, seen["ben"])
+    task = meshsync.spawn(_guest, room_name, seen["guest"])
     seen["ada"].append(("the guest has gone", task.join(10)))
     for room in (ada, ben):
         room.close()

@@ -105,3 +105,13 @@ def test_rooms_that_differ_are_told():
     names = iter("ab")
     with pytest.raises(RunsDiffer, match="one has the rooms a, the other b"):
         quietly(lambda sim: sim.room(next(names)))
+
+
+def test_where_no_other_process_can_be_started_it_is_checked_here(monkeypatch):
+    """An interpreter inside another program may not know its own; and one that does not start is told."""
+    monkeypatch.setattr("sys.executable", "")
+    assert "not known how to start another" in quietly(steady).how
+    monkeypatch.undo()
+    monkeypatch.setattr("simulator.checking.reference", lambda program: "no_such_module:steady")
+    with pytest.raises(UsageError, match=r"could not be made in another process: .*no module is named"):
+        quietly(steady)

@@ -110,6 +110,9 @@ def test_a_planted_import_is_caught_by_the_floors(path: str, text: str, breach: 
         "__import__('time')",
         "import builtins\nbuiltins.__import__('socket')",
         "import importlib\nimportlib.import_module('ti' + 'me')",
+        "import pkgutil\npkgutil.resolve_name('time:sleep')",
+        "from pkgutil import resolve_name\nresolve_name('ti' + 'me')",
+        "import runpy\nrunpy.run_module('sched')",
         "import sys\nsys.modules['time']",
         "import os\nkey = os.urandom(16)",
         "import os as o\no.urandom(16)",
@@ -155,3 +158,11 @@ def test_each_cycle_is_named_once() -> None:
     """A cycle is told from its first module in alphabetical order."""
     edges = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"c"}, "e": {"e"}}
     assert find_cycles(edges) == [["a", "b", "c", "a"], ["e", "e"]]
+
+
+def test_a_loader_of_programs_is_held_to_the_seam_otherwise() -> None:
+    """It may import what a user names, and nothing of the world that it names itself."""
+    path = "simulator/programs.py"
+    assert check_seam(planted(path, "import pkgutil\ndef f(name): return pkgutil.resolve_name(name)")) == []
+    assert len(check_seam(planted(path, "import pkgutil\npkgutil.resolve_name('time:sleep')"))) == 1
+    assert len(check_seam(planted(path, "import time"))) == 1

@@ -1,0 +1,164 @@
+"""How fast simulated rooms are: many clients for a virtual hour, a crowd for a virtual minute, and how both grow.
+
+    python -m tests.benchmarks.simulation [--quick]
+
+Each measurement runs in a process of its own, so that its memory is its own. Prints tables; never passes or fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import meshsync
+from simulator import Simulation, latency, participants
+from simulator.simulation import SimulatedRoom
+
+LAW = latency.lognormal(median=0.040, sigma=0.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run took."""
+
+    what: str
+    participants: int
+    virtual: float
+    """Seconds that passed in the simulation."""
+    joining: float
+    """Real seconds until everybody was there."""
+    real: float
+    """Real seconds from then on."""
+    messages: int
+    """Messages that arrived, counted for each recipient."""
+    turns: int
+    """Times that an actor or a timer was taken."""
+    memory: int
+    """The most bytes of memory that the process had."""
+
+
+def talk(room: meshsync.RoomClient, to: str, interval: float, until: float) -> None:
+    """Send a message to somebody again and again, and wait for each acknowledgement."""
+    peer = room.messaging.wait_for_participant(name=to)
+    number = 0
+    while meshsync.monotonic() < until:
+        number += 1
+        room.messaging.send_message(peer, "chat", {"number": number})
+        meshsync.sleep(interval)
+
+
+def announce(room: meshsync.RoomClient, interval: float, until: float) -> None:
+    """Broadcast again and again."""
+    number = 0
+    while meshsync.monotonic() < until:
+        number += 1
+        room.messaging.broadcast_message("news", {"number": number, "text": "x" * 100})
+        meshsync.sleep(interval)
+
+
+def clients(count: int, seconds: float) -> Figures:
+    """Let so many full clients each send a message every 2 s to one other."""
+
+    def begin(sim: Simulation, room: SimulatedRoom) -> float:
+        rooms = [room.join(f"client-{number}", enable=True) for number in range(count)]
+        until = sim.now + seconds
+        for number, client in enumerate(rooms):
+            sim.spawn(talk, client, f"client-{(number + 1) % count}", 2.0, until)
+        return until
+
+    return measure(f"clients, a message every 2 s, {seconds:.0f} s", count, begin)
+
+
+def crowd(count: int, seconds: float) -> Figures:
+    """Let 5 full clients broadcast every second to a crowd without threads."""
+
+    def begin(sim: Simulation, room: SimulatedRoom) -> float:
+        room.add(*(participants.Sink(f"sink-{number}") for number in range(count)))
+        rooms = [room.join(f"client-{number}", enable=True) for number in range(5)]
+        until = sim.now + seconds
+        for client in rooms:
+            sim.spawn(announce, client, 1.0, until)
+        return until
+
+    return measure(f"crowd and 5 clients, each a broadcast every s, {seconds:.0f} s", count, begin)
+
+
+def measure(what: str, count: int, begin: Callable[[Simulation, SimulatedRoom], float]) -> Figures:
+    """Run one simulation to its end."""
+    begun = time.perf_counter()
+    with Simulation(seed=1, latency=LAW, stall_after=None) as sim:
+        room = sim.room("bench")
+        until = begin(sim, room)
+        joined, turns, virtual = time.perf_counter(), sim.runtime.turns, sim.now
+        sim.sleep(until + 5 - sim.now)
+        ended = time.perf_counter()
+        turns, virtual = sim.runtime.turns - turns, sim.now - virtual
+    arrived = sum(record.outcome == "delivered" for record in room.transcript.messages())
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Figures(what, count, virtual, joined - begun, ended - joined, arrived, turns, memory)
+
+
+def start_and_close(times: int = 200) -> float:
+    """Return the seconds that an empty simulation takes to start and close, the median of many."""
+    taken = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        with Simulation(seed=1):
+            pass
+        taken.append(time.perf_counter() - begun)
+    return sorted(taken)[times // 2]
+
+
+KINDS = {"clients": clients, "crowd": crowd}
+
+
+def elsewhere(kind: str, count: int, seconds: float) -> Figures:
+    """Measure in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.simulation", "--one", kind, str(count), str(seconds)]
+    return Figures(**json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+
+
+def show(figures: Figures) -> None:
+    """Print one line of the table."""
+    print(
+        f"{figures.participants:6,} {figures.what:58} {figures.joining:7.2f} {figures.real:7.2f} "
+        f"{figures.virtual / figures.real:8,.0f}x {figures.messages / figures.real:11,.0f} "
+        f"{figures.turns / figures.real:11,.0f} {figures.memory / 1e6:8,.0f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the virtual time, and a crowd of 100 at most")
+    parser.add_argument("--one", nargs=3, metavar=("KIND", "COUNT", "SECONDS"), help="one measurement, as JSON")
+    options = parser.parse_args()
+    if options.one:
+        kind, count, seconds = options.one
+        print(json.dumps(asdict(KINDS[kind](int(count), float(seconds)))))
+        return
+    share = 0.1 if options.quick else 1.0
+    print(f"an empty simulation starts and closes in {start_and_close() * 1000:.2f} ms (bound: 5)\n")
+    print(
+        f"{'count':>6} {'what':58} {'join s':>7} {'run s':>7} {'speed':>9} {'messages/s':>11} {'turns/s':>11} {'MB':>8}"
+    )
+    for count in (2, 10, 50):
+        show(elsewhere("clients", count, 3600 * share))
+    for count in (10, 100) if options.quick else (10, 100, 1000):
+        show(elsewhere("crowd", count, 60 * share))
+    print(
+        "\nmessages/s: deliveries, one for each recipient. turns/s: switches between actors, and timers. Bounds: 50\n"
+        "clients for an hour in 20 s; a crowd of 1,000 for a minute in 60 s and 500 MB."
+    )
+
+
+
+if __name__ == "__main__":
+    main()

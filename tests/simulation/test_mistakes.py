@@ -1,0 +1,253 @@
+"""The mistakes people make are caught, and the text names the line that made them."""
+
+from __future__ import annotations
+
+import inspect
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+import meshsync
+from meshsync import ClientClosed, ConnectionLost, NotSent, RoomMessageEvent, WouldDeadlock
+from simulator import Simulation, participants
+from simulator.errors import (
+    ActorFailed,
+    BlockingRefused,
+    ForeignThread,
+    SimulationClosed,
+    SimulationDeadlock,
+    SimulationLivelock,
+    SimulationNested,
+    WorldStalled,
+)
+from tests.simulation.worlds import simulated
+
+pytestmark = pytest.mark.filterwarnings("ignore:ActorsRefuse:RuntimeWarning")
+
+
+def line_of(function: Callable[..., object], text: str) -> str:
+    """Return where in this file a function says something, as errors name it: ``file:line in function``."""
+    lines, first = inspect.getsourcelines(function)
+    number = next(number for number, line in enumerate(lines, first) if text in line)
+    return f"{__file__}:{number} in {function.__name__}"
+
+
+# --- blocking for real ------------------------------------------------------------------------------------------------
+
+
+def sleeps_for_real() -> None:
+    time.sleep(5)
+
+
+def waits_on_a_queue() -> None:
+    queue.Queue().get(timeout=5)  # type: ignore[var-annotated]
+
+
+def keeps_a_lock(lock: threading.Lock) -> None:
+    with lock:
+        meshsync.sleep(1)
+
+
+@pytest.mark.parametrize(("program", "text"), [(sleeps_for_real, "time.sleep"), (waits_on_a_queue, ".get(")])
+def test_blocking_for_real_stalls_the_world(program: Callable[[], None], text: str) -> None:
+    """An actor that waits outside the simulation holds everyone up."""
+    with pytest.raises(WorldStalled) as caught, Simulation(0, stall_after=0.4) as sim:
+        sim.spawn(program)
+        sim.sleep(1)
+    assert line_of(program, text) in str(caught.value)
+
+
+def test_a_lock_held_while_waiting_stalls_whoever_wants_it() -> None:
+    """The second actor waits for real for what the first one has; both are in the report."""
+    with pytest.raises(WorldStalled) as caught, Simulation(0, stall_after=0.4) as sim:
+        lock = threading.Lock()
+        for _ in range(2):
+            sim.spawn(keeps_a_lock, lock)
+        sim.sleep(5)
+    assert f"{line_of(keeps_a_lock, 'with lock')}" in str(caught.value)
+    assert "actor 'keeps_a_lock' sleeps until" in str(caught.value)
+
+
+# --- waiting for what never comes -------------------------------------------------------------------------------------
+
+
+def test_waiting_on_oneself_is_refused() -> None:
+    """A task that joins itself, and a receiver that waits for the receivers to end."""
+    with simulated() as sim:
+        tasks: list[meshsync.runtime.Task] = []
+        tasks.append(sim.spawn(lambda: tasks[0].join()))
+        with pytest.raises(ActorFailed, match="WouldDeadlock: task '<lambda>' joins itself"):
+            sim.sleep(1)
+        alice = sim.room("demo").join("alice", enable=True)
+        caught: list[WouldDeadlock] = []
+
+        def receiver(event: RoomMessageEvent) -> None:
+            with pytest.raises(WouldDeadlock) as refused:
+                alice.close(wait=True)
+            caught.append(refused.value)
+
+        alice.messaging.on_message("memo", receiver)
+        alice.messaging.send_message(alice.local_participant, "memo", {})
+        sim.sleep(1)
+        assert len(caught) == 1
+
+
+def waits_for_nobody(room: meshsync.RoomClient) -> None:
+    room.messaging.wait_for_message("never")
+
+
+def test_waiting_for_ever_is_a_deadlock_with_everybodys_stack() -> None:
+    """The report has each actor, what it waits for and where."""
+    with simulated() as sim:
+        alice = sim.room("demo").join("alice", enable=True)
+        sim.spawn(waits_for_nobody, alice)
+        with pytest.raises(SimulationDeadlock) as caught:
+            alice.wait_closed()
+    report = str(caught.value)
+    assert "actor 'waits_for_nobody' waits on a condition, without a time limit" in report
+    assert 'room.messaging.wait_for_message("never")' in report
+    assert "actor 'main' waits for the end of 'meshsync dispatcher of alice in demo'" in report
+
+
+# --- polling ----------------------------------------------------------------------------------------------------------
+
+
+def polls_the_clock() -> None:
+    while meshsync.monotonic() < 5:
+        pass
+
+
+def polls_messages(room: meshsync.RoomClient) -> None:
+    with room.messaging.messages() as messages:
+        while True:
+            try:
+                messages.get(0)
+            except meshsync.ReceiveTimeout:
+                continue
+
+
+def test_polling_the_clock_is_a_livelock() -> None:
+    """Time stands still while somebody runs."""
+    with simulated() as sim:
+        sim.spawn(polls_the_clock)
+        with pytest.raises(SimulationLivelock) as caught:
+            sim.sleep(10)
+    assert f"polls without sleeping: {line_of(polls_the_clock, 'while')}" in str(caught.value)
+
+
+def test_polling_for_messages_is_a_livelock() -> None:
+    """The line is the program's, not that of the client it calls."""
+    with simulated() as sim:
+        alice = sim.room("demo").join("alice", enable=True)
+        sim.spawn(polls_messages, alice)
+        with pytest.raises(SimulationLivelock) as caught:
+            sim.sleep(10)
+    assert "'polls_messages'" in str(caught.value)
+    assert "messages.get(0)" in str(caught.value)
+
+
+# --- waiting where nobody may -----------------------------------------------------------------------------------------
+
+
+def sends_inside(room: meshsync.RoomClient) -> None:
+    condition = meshsync.condition()
+    with condition:
+        room.messaging.broadcast_message("chat", {})
+
+
+def test_blocking_with_a_condition_held_is_refused() -> None:
+    """Nobody could enter it meanwhile."""
+    with simulated() as sim:
+        alice = sim.room("demo").join("alice", enable=True)
+        with pytest.raises(BlockingRefused) as caught:
+            sends_inside(alice)
+    assert "while holding another condition" in str(caught.value)
+    assert line_of(sends_inside, "broadcast_message") in str(caught.value)
+
+
+class Waiting(participants.Participant):
+    """A participant that blocks."""
+
+    def on_start(self) -> None:
+        meshsync.sleep(1)
+
+
+def test_blocking_in_a_participant_is_refused() -> None:
+    """It has no thread that could wait."""
+    with simulated() as sim:
+        sim.room("demo").add(Waiting("waiting"))
+        with pytest.raises(ActorFailed) as caught:
+            sim.sleep(1)
+    assert "in the callback of a timer" in str(caught.value)
+    assert line_of(Waiting.on_start, "sleep(1)") in str(caught.value)
+
+
+def test_a_foreign_thread_is_kept_out() -> None:
+    """When it arrives depends on real time."""
+    errors: list[BaseException] = []
+    start, done = threading.Event(), threading.Event()
+
+    def stranger() -> None:
+        start.wait()
+        try:
+            sim.sleep(1)
+        except ForeignThread as error:
+            errors.append(error)
+        done.set()
+
+    thread = threading.Thread(target=stranger, daemon=True)
+    thread.start()
+    with simulated() as sim:
+        start.set()
+        done.wait(5)
+    assert line_of(stranger, "sim.sleep") in str(errors[0])
+
+
+# --- after the end, and two at once -----------------------------------------------------------------------------------
+
+
+def test_a_client_used_after_the_end_says_so() -> None:
+    """Everything that would need the room raises at once, with the reason; closing does nothing."""
+    with simulated() as sim:
+        alice, bob = (sim.room("demo").join(name, enable=True) for name in ("alice", "bob"))
+        peer = alice.messaging.wait_for_participant(name="bob")
+        waiting = alice.messaging.messages()
+        bob.close()
+    over = "the simulation that this client lived in is over"
+    with pytest.raises(NotSent, match=over):
+        alice.messaging.send_message(peer, "chat", {})
+    with pytest.raises(ConnectionLost, match=over):
+        waiting.get()
+    with pytest.raises(ConnectionLost, match=over):
+        alice.messaging.wait_for_participant(name="carol")
+    with pytest.raises(ClientClosed):
+        bob.messaging.broadcast_message("chat", {})
+    alice.close()
+    assert not alice.is_connected and alice.wait_closed()
+
+
+def test_a_simulation_used_after_the_end_says_so() -> None:
+    """Nothing in it waits or moves any more; what it has recorded can be read."""
+    with simulated() as sim:
+        room = sim.room("demo")
+        room.join("alice")
+    for use in (lambda: sim.sleep(1), lambda: sim.spawn(print), sim.step, sim.run_until_idle):
+        with pytest.raises(SimulationClosed):
+            use()
+    assert len(room.transcript) == 1
+
+
+def opens_one() -> Simulation:
+    return Simulation(0)
+
+
+def test_two_simulations_at_once_are_refused_with_the_line_of_the_first() -> None:
+    """Threads, garbage and Ctrl-C are the process's, which has one of each."""
+    with opens_one() as sim:
+        with pytest.raises(SimulationNested) as caught:
+            Simulation(1)
+        sim.sleep(1)
+    assert line_of(opens_one, "Simulation(0)") in str(caught.value)
