@@ -324,9 +324,16 @@ def _first_line(error: Exception) -> str:
 
 
 def _told(entry: Planned | Fault) -> str:
-    """Return a fault as a line of JSON without its punctuation: ``at time=3 fault=reset name=alice``."""
-    text = json.dumps(plans.to_json([entry])[0], ensure_ascii=False)
-    return re.sub(r'[{}"]', "", text).replace(": ", "=").replace(",", "")
+    """Return a fault in one line: ``at time=3 reset name=alice``."""
+    return _flat(plans.to_json([entry])[0])
+
+
+def _flat(value: Mapping[str, Any]) -> str:
+    words = {"when", "fault", "law"}  # these say what it is, and need no name
+    return " ".join(
+        _flat(member) if isinstance(member, Mapping) else str(member) if name in words else f"{name}={member}"
+        for name, member in value.items()
+    )
 
 
 def _listed(texts: Iterable[Any]) -> str:

@@ -128,6 +128,8 @@ class Simulation:
         self._rooms: dict[str, SimulatedRoom] = {}
         self._room_of: dict[SeatedRoom, SimulatedRoom] = {}
         self._wires: dict[str, _Wire] = {}
+        self._most_wires = 100
+        """When to look for some that are of no use any more."""
         self._plan = Plan(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms)
         self._before = install_world(self.world)
         _current = self
@@ -287,6 +289,9 @@ class Simulation:
 
     def _wire(self, link: Link) -> _Wire | None:
         """Return what is known of a link; None for one of somebody who is not let in."""
+        if len(self._wires) >= self._most_wires:
+            self._wires = {name: wire for name, wire in self._wires.items() if wire.is_in_use}
+            self._most_wires = 2 * len(self._wires) + 100
         label, _, direction = link.name.rpartition("/")
         connection = next((one for one in self.network.connections() if one.label == label), None)
         if connection is None or connection.guest is None:
@@ -307,6 +312,12 @@ class _Wire:
     line: Line
     member_id: str = ""
     """Empty while nobody is seated."""
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether anything may still happen on it."""
+        connection = self.connection
+        return not connection.is_over or bool(connection.up.in_flight or connection.down.in_flight)
 
 
 class SimulatedRoom:

@@ -35,7 +35,10 @@ _log = logging.getLogger("simulator.emulator")
 _T = TypeVar("_T")
 
 _MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
-"""Bytes of one WebSocket message: a whole message may come as one packet, and the seat is to judge its size."""
+"""Bytes of one WebSocket message: a whole message may come as one packet, and the seat is to judge its size.
+
+aiohttp before 3.14 judges a frame only when all of it has come.
+"""
 
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings get in between."""
@@ -125,7 +128,8 @@ class Gateway:
         socket = _Socket(
             heartbeat=self.settings.heartbeat,
             max_msg_size=_MAX_PACKET,
-            compress=False,  # It costs 30 to 200 us a message, and the wire is a loopback.
+            # The wire is a loopback, and deflating costs 3 us for a packet of 100 bytes, 1.7 ms for 64 KiB at random.
+            compress=False,
             autoclose=False,
             protocols=offered,
         )
@@ -246,6 +250,8 @@ class _Connection:
             if taken % _TURN == 0:
                 await asyncio.sleep(0)
             if message.type is WSMsgType.BINARY:
+                # Its own flush goes before its recipients': whoever asked waits for the answer, one write earlier.
+                self._schedule()
                 seat.feed((message.data,))
             elif message.type is WSMsgType.TEXT:
                 seat.lose(ProtocolError("a text frame came; packets are binary", code=1003))
@@ -267,7 +273,11 @@ class _Connection:
             # One who does not read is not waited for.
             if self._seat is not None and self._seat.fault is not None:
                 self.end(self._seat.fault.code, str(self._seat.fault))
-        elif not self._is_scheduled:
+        else:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._draining is None:
             self._is_scheduled = True
             self._loop.call_soon(self._flush)
 

@@ -92,6 +92,11 @@ class Connection:
         """Whether the client has done with it: what arrives there from now on reaches nobody."""
         return "client" in self._gone
 
+    @property
+    def is_over(self) -> bool:
+        """Whether both ends have done with it. Something may still be in flight."""
+        return len(self._gone) == 2
+
     def client_ended(self) -> None:
         """Take note that the client has done with it."""
         self._end("client")
@@ -102,7 +107,7 @@ class Connection:
 
     def _end(self, which: str) -> None:
         self._gone.add(which)
-        if len(self._gone) == 2:
+        if self.is_over:
             self._network.forget(self)
 
     def reset(self, *, leaves: bool = True) -> None:
@@ -183,7 +188,7 @@ class Network:
         up, down = (
             Link(
                 self.kernel,
-                self._seeds.stream(f"network/{label}/{direction}"),
+                self._seeds.new_stream(f"network/{label}/{direction}"),
                 delay=self._up,
                 name=f"{label}/{direction}",
                 window=self._window,

@@ -73,7 +73,10 @@ class _PlainCarrier(SeatCarrier):
         packets.clear()
 
     def _frames(self, parcel: Parcel) -> Iterable[Frame]:
-        return (cast(Frame, (parcel.output, parcel.output.size)),)
+        frames: tuple[Frame, ...] | None = parcel.wire
+        if frames is None:
+            frames = parcel.wire = (cast(Frame, (parcel.output, parcel.output.size)),)
+        return frames
 
 
 class PlainEnd:

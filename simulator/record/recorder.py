@@ -31,7 +31,7 @@ from meshsync.protocol.dialects import (
     encode_push,
 )
 from meshsync.protocol.packets import Message
-from simulator.network.links import Content, Control, Frame, Goodbye, Link, LinkState
+from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import RESERVED_TYPES, Member, Output
 
@@ -80,7 +80,7 @@ class Line:
     label: str
     """Whose connection."""
     is_up: bool
-    under_way: deque[tuple[int, Content]] = field(default_factory=deque)
+    under_way: deque[tuple[int, object]] = field(default_factory=deque)
     """When each packet that is under way, up, was sent, and the packet; or the whole request."""
     partial: _Asked | None = None
     """The message of which some packets have ended their way, up."""
@@ -345,15 +345,15 @@ class Recorder:
             if what == "sent":
                 under_way.append((now, content))
                 continue
-            sent_ns, _ = under_way.popleft()
-            if isinstance(content, bytes):
+            sent_ns, said = under_way.popleft()
+            if isinstance(said, bytes):
                 if what == "arrived":
-                    self.transcript.add_packet(now, line.label, "up", content)
-                asked = self._gather(line, member_id, sent_ns, content)
+                    self.transcript.add_packet(now, line.label, "up", said)
+                asked = self._gather(line, member_id, sent_ns, said)
                 if asked is None:
                     continue
             else:  # What is no packet is a request of one who has no client.
-                asked = _Asked(sent_ns, request=cast(Request, content))
+                asked = _Asked(sent_ns, request=cast(Request, said))
             waiting = self._asked.get(member_id)
             if what == "lost" or waiting is None:
                 self._lose(member_id, asked)

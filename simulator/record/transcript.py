@@ -96,7 +96,7 @@ class Packet:
 
 _FIELDS = tuple(f.name for f in fields(Record))
 _PACKET = struct.Struct(">QIBI32s")
-_DIRECTIONS = ("up", "down")
+_DIRECTIONS = {"up": 0, "down": 1}
 
 
 class Transcript:
@@ -129,7 +129,7 @@ class Transcript:
         if number is None:
             number = self._links[link] = len(self._links)
         digest = hashlib.sha256(packet).digest()
-        self._packets += _PACKET.pack(time_ns, number, direction == "down", len(packet), digest)
+        self._packets += _PACKET.pack(time_ns, number, _DIRECTIONS[direction], len(packet), digest)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -150,9 +150,9 @@ class Transcript:
     @property
     def packets(self) -> Iterator[Packet]:
         """The packet log, in order of time."""
-        links = list(self._links)
+        links, directions = list(self._links), list(_DIRECTIONS)
         for time_ns, link, direction, size, digest in _PACKET.iter_unpack(bytes(self._packets)):
-            yield Packet(time_ns, links[link], _DIRECTIONS[direction], size, digest.hex())
+            yield Packet(time_ns, links[link], directions[direction], size, digest.hex())
 
     @property
     def packet_count(self) -> int:
@@ -314,7 +314,7 @@ class Transcript:
 
     def _restore(self, packet: Packet) -> None:
         number = self._links.setdefault(packet.link, len(self._links))
-        direction = _DIRECTIONS.index(packet.direction)
+        direction = _DIRECTIONS[packet.direction]
         digest = bytes.fromhex(packet.sha256)
         self._packets += _PACKET.pack(packet.time_ns, number, direction, packet.size_bytes, digest)
 

@@ -332,7 +332,7 @@ class Participant:
     def _describe(self, id: str, role: str, attributes: Mapping[str, Any]) -> Peer:
         known = self._here.peers
         peer = known.get(id)
-        if peer is None or peer.attributes != attributes:
+        if peer is None or (peer.attributes is not attributes and peer.attributes != attributes):
             peer = known[id] = Peer(id, role, attributes)
         self.peers[id] = peer
         return peer

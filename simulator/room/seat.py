@@ -11,6 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import Any
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.dialects import Request, decode_request, greeting_form
@@ -44,8 +45,8 @@ class Parcel:
         self.output = output
         self.cost = output.size + _PARCEL_COST
         """Bytes that it counts in a queue."""
-        self.wire: bytes | None = None
-        """For the carrier to keep what it made of the packets."""
+        self.wire: Any = None
+        """For carriers of one kind to keep what they made of it, which is the same for all recipients."""
 
     def pieces(self) -> list[Piece]:
         """Return the packets, each as buffers to be joined: nothing of the body is copied yet."""

@@ -27,9 +27,13 @@ class Seeds:
         """
         stream = self._streams.get(name)
         if stream is None:
-            digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
-            stream = self._streams[name] = Random(int.from_bytes(digest, "big"))
+            stream = self._streams[name] = self.new_stream(name)
         return stream
+
+    def new_stream(self, name: str) -> Random:
+        """Return that stream at its beginning, for a name that is asked for once: it is not kept, 2.5 KB each."""
+        digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
+        return Random(int.from_bytes(digest, "big"))
 
 
 def pick(stream: Random, count: int) -> int:

@@ -159,6 +159,5 @@ def main() -> None:
     )
 
 
-
 if __name__ == "__main__":
     main()

@@ -1,11 +1,12 @@
 """A room in which everything happens: latency, every kind of fault, churn, five agents with threads of their own.
 
-    python -m tests.simulation.busy_room [times]        prints the digest of its transcript, as often as asked for
+``python -m tests.simulation.busy_room [times]`` prints the digest of its transcript, as often as asked for.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import meshsync
 from meshsync import MeshsyncError, RoomMessageEvent
@@ -76,7 +77,7 @@ def _agent(name: str, payload: bytes) -> None:
     while meshsync.monotonic() < LASTS:
         try:
             with meshsync.connect("busy", name=name, role="agent", default_timeout=8) as room:
-                room.messaging.on_message("question", lambda event, room=room: _answer(room, event))
+                room.messaging.on_message("question", partial(_answer, room))
                 room.local_participant.set_attribute("number", number)
                 room.messaging.enable()
                 while meshsync.monotonic() < LASTS:

@@ -31,7 +31,7 @@ def transcript() -> Transcript:
 
 
 def test_everything_happens_in_the_busy_room(transcript: Transcript) -> None:
-    """Messages enough, every kind of fault, a stream rejected by its recipient and one by a fault: else it proves little."""
+    """Messages enough, every kind of fault, a stream rejected by its recipient and one by a fault."""
     fates = Counter(record.outcome.split(":")[0] for record in transcript.messages())
     assert fates["delivered"] >= 500
     assert fates["lost"] >= 10

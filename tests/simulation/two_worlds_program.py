@@ -12,7 +12,7 @@ Observation = tuple[object, ...]
 
 
 def program(room_name: str) -> list[Observation]:
-    """Hold a conversation of four in a room, lose one of them, and return what each saw, in an order that is certain."""
+    """Hold a conversation of four in a room, lose one of them, and return what each saw, in a certain order."""
     names = ("ada", "ben", "cyd")
     # What receivers hear comes apart: they run beside the program.
     seen: dict[str, list[Observation]] = {name: [] for name in (*names, *(f"{name} hears" for name in names), "guest")}

@@ -197,7 +197,10 @@ def test_messages_in_a_queue_that_was_dropped_are_lost_when_the_link_ends(tape: 
     tape.tap("bob", "down", "sent", *Parcel(first).packets())
     tape.recorder.left(bob)
     tape.tap("bob", "down", "arrived", *Parcel(first).packets(), (Control.END, 0))
-    assert [(record.detail, record.outcome) for record in tape.news[1:]] == [({"n": 1}, "delivered"), ({"n": 2}, "lost")]
+    assert [(record.detail, record.outcome) for record in tape.news[1:]] == [
+        ({"n": 1}, "delivered"),
+        ({"n": 2}, "lost"),
+    ]
 
 
 def test_a_reset_loses_what_waits_in_the_room_too(tape: Tape) -> None:

@@ -198,7 +198,7 @@ def test_an_answer_held_back_is_lost_with_its_sender() -> None:
 
 # --- chance -----------------------------------------------------------------------------------------------------------
 
-RATED = {
+RATED: dict[str, Callable[[float], Fault]] = {
     "reject_streams": lambda rate: faults.reject_streams("bob", rate=rate),
     "error_replies": lambda rate: faults.error_replies("alice", 1011, rate),
 }
