@@ -191,7 +191,7 @@ class Plan:
         room.add(Participant(fault.name, fault.role))
 
     def _restart(self, fault: Restart) -> None:
-        """Take the server down. Participants without a client come back with it, since nothing else would bring them."""
+        """Take the server down. Participants without a client come back with it: nothing else would bring them."""
         here = [participant for room in self._rooms() for participant in room.participants if participant.is_here]
         self._network.strike(fault)
         if here:

@@ -246,7 +246,9 @@ class Link:
         """
         if self.state in (LinkState.FINISHED, LinkState.BROKEN):
             return
-        size = sum(size for _, size in frames)
+        size = 0
+        for _, length in frames:  # Not sum() over a generator, which takes twice as long for the usual two.
+            size += length
         self._charged += size
         if self._tap is not None:
             self._tap(self, "sent", frames)
@@ -291,7 +293,9 @@ class Link:
             unread.clear()
         else:
             frames = [unread.popleft() for _ in range(count)]
-        size = sum(size for _, size in frames)
+        size = 0
+        for _, length in frames:
+            size += length
         if size and self.state in (LinkState.OPEN, LinkState.FINISHED):
             self._echoes.append((self._now() + self._echo, size))
             if self._is_wanted:

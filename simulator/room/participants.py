@@ -207,7 +207,7 @@ class Participant:
             self._end.leave()
 
     def come_back(self) -> None:
-        """Take part again, in the room of before, at once; or when its server is back. While here, this does nothing."""
+        """Take part again in the room of before, at once or when its server is back. While here, it does nothing."""
         if not self.is_here:
             self.enter(self._here)
 

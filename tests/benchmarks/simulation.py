@@ -35,6 +35,8 @@ class Figures:
     """Real seconds until everybody was there."""
     real: float
     """Real seconds from then on."""
+    processor: float
+    """Seconds of processor time from then on, which tell less of what else the machine does."""
     messages: int
     """Messages that arrived, counted for each recipient."""
     turns: int
@@ -95,13 +97,13 @@ def measure(what: str, count: int, begin: Callable[[Simulation, SimulatedRoom], 
     with Simulation(seed=1, latency=LAW, stall_after=None) as sim:
         room = sim.room("bench")
         until = begin(sim, room)
-        joined, turns, virtual = time.perf_counter(), sim.runtime.turns, sim.now
+        joined, turns, virtual, busy = time.perf_counter(), sim.runtime.turns, sim.now, time.process_time()
         sim.sleep(until + 5 - sim.now)
-        ended = time.perf_counter()
+        ended, busy = time.perf_counter(), time.process_time() - busy
         turns, virtual = sim.runtime.turns - turns, sim.now - virtual
     arrived = sum(record.outcome == "delivered" for record in room.transcript.messages())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Figures(what, count, virtual, joined - begun, ended - joined, arrived, turns, memory)
+    return Figures(what, count, virtual, joined - begun, ended - joined, busy, arrived, turns, memory)
 
 
 def start_and_close(times: int = 200) -> float:
@@ -128,7 +130,7 @@ def show(figures: Figures) -> None:
     """Print one line of the table."""
     print(
         f"{figures.participants:6,} {figures.what:58} {figures.joining:7.2f} {figures.real:7.2f} "
-        f"{figures.virtual / figures.real:8,.0f}x {figures.messages / figures.real:11,.0f} "
+        f"{figures.processor:7.2f} {figures.virtual / figures.real:8,.0f}x {figures.messages / figures.real:11,.0f} "
         f"{figures.turns / figures.real:11,.0f} {figures.memory / 1e6:8,.0f}",
         flush=True,
     )
@@ -147,7 +149,8 @@ def main() -> None:
     share = 0.1 if options.quick else 1.0
     print(f"an empty simulation starts and closes in {start_and_close() * 1000:.2f} ms (bound: 5)\n")
     print(
-        f"{'count':>6} {'what':58} {'join s':>7} {'run s':>7} {'speed':>9} {'messages/s':>11} {'turns/s':>11} {'MB':>8}"
+        f"{'count':>6} {'what':58} {'join s':>7} {'run s':>7} {'CPU s':>7} {'speed':>9} {'messages/s':>11} "
+        f"{'turns/s':>11} {'MB':>8}"
     )
     for count in (2, 10, 50):
         show(elsewhere("clients", count, 3600 * share))

@@ -39,14 +39,17 @@ def line_of(function: Callable[..., object], text: str) -> str:
 
 
 def sleeps_for_real() -> None:
+    """Wait in real time."""
     time.sleep(5)
 
 
 def waits_on_a_queue() -> None:
+    """Wait for what no actor can give."""
     queue.Queue().get(timeout=5)
 
 
 def keeps_a_lock(lock: threading.Lock) -> None:
+    """Wait in virtual time with a real lock taken."""
     with lock:
         meshsync.sleep(1)
 
@@ -78,8 +81,12 @@ def test_waiting_on_oneself_is_refused() -> None:
     """A task that joins itself, and a receiver that waits for the receivers to end."""
     with simulated() as sim:
         tasks: list[meshsync.runtime.Task] = []
-        tasks.append(sim.spawn(lambda: tasks[0].join()))
-        with pytest.raises(ActorFailed, match="WouldDeadlock: task '<lambda>' joins itself"):
+
+        def waits() -> None:
+            tasks[0].join()
+
+        tasks.append(sim.spawn(waits))
+        with pytest.raises(ActorFailed, match="WouldDeadlock: task 'waits' joins itself"):
             sim.sleep(1)
         alice = sim.room("demo").join("alice", enable=True)
         caught: list[WouldDeadlock] = []
@@ -96,6 +103,7 @@ def test_waiting_on_oneself_is_refused() -> None:
 
 
 def waits_for_nobody(room: meshsync.RoomClient) -> None:
+    """Wait for what never comes."""
     room.messaging.wait_for_message("never")
 
 
@@ -116,6 +124,7 @@ def test_waiting_for_ever_is_a_deadlock_with_everybodys_stack() -> None:
 
 
 def polls_the_clock() -> None:
+    """Wait without waiting."""
     while meshsync.monotonic() < 5:
         pass
 
@@ -133,6 +142,7 @@ def test_polling_the_clock_is_a_livelock() -> None:
 
 
 def sends_inside(room: meshsync.RoomClient) -> None:
+    """Block inside a condition."""
     condition = meshsync.condition()
     with condition:
         room.messaging.broadcast_message("chat", {})
@@ -221,6 +231,7 @@ def test_a_simulation_used_after_the_end_says_so() -> None:
 
 
 def opens_one() -> Simulation:
+    """Open a simulation."""
     return Simulation(0)
 
 

@@ -204,6 +204,15 @@ def test_a_slow_reader_loses_its_seat_and_what_waited_is_lost() -> None:
         assert room.transcript.messages()[-1].time_s < 30
 
 
+def test_what_belongs_to_ended_connections_is_not_kept() -> None:
+    """A room of comings and goings does not grow but by its transcript."""
+    with simulated(latency=0.05) as sim:
+        sim.room("demo").add(*participants.churn(10, stay=2, away=1))
+        sim.sleep(300)
+        assert len(sim.network.connections()) <= 20
+        assert len(sim._wires) <= 150
+
+
 # --- who is let in ----------------------------------------------------------------------------------------------------
 
 
