@@ -27,7 +27,19 @@ class RoomMessage:
 
 @dataclass(frozen=True, slots=True)
 class RoomMessageEvent:
-    """What every receiver gets. Which fields are set depends on ``name``; DESIGN.md section 4 has the table."""
+    """What every receiver gets.
+
+    By ``name``, its ``message.type`` and ``message.message`` are:
+
+    - ``message``: the sender's own; ``participant`` is the sender.
+    - ``participant_added``: ``participant.enabled``, ``{"id", "role", "attributes"}``, also for those already there.
+    - ``participant_removed``: ``participant.disabled``, ``{"id"}``; ``participant`` is offline.
+    - ``participant_attributes_updated``: ``participant.attributes``, ``{"attributes"}``: the changed ones.
+    - ``messaging_enabled``, ``messaging_disabled``: the same with a dot, ``{"participants"}`` and ``{}``.
+    - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
+    - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.
+    - ``messages_dropped``: its own name, ``{"count"}``.
+    """
 
     name: str
     """The event, such as ``participant_added``."""

@@ -14,7 +14,7 @@ What the hosted service does is not public; where PROTOCOL.md leaves a choice, t
   be too large or too deep for its recipient is refused likewise.
 - Participants are named in the order in which they enabled messaging.
 
-Source: PROTOCOL.md, sections 6, 11 and 12; DESIGN.md, section 6.
+Source: PROTOCOL.md, sections 6, 11 and 12.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ PACKET_SIZE = 64 * 1024
 """Body bytes in a packet to a client. Every release takes any size (PROTOCOL.md, section 4.2); fewer cost less."""
 
 QUEUE_LIMIT = 64 * 1024 * 1024
-"""Bytes that may wait for one participant. A client's streams may have 32 MiB under way (DESIGN.md, section 5)."""
+"""Bytes that may wait for one participant. A client's streams are meant to have up to 32 MiB under way."""
 
 _PARCEL_COST = 256
 """Bytes that a queued message counts besides its body, so that very many small ones are bounded too."""

@@ -227,6 +227,6 @@ def test_a_rate_happens_as_often_as_it_says(seed: int) -> None:
 
 
 def test_a_seeded_rate_is_within_three_hundredths() -> None:
-    """Of 2,000 draws at 0.3 from this seed, 0.27 to 0.33 happen (issue 3)."""
+    """Of 2,000 draws at 0.3 from this seed, 0.27 to 0.33 happen."""
     stream = Random(7)
     assert 0.27 < sum(faults.happens(0.3, stream) for _ in range(2000)) / 2000 < 0.33

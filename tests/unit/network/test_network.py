@@ -693,7 +693,7 @@ def test_every_link_is_tapped_from_the_handshake_on(town: Town) -> None:
 
 
 def test_delays_of_messages_match_the_law() -> None:
-    """Median and 95th percentile of 10,000 messages are within 3 % of the law's, 40 and 77.2 ms (issue 3)."""
+    """Median and 95th percentile of 10,000 messages are within 3 % of the law's, 40 and 77.2 ms."""
     with VirtualRuntime(seed=7) as runtime:
         sent: list[float] = []
         delays: list[float] = []
