@@ -21,6 +21,29 @@ __all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask"]
 _LONGEST = threading.TIMEOUT_MAX
 """The longest wait the system can be asked for, in seconds; centuries on most. Longer ones are cut to it."""
 
+_HEED = 1.0
+"""Seconds after which the main thread, in a wait, looks whether a signal has come.
+
+A signal interrupts a system call. One that strikes just before the thread is in that call, which with many threads can
+take milliseconds, is noted by Python and handled when the call returns: for a wait without an end, never.
+"""
+
+_main = threading.main_thread()
+
+
+def _acquire_heeding_signals(lock: LockType, timeout: float | None) -> bool:
+    """Acquire a lock in the main thread, so that Ctrl-C is never put off for longer than `_HEED`."""
+    if timeout is not None and timeout <= _HEED:
+        return lock.acquire(True, timeout)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    left = _HEED
+    while left > 0:
+        if lock.acquire(True, min(left, _HEED)):
+            return True
+        left = _HEED if deadline is None else deadline - time.monotonic()
+    return False
+
+
 if TYPE_CHECKING:
 
     class _RLock:
@@ -84,12 +107,14 @@ class ThreadCondition(_RLock):
             state = self._release_save()  # no call before this one in here: to be interrupted means to have released
             if state[0] != 1:
                 raise RuntimeError("wait() on a condition that was entered more than once")
-            if timeout is None:
-                notified = waiter.acquire()
-            elif timeout > 0:
-                notified = waiter.acquire(True, timeout if timeout < _LONGEST else _LONGEST)
-            else:
+            if timeout is not None and timeout <= 0:
                 notified = waiter.acquire(False)
+            elif get_ident() == _main.ident:
+                notified = _acquire_heeding_signals(waiter, timeout)
+            elif timeout is None:
+                notified = waiter.acquire()
+            else:
+                notified = waiter.acquire(True, timeout if timeout < _LONGEST else _LONGEST)
         finally:
             self._acquire_restore(state)  # cannot be interrupted, and no call before it
             if notified:

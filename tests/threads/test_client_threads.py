@@ -103,6 +103,18 @@ def interrupt(thread: threading.Thread, error: type[BaseException] | None = Keyb
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), what)
 
 
+def await_waiting(ident: int | None) -> None:
+    """Return when a thread waits for an acknowledgement; before that, what strikes it may strike it while it sends."""
+    names: list[str] = []
+    while "send_message" not in names or "request" in names or names[0] not in ("wait", "_acquire_heeding_signals"):
+        time.sleep(0.01)
+        frame = sys._current_frames().get(ident or 0)
+        names = []
+        while frame is not None:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+
+
 def send_many(room: RoomClient, kind: str, count: int) -> None:
     """Send numbered messages, a few of them without waiting, and wait for all acknowledgements."""
     deliveries = []
@@ -160,6 +172,7 @@ def test_fifty_threads_share_a_client_while_one_is_interrupted_and_one_times_out
     late = start(room.messaging.send_message, BOB, "unanswered", {"n": 0}, payload(0), timeout=0.3)
     senders = [start(send_many, room, f"thread {i}", 200) for i in range(50)]
     server.wait_for("interrupted")
+    await_waiting(victim.ident)
     interrupt(victim)
     assert isinstance(late.exception(PATIENCE), meshsync.SendTimeout)
     for sender in senders:
@@ -197,11 +210,13 @@ def test_fifty_threads_reach_a_real_peer_in_order(join: Join) -> None:
 MAIN_INTERRUPTED = """
 import sys, threading
 import meshsync
-from tests.threads.test_client_threads import BOB, payload, send_many
+from tests.threads.test_client_threads import BOB, await_waiting, payload, send_many
 from tests.rooms import start
 room = meshsync.connect(url=sys.argv[1], token=sys.argv[2])
 room.messaging.enable()
 senders = [start(send_many, room, f"thread {i}", 200) for i in range(50)]
+main = threading.get_ident()
+start(lambda: (await_waiting(main), print("waits", flush=True)))
 try:
     room.messaging.send_message(BOB, "interrupted", {"n": 0}, payload(0), timeout=None)
 except KeyboardInterrupt:
@@ -220,6 +235,8 @@ def test_interrupt_of_the_main_thread_costs_the_others_nothing(server: ScriptedS
     process = run(MAIN_INTERRUPTED, server.url, token)
     answering = Answering(server.serve(), silent=("interrupted",))
     answering.wait_for("interrupted")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waits\n"
     process.send_signal(signal.SIGINT)
     assert finish(process, 40).split() == ["interrupted", "True"]
     numbers = answering.by_type()

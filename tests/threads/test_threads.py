@@ -64,6 +64,26 @@ def test_interrupt_ends_a_wait_and_leaves_the_condition_held(timeout: str) -> No
 
 
 @posix
+@pytest.mark.parametrize("timeout", ["None", "20"])
+def test_interrupt_that_another_thread_received_still_ends_a_wait(timeout: str) -> None:
+    """A signal that interrupts no system call of the main thread, as one that came just before it, is heeded soon."""
+    outcome = run(f"""
+        def strike():
+            time.sleep(0.2)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            time.sleep(10)
+        threading.Thread(target=strike, daemon=True).start()
+        condition, start = ThreadCondition(), time.monotonic()
+        with condition:
+            try:
+                condition.wait({timeout})
+            except KeyboardInterrupt:
+                print("interrupted", time.monotonic() - start < 5)
+    """)
+    assert outcome.stdout.split("\n") == ["interrupted True", ""], outcome.stderr
+
+
+@posix
 def test_interrupt_waits_until_the_condition_is_free_again() -> None:
     """An interrupted waiter returns only once it holds the condition, which another task has meanwhile."""
     outcome = run("""
