@@ -90,8 +90,3 @@ class Inbox(Generic[T]):
             if not self._is_closed:
                 self._is_closed, self._cause = True, cause
                 self._condition.notify_all()
-
-    def discard(self) -> None:
-        """Forget what is there."""
-        with self._condition:
-            self._items.clear()
