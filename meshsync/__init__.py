@@ -11,6 +11,7 @@
 """
 
 from meshsync import signals
+from meshsync.chunks import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.connect import connect
 from meshsync.deliveries import Delivery
 from meshsync.errors import (
@@ -47,6 +48,8 @@ from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.receivers import Registration
 from meshsync.room import ClientStats, RoomClient
 from meshsync.runtime import condition, monotonic, sleep, spawn
+from meshsync.stream_table import StreamSubscription
+from meshsync.streams import MessageStreamReader, MessageStreamWriter
 from meshsync.subscriptions import Subscription
 from meshsync.tokens import ApiKey, Grant, ParticipantToken
 
@@ -65,6 +68,9 @@ __all__ = [
     "InvalidMessage",
     "LocalParticipant",
     "MeshsyncError",
+    "MessageStreamChunk",
+    "MessageStreamReader",
+    "MessageStreamWriter",
     "MessagingClient",
     "NotEnabled",
     "NotSent",
@@ -85,8 +91,11 @@ __all__ = [
     "StreamCancelled",
     "StreamError",
     "StreamInterrupted",
+    "StreamReader",
     "StreamRejected",
+    "StreamSubscription",
     "StreamTimeout",
+    "StreamWriter",
     "Subscription",
     "UsageError",
     "WouldDeadlock",

@@ -12,8 +12,9 @@ from itertools import count
 from ssl import SSLContext
 from urllib.parse import urlsplit, urlunsplit
 
+from meshsync.chunks import Timeout
 from meshsync.errors import AuthenticationFailed, RoomNotFound, UsageError
-from meshsync.messaging import MessagingClient, Timeout
+from meshsync.messaging import MessagingClient
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.dialects import dialect as find_dialect
 from meshsync.protocol.packets import PACKET_SIZE

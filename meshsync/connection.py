@@ -126,6 +126,8 @@ class Connection:
         self._inside: set[object] = set()
         """The tasks of this connection on which the program's code runs; they must not wait for its end."""
         self._reader_id: object = None
+        self._alarms: dict[object, tuple[float, Callable[[], None]]] = {}
+        """By key, when to call what: the reader's own time limits."""
         self._name = name
         self._tasks: tuple[Task, ...] = ()
 
@@ -291,7 +293,8 @@ class Connection:
         error: MeshsyncError = ConnectionLost("the client failed")
         try:
             while True:
-                for event in self.session.receive(self._transport.receive(None)):
+                timeout = self._ring() if self._alarms else None
+                for event in self.session.receive(self._transport.receive(timeout)):
                     self._take(event)
         except (ConnectionLost, ProtocolError) as caught:
             error = caught
@@ -310,6 +313,22 @@ class Connection:
             finally:
                 self._end(error)
                 self._reader_id = None  # Another task may get the same name.
+
+    def set_alarm(self, key: object, seconds: float, ring: Callable[[], None]) -> None:
+        """Have the reader call ``ring`` after so many seconds, unless it is cancelled. Called on the reader."""
+        self._alarms[key] = (self.runtime.monotonic() + seconds, ring)
+
+    def cancel_alarm(self, key: object) -> None:
+        """Take an alarm back, if there is one. Any task may."""
+        self._alarms.pop(key, None)
+
+    def _ring(self) -> float | None:
+        """Call what is due; return how long it is until the next alarm, in seconds."""
+        now = self.runtime.monotonic()
+        for key, (deadline, ring) in list(self._alarms.items()):
+            if deadline <= now and self._alarms.pop(key, None) is not None:
+                ring()
+        return min((deadline - now for deadline, _ in list(self._alarms.values())), default=None)
 
     def _take(self, event: events.Event) -> None:
         if isinstance(event, events.Answered):
@@ -378,7 +397,9 @@ class Connection:
             finally:
                 self._inside.discard(me)
 
-        self._tasks = (*self._tasks, self.runtime.spawn(run, name=f"meshsync {name} of {self._name}"))
+        task = self.runtime.spawn(run, name=f"meshsync {name} of {self._name}")
+        with self._condition:
+            self._tasks = (*(other for other in self._tasks if not other.is_done), task)
 
     def _run_dispatcher(self) -> None:
         while True:

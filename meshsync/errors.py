@@ -219,7 +219,11 @@ class StreamRejected(StreamError):
 
 
 class StreamInterrupted(StreamError):
-    """The stream ended before its end: the peer left, or the connection did."""
+    """The stream ended before its end: its other side gave up or left, or the connection was lost."""
+
+    def __init__(self, text: str, *, connection_alive: bool = True) -> None:
+        super().__init__(text)
+        self.connection_alive = connection_alive
 
 
 class StreamCancelled(StreamError):

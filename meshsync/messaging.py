@@ -1,46 +1,37 @@
-"""Messaging in a room: take part, see who is there, send, broadcast, receive."""
+"""Messaging in a room: take part, see who is there, send, broadcast, stream, receive."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
+from meshsync.chunks import StreamReader, StreamWriter, Timeout
 from meshsync.connection import Connection
 from meshsync.deliveries import Delivery
-from meshsync.errors import InvalidMessage, MeshsyncError, NotEnabled, ParticipantNotFound, ReceiveTimeout, SendTimeout
-from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.errors import MeshsyncError, NotEnabled, ParticipantNotFound, ReceiveTimeout, SendTimeout, UsageError
+from meshsync.messages import Buffer, RoomMessage, RoomMessageEvent, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.presence import Presence
 from meshsync.protocol import events
 from meshsync.protocol.dialects import Broadcast, Disable, Enable, Send
+from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.roster import Member
-from meshsync.receivers import Receiver, Registration
+from meshsync.protocol.streams import STREAM_TYPES
+from meshsync.receivers import Receiver, Registration, check_callable
 from meshsync.routing import Router
 from meshsync.signals import EVENTS, name_of
+from meshsync.stream_table import Accepter, StreamSubscription, StreamTable
 from meshsync.subscriptions import Overflow, Subscription
 
 __all__ = ["MessagingClient"]
 
-logger = logging.getLogger("meshsync")
-
-Timeout = float | Literal["default"] | None
-"""Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""
-
-Buffer = bytes | bytearray | memoryview
 R = TypeVar("R", bound=Receiver)
 
 ENABLE_TIMEOUT = 10.0
 """Seconds."""
 SEND_TIMEOUT = 30.0
-"""Seconds."""
-
-_STREAM_TYPES = frozenset({"stream.open", "stream.accept", "stream.reject", "stream.chunk", "stream.close"})
-"""Types that clients before 0.35.7 use among themselves (PROTOCOL.md, section 8). Programs never get them."""
-
-_NO_STREAMS = "Streams are not allowed by this client"
+"""Seconds; also for opening a stream and for writing to it."""
 
 
 class Room(Protocol):
@@ -57,8 +48,9 @@ class Room(Protocol):
 class MessagingClient:
     """The messaging of one room, as ``room.messaging``. Any method may be called from any task.
 
-    Subclasses are given to ``meshsync.connect(messaging=…)``. All sending goes through ``send_message_nowait`` and
-    ``broadcast_message_nowait``, all receiving through ``received``.
+    Subclasses are given to ``meshsync.connect(messaging=…)``. All sending of messages goes through
+    ``send_message_nowait`` and ``broadcast_message_nowait``, all receiving through ``received``; all streams go through
+    ``create_stream`` and ``offered``.
     """
 
     def __init__(self, room: Room) -> None:
@@ -68,6 +60,14 @@ class MessagingClient:
         self._presence = Presence(self._runtime)
         is_hooked = type(self).received is not MessagingClient.received
         self._router = Router(self._connection, self, self.received if is_hooked else None)
+        self._streams = StreamTable(
+            self._connection,
+            self._presence,
+            publish=self._router.publish,
+            limit=lambda timeout: self._limit(timeout, SEND_TIMEOUT),
+            hook=self.offered,
+            report=partial(self._router.report, "on_stream_accept"),
+        )
 
     # --- taking part --------------------------------------------------------------------------------------------------
 
@@ -76,18 +76,25 @@ class MessagingClient:
         """Whether this client takes part in messaging."""
         return self._presence.is_enabled
 
-    def enable(self, *, timeout: Timeout = "default") -> None:
-        """Take part in messaging; return when it is known who else does. While enabled, this does nothing.
+    def enable(self, on_stream_accept: Accepter | None = None, *, timeout: Timeout = "default") -> None:
+        """Take part in messaging; return when it is known who else does. While enabled, only the callback is replaced.
 
         Args:
+            on_stream_accept: Called with a `MessageStreamReader` for each stream that somebody opens, in a task of its
+                own, at most 64 at once. Raising rejects the stream with the exception's text, as ``reader.reject``
+                does; ``reader.accept``, the first read or returning accepts it. With None, streams are rejected, unless
+                ``streams()`` takes them.
             timeout: The longest wait, in seconds; 10 by default.
         Raises:
             SendTimeout: If the room did not answer in time.
             RoomError: If the room refused.
             ConnectionLost: If the connection ended.
         """
+        if on_stream_accept is not None:
+            check_callable(on_stream_accept, "a MessageStreamReader")
         presence = self._presence
         self._connection.check_open()
+        self._streams.accepter = on_stream_accept
         before = presence.enablings
         if presence.is_enabled:
             return
@@ -103,7 +110,7 @@ class MessagingClient:
     def disable(self, *, timeout: Timeout = "default") -> None:
         """Leave messaging; while not enabled, this does nothing.
 
-        When it returns, ``remote_participants`` is empty; a removal is signalled for each who was there.
+        When it returns, ``remote_participants`` is empty; a removal is signalled for each who was there. Streams end.
 
         Raises:
             SendTimeout: If the room did not answer within ``timeout`` seconds, by default 10.
@@ -113,6 +120,7 @@ class MessagingClient:
         if not self._presence.is_enabled:
             return
         self._connection.refuse_to_block("disable()")
+        self._streams.abandon_all("messaging was disabled")
         limit = self._limit(timeout, ENABLE_TIMEOUT)
         deadline = self._deadline(limit)
         self._connection.request(Disable(), "disabling messaging", limit).wait(self._left(deadline))
@@ -236,7 +244,7 @@ class MessagingClient:
         # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
         self._check_enabled()
         recipient = self._address(to)
-        request = Send(recipient, type, message, _attachment(attachment))
+        request = Send(recipient, type, message, as_buffer(attachment, "attachment"))
         return self._connection.request(
             request, f"the message {type!r} to {recipient}", self._limit(timeout, SEND_TIMEOUT)
         )
@@ -269,8 +277,64 @@ class MessagingClient:
         if isinstance(type, Mapping):
             _, type, message, attachment = _unpack(type, None, message, attachment, ("type", "message"))
         self._check_enabled()
-        request = Broadcast(type, message, _attachment(attachment))
+        request = Broadcast(type, message, as_buffer(attachment, "attachment"))
         return self._connection.request(request, f"the broadcast {type!r}", self._limit(timeout, SEND_TIMEOUT))
+
+    # --- streams ------------------------------------------------------------------------------------------------------
+
+    @overload
+    def create_stream(
+        self,
+        to: RemoteParticipant | LocalParticipant | str,
+        header: Mapping[str, Any] | None = None,
+        *,
+        timeout: Timeout = "default",
+    ) -> StreamWriter: ...
+    @overload
+    def create_stream(self, to: Mapping[str, Any], *, timeout: Timeout = "default") -> StreamWriter: ...
+    def create_stream(self, to: Any, header: Any = None, *, timeout: Timeout = "default") -> StreamWriter:
+        """Open a stream to one participant and wait until it is accepted; return its `MessageStreamWriter`.
+
+        Args:
+            to: A participant or the id of one; or, alone, a mapping of ``to`` and ``header``.
+            header: A JSON object for the other side's program; empty by default.
+            timeout: The longest wait, in seconds; 30 by default.
+        Raises:
+            StreamRejected: If the other side declined; the text is its reason.
+            StreamTimeout: If it did not answer in time.
+            ParticipantNotFound: If it does not take part.
+            StreamInterrupted: If it left before it answered.
+            ConnectionLost: If the connection was lost meanwhile.
+            InvalidMessage: If the header cannot be carried.
+            UsageError: If it is this client itself; `NotEnabled` if messaging is not enabled.
+        """
+        self._connection.refuse_to_block("create_stream()")
+        if isinstance(to, Mapping):
+            to, header = _unpack_stream(to, header)
+        self._check_enabled()
+        recipient = self._address(to)
+        if recipient == self._room.local_participant.id:
+            raise UsageError("a stream to oneself would need both ends in one client: use a queue")
+        # The room may know somebody whom this client may not list.
+        peer = self._presence.get(recipient) or RemoteParticipant(recipient, "", {})
+        return self._streams.open(peer, as_object({} if header is None else header, "header"), timeout).writer
+
+    def offered(self, reader: StreamReader) -> StreamReader:
+        """Change each stream that somebody opens before the program sees it: a hook for subclasses, to wrap it.
+
+        Called before the accept callback, on its task, or by ``streams()``, on its reader's. Raising rejects the
+        stream.
+        """
+        return reader
+
+    def streams(self, *, timeout: float | None = None, maxsize: int = 64) -> StreamSubscription:
+        """Subscribe to the streams that others open from now on, instead of a callback.
+
+        Args:
+            timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever.
+            maxsize: How many streams may wait to be taken; more go to the accept callback, or are rejected.
+        """
+        return self._streams.subscribe(timeout, maxsize)
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
@@ -382,7 +446,9 @@ class MessagingClient:
             case events.MemberAdded(member):
                 self._report("participant_added", "participant.enabled", _about(member), presence.enter(member))
             case events.MemberRemoved(member):
-                self._report("participant_removed", "participant.disabled", {"id": member.id}, presence.leave(member))
+                participant = presence.leave(member)
+                self._report("participant_removed", "participant.disabled", {"id": member.id}, participant)
+                self._streams.peer_left(participant)
             case events.MemberChanged(member, changes):
                 participant = presence.change(member)
                 body: dict[str, Any] = {"attributes": changes}
@@ -400,6 +466,7 @@ class MessagingClient:
     def end(self, error: MeshsyncError | None) -> None:
         """Take the end of the connection; None if the program closed it. Called by the room on the reader."""
         self._presence.end()
+        self._streams.end()
         reason = "closed by this program" if error is None else str(error)
         self._report("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
         self._router.end()
@@ -413,9 +480,8 @@ class MessagingClient:
         self._router.dropped(count)
 
     def _message_came(self, event: events.Received) -> None:
-        if event.type in _STREAM_TYPES:
-            if event.type == "stream.open":
-                self._connection.post(lambda: self._reject_stream(event))
+        if event.type in STREAM_TYPES:
+            self._streams.take(event)
             return
         sender: RemoteParticipant | LocalParticipant | None = self._presence.get(event.sender)
         local = self._room.local_participant
@@ -423,15 +489,6 @@ class MessagingClient:
             sender = local
         message = RoomMessage(event.type, event.message, event.attachment, event.sender, sender)
         self._router.publish(RoomMessageEvent("message", message, sender))
-
-    def _reject_stream(self, event: events.Received) -> None:
-        # Official openers wait without a limit: silence would hang them.
-        body = {"stream_id": event.message.get("stream_id"), "error": _NO_STREAMS}
-        try:
-            self._connection.request(Send(event.sender, "stream.reject", body), "rejecting a stream", 1.0)
-        except MeshsyncError as error:
-            with suppress(Exception):  # As in `log_failure`.
-                logger.warning("a stream of %s was not rejected: %s", event.sender, error)
 
     def _report(
         self,
@@ -493,6 +550,16 @@ def _unpack(
     return fields.get("to"), fields["type"], fields["message"], fields.get("attachment")
 
 
+def _unpack_stream(fields: Mapping[str, Any], header: Any) -> tuple[Any, Any]:
+    if header is not None:
+        raise TypeError("give either one mapping or separate arguments")
+    unknown = [name for name in fields if name not in ("to", "header")]
+    if unknown or "to" not in fields:
+        complaint = "lacks to" if "to" not in fields else f"has {', '.join(map(repr, unknown))}, which it may not"
+        raise TypeError(f"the mapping {complaint}")
+    return fields["to"], fields.get("header")
+
+
 def _id_of(participant: object) -> str:
     if isinstance(participant, (RemoteParticipant, LocalParticipant)):
         return participant.id
@@ -501,21 +568,6 @@ def _id_of(participant: object) -> str:
     if hasattr(participant, "local_participant"):
         raise TypeError("a RoomClient is no participant: give its .local_participant")
     raise TypeError(f"give a participant or the id of one, not {participant!r:.100}")
-
-
-def _attachment(attachment: Any) -> Buffer:
-    if attachment is None:
-        return b""
-    if isinstance(attachment, (bytes, bytearray)):
-        return attachment
-    try:
-        view = memoryview(attachment)
-    except TypeError:
-        raise InvalidMessage(f"attachment: {type(attachment).__qualname__} does not hold bytes") from None
-    try:
-        return view.cast("B")
-    except (TypeError, ValueError):  # It has gaps, or items in a byte order or of a kind that cannot be cast.
-        return view.tobytes()
 
 
 def _differs(presence: Presence, seen: int) -> bool:

@@ -10,9 +10,21 @@ from typing import Any
 from meshsync.messages import RoomMessageEvent
 from meshsync.signals import EVENTS
 
-__all__ = ["Receiver", "Receivers", "Registration"]
+__all__ = ["Receiver", "Receivers", "Registration", "check_callable"]
 
 Receiver = Callable[[RoomMessageEvent], Any]
+
+
+def check_callable(receiver: object, argument: str) -> None:
+    """Check what the program gave to be called with one argument.
+
+    Raises:
+        TypeError: If it cannot be called, or is a coroutine function.
+    """
+    if not callable(receiver):
+        raise TypeError(f"a receiver is called with {argument}; {receiver!r} cannot be called")
+    if inspect.iscoroutinefunction(receiver):
+        raise TypeError(f"{receiver!r} is a coroutine function, which nothing here would await; give a plain one")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,10 +55,7 @@ class Receivers:
             ValueError: If there is no such event.
             TypeError: If the receiver cannot be called, or is a coroutine function.
         """
-        if not callable(receiver):
-            raise TypeError(f"a receiver is called with a RoomMessageEvent; {receiver!r} cannot be called")
-        if inspect.iscoroutinefunction(receiver):
-            raise TypeError(f"{receiver!r} is a coroutine function, which nothing here would await; give a plain one")
+        check_callable(receiver, "a RoomMessageEvent")
         registration = Registration(event, type, receiver, self)
         self._of(event)[registration] = None
         return registration

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from meshsync.chunks import Timeout
 from meshsync.connection import Connection, State
 from meshsync.errors import ConnectTimeout, MeshsyncError, RoomUnavailable
-from meshsync.messaging import MessagingClient, Timeout
+from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol import events
 from meshsync.protocol.dialects import SetAttributes

@@ -102,6 +102,10 @@ class Router:
         else:
             self._connection.count_dropped(self._unhooked.put_dropping(event))
 
+    def report(self, event: str, receiver: Callable[..., Any], error: BaseException) -> None:
+        """Have a failure of the program's code logged and reported as ``receiver_failed``."""
+        self._connection.post(_Failure(event, receiver, error))
+
     def end(self) -> None:
         """Take nothing more; what is on its way still arrives, and then everything ends."""
         if self._hook is None:
@@ -124,7 +128,7 @@ class Router:
                 except TaskExit:
                     raise
                 except BaseException as error:  # Whatever it is, it has no caller to go to.
-                    self._connection.post(_Failure("message", hook, error))
+                    self.report("message", hook, error)
                     continue
                 if message is None:
                     continue

@@ -21,9 +21,10 @@ FLOORS = """
 1   meshsync.protocol.*
 2   meshsync.runtime  meshsync.transport
 3   meshsync.threads  meshsync.websocket  meshsync.handshake  meshsync.signals  meshsync.inbox  meshsync.participants
-3   meshsync.wires  meshsync.tokens  meshsync.messages  meshsync.deliveries
+3   meshsync.wires  meshsync.tokens  meshsync.messages  meshsync.deliveries  meshsync.chunks
+3   meshsync.filenames  meshsync.partialfile  meshsync.progress
 4   meshsync.connection  meshsync.streams  meshsync.presence  meshsync.receivers  meshsync.subscriptions
-4   meshsync.routing
+4   meshsync.routing  meshsync.stream_table
 5   meshsync.filters  meshsync.files  meshsync.messaging
 6   meshsync.room
 7   meshsync.connect

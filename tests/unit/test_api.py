@@ -17,6 +17,7 @@ from tests.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 
 NAMES = """
     connect RoomClient ClientStats MessagingClient Delivery Subscription Registration
+    MessageStreamChunk MessageStreamReader MessageStreamWriter StreamReader StreamWriter StreamSubscription
     RoomMessage RoomMessageEvent LocalParticipant RemoteParticipant
     ApiKey Grant ParticipantToken
     condition monotonic signals sleep spawn

@@ -1,0 +1,432 @@
+"""All streams of one client: which there are, who is offered new ones, what becomes of them when somebody leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from meshsync.chunks import StreamReader, Timeout
+from meshsync.connection import Connection
+from meshsync.deliveries import Delivery
+from meshsync.errors import (
+    MeshsyncError,
+    ProtocolError,
+    SendTimeout,
+    StreamInterrupted,
+    StreamRejected,
+    StreamTimeout,
+    UsageError,
+)
+from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.participants import RemoteParticipant
+from meshsync.presence import Presence
+from meshsync.protocol import events
+from meshsync.protocol.dialects import Send
+from meshsync.protocol.streams import (
+    Accept,
+    Cancel,
+    Chunk,
+    Close,
+    Credit,
+    Open,
+    Phase,
+    Reject,
+    StreamWord,
+    decode_stream_word,
+    encode_stream_word,
+    next_window,
+)
+from meshsync.runtime import Runtime, TaskExit
+from meshsync.signals import name_of
+from meshsync.streams import MessageStreamReader, Stream
+from meshsync.subscriptions import Feed
+
+__all__ = ["Accepter", "StreamSubscription", "StreamTable"]
+
+logger = logging.getLogger("meshsync")
+
+Accepter = Callable[[StreamReader], object]
+"""What a program gives to `MessagingClient.enable` for streams that others open."""
+
+CALLBACKS = 64
+"""Accept callbacks that run at once; a stream more is rejected."""
+
+DECISION_TIME = 30.0
+"""Seconds after which a stream that the program neither accepted nor rejected is rejected."""
+
+PAST = 1024
+"""Ended streams that are remembered: words that were on their way to one are no fault."""
+
+_NOT_ALLOWED = "Streams are not allowed by this client"
+"""What official clients say without a handler (PROTOCOL.md, section 8)."""
+
+_Key = tuple[str, str]
+"""The id of the other side, and that of the stream: nobody can end or write to a stream of somebody else."""
+
+
+class StreamTable:
+    """The streams of one client. What `Stream` asks for is in ``meshsync.streams.Table``.
+
+    Args:
+        publish: Takes events for receivers.
+        limit: Returns a time limit in seconds, the default in the place of ``"default"``.
+        hook: Changes each offered reader before the program sees it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        presence: Presence,
+        *,
+        publish: Callable[[RoomMessageEvent], None],
+        limit: Callable[[Timeout], float | None],
+        hook: Callable[[StreamReader], StreamReader],
+        report: Callable[[Accepter, BaseException], None],
+    ) -> None:
+        self.runtime: Runtime = connection.runtime
+        self.limit = limit
+        self.refuse_to_block = connection.refuse_to_block
+        self.accepter: Accepter | None = None
+        """Called with each stream that somebody else opens, unless a subscription takes it; None rejects them."""
+        self._connection = connection
+        self._presence = presence
+        self._publish = publish
+        self._hook = hook
+        self._report = report
+        self._condition = connection.runtime.condition()
+        self._streams: dict[_Key, Stream] = {}
+        self._past: dict[_Key, bool] = {}
+        """Streams that have ended, the latest last; true for those that this client gave up unanswered."""
+        self._callbacks = 0
+        self._subscriptions: tuple[StreamSubscription, ...] = ()
+        self._has_ended = False
+
+    # --- what programs do ---------------------------------------------------------------------------------------------
+
+    def open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: Timeout) -> Stream:
+        """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
+        stream_id = _uuid(self.runtime.entropy(16))
+        stream = Stream(self, _Classic(self._connection, to.id), stream_id, to, header, is_opener=True)
+        _, left = stream.deadline(timeout)
+        with self._condition:
+            self._streams[to.id, stream_id] = stream
+        try:
+            word = Open(stream_id, dict(header), stream.account.window)
+            _Classic(self._connection, to.id).send(word, f"opening {stream!r}", left()).wait(left())
+            if stream.wait_answer(left()):
+                return stream
+        except SendTimeout as error:
+            stream.abandon("")
+            raise StreamTimeout(str(error)) from error
+        except MeshsyncError as error:
+            stream.end(error)  # Refused: there is nobody to be told.
+            raise
+        except BaseException:
+            stream.abandon("")
+            raise
+        stream.abandon("")
+        limit = self.limit(timeout) or 0
+        raise StreamTimeout(f"{to.name or to.id} did not answer the offer of a stream within {limit:.3g} s")
+
+    def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
+        """Return a subscription to the streams that are offered from now on."""
+        subscription = StreamSubscription(self, timeout, maxsize, self._hook, self._unsubscribe)
+        with self._condition:
+            has_ended = self._has_ended
+            if not has_ended:
+                self._subscriptions = (*self._subscriptions, subscription)
+        if has_ended:
+            subscription.end(self._connection.failure())
+        return subscription
+
+    def _unsubscribe(self, subscription: StreamSubscription) -> None:
+        with self._condition:
+            self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+
+    def abandon_all(self, reason: str) -> None:
+        """Give up every stream, as far as the other sides can be told."""
+        for stream in list(self._streams.values()):
+            stream.abandon(reason)
+
+    # --- what streams say ---------------------------------------------------------------------------------------------
+
+    def window(self) -> int:
+        """Return the window of one more stream, in bytes."""
+        with self._condition:
+            return next_window(sum(stream.account.window for stream in self._streams.values()))
+
+    def opened(self, stream: Stream) -> None:
+        """Note that a stream was accepted, here or there."""
+        self._connection.cancel_alarm(_key(stream))
+        if stream.account.phase is Phase.OPEN:
+            stream.is_announced = True
+            body = {"stream_id": stream.id, "header": dict(stream.header)}
+            self._publish(_event("stream_opened", RoomMessage("stream.open", body), stream))
+
+    def ended(self, stream: Stream, reason: str) -> None:
+        """Note that a stream has ended, whatever way."""
+        key = _key(stream)
+        self._connection.cancel_alarm(key)
+        with self._condition:
+            self._streams.pop(key, None)
+            self._past[key] = stream.is_opener and not stream.is_announced
+            if len(self._past) > PAST:
+                del self._past[next(iter(self._past))]
+        if stream.is_announced:
+            body = {"stream_id": stream.id, "reason": reason}
+            self._publish(_event("stream_closed", RoomMessage("stream.close", body), stream))
+
+    # --- what the client's reader task tells --------------------------------------------------------------------------
+
+    def take(self, event: events.Received) -> None:
+        """Take a message of one of `STREAM_TYPES`. Never waits."""
+        try:
+            word = decode_stream_word(event.type, event.message, event.attachment)
+        except ProtocolError as error:
+            _warn("skipped a %s of %s: %s", event.type, event.sender, error)
+            return
+        if isinstance(word, Open):
+            self._offer(word, event.sender)
+            return
+        stream = self._streams.get((event.sender, word.stream_id))
+        if stream is None:
+            self._stray(word, event.sender)
+            return
+        match word:
+            case Chunk():
+                if stream.is_opener and stream.account.phase is Phase.OFFERED:
+                    _warn("skipped a chunk of %r, which was not accepted", stream)
+                else:
+                    stream.chunk(word)
+            case Credit(size=size):
+                stream.credited(size)
+            case Accept(window=window):
+                if not stream.accepted(window):
+                    _warn("skipped a consent to %r, which needs none", stream)
+            case Reject(reason=reason):
+                if stream.is_opener and stream.account.phase is Phase.OFFERED:
+                    stream.end(StreamRejected(reason), reason)
+                else:
+                    _warn("skipped a rejection of %r, which was accepted", stream)
+            case Close():
+                is_early = stream.account.phase is Phase.OFFERED
+                who = stream.peer.name or stream.peer.id
+                stream.end(StreamInterrupted(f"{who} gave up the stream before it was accepted") if is_early else None)
+            case Cancel(reason=reason):
+                stream.cancelled(reason)
+
+    def _stray(self, word: StreamWord, sender: str) -> None:
+        was_given_up = self._past.get((sender, word.stream_id))
+        if was_given_up and isinstance(word, Accept):
+            # Its acceptor would wait for chunks for ever.
+            self._answer(sender, Close(word.stream_id))
+        elif was_given_up is None:
+            _warn("skipped a %s of %s for a stream that is not there", type(word).__name__.lower(), sender)
+
+    def _offer(self, word: Open, sender: str) -> None:
+        key = (sender, word.stream_id)
+        if key in self._streams:
+            _warn("skipped the offer of a stream of %s: its id is in use", sender)
+            return
+        peer = self._presence.get(sender)
+        if peer is None:
+            self._answer(sender, Reject(word.stream_id, "unknown participant"))
+            return
+        carrier = _Classic(self._connection, sender)
+        stream = Stream(self, carrier, word.stream_id, peer, word.header, is_opener=False, peer_window=word.window)
+        reason = self._hand_out(stream)
+        if reason is not None:
+            self._answer(sender, Reject(word.stream_id, reason))
+
+    def _hand_out(self, stream: Stream) -> str | None:
+        """Give an offered stream to the program; return why not, if it can't be."""
+        accepter, key = self.accepter, _key(stream)
+        # In the table before anybody can decide on it; the alarm first, since a decision takes it back.
+        self._connection.set_alarm(key, DECISION_TIME, lambda: self._expire(stream))
+        with self._condition:
+            self._past.pop(key, None)
+            self._streams[key] = stream
+        if any(subscription.offer(stream.reader) for subscription in self._subscriptions):
+            return None
+        reason = _NOT_ALLOWED
+        if accepter is not None:
+            reason = "too many streams"
+            if self._callbacks < CALLBACKS:
+                try:
+                    self._connection.spawn(lambda: self._run(accepter, stream), f"stream {stream.id}")
+                except RuntimeError as error:  # The interpreter is shutting down, or the system has no threads left.
+                    reason = str(error)
+                else:
+                    with self._condition:
+                        self._callbacks += 1
+                    return None
+        self._connection.cancel_alarm(key)
+        with self._condition:
+            self._streams.pop(key, None)
+        return reason
+
+    def _expire(self, stream: Stream) -> None:
+        with suppress(UsageError):  # It was decided just now.
+            stream.reject(f"not decided upon within {DECISION_TIME:g} s")
+
+    def peer_left(self, peer: RemoteParticipant) -> None:
+        """End the streams with somebody who takes part no longer."""
+        streams = [stream for key, stream in list(self._streams.items()) if key[0] == peer.id]
+        for stream in streams:
+            if self._connection.is_open:
+                stream.end(StreamInterrupted(f"{peer.name or peer.id} has left"), "left")
+            else:
+                self._lose(stream)
+
+    def end(self) -> None:
+        """End everything: the connection has ended."""
+        with self._condition:
+            self._has_ended = True
+            subscriptions, self._subscriptions = self._subscriptions, ()
+        for stream in list(self._streams.values()):
+            self._lose(stream)
+        for subscription in subscriptions:
+            subscription.end(self._connection.failure())
+
+    def _lose(self, stream: Stream) -> None:
+        failure = self._connection.failure()
+        if stream.is_opener and stream.account.phase is Phase.OFFERED:
+            stream.end(failure, str(failure))
+        else:
+            stream.end(StreamInterrupted(str(failure), connection_alive=False), str(failure))
+
+    # --- odds and ends ------------------------------------------------------------------------------------------------
+
+    def _run(self, accepter: Accepter, stream: Stream) -> None:
+        """Let the program decide on a stream, in a task of its own."""
+        try:
+            accepter(self._hook(stream.reader))
+            with suppress(MeshsyncError):  # The other side is gone, or the program has rejected it.
+                stream.accept()
+        except TaskExit:
+            raise
+        except BaseException as error:  # Whatever it is, it has no caller to go to.
+            self._decline(accepter, stream, error)
+        finally:
+            with self._condition:
+                self._callbacks -= 1
+
+    def _decline(self, accepter: Accepter, stream: Stream, error: BaseException) -> None:
+        # Raising is a way to reject; after acceptance, or instead of it, it is a failure.
+        try:
+            stream.reject(str(error)[:1000])
+        except UsageError:
+            stream.abandon(f"{type(error).__name__}: {error}"[:1000])
+        if stream.is_announced or not isinstance(error, Exception):
+            self._report(accepter, error)
+        else:
+            with suppress(Exception):  # As in `log_failure`.
+                kind = type(error).__name__
+                logger.info("%r was rejected, since %s raised %s: %s", stream, name_of(accepter), kind, error)
+
+    def _answer(self, peer: str, word: StreamWord) -> None:
+        """Say something from the reader, which does not wait; where there is no room, the dispatcher does."""
+        carrier, what = _Classic(self._connection, peer), f"a {type(word).__name__.lower()} to {peer}"
+        try:
+            carrier.send(word, what, 0)
+        except SendTimeout:
+            self._connection.post(lambda: self._answer_later(carrier, word, what))
+        except MeshsyncError:
+            pass  # The connection has ended.
+
+    def _answer_later(self, carrier: _Classic, word: StreamWord, what: str) -> None:
+        try:
+            carrier.send(word, what, 1.0)
+        except MeshsyncError as error:
+            _warn("%s was not sent: %s", what, error)
+
+
+class StreamSubscription(Feed[StreamReader]):
+    """Streams that others open, from when it was made. Made by `MessagingClient.streams`; see `Feed`.
+
+    Each is accepted by ``accept`` or the first read. What nobody has taken is rejected after 30 s, and at ``close``.
+    """
+
+    def __init__(
+        self,
+        table: StreamTable,
+        timeout: float | None,
+        maxsize: int,
+        hook: Callable[[StreamReader], StreamReader],
+        on_close: Callable[[StreamSubscription], None],
+    ) -> None:
+        super().__init__(
+            table.runtime, timeout=timeout, maxsize=maxsize, call="streams()", refuse_to_block=table.refuse_to_block
+        )
+        self._maxsize = maxsize
+        self._now = table.runtime.monotonic
+        self._hook = hook
+        self._on_close = on_close
+
+    def offer(self, reader: MessageStreamReader) -> bool:
+        """Take a stream, if there is room; return whether it did. Called by the client; never waits."""
+        return self.pending < self._maxsize and self._inbox.put(reader)
+
+    def _take(self, timeout: float | None) -> StreamReader:
+        deadline = None if timeout is None else self._now() + timeout
+        while True:
+            reader = super()._take(None if deadline is None else max(0.0, deadline - self._now()))
+            if not _is_over(reader):
+                break
+        try:
+            return self._hook(reader)
+        except BaseException as error:
+            with suppress(MeshsyncError):
+                reader.reject(str(error)[:1000])
+            raise
+
+    def close(self) -> None:
+        """Take nothing more; what nobody has read is rejected."""
+        self._on_close(self)
+        super().close()
+        while self.pending:
+            with suppress(MeshsyncError):
+                self._inbox.get(0).reject("the program takes no more streams")
+
+    def _description(self) -> str:
+        return "stream"
+
+
+class _Classic:
+    """Carries a stream's words as messages to one participant."""
+
+    def __init__(self, connection: Connection, peer: str) -> None:
+        self._connection = connection
+        self._peer = peer
+
+    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
+        type, body = encode_stream_word(word)
+        data = word.data if isinstance(word, Chunk) else b""
+        return self._connection.request(Send(self._peer, type, body, data), what, timeout)
+
+
+def _is_over(reader: StreamReader) -> bool:
+    """Return whether a stream has ended while it waited to be taken."""
+    return isinstance(reader, MessageStreamReader) and reader.has_ended
+
+
+def _key(stream: Stream) -> _Key:
+    return stream.peer.id, stream.id
+
+
+def _event(name: str, message: RoomMessage, stream: Stream) -> RoomMessageEvent:
+    end = stream.writer if stream.is_opener else stream.reader
+    return RoomMessageEvent(name, message, stream.peer, stream=end)
+
+
+def _uuid(entropy: bytes) -> str:
+    """Return 16 bytes as a UUID of version 4 (RFC 9562)."""
+    digits = f"{(int.from_bytes(entropy, 'big') & ~(0xF << 76) & ~(0x3 << 62)) | 0x4 << 76 | 0x2 << 62:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _warn(text: str, *values: object) -> None:
+    with suppress(Exception):  # What a log handler of the program raises must not end the connection.
+        logger.warning(text, *values)
