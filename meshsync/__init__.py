@@ -42,6 +42,7 @@ from meshsync.errors import (
     UsageError,
     WouldDeadlock,
 )
+from meshsync.files import ReceivedFile, SentFile
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant, RemoteParticipant
@@ -79,6 +80,7 @@ __all__ = [
     "PermissionDenied",
     "ProtocolError",
     "ReceiveTimeout",
+    "ReceivedFile",
     "Registration",
     "RemoteParticipant",
     "RoomClient",
@@ -88,6 +90,7 @@ __all__ = [
     "RoomNotFound",
     "RoomUnavailable",
     "SendTimeout",
+    "SentFile",
     "StreamCancelled",
     "StreamError",
     "StreamInterrupted",

@@ -54,7 +54,7 @@ def connect(
     url: str | None = None,
     timeout: Timeout = "default",
     default_timeout: float | None = None,
-    dialect: str = "A",
+    dialect: str = "B",
     reconnect: bool = False,
     packet_size: int = PACKET_SIZE,
     ssl_context: SSLContext | None = None,
@@ -78,7 +78,9 @@ def connect(
             ``MESHAGENT_API_URL``, or the hosted service.
         timeout: The longest wait, in seconds; 30 by default.
         default_timeout: The time limit of every call that is not given one, in seconds; None for each one's own.
-        dialect: What to speak: ``A``, or ``A1`` to ``A3`` by name.
+        dialect: What to speak: ``B``, as releases from 0.30.0 on do, or ``A``, as those before; or one of them by name,
+            ``A1`` to ``A3`` and ``B1`` to ``B3``. It decides which release the client says it is, and where the token
+            goes.
         reconnect: Not yet: only False.
         packet_size: Body bytes in each packet; official clients send 1024, and take any size.
         ssl_context: For TLS, in place of the system's certificates.

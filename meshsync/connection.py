@@ -34,8 +34,8 @@ from meshsync.errors import (
 from meshsync.inbox import Inbox, InboxClosed
 from meshsync.protocol import events
 from meshsync.protocol.content import Content, Error, ErrorCode
-from meshsync.protocol.dialects import Request, SetAttributes
 from meshsync.protocol.session import Session
+from meshsync.protocol.vocabulary import Request, is_answered
 from meshsync.runtime import Runtime, Task, TaskExit
 from meshsync.transport import Transport
 
@@ -222,12 +222,19 @@ class Connection:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    def request(self, request: Request, what: str, timeout: float | None) -> Delivery:
-        """Send a request and return its handle; that of attributes, which are not answered, is done at once.
+    def request(
+        self,
+        request: Request,
+        what: str,
+        timeout: float | None,
+        on_done: Callable[[MeshsyncError | None], None] | None = None,
+    ) -> Delivery:
+        """Send a request and return its handle; that of one which is not answered, such as attributes, is done at once.
 
         Args:
             what: What is sent, for errors.
             timeout: The longest wait for room in the connection's buffer, in seconds.
+            on_done: Told, on the reader, how it ended; must not wait.
         Raises:
             InvalidMessage: If it cannot be carried.
             SendTimeout: If there was no room in time; nothing was sent.
@@ -239,7 +246,7 @@ class Connection:
             timeout = 0  # The reader makes the room that it would wait for.
         deadline = None if timeout is None else self.runtime.monotonic() + timeout
         encoded = self.session.encode(request)
-        delivery = Delivery(what, self.runtime, self.refuse_to_block)
+        delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
         try:
             if not self._turns.take(delivery, timeout):
                 raise SendTimeout(f"{what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True)
@@ -257,16 +264,17 @@ class Connection:
         # Only whoever has the turn is here.
         request_id, packets = self.session.issue(request, encoded)
         delivery.first_packet = self._packets_accepted
-        is_answered = not isinstance(request, SetAttributes)
-        if is_answered:
+        has_answer = is_answered(request)
+        if has_answer:
             self._deliveries[request_id] = delivery  # Before sending: the answer may be back before `send` is.
         try:
             left = None if deadline is None else max(0.0, deadline - self.runtime.monotonic())
             self._transport.send(packets, left)
             self._packets_accepted += len(packets)
         except (SendTimeout, ConnectionLost) as error:
-            self.session.withdraw(request_id)
-            self._forget(request_id)
+            if has_answer:
+                self.session.withdraw(request_id)
+                self._forget(request_id)
             if isinstance(error, ConnectionLost):
                 raise _carry_over(NotSent, "nothing was sent", error) from error
             raise
@@ -274,10 +282,17 @@ class Connection:
             # Ctrl-C: the transport took all or nothing, and which is not known, so what was written can no longer be
             # counted. Nobody has the delivery; the session still knows the request, in case it is answered.
             self._is_count_certain = False
-            self._forget(request_id)
+            if has_answer:
+                self._forget(request_id)
             raise
-        if not is_answered:
+        if not has_answer:
             delivery.resolve(None)
+
+    def disregard(self, delivery: Delivery) -> None:
+        """Wait no more for the answer to a request, in closing too."""
+        for request_id, other in list(self._deliveries.items()):
+            if other is delivery:
+                self._forget(request_id)
 
     def _forget(self, request_id: int) -> Delivery | None:
         delivery = self._deliveries.pop(request_id, None)

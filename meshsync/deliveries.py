@@ -18,10 +18,17 @@ class Delivery:
     Safe to use from any task; keeping it is optional.
     """
 
-    __slots__ = ("_error", "_is_done", "_refuse_to_block", "_what", "condition", "first_packet")
+    __slots__ = ("_error", "_is_done", "_on_done", "_refuse_to_block", "_what", "condition", "first_packet")
 
-    def __init__(self, what: str, runtime: Runtime, refuse_to_block: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        what: str,
+        runtime: Runtime,
+        refuse_to_block: Callable[[str], None],
+        on_done: Callable[[MeshsyncError | None], None] | None = None,
+    ) -> None:
         self._what = what
+        self._on_done = on_done
         self._refuse_to_block = refuse_to_block
         self.condition = runtime.condition()
         """Where its sender waits: first for its turn, then for the acknowledgement."""
@@ -65,6 +72,8 @@ class Delivery:
             self._error = error
             self._is_done = True
             self.condition.notify_all()
+        if self._on_done is not None:
+            self._on_done(error)
 
     def _get_is_done(self) -> bool:
         return self._is_done

@@ -40,7 +40,8 @@ class RoomMessageEvent:
     - ``participant_attributes_updated``: ``participant.attributes``, ``{"attributes"}``: the changed ones.
     - ``messaging_enabled``, ``messaging_disabled``: the same with a dot, ``{"participants"}`` and ``{}``.
     - ``stream_opened``, ``stream_closed``: ``stream.open``, ``{"stream_id", "header"}`` and ``stream.close``,
-      ``{"stream_id", "reason"}``; ``stream`` is the writer of who opened it, the reader of who accepted it.
+      ``{"stream_id", "reason"}``; ``stream`` is the writer of who opened it, the reader of who accepted it,
+      both without what a subclass wraps around them.
     - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
     - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.
     - ``messages_dropped``: its own name, ``{"count"}``.

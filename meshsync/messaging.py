@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
 from typing import Any, Protocol, TypeVar, overload
 
+from meshsync import files
 from meshsync.chunks import StreamReader, StreamWriter, Timeout
 from meshsync.connection import Connection
 from meshsync.deliveries import Delivery
@@ -13,15 +15,17 @@ from meshsync.errors import MeshsyncError, NotEnabled, ParticipantNotFound, Rece
 from meshsync.messages import Buffer, RoomMessage, RoomMessageEvent, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.presence import Presence
+from meshsync.progress import Progress
 from meshsync.protocol import events
-from meshsync.protocol.dialects import Broadcast, Disable, Enable, Send
+from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.roster import Member
 from meshsync.protocol.streams import STREAM_TYPES
+from meshsync.protocol.vocabulary import AnswerChunk, Broadcast, Call, CallChunk, Disable, Enable, Send
 from meshsync.receivers import Receiver, Registration, check_callable
 from meshsync.routing import Router
 from meshsync.signals import EVENTS, name_of
-from meshsync.stream_table import Accepter, StreamSubscription, StreamTable
+from meshsync.stream_table import Accepter, StreamKind, StreamSubscription, StreamTable
 from meshsync.subscriptions import Overflow, Subscription
 
 __all__ = ["MessagingClient"]
@@ -101,7 +105,7 @@ class MessagingClient:
         self._connection.refuse_to_block("enable()")
         limit = self._limit(timeout, ENABLE_TIMEOUT)
         deadline = self._deadline(limit)
-        self._connection.request(Enable(), "enabling messaging", limit).wait(self._left(deadline))
+        self._connection.request(Enable((CLASSIC, DUPLEX)), "enabling messaging", limit).wait(self._left(deadline))
         if not presence.wait(lambda: presence.enablings > before or presence.has_ended, self._left(deadline)):
             raise SendTimeout(f"enabling messaging: the room sent no list of participants within {limit or 0:g} s")
         if presence.has_ended:
@@ -289,16 +293,24 @@ class MessagingClient:
         header: Mapping[str, Any] | None = None,
         *,
         timeout: Timeout = "default",
+        kind: StreamKind = "auto",
     ) -> StreamWriter: ...
     @overload
-    def create_stream(self, to: Mapping[str, Any], *, timeout: Timeout = "default") -> StreamWriter: ...
-    def create_stream(self, to: Any, header: Any = None, *, timeout: Timeout = "default") -> StreamWriter:
+    def create_stream(
+        self, to: Mapping[str, Any], *, timeout: Timeout = "default", kind: StreamKind = "auto"
+    ) -> StreamWriter: ...
+    def create_stream(
+        self, to: Any, header: Any = None, *, timeout: Timeout = "default", kind: StreamKind = "auto"
+    ) -> StreamWriter:
         """Open a stream to one participant and wait until it is accepted; return its `MessageStreamWriter`.
 
         Args:
             to: A participant or the id of one; or, alone, a mapping of ``to`` and ``header``.
             header: A JSON object for the other side's program; empty by default.
             timeout: The longest wait, in seconds; 30 by default.
+            kind: ``"classic"`` offers it by messages, which clients before 0.35.7 and this one understand; ``"duplex"``
+                by a call, which those from 0.47.1 do, and this one too. With ``"auto"`` it goes as the other side is
+                known to understand, else by messages, and in dialect B by a call as well if there is no answer for 5 s.
         Raises:
             StreamRejected: If the other side declined; the text is its reason.
             StreamTimeout: If it did not answer in time.
@@ -317,7 +329,58 @@ class MessagingClient:
             raise UsageError("a stream to oneself would need both ends in one client: use a queue")
         # The room may know somebody whom this client may not list.
         peer = self._presence.get(recipient) or RemoteParticipant(recipient, "", {})
-        return self._streams.open(peer, as_object({} if header is None else header, "header"), timeout).writer
+        return self._streams.open(peer, as_object({} if header is None else header, "header"), timeout, kind).writer
+
+    def send_file(
+        self,
+        path: str | PathLike[str],
+        to: RemoteParticipant | LocalParticipant | str,
+        *,
+        header: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        chunk_size: int = files.CHUNK_SIZE,
+        progress: Progress | bool = False,
+        confirm: bool | None = None,
+        timeout: Timeout = "default",
+    ) -> files.SentFile:
+        """Send a file through a stream and wait until the other side has it whole; see ``meshsync.files.send_file``."""
+        limit = self._limit(timeout, SEND_TIMEOUT)
+        return files.send_file(
+            self,
+            path,
+            to,
+            header=header,
+            name=name,
+            chunk_size=chunk_size,
+            progress=progress,
+            confirm=confirm,
+            timeout=limit,
+        )
+
+    def receive_file(
+        self,
+        reader: StreamReader,
+        directory: str | PathLike[str],
+        *,
+        name: str | None = None,
+        progress: Progress | bool = False,
+        overwrite: bool = False,
+        max_size: int | None = None,
+        timeout: float | None = None,
+    ) -> files.ReceivedFile:
+        """Receive the file that a stream brings into a directory, whole or not at all.
+
+        See ``meshsync.files.receive_file``.
+        """
+        return files.receive_file(
+            reader,
+            directory,
+            name=name,
+            progress=progress,
+            overwrite=overwrite,
+            max_size=max_size,
+            timeout=timeout,
+        )
 
     def offered(self, reader: StreamReader) -> StreamReader:
         """Change each stream that somebody opens before the program sees it: a hook for subclasses, to wrap it.
@@ -443,6 +506,8 @@ class MessagingClient:
         match event:
             case events.Received():
                 self._message_came(event)
+            case Call() | CallChunk() | AnswerChunk():
+                self._streams.take_call(event)
             case events.MemberAdded(member):
                 self._report("participant_added", "participant.enabled", _about(member), presence.enter(member))
             case events.MemberRemoved(member):

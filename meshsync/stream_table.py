@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal, get_args
 
+from meshsync.calls import Calls
+from meshsync.carriers import Carrier, Classic
 from meshsync.chunks import StreamReader, Timeout
 from meshsync.connection import Connection
-from meshsync.deliveries import Delivery
 from meshsync.errors import (
     MeshsyncError,
     ProtocolError,
@@ -19,11 +20,12 @@ from meshsync.errors import (
     StreamTimeout,
     UsageError,
 )
+from meshsync.inbox import InboxClosed
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.participants import RemoteParticipant
 from meshsync.presence import Presence
 from meshsync.protocol import events
-from meshsync.protocol.dialects import Send
+from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.streams import (
     Accept,
     Cancel,
@@ -35,20 +37,26 @@ from meshsync.protocol.streams import (
     Reject,
     StreamWord,
     decode_stream_word,
-    encode_stream_word,
     next_window,
 )
+from meshsync.protocol.vocabulary import AnswerChunk, Call, CallChunk
 from meshsync.runtime import Runtime, TaskExit
 from meshsync.signals import name_of
 from meshsync.streams import MessageStreamReader, Stream
 from meshsync.subscriptions import Feed
 
-__all__ = ["Accepter", "StreamSubscription", "StreamTable"]
+__all__ = ["Accepter", "StreamKind", "StreamSubscription", "StreamTable"]
 
 logger = logging.getLogger("meshsync")
 
 Accepter = Callable[[StreamReader], object]
 """What a program gives to `MessagingClient.enable` for streams that others open."""
+
+StreamKind = Literal["auto", "classic", "duplex"]
+"""How a stream is opened: by messages, by a call, or as the other side understands it."""
+
+PATIENCE = 5.0
+"""Seconds after which a stream that is offered by messages, and not answered, is offered by a call as well."""
 
 CALLBACKS = 64
 """Accept callbacks that run at once; a stream more is rejected."""
@@ -99,23 +107,37 @@ class StreamTable:
         self._streams: dict[_Key, Stream] = {}
         self._past: dict[_Key, bool] = {}
         """Streams that have ended, the latest last; true for those that this client gave up unanswered."""
+        self._calls = Calls(connection, offer=self._offer, hear=self._hear, tell=self.tell)
+        self._kinds: dict[str, str] = {}
+        """By the id of somebody here, the kind of streams that it is known to understand."""
         self._callbacks = 0
         self._subscriptions: tuple[StreamSubscription, ...] = ()
         self._has_ended = False
 
     # --- what programs do ---------------------------------------------------------------------------------------------
 
-    def open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: Timeout) -> Stream:
+    def open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: Timeout, kind: str) -> Stream:
         """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
-        stream_id = _uuid(self.runtime.entropy(16))
-        stream = Stream(self, _Classic(self._connection, to.id), stream_id, to, header, is_opener=True)
+        if kind not in get_args(StreamKind):
+            raise ValueError(f"kind is one of {', '.join(get_args(StreamKind))}, not {kind!r}")
+        if kind == "auto":
+            kind = self._kinds.get(to.id, "auto" if DUPLEX in self._connection.session.dialect.streams else CLASSIC)
+        classic = Classic(self._connection, to.id)
+        stream = Stream(self, classic, _uuid(self.runtime.entropy(16)), to, header, is_opener=True)
         _, left = stream.deadline(timeout)
-        with self._condition:
-            self._streams[to.id, stream_id] = stream
         try:
-            word = Open(stream_id, dict(header), stream.account.window)
-            _Classic(self._connection, to.id).send(word, f"opening {stream!r}", left()).wait(left())
-            if stream.wait_answer(left()):
+            with self._condition:
+                self._streams[to.id, stream.id] = stream
+            word = Open(stream.id, dict(header), stream.account.window)
+            if kind != DUPLEX:
+                classic.send(word, f"opening {stream!r}", left()).wait(left())
+                patience = left()
+                if kind == "auto":
+                    patience = PATIENCE if patience is None else min(PATIENCE, patience / 2)
+                if stream.wait_answer(patience):
+                    self._kinds[to.id] = CLASSIC
+                    return stream
+            if kind != CLASSIC and self._call(stream, word, left, alone=kind == DUPLEX):
                 return stream
         except SendTimeout as error:
             stream.abandon("")
@@ -129,6 +151,21 @@ class StreamTable:
         stream.abandon("")
         limit = self.limit(timeout) or 0
         raise StreamTimeout(f"{to.name or to.id} did not answer the offer of a stream within {limit:.3g} s")
+
+    def _call(self, stream: Stream, word: Open, left: Callable[[], float | None], *, alone: bool) -> bool:
+        """Offer a stream by a call, alone or beside the other way; return whether it was accepted in either."""
+        caller = self._calls.open(stream, alone=alone)
+        if alone:
+            stream.carrier = caller
+        try:
+            caller.send(word, f"calling {stream.peer.name or stream.peer.id}", left())
+            is_accepted = stream.wait_answer(left())
+        finally:
+            if stream.carrier is not caller:
+                self._calls.forget(stream)
+                self.tell(caller, Close(stream.id), f"ending a call of {stream!r}", 1.0)
+        self._kinds[stream.peer.id] = DUPLEX if stream.carrier is caller else CLASSIC
+        return is_accepted
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
         """Return a subscription to the streams that are offered from now on."""
@@ -148,7 +185,7 @@ class StreamTable:
     def abandon_all(self, reason: str) -> None:
         """Give up every stream, as far as the other sides can be told."""
         for stream in list(self._streams.values()):
-            stream.abandon(reason)
+            stream.abandon(reason, StreamInterrupted(reason))
 
     # --- what streams say ---------------------------------------------------------------------------------------------
 
@@ -158,17 +195,32 @@ class StreamTable:
             return next_window(sum(stream.account.window for stream in self._streams.values()))
 
     def opened(self, stream: Stream) -> None:
-        """Note that a stream was accepted, here or there."""
+        """Note that a stream was accepted, here or there. Called while nobody can end it."""
         self._connection.cancel_alarm(_key(stream))
-        if stream.account.phase is Phase.OPEN:
-            stream.is_announced = True
-            body = {"stream_id": stream.id, "header": dict(stream.header)}
-            self._publish(_event("stream_opened", RoomMessage("stream.open", body), stream))
+        stream.is_announced = True
+        body = {"stream_id": stream.id, "header": dict(stream.header)}
+        self._publish(_event("stream_opened", RoomMessage("stream.open", body), stream))
+
+    def tell(self, carrier: Carrier, word: StreamWord, what: str, timeout: float) -> None:
+        """Say something for which nobody waits; where the reader, which does not wait, finds no room, later."""
+        try:
+            carrier.send(word, what, timeout)
+        except SendTimeout:
+            self._connection.post(lambda: self._tell_later(carrier, word, what))
+        except MeshsyncError:
+            pass  # The connection has ended.
+
+    def _tell_later(self, carrier: Carrier, word: StreamWord, what: str) -> None:
+        try:
+            carrier.send(word, what, 1.0)
+        except MeshsyncError as error:
+            _warn("%s was not sent: %s", what, error)
 
     def ended(self, stream: Stream, reason: str) -> None:
         """Note that a stream has ended, whatever way."""
         key = _key(stream)
         self._connection.cancel_alarm(key)
+        self._calls.forget(stream)
         with self._condition:
             self._streams.pop(key, None)
             self._past[key] = stream.is_opener and not stream.is_announced
@@ -188,12 +240,19 @@ class StreamTable:
             _warn("skipped a %s of %s: %s", event.type, event.sender, error)
             return
         if isinstance(word, Open):
-            self._offer(word, event.sender)
+            self._offer(word, event.sender, Classic(self._connection, event.sender))
             return
         stream = self._streams.get((event.sender, word.stream_id))
         if stream is None:
             self._stray(word, event.sender)
-            return
+        else:
+            self._hear(stream, word)
+
+    def take_call(self, word: Call | CallChunk | AnswerChunk) -> None:
+        """Take what the room says of a call. Never waits."""
+        self._calls.take(word)
+
+    def _hear(self, stream: Stream, word: StreamWord) -> None:
         match word:
             case Chunk():
                 if stream.is_opener and stream.account.phase is Phase.OFFERED:
@@ -210,8 +269,8 @@ class StreamTable:
                     stream.end(StreamRejected(reason), reason)
                 else:
                     _warn("skipped a rejection of %r, which was accepted", stream)
-            case Close():
-                is_early = stream.account.phase is Phase.OFFERED
+            case Close(is_complete=is_complete):
+                is_early = stream.account.phase is Phase.OFFERED or not is_complete
                 who = stream.peer.name or stream.peer.id
                 stream.end(StreamInterrupted(f"{who} gave up the stream before it was accepted") if is_early else None)
             case Cancel(reason=reason):
@@ -221,24 +280,29 @@ class StreamTable:
         was_given_up = self._past.get((sender, word.stream_id))
         if was_given_up and isinstance(word, Accept):
             # Its acceptor would wait for chunks for ever.
-            self._answer(sender, Close(word.stream_id))
+            self.tell(
+                Classic(self._connection, sender), Close(word.stream_id, is_complete=False), f"a close to {sender}", 0
+            )
         elif was_given_up is None:
             _warn("skipped a %s of %s for a stream that is not there", type(word).__name__.lower(), sender)
 
-    def _offer(self, word: Open, sender: str) -> None:
+    def _offer(self, word: Open, sender: str, carrier: Carrier) -> Stream | None:
+        """Take an offer, and return the stream if the program has to decide on it."""
         key = (sender, word.stream_id)
         if key in self._streams:
+            # Openers that don't know what this client understands offer a stream in both ways.
             _warn("skipped the offer of a stream of %s: its id is in use", sender)
-            return
+            return None
         peer = self._presence.get(sender)
-        if peer is None:
-            self._answer(sender, Reject(word.stream_id, "unknown participant"))
-            return
-        carrier = _Classic(self._connection, sender)
-        stream = Stream(self, carrier, word.stream_id, peer, word.header, is_opener=False, peer_window=word.window)
-        reason = self._hand_out(stream)
-        if reason is not None:
-            self._answer(sender, Reject(word.stream_id, reason))
+        reason: str | None = "unknown participant"
+        if peer is not None:
+            self._kinds[sender] = CLASSIC if isinstance(carrier, Classic) else DUPLEX
+            stream = Stream(self, carrier, word.stream_id, peer, word.header, is_opener=False, peer_window=word.window)
+            reason = self._hand_out(stream)
+            if reason is None:
+                return stream
+        self.tell(carrier, Reject(word.stream_id, reason or ""), f"rejecting a stream of {sender}", 0)
+        return None
 
     def _hand_out(self, stream: Stream) -> str | None:
         """Give an offered stream to the program; return why not, if it can't be."""
@@ -273,6 +337,7 @@ class StreamTable:
 
     def peer_left(self, peer: RemoteParticipant) -> None:
         """End the streams with somebody who takes part no longer."""
+        self._kinds.pop(peer.id, None)
         streams = [stream for key, stream in list(self._streams.items()) if key[0] == peer.id]
         for stream in streams:
             if self._connection.is_open:
@@ -326,22 +391,6 @@ class StreamTable:
                 kind = type(error).__name__
                 logger.info("%r was rejected, since %s raised %s: %s", stream, name_of(accepter), kind, error)
 
-    def _answer(self, peer: str, word: StreamWord) -> None:
-        """Say something from the reader, which does not wait; where there is no room, the dispatcher does."""
-        carrier, what = _Classic(self._connection, peer), f"a {type(word).__name__.lower()} to {peer}"
-        try:
-            carrier.send(word, what, 0)
-        except SendTimeout:
-            self._connection.post(lambda: self._answer_later(carrier, word, what))
-        except MeshsyncError:
-            pass  # The connection has ended.
-
-    def _answer_later(self, carrier: _Classic, word: StreamWord, what: str) -> None:
-        try:
-            carrier.send(word, what, 1.0)
-        except MeshsyncError as error:
-            _warn("%s was not sent: %s", what, error)
-
 
 class StreamSubscription(Feed[StreamReader]):
     """Streams that others open, from when it was made. Made by `MessagingClient.streams`; see `Feed`.
@@ -364,47 +413,46 @@ class StreamSubscription(Feed[StreamReader]):
         self._now = table.runtime.monotonic
         self._hook = hook
         self._on_close = on_close
+        self._is_closed = False
 
     def offer(self, reader: MessageStreamReader) -> bool:
         """Take a stream, if there is room; return whether it did. Called by the client; never waits."""
-        return self.pending < self._maxsize and self._inbox.put(reader)
+        if self.pending >= self._maxsize or not self._inbox.put(reader):
+            return False
+        if self._is_closed:  # By the program, just now: its `close` may have missed this one.
+            self._reject(reader)
+        return True
 
     def _take(self, timeout: float | None) -> StreamReader:
         deadline = None if timeout is None else self._now() + timeout
         while True:
             reader = super()._take(None if deadline is None else max(0.0, deadline - self._now()))
-            if not _is_over(reader):
-                break
-        try:
-            return self._hook(reader)
-        except BaseException as error:
-            with suppress(MeshsyncError):
-                reader.reject(str(error)[:1000])
-            raise
+            if _is_over(reader):
+                continue
+            try:
+                return self._hook(reader)
+            except Exception as error:  # It is one opener's fault, and not the end of this subscription.
+                with suppress(MeshsyncError):
+                    reader.reject(str(error)[:1000])
+                with suppress(Exception):  # As in `log_failure`.
+                    logger.info("%r was rejected by %s: %s", reader, name_of(self._hook), error)
 
     def close(self) -> None:
         """Take nothing more; what nobody has read is rejected."""
         self._on_close(self)
+        self._is_closed = True
         super().close()
         while self.pending:
-            with suppress(MeshsyncError):
-                self._inbox.get(0).reject("the program takes no more streams")
+            # Somebody else may read what is left, or close it too.
+            with suppress(TimeoutError, InboxClosed):
+                self._reject(self._inbox.get(0))
+
+    def _reject(self, reader: StreamReader) -> None:
+        with suppress(MeshsyncError):
+            reader.reject("the program takes no more streams")
 
     def _description(self) -> str:
         return "stream"
-
-
-class _Classic:
-    """Carries a stream's words as messages to one participant."""
-
-    def __init__(self, connection: Connection, peer: str) -> None:
-        self._connection = connection
-        self._peer = peer
-
-    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
-        type, body = encode_stream_word(word)
-        data = word.data if isinstance(word, Chunk) else b""
-        return self._connection.request(Send(self._peer, type, body, data), what, timeout)
 
 
 def _is_over(reader: StreamReader) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from copy import copy
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
+from meshsync.carriers import Carrier
 from meshsync.chunks import Buffer, MessageStreamChunk, Timeout
 from meshsync.deliveries import Delivery
 from meshsync.errors import (
@@ -47,7 +47,7 @@ from meshsync.protocol.streams import (
 )
 from meshsync.runtime import Runtime
 
-__all__ = ["Carrier", "MessageStreamReader", "MessageStreamWriter", "Stream", "Table"]
+__all__ = ["MessageStreamReader", "MessageStreamWriter", "Stream", "Table"]
 
 UNACKNOWLEDGED = 256
 """Chunks that may be on their way to the room unacknowledged."""
@@ -56,14 +56,6 @@ UNACKNOWLEDGED_SIZE = 8 * 1024 * 1024
 
 ABORT_TIMEOUT = 5.0
 """Longest wait for room in the connection's buffer when a stream is given up, in seconds."""
-
-
-class Carrier(Protocol):
-    """How one stream's words get to its other side."""
-
-    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
-        """Send a word; raises what `Connection.request` does."""
-        ...
 
 
 class Table(Protocol):
@@ -85,7 +77,11 @@ class Table(Protocol):
         ...
 
     def opened(self, stream: Stream) -> None:
-        """Note that a stream was accepted, here or there."""
+        """Note that a stream was accepted, here or there. Called while nobody can end it."""
+        ...
+
+    def tell(self, carrier: Carrier, word: StreamWord, what: str, timeout: float) -> None:
+        """Say something for which nobody waits, as far as it can be said."""
         ...
 
     def ended(self, stream: Stream, reason: str) -> None:
@@ -122,7 +118,7 @@ class Stream:
         self.writer = MessageStreamWriter(self)
         self.reader = MessageStreamReader(self)
         self._table = table
-        self._carrier = carrier
+        self.carrier = carrier
         self._condition = table.runtime.condition()
         # Most openers read nothing: they get a window of full size when they do.
         self.account = Account(LEAST_WINDOW if is_opener else table.window())
@@ -130,6 +126,8 @@ class Stream:
         self._chunks: deque[tuple[MessageStreamChunk, int]] = deque()
         self._unacknowledged: deque[tuple[Delivery, int]] = deque()
         self._unacknowledged_size = 0
+        self.peer_has_left = False
+        """Whether the room said so, and its end is still to come."""
         self.is_announced = False
         """Whether programs were told that it is open, so that they are told of its end."""
         self._is_reading = False
@@ -158,7 +156,7 @@ class Stream:
         with self._condition:
             is_answered = self._condition.wait_for(lambda: self.account.phase is not Phase.OFFERED, timeout)
         if self._failure is not None:
-            raise copy(self._failure)
+            raise _another(self._failure)
         return is_answered
 
     def accept(self) -> None:
@@ -176,13 +174,13 @@ class Stream:
             if self.is_opener:
                 raise UsageError(f"{self!r} was opened by this program: its other side accepts it")
             self.account.open(self._peer_window)
+            self._table.opened(self)
         window = None if self._peer_window is None else self.account.window
         try:
-            self._carrier.send(Accept(self.id, window), f"accepting {self!r}", self._table.limit("default"))
+            self.carrier.send(Accept(self.id, window), f"accepting {self!r}", self._table.limit("default"))
         except MeshsyncError as error:
             self._fail(error)
             raise self._interruption(error) from error
-        self._table.opened(self)
 
     def reject(self, reason: str) -> None:
         """Reject it.
@@ -196,7 +194,7 @@ class Stream:
                     return  # Its other side is gone, and needs no answer.
                 how = "was rejected before" if isinstance(self._failure, StreamRejected) else "was accepted before"
                 raise UsageError(f"{self!r} cannot be rejected: it {how}")
-            self._was_closed_here = True
+            self._was_closed_here = self._was_left = True
             self._finish(StreamRejected(reason))
         self._tell(Reject(self.id, reason), f"rejected: {reason}")
 
@@ -212,14 +210,12 @@ class Stream:
         self._reserve(size, deadline)
         word = Chunk(self.id, dict(header), data)
         try:
-            delivery = self._carrier.send(word, f"a chunk of {self!r}", left())
+            delivery = self.carrier.send(word, f"a chunk of {self!r}", left())
         except SendTimeout as error:
-            with self._condition:
-                self.account.make_room(size)
+            self.credited(size)
             raise StreamTimeout(str(error)) from error
         except UsageError:
-            with self._condition:
-                self.account.make_room(size)
+            self.credited(size)
             raise
         except MeshsyncError as error:
             self._fail(error)
@@ -316,37 +312,45 @@ class Stream:
             self._finish(None)
         table.ended(self, "")
         try:
-            self._carrier.send(Close(self.id), f"closing {self!r}", left()).wait(left())
+            self.carrier.send(Close(self.id), f"closing {self!r}", left()).wait(left())
         except SendTimeout as error:
             raise StreamTimeout(str(error)) from error
         except MeshsyncError as error:
             raise self._interruption(error) from error
 
-    def abandon(self, reason: str) -> None:
-        """End it irregularly: neither side is to take it for complete. Never raises."""
+    def abandon(self, reason: str, failure: MeshsyncError | None = None) -> None:
+        """End it irregularly: neither side is to take it for complete. Never raises.
+
+        Args:
+            failure: What its reader and its writer raise then, if it is not they who ended it.
+        """
         with self._condition:
             phase = self.account.phase
-            self._was_closed_here = self._was_left = True
-            if phase is Phase.ENDED:
+            if failure is None:
+                self._was_closed_here = self._was_left = True
                 self._chunks.clear()
+                failure = StreamRejected(reason) if phase is Phase.OFFERED and not self.is_opener else None
+            if phase is Phase.ENDED:
                 return
-            self._finish(StreamRejected(reason) if phase is Phase.OFFERED and not self.is_opener else None)
+            self._finish(failure)
         if phase is Phase.OFFERED:
-            word: StreamWord = Close(self.id) if self.is_opener else Reject(self.id, reason)
+            word: StreamWord = Close(self.id, is_complete=False) if self.is_opener else Reject(self.id, reason)
         else:
-            word = Cancel(self.id, reason) if self.account.is_agreed else Close(self.id)
+            word = self._cancellation(reason)
         self._tell(word, reason)
 
     def read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Take the next chunk; see `MessageStreamReader.read`."""
-        with self._condition:
-            if self._is_reading:
-                raise UsageError(f"{self!r} is being read by another task: give the stream to one of them")
-            self._is_reading = True
+        is_mine = False
         try:
+            with self._condition:
+                if self._is_reading:
+                    raise UsageError(f"{self!r} is being read by another task: give the stream to one of them")
+                self._is_reading = is_mine = True  # In one go for Ctrl-C, which strikes between calls.
             return self._read(timeout)
         finally:
-            self._is_reading = False
+            if is_mine:
+                self._is_reading = False
 
     def _read(self, timeout: float | None) -> MessageStreamChunk | None:
         account, chunks = self.account, self._chunks
@@ -371,13 +375,19 @@ class Stream:
                 return chunks.popleft()[0]
             if account.phase is Phase.ENDED:
                 if self._failure is not None:
-                    raise copy(self._failure)
+                    raise _another(self._failure)
                 return None
         raise ReceiveTimeout(f"{self!r}: no chunk came within {timeout or 0:.3g} s")
 
+    def put_back(self, chunks: list[MessageStreamChunk]) -> None:
+        """Have chunks read again that were read last. They count no more, being in the program's hands."""
+        with self._condition:
+            if not self._was_left:
+                self._chunks.extendleft((chunk, 0) for chunk in reversed(chunks))
+
     def _give(self, credit: int) -> None:
         try:
-            self._carrier.send(Credit(self.id, credit), f"a credit of {self!r}", self._table.limit("default"))
+            self.carrier.send(Credit(self.id, credit), f"a credit of {self!r}", self._table.limit("default"))
         except SendTimeout:
             with self._condition:
                 self.account.owe(credit)  # It goes with the next one.
@@ -386,14 +396,15 @@ class Stream:
 
     # --- what the client's reader task tells --------------------------------------------------------------------------
 
-    def accepted(self, peer_window: int | None) -> bool:
-        """Take the other side's consent; return whether it was waited for."""
+    def accepted(self, peer_window: int | None, carrier: Carrier | None = None) -> bool:
+        """Take the other side's consent, given by another carrier if that is told; return whether it was waited for."""
         with self._condition:
             if self.account.phase is not Phase.OFFERED or not self.is_opener:
                 return False
+            self.carrier = carrier or self.carrier
             self.account.open(peer_window)
+            self._table.opened(self)
             self._condition.notify_all()
-        self._table.opened(self)
         return True
 
     def end(self, failure: MeshsyncError | None, reason: str = "") -> None:
@@ -404,10 +415,15 @@ class Stream:
             self._finish(failure)
         self._table.ended(self, reason)
 
+    def refused(self, failure: MeshsyncError) -> None:
+        """Take the other side's refusal, or the room's for it; once it was accepted, this does nothing."""
+        if self.is_opener and self.account.phase is Phase.OFFERED:
+            self.end(failure, str(failure))
+
     def cancelled(self, reason: str) -> None:
         """Take the other side's word that it gives up."""
         who = self.peer.name or self.peer.id
-        self._was_cancelled = self.account.phase is not Phase.ENDED
+        self._was_cancelled |= self.account.phase is not Phase.ENDED
         self.end(StreamInterrupted(f"{who} ended the stream early" + (f": {reason}" if reason else "")), reason)
 
     def chunk(self, chunk: Chunk) -> None:
@@ -445,9 +461,12 @@ class Stream:
                 return
             self._finish(failure)
         if failure.connection_alive:
-            self._tell(Cancel(self.id, str(failure)) if self.account.is_agreed else Close(self.id), str(failure))
+            self._tell(self._cancellation(str(failure)), str(failure))
         else:
             self._table.ended(self, str(failure))
+
+    def _cancellation(self, reason: str) -> StreamWord:
+        return Cancel(self.id, reason) if self.account.is_agreed or self.carrier.can_cancel else Close(self.id)
 
     def _interruption(self, cause: MeshsyncError) -> StreamInterrupted:
         failure = StreamInterrupted(f"{self!r} is cut off: {cause}", connection_alive=cause.connection_alive)
@@ -463,8 +482,7 @@ class Stream:
     def _tell(self, word: StreamWord, reason: str) -> None:
         """Say the last word, as far as it can be said."""
         self._table.ended(self, reason)
-        with suppress(MeshsyncError):
-            self._carrier.send(word, f"ending {self!r}", ABORT_TIMEOUT)
+        self._table.tell(self.carrier, word, f"ending {self!r}", ABORT_TIMEOUT)
 
     def _check_writable(self) -> None:
         phase = self.account.phase
@@ -478,13 +496,14 @@ class Stream:
         if self._failure is not None and self._was_cancelled:
             raise StreamCancelled(str(self._failure))
         if self._failure is not None:
-            raise copy(self._failure)
+            raise _another(self._failure)
 
     def _raise_ended(self, what: str) -> NoReturn:
         if isinstance(self._failure, StreamRejected):
+            why = f": {self._failure}" if str(self._failure) else ""
             if what == "read":
-                raise WouldDeadlock(f"{self!r} was rejected by this program: nothing will ever come to be read")
-            raise UsageError(f"{self!r} cannot be {what}: this program rejected it")
+                raise WouldDeadlock(f"{self!r} has nothing that could be read: this program rejected it{why}")
+            raise UsageError(f"{self!r} cannot be {what}: this program rejected it{why}")
         if self._was_closed_here:
             raise UsageError(f"{self!r} cannot be {what}: this program closed it")
         self._raise_failure()
@@ -517,6 +536,11 @@ class MessageStreamWriter:
     def reader(self) -> MessageStreamReader:
         """What the other side writes on the same stream; clients before 0.9.0 write only what they opened."""
         return self._stream.reader
+
+    @property
+    def peer_is_meshsync(self) -> bool:
+        """Whether the other side is a meshsync program too, so that flow control and cancelling are agreed upon."""
+        return self._stream.account.is_agreed
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
         """Send a chunk, or bytes alone as a chunk with an empty header, and return before it is acknowledged.
@@ -558,10 +582,15 @@ class MessageStreamWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        if kind is not None:
             self.abort(f"{kind.__name__}: {error}"[:500])
+            return
+        try:
+            self.close()
+        except BaseException as failure:
+            if self._stream.account.phase is not Phase.ENDED:  # Nobody will close it after this.
+                self.abort(f"{type(failure).__name__}: {failure}"[:500])
+            raise
 
     def __repr__(self) -> str:
         return f"<MessageStreamWriter of {self._stream!r}: {self._stream.account.phase.value}>"
@@ -638,14 +667,20 @@ class MessageStreamReader:
     def read_all(self, timeout: float | None = None) -> bytes:
         """Return the data of all chunks up to the regular end, joined; raises as ``read``.
 
+        What came before it raised can still be read, by this or by ``read``.
+
         Args:
             timeout: The longest wait for all of it, in seconds.
         """
         _, left = self._stream.deadline(timeout)
-        pieces = []
-        while (chunk := self.read(left())) is not None:
-            pieces.append(chunk.data)
-        return b"".join(pieces)
+        chunks: list[MessageStreamChunk] = []
+        try:
+            while (chunk := self.read(left())) is not None:
+                chunks.append(chunk)
+        except BaseException:
+            self._stream.put_back(chunks)
+            raise
+        return b"".join(chunk.data for chunk in chunks)
 
     def __iter__(self) -> Iterator[MessageStreamChunk]:
         return self
@@ -662,3 +697,10 @@ class MessageStreamReader:
 
     def __repr__(self) -> str:
         return f"<MessageStreamReader of {self._stream!r}: {self._stream.account.phase.value}>"
+
+
+def _another(error: MeshsyncError) -> MeshsyncError:
+    """Return an error to raise: one that is raised collects tracebacks, and each caller is to get its own."""
+    again = copy(error)
+    again.__cause__ = error.__cause__  # which `copy` leaves out
+    return again

@@ -1,4 +1,4 @@
-"""A conversation to look at: a simulated room, two programs, three scripted participants, and what they do and see.
+"""A conversation to look at: a simulated room, two programs, two scripted participants, and what they do and see.
 
 Each line is printed by the one it names, at the moment it happens: by a program before or after a call and in its
 receivers, by a scripted participant when it is called. The network's are the faults in the transcript.
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 import meshsync
-from meshsync import ConnectionLost, RoomClient, RoomMessageEvent
+from meshsync import ConnectionLost, MessageStreamChunk, RoomClient, RoomMessageEvent, StreamReader, StreamRejected
 from simulator.network import faults, latency
 from simulator.room import participants
 from simulator.simulation import SimulatedRoom, Simulation
 
 __all__ = ["run"]
 
-_COLOURS = {"ada": 36, "ben": 35, "bot": 33, "cleo": 32, "dora": 34, "network": 31}
+_COLOURS = {"ada": 36, "ben": 35, "bot": 33, "dora": 34, "network": 31}
 """Foreground colours by their numbers. Source: ECMA-48, section 8.3.117."""
 
 _PATIENCE = 10.0
@@ -37,16 +37,14 @@ def run(out: TextIO, seed: int | str) -> None:
         page = _Page(out, sim, room)
         page.text(
             "A room in this process, on a virtual clock. Ada and Ben are programs, each in",
-            "a thread of its own, with the client that talks to real rooms; bot, dora and",
-            "cleo are scripted. Delays in transit are drawn from the seed: about 40 ms to the",
-            "room, and as much from it. Nobody waits for real; the times are virtual seconds.",
+            "a thread of its own, with the client that talks to real rooms; bot and dora are",
+            "scripted. Delays in transit are drawn from the seed: about 40 ms to the room, and",
+            "as much from it. Nobody waits for real; the times are virtual seconds.",
             "",
         )
         room.add(_Bot(page), _Busy(page))
         ada, ben = sim.spawn(_ada, page), sim.spawn(_ben, page)
-        sim.plan(faults.at(6.06, faults.reset("ben")))
-        sim.sleep(5)
-        room.add(_Caller(page))
+        sim.plan(faults.at(6.04, faults.reset("ben")))
         ada.join()
         ben.join()
     page.text(
@@ -100,8 +98,34 @@ def _ada(page: _Page) -> None:
             room.messaging.send_message(to=bot, type="question", message=question, attachment=b"\x01\x02\x03")
             page.line("ada", f"has the room's acknowledgement after {(meshsync.monotonic() - begun) * 1000:.0f} ms")
             answers.get(timeout=_PATIENCE)
-        meshsync.sleep(6)
+        meshsync.sleep(begun + 5.2 - meshsync.monotonic())
+        for name in ("ben", "dora"):
+            _stream(room, page, name)
+        meshsync.sleep(1)
         page.line("ada", "leaves")
+
+
+def _stream(room: RoomClient, page: _Page, name: str) -> None:
+    to = room.messaging.wait_for_participant(name=name, timeout=_PATIENCE)
+    page.line("ada", f"offers {name} a stream of photos")
+    try:
+        writer = room.messaging.create_stream(to=to, header={"what": "photos"})
+    except StreamRejected as error:
+        page.line("ada", f"is told StreamRejected: {error}")
+        return
+    with writer:
+        page.line("ada", f"is told that {name} accepts, and writes three chunks of 20,000 bytes")
+        for number in range(3):
+            writer.write(MessageStreamChunk(header={"photo": number + 1}, data=bytes(20_000)))
+            meshsync.sleep(0.1)
+    page.line("ada", "has closed the stream; the room has acknowledged all of it")
+
+
+def _read(reader: StreamReader, page: _Page, name: str) -> None:
+    page.line(name, f"is offered a stream of {reader.header['what']} by {reader.sender.name}, and reads it")
+    for chunk in reader:
+        page.line(name, f"gets photo {chunk.header['photo']}, {len(chunk.data):,} bytes")
+    page.line(name, "has read the stream to its end")
 
 
 def _ben(page: _Page) -> None:
@@ -140,7 +164,7 @@ def _ask(room: RoomClient, page: _Page) -> bool:
 def _join(name: str, page: _Page) -> RoomClient:
     """Connect, as everywhere else: it is the simulation that puts its own room in the place of a real one."""
     room = meshsync.connect("demo", name=name)
-    room.messaging.enable()
+    room.messaging.enable(lambda reader: _read(reader, page, name))
     here = room.messaging.remote_participants
     page.line(name, f"joins; here already: {', '.join(str(participant.name) for participant in here)}")
 
@@ -204,16 +228,3 @@ class _Busy(participants.Rejecting):
         """Reject it."""
         self._page.line("dora", f"is offered a stream by {offer.sender.name}, and rejects it: {self.reason}")
         super().on_stream(offer)
-
-
-class _Caller(participants.Streamer):
-    """Offers a stream to the one who rejects it."""
-
-    def __init__(self, page: _Page) -> None:
-        super().__init__("cleo", "dora", [b"hello"])
-        self._page = page
-
-    def on_stream_answer(self, sender: participants.Peer, stream_id: str, error: str | None) -> None:
-        """Tell what became of it."""
-        super().on_stream_answer(sender, stream_id, error)
-        self._page.line("cleo", f"offered {sender.name} a stream, which is {self.outcome}")

@@ -405,8 +405,8 @@ class SimulatedRoom:
         """Return the names of all who are or were here, or wanted to be."""
         return tuple(self.recorder.names)
 
-    def _later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> None:
-        self.simulation.kernel.after(seconds, lambda: self.seated.route(outputs()))
+    def _later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
+        return self.simulation.kernel.after(seconds, lambda: self.seated.route(outputs())).cancel
 
     def __repr__(self) -> str:
         return f"<SimulatedRoom {self.name!r}: {len(self.seated.seats)} participants>"

@@ -13,9 +13,22 @@ from meshsync.errors import ConnectionLost as Lost
 from meshsync.errors import MeshsyncError, SendTimeout
 from meshsync.protocol import dialects
 from meshsync.protocol.content import Content, Empty
-from meshsync.protocol.dialects import Connected, Enable, GreetingForm, Push, Reply, Request, RoomReady, SetAttributes
+from meshsync.protocol.dialects import GreetingForm
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.packets import Reassembler, split
+from meshsync.protocol.vocabulary import (
+    AnswerChunk,
+    Call,
+    CallChunk,
+    Connected,
+    Enable,
+    OpenCall,
+    Push,
+    Reply,
+    Request,
+    RoomReady,
+    is_answered,
+)
 from meshsync.threads import ThreadRuntime
 from meshsync.transport import TransportStats
 
@@ -35,14 +48,20 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     raise AssertionError("it never came true")
 
 
-def packets_of(*messages: Reply | Push | RoomReady | Connected) -> list[bytes]:
+Said = Reply | Push | RoomReady | Connected | Call | CallChunk | AnswerChunk
+"""What a room says."""
+
+
+def packets_of(*messages: Said) -> list[bytes]:
     """Return the packets with which a room says these things."""
     packets: list[bytes] = []
     for message in messages:
         match message:
             case Reply(request_id, content):
                 packets += split(request_id, *dialects.encode_reply(content))
-            case Push():
+            case Call(push_id=push_id):
+                packets += split(push_id, *dialects.encode_push(message))
+            case Push() | CallChunk() | AnswerChunk():
                 packets += split(0, *dialects.encode_push(message))
             case RoomReady():
                 packets += split(0, *dialects.encode_room_ready(message, GreetingForm.ENVELOPE))
@@ -67,6 +86,8 @@ class ScriptedTransport:
 
     def __init__(self, *, greets: bool = True, answers: bool = True, roster: Sequence[JsonObject] = ()) -> None:
         self.answers = answers
+        self.is_silent_on_calls = False
+        """Whether opening a call is not answered, whatever ``answers`` says: the other side has to."""
         self.has_room = True
         """Whether the buffer takes more; `SendTimeout` else."""
         self.requests: list[tuple[int, Request]] = []
@@ -104,7 +125,7 @@ class ScriptedTransport:
             self._changed.notify_all()
         for request_id, request in came if self.answers else ():
             self.before_answer()
-            if not isinstance(request, SetAttributes):
+            if is_answered(request) and not (self.is_silent_on_calls and isinstance(request, OpenCall)):
                 self.answer(request_id)
             if isinstance(request, Enable):
                 self.say(Push("p-me", "messaging.enabled", {"participants": self._roster}))
@@ -137,7 +158,7 @@ class ScriptedTransport:
             self._incoming.append(list(packets))
             self._changed.notify_all()
 
-    def say(self, *messages: Reply | Push | RoomReady | Connected) -> None:
+    def say(self, *messages: Said) -> None:
         """Have messages arrive, all in one read."""
         self.feed(packets_of(*messages))
 

@@ -24,8 +24,9 @@ FLOORS = """
 3   meshsync.wires  meshsync.tokens  meshsync.messages  meshsync.deliveries  meshsync.chunks
 3   meshsync.filenames  meshsync.partialfile  meshsync.progress
 4   meshsync.connection  meshsync.streams  meshsync.presence  meshsync.receivers  meshsync.subscriptions
-4   meshsync.routing  meshsync.stream_table
-5   meshsync.filters  meshsync.files  meshsync.messaging
+4   meshsync.routing  meshsync.stream_table  meshsync.carriers  meshsync.calls  meshsync.wrappers  meshsync.turns
+5   meshsync.filters  meshsync.negotiation  meshsync.compression  meshsync.encryption  meshsync.buffering
+5   meshsync.files  meshsync.messaging
 6   meshsync.room
 7   meshsync.connect
 8   meshsync
@@ -37,10 +38,14 @@ a   simulator.network.latency  simulator.network.values  simulator.network.misha
 a   simulator.network.pulse  simulator.record.transcript
 b   simulator.world.scheduler  simulator.world.conditions  simulator.world.tasks  simulator.world.runtime
 b   simulator.network.links  simulator.room.rules  simulator.room.seat
+b   simulator.room.members  simulator.room.ends  simulator.room.calls
+b   simulator.room.peers  simulator.room.stream
 b   simulator.room.faulty  simulator.record.recorder  simulator.record.stories  simulator.record.timeline
 b   simulator.record.charts
 c   simulator.network.transport  simulator.network.carrier  simulator.network.network  simulator.network.connector
-c   simulator.network.plain  simulator.room.participants  simulator.emulator.admission
+c   simulator.network.plain  simulator.emulator.admission
+c   simulator.room.participant  simulator.room.speakers  simulator.room.streamers  simulator.room.visitors
+c   simulator.room.participants
 d   simulator.emulator.gateway  simulator.emulator.emulator  simulator.plan  simulator.simulation
 e   simulator.programs  simulator.runs  simulator.checking  simulator.shrinking
 e   simulator.exploration
@@ -51,7 +56,15 @@ g   simulator
 ``simulator.room``, has the floor of its highest module and hands on nothing but its own."""
 
 ROOM = "simulator.room"
-ROOM_SHARES = ("errors", "protocol.packets", "protocol.envelopes", "protocol.content", "protocol.dialects")
+ROOM_SHARES = (
+    "errors",
+    "protocol.packets",
+    "protocol.envelopes",
+    "protocol.content",
+    "protocol.vocabulary",
+    "protocol.dialects",
+    "protocol.bridging",
+)
 """What the other side of a conversation may borrow from the client; a shared reading hides a misreading."""
 
 SEAM = frozenset(

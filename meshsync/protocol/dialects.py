@@ -1,22 +1,20 @@
 """The dialects of the wire: requests and pushes to message types and bodies, and back.
 
-A *request* goes from a client to its room, which answers each but `SetAttributes` with a `Reply`; a *push* goes from
-the room to a client. A client speaks one dialect. A room asks for none: it decodes each request by its type and answers
-in kind, since replies and pushes have one shape in every release; only the greeting has to be chosen beforehand.
+A client speaks one dialect. A room asks for none: it decodes each request by its type and answers in kind, since
+replies and pushes have one shape in every release; only the greeting has to be chosen beforehand.
 
-Dialect B wraps requests into tool calls. It will have its place in `_REQUEST_TYPES` and `_ENCODERS`.
-
-Source: PROTOCOL.md, sections 1, 4.3, 4.4, 6 and 7.
+Source: PROTOCOL.md, sections 1, 4.3, 4.4 and 6. Dialect B's requests are written in `calls`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from meshsync.errors import InvalidMessage
+from meshsync.protocol import calls
 from meshsync.protocol.content import Content, decode_content, encode_content
 from meshsync.protocol.envelopes import (
     MAX_DEPTH,
@@ -32,9 +30,30 @@ from meshsync.protocol.envelopes import (
     read_member,
 )
 from meshsync.protocol.packets import Message
+from meshsync.protocol.vocabulary import (
+    AnswerCall,
+    AnswerChunk,
+    Broadcast,
+    Call,
+    CallChunk,
+    Connected,
+    Disable,
+    Enable,
+    OpenCall,
+    Push,
+    Reply,
+    Request,
+    RoomReady,
+    Send,
+    SetAttributes,
+    Status,
+    UnknownRequest,
+)
 
 __all__ = [
+    "CLASSIC",
     "DIALECTS",
+    "DUPLEX",
     "Broadcast",
     "Connected",
     "Dialect",
@@ -58,10 +77,13 @@ __all__ = [
     "encode_request",
     "encode_room_ready",
     "encode_status",
+    "family_of",
     "greeting_form",
+    "streams_of",
 ]
 
-Buffer = bytes | bytearray | memoryview
+CLASSIC, DUPLEX = "classic", "duplex"
+"""The kinds of streams: messages of types ``stream.…``, and calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +96,26 @@ class Dialect:
     """The newest release that speaks it: what a client of ours says it is, in the URL and in tokens."""
     token_in: str
     """Where the token goes: ``"query"`` or ``"header"``."""
-    is_bare: bool
+    is_bare: bool = False
     """Whether greeting and attributes are bare JSON instead of envelopes."""
-    streams_both_ways: bool
-    """Whether the acceptor of a classic stream may write to it."""
+    streams: tuple[str, ...] = (CLASSIC,)
+    """The kinds of streams that its releases know."""
+    streams_both_ways: bool = True
+    """Whether the acceptor of a stream may write to it."""
+
+    @property
+    def family(self) -> str:
+        """The letter of its name: ``A`` or ``B``."""
+        return self.name[0]
 
 
 DIALECTS = (
     Dialect("A1", (0, 0, 2), "0.0.30", "query", is_bare=True, streams_both_ways=False),
-    Dialect("A2", (0, 0, 31), "0.8.4", "query", is_bare=False, streams_both_ways=False),
-    Dialect("A3", (0, 9, 0), "0.29.4", "query", is_bare=False, streams_both_ways=True),
+    Dialect("A2", (0, 0, 31), "0.8.4", "query", streams_both_ways=False),
+    Dialect("A3", (0, 9, 0), "0.29.4", "query"),
+    Dialect("B1", (0, 30, 0), "0.35.6", "query"),
+    Dialect("B2", (0, 35, 7), "0.47.0", "header", streams=(), streams_both_ways=False),
+    Dialect("B3", (0, 47, 1), "0.56.0", "header", streams=(DUPLEX,)),
 )
 """All dialects that can be spoken, oldest first."""
 
@@ -100,95 +132,29 @@ def dialect(name: str) -> Dialect:
     raise ValueError(f"no dialect {name!r}; there are {', '.join(d.name for d in DIALECTS)}")
 
 
-# --- vocabulary -------------------------------------------------------------------------------------------------------
+def streams_of(version: str | None, family: str) -> tuple[str, ...]:
+    """Return the kinds of streams that a client knows, from what it says it is and how it speaks.
+
+    Args:
+        version: Of its release, or what made its token; None if unknown.
+        family: What it speaks, as `family_of` says; empty if it has not spoken.
+
+    How it speaks is sure, and the version may be that of whoever made its token. Who speaks A has classic streams,
+    since every release of A has. Who speaks B and shows no version of B is TypeScript, whose published releases have no
+    streams. Who has not spoken and shows no version is like the first releases, which show none.
+    """
+    numbers = _numbers(version)
+    known = [dialect for dialect in DIALECTS if numbers is not None and numbers >= dialect.first_release]
+    if family == "A" or (not family and not known):
+        return (CLASSIC,)
+    if family == "B" and (not known or known[-1].family == "A"):
+        return ()
+    return known[-1].streams
 
 
-@dataclass(frozen=True, slots=True)
-class Enable:
-    """Take part in messaging."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disable:
-    """Leave messaging."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A message to one participant."""
-
-    to: str
-    type: str
-    message: JsonObject
-    attachment: Buffer = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Broadcast:
-    """A message to all others."""
-
-    type: str
-    message: JsonObject
-    attachment: Buffer = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SetAttributes:
-    """Values to merge into one's own attributes. The one request without a reply."""
-
-    attributes: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownRequest:
-    """A request of another service, or of a release to come. It wants an answer all the same."""
-
-    type: str
-
-
-Request = Enable | Disable | Send | Broadcast | SetAttributes | UnknownRequest
-
-
-@dataclass(frozen=True, slots=True)
-class RoomReady:
-    """The first half of the greeting."""
-
-    room_name: str
-    room_url: str
-    session_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The second half of the greeting."""
-
-    participant_id: str
-    attributes: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What the room says of itself, at any time. Only a client with an envelope's greeting understands it."""
-
-    members: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to the request with that id."""
-
-    request_id: int
-    content: Content
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """A message from a participant, or from the room about one."""
-
-    sender: str
-    type: str
-    message: JsonObject
-    attachment: Buffer = field(default=b"", repr=False)
+def family_of(type: str) -> str:
+    """Return the family of dialects that a request of that message type is from; empty if it is of every one."""
+    return "A" if type.startswith("messaging.") else "B" if type.startswith("room.") else ""
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -203,31 +169,37 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
         InvalidMessage: If it holds what JSON cannot carry.
     """
     match request:
-        case Send(to, type, message, attachment):
-            _check_text(type, "type")
-            _check_text(to, "to")
-            header = {"type": type, "message": as_object(message, "message"), "to_participant_id": to}
-            return "messaging.send", encode_envelope(encode_members(header), attachment)
-        case Broadcast(type, message, attachment):
-            _check_text(type, "type")
-            header = {"type": type, "message": as_object(message, "message")}
-            return "messaging.broadcast", encode_envelope(encode_members(header), attachment)
         case SetAttributes(attributes):
             body = encode_object(attributes, "attributes")
             if RESERVED in attributes:
                 raise InvalidMessage(f"attributes[{RESERVED!r}]: the protocol keeps this name for itself")
             return "set_attributes", body if dialect.is_bare else encode_envelope(body)
-        case Enable():
-            return "messaging.enable", encode_envelope(_NO_HEADER)
-        case Disable():
-            return "messaging.disable", encode_envelope(_NO_HEADER)
+        case OpenCall():
+            return calls.INVOKE_TOOL, calls.encode_invocation(request)
+        case CallChunk():
+            return calls.CALL_CHUNK, calls.encode_call_chunk(request)
+        case AnswerCall():
+            return calls.ANSWER_CALL, calls.encode_answer(request)
+        case AnswerChunk():
+            return calls.ANSWER_CHUNK, calls.encode_answer_chunk(request)
         case UnknownRequest(type):
             return type, encode_envelope(_NO_HEADER)
-
-
-def _check_text(value: object, name: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}")
+    if dialect.family == "B":
+        return calls.INVOKE_TOOL, calls.encode_invocation(request)
+    match request:
+        case Send(to, type, message, attachment):
+            calls.check_text(type, "type")
+            calls.check_text(to, "to")
+            header = {"type": type, "message": as_object(message, "message"), "to_participant_id": to}
+            return "messaging.send", encode_envelope(encode_members(header), attachment)
+        case Broadcast(type, message, attachment):
+            calls.check_text(type, "type")
+            header = {"type": type, "message": as_object(message, "message")}
+            return "messaging.broadcast", encode_envelope(encode_members(header), attachment)
+        case Enable(streams):
+            return "messaging.enable", encode_envelope(encode_members(calls.declare(streams)))
+        case Disable():
+            return "messaging.disable", encode_envelope(_NO_HEADER)
 
 
 _MAX_REQUEST_DEPTH = MAX_DEPTH + 1
@@ -245,8 +217,7 @@ def decode_request(message: Message) -> Request:
 
 
 def _decode_enable(message: Message) -> Request:
-    decode_envelope(message.body, message.type)
-    return Enable()
+    return Enable(calls.read_declaration(decode_envelope(message.body, message.type)[0]))
 
 
 def _decode_disable(message: Message) -> Request:
@@ -277,6 +248,10 @@ _REQUEST_TYPES: dict[str, Callable[[Message], Request]] = {
     "messaging.send": _decode_send,
     "messaging.broadcast": _decode_broadcast,
     "set_attributes": _decode_set_attributes,
+    calls.INVOKE_TOOL: calls.decode_invocation,
+    calls.CALL_CHUNK: calls.decode_call_chunk,
+    calls.ANSWER_CALL: calls.decode_answer,
+    calls.ANSWER_CHUNK: calls.decode_answer_chunk,
 }
 
 
@@ -289,8 +264,15 @@ def encode_reply(content: Content) -> tuple[str, bytes]:
     return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
-def encode_push(push: Push) -> tuple[str, bytes]:
-    """Return the message type and the body of a push."""
+def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes]:
+    """Return the message type and the body of a push; the message id of a `Call` is its own."""
+    match push:
+        case Call():
+            return calls.CALL, calls.encode_call(push)
+        case CallChunk():
+            return calls.CALL_CHUNK_PUSH, calls.encode_call_chunk(push, forwarded=True)
+        case AnswerChunk():
+            return calls.ANSWER_CHUNK, calls.encode_answer_chunk(push, forwarded=True)
     message = as_object(push.message, "message")
     header = {"from_participant_id": push.sender, "type": push.type, "message": message}
     return "messaging.send", encode_envelope(encode_members(header, forwarded=True), push.attachment)
@@ -301,7 +283,9 @@ def encode_status(status: Status) -> tuple[str, bytes]:
     return "room.status", encode_envelope(encode_object(status.members, "status", forwarded=True))
 
 
-def decode_push(message: Message) -> RoomReady | Connected | Status | Reply | Push | None:
+def decode_push(
+    message: Message,
+) -> RoomReady | Connected | Status | Reply | Push | Call | CallChunk | AnswerChunk | None:
     """Return what a room sent, or None for a type that no messaging client needs.
 
     Raises:
@@ -330,6 +314,12 @@ def decode_push(message: Message) -> RoomReady | Connected | Status | Reply | Pu
             return Connected(read_member(header, "participantId", str, type), attributes)
         case "room.status":
             return Status(decode_envelope(body, type)[0])
+        case calls.CALL:
+            return calls.decode_call(message)
+        case calls.CALL_CHUNK_PUSH:
+            return calls.decode_call_chunk(message)
+        case calls.ANSWER_CHUNK:
+            return calls.decode_answer_chunk(message)
     return None
 
 
@@ -350,12 +340,17 @@ _FIRST_ENVELOPE = (0, 0, 31)
 
 def greeting_form(version: str | None) -> GreetingForm:
     """Return the form that a client of that release reads; ``None`` and what is no version mean unknown."""
-    # Few digits, since the text is whatever a stranger put into a URL, and int() raises at thousands of them.
-    numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", version or "")
+    numbers = _numbers(version)
     if numbers is None:
         return GreetingForm.BLANKS
+    return GreetingForm.ENVELOPE if numbers >= _FIRST_ENVELOPE else GreetingForm.BARE
+
+
+def _numbers(version: str | None) -> tuple[int, ...] | None:
+    # Few digits, since the text is whatever a stranger put into a URL, and int() raises at thousands of them.
+    numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", version or "")
     # As numbers: as texts, 0.10.0 would come before 0.6.0.
-    return GreetingForm.ENVELOPE if tuple(map(int, numbers.groups())) >= _FIRST_ENVELOPE else GreetingForm.BARE
+    return None if numbers is None else tuple(map(int, numbers.groups()))
 
 
 def encode_room_ready(ready: RoomReady, form: GreetingForm) -> tuple[str, bytes]:

@@ -183,17 +183,18 @@ def _read_float(text: str) -> float:
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_read_float)
 
 
-def decode_object(data: bytes | memoryview, what: str, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
+def decode_object(data: bytes | memoryview | str, what: str, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
     """Return the JSON object in ``data``.
 
     Args:
+        data: JSON as UTF-8, or as a text that came within other JSON.
         what: What to call it in errors, such as ``the header of messaging.send``.
         levels: How deep it may be nested; ``{}`` has one level.
     Raises:
         ProtocolError: If it is not UTF-8, not JSON, no object, or nested too deeply.
     """
     try:
-        text = str(data, "utf-8").strip(" \t\n\r")
+        text = (data if isinstance(data, str) else str(data, "utf-8")).strip(" \t\n\r")
         value, end = _decoder.raw_decode(text)
     except UnicodeDecodeError as error:
         raise ProtocolError(f"{what} is not UTF-8: {error.reason} at byte {error.start}", code=1007) from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from meshsync.protocol.content import Content
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.roster import Member
+from meshsync.protocol.vocabulary import AnswerChunk, Call, CallChunk
 
 __all__ = [
     "Answered",
@@ -111,4 +112,8 @@ Event = (
     | MemberChanged
     | Received
     | Skipped
+    | Call
+    | CallChunk
+    | AnswerChunk
 )
+"""The last three are words on calls, which carry duplex streams: they are passed on as they came."""

@@ -12,23 +12,25 @@ from itertools import count
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.content import Content, Error, ErrorCode
-from meshsync.protocol.dialects import (
+from meshsync.protocol.content import Content, Empty, Error, ErrorCode
+from meshsync.protocol.dialects import Dialect, decode_push, encode_request
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
+from meshsync.protocol.roster import Member, Roster
+from meshsync.protocol.vocabulary import (
+    AnswerChunk,
+    Call,
+    CallChunk,
     Connected,
-    Dialect,
     Disable,
     Enable,
     Push,
     Reply,
     Request,
     RoomReady,
-    SetAttributes,
     Status,
-    decode_push,
-    encode_request,
+    given_id,
+    is_answered,
 )
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
-from meshsync.protocol.roster import Member, Roster
 
 __all__ = ["Participation", "Session"]
 
@@ -120,8 +122,9 @@ class Session:
 
     def issue(self, request: Request, encoded: tuple[str, bytes]) -> tuple[int, list[bytes]]:
         """Give a request its id and return it with the packets to send, in the order of these calls."""
-        request_id = next(self._ids)
-        if not isinstance(request, SetAttributes):  # The one that is not answered.
+        given = given_id(request)
+        request_id = next(self._ids) if given is None else given
+        if is_answered(request):
             self._pending[request_id] = type(request)
         return request_id, split(request_id, *encoded, self._packet_size)
 
@@ -158,6 +161,10 @@ class Session:
                 return self._push(push)
             case Reply(request_id, content):
                 return self._reply(request_id, content)
+            case Call() | CallChunk() | AnswerChunk() as word:
+                if not self.is_ready:
+                    return iter([events.Skipped("a call before the greeting")])
+                return iter([word])
             case RoomReady() as room_ready:
                 return self._greet(room_ready, self._connected)
             case Connected() as connected:
@@ -184,6 +191,8 @@ class Session:
     def _reply(self, request_id: int, content: Content) -> Iterator[events.Event]:
         kind = self._pending.pop(request_id, None)
         if kind is None:
+            if isinstance(content, Empty):
+                return  # Careful rooms answer also what needs no answer.
             yield events.Skipped(f"an answer to request {request_id}, which is not pending")
             return
         was_refused = isinstance(content, Error)

@@ -18,6 +18,8 @@ Two clients that both know how add flow control and cancelling, which the others
   A chunk may be sent whenever what is left of the window is positive, and counts as in `size_of`.
 - ``stream.meshsync.cancel``: ``reason``, a text. The irregular end, of both directions: who writes is to stop, who
   reads has not got everything.
+- ``stream.close`` has the member ``meshsync`` as well, with ``version`` and ``is_complete``, which is false, where an
+  opener gives up waiting for the answer: a consent may have crossed it, and its reader would see a regular end.
 
 Without the agreement the irregular end is a ``stream.close`` too, for want of another word.
 
@@ -111,9 +113,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The regular end."""
+    """The regular end, or that of an offer."""
 
     stream_id: str
+    is_complete: bool = True
+    """False for an offer that its opener takes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +161,8 @@ def encode_stream_word(word: StreamWord) -> tuple[str, JsonObject]:
         case Reject(reason=reason):
             body["error"] = reason
             return "stream.reject", body
-        case Close():
-            return "stream.close", body
+        case Close(is_complete=is_complete):
+            return "stream.close", body if is_complete else body | {_OWN: {"version": 1, "is_complete": False}}
         case Cancel(reason=reason):
             body["reason"] = reason
             return "stream.meshsync.cancel", body
@@ -193,7 +197,8 @@ def decode_stream_word(type: str, body: JsonObject, data: bytes) -> StreamWord:
             reason = body.get("error")
             return Reject(stream_id, reason if isinstance(reason, str) else _NO_REASON)
         case "stream.close":
-            return Close(stream_id)
+            own = body.get(_OWN)
+            return Close(stream_id, not isinstance(own, dict) or own.get("is_complete") is not False)
         case "stream.meshsync.cancel":
             reason = body.get("reason")
             return Cancel(stream_id, reason if isinstance(reason, str) else "")

@@ -9,6 +9,7 @@ from types import MappingProxyType, TracebackType
 from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
 from simulator.emulator.gateway import Gateway, LoopThread, Settings, url_host
+from simulator.room.calls import ANSWER_LIMIT
 from simulator.room.seat import QUEUE_LIMIT
 
 __all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "Limits"]
@@ -37,6 +38,9 @@ class Limits:
     """Seconds of silence before a ping; after half as long again without an answer the connection is given up."""
     linger: float = 2.0
     """Seconds in which a client that is being disconnected may read why."""
+    answer: float = ANSWER_LIMIT
+    """Seconds in which the peer of a duplex stream, or of one that is translated, has to answer its opening: official
+    clients wait for ever, and one whose program looks at no streams never answers."""
 
 
 class Emulator:
@@ -76,7 +80,7 @@ class Emulator:
         self.host = host
         self.secret = secret
         self._port = port
-        self._settings = Settings(secret, acknowledge, limits.queue, limits.heartbeat, limits.linger)
+        self._settings = Settings(secret, acknowledge, limits.queue, limits.heartbeat, limits.linger, limits.answer)
         self._thread: LoopThread | None = None
 
     def __enter__(self) -> Emulator:
@@ -170,6 +174,8 @@ class Emulator:
 
     def drop(self, name: str) -> None:
         """Cut the TCP connections of everybody called ``name``, without a close frame, as a failing network does.
+
+        Official Python clients from 0.38.0 on come back after that, and after nothing else; so does TypeScript 0.39.9.
 
         Raises:
             UsageError: If nobody with that name is connected.

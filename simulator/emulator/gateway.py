@@ -1,7 +1,7 @@
 """Real WebSockets into rooms: one asyncio loop, and a thread that runs it.
 
-aiohttp does the handshake and reads frames, so that what our client writes is judged by an independent reader. Writing
-goes past it: what one turn of the loop produced for a participant leaves in one buffer, framed once for all who get it.
+aiohttp does the handshake. Frames go past it, in bulk both ways: what comes in one read is handled in one go, and what
+one turn of the loop produced for a participant leaves in one buffer, framed once for all who get it.
 Each connection ends by itself, whatever comes: a fault of the protocol, a reader that does not read, a peer that is
 gone, a client that presents no token. Not the business of this module: what a request means, and who may join.
 """
@@ -14,18 +14,20 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiohttp import WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import web
 
 from meshsync.errors import ConnectFailed, InvalidMessage, ProtocolError, UsageError
 from meshsync.protocol import frames
+from meshsync.protocol.heartbeat import Beat, Heartbeat
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from simulator.emulator.admission import Admission, admit, find_credentials
+from simulator.room.calls import ANSWER_LIMIT
+from simulator.room.members import Output
 from simulator.room.rules import Room
 from simulator.room.seat import QUEUE_LIMIT, Parcel, Seat, SeatedRoom
 
@@ -35,10 +37,7 @@ _log = logging.getLogger("simulator.emulator")
 _T = TypeVar("_T")
 
 _MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
-"""Bytes of one WebSocket message: a whole message may come as one packet, and the seat is to judge its size.
-
-aiohttp before 3.14 judges a frame only when all of it has come.
-"""
+"""Bytes of one WebSocket message: a whole message may come as one packet, and the seat is to judge its size."""
 
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings get in between."""
@@ -48,10 +47,6 @@ _BATCH = 1024 * 1024
 
 _JOINED = 64 * 1024
 """Bytes up to which a message is copied together with its neighbours instead of being written by itself."""
-
-
-_TURN = 64
-"""Packets of one client that are handled before the others', and before what they caused is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +61,8 @@ class Settings:
     """Seconds of silence before a ping; as long again by half, and the connection is given up."""
     linger: float = 2.0
     """Seconds in which a client that was told goodbye may read it and go, before its connection is cut."""
+    answer: float = ANSWER_LIMIT
+    """Seconds in which a duplex stream has to be answered."""
 
 
 class Gateway:
@@ -126,16 +123,14 @@ class Gateway:
             return web.Response(status=error.http_status or 403, text=str(error), headers=headers)
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = _Socket(
-            heartbeat=self.settings.heartbeat,
-            max_msg_size=_MAX_PACKET,
             # The wire is a loopback, and deflating costs 3 us for a packet of 100 bytes, 1.7 ms for 64 KiB at random.
             compress=False,
             autoclose=False,
             protocols=offered,
         )
-        writer = await socket.prepare(request)
+        await socket.prepare(request)
         if request.transport is not None:
-            connection = _Connection(admission.name, socket, writer, request.transport, self.settings.linger)
+            connection = _Connection(admission.name, request.transport, self.settings)
             await self._serve(name, admission, connection)
         return socket
 
@@ -143,8 +138,16 @@ class Gateway:
         room = self._rooms.get(name)
         if room is None:
             url = f"{self._base}/rooms/{name}"
-            rules = Room(name, url=url, ids=_new_id, acknowledge=self.settings.acknowledge)
-            room = self._rooms[name] = SeatedRoom(rules, queue_limit=self.settings.queue_limit)
+            later = _Later()
+            rules = Room(
+                name,
+                url=url,
+                ids=_new_id,
+                acknowledge=self.settings.acknowledge,
+                later=later,
+                answer_limit=self.settings.answer,
+            )
+            room = later.room = self._rooms[name] = SeatedRoom(rules, queue_limit=self.settings.queue_limit)
         self._connections[connection] = None
         try:
             await connection.run(room, admission)
@@ -152,6 +155,17 @@ class Gateway:
             del self._connections[connection]
             if room.is_empty and self._rooms.get(name) is room:
                 del self._rooms[name]
+
+
+class _Later:
+    """Has a room do something later, in the loop's time."""
+
+    room: SeatedRoom
+    """Set as soon as there is one: the rules are made before it."""
+
+    def __call__(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
+        loop = asyncio.get_running_loop()
+        return loop.call_later(seconds, lambda: self.room.route(outputs())).cancel
 
 
 async def _stop_listening(server: asyncio.Server) -> None:
@@ -185,36 +199,37 @@ def url_host(host: str) -> str:
 
 
 class _Socket(web.WebSocketResponse):
-    """aiohttp's end of a WebSocket, which leaves closing to us: it would not give a reason, nor wait to be read."""
+    """aiohttp's end of a WebSocket, which makes the handshake and nothing after it."""
 
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         return False
 
 
-class _Connection:
-    """One client's WebSocket and its seat."""
+class _Connection(asyncio.Protocol):
+    """One client's connection and its seat. It takes the transport over once aiohttp has made the handshake.
 
-    def __init__(
-        self,
-        name: str,
-        socket: _Socket,
-        writer: AbstractStreamWriter,
-        transport: asyncio.Transport,
-        linger: float,
-    ) -> None:
+    aiohttp gives frames one by one, which for a stream costs more than all that the room does with them.
+    """
+
+    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings) -> None:
         self.name = name
-        self._socket = socket
-        self._writer = writer
         self._transport = transport
-        self._linger = linger
+        self._linger = settings.linger
         self._loop = asyncio.get_running_loop()
+        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET)
+        self._heartbeat = Heartbeat(self._loop.time(), interval=settings.heartbeat, timeout=settings.heartbeat / 2)
+        self._timer: asyncio.TimerHandle | None = None
         self._seat: Seat | None = None
         self._is_scheduled = False
         """Whether a flush is."""
-        self._draining: asyncio.Task[None] | None = None
-        """Waits for the client to read before the next flush."""
-        self._goodbye: asyncio.Future[None] | None = None
-        """Set once a close frame was written; done when the connection is."""
+        self._is_full = False
+        """Whether the client has to read before more is written."""
+        self._has_said_goodbye = False
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when the connection is."""
+        self._aiohttp = transport.get_protocol()
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        transport.set_protocol(self)
 
     async def run(self, room: SeatedRoom, admission: Admission) -> None:
         """Serve the client until its connection ends."""
@@ -226,100 +241,122 @@ class _Connection:
                 rights=admission.rights,
                 version=admission.version,
             )
-            await self._read(self._seat)
         except InvalidMessage as error:
             self.end(1008, str(error))
+        self._beat()
+        try:
+            await self._ended
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._seat is not None:
+                self._seat.leave()
+            self._transport.abort()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. After goodbye it is thrown away.
+
+        It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
+        never see why.
+        """
+        seat = self._seat
+        if seat is None or self._has_said_goodbye:
+            return
+        self._heartbeat.alive(self._loop.time())
+        try:
+            self._take(data, seat)
         except Exception:
             _log.exception("a connection failed for no fault of its client's")
             self.end(1011, "internal error")
-        finally:
-            if self._seat is not None:
-                self._seat.leave()
-        try:
-            if self._goodbye is not None:
-                await self._goodbye
-        finally:
-            self._transport.abort()
 
-    async def _read(self, seat: Seat) -> None:
-        receive = self._socket.receive
-        taken = 0
-        while self._goodbye is None:
-            message = await receive()  # Which doesn't give way while there is more of what was read from the socket.
-            taken += 1
-            if taken % _TURN == 0:
-                await asyncio.sleep(0)
-            if message.type is WSMsgType.BINARY:
-                # Its own flush goes before its recipients': whoever asked waits for the answer, one write earlier.
-                self._schedule()
-                seat.feed((message.data,))
-            elif message.type is WSMsgType.TEXT:
-                seat.lose(ProtocolError("a text frame came; packets are binary", code=1003))
-            elif message.type is WSMsgType.CLOSE:
-                seat.leave()
-                self.end(message.data if message.data in _ECHOED else 1000, "")
-            elif message.type is WSMsgType.ERROR:
-                code = getattr(message.data, "code", None)
-                if code is None:  # No frame was at fault: the connection is gone, or no pong came.
-                    return
-                seat.lose(ProtocolError(str(message.data), code=int(code)))
-            else:
-                return
+    def _take(self, data: bytes, seat: Seat) -> None:
+        decoder = self._decoder
+        packets: list[bytes] = []
+        fault: ProtocolError | None = None
+        try:
+            decoder.feed(data, packets)
+        except ProtocolError as error:
+            fault = error
+        ping = decoder.take_ping()
+        if ping is not None:
+            self._transport.write(frames.encode_control(frames.Opcode.PONG, ping, None))
+        if packets:
+            # Its own flush goes before its recipients': whoever asked waits for the answer, one write earlier.
+            self._schedule()
+            seat.feed(packets)
+        if fault is not None:
+            seat.lose(fault)
+        elif decoder.close is not None:
+            seat.leave()
+            self.end(decoder.close.code or 1000, "")
+
+    def eof_received(self) -> bool:
+        """Let the transport close: a client that sends no more reads no more."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note of the end; aiohttp has to know too."""
+        self._aiohttp.connection_lost(exc)
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _beat(self) -> None:
+        """Ping a client that is silent, and give up one that stays so."""
+        beat = self._heartbeat.look(self._loop.time())
+        if beat is Beat.ASKED:
+            self._transport.write(frames.encode_control(frames.Opcode.PING, b"", None))
+        elif beat is Beat.DEAD:
+            self._transport.abort()
+        if self._heartbeat.deadline is not None:
+            self._timer = self._loop.call_at(self._heartbeat.deadline, self._beat)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
+    def pause_writing(self) -> None:
+        """Let messages wait in the seat's queue, so that pings get in between."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        self._is_full = False
+        self._schedule()
+
     def _wake(self) -> None:
-        if self._draining is not None:
-            # One who does not read is not waited for.
-            if self._seat is not None and self._seat.fault is not None:
-                self.end(self._seat.fault.code, str(self._seat.fault))
-        else:
+        if not self._is_full:
             self._schedule()
+        elif self._seat is not None and self._seat.fault is not None:
+            self.end(self._seat.fault.code, str(self._seat.fault))  # One who does not read is not waited for.
 
     def _schedule(self) -> None:
-        if not self._is_scheduled and self._draining is None:
+        if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._is_scheduled = False
         seat, transport = self._seat, self._transport
-        if seat is None or self._goodbye is not None or transport.is_closing():
+        if seat is None or self._has_said_goodbye or transport.is_closing():
             return
-        if transport.get_write_buffer_size() <= _HIGH_WATER:
+        if not self._is_full:
             for buffer in _join(seat.drain(_BATCH)):
                 transport.write(buffer)
-        elif seat.fault is None:
-            self._draining = self._loop.create_task(self._flush_later())
-            return
-        if seat.queued and seat.fault is None:
-            self._wake()
-        elif seat.fault is not None:
+        if seat.fault is not None and (self._is_full or not seat.queued):
             self.end(seat.fault.code, str(seat.fault))
-
-    async def _flush_later(self) -> None:
-        try:
-            await self._writer.drain()
-        except ConnectionError:
-            return  # The reader finds out by itself.
-        finally:
-            self._draining = None
-        self._flush()
+        elif seat.queued and not self._is_full:
+            self._schedule()
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def end(self, code: int, reason: str) -> None:
         """Say goodbye, and give the client a moment to read it. Again does nothing."""
-        if self._goodbye is not None:
+        if self._has_said_goodbye:
             return
-        self._goodbye = self._loop.create_future()
+        self._has_said_goodbye = True
         transport = self._transport
         if transport.is_closing():
-            self._goodbye.set_result(None)
             return
-        # What still comes has to be read and thrown away: closing a socket with unread bytes resets the connection, and
-        # the client would never see why.
-        transport.set_protocol(_Lingering(transport.get_protocol(), self._goodbye))
         transport.resume_reading()
         transport.write(frames.encode_close(code, reason, None))
         transport.write_eof()
@@ -328,10 +365,6 @@ class _Connection:
     def cut(self) -> None:
         """End the TCP connection without a word."""
         self._transport.abort()
-
-
-_ECHOED = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
-"""Close codes that may be sent, and so returned. Source: RFC 6455, section 7.4."""
 
 
 def _join(parcels: list[Parcel]) -> list[bytes]:
@@ -349,28 +382,6 @@ def _join(parcels: list[Parcel]) -> list[bytes]:
         small.clear()
     buffers.append(b"".join(small))
     return [buffer for buffer in buffers if buffer]
-
-
-class _Lingering(asyncio.Protocol):
-    """Throws away what a client sends after goodbye; all else still goes to aiohttp."""
-
-    def __init__(self, inner: asyncio.BaseProtocol, done: asyncio.Future[None]) -> None:
-        self._inner = inner
-        self._done = done
-
-    def data_received(self, data: bytes) -> None:
-        pass
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
-        if not self._done.done():
-            self._done.set_result(None)
 
 
 class LoopThread:

@@ -25,10 +25,10 @@ from simulator.world.kernel import SECOND, Kernel, Timer
 
 __all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "goodbye"]
 
-WINDOW = 1024 * 1024
+WINDOW = 4 * 1024 * 1024
 """Bytes that a link takes before its peer has read any: what two sockets and the path between them hold.
 
-Source: the order of what Linux grows a socket's buffers to, 4 MiB for writing and 6 MiB for reading (tcp(7)).
+Source: what Linux grows a socket's buffers to, 4 MiB for writing and 6 MiB for reading (tcp(7)).
 """
 
 _MICROSECOND = 1000

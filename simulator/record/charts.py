@@ -267,7 +267,7 @@ def _html_row(record: Record) -> str:
         "" if record.latency_ns is None else duration_of(record.latency_ns),
         record.outcome,
         record.stream_id,
-        body_of(record.detail, 60),
+        body_of(record, 60),
     )
     return "<tr>" + "".join(f"<td>{html.escape(clip(str(cell), 80))}</td>" for cell in cells) + "</tr>"
 

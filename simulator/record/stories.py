@@ -52,6 +52,11 @@ def travels(record: Record) -> bool:
     return record.kind == "message" or (record.kind == "stream" and bool(record.recipient))
 
 
+def word_of(record: Record) -> str:
+    """Return what is said of a stream: ``open``, ``chunk``, ``credit``; nothing for what belongs to none."""
+    return record.type.rpartition(".")[2] if record.stream_id else ""
+
+
 def is_routine(record: Record) -> bool:
     """Return whether it is an answer of the room that tells of no error: half of all records, and no news."""
     return record.kind == "reply" and fate_of(record) is Fate.ARRIVED
@@ -90,12 +95,10 @@ def places_of(record: Record, lanes: Mapping[str, int]) -> list[int]:
 
 def what_of(record: Record) -> str:
     """Return what a record is about, in a word or two."""
+    if record.kind == "stream" or (record.kind == "message" and record.stream_id):
+        return " ".join(filter(None, ("stream", record.stream_id.removeprefix("stream "), word_of(record))))
     if record.kind == "message":
         return record.type or "message"
-    if record.kind == "stream":
-        return " ".join(
-            filter(None, ("stream", record.stream_id.removeprefix("stream "), record.type.removeprefix("stream.")))
-        )
     if record.kind == "refused":
         return "connection refused"
     if record.kind == "fault":
@@ -123,10 +126,18 @@ def clip(text: str, length: int) -> str:
     return short if len(text) <= length else short[: max(0, length - 3)] + "..."
 
 
-def body_of(detail: Mapping[str, Any], length: int = 40) -> str:
-    """Return a message's JSON or somebody's attributes as ``text=hello, n=1``, clipped."""
+def body_of(record: Record, length: int = 40) -> str:
+    """Return a message's JSON or somebody's attributes as ``text=hello, n=1``, clipped.
+
+    Of a stream, what its programs say: the header; or a credit, or a reason that isn't told as the outcome.
+    """
     parts: list[str] = []
-    for key, value in detail.items():
+    members = record.detail
+    if record.stream_id:
+        header = members.get("header")
+        known = header if isinstance(header, Mapping) else {}
+        members = {**known, **{key: members[key] for key in ("bytes", "reason") if key in members}}
+    for key, value in members.items():
         # Cut before anything is made of it: a body may be megabytes, and there may be hundreds.
         shown = value[: length + 1] if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         parts.append(f"{key}={shown}")
@@ -176,7 +187,7 @@ def story_of(record: Record) -> str:
     if record.latency_ns is not None:
         parts.append(f"({duration_of(record.latency_ns)})")
     if record.kind in ("message", "attributes", "stream"):
-        parts.append(body_of(record.detail))
+        parts.append(body_of(record))
     return " ".join(filter(None, parts))
 
 
@@ -187,10 +198,14 @@ def summary_of(transcript: Transcript, records: Sequence[Record]) -> str:
     # A refused request has an answer that says so; the two are one refusal.
     fates = Counter(fate_of(record) for record in records if record.kind not in ("fault", "reply"))
     errors = sum(record.kind == "reply" and not is_routine(record) for record in records)
+    streams = {record.stream_id for record in records} - {""}
+    chunks = sum(record.kind == "message" and bool(record.stream_id) for record in records)
     began = sum(record.kind == "fault" and record.outcome != "ended" for record in records)
     counts = [
         counted(len(lanes_of(records).keys() - {ROOM}), "participant"),
-        counted(sum(record.kind == "message" for record in records), "message"),
+        counted(sum(record.kind == "message" and not record.stream_id for record in records), "message"),
+        *([counted(len(streams), "stream")] if streams else []),
+        *([counted(chunks, "chunk")] if chunks else []),
         *(f"{fates[fate]:,} {fate.name.lower()}" for fate in (Fate.LOST, Fate.REFUSED) if fates[fate]),
         *([counted(errors, "error answer")] if errors else []),
         *([counted(began, "fault")] if began else []),

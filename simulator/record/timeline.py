@@ -26,6 +26,7 @@ from simulator.record.stories import (
     travels,
     victims_of,
     what_of,
+    word_of,
 )
 from simulator.record.transcript import Record, Transcript, missing
 
@@ -46,7 +47,8 @@ _STYLES = (
 """Colour and dashes for message types, the most frequent first. Source: Okabe and Ito (2008), told apart by people of
 every colour vision; the dashes tell them apart in grey."""
 _OTHER_STYLE = ("#777777", "-")
-_STREAM_STYLE = ("#000000", (0, (1, 1.5)))
+_STREAM_STYLES = {"stream": ("#000000", (0, (1, 1.5))), "stream credit": ("#888888", (0, (1, 2.5)))}
+"""Of what is said about streams; their chunks are styled as messages of a type."""
 _BANDS = ((1, 0.10, "#d4d4d4", "connected"), (2, 0.24, "#d4d4d4", "enabled"))
 """Of each presence: its level, height in lanes, colour, name."""
 
@@ -255,11 +257,17 @@ def _draw_messages(ax: Axes, view: _View, transcript: Transcript, records: Seque
 
     sent = [record for record in records if travels(record)]
     sent = [record for record in sent if all(name in view.lanes for name in people_in(record))]
-    arrived = [record for record in sent if fate_of(record) is Fate.ARRIVED]
-    shown = _thin(arrived, max_messages)
     failed = [record for record in sent if fate_of(record) is not Fate.ARRIVED]
-    shown_failed = _thin(failed, max_messages)
-    for kept, all_of_them, word in ((shown, arrived, "arrivals"), (shown_failed, failed, "losses and refusals")):
+    # Among a thousand chunks one looks for where their stream began and ended.
+    turns = [record for record in sent if fate_of(record) is Fate.ARRIVED and _is_turn(record)]
+    arrived = [record for record in sent if fate_of(record) is Fate.ARRIVED and not _is_turn(record)]
+    shown_arrived, shown_turns, shown_failed = (_thin(group, max_messages) for group in (arrived, turns, failed))
+    shown = [*shown_arrived, *shown_turns]
+    for kept, all_of_them, word in (
+        (shown_arrived, arrived, "arrivals"),
+        (shown_turns, turns, "stream answers and ends"),
+        (shown_failed, failed, "losses and refusals"),
+    ):
         if len(kept) < len(all_of_them):
             view.notes.append(f"{len(kept):,} of {len(all_of_them):,} {word}, evenly chosen")
     styles = _styles(transcript)
@@ -288,10 +296,11 @@ def _draw_messages(ax: Axes, view: _View, transcript: Transcript, records: Seque
             tips = [
                 line[-1]
                 for record, line in zip(group, lines, strict=True)
-                if fate_of(record) is Fate.ARRIVED and _head(line) == marker
+                if fate_of(record) is Fate.ARRIVED and _head(line) == marker and not _is_turn(record)
             ]
             ax.plot(*_columns(tips), ls="", marker=marker, ms=head, color=colour, alpha=alpha, zorder=3.5, mew=0)
     _draw_ends(ax, view, shown_failed)
+    _draw_turns(ax, view, shown_turns)
 
 
 def _thin(records: Sequence[Record], limit: int) -> Sequence[Record]:
@@ -303,23 +312,27 @@ def _thin(records: Sequence[Record], limit: int) -> Sequence[Record]:
 
 def _styles(records: Iterable[Record]) -> dict[str, tuple[str, Any]]:
     """Return colour and dashes for each type of message in a whole transcript; the rarest share one."""
-    kinds = Counter((record.kind, what_of(record) if record.kind == "message" else "") for record in records)
-    types = [label for (kind, label), _ in kinds.most_common() if kind == "message"]
+    kinds = Counter(map(_kind_of, records))
+    types = [label for label, _ in kinds.most_common() if label and label not in _STREAM_STYLES]
     own = types if len(types) <= len(_STYLES) else types[: len(_STYLES) - 1]
     styles: dict[str, tuple[str, Any]] = dict(zip(own, _STYLES, strict=False))
     if len(types) > len(own):
         styles[f"{len(types) - len(own)} other types"] = _OTHER_STYLE
-    if ("stream", "") in kinds:
-        styles["stream"] = _STREAM_STYLE
-    return styles
+    return styles | {label: style for label, style in _STREAM_STYLES.items() if label in kinds}
+
+
+def _kind_of(record: Record) -> str:
+    """Return what a line in the chart is called: the type of a message; nothing for what is no line."""
+    if record.kind == "stream":
+        return "stream credit" if word_of(record) == "credit" else "stream"
+    if record.kind == "message":
+        return "stream chunk" if record.stream_id else what_of(record)
+    return ""
 
 
 def _style_name(record: Record, styles: Mapping[str, object]) -> str:
-    if record.kind == "stream":
-        return "stream"
-    return (
-        what_of(record) if what_of(record) in styles else next(name for name in styles if name.endswith("other types"))
-    )
+    kind = _kind_of(record)
+    return kind if kind in styles else next(name for name in styles if name.endswith("other types"))
 
 
 def _segment(record: Record, view: _View) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -358,6 +371,33 @@ def _draw_stops(ax: Axes, view: _View, points: Sequence[tuple[float, float]]) ->
     disc = ax.plot(*_columns(points), ls="", marker="o", ms=8.5, mfc="black", mec="white", mew=0.8, zorder=5)[0]
     bar = ax.plot(*_columns(points), ls="", marker="_", ms=5, mec="white", mew=1.8, zorder=5.1)[0]
     view.legend.setdefault("refused", (disc, bar))
+
+
+_TURNS: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
+    "accept": ("accepted", ({"marker": "o", "ms": 7.5, "mfc": "white", "mec": "black", "mew": 1.2},)),
+    "close": ("closed", ({"marker": "s", "ms": 7, "mfc": "white", "mec": "black", "mew": 1.2},)),
+    "cancel": (
+        "cancelled",
+        (
+            {"marker": "s", "ms": 8, "mfc": "black", "mec": "white", "mew": 0.8},
+            {"marker": "x", "ms": 4, "mec": "white", "mew": 1.5},
+        ),
+    ),
+}
+"""Words by which a stream's state changes, where they arrive: the name, and marks that are drawn upon each other. A
+rejection has the mark of all that is refused."""
+
+
+def _is_turn(record: Record) -> bool:
+    return record.kind == "stream" and word_of(record) in _TURNS
+
+
+def _draw_turns(ax: Axes, view: _View, turns: Sequence[Record]) -> None:
+    """Mark where streams are accepted and where they end."""
+    for word, (name, marks) in _TURNS.items():
+        if points := [_segment(record, view)[-1] for record in turns if word_of(record) == word]:
+            drawn = [ax.plot(*_columns(points), ls="", zorder=5 + 0.1 * n, **mark)[0] for n, mark in enumerate(marks)]
+            view.legend.setdefault(f"stream {name}", tuple(drawn))
 
 
 def _draw_marks(ax: Axes, view: _View, records: Sequence[Record]) -> None:

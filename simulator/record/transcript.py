@@ -41,9 +41,9 @@ KINDS = (
     "refused",
     "fault",
 )
-"""What a record can be about: a message or broadcast of a participant, once for each recipient; the room's answer to a
-request; a stream's opening, answer or end; taking part and leaving; attributes; a connection's beginning and end; an
-attempt to connect that failed; a fault that struck or ended."""
+"""What a record can be about: a message, a broadcast or a stream's chunk, once for each recipient; the room's answer to
+a request; a stream's opening, answer, credit or end; taking part and leaving; attributes; a connection's beginning and
+end; an attempt to connect that failed; a fault that struck or ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Transcript:
         return len(self._packets) // _PACKET.size
 
     def messages(self, type: str | None = None, sender: str | None = None, to: str | None = None) -> tuple[Record, ...]:
-        """Return the messages, one record for each recipient, that match all that is given."""
+        """Return the messages, one record for each recipient, that match all that is given; chunks are messages too."""
         return tuple(
             record
             for record in self._records

@@ -7,13 +7,27 @@ acknowledgements that wait for delivery. Who asks for it, and when, is not its b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import Protocol
 
-from meshsync.protocol.content import Empty, Error, ErrorCode
-from meshsync.protocol.dialects import GreetingForm, Push, Reply, Request, Send, SetAttributes
+from meshsync.protocol.content import Error
+from meshsync.protocol.dialects import GreetingForm
+from meshsync.protocol.vocabulary import (
+    AnswerCall,
+    CallChunk,
+    CallMessage,
+    Push,
+    Reply,
+    Request,
+    Send,
+    is_answered,
+)
 from simulator.network import mishaps
-from simulator.room.rules import Member, Output, Presence, Rights, Room, reply
+from simulator.room.calls import NOT_FOUND, Later
+from simulator.room.ends import OPEN
+from simulator.room.members import EMPTY, Member, Output, Presence, Rights, reply
+from simulator.room.rules import Room
 
 __all__ = ["ACKNOWLEDGEMENTS", "CONDITIONS", "FaultyRoom", "Watcher"]
 
@@ -22,8 +36,6 @@ CONDITIONS = (mishaps.RejectStreams, mishaps.DelayAccept, mishaps.ErrorReplies, 
 
 ACKNOWLEDGEMENTS = ("routed", "delivered")
 """When a message to one participant is acknowledged: when it is in the recipient's queue, or when it has arrived."""
-
-_NOT_DELIVERED = Error("the participant was not found", ErrorCode.NOT_FOUND)
 
 
 class Watcher(Protocol):
@@ -67,13 +79,13 @@ class FaultyRoom(Room):
         new_id: Callable[[str], str],
         watcher: Watcher,
         in_force: Sequence[mishaps.Fault],
-        later: Callable[[float, Callable[[], Iterable[Output]]], None],
+        later: Later,
         stream: Callable[[str], Random],
         acknowledge: str = "routed",
     ) -> None:
         if acknowledge not in ACKNOWLEDGEMENTS:
             raise ValueError(f"acknowledge must be one of {', '.join(ACKNOWLEDGEMENTS)}, not {acknowledge!r}")
-        super().__init__(name, url=url, ids=lambda: new_id(self._joining))
+        super().__init__(name, url=url, ids=lambda: new_id(self._joining), later=later)
         self._joining = ""
         self._in_force = in_force
         self._watcher = watcher
@@ -84,12 +96,18 @@ class FaultyRoom(Room):
         """By the id of the push, its sender and the acknowledgement that waits for it."""
 
     def join(
-        self, name: str, *, form: GreetingForm, role: str = "user", rights: Rights | None = None
+        self,
+        name: str,
+        *,
+        form: GreetingForm,
+        role: str = "user",
+        rights: Rights | None = None,
+        version: str | None = None,
     ) -> tuple[Member, list[Output]]:
         """Let somebody in; see `Room.join`."""
         # Ids follow from the name, so that one participant less leaves the others' alone.
         self._joining = name
-        member, greeting = super().join(name, form=form, role=role, rights=rights)
+        member, greeting = super().join(name, form=form, role=role, rights=rights, version=version)
         self._watcher.joined(member)
         return member, greeting
 
@@ -105,13 +123,14 @@ class FaultyRoom(Room):
         for fault in self._in_force:
             outputs = self._intervene(fault, member, sent_ns, request_id, request)
             if outputs is not None:
-                return self._hold_back(member, outputs)
-        return self._hold_back(member, self._handle(member, sent_ns, request_id, request))
+                return self._hold_back(outputs)
+        return self._hold_back(self._handle(member, sent_ns, request_id, request))
 
     def _handle(self, member: Member, sent_ns: int, request_id: int, request: Request) -> list[Output]:
         outputs = super().handle(member, request_id, request)
         self._watcher.handled(member, sent_ns, request, outputs)
-        if self._waits_for_delivery and isinstance(request, Send) and len(outputs) == 2:
+        # (A message that was translated for another kind of stream is acknowledged when routed, in front of it.)
+        if self._waits_for_delivery and isinstance(request, Send) and isinstance(outputs[0].what, Push):
             push, acknowledgement = outputs
             self._unacknowledged[push.id] = (member, acknowledgement)
             return [push]
@@ -121,31 +140,34 @@ class FaultyRoom(Room):
         """Take note that a push has come to the end of its way; its sender is told, if that waits for it."""
         member, acknowledgement = self._unacknowledged.pop(push_id, (None, None))
         if member is not None and acknowledgement is not None:
-            answer = acknowledgement if is_delivered else reply(member, acknowledgement.id, _NOT_DELIVERED)
+            answer = acknowledgement if is_delivered else reply(member, acknowledgement.id, NOT_FOUND)
             # Whoever tells this must not be called back: it is in the midst of a packet.
-            self._later(0, lambda: self._hold_back(member, [answer]))
+            self._later(0, lambda: self._hold_back([answer]))
 
-    def _hold_back(self, member: Member, outputs: list[Output]) -> list[Output]:
+    def _hold_back(self, outputs: list[Output]) -> list[Output]:
         """Return what goes out now, and see to the replies that are to be late."""
-        delay = sum(
-            fault.seconds
-            for fault in self._in_force
-            if isinstance(fault, mishaps.LateReplies) and fault.name == member.name
-        )
-        if not delay:
+        delays: dict[str, float] = {}
+        for fault in self._in_force:
+            if isinstance(fault, mishaps.LateReplies):
+                delays[fault.name] = delays.get(fault.name, 0) + fault.seconds
+        if not delays:
             return outputs
-        replies = [output for output in outputs if isinstance(output.what, Reply)]
-        if replies:
-            self._later(delay, lambda: replies)
-        return [output for output in outputs if not isinstance(output.what, Reply)]
+        now: list[Output] = []
+        for output in outputs:
+            delay = delays.get(output.to[0].name, 0) if isinstance(output.what, Reply) else 0
+            if delay:
+                self._later(delay, partial(_only, output))
+            else:
+                now.append(output)
+        return now
 
     def _intervene(
         self, fault: mishaps.Fault, member: Member, sent_ns: int, request_id: int, request: Request
     ) -> list[Output] | None:
         """Return what follows instead of what would, or None if the fault is not about this request."""
         match fault:
-            # Attributes are not answered, so no answer can be an error.
-            case mishaps.ErrorReplies(name, code, rate) if name == member.name and type(request) is not SetAttributes:
+            # What is not answered cannot be answered with an error.
+            case mishaps.ErrorReplies(name, code, rate) if name == member.name and is_answered(request):
                 if mishaps.happens(rate, self._stream(f"error_replies/{name}")):
                     outputs = [reply(member, request_id, Error("a fault of this simulation", code))]
                     self._watcher.handled(member, sent_ns, request, outputs)
@@ -157,8 +179,19 @@ class FaultyRoom(Room):
                     return None
                 if mishaps.happens(rate, self._stream(f"reject_streams/{name}")):
                     return self._reject(member, request_id, request, target, reason)
-            case mishaps.DelayAccept(name, delay) if name == member.name and isinstance(request, Send):
-                if request.type == "stream.accept":
+            case mishaps.RejectStreams(name, reason, rate) if isinstance(request, CallChunk):
+                content = request.content
+                target = self._enabled.get(content.to) if isinstance(content, CallMessage) else None
+                if target is None or target.name != name or not isinstance(content, CallMessage):
+                    return None
+                if mishaps.happens(rate, self._stream(f"reject_streams/{name}")):
+                    offer = Send(target.id, "stream.open", {"stream_id": request.call_id, "header": content.message})
+                    self._watcher.withheld(member, offer, f"rejected: {reason}")
+                    refusal = self._calls.refuse(member, request.call_id, Error(reason))
+                    return [reply(member, request_id, EMPTY), *refusal]
+            case mishaps.DelayAccept(name, delay) if name == member.name and isinstance(request, (Send, AnswerCall)):
+                is_acceptance = request.content == OPEN if isinstance(request, AnswerCall) else False
+                if is_acceptance or (isinstance(request, Send) and request.type == "stream.accept"):
                     seconds = delay.draw(self._stream(f"delay_accept/{name}"))
                     self._later(seconds, lambda: self._accept_late(member, sent_ns, request_id, request))
                     return []
@@ -170,10 +203,14 @@ class FaultyRoom(Room):
         body = {"stream_id": request.message.get("stream_id"), "error": reason}
         rejection = self._push((member,), Push(target.id, "stream.reject", body))
         self._watcher.handled(target, None, Send(member.id, "stream.reject", body), [rejection])
-        return [reply(member, request_id, Empty()), rejection]
+        return [reply(member, request_id, EMPTY), rejection]
 
-    def _accept_late(self, member: Member, sent_ns: int, request_id: int, request: Send) -> list[Output]:
+    def _accept_late(self, member: Member, sent_ns: int, request_id: int, request: Send | AnswerCall) -> list[Output]:
         if member.presence is Presence.GONE:
             self._watcher.lost(member, request)
             return []
         return self._handle(member, sent_ns, request_id, request)
+
+
+def _only(output: Output) -> list[Output]:
+    return [output]

@@ -13,6 +13,7 @@ What the hosted service does is not public; where PROTOCOL.md leaves a choice, t
 - A request of another service is answered with an error (1002), since old clients wait for ever. A message that would
   be too large or too deep for its recipient is refused likewise.
 - Participants are named in the order in which they enabled messaging.
+- Duplex streams, and what becomes of a stream between clients of different kinds: see `simulator.room.calls`.
 
 Source: PROTOCOL.md, sections 6, 11 and 12.
 """
@@ -20,32 +21,32 @@ Source: PROTOCOL.md, sections 6, 11 and 12.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from meshsync.errors import InvalidMessage, ProtocolError
-from meshsync.protocol.content import Content, Empty, Error, ErrorCode
-from meshsync.protocol.dialects import (
+from meshsync.protocol.content import Error, ErrorCode
+from meshsync.protocol.dialects import GreetingForm, encode_connected, encode_push, encode_room_ready
+from meshsync.protocol.envelopes import JsonObject, encode_object
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE
+from meshsync.protocol.vocabulary import (
+    AnswerCall,
+    AnswerChunk,
     Broadcast,
+    Call,
+    CallChunk,
     Connected,
     Disable,
     Enable,
-    GreetingForm,
+    OpenCall,
     Push,
-    Reply,
     Request,
     RoomReady,
     Send,
     SetAttributes,
     UnknownRequest,
-    encode_connected,
-    encode_push,
-    encode_reply,
-    encode_room_ready,
 )
-from meshsync.protocol.envelopes import JsonObject, encode_object
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE
+from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
+from simulator.room.members import EMPTY, Member, Output, Presence, Rights, push, reply
 
 __all__ = ["MAX_ATTRIBUTES_SIZE", "RESERVED_TYPES", "Member", "Output", "Presence", "Rights", "Room", "reply"]
 
@@ -57,101 +58,6 @@ RESERVED_TYPES = frozenset(
 )
 """Message types with which the room itself speaks (PROTOCOL.md, section 6.4); clients believe them."""
 
-_NOT_FOUND = Error("the participant was not found", ErrorCode.NOT_FOUND)
-"""Some clients go by the code, others by this very text. Source: PROTOCOL.md, section 5.3."""
-
-_EMPTY = Empty()
-_EMPTY_REPLY = encode_reply(_EMPTY)
-
-
-class Presence(Enum):
-    """How far a participant takes part."""
-
-    CONNECTED = "connected, messaging not enabled"
-    ENABLED = "takes part in messaging"
-    GONE = "has left"
-
-
-_MOVES = {
-    Presence.CONNECTED: {Presence.ENABLED, Presence.GONE},
-    Presence.ENABLED: {Presence.CONNECTED, Presence.GONE},
-    Presence.GONE: set[Presence](),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What a participant's token allows in messaging."""
-
-    send: bool = True
-    broadcast: bool = True
-    list: bool = True
-    """Be told who else takes part."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether messaging is closed altogether."""
-        return not (self.send or self.broadcast or self.list)
-
-
-class Member:
-    """One participant, from joining to leaving."""
-
-    __slots__ = ("_description", "attributes", "id", "name", "presence", "rights", "role", "session_id")
-
-    def __init__(self, id: str, session_id: str, name: str, role: str, rights: Rights, attributes: JsonObject) -> None:
-        self.id = id
-        self.session_id = session_id
-        self.name = name
-        self.role = role
-        self.rights = rights
-        self.attributes = attributes
-        """Never changed in place: another dictionary takes its place."""
-        self.presence = Presence.CONNECTED
-        self._description: JsonObject | None = None
-
-    def __repr__(self) -> str:
-        return f"<Member {self.name!r} {self.id}, {self.presence.value}>"
-
-    def move(self, presence: Presence) -> None:
-        """Change the presence.
-
-        Raises:
-            RuntimeError: If there is no way from the present one; nothing has changed.
-        """
-        if presence not in _MOVES[self.presence]:
-            raise RuntimeError(f"{self!r} cannot become: {presence.value}")
-        self.presence = presence
-
-    def describe(self) -> JsonObject:
-        """Return what others are told of this participant; not to be changed, as all who are told share it."""
-        # Kept, since among a thousand who come at once half a million descriptions are under way.
-        description = self._description
-        if description is None or description["attributes"] is not self.attributes:
-            description = {"id": self.id, "role": self.role, "attributes": self.attributes}
-            self._description = description
-        return description
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One message to one or more participants, encoded but not yet cut into packets."""
-
-    to: tuple[Member, ...]
-    what: RoomReady | Connected | Reply | Push
-    """The message as a value, for records of what happened."""
-    id: int
-    """A reply's is that of its request; the others are counted in the room and mean nothing to clients."""
-    type: str
-    head: bytes
-    """The body up to the payload."""
-    payload: bytes | bytearray | memoryview = b""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the body."""
-        return len(self.head) + len(self.payload)
-
 
 class Room:
     """The participants of one room and what becomes of their requests.
@@ -160,9 +66,20 @@ class Room:
         url: What participants are told as the room's address; without meaning here.
         ids: Returns a new id for each participant and session; never the same twice.
         acknowledge: When a send is acknowledged: ``"routed"``, when it is in the recipient's queue, is all there is.
+        later: Has outputs routed after so many seconds; None for a room without time limits.
+        answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
     """
 
-    def __init__(self, name: str, *, url: str = "", ids: Callable[[], str], acknowledge: str = "routed") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str = "",
+        ids: Callable[[], str],
+        acknowledge: str = "routed",
+        later: Later | None = None,
+        answer_limit: float = ANSWER_LIMIT,
+    ) -> None:
         if acknowledge != "routed":
             raise ValueError(f"acknowledge: there is 'routed', not {acknowledge!r}")
         self.name = name
@@ -172,6 +89,7 @@ class Room:
         self._enabled: dict[str, Member] = {}
         """In the order of enabling, which is the order in which others got to know them."""
         self._next_id = 1
+        self._calls = Calls(self._post, self._enabled.get, later, answer_limit)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -184,18 +102,25 @@ class Room:
         return tuple(self._enabled.values())
 
     def join(
-        self, name: str, *, form: GreetingForm, role: str = "user", rights: Rights | None = None
+        self,
+        name: str,
+        *,
+        form: GreetingForm,
+        role: str = "user",
+        rights: Rights | None = None,
+        version: str | None = None,
     ) -> tuple[Member, list[Output]]:
         """Let somebody in and return the greeting.
 
         Args:
             form: How the greeting is to be written for that client.
             rights: All of them if None.
+            version: The release of that client, as far as it can be known.
         Raises:
             InvalidMessage: If the name or role cannot be written; nobody has joined.
         """
         encode_object({"name": name, "role": role}, "token")
-        member = Member(self._ids(), self._ids(), name, role, rights or Rights(), {"name": name})
+        member = Member(self._ids(), self._ids(), name, role, rights or Rights(), {"name": name}, version)
         if member.id in self._members:
             raise RuntimeError(f"the id {member.id!r} was given twice")
         self._members[member.id] = member
@@ -211,7 +136,7 @@ class Room:
         was_enabled = member.presence is Presence.ENABLED
         member.move(Presence.GONE)
         del self._members[member.id]
-        return list(self._withdraw(member)) if was_enabled else []
+        return self._withdraw(member) if was_enabled else []
 
     def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
         """Return what follows from a request, in the order in which it has to go out.
@@ -226,26 +151,39 @@ class Room:
                 return self._broadcast(member, request_id, request)
             case SetAttributes(attributes):
                 return list(self._set_attributes(member, attributes))
-            case Enable():
-                return self._enable(member, request_id)
+            case Enable(streams):
+                return self._enable(member, request_id, streams)
             case Disable():
                 return self._disable(member, request_id)
+            case OpenCall():
+                refusal = _refuse(member, member.rights.send, "send", "")
+                return (
+                    [reply(member, request_id, refusal)] if refusal else self._calls.open(member, request_id, request)
+                )
+            case CallChunk():
+                return self._calls.say(member, request_id, request)
+            case AnswerCall():
+                return self._calls.answer(member, request)
+            case AnswerChunk():
+                return self._calls.say_back(member, request)
             case UnknownRequest(type):
                 return [reply(member, request_id, Error(f"unknown request {type!r:.100}", ErrorCode.INVALID_REQUEST))]
 
     # --- taking part --------------------------------------------------------------------------------------------------
 
-    def _enable(self, member: Member, request_id: int) -> list[Output]:
+    def _enable(self, member: Member, request_id: int, streams: tuple[str, ...]) -> list[Output]:
         if member.rights.is_empty:
             text = "the token does not allow messaging"
             return [reply(member, request_id, Error(text, ErrorCode.PERMISSION_DENIED))]
         others = [other for other in self._enabled.values() if other is not member]
-        roster = [other.describe() for other in others] if member.rights.list else []
-        push = self._push((member,), Push(member.id, "messaging.enabled", {"participants": roster}))
-        if push.size > MAX_MESSAGE_SIZE:
+        listed = [other.describe() for other in others] if member.rights.list else []
+        roster = self._push((member,), Push(member.id, "messaging.enabled", {"participants": listed}))
+        if roster.size > MAX_MESSAGE_SIZE:
             text = "the room has too many participants to list"
             return [reply(member, request_id, Error(text, ErrorCode.OPERATION_FAILED))]
-        outputs = [reply(member, request_id, _EMPTY), push]
+        if streams:
+            member.streams = streams
+        outputs = [reply(member, request_id, EMPTY), roster]
         if member.presence is Presence.CONNECTED:
             member.move(Presence.ENABLED)
             self._enabled[member.id] = member
@@ -254,15 +192,17 @@ class Room:
         return outputs
 
     def _disable(self, member: Member, request_id: int) -> list[Output]:
-        outputs = [reply(member, request_id, _EMPTY)]
+        outputs = [reply(member, request_id, EMPTY)]
         if member.presence is Presence.ENABLED:
             member.move(Presence.CONNECTED)
             outputs += self._withdraw(member)
         return outputs
 
-    def _withdraw(self, member: Member) -> Iterator[Output]:
+    def _withdraw(self, member: Member) -> list[Output]:
         del self._enabled[member.id]
-        return self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id})
+        # Before the others are told who has gone: some would end their streams then, and some would not.
+        outputs = self._calls.leave(member)
+        return outputs + list(self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id}))
 
     def _set_attributes(self, member: Member, attributes: JsonObject) -> Iterator[Output]:
         # There is no reply that could refuse, and the client has already changed its own copy.
@@ -292,10 +232,18 @@ class Room:
         refusal = _refuse(member, member.rights.send, "send", request.type)
         recipient = self._enabled.get(request.to)
         if refusal is None and recipient is None:
-            refusal = _NOT_FOUND
+            refusal = NOT_FOUND
         if refusal is not None or recipient is None:
-            return [reply(member, request_id, refusal or _NOT_FOUND)]
+            return [reply(member, request_id, refusal or NOT_FOUND)]
+        if request.type.startswith("stream."):
+            outputs = self._calls.translate(member, request_id, request, recipient)
+            if outputs is not None:
+                return outputs
         return self._pass_on(member, request_id, request, (recipient,))
+
+    def _open_call(self, member: Member, request_id: int, request: OpenCall) -> list[Output]:
+        refusal = _refuse(member, member.rights.send, "send", None)
+        return [reply(member, request_id, refusal)] if refusal else self._calls.open(member, request_id, request)
 
     def _broadcast(self, member: Member, request_id: int, request: Broadcast) -> list[Output]:
         refusal = _refuse(member, member.rights.broadcast, "broadcast", request.type)
@@ -307,23 +255,24 @@ class Room:
     def _pass_on(
         self, member: Member, request_id: int, request: Send | Broadcast, to: tuple[Member, ...]
     ) -> list[Output]:
-        push = Push(member.id, request.type, request.message, request.attachment)
         try:
             # Also when nobody is there to get it: what is refused must not depend on that.
-            output = self._push(to, push)
+            output = self._push(to, Push(member.id, request.type, request.message, request.attachment))
         except InvalidMessage as error:
             return [reply(member, request_id, Error(f"{error!s:.500}", ErrorCode.INVALID_REQUEST))]
         if output.size > MAX_MESSAGE_SIZE:
             # The sender's id may take more room than the recipient's did.
             text = f"the message has {output.size} bytes; the room passes on {MAX_MESSAGE_SIZE}"
             return [reply(member, request_id, Error(text, ErrorCode.INVALID_REQUEST))]
-        acknowledgement = reply(member, request_id, _EMPTY)
+        acknowledgement = reply(member, request_id, EMPTY)
         return [output, acknowledgement] if to else [acknowledgement]
 
-    def _push(self, to: tuple[Member, ...], push: Push) -> Output:
-        # An envelope without its payload, and the payload beside it: large attachments are not copied here.
-        type, head = encode_push(Push(push.sender, push.type, push.message))
-        return Output(to, push, self._take_id(), type, head, push.attachment)
+    def _push(self, to: tuple[Member, ...], what: Push) -> Output:
+        return push(to, self._take_id(), what)
+
+    def _post(self, to: Member, make: Callable[[int], Push | Call | CallChunk | AnswerChunk]) -> Output:
+        id = self._take_id()
+        return push((to,), id, make(id))
 
     def _take_id(self) -> int:
         self._next_id += 1
@@ -338,9 +287,3 @@ def _refuse(member: Member, has_right: bool, what: str, type: Any) -> Error | No
     if type in RESERVED_TYPES:
         return Error(f"the type {type!r} is the room's own", ErrorCode.INVALID_REQUEST)
     return None
-
-
-def reply(member: Member, request_id: int, content: Content) -> Output:
-    """Return the answer to a request."""
-    type, body = _EMPTY_REPLY if content is _EMPTY else encode_reply(content)
-    return Output((member,), Reply(request_id, content), request_id, type, body)

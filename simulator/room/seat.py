@@ -113,6 +113,7 @@ class Seat:
         room = self._room
         try:
             for message in self._reassembler.feed(packets):
+                self.member.heard(message.type)
                 room.route(room.rules.handle(self.member, message.id, decode_request(message)))
                 if self.fault is not None:  # It has filled its own queue.
                     return
@@ -220,7 +221,8 @@ class SeatedRoom:
         Raises:
             InvalidMessage: If the name or role cannot be written; nobody has joined.
         """
-        member, greeting = self.rules.join(name, form=greeting_form(version), role=role, rights=rights)
+        form = greeting_form(version)
+        member, greeting = self.rules.join(name, form=form, role=role, rights=rights, version=version)
         seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit)
         self.route(greeting)
         return seat

@@ -1,12 +1,15 @@
 """One participant of a benchmark, in a process of its own: it sends and measures, or receives and counts.
 
-    python participant.py official|meshsync NAME
+    python participant.py official|meshsync|pure NAME [DIALECT]
 
 The official one runs inside the environment of an SDK release, so this file imports nothing of the project before it
 is told to be meshsync. Commands and answers are JSON lines: ``{"do": "sequential", "to": NAME, "count": n, "size": b}``
 sends blocking, one after the other; ``pipelined`` starts all sends before it waits for the first; both answer with
 seconds by the clock, seconds of CPU, and for sequential sends every latency. ``{"do": "arrived", "count": n}`` answers
-when n messages have come altogether.
+when n messages have come altogether. ``{"do": "stream", "to": NAME, "count": n, "size": b}`` sends n chunks through one
+stream; ``{"do": "streamed", "size": b}`` answers when b bytes have come through streams, with the seconds of CPU used so
+far; ``{"do": "slowly", "seconds": s}`` makes the receiver wait so long after each chunk. ``pure`` is meshsync without
+the C that the extra ``speed`` brings.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import os
 import platform
 import sys
 import threading
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 ROOM = "bench"
@@ -47,7 +50,8 @@ class Official:
             self.room.messaging.on("message", self.on_message)
             self.room.messaging.on("participant_added", lambda participant: self.arrival.set())
             self.room.messaging.on("messaging_enabled", self.arrival.set)
-            await self.room.messaging.enable()
+            self.streamed_size = 0
+            await self.room.messaging.enable(on_stream_accept=self.on_stream)
             tell(ready=f"meshagent-api {version('meshagent-api')} on Python {platform.python_version()}")
             loop = asyncio.get_running_loop()
             while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -58,6 +62,35 @@ class Official:
         """Count it."""
         self.count += 1
         self.arrival.set()
+
+    def on_stream(self, reader: Any) -> None:
+        """Accept it, and count what comes."""
+        self.reading = asyncio.ensure_future(self.read(reader))
+
+    async def read(self, reader: Any) -> None:
+        """Count the bytes of a stream."""
+        async for chunk in reader.read_chunks():
+            self.streamed_size += len(chunk.data)
+            self.arrival.set()
+
+    async def stream(self, to: str, count: int, size: int) -> dict[str, Any]:
+        """Send chunks through a stream."""
+        from meshagent.api.room_server_client import MessageStreamChunk
+
+        recipient, chunk = await self.find(to), MessageStreamChunk(header={}, data=os.urandom(size))
+        start, cpu = perf_counter(), process_time()
+        writer = await self.room.messaging.create_stream(to=recipient, header={})
+        for _ in range(count):
+            await writer.write(chunk)
+        await writer.close()
+        return {"seconds": perf_counter() - start, "cpu": process_time() - cpu}
+
+    async def streamed(self, size: int) -> dict[str, Any]:
+        """Wait until so many bytes have come."""
+        while self.streamed_size < size:
+            self.arrival.clear()
+            await self.arrival.wait()
+        return {"cpu": process_time()}
 
     async def arrived(self, count: int) -> dict[str, Any]:
         """Wait until that many messages have come."""
@@ -102,15 +135,16 @@ class Official:
 class Meshsync:
     """A participant on meshsync."""
 
-    def run(self, name: str) -> None:
+    def run(self, name: str, **options: Any) -> None:
         """Join, and obey until the input ends."""
         import meshsync
 
-        self.count = 0
+        self.count = self.streamed_size = 0
+        self.pause = 0.0
         self.arrival = threading.Condition()
-        with meshsync.connect(ROOM, name=name) as self.room:
+        with meshsync.connect(ROOM, name=name, **options) as self.room:
             self.room.messaging.on("message", self.on_message)
-            self.room.messaging.enable()
+            self.room.messaging.enable(self.on_stream)
             tell(ready=f"meshsync on Python {platform.python_version()}")
             for line in iter(sys.stdin.readline, ""):
                 command = json.loads(line)
@@ -121,6 +155,44 @@ class Meshsync:
         with self.arrival:
             self.count += 1
             self.arrival.notify()
+
+    def on_stream(self, reader: Any) -> None:
+        """Count the bytes of a stream."""
+        for chunk in reader:
+            with self.arrival:
+                self.streamed_size += len(chunk.data)
+                self.arrival.notify()
+            if self.pause:
+                sleep(self.pause)
+
+    def slowly(self, seconds: float) -> dict[str, Any]:
+        """Wait after each chunk from now on."""
+        self.pause = seconds
+        return {}
+
+    def memory(self) -> dict[str, Any]:
+        """Return the largest resident size so far, in kilobytes as Linux counts them."""
+        import resource
+
+        return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+
+    def stream(self, to: str, count: int, size: int) -> dict[str, Any]:
+        """Send chunks through a stream."""
+        from meshsync import MessageStreamChunk
+
+        recipient = self.room.messaging.wait_for_participant(name=to, timeout=10)
+        chunk = MessageStreamChunk({}, os.urandom(size))
+        start, cpu = perf_counter(), process_time()
+        with self.room.messaging.create_stream(recipient, {}) as writer:
+            for _ in range(count):
+                writer.write(chunk)
+        return {"seconds": perf_counter() - start, "cpu": process_time() - cpu}
+
+    def streamed(self, size: int) -> dict[str, Any]:
+        """Wait until so many bytes have come."""
+        with self.arrival:
+            self.arrival.wait_for(lambda: self.streamed_size >= size)
+        return {"cpu": process_time()}
 
     def arrived(self, count: int) -> dict[str, Any]:
         """Wait until that many messages have come."""
@@ -158,4 +230,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "official":
         asyncio.run(Official().run(sys.argv[2]))
     else:
-        Meshsync().run(sys.argv[2])
+        if sys.argv[1] == "pure":
+            sys.modules["websockets.speedups"] = None  # type: ignore[assignment]  # importing it fails, as documented
+        Meshsync().run(sys.argv[2], **{"dialect": name for name in sys.argv[3:]})

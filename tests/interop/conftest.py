@@ -1,5 +1,20 @@
-"""Fixtures of whole clients over real sockets."""
+"""Fixtures of whole clients over real sockets, and the table of releases."""
 
+import pytest
+
+from tests.interop.company import enter, meet, pool, served
+from tests.interop.matrix import Matrix, readme_to_write
 from tests.rooms import emulated, join, server
 
-__all__ = ["emulated", "join", "server"]
+__all__ = ["emulated", "enter", "join", "meet", "pool", "served", "server"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to write the table down."""
+    parser.addoption("--write-matrix", action="store_true", help="write the table of SDK releases into the README")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the table filled."""
+    config.addinivalue_line("markers", "step(title): fills a column of the table of SDK releases")
+    config.pluginmanager.register(Matrix(readme_to_write(config)), "matrix")

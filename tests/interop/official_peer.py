@@ -1,12 +1,14 @@
 """A participant on an unchanged official SDK, told what to do by JSON lines and telling what happens in JSON lines.
 
 This file runs *inside* the environment of one release (see ``releases.py``), as a program of its own; ``peers.py`` is
-its other end. It imports nothing of this project, and asks the release for what differs between releases.
+its other end. It imports nothing of this project but its neighbours; what differs between releases is in
+``official_sdk.py``. ``official_peer.mjs`` is the same on the TypeScript SDK.
 
 A command is ``{"ref": 7, "do": "send", …}``. It is answered, when done, by ``{"event": "done", "ref": 7, …}`` or
 ``{"event": "failed", "ref": 7, "error": "RoomException", "text": "…"}``; commands run one after the other. Everything
 else that is told is an event of the SDK: ``message``, ``participant_added``, ``participant_removed``,
-``participant_attributes_updated``, ``messaging_enabled``.
+``participant_attributes_updated``, ``messaging_enabled``, ``disconnected``, ``reconnected``, and of its streams:
+``stream_offered``, ``chunk``, ``stream_ended``.
 
 It connects as users of a release do: the address and the key come from the environment, ``MESHAGENT_API_URL``,
 ``MESHAGENT_PROJECT_ID``, ``MESHAGENT_KEY_ID`` and ``MESHAGENT_SECRET``.
@@ -15,22 +17,25 @@ It connects as users of a release do: the address and the key come from the envi
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import inspect
+import itertools
 import json
 import os
 import platform
-import random
 import sys
 from typing import Any
 
-OWN_EVENTS = ("participant_added", "participant_removed", "participant_attributes_updated", "messaging_enabled")
+import official_sdk as sdk
+from attachments import attachment_of, fingerprint
+
+MESSAGING_EVENTS = (
+    "participant_added",
+    "participant_removed",
+    "participant_attributes_updated",
+    "messaging_enabled",
+)
 """What the SDK's messaging client reports besides messages."""
-
-
-def attachment_of(size: int, seed: int) -> bytes:
-    """Return the bytes that both ends of a test agree on without sending them through the pipe."""
-    return random.Random(seed).randbytes(size)
+ROOM_EVENTS = ("disconnected", "reconnected")
+"""What the SDK's room client reports (0.38.0)."""
 
 
 def describe(participant: Any) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def describe(participant: Any) -> dict[str, Any]:
         "id": participant.id,
         "name": participant.get_attribute("name"),
         "role": getattr(participant, "role", None),
-        "attributes": dict(participant._attributes),  # no release has a public way to list them
+        "attributes": dict(participant._attributes),  # older releases have no public way to list them
     }
 
 
@@ -52,6 +57,10 @@ class Peer:
         self.room: Any = None
         self.changed = asyncio.Event()
         """Set whenever the roster may have changed."""
+        self.streams: dict[str, Any] = {}
+        """Open streams by the names that this program gave them."""
+        self.reading: set[asyncio.Task[None]] = set()
+        self.names = itertools.count(1)
 
     def tell(self, event: str, **details: Any) -> None:
         """Write one event."""
@@ -73,37 +82,23 @@ class Peer:
 
     async def do_connect(self, room: str, name: str, role: str | None = None, token: str | None = None) -> Any:
         """Join a room, with a token made as the release makes them unless one is given."""
-        from meshagent.api import RoomClient, WebSocketClientProtocol, websocket_room_url
+        client = sdk.make_client(room, token or sdk.make_token(room, name, role))
+        client.messaging.on("message", self.on_message)
+        for event in MESSAGING_EVENTS:
+            client.messaging.on(event, lambda event=event, **details: self.on_event(event, details))
+        for event in ROOM_EVENTS:
+            client.on(event, lambda event=event, **_: self.tell(event))
+        self.streamer = sdk.streams_of(client.messaging, self.on_stream)
+        await client.__aenter__()
+        self.room = client
+        return {"participant": describe(client.local_participant), "room_name": client.room_name}
 
-        options = {"url": websocket_room_url(room_name=room), "token": token or self.make_token(room, name, role)}
-        if "protocol_factory" in inspect.signature(RoomClient.__init__).parameters:  # 0.38.0
-            self.room = RoomClient(protocol_factory=lambda: WebSocketClientProtocol(**options))
-        else:
-            self.room = RoomClient(protocol=WebSocketClientProtocol(**options))
-        self.room.messaging.on("message", self.on_message)
-        for event in OWN_EVENTS:
-            self.room.messaging.on(event, lambda event=event, **details: self.on_event(event, details))
-        await self.room.__aenter__()
-        return {"participant": describe(self.room.local_participant), "room_name": self.room.room_name}
+    async def do_enable(self, streams: bool = True) -> Any:
+        """Enable messaging; the answer comes when the release's own ``enable`` has returned.
 
-    def make_token(self, room: str, name: str, role: str | None) -> str:
-        """Return a participant's token, signed with the key of the environment."""
-        from meshagent import api
-
-        token = api.ParticipantToken(
-            name=name, project_id=os.environ["MESHAGENT_PROJECT_ID"], api_key_id=os.environ["MESHAGENT_KEY_ID"]
-        )
-        token.add_room_grant(room)
-        if role is not None:
-            token.add_role_grant(role)
-        if hasattr(token, "add_api_grant"):  # 0.6.0
-            token.add_api_grant(api.ApiScope.agent_default())
-        jwt = token.to_jwt(token=os.environ["MESHAGENT_SECRET"])
-        return str(jwt)
-
-    async def do_enable(self) -> Any:
-        """Enable messaging; the answer comes when the release's own ``enable`` has returned."""
-        await self.room.messaging.enable()
+        With ``streams``, offers of streams are accepted, or what ``refuse_streams`` says; without, nobody looks at them.
+        """
+        await self.streamer.enable(accepting=streams)
 
     async def do_roster(self) -> Any:
         """Tell who else is here, as far as the release knows."""
@@ -134,9 +129,40 @@ class Peer:
         """Disable messaging."""
         await self.room.messaging.disable()
 
+    async def do_refuse_streams(self, reason: str | None) -> Any:
+        """Reject offers from now on, or accept them again."""
+        self.streamer.refusal = reason
+
+    async def do_open_stream(self, to: str, header: Any) -> Any:
+        """Open a stream to the peer of that name; the answer comes when it has been accepted."""
+        return {"stream": self.keep(await self.streamer.open(self.find(to), header))}
+
+    async def do_write(self, stream: str, header: Any, size: int = 0, seed: int = 0) -> Any:
+        """Write a chunk; the answer comes when the release's own ``write`` has returned."""
+        await self.streamer.write(self.streams[stream], header, attachment_of(size, seed))
+
+    async def do_close_stream(self, stream: str) -> Any:
+        """Close a stream from this end."""
+        await self.streams[stream].close()
+
+    async def do_stream_id(self, stream: str) -> Any:
+        """Tell the id under which the wire knows a stream."""
+        return {"id": self.streams[stream]._stream_id}
+
+    async def do_use_storage(self) -> Any:
+        """Ask for something that has nothing to do with messaging."""
+        return {"exists": await self.room.storage.exists(path="nothing")}
+
+    async def do_may_use_api(self, token: str) -> Any:
+        """Tell how the release reads a token."""
+        return {"may": sdk.may_use_api(token)}
+
     async def do_close(self) -> Any:
         """Leave, unless that has been done; another ``connect`` may follow."""
         room, self.room = self.room, None
+        for reading in self.reading:
+            reading.cancel()
+        self.streams.clear()
         if room is not None:
             await room.__aexit__(None, None, None)
 
@@ -144,21 +170,35 @@ class Peer:
 
     def on_message(self, message: Any) -> None:
         """Tell of a message; of its attachment the size and a fingerprint."""
-        attachment = message.attachment or b""
-        self.tell(
-            "message",
-            type=message.type,
-            message=message.message,
-            sender=message.from_participant_id,
-            size=len(attachment),
-            sha256=hashlib.sha256(attachment).hexdigest(),
-        )
+        told = {"type": message.type, "message": message.message, "sender": message.from_participant_id}
+        self.tell("message", **told, **fingerprint(message.attachment or b""))
 
     def on_event(self, event: str, details: dict[str, Any]) -> None:
         """Tell of somebody who came, went or changed."""
         participant = details.get("participant")
         self.tell(event, **({} if participant is None else {"participant": describe(participant)}))
         self.changed.set()
+
+    def on_stream(self, stream: Any, header: Any, sender: str) -> None:
+        """Tell of a stream that was offered and accepted."""
+        self.tell("stream_offered", stream=self.keep(stream), header=header, sender=sender)
+
+    def keep(self, stream: Any) -> str:
+        """Name a stream and, if this end can be read, read it to its end, telling of each chunk."""
+        name = f"stream-{next(self.names)}"
+        self.streams[name] = stream
+        if not self.streamer.is_readable(stream):
+            return name
+        reading = asyncio.ensure_future(self.read(name, stream))
+        self.reading.add(reading)
+        reading.add_done_callback(self.reading.discard)
+        return name
+
+    async def read(self, name: str, stream: Any) -> None:
+        """Tell of what comes on a stream, and of its end."""
+        async for header, data in self.streamer.read(stream):
+            self.tell("chunk", stream=name, header=header, **fingerprint(data))
+        self.tell("stream_ended", stream=name)
 
     # --- asking the release -------------------------------------------------------------------------------------------
 
@@ -178,10 +218,8 @@ async def main() -> None:
     """Say hello with what this really is, then obey."""
     from importlib.metadata import version
 
-    import meshagent.api  # noqa: F401 - a release that cannot be imported fails before it says hello
-
     peer = Peer()
-    peer.tell("hello", release=version("meshagent-api"), python=platform.python_version())
+    peer.tell("hello", release=version("meshagent-api"), runs_on=platform.python_version())
     await peer.run()
 
 

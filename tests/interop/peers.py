@@ -1,12 +1,12 @@
-"""Participants that tests can tell what to do and ask what happened: official ones, and ours.
+"""Participants that tests can tell what to do and ask what happened.
 
-``OfficialPeer`` drives a process that runs an unchanged SDK release, the other end of ``official_peer.py``.
-``MeshsyncPeer`` gives meshsync the same two verbs, ``do`` and ``expect``, so that one test suits every pairing.
+``OfficialPeer`` drives a process that runs an unchanged SDK release, the other end of ``official_peer.py`` and
+``official_peer.mjs``. ``meshsync_peer.py`` gives meshsync the same two verbs, ``do`` and ``expect``, so that one test
+suits every pairing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -15,15 +15,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import meshsync
-from tests.interop.official_peer import attachment_of
-from tests.interop.releases import Release, python_of
-
-PROGRAM = Path(__file__).with_name("official_peer.py")
+from tests.interop.releases import Release, environment_of
 
 Event = dict[str, Any]
 
@@ -41,7 +36,7 @@ class Peer(ABC):
     """A participant that keeps what it is told until a test asks for it; a context manager."""
 
     description: str
-    """What it runs on, in its own words."""
+    """What it runs on, in its own words, as ``0.29.4 on 3.13.0``."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -111,33 +106,41 @@ class OfficialPeer(Peer):
 
     def __init__(self, release: Release, environ: Mapping[str, str]) -> None:
         super().__init__()
-        python = python_of(release)
+        command = release.command(environment_of(release))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MESHAGENT_", "PYTHON"))}
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by end()
         self._process = subprocess.Popen(
-            [python, PROGRAM],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            encoding="utf-8",
             env={**inherited, **environ},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
         self._refs = 0
+        self._unfinished: set[int] = set()
         self._reader = threading.Thread(target=self._read, name=f"SDK {release}", daemon=True)
         self._reader.start()
         hello = self.expect("hello", timeout=60)
-        self.description = f"{hello['release']} on {hello['python']}"
+        self.description = f"{hello['release']} on {hello['runs_on']}"
 
     @property
     def is_running(self) -> bool:
         """Whether the process can still be told something."""
         return self._process.poll() is None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has done all that it was told, as far as somebody asked."""
+        return not self._unfinished
+
     def begin(self, do: str, **arguments: Any) -> int:
         """Give a command and return its number at once."""
         self._refs += 1
+        self._unfinished.add(self._refs)
         self._input.write(json.dumps({"ref": self._refs, "do": do, **arguments}) + "\n")
         self._input.flush()
         return self._refs
@@ -145,6 +148,7 @@ class OfficialPeer(Peer):
     def finish(self, ref: int, timeout: float = 15) -> Event:
         """Wait until the command of that number is done, and return its answer."""
         answer = self._take(lambda event: event.get("ref") == ref, f"the end of command {ref}", timeout)
+        self._unfinished.discard(ref)
         if answer["event"] == "failed":
             raise PeerFailed(answer["error"], answer["text"])
         return answer
@@ -160,6 +164,8 @@ class OfficialPeer(Peer):
 
     def log(self) -> str:
         """Return the end of what the process wrote to standard error."""
+        if self._log.closed:
+            return ""
         self._log.seek(0)
         return self._log.read()[-3000:]
 
@@ -183,96 +189,3 @@ class OfficialPeer(Peer):
         with self._told:
             self._ended = True
             self._told.notify_all()
-
-
-class MeshsyncPeer(Peer):
-    """A participant on meshsync, in this process, that finds the room through the environment as users do."""
-
-    description = "meshsync"
-
-    EVENTS = ("participant_added", "participant_removed", "participant_attributes_updated", "messaging_enabled")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._room: meshsync.RoomClient | None = None
-
-    @property
-    def room(self) -> meshsync.RoomClient:
-        """The client of this peer, once it has connected."""
-        assert self._room is not None
-        return self._room
-
-    def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
-        """Do it here and now; the calls have time limits of their own."""
-        try:
-            return {"event": "done", **(getattr(self, f"_{do}")(**arguments) or {})}
-        except meshsync.MeshsyncError as error:
-            raise PeerFailed(type(error).__name__, str(error)) from error
-
-    def end(self) -> None:
-        """Leave, if that has not been done."""
-        if self._room is not None:
-            self._close()
-
-    def _connect(self, room: str, name: str, role: str | None = None, token: str | None = None) -> Event:
-        self._room = meshsync.connect(room, name=name, role=role or "user", token=token)
-        for event in self.EVENTS:
-            self._room.messaging.on(event, self._on_event)
-        self._room.messaging.on("message", self._on_message)
-        return {"participant": self._describe(self._room.local_participant), "room_name": self._room.room_name}
-
-    def _enable(self) -> None:
-        self.room.messaging.enable()
-
-    def _disable(self) -> None:
-        self.room.messaging.disable()
-
-    def _close(self) -> None:
-        self.room.close()
-        self._room = None
-
-    def _roster(self) -> Event:
-        return {"participants": [self._describe(other) for other in self.room.messaging.remote_participants]}
-
-    def _wait_for_peer(self, name: str) -> Event:
-        return {"participant": self._describe(self.room.messaging.wait_for_participant(name=name, timeout=15))}
-
-    def _send(self, to: str, type: str, message: Any, size: int | None = None, seed: int = 0) -> None:
-        attachment = None if size is None else attachment_of(size, seed)
-        recipient = self.room.messaging.get_participant_by_name(to) or to
-        self.room.messaging.send_message(to=recipient, type=type, message=message, attachment=attachment)
-
-    def _broadcast(self, type: str, message: Any, size: int | None = None, seed: int = 0) -> None:
-        attachment = None if size is None else attachment_of(size, seed)
-        self.room.messaging.broadcast_message(type=type, message=message, attachment=attachment)
-
-    def _set_attribute(self, name: str, value: Any) -> None:
-        self.room.local_participant.set_attribute(name, value)
-
-    def _on_message(self, event: meshsync.RoomMessageEvent) -> None:
-        message = event.message
-        self._tell(
-            {
-                "event": "message",
-                "type": message.type,
-                "message": message.message,
-                "sender": message.from_participant_id,
-                "size": len(message.attachment),
-                "sha256": hashlib.sha256(message.attachment).hexdigest(),
-            }
-        )
-
-    def _on_event(self, event: meshsync.RoomMessageEvent) -> None:
-        told: Event = {"event": event.name}
-        if event.participant is not None:
-            told["participant"] = self._describe(event.participant)
-        self._tell(told)
-
-    @staticmethod
-    def _describe(participant: meshsync.LocalParticipant | meshsync.RemoteParticipant) -> Event:
-        return {
-            "id": participant.id,
-            "name": participant.name,
-            "role": participant.role,
-            "attributes": dict(participant.attributes),
-        }

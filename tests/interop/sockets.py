@@ -33,8 +33,11 @@ def connect(url: str, **options: Any) -> Any:
 class RawClient:
     """A WebSocket client that sends the packets it is given; a context manager."""
 
-    def __init__(self, emulator: Emulator, name: str, *, enable: bool = True, room: str = "lab") -> None:
-        url = f"{emulator.url}/rooms/{room}?v=0.29.4&token={emulator.token(room, name)}"
+    def __init__(
+        self, emulator: Emulator, name: str, *, enable: bool = True, room: str = "lab", speaks: str = "A3"
+    ) -> None:
+        self.dialect = dialect(speaks)
+        url = f"{emulator.url}/rooms/{room}?v={self.dialect.version}&token={emulator.token(room, name)}"
         self._opening = connect(url, max_size=None)
         self._enable = enable
         self._messages: list[Message] = []
@@ -64,7 +67,7 @@ class RawClient:
 
     def ask(self, request: Request, id: int = 1) -> None:
         """Send a request."""
-        self.send(split(id, *encode_request(request, dialect("A3"))))
+        self.send(split(id, *encode_request(request, self.dialect)))
 
     def take(self) -> Message:
         """Return the next message, still encoded."""

@@ -1,142 +1,42 @@
-"""Every pairing of published SDK releases with each other and with meshsync, over the emulator.
+"""Every step of a program that talks to a room, for pairs of published SDK releases and meshsync, over the emulator.
 
-The releases are unchanged and run in environments and processes of their own; see ``releases.py``. What the hosted
-service does is not shown here: the room is ours.
+The releases are unchanged and run in environments and processes of their own; see ``releases.py``, and ``matrix.py``
+for the pairs. What the hosted service does is not shown here: the room is ours.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from simulator import Emulator
-from tests.interop.official_peer import attachment_of
-from tests.interop.peers import MeshsyncPeer, OfficialPeer, Peer, PeerFailed
-from tests.interop.releases import RELEASES, InterpreterMissing
+from tests.interop.attachments import attachment_of, fingerprint
+from tests.interop.company import Enter, Meet, Pool
+from tests.interop.matrix import MESHSYNC, step
+from tests.interop.peers import OfficialPeer, Peer, PeerFailed
+from tests.interop.releases import Streams, chosen, find
 
 pytestmark = [pytest.mark.releases, pytest.mark.timeout(180)]  # the first test of a release may install it
-
-PEERS = [*RELEASES, "meshsync"]
-PAIRS = [pytest.param(*pair, id=f"{pair[0]} with {pair[1]}") for pair in itertools.product(PEERS, repeat=2)]
 
 NON_ASCII = {"text": "grüße Ω 漢字 🙂 " * 170, "nested": {"ключ": ["é", None, True, 1.5, -7, {"": ""}]}}
 """5 KB of JSON beyond ASCII: in UTF-8 170 * 31 bytes and some, in ``\\u`` escapes about twice that."""
 
-Meet = Callable[[str, str], tuple[Peer, Peer]]
-Join = Callable[..., Peer]
+NOTHING = fingerprint(b"")
 
 
-class Pool:
-    """Processes of official releases that wait for the next test; starting one takes seconds."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self.environ = environ
-        self.idle: dict[str, list[OfficialPeer]] = {}
-
-    def take(self, kind: str) -> Peer:
-        """Return a peer of a release, or of meshsync, that is in no room; the test skips if that cannot run here."""
-        if kind == "meshsync":
-            return MeshsyncPeer()
-        if self.idle.get(kind):
-            return self.idle[kind].pop()
-        try:
-            return OfficialPeer(RELEASES[kind], self.environ)
-        except InterpreterMissing as missing:
-            pytest.skip(str(missing))
-
-    def give_back(self, kind: str, peer: Peer) -> None:
-        """Take a peer out of its room and keep it if it can be used again."""
-        try:
-            if isinstance(peer, OfficialPeer) and peer.is_running:
-                peer.do("close")
-                peer.forget()
-                self.idle.setdefault(kind, []).append(peer)
-            else:
-                peer.end()
-        except (AssertionError, PeerFailed):
-            peer.end()
-            raise
-
-    def end(self) -> None:
-        """End every process."""
-        for peer in itertools.chain.from_iterable(self.idle.values()):
-            peer.end()
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Emulator]:
-    """Serve rooms on a port of their own for all tests of this module."""
-    with Emulator(port=0) as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def pool(served: Emulator) -> Iterator[Pool]:
-    """Keep the processes from test to test."""
-    pool = Pool(dict(served.env))
-    yield pool
-    pool.end()
-
-
-_rooms = itertools.count(1)
-
-
-@pytest.fixture
-def join(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
-) -> Iterator[Join]:
-    """Return a function that connects a peer, by kind and name, to this test's own room."""
-    for variable, value in pool.environ.items():
-        monkeypatch.setenv(variable, value)
-    room = f"lab-{next(_rooms)}"
-    joined: list[tuple[str, Peer]] = []
-
-    def join(kind: str, name: str, **arguments: Any) -> Peer:
-        peer = pool.take(kind)
-        if isinstance(peer, OfficialPeer):
-            record_property("release", peer.description)
-        joined.append((kind, peer))
-        peer.do("connect", room=room, name=name, **arguments)
-        return peer
-
-    yield join
-    for kind, peer in joined:
-        pool.give_back(kind, peer)
-
-
-@pytest.fixture
-def meet(join: Join) -> Meet:
-    """Return a function that lets ada and bob join and see each other."""
-
-    def meet(first: str, second: str) -> tuple[Peer, Peer]:
-        ada, bob = join(first, "ada"), join(second, "bob")
-        ada.do("enable")
-        bob.do("enable")
-        ada.do("wait_for_peer", name="bob")
-        bob.do("wait_for_peer", name="ada")
-        return ada, bob
-
-    return meet
-
-
-def body(event: dict[str, Any]) -> tuple[Any, ...]:
+def body(event: dict[str, Any]) -> dict[str, Any]:
     """Return what a message said, without who said it."""
-    return event["type"], event["message"], event["size"], event["sha256"]
+    return {key: event[key] for key in ("type", "message", "size", "sha256")}
 
 
-def fingerprint(data: bytes) -> tuple[int, str]:
-    """Return the size and the SHA-256 of an attachment."""
-    return len(data), hashlib.sha256(data).hexdigest()
+# --- being there ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_each_sees_the_other_come(first: str, second: str, join: Join) -> None:
+@step("presence")
+def test_each_sees_the_other_come(first: str, second: str, enter: Enter) -> None:
     """The one who was there is in the newcomer's roster, and is told of the newcomer."""
-    ada, bob = join(first, "ada", role="agent"), join(second, "bob")
+    ada, bob = enter(first, "ada", role="agent"), enter(second, "bob")
     ada.do("enable")
     ada.expect("messaging_enabled")
     assert ada.do("roster")["participants"] == []
@@ -151,7 +51,67 @@ def test_each_sees_the_other_come(first: str, second: str, join: Join) -> None:
     assert [other["name"] for other in ada.do("roster")["participants"]] == ["bob"]
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
+@step("attributes")
+def test_attributes_reach_the_other_side(first: str, second: str, meet: Meet) -> None:
+    """A changed attribute is told with its JSON value, and what was there before stays."""
+    ada, bob = meet(first, second)
+    for changing, watching, name in ((ada, bob, "ada"), (bob, ada, "bob")):
+        changing.do("set_attribute", name="mood", value={"calm": [1, 2.5, None, "ü"]})
+        changed = watching.expect("participant_attributes_updated")["participant"]
+        assert changed["attributes"] == {**changed["attributes"], "name": name, "mood": {"calm": [1, 2.5, None, "ü"]}}
+
+
+@step("attributes")
+def test_an_attribute_set_before_somebody_came_is_known_to_them(first: str, second: str, enter: Enter) -> None:
+    """The roster a newcomer gets has the attributes as they are, not as they were."""
+    ada, bob = enter(first, "ada"), enter(second, "bob")
+    ada.do("set_attribute", name="mood", value="calm")
+    ada.do("enable")
+    ada.expect("messaging_enabled")
+    bob.do("enable")
+    assert bob.do("wait_for_peer", name="ada")["participant"]["attributes"]["mood"] == "calm"
+
+
+@step("disable")
+def test_who_disables_messaging_is_removed_and_can_come_back(first: str, second: str, meet: Meet) -> None:
+    """Disabling takes a participant out of the other's roster, enabling puts it back in."""
+    ada, bob = meet(first, second)
+    bob.do("disable")
+    assert ada.expect("participant_removed")["participant"]["name"] == "bob"
+    assert ada.do("roster")["participants"] == []
+    bob.do("enable")
+    assert ada.do("wait_for_peer", name="bob")["participant"]["name"] == "bob"
+
+
+@step("leave")
+def test_who_leaves_is_removed(first: str, second: str, meet: Meet) -> None:
+    """Leaving takes a participant out of the other's roster."""
+    ada, bob = meet(first, second)
+    bob.do("close")
+    assert ada.expect("participant_removed")["participant"]["name"] == "bob"
+    assert ada.do("roster")["participants"] == []
+
+
+@step("crash")
+def test_who_crashes_is_removed(first: str, second: str, meet: Meet, served: Emulator) -> None:
+    """A participant whose process or connection is cut off disappears from the other's roster."""
+    ada, bob = meet(first, second)
+    crash(bob, served)
+    assert ada.expect("participant_removed")["participant"]["name"] == "bob"
+
+
+def crash(peer: Peer, served: Emulator) -> None:
+    """End whoever is called bob without a farewell."""
+    if isinstance(peer, OfficialPeer):
+        peer.kill()
+    else:
+        served.drop("bob")
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+@step("messages")
 def test_messages_go_both_ways_in_order(first: str, second: str, meet: Meet) -> None:
     """Ten messages each way arrive whole, in order, with the sender's id."""
     ada, bob = meet(first, second)
@@ -164,86 +124,158 @@ def test_messages_go_both_ways_in_order(first: str, second: str, meet: Meet) -> 
         assert {(event["type"], event["sender"], event["size"]) for event in told} == {("chat", known["id"], 0)}
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
+@step("non-ASCII")
 def test_non_ascii_json_arrives_as_it_was(first: str, second: str, meet: Meet) -> None:
     """5 KB of JSON beyond ASCII, in more than one packet, are equal at the other end, either way."""
     ada, bob = meet(first, second)
     ada.do("send", to="bob", type="größe", message=NON_ASCII)
     bob.do("send", to="ada", type="größe", message=NON_ASCII)
-    assert body(bob.expect("message")) == ("größe", NON_ASCII, *fingerprint(b""))
-    assert body(ada.expect("message")) == ("größe", NON_ASCII, *fingerprint(b""))
+    assert body(bob.expect("message")) == {"type": "größe", "message": NON_ASCII, **NOTHING}
+    assert body(ada.expect("message")) == {"type": "größe", "message": NON_ASCII, **NOTHING}
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
+@step("attachment")
 @pytest.mark.parametrize("size", [0, 1, 3000, 300_000])
 def test_attachments_arrive_byte_for_byte(first: str, second: str, size: int, meet: Meet) -> None:
     """An attachment has the same fingerprint at the other end, either way."""
     ada, bob = meet(first, second)
     ada.do("send", to="bob", type="file", message={"from": "ada"}, size=size, seed=1)
     bob.do("send", to="ada", type="file", message={"from": "bob"}, size=size, seed=2)
-    assert body(bob.expect("message")) == ("file", {"from": "ada"}, *fingerprint(attachment_of(size, 1)))
-    assert body(ada.expect("message")) == ("file", {"from": "bob"}, *fingerprint(attachment_of(size, 2)))
+    for receiver, sender, seed in ((bob, "ada", 1), (ada, "bob", 2)):
+        expected = {"type": "file", "message": {"from": sender}, **fingerprint(attachment_of(size, seed))}
+        assert body(receiver.expect("message")) == expected
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_a_broadcast_reaches_everybody_else(first: str, second: str, meet: Meet, join: Join) -> None:
+@step("broadcast")
+def test_a_broadcast_reaches_everybody_else(first: str, second: str, meet: Meet, enter: Enter) -> None:
     """A broadcast with an attachment reaches both others, and the sender's next message is not its own."""
     ada, bob = meet(first, second)
-    eve = join(second, "eve")
+    eve = enter(second, "eve")
     eve.do("enable")
     ada.do("wait_for_peer", name="eve")
     ada.do("broadcast", type="news", message={"text": "hello"}, size=3000, seed=3)
     for receiver in (bob, eve):
-        assert body(receiver.expect("message")) == ("news", {"text": "hello"}, *fingerprint(attachment_of(3000, 3)))
+        expected = {"type": "news", "message": {"text": "hello"}, **fingerprint(attachment_of(3000, 3))}
+        assert body(receiver.expect("message")) == expected
     bob.do("send", to="ada", type="chat", message={"text": "heard"})
     assert ada.expect("message")["message"] == {"text": "heard"}
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_attributes_reach_the_other_side(first: str, second: str, meet: Meet) -> None:
-    """A changed attribute is told with its JSON value, and what was there before stays."""
-    ada, bob = meet(first, second)
-    for changing, watching, name in ((ada, bob, "ada"), (bob, ada, "bob")):
-        changing.do("set_attribute", name="mood", value={"calm": [1, 2.5, None, "ü"]})
-        changed = watching.expect("participant_attributes_updated")["participant"]
-        assert changed["attributes"] == {**changed["attributes"], "name": name, "mood": {"calm": [1, 2.5, None, "ü"]}}
-
-
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_an_attribute_set_before_somebody_came_is_known_to_them(first: str, second: str, join: Join) -> None:
-    """The roster a newcomer gets has the attributes as they are, not as they were."""
-    ada, bob = join(first, "ada"), join(second, "bob")
-    ada.do("set_attribute", name="mood", value="calm")
-    ada.do("enable")
-    bob.do("enable")
-    assert bob.do("wait_for_peer", name="ada")["participant"]["attributes"]["mood"] == "calm"
-
-
-@pytest.mark.parametrize(("first", "second"), PAIRS)
-@pytest.mark.parametrize("way", ["disable", "close"])
-def test_who_goes_is_removed(first: str, second: str, way: str, meet: Meet) -> None:
-    """Disabling and leaving both take a participant out of the other's roster."""
-    ada, bob = meet(first, second)
-    bob.do(way)
-    assert ada.expect("participant_removed")["participant"]["name"] == "bob"
-    assert ada.do("roster")["participants"] == []
-
-
-@pytest.mark.parametrize("watching", PEERS)
-@pytest.mark.parametrize("crashing", RELEASES)
-def test_who_crashes_is_removed(watching: str, crashing: str, meet: Meet) -> None:
-    """A participant whose process is killed disappears from the other's roster."""
-    ada, bob = meet(watching, crashing)
-    assert isinstance(bob, OfficialPeer)
-    bob.kill()
-    assert ada.expect("participant_removed")["participant"]["name"] == "bob"
-
-
-@pytest.mark.parametrize("kind", PEERS)
-def test_a_send_to_nobody_fails_and_harms_nothing(kind: str, meet: Meet) -> None:
+@step("nobody")
+def test_a_send_to_nobody_fails_and_harms_nothing(first: str, second: str, meet: Meet) -> None:
     """An unknown recipient is reported to the sender, and the next send arrives."""
-    ada, bob = meet(kind, kind)
+    ada, bob = meet(first, second)
     with pytest.raises(PeerFailed, match="not found"):
         ada.do("send", to="00000000-0000-4000-8000-000000000000", type="chat", message={})
     ada.do("send", to="bob", type="chat", message={"text": "still here"})
     assert bob.expect("message")["message"] == {"text": "still here"}
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def open_streams(first: str, second: str) -> bool:
+    """Return whether the first can open streams."""
+    return first == MESHSYNC or find(first).streams is not Streams.NONE
+
+
+def share_streams(first: str, second: str) -> bool:
+    """Return whether the first can open streams to the second."""
+    return open_streams(first, second) and open_streams(second, first)
+
+
+def answer_on_streams(first: str, second: str) -> bool:
+    """Return whether the second can write on a stream that the first opened."""
+    ours = {MESHSYNC}
+    return share_streams(first, second) and all(
+        kind in ours or find(kind).streams is not Streams.ONE_WAY for kind in (first, second)
+    )
+
+
+def open_stream(opener: Peer, acceptor: Peer, header: dict[str, Any]) -> tuple[str, str]:
+    """Return the names of a stream at both its ends, once it is open."""
+    here = opener.do("open_stream", to="bob", header=header)["stream"]
+    offered = acceptor.expect("stream_offered")
+    (known,) = acceptor.do("roster")["participants"]
+    assert (offered["header"], offered["sender"]) == (header, known["id"])
+    return here, offered["stream"]
+
+
+def check_chunks(writer: Peer, at_writer: str, reader: Peer, at_reader: str) -> None:
+    """Write chunks of several sizes and compare what is read, in order."""
+    sizes = (3000, 0, 1, 300_000)
+    for number, size in enumerate(sizes):
+        writer.do("write", stream=at_writer, header={"nummer": number, "ü": None}, size=size, seed=number)
+    for number, size in enumerate(sizes):
+        chunk = reader.expect("chunk", stream=at_reader)
+        assert chunk["header"] == {"nummer": number, "ü": None}
+        assert fingerprint(attachment_of(size, number)).items() <= chunk.items()
+
+
+@step("stream", among=share_streams)
+def test_a_stream_arrives_whole(first: str, second: str, meet: Meet) -> None:
+    """The acceptor gets the opener's header, every chunk by its fingerprint, in order, and the end."""
+    ada, bob = meet(first, second)
+    here, there = open_stream(ada, bob, {"kind": "größe"})
+    check_chunks(ada, here, bob, there)
+    ada.do("close_stream", stream=here)
+    bob.expect("stream_ended", stream=there)
+
+
+@step("stream", among=share_streams)
+def test_streams_side_by_side_are_kept_apart(first: str, second: str, meet: Meet) -> None:
+    """Chunks of two open streams in turn arrive each on its own, and the end of one leaves the other open."""
+    ada, bob = meet(first, second)
+    ends = [open_stream(ada, bob, {"number": number}) for number in range(2)]
+    for round in range(3):
+        for number, (here, _) in enumerate(ends):
+            ada.do("write", stream=here, header={"stream": number, "round": round})
+    ada.do("close_stream", stream=ends[0][0])
+    bob.expect("stream_ended", stream=ends[0][1])
+    ada.do("write", stream=ends[1][0], header={"stream": 1, "round": 3})
+    for number, (_, there) in enumerate(ends):
+        chunks = [bob.expect("chunk", stream=there)["header"] for _ in range(3 + number)]
+        assert chunks == [{"stream": number, "round": round} for round in range(3 + number)]
+
+
+@step("answer", among=answer_on_streams)
+def test_the_acceptor_can_write_on_the_stream_and_close_it(first: str, second: str, meet: Meet) -> None:
+    """What the acceptor writes arrives whole at the opener, and its close ends the opener's reading."""
+    ada, bob = meet(first, second)
+    here, there = open_stream(ada, bob, {})
+    check_chunks(bob, there, ada, here)
+    bob.do("close_stream", stream=there)
+    ada.expect("stream_ended", stream=here)
+
+
+@step("refusal", among=share_streams)
+def test_a_program_can_refuse_a_stream(first: str, second: str, meet: Meet) -> None:
+    """The opener is told why, and the next stream is accepted."""
+    ada, bob = meet(first, second)
+    bob.do("refuse_streams", reason="besetzt, später")
+    with pytest.raises(PeerFailed, match="besetzt, später"):
+        ada.do("open_stream", to="bob", header={})
+    bob.do("refuse_streams", reason=None)
+    open_stream(ada, bob, {})
+
+
+@step("refusal", among=lambda first, second: open_streams(first, second) and not open_streams(second, first))
+def test_a_release_without_streams_refuses_them(first: str, second: str, meet: Meet) -> None:
+    """The opener hears no, rather than nothing, and its next message arrives."""
+    ada, bob = meet(first, second)
+    with pytest.raises(PeerFailed):
+        ada.do("open_stream", to="bob", header={})
+    ada.do("send", to="bob", type="chat", message={"text": "still here"})
+    assert bob.expect("message", type="chat")["message"] == {"text": "still here"}
+
+
+@step("stream cut", among=share_streams)
+def test_a_stream_ends_when_its_reader_crashes(first: str, second: str, meet: Meet, served: Emulator) -> None:
+    """An opener whose reader has gone cannot go on writing as if it were there."""
+    ada, bob = meet(first, second)
+    here, _ = open_stream(ada, bob, {})
+    crash(bob, served)
+    ada.expect("participant_removed")
+    with pytest.raises(PeerFailed):
+        for _ in range(3):
+            ada.do("write", stream=here, header={})

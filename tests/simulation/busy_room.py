@@ -9,7 +9,8 @@ import sys
 from functools import partial
 
 import meshsync
-from meshsync import MeshsyncError, RoomMessageEvent
+from meshsync import MeshsyncError, MessageStreamChunk, RoomMessageEvent
+from meshsync.chunks import StreamReader
 from simulator import Simulation, Transcript, faults, latency, participants
 from simulator.network.faults import Planned
 
@@ -57,6 +58,7 @@ def run(seed: int | str = 7, *, median: float = 0.04, payload: bytes = b"payload
             participants.Echo("echo", latency.exponential(0.1)),
             participants.Chatter("chatter", latency.uniform(2, 6)),
             participants.Sink("sink"),
+            participants.Sink("slow", rate=1000, window=4000),
             participants.Rejecting("rejecting", "in a call"),
             participants.Streamer("hopeless", "rejecting", [b"never"]),
             *(participants.Streamer(f"streamer-{n}", "sink", [bytes(500)] * 3, 0.2) for n in range(4)),
@@ -79,11 +81,11 @@ def _agent(name: str, payload: bytes) -> None:
             with meshsync.connect("busy", name=name, role="agent", default_timeout=8) as room:
                 room.messaging.on_message("question", partial(_answer, room))
                 room.local_participant.set_attribute("number", number)
-                room.messaging.enable()
+                room.messaging.enable(_read)
                 while meshsync.monotonic() < LASTS:
                     number += 1
                     _speak(room, number, payload)
-                    meshsync.sleep(0.8)
+                    meshsync.sleep(0.7)
         except (MeshsyncError, TimeoutError):
             meshsync.sleep(1)
 
@@ -94,8 +96,34 @@ def _speak(room: meshsync.RoomClient, number: int, payload: bytes) -> None:
         room.messaging.broadcast_message("news", {"number": number}, bytes(3000))
     elif number % 10 == 5:
         room.local_participant.set_attribute("number", number)
+    elif number % 10 == 7:
+        _stream(room, number, payload)
     elif others:
         room.messaging.send_message_nowait(others[number % len(others)], "question", {"number": number}, payload)
+
+
+def _stream(room: meshsync.RoomClient, number: int, payload: bytes) -> None:
+    """Offer a stream to one after the other, and write to it if it is wanted."""
+    name = (*AGENTS, "sink", "slow", "rejecting")[number // 10 % 8]
+    to = room.messaging.get_participant_by_name(name)
+    if to is None:
+        return
+    try:
+        with room.messaging.create_stream(to, {"number": number}) as writer:
+            for part in range(4):
+                writer.write(MessageStreamChunk({"part": part}, payload * 200))
+    except MeshsyncError as error:
+        if not error.connection_alive:
+            raise
+
+
+def _read(reader: StreamReader) -> None:
+    """Read a stream, or of every third one no more than its first chunk."""
+    for chunk in reader:
+        reader.writer.write(MessageStreamChunk(chunk.header, b"seen"))
+        if reader.header.get("number", 0) % 3 == 0:
+            reader.close("enough")
+            break
 
 
 def _answer(room: meshsync.RoomClient, event: RoomMessageEvent) -> None:

@@ -17,7 +17,7 @@ from tests.simulation import busy_room
 
 ROOT = Path(__file__).parents[2]
 
-DIGEST = "8661850400fb33b5f0f168e16a4808fc2b28ebb95ae1c5eecd5484f0f2738915"
+DIGEST = "642c60c3570c5185e16965590aa9d9fa2df006b03b5304a4a91c396aeae94fd0"
 """Of `busy_room.run()`. A change of this library that changes what happens in a simulation changes it, knowingly:
 ``python -m tests.simulation.busy_room`` prints the new one."""
 
@@ -31,7 +31,7 @@ def transcript() -> Transcript:
 
 
 def test_everything_happens_in_the_busy_room(transcript: Transcript) -> None:
-    """Messages enough, every kind of fault, a stream rejected by its recipient and one by a fault."""
+    """Messages enough, every kind of fault, streams rejected by a recipient and by a fault, and all else of streams."""
     fates = Counter(record.outcome.split(":")[0] for record in transcript.messages())
     assert fates["delivered"] >= 500
     assert fates["lost"] >= 10
@@ -42,6 +42,13 @@ def test_everything_happens_in_the_busy_room(transcript: Transcript) -> None:
         "rejected: in a call",
         "rejected: out of order",
     }
+    by_clients = Counter(record.type for record in transcript.streams() if record.sender in busy_room.AGENTS)
+    assert min(by_clients[f"stream.{word}"] for word in ("open", "accept", "close", "meshsync.cancel")) >= 5
+    assert {record.sender for record in transcript.messages("stream.chunk")} >= {*busy_room.AGENTS, "streamer-1"}
+    words = {(record.type, record.recipient) for record in transcript.streams()}
+    for name in busy_room.AGENTS:
+        assert {("stream.accept", name), ("stream.reject", name)} <= words
+    assert any(record.type == "stream.meshsync.credit" and record.sender == "slow" for record in transcript.streams())
     here = Counter(record.sender for record in transcript if record.kind == "connected")
     assert all(here[name] >= 2 for name in (*busy_room.AGENTS, "visitor-1"))
     assert any(record.kind == "refused" for record in transcript)

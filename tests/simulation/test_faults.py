@@ -279,7 +279,7 @@ def test_streams_are_rejected_by_the_room_in_a_name() -> None:
         pair.room.add(streamer)
         sim.sleep(2)
         assert streamer.outcome == "rejected: out of order"
-        assert sink.open_streams == {}
+        assert sink.streams == ()
         assert [(r.type, r.outcome, r.stream_id) for r in pair.room.transcript.streams()] == [
             ("stream.open", "rejected: out of order", "stream 1"),
             ("stream.reject", "rejected: out of order", "stream 1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from meshsync.errors import InvalidMessage, UsageError
 from simulator import Simulation, faults, latency, participants
 from simulator.errors import ActorFailed
-from simulator.room.participants import Message, Offer, Participant, Peer, Sink, Streamer, Visitor, churn
+from simulator.room.participants import Message, Participant, Peer, Visitor, churn
 from tests.simulation.worlds import outcomes, simulated, told
 
 
@@ -27,16 +26,6 @@ class Noting(Participant):
 
     def on_message(self, message: Message) -> None:
         self.noted.append(("message", message.sender.name, message.type, dict(message.message), message.attachment))
-
-    def on_stream(self, offer: Offer) -> None:
-        self.noted.append(("stream", offer.sender.name, dict(offer.header)))
-        self.accept(offer)
-
-    def on_chunk(self, sender: Peer, stream_id: str, header: Mapping[str, Any], data: bytes) -> None:
-        self.noted.append(("chunk", dict(header), data))
-
-    def on_stream_close(self, sender: Peer, stream_id: str) -> None:
-        self.noted.append(("close",))
 
     def on_peer_joined(self, peer: Peer) -> None:
         self.noted.append(("joined", peer.name, peer.role))
@@ -297,79 +286,6 @@ def test_scripted_keeps_what_it_got() -> None:
         sim.room("demo").add(scripted, participants.Chatter("chatter", 1, limit=2))
         sim.sleep(5)
         assert [message.message for message in scripted.received] == [{"number": 1}, {"number": 2}]
-
-
-def test_rejecting_rejects_with_its_reason() -> None:
-    """The streamer learns why."""
-    with simulated(latency=0.1) as sim:
-        streamer = Streamer("streamer", "busy", [b"data"])
-        sim.room("demo").add(participants.Rejecting("busy", reason="in a call"), streamer)
-        sim.sleep(5)
-        assert streamer.outcome == "rejected: in a call"
-
-
-def test_by_default_streams_are_rejected_as_official_clients_do() -> None:
-    """The text is theirs."""
-    with simulated() as sim:
-        streamer = Streamer("streamer", "agent", [b"data"])
-        sim.room("demo").add(Participant("agent"), streamer)
-        sim.sleep(5)
-        assert streamer.outcome == "rejected: Streams are not allowed by this client"
-
-
-def test_streamer_waits_for_its_recipient_and_streams() -> None:
-    """Chunks in their intervals, with their data, then the end."""
-    with simulated() as sim:
-        room, noting, streamer = sim.room("demo"), Noting(), Streamer("streamer", "noting", [b"a", b"b"], 0.5)
-        room.add(streamer)
-        sim.sleep(2)
-        assert streamer.outcome == "waits for 'noting'"
-        room.add(noting)
-        sim.sleep(2)
-        assert streamer.outcome == "closed"
-        assert noting.noted[1:] == [
-            ("stream", "streamer", {}),
-            ("chunk", {"index": 0}, b"a"),
-            ("chunk", {"index": 1}, b"b"),
-            ("close",),
-        ]
-        assert [round(time, 6) for time, type, _ in told(room.transcript) if type == "stream.chunk"] == [2.0, 2.5]
-
-
-def test_streamer_stops_when_its_recipient_leaves() -> None:
-    """It writes nothing more."""
-    with simulated() as sim:
-        sink, streamer = Sink("sink"), Streamer("streamer", "sink", [b"x"] * 10, 1)
-        sim.room("demo").add(sink, streamer)
-        sim.sleep(3.5)
-        sink.leave()
-        sim.sleep(20)
-        assert streamer.outcome == "'sink' has left"
-        assert sink.bytes_taken == 4
-
-
-def test_sink_takes_what_comes() -> None:
-    """It counts messages and bytes, and knows the streams that are open."""
-    with simulated() as sim:
-        sink = Sink("sink")
-        sim.room("demo").add(
-            sink, Streamer("streamer", "sink", [b"x" * 100] * 3), participants.Chatter("c", 1, limit=2)
-        )
-        sim.sleep(5)
-        assert (sink.messages, sink.bytes_taken, sink.open_streams) == (2, 300, {})
-
-
-def test_a_slow_sink_takes_its_time() -> None:
-    """300 bytes at 100 in a second take three."""
-    with simulated() as sim:
-        sink = Sink("sink", rate=100)
-        sim.room("demo").add(sink, Streamer("streamer", "sink", [b"x" * 100] * 3))
-        taken = []
-        sim.sleep(0.5)
-        for _ in range(4):
-            sim.sleep(1)
-            taken.append(sink.bytes_taken)
-        assert taken == [100, 200, 300, 300]
 
 
 # --- churn ------------------------------------------------------------------------------------------------------------

@@ -34,19 +34,38 @@ def test_the_program_knows_nothing_of_simulations() -> None:
 
 
 def test_a_program_observes_the_same_in_both_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages, attachments, attributes, errors, time-outs and a lost peer: the whole list is equal."""
+    """Messages, attachments, attributes, streams, errors, time-outs and a lost peer: the whole list is equal."""
     real = on_the_emulator(monkeypatch)
     assert in_a_simulation() == real
-    assert in_a_simulation(seed=3, latency=latency.lognormal(0.02, 0.5)) == real
-    assert len(real) > 20
+    for seed in range(5):
+        assert in_a_simulation(seed=seed, latency=latency.lognormal(0.02, 0.5)) == real
+    assert len(real) > 50
 
 
 def test_what_it_observes_is_what_the_documentation_says() -> None:
     """A literal, so that both worlds cannot go wrong together."""
     seen = in_a_simulation()
-    assert [observation for observation in seen if observation[0] in ("cyd", "cyd hears", "guest")] == [
+    assert [observation for observation in seen if observation[0] in ("cyd", "ben serves", "guest")] == [
         ("cyd", "news", 70_000),
+        ("cyd", "has read", True),
+        ("cyd", "error", "StreamInterrupted", None, False, False),
         ("cyd", "error", "ClientClosed", None, False, False),
-        ("cyd hears", "message", "ada", "news", {"headline": "ünïcode ✓", "items": [1, 2.5, None, True]}, 70_000),
+        ("ben serves", "rejects", "ada"),
+        ("ben serves", "chunks", "ada", [({"number": 0}, 3), ({"number": 1}, 0), ({"number": 2}, 100_000)]),
+        ("ben serves", "has read", b"more"),
+        ("ben serves", "has read", b"so far", interrupted("ada ended the stream early: changed my mind")),
+        ("ben serves", "has read", b"from cyd", interrupted("cyd has left")),
         ("guest", "the guest sees", ["ada", "ben"], "demo", "agent"),
     ]
+    errors = [observation[2:4] for observation in seen if observation[:2] == ("ada", "error")]
+    assert [error for error in errors if str(error[0]).startswith("Stream")] == [
+        ("StreamRejected", "Streams are not allowed by this client"),
+        ("StreamRejected", "not today"),
+        ("StreamCancelled", "ben ended the stream early: enough"),
+        ("StreamInterrupted", "cyd has left"),
+    ]
+
+
+def interrupted(text: str) -> two_worlds_program.Observation:
+    """Return what is noted of a stream that was cut off while the connection is fine."""
+    return ("error", "StreamInterrupted", text, False, True)

@@ -18,6 +18,7 @@ from tests.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 NAMES = """
     connect RoomClient ClientStats MessagingClient Delivery Subscription Registration
     MessageStreamChunk MessageStreamReader MessageStreamWriter StreamReader StreamWriter StreamSubscription
+    ReceivedFile SentFile
     RoomMessage RoomMessageEvent LocalParticipant RemoteParticipant
     ApiKey Grant ParticipantToken
     condition monotonic signals sleep spawn

@@ -246,7 +246,7 @@ def test_exec_of_nothing_is_a_usage_error():
 
 
 def test_demo_shows_a_conversation(tmp_path):
-    """Messages, an attachment, a stream, a fault and leaving; without aiohttp, plain text if it is no terminal."""
+    """Messages, an attachment, two streams, a fault and leaving; without aiohttp, plain text if it is no terminal."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['aiohttp'] = None")
     status, out, errors = run("demo", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
 
@@ -258,8 +258,12 @@ def test_demo_shows_a_conversation(tmp_path):
         "ada | gets the answer '3 bytes' from bot",
         "ada | sees that ben is now status: hungry",
         "bot | gets the announcement 'lunch at noon' from ben",
-        "dora | is offered a stream by cleo, and rejects it: in a call",
-        "cleo | offered dora a stream, which is rejected: in a call",
+        "ben | is offered a stream of photos by ada, and reads it",
+        "ben | gets photo 3, 20,000 bytes",
+        "ben | has read the stream to its end",
+        "ada | has closed the stream; the room has acknowledged all of it",
+        "dora | is offered a stream by ada, and rejects it: in a call",
+        "ada | is told StreamRejected: in a call",
         "network | the fault 'reset' strikes ben",
         "ben | is out: the connection broke: Connection reset by peer",
         "ada | sees that ben has left",

@@ -151,7 +151,7 @@ def test_key_makes_a_token_for_the_room(asked: Asked) -> None:
     """Name, role, room, project, key and the dialect's version are in it; the secret is not in the endpoint's text."""
     made = asked.token("lab", name="ada", role="agent", api_key=str(KEY))
     assert (made.name, made.role, made.room) == ("ada", "agent", "lab")
-    assert (made.project_id, made.key_id, made.version) == (KEY.project_id, KEY.key_id, "0.29.4")
+    assert (made.project_id, made.key_id, made.version) == (KEY.project_id, KEY.key_id, "0.56.0")
     assert SECRET not in repr(asked.endpoint)
     assert asked.endpoint.token() not in repr(asked.endpoint)
 
@@ -234,11 +234,23 @@ def test_role_is_that_of_the_token(asked: Asked) -> None:
         assert (room.local_participant.id, room.local_participant.name) == ("p-me", "me")
 
 
-@pytest.mark.parametrize(("dialect", "version"), [("A", "0.29.4"), ("A1", "0.0.30"), ("a2", "0.8.4")])
-def test_dialect_decides_what_the_client_says_it_is(asked: Asked, dialect: str, version: str) -> None:
-    """A letter alone means the newest of its family."""
-    endpoint = asked.join("lab", dialect=dialect, **KEYED)
-    assert (endpoint.version, endpoint.token_in) == (version, "query")
+@pytest.mark.parametrize(
+    ("options", "version", "token_in"),
+    [
+        ({}, "0.56.0", "header"),
+        ({"dialect": "B"}, "0.56.0", "header"),
+        ({"dialect": "B1"}, "0.35.6", "query"),
+        ({"dialect": "A"}, "0.29.4", "query"),
+        ({"dialect": "A1"}, "0.0.30", "query"),
+        ({"dialect": "a2"}, "0.8.4", "query"),
+    ],
+)
+def test_dialect_decides_what_the_client_says_it_is(
+    asked: Asked, options: dict[str, str], version: str, token_in: str
+) -> None:
+    """A letter alone means the newest of its family, and nothing means B."""
+    endpoint = asked.join("lab", **options, **KEYED)
+    assert (endpoint.version, endpoint.token_in) == (version, token_in)
     assert ParticipantToken.peek(endpoint.token()).version == version
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any, get_args
 
@@ -36,14 +37,18 @@ from meshsync.protocol.dialects import (
     encode_request,
     encode_room_ready,
     encode_status,
+    family_of,
     greeting_form,
+    streams_of,
 )
 from meshsync.protocol.envelopes import RESERVED
 from meshsync.protocol.packets import Message, Reassembler, split
+from meshsync.protocol.vocabulary import OpenCall
 
 PROPERTY = settings(deadline=None, max_examples=150)
 
-A1, A2, A3 = DIALECTS
+A1, A2, A3, B1, B2, B3 = DIALECTS
+FAMILY_A = (A1, A2, A3)
 
 TEXTS = st.text(max_size=10)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
@@ -57,7 +62,7 @@ REQUESTS = st.one_of(
     st.builds(Send, st.text(min_size=1), st.text(min_size=1), OBJECTS, st.binary()),
     st.builds(Broadcast, st.text(min_size=1), OBJECTS, st.binary()),
     st.builds(SetAttributes, OBJECTS),
-    st.builds(UnknownRequest, st.sampled_from(["room.invoke_tool", "storage.list", "", "é"])),
+    st.builds(UnknownRequest, st.sampled_from(["room.list", "storage.list", "", "é"])),
 )
 PUSHES = st.builds(Push, st.text(), st.text(), OBJECTS, st.binary())
 CONTENTS = st.one_of(
@@ -92,24 +97,37 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def test_dialects_are_as_documented() -> None:
-    """The table of PROTOCOL.md, section 1, as far as family A goes."""
+    """The tables of PROTOCOL.md, sections 1 and 2.1: from which release, which we say we are, token, and streams."""
     assert (
-        Dialect("A1", (0, 0, 2), "0.0.30", "query", is_bare=True, streams_both_ways=False),
-        Dialect("A2", (0, 0, 31), "0.8.4", "query", is_bare=False, streams_both_ways=False),
-        Dialect("A3", (0, 9, 0), "0.29.4", "query", is_bare=False, streams_both_ways=True),
+        Dialect("A1", (0, 0, 2), "0.0.30", "query", is_bare=True, streams=("classic",), streams_both_ways=False),
+        Dialect("A2", (0, 0, 31), "0.8.4", "query", is_bare=False, streams=("classic",), streams_both_ways=False),
+        Dialect("A3", (0, 9, 0), "0.29.4", "query", is_bare=False, streams=("classic",), streams_both_ways=True),
+        Dialect("B1", (0, 30, 0), "0.35.6", "query", is_bare=False, streams=("classic",), streams_both_ways=True),
+        Dialect("B2", (0, 35, 7), "0.47.0", "header", is_bare=False, streams=(), streams_both_ways=False),
+        Dialect("B3", (0, 47, 1), "0.56.0", "header", is_bare=False, streams=("duplex",), streams_both_ways=True),
     ) == DIALECTS
 
 
-@pytest.mark.parametrize(("name", "found"), [("A1", A1), ("a2", A2), ("A3", A3), ("A", A3), ("a", A3)])
+def test_version_that_is_said_is_one_of_the_dialect() -> None:
+    """What a client says it is lies between its dialect's first release and the next one's."""
+    for spoken, following in itertools.zip_longest(DIALECTS, DIALECTS[1:]):
+        said = tuple(map(int, spoken.version.split(".")))
+        assert spoken.first_release <= said
+        assert following is None or said < following.first_release
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("A1", A1), ("a2", A2), ("A3", A3), ("A", A3), ("a", A3), ("B", B3), ("b1", B1), ("B2", B2)]
+)
 def test_dialect_is_found_by_name(name: str, found: Dialect) -> None:
     """A name in any case finds its dialect, and a letter the newest of its family."""
     assert dialect(name) is found
 
 
-@pytest.mark.parametrize("name", ["", "B", "A4", "A33", "0.29.4", " A"])
+@pytest.mark.parametrize("name", ["", "C", "A4", "B33", "0.29.4", " A"])
 def test_unknown_dialect_is_refused(name: str) -> None:
     """A name that is none lists those there are."""
-    with pytest.raises(ValueError, match="there are A1, A2, A3"):
+    with pytest.raises(ValueError, match="there are A1, A2, A3, B1, B2, B3"):
         dialect(name)
 
 
@@ -135,9 +153,11 @@ WRITTEN: list[tuple[Request, str, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
+@pytest.mark.parametrize("spoken", FAMILY_A, ids=lambda d: d.name)
 @pytest.mark.parametrize(("request_", "type", "body"), WRITTEN, ids=lambda value: type(value).__name__)
-def test_request_is_written_as_documented(spoken: Dialect, request_: Request, type: str, body: bytes) -> None:
+def test_request_of_family_a_is_written_as_documented(
+    spoken: Dialect, request_: Request, type: str, body: bytes
+) -> None:
     """Every request has the type and the members of PROTOCOL.md, section 6; A1 writes attributes bare."""
     if spoken is A1 and type == "set_attributes":
         body = body[8:]
@@ -172,7 +192,7 @@ def test_unknown_members_of_a_request_are_ignored() -> None:
     assert decode_request(Message(1, "messaging.enable", envelope(header))) == Enable()
 
 
-@pytest.mark.parametrize("type", ["room.invoke_tool", "storage.list", "", "messaging.Send", "__response__"])
+@pytest.mark.parametrize("type", ["room.invoke_agent_tool", "storage.list", "", "messaging.Send", "__response__"])
 def test_other_requests_are_told_by_their_type_alone(type: str) -> None:
     """A request of another service or release is reported whatever its body holds."""
     assert decode_request(Message(3, type, b"\xff not an envelope")) == UnknownRequest(type)
@@ -240,12 +260,64 @@ def test_request_that_cannot_be_carried_is_refused(request_: Request, complaint:
         assert str(caught.value) == complaint
 
 
-def test_mutable_attachment_is_copied() -> None:
+@pytest.mark.parametrize("spoken", [A3, B3], ids=lambda d: d.name)
+def test_mutable_attachment_is_copied(spoken: Dialect) -> None:
     """A buffer that the program changes after the call leaves as it was."""
     attachment = bytearray(b"before")
-    _, body = encode_request(Send("p", "t", {}, attachment), A3)
+    type, body = encode_request(Send("p", "t", {}, attachment), spoken)
     attachment[:] = b"after!"
-    assert body.endswith(b"before")
+    assert decode_request(Message(1, type, body)) == Send("p", "t", {}, b"before")
+
+
+@pytest.mark.parametrize("spoken", [A3, B3], ids=lambda d: d.name)
+def test_kinds_of_streams_travel_with_enabling(spoken: Dialect) -> None:
+    """A client may say which kinds of streams it understands; what else stands in that place says nothing."""
+    request = Enable(("classic", "duplex"))
+    type, body = encode_request(request, spoken)
+    assert decode_request(Message(1, type, body)) == request
+    assert json.loads(body[8:])["meshsync"] == {"streams": ["classic", "duplex"]}
+    for strange in (None, [], "classic", {"streams": "classic"}, {"streams": [1]}):
+        assert decode_request(Message(1, type, envelope(json.loads(body[8:]) | {"meshsync": strange}))) == Enable()
+
+
+# --- what a peer knows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "family", "known"),
+    [
+        ("0.0.21", "A", ("classic",)),
+        (None, "A", ("classic",)),  # Python before 0.3.0
+        ("0.56.0", "A", ("classic",)),  # its token was made by a newer release
+        ("0.30.0", "B", ("classic",)),
+        ("0.35.6", "B", ("classic",)),
+        ("0.35.7", "B", ()),
+        ("0.36.3", "B", ()),  # TypeScript 0.39.9
+        ("0.47.0", "B", ()),
+        ("0.47.1", "B", ("duplex",)),
+        ("0.56.0", "B", ("duplex",)),
+        ("2.0.0", "B", ("duplex",)),
+        (None, "B", ()),  # TypeScript 0.35.8
+        ("0.29.4", "B", ()),  # TypeScript with a token made by an old server
+        (None, "", ("classic",)),
+        ("nonsense", "", ("classic",)),
+        ("0.0.1", "", ("classic",)),
+        ("0.29.4", "", ("classic",)),
+        ("0.40.0", "", ()),
+        ("0.56.0", "", ("duplex",)),
+    ],
+)
+def test_known_streams_follow_from_version_and_speech(version: str | None, family: str, known: tuple[str, ...]) -> None:
+    """How a client speaks is sure; its version tells the releases of one family apart."""
+    assert streams_of(version, family) == known
+
+
+def test_family_shows_in_the_type_of_a_request() -> None:
+    """Each family has its own types, but for attributes."""
+    requests: list[Request] = [Enable(), Disable(), Send("p", "t", {}), Broadcast("t", {})]
+    assert {family_of(encode_request(request, A1)[0]) for request in requests} == {"A"}
+    assert {family_of(encode_request(request, B1)[0]) for request in [*requests, OpenCall("x")]} == {"B"}
+    assert family_of("set_attributes") == ""
 
 
 @PROPERTY
@@ -311,7 +383,7 @@ def test_status_survives(members: dict[str, Any], size: int) -> None:
     assert decode_push(travel(*encode_status(Status(members)), 5, size)) == Status(members)
 
 
-@pytest.mark.parametrize("type", ["", "room.tool_call.messaging", "room.tool_call_response_chunk", "messaging.novel"])
+@pytest.mark.parametrize("type", ["", "room.tool_call.storage", "room.tool_call_response", "messaging.novel"])
 def test_push_of_another_type_is_skipped(type: str) -> None:
     """A type that no messaging client needs is nothing, whatever its body holds."""
     assert decode_push(Message(1, type, b"\xff")) is None

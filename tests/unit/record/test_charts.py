@@ -60,6 +60,29 @@ STORY = room(
 """A short one that has a bit of everything."""
 
 
+def word(
+    time_ns: int, type: str, sender: str = "alice", recipient: str = "bob", number: int = 1, **detail: Any
+) -> Record:
+    """Return what is said of a stream, 40 ms on its way."""
+    kind, outcome = "message" if type == "chunk" else "stream", "delivered"
+    body = {"stream_id": "0f3c", **detail}
+    full = f"stream.{type}"
+    return Record(time_ns, kind, sender, recipient, full, 40, 40_000_000, outcome, f"stream {number}", body)
+
+
+STREAMS = room(
+    word(1 * S, "open", header={"kind": "video"}, meshsync={"version": 1, "window": 100}),
+    word(2 * S, "accept", "bob", "alice", meshsync={"version": 1, "window": 100}),
+    word(3 * S, "chunk", header={"n": 1}),
+    word(4 * S, "meshsync.credit", "bob", "alice", bytes=300),
+    word(5 * S, "open", number=2, header={}),
+    word(6 * S, "close"),
+    word(7 * S, "accept", "bob", "alice", 2),
+    word(8 * S, "meshsync.cancel", "bob", "alice", 2, reason="enough"),
+)
+"""Two streams: one that ends regularly, and one that is cancelled."""
+
+
 # --- Mermaid ----------------------------------------------------------------------------------------------------------
 
 
@@ -67,7 +90,7 @@ def test_a_mermaid_diagram_tells_the_story() -> None:
     """Arrows, crosses, notes and the participants come in order, each in the syntax that Mermaid reads."""
     assert STORY.to_mermaid().splitlines() == [
         "sequenceDiagram",
-        "    title demo (seed 7)#58; 2 participants, 2 messages, 1 lost, 1 refused, 2 faults",
+        "    title demo (seed 7)#58; 2 participants, 2 messages, 1 stream, 1 lost, 1 refused, 2 faults",
         "    participant p0 as alice",
         "    participant p1 as bob",
         "    Note over p0,p1: 0.000 s to 0.000 s connected#58; alice, bob",
@@ -78,6 +101,23 @@ def test_a_mermaid_diagram_tells_the_story() -> None:
         "    Note over p0,p1: rejected#58; busy",
         "    Note over p0,p1: 5.000 s fault restart struck",
         "    %% not drawn: 1 answer of the room without an error",
+    ]
+
+
+def test_a_mermaid_diagram_tells_of_streams() -> None:
+    """By their numbers, with what their programs say; chunks are messages, and all else is dotted."""
+    assert STREAMS.to_mermaid().splitlines()[1:] == [
+        "    title demo (seed 7)#58; 2 participants, 0 messages, 2 streams, 1 chunk",
+        "    participant p0 as alice",
+        "    participant p1 as bob",
+        "    p0-->>p1: 1.000 s stream 1 open (40 ms) kind=video",
+        "    p1-->>p0: 2.000 s stream 1 accept (40 ms)",
+        "    p0->>p1: 3.000 s stream 1 chunk (40 ms) n=1",
+        "    p1-->>p0: 4.000 s stream 1 credit (40 ms) bytes=300",
+        "    p0-->>p1: 5.000 s stream 2 open (40 ms)",
+        "    p0-->>p1: 6.000 s stream 1 close (40 ms)",
+        "    p1-->>p0: 7.000 s stream 2 accept (40 ms)",
+        "    p1-->>p0: 8.000 s stream 2 cancel (40 ms) reason=enough",
     ]
 
 
@@ -127,7 +167,7 @@ def test_an_empty_mermaid_diagram_is_one() -> None:
 def test_text_has_a_lane_for_each_participant() -> None:
     """Arrows run between lanes; a cross, an exclamation mark and hash signs show what went wrong."""
     assert STORY.to_text().splitlines() == [
-        "demo (seed 7): 2 participants, 2 messages, 1 lost, 1 refused, 2 faults",
+        "demo (seed 7): 2 participants, 2 messages, 1 stream, 1 lost, 1 refused, 2 faults",
         "        time  alice   bob",
         "     0.000 s  o       |         connected",
         "     0.000 s  |       o         connected",
@@ -250,6 +290,24 @@ def test_the_legend_names_what_occurs_and_nothing_else(pyplot: Any) -> None:
     assert legend(room(message(0), message(1)).plot()) == ["chat"]
     words = ["connected", "fault holds", "fault strikes", "chat", "stream", "lost", "refused"]
     assert legend(STORY.plot()) == words
+
+
+def test_a_stream_is_marked_where_it_is_accepted_and_ends(pyplot: Any) -> None:
+    """Discs where the acceptances arrive, a square at the regular end, a crossed one at the cancellation."""
+    axes = STREAMS.plot()
+    assert marks(axes, "o") == [[2, 0], [7, 0]]
+    assert marks(axes, "s") == [[6, 1], [8, 0]]
+    assert marks(axes, "x") == [[8, 0]]
+    styles = ["stream chunk", "stream", "stream credit"]
+    assert legend(axes) == [*styles, "stream accepted", "stream closed", "stream cancelled"]
+
+
+def test_the_marks_of_streams_are_not_thinned_out_with_their_chunks(pyplot: Any) -> None:
+    """Of 1,000 chunks 10 are drawn; the acceptance and the end among them always are."""
+    chunks = [word(n, "chunk") for n in range(2, 1002)]
+    axes = room(word(1, "accept", "bob", "alice"), *chunks, word(1002, "close")).plot(max_messages=10)
+    assert (len(lines(axes)), len(marks(axes, "s"))) == (12, 1)
+    assert axes.get_xlabel().endswith("drawn: 10 of 1,000 arrivals, evenly chosen")
 
 
 def test_a_fault_shades_whom_it_hits_while_it_holds(pyplot: Any) -> None:

@@ -8,12 +8,26 @@ from typing import Any
 
 import pytest
 
-from meshsync.protocol.content import Error
-from meshsync.protocol.dialects import Broadcast, Enable, Push, Reply, Request, Send, SetAttributes, greeting_form
+from meshsync.protocol.content import Control, Error
+from meshsync.protocol.dialects import greeting_form
+from meshsync.protocol.vocabulary import (
+    AnswerCall,
+    AnswerChunk,
+    Broadcast,
+    CallChunk,
+    CallMessage,
+    Enable,
+    OpenCall,
+    Push,
+    Reply,
+    Request,
+    Send,
+    SetAttributes,
+)
 from simulator.network import faults
 from simulator.network.mishaps import Fault
 from simulator.room.faulty import FaultyRoom
-from simulator.room.rules import Member, Output
+from simulator.room.members import Member, Output
 from simulator.world.seeds import Seeds
 
 OPEN = {"stream_id": "s-1", "header": {}}
@@ -45,8 +59,10 @@ class Notes:
     def lost(self, member: Member, request: Request) -> None:
         self.told.append(("lost", member.name, ""))
 
-    def later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> None:
-        self.late.append((seconds, outputs))
+    def later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
+        entry = (seconds, outputs)
+        self.late.append(entry)
+        return lambda: self.late.remove(entry) if entry in self.late else None
 
     def stream(self, purpose: str) -> Random:
         return self.streams.setdefault(purpose, Seeds(7).stream(purpose))
@@ -136,6 +152,63 @@ def test_only_streams_to_the_named_one_are_rejected() -> None:
     assert shape(hall.send("stream.open", OPEN)) == [("bob", "stream.open"), ("alice", "ok")]
     hall.in_force[:] = [faults.reject_streams("bob")]
     assert shape(hall.send()) == [("bob", "chat"), ("alice", "ok")]
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+def called(hall: Hall) -> list[Output]:
+    """Return what follows when alice opens a duplex stream to bob, who knows them."""
+    hall.bob.streams = ("duplex",)
+    hall.room.handle(hall.alice, 4, OpenCall("X"))
+    return hall.room.handle(hall.alice, 5, CallChunk("X", CallMessage("ask", {}, to=hall.bob.id)))
+
+
+def test_a_call_is_rejected_in_the_recipients_name() -> None:
+    """It never reaches it, and the caller's request is answered with the reason."""
+    hall = Hall(faults.reject_streams("bob", "in a call"))
+    assert shape(called(hall)) == [("alice", "ok"), ("alice", "in a call")]
+    assert ("withheld", "alice", "rejected: in a call") in hall.notes.told
+    assert [output.to[0].name for output in called(Hall(faults.reject_streams("alice")))] == ["alice", "bob", "bob"]
+
+
+def test_an_acceptance_of_a_call_can_be_held_back() -> None:
+    """It is handled after the delay, as if it had come then; a refusal is not."""
+    hall = Hall(faults.delay_accept("bob", 3))
+    push_id = called(hall)[1].id
+    assert hall.room.handle(hall.bob, push_id, AnswerCall(push_id, Control("open"))) == []
+    seconds, outputs = hall.notes.late[-1]
+    assert (seconds, [output.to[0].name for output in outputs()]) == (3, ["alice", "alice"])
+    hall = Hall(faults.delay_accept("bob", 3))
+    push_id = called(hall)[1].id
+    assert shape(hall.room.handle(hall.bob, push_id, AnswerCall(push_id, Error("no")))) == [("alice", "no")]
+
+
+def test_a_callers_answer_is_late_whoever_gave_it() -> None:
+    """The fault is about whom the answer is for."""
+    hall = Hall(faults.late_replies("alice", 40))
+    push_id = called(hall)[0].id
+    (answer,) = hall.room.handle(hall.bob, push_id, AnswerCall(push_id, Control("open")))
+    assert isinstance(answer.what, AnswerChunk)
+    assert [seconds for seconds, _ in hall.notes.late] == [40, 40]
+    hall = Hall(faults.late_replies("bob", 40))
+    push_id = called(hall)[1].id
+    assert len(hall.room.handle(hall.bob, push_id, AnswerCall(push_id, Control("open")))) == 2
+
+
+def test_what_a_recipient_says_is_never_answered_with_an_error() -> None:
+    """The id of its messages is the room's, and an answer under it would be to something else."""
+    hall = Hall(faults.error_replies("bob", 1011))
+    push_id = called(hall)[1].id
+    assert len(hall.room.handle(hall.bob, push_id, AnswerCall(push_id, Control("open")))) == 2
+    assert len(hall.room.handle(hall.bob, push_id, AnswerChunk(push_id, "X", Control("close")))) == 1
+
+
+def test_a_translated_message_is_acknowledged_when_routed() -> None:
+    """Nobody could say which delivery counts."""
+    hall = Hall(acknowledge="delivered")
+    hall.bob.streams = ("duplex",)
+    assert [output.to[0].name for output in hall.send("stream.open", OPEN)] == ["alice", "bob", "bob"]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

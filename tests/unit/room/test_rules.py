@@ -514,9 +514,7 @@ def test_without_any_right_messaging_cannot_be_enabled():
     assert ada.presence is Presence.CONNECTED
 
 
-@pytest.mark.parametrize(
-    ("rights", "refused"), [(Rights(send=False), "send"), (Rights(broadcast=False), "broadcast")]
-)
+@pytest.mark.parametrize(("rights", "refused"), [(Rights(send=False), "send"), (Rights(broadcast=False), "broadcast")])
 def test_right_that_was_not_given_is_enforced(rights, refused):
     """What is forbidden is refused, what is not works."""
     room = make_room()

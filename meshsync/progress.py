@@ -1,0 +1,48 @@
+"""Who is told how far a transfer is: a function of the program's, a bar, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from meshsync.errors import UsageError
+
+__all__ = ["Progress", "Report", "reporting"]
+
+Report = Callable[[int, "int | None"], object]
+"""Called with the bytes done so far and all there are, None where that is not known."""
+Progress = Report | bool
+"""Or True for a bar."""
+
+
+@contextmanager
+def reporting(progress: Progress, name: str) -> Iterator[Report]:
+    """Yield what is called with the bytes done and all there are."""
+    if callable(progress):
+        yield progress
+    elif progress:
+        with _bar(name) as report:
+            yield report
+    else:
+        yield lambda done, total: None
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Report]:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise UsageError("a bar needs tqdm: pip install 'meshsync-client[files]', or give a function") from None
+
+    class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = 0
+        """No thread of tqdm's own beside the client's."""
+
+    with Bar(desc=name, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+
+        def report(done: int, total: int | None) -> None:
+            if bar.total != total:
+                bar.total = total
+            bar.update(done - bar.n)
+
+        yield report

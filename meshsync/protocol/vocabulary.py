@@ -1,0 +1,263 @@
+"""What clients and rooms say to each other, as values; how it is written is the dialect's business.
+
+A *request* goes from a client to its room, a *push* from the room to a client. A *call* is what carries a duplex
+stream: its *caller* opens it, its *recipient* answers. One word serves both ways on a call: what the caller says is a
+`CallChunk`, first to the room and then from the room to the recipient; what the recipient says is an `AnswerChunk`.
+
+Source: PROTOCOL.md, sections 4.3, 6, 7 and 9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshsync.protocol.content import Content
+from meshsync.protocol.envelopes import JsonObject
+
+__all__ = [
+    "Accepted",
+    "AnswerCall",
+    "AnswerChunk",
+    "Broadcast",
+    "Buffer",
+    "Call",
+    "CallChunk",
+    "CallEnded",
+    "CallMessage",
+    "ChunkContent",
+    "Connected",
+    "Disable",
+    "Enable",
+    "OpenCall",
+    "Push",
+    "RecipientGone",
+    "Reply",
+    "Request",
+    "RoomReady",
+    "Send",
+    "SetAttributes",
+    "Status",
+    "UnknownRequest",
+    "given_id",
+    "is_answered",
+]
+
+Buffer = bytes | bytearray | memoryview
+
+
+# --- what travels on a call -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallMessage:
+    """One message on a call, of either end."""
+
+    type: str
+    message: JsonObject
+    attachment: Buffer = field(default=b"", repr=False)
+    """Empty for none: null, empty and absent mean the same."""
+    to: str = ""
+    """In the caller's first one, as it says it to the room: the recipient's id."""
+    sender: str = ""
+    """In the caller's first one, as the room says it to the recipient: the caller's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The room tells the caller, before anything else, that the recipient accepted."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientGone:
+    """The room tells the caller that the recipient has left. The end of the call is told apart from it."""
+
+    participant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The room tells the caller that the call is over, and why."""
+
+    reason: str
+    message: str = ""
+
+
+ChunkContent = CallMessage | Accepted | RecipientGone | CallEnded | Content
+"""A message; what the room alone says to a caller; ``Control("close", …)``, which ends the call; ``Error``, which comes
+before such an end; or whatever else a peer wrote there."""
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Enable:
+    """Take part in messaging."""
+
+    streams: tuple[str, ...] = ()
+    """The kinds of streams that this client understands, ``"classic"`` and ``"duplex"``; empty for what follows from
+    its release. Told to rooms that ask no further; official ones have no place for it, and skip it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disable:
+    """Leave messaging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message to one participant."""
+
+    to: str
+    type: str
+    message: JsonObject
+    attachment: Buffer = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """A message to all others."""
+
+    type: str
+    message: JsonObject
+    attachment: Buffer = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SetAttributes:
+    """Values to merge into one's own attributes. Not answered."""
+
+    attributes: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """Begin a call. The first `CallChunk` names the recipient; the answer to this request is the recipient's."""
+
+    call_id: str
+    """Chosen by the caller; the recipient is told it, so it has to differ from everybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallChunk:
+    """What the caller says on a call: a request to the room, and a push to the recipient."""
+
+    call_id: str
+    content: ChunkContent
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCall:
+    """A recipient's answer to a call. Not answered."""
+
+    push_id: int
+    """The message id of the `Call`, which this message has to bear too."""
+    content: Content
+    """``Control("open")`` to accept, ``Error`` to refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerChunk:
+    """What the recipient says on a call: a request to the room, not answered, and a push to the caller."""
+
+    push_id: int
+    """The message id of the `Call`, which a recipient's message has to bear too. Without meaning to the caller."""
+    call_id: str
+    content: ChunkContent
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownRequest:
+    """A request of another service, or of a release to come. It wants an answer all the same."""
+
+    type: str
+    """The message's type; for a tool call ``toolkit.tool``."""
+
+
+Request = (
+    Enable
+    | Disable
+    | Send
+    | Broadcast
+    | SetAttributes
+    | OpenCall
+    | CallChunk
+    | AnswerCall
+    | AnswerChunk
+    | UnknownRequest
+)
+
+
+def is_answered(request: Request) -> bool:
+    """Return whether a client has to wait for a reply.
+
+    A `CallChunk` may get one, an empty one, before release 0.47.1 and from careful rooms; nothing follows from it.
+    """
+    return not isinstance(request, (SetAttributes, CallChunk, AnswerCall, AnswerChunk))
+
+
+def given_id(request: Request) -> int | None:
+    """Return the message id that a request has to bear; None if it gets one of its own."""
+    return request.push_id if isinstance(request, (AnswerCall, AnswerChunk)) else None
+
+
+# --- replies and pushes -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RoomReady:
+    """The first half of the greeting."""
+
+    room_name: str
+    room_url: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The second half of the greeting."""
+
+    participant_id: str
+    attributes: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the room says of itself, at any time. Only a client with an envelope's greeting understands it."""
+
+    members: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the request with that id."""
+
+    request_id: int
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A message from a participant, or from the room about one."""
+
+    sender: str
+    type: str
+    message: JsonObject
+    attachment: Buffer = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Somebody opens a call to this client; the first `CallChunk` says with what."""
+
+    push_id: int
+    """The id of the message it came as."""
+    call_id: str
+    caller: str
+    """The caller's id; empty if the room does not say."""
+    tool: str
+    """``stream``."""
+    arguments: Content
+    """``Control("open")``, or the call is to be refused."""

@@ -1,0 +1,371 @@
+"""Calls between participants: what becomes of each, from its opening to its end. Sans-I/O.
+
+A call carries a stream between two participants. This room knows each one that is not purely classic: duplex streams,
+and those between a client that knows only calls and one that knows only classic streams, which it translates. Classic
+streams between two classic clients are messages like any other, and no business of this module. Where PROTOCOL.md
+leaves a choice, this room chooses:
+
+- A call is held until its first message names the recipient, who gets the caller's id for it. Ids of calls go through
+  unchanged; one that its recipient, or its caller, has in use is refused (1004).
+- The opener learns: that its recipient is not there (1003), knows no streams (1008), did not answer in time (1009), or
+  left before it answered (1003). If it opened in classic words, it is told so with a rejection.
+- Chunks of a call that is unknown, or over, are ignored, and answered all the same. A recipient that accepts a classic
+  stream too late is told that it is closed.
+- The first closing ends a call. Its caller gets one back.
+- When an end leaves, or disables messaging, the other gets a closing; a caller hears before that who has gone.
+- A classic client that says it has no handler is asked again once: for a moment after it has enabled messaging, it
+  only seems so (PROTOCOL.md, section 6.1).
+
+Source: PROTOCOL.md, sections 8, 9 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any
+
+from meshsync.protocol.bridging import NO_HANDLER, chunk_to_message
+from meshsync.protocol.content import Control, Error, ErrorCode
+from meshsync.protocol.dialects import CLASSIC, DUPLEX
+from meshsync.protocol.vocabulary import AnswerCall, AnswerChunk, CallChunk, CallMessage, ChunkContent, OpenCall, Send
+from simulator.room.ends import (
+    CLOSE,
+    ClassicAcceptor,
+    ClassicOpener,
+    DuplexCaller,
+    DuplexRecipient,
+    Opener,
+    Post,
+    Recipient,
+    rejection,
+)
+from simulator.room.members import EMPTY, Member, Output, reply
+
+__all__ = ["ANSWER_LIMIT", "MAX_CALLS", "NOT_FOUND", "Calls", "Later"]
+
+ANSWER_LIMIT = 30.0
+"""Seconds in which a call has to be answered unless told otherwise. Official callers wait for ever, and a recipient
+without a handler never answers."""
+
+MAX_CALLS = 1024
+"""Calls that a participant may have open at once."""
+
+_RETRY_AFTER = 0.1
+"""Seconds. Source: PROTOCOL.md, section 6.1: 50 ms after the reply to enabling, a handler was there."""
+
+NOT_FOUND = Error("the participant was not found", ErrorCode.NOT_FOUND)
+"""Some clients go by the code, others by this very text. Source: PROTOCOL.md, section 5.3."""
+
+_CLOSED = Error("closed before it was answered", ErrorCode.INVALID_STATE)
+_NO_STREAMS = Error("the release that this participant uses has no streams", ErrorCode.OPERATION_FAILED)
+
+Later = Callable[[float, Callable[[], Iterable[Output]]], Callable[[], None]]
+"""Has outputs routed after so many seconds; returns what calls that off."""
+
+
+class _State(Enum):
+    HELD = "its recipient is not known yet"
+    OFFERED = "its recipient has not answered yet"
+    ACCEPTED = "both ends may speak"
+    OVER = "refused or closed"
+
+
+_MOVES = {
+    _State.HELD: {_State.OFFERED, _State.OVER},
+    _State.OFFERED: {_State.ACCEPTED, _State.OVER},
+    _State.ACCEPTED: {_State.OVER},
+    _State.OVER: set[_State](),
+}
+
+
+class _Call:
+    """One call."""
+
+    def __init__(self, id: str, opener: Opener) -> None:
+        self.id = id
+        """As both ends know it."""
+        self.opener = opener
+        self.recipient: Recipient | None = None
+        """None while it is held."""
+        self.first: CallMessage | None = None
+        """What opened it, until it is answered."""
+        self.is_retried = False
+        self.call_off: Callable[[], None] = _nothing
+        self.state = _State.HELD
+
+    def move(self, state: _State) -> None:
+        if state not in _MOVES[self.state]:
+            raise RuntimeError(f"a call of which {self.state.value} cannot become: {state.value}")
+        self.state = state
+
+
+def _nothing() -> None:
+    pass
+
+
+class Calls:
+    """All calls of a room.
+
+    Args:
+        post: Writes a push.
+        find: Returns who takes part under an id.
+        later: None for no time limit, and no second offers.
+        answer_limit: Seconds in which a call has to be answered.
+    """
+
+    def __init__(
+        self, post: Post, find: Callable[[str], Member | None], later: Later | None, answer_limit: float
+    ) -> None:
+        self._answer_limit = answer_limit
+        self._post = post
+        self._find = find
+        self._later = later
+        self._opened: dict[tuple[str, str], _Call] = {}
+        """By the opener's id and the call's."""
+        self._offered: dict[tuple[str, str], _Call] = {}
+        """By the recipient's id and the call's."""
+        self._called: dict[tuple[str, int], _Call] = {}
+        """By the recipient's id and that of the message it was called with."""
+        self._of: dict[str, dict[_Call, None]] = {}
+        """By the id of either end."""
+
+    def __len__(self) -> int:
+        return len(self._opened)
+
+    # --- in the words of calls ----------------------------------------------------------------------------------------
+
+    def open(self, member: Member, request_id: int, request: OpenCall) -> list[Output]:
+        """Take a call, and hold it until its first message."""
+        opener = DuplexCaller(self._post, member, request_id, request.call_id)
+        refusal = self._begin(_Call(request.call_id, opener), member)
+        return [] if refusal is None else opener.refused(refusal)
+
+    def say(self, member: Member, request_id: int, chunk: CallChunk) -> list[Output]:
+        """Take what a caller says."""
+        # Answered in every case: before 0.47.1 each chunk waits for that.
+        outputs = [reply(member, request_id, EMPTY)]
+        call = self._opened.get((member.id, chunk.call_id))
+        if call is None:
+            return outputs
+        content = chunk.content
+        if call.state is _State.HELD:
+            return outputs + self._address(call, content)
+        return outputs + self._from_opener(call, content)
+
+    def _address(self, call: _Call, content: ChunkContent) -> list[Output]:
+        if not isinstance(content, CallMessage) or not content.to:
+            return self._refuse(call, Error("the first message names no recipient", ErrorCode.INVALID_REQUEST))
+        member = self._find(content.to)
+        return self._refuse(call, NOT_FOUND) if member is None else self._offer(call, member, content, DUPLEX)
+
+    def answer(self, member: Member, answer: AnswerCall) -> list[Output]:
+        """Take a recipient's answer. One to a call that is unknown or was answered is ignored."""
+        call = self._called.get((member.id, answer.push_id))
+        if call is None:
+            return []
+        match answer.content:
+            case Control("open"):
+                return self._accept(call)
+            case Error() as error:
+                return self._refuse(call, error)
+        text = "the participant answered with neither acceptance nor refusal"
+        return self._refuse(call, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
+
+    def say_back(self, member: Member, chunk: AnswerChunk) -> list[Output]:
+        """Take what a recipient says."""
+        call = self._offered.get((member.id, chunk.call_id))
+        return [] if call is None else self._from_recipient(call, chunk.content)
+
+    # --- in classic words ---------------------------------------------------------------------------------------------
+
+    def translate(self, member: Member, request_id: int, request: Send, to: Member) -> list[Output] | None:
+        """Take a message of a classic stream; return None for one that is to be delivered as it is."""
+        stream_id = request.message.get("stream_id")
+        if not isinstance(stream_id, str) or not stream_id:
+            return None
+        word = request.type.removeprefix("stream.")
+        if word == "open":
+            if CLASSIC not in member.streams:
+                if not isinstance(request.message.get("header"), dict):
+                    return None  # A program on a newer release uses the word for something else.
+                member.streams += (CLASSIC,)
+            if CLASSIC in to.streams:
+                return None
+            return [reply(member, request_id, EMPTY), *self._bridge(member, stream_id, request, to)]
+        call, is_opener = self._find_stream(member, stream_id, to)
+        if call is None:
+            is_ours = word in ("accept", "reject", "chunk", "close") or word.startswith("meshsync.")
+            if is_ours and CLASSIC in member.streams and CLASSIC not in to.streams:
+                late = [self._close_late(member, stream_id, to)] if word == "accept" else []
+                return [reply(member, request_id, EMPTY), *late]
+            return None
+        outputs = [reply(member, request_id, EMPTY)]
+        match word, request.message:
+            case "chunk", {"header": dict(header)}:
+                message = chunk_to_message(header, request.attachment)
+                return outputs + (self._from_opener if is_opener else self._from_recipient)(call, message)
+            case "close", _:
+                return outputs + (self._from_opener if is_opener else self._from_recipient)(call, CLOSE)
+            case "accept", _ if not is_opener:
+                return outputs + self._accept(call)
+            case "reject", body if not is_opener:
+                return outputs + self._reject(call, body.get("error"))
+        return outputs
+
+    def _bridge(self, member: Member, stream_id: str, request: Send, to: Member) -> list[Output]:
+        if DUPLEX not in to.streams:
+            return [rejection(self._post, member, to.id, stream_id, _NO_STREAMS.text)]
+        opener = ClassicOpener(self._post, member, to.id, stream_id)
+        call = _Call(stream_id, opener)
+        refusal = self._begin(call, member)
+        if refusal is not None:
+            return opener.refused(refusal)
+        header = request.message.get("header")
+        first = chunk_to_message(header if isinstance(header, dict) else {}, request.attachment, is_first=True)
+        return self._offer(call, to, first, CLASSIC)
+
+    def _find_stream(self, member: Member, stream_id: str, to: Member) -> tuple[_Call | None, bool]:
+        """Return the call that is a classic stream to ``member``, with ``to`` at its other end; and who opened it."""
+        for call, is_opener in (
+            (self._opened.get((member.id, stream_id)), True),
+            (self._offered.get((member.id, stream_id)), False),
+        ):
+            # Nobody else may write to it or end it, as classic clients let anybody do.
+            if call is not None and call.recipient is not None:
+                end, other = (call.opener, call.recipient) if is_opener else (call.recipient, call.opener)
+                if isinstance(end, (ClassicOpener, ClassicAcceptor)) and other.member is to:
+                    return call, is_opener
+        return None, False
+
+    def _close_late(self, member: Member, stream_id: str, to: Member) -> Output:
+        return ClassicAcceptor(self._post, member, to.id, stream_id).said(CLOSE)[0]
+
+    def _reject(self, call: _Call, reason: Any) -> list[Output]:
+        if reason == NO_HANDLER and not call.is_retried and self._later is not None and call.state is _State.OFFERED:
+            call.is_retried = True
+            self._later(_RETRY_AFTER, lambda: self._offer_again(call))
+            return []
+        text = reason if isinstance(reason, str) else "the participant gave no reason"
+        return self._refuse(call, Error(text, ErrorCode.OPERATION_FAILED))
+
+    def _offer_again(self, call: _Call) -> list[Output]:
+        if call.state is not _State.OFFERED or call.recipient is None or call.first is None:
+            return []
+        return call.recipient.offer(call.first)
+
+    # --- what becomes of them -----------------------------------------------------------------------------------------
+
+    def _begin(self, call: _Call, member: Member) -> Error | None:
+        if (member.id, call.id) in self._opened:
+            return Error(f"there is a call {call.id!r:.100} already", ErrorCode.ALREADY_EXISTS)
+        mine = self._of.setdefault(member.id, {})
+        if sum(other.opener.member is member for other in mine) >= MAX_CALLS:
+            return Error(f"at most {MAX_CALLS} calls may be open at once", ErrorCode.OPERATION_FAILED)
+        self._opened[member.id, call.id] = call
+        mine[call] = None
+        if self._later is not None:
+            call.call_off = self._later(self._answer_limit, lambda: self._give_up(call))
+        return None
+
+    def _offer(self, call: _Call, member: Member, first: CallMessage, kind: str) -> list[Output]:
+        if not member.streams:
+            return self._refuse(call, _NO_STREAMS)
+        if (member.id, call.id) in self._offered:
+            text = f"the participant has a call {call.id!r:.100} already"
+            return self._refuse(call, Error(text, ErrorCode.ALREADY_EXISTS))
+        caller_id = call.opener.member.id
+        # The opener's own kind if the other knows it, and else what that one knows.
+        is_duplex = DUPLEX in member.streams and (kind == DUPLEX or CLASSIC not in member.streams)
+        end = DuplexRecipient if is_duplex else ClassicAcceptor
+        call.recipient = recipient = end(self._post, member, caller_id, call.id)
+        call.first = first
+        call.move(_State.OFFERED)
+        self._offered[member.id, call.id] = call
+        self._of.setdefault(member.id, {})[call] = None
+        outputs = recipient.offer(first)
+        if isinstance(recipient, DuplexRecipient):
+            self._called[member.id, recipient.push_id] = call
+        return outputs
+
+    def _accept(self, call: _Call) -> list[Output]:
+        if call.state is not _State.OFFERED:
+            return []
+        call.move(_State.ACCEPTED)
+        call.first = None
+        call.call_off()
+        return call.opener.accepted()
+
+    def _refuse(self, call: _Call, error: Error) -> list[Output]:
+        if call.state is _State.ACCEPTED:  # Twice answered.
+            return []
+        self._end(call)
+        return call.opener.refused(error)
+
+    def _from_opener(self, call: _Call, content: ChunkContent) -> list[Output]:
+        assert call.recipient is not None
+        if not _is_close(content):
+            return call.recipient.said(content)
+        was_accepted = call.state is _State.ACCEPTED
+        self._end(call)
+        # Every request wants an answer, and what is closed is told to be.
+        back = call.opener.said(CLOSE) if was_accepted else call.opener.refused(_CLOSED)
+        return call.recipient.said(content) + (back if isinstance(call.opener, DuplexCaller) else [])
+
+    def _from_recipient(self, call: _Call, content: ChunkContent) -> list[Output]:
+        if call.state is not _State.ACCEPTED:
+            # What a caller hears first is that it was accepted.
+            return self._refuse(call, _CLOSED) if _is_close(content) else []
+        if _is_close(content):
+            self._end(call)
+        return call.opener.said(content)
+
+    def _give_up(self, call: _Call) -> list[Output]:
+        if call.state not in (_State.HELD, _State.OFFERED):
+            return []
+        text = f"the participant did not answer within {self._answer_limit:g} seconds"
+        outputs = self._refuse(call, Error(text, ErrorCode.TIMEOUT))
+        return outputs + (call.recipient.said(CLOSE) if call.recipient is not None else [])
+
+    def refuse(self, member: Member, call_id: str, error: Error) -> list[Output]:
+        """Refuse a call that somebody opened, as if its recipient had."""
+        call = self._opened.get((member.id, call_id))
+        return [] if call is None else self._refuse(call, error)
+
+    def leave(self, member: Member) -> list[Output]:
+        """Take note that somebody takes part no longer."""
+        outputs: list[Output] = []
+        for call in tuple(self._of.get(member.id, ())):
+            was_accepted = call.state is _State.ACCEPTED
+            self._end(call)
+            if call.opener.member is member:
+                outputs += call.recipient.said(CLOSE) if call.recipient is not None else []
+                outputs += call.opener.said(CLOSE) if was_accepted else call.opener.refused(_CLOSED)
+            elif was_accepted:
+                outputs += call.opener.left(member.id) + call.opener.said(CLOSE)
+            else:
+                outputs += call.opener.refused(NOT_FOUND)
+        self._of.pop(member.id, None)
+        return outputs
+
+    def _end(self, call: _Call) -> None:
+        call.move(_State.OVER)
+        call.call_off()
+        call.first = None
+        ends = [call.opener.member]
+        del self._opened[call.opener.member.id, call.id]
+        if call.recipient is not None:
+            recipient = call.recipient.member
+            ends.append(recipient)
+            del self._offered[recipient.id, call.id]
+            if isinstance(call.recipient, DuplexRecipient):
+                del self._called[recipient.id, call.recipient.push_id]
+        for member in ends:
+            mine = self._of.get(member.id, {})
+            mine.pop(call, None)
+            if not mine:
+                self._of.pop(member.id, None)
+
+
+def _is_close(content: ChunkContent) -> bool:
+    return isinstance(content, Control) and content.method == "close"

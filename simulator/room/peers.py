@@ -1,0 +1,54 @@
+"""What participants without a thread are told of: others, their messages, the streams they offer, and chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Chunk", "Message", "Offer", "Peer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Somebody else who takes part."""
+
+    id: str
+    role: str
+    attributes: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The display name, or nothing."""
+        return str(self.attributes.get("name", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as a participant gets it."""
+
+    sender: Peer
+    type: str
+    message: Mapping[str, Any]
+    attachment: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A stream that somebody wants to open."""
+
+    sender: Peer
+    stream_id: str
+    header: Mapping[str, Any]
+    window: int | None = None
+    """Bytes that its opener is ready to hold unread; None if it knows no flow control."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a stream."""
+
+    header: Mapping[str, Any]
+    data: bytes = field(default=b"", repr=False)
+    size: int = 0
+    """What it counts in flow control, in bytes."""
