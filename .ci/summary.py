@@ -3,14 +3,16 @@
     python .ci/summary.py DIRECTORY
 
 Skipped environments leave no record, so they cannot count. Exit status 1 if fewer than three Pythons passed the tests
-under two hash seeds, or an SDK release that has to run did not.
+under two hash seeds, or an SDK release that has to run did not. The one that node runs may be missing where there is
+no node, and is then named.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ PYTHONS = 3
 """How many minor versions of Python have to pass."""
 HASH_SEEDS = 2
 """Under how many hash seeds each of them."""
-RELEASES = {"0.0.21": "3.11", "0.29.4": "3.13"}
-"""The SDK releases that have to run, and the Python on which."""
+RELEASES = {"0.0.21": "3.11", "0.35.6": "3.13", "0.56.0": "3.13"}
+"""The SDK releases that have to run, and the Python on which. With the next, the short form of the interop tests."""
+NODE_RELEASE = "ts-0.39.9"
+"""The SDK release that has to run where there is node."""
 
 Record = dict[str, Any]
 
@@ -40,7 +44,7 @@ def pythons(records: list[Record]) -> list[str]:
 
 
 def releases(records: list[Record]) -> dict[tuple[str, str], int]:
-    """Return the passed tests of each (SDK release, Python minor version) that took part in one."""
+    """Return the passed tests of each (SDK release, minor version of what ran it) that took part in one."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for record in filter(good, records):
         for name, passed in record["releases"].items():
@@ -49,7 +53,16 @@ def releases(records: list[Record]) -> dict[tuple[str, str], int]:
     return dict(counts)
 
 
-def faults(records: list[Record]) -> list[str]:
+def left_out(records: list[Record], has_node: bool) -> str | None:
+    """Return the name of the release that did not run for want of node, if so."""
+    return None if has_node or _ran_on_node(records) else NODE_RELEASE
+
+
+def _ran_on_node(records: list[Record]) -> bool:
+    return any(passed for (release, _), passed in releases(records).items() if release == NODE_RELEASE)
+
+
+def faults(records: list[Record], has_node: bool) -> list[str]:
     """Return what is missing, in words."""
     found = []
     ran = pythons(records)
@@ -61,6 +74,8 @@ def faults(records: list[Record]) -> list[str]:
         for release, python in RELEASES.items()
         if not took_part.get((release, python))
     ]
+    if has_node and not _ran_on_node(records):
+        found.append(f"SDK {NODE_RELEASE} did not run, though there is node")
     found += [
         f"{record['environment'] or 'pytest'} (hash seed {record['hash_seed']}) ended with status "
         f"{record['exit_status']}, {record['outcomes']}"
@@ -85,7 +100,9 @@ def table(records: list[Record]) -> str:
             f" {outcomes or 'nothing'} in {record['seconds']} s"
         )
         lines += [f"    SDK {name}: {passed} tests passed" for name, passed in sorted(record["releases"].items())]
-        lines += [f"    skipped {reason}" for reason in record["skipped"]]
+        # Each line is "TEST: Skipped: REASON".
+        reasons = Counter(line.rpartition(": Skipped: ")[2] for line in record["skipped"])
+        lines += [f"    skipped {count}: {reason}" for reason, count in sorted(reasons.items())]
     return "\n".join(lines)
 
 
@@ -94,7 +111,10 @@ def main(directory: Path) -> int:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in directory.glob("*.json")]
     records.sort(key=lambda record: (record["environment"], record["hash_seed"]))
     print(table(records))
-    missing = faults(records)
+    has_node = shutil.which("node") is not None
+    missing = faults(records, has_node)
+    if name := left_out(records, has_node):
+        print(f"left out: SDK {name}, since there is no node on this machine")
     for fault in missing:
         print(f"MISSING: {fault}")
     if not missing:

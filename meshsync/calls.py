@@ -91,6 +91,10 @@ class Calls:
                 stream = self._streams.get(call_id)
                 if stream is not None and stream.is_opener:
                     self._from_recipient(stream, content)
+                elif stream is None and isinstance(content, Accepted):
+                    # It was given up here meanwhile, and its acceptor would wait for ever.
+                    caller = Caller(self._connection, "", lambda error: None)
+                    self._tell(caller, Close(call_id, is_complete=False), f"ending the call {call_id}", 0)
 
     def _begin(self, call: Call) -> None:
         if call.tool != "stream" or call.arguments != Control("open"):

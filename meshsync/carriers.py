@@ -122,8 +122,8 @@ class Recipient:
 
 def _ending(word: StreamWord) -> Control:
     match word:
-        case Close():
-            return Control("close")
+        case Close(is_complete=is_complete):
+            return Control("close") if is_complete else Control("close", ABNORMAL)
         case Cancel(_, reason):
             return Control("close", ABNORMAL, reason)
         case Open() | Accept() | Reject() | Chunk() | Credit():

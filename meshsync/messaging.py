@@ -310,7 +310,8 @@ class MessagingClient:
             timeout: The longest wait, in seconds; 30 by default.
             kind: ``"classic"`` offers it by messages, which clients before 0.35.7 and this one understand; ``"duplex"``
                 by a call, which those from 0.47.1 do, and this one too. With ``"auto"`` it goes as the other side is
-                known to understand, else by messages, and in dialect B by a call as well if there is no answer for 5 s.
+                known to understand, else by messages, and in dialect B by a call as well if there is no answer for 5 s;
+                but by messages alone where the room bridges, as the emulator does.
         Raises:
             StreamRejected: If the other side declined; the text is its reason.
             StreamTimeout: If it did not answer in time.

@@ -121,7 +121,7 @@ class StreamTable:
         if kind not in get_args(StreamKind):
             raise ValueError(f"kind is one of {', '.join(get_args(StreamKind))}, not {kind!r}")
         if kind == "auto":
-            kind = self._kinds.get(to.id, "auto" if DUPLEX in self._connection.session.dialect.streams else CLASSIC)
+            kind = self._best_kind(to.id)
         classic = Classic(self._connection, to.id)
         stream = Stream(self, classic, _uuid(self.runtime.entropy(16)), to, header, is_opener=True)
         _, left = stream.deadline(timeout)
@@ -151,6 +151,13 @@ class StreamTable:
         stream.abandon("")
         limit = self.limit(timeout) or 0
         raise StreamTimeout(f"{to.name or to.id} did not answer the offer of a stream within {limit:.3g} s")
+
+    def _best_kind(self, peer: str) -> str:
+        """Return how to offer a stream to somebody; ``auto`` for in both ways, if the first is not answered."""
+        session = self._connection.session
+        if session.is_bridged or DUPLEX not in session.dialect.streams:
+            return CLASSIC
+        return self._kinds.get(peer, "auto")
 
     def _call(self, stream: Stream, word: Open, left: Callable[[], float | None], *, alone: bool) -> bool:
         """Offer a stream by a call, alone or beside the other way; return whether it was accepted in either."""

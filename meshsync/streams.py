@@ -194,7 +194,7 @@ class Stream:
                     return  # Its other side is gone, and needs no answer.
                 how = "was rejected before" if isinstance(self._failure, StreamRejected) else "was accepted before"
                 raise UsageError(f"{self!r} cannot be rejected: it {how}")
-            self._was_closed_here = self._was_left = True
+            self._leave()
             self._finish(StreamRejected(reason))
         self._tell(Reject(self.id, reason), f"rejected: {reason}")
 
@@ -319,25 +319,35 @@ class Stream:
             raise self._interruption(error) from error
 
     def abandon(self, reason: str, failure: MeshsyncError | None = None) -> None:
-        """End it irregularly: neither side is to take it for complete. Never raises.
+        """End it irregularly: neither side is to take it for complete. Never raises; once it has ended, does nothing.
 
         Args:
             failure: What its reader and its writer raise then, if it is not they who ended it.
         """
         with self._condition:
             phase = self.account.phase
-            if failure is None:
-                self._was_closed_here = self._was_left = True
-                self._chunks.clear()
-                failure = StreamRejected(reason) if phase is Phase.OFFERED and not self.is_opener else None
             if phase is Phase.ENDED:
                 return
+            if failure is None:
+                self._leave()
+                failure = StreamRejected(reason) if phase is Phase.OFFERED and not self.is_opener else None
             self._finish(failure)
         if phase is Phase.OFFERED:
             word: StreamWord = Close(self.id, is_complete=False) if self.is_opener else Reject(self.id, reason)
         else:
             word = self._cancellation(reason)
         self._tell(word, reason)
+
+    def close_reader(self, reason: str) -> None:
+        """Read no more; see `MessageStreamReader.close`."""
+        with self._condition:
+            self._leave()
+        self.abandon(reason)
+
+    def _leave(self) -> None:
+        # With the condition held.
+        self._was_closed_here = self._was_left = True
+        self._chunks.clear()
 
     def read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Take the next chunk; see `MessageStreamReader.read`."""
@@ -588,8 +598,7 @@ class MessageStreamWriter:
         try:
             self.close()
         except BaseException as failure:
-            if self._stream.account.phase is not Phase.ENDED:  # Nobody will close it after this.
-                self.abort(f"{type(failure).__name__}: {failure}"[:500])
+            self.abort(f"{type(failure).__name__}: {failure}"[:500])  # Nobody will close it after this.
             raise
 
     def __repr__(self) -> str:
@@ -693,7 +702,7 @@ class MessageStreamReader:
 
     def close(self, reason: str = "") -> None:
         """Read no more: an undecided stream is rejected, one that goes on is ended early, which the writer is told."""
-        self._stream.abandon(reason)
+        self._stream.close_reader(reason)
 
     def __repr__(self) -> str:
         return f"<MessageStreamReader of {self._stream!r}: {self._stream.account.phase.value}>"

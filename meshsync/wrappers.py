@@ -45,6 +45,11 @@ class WrappedWriter:
         """What the other side writes on the same stream."""
         return self._reader
 
+    @property
+    def peer_is_meshsync(self) -> bool:
+        """As `MessageStreamWriter.peer_is_meshsync`; True for an inner one that does not say."""
+        return bool(getattr(self._inner, "peer_is_meshsync", True))
+
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
         """Send a chunk, or bytes alone as a chunk with an empty header."""
         self._inner.write(chunk, timeout=timeout)

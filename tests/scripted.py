@@ -88,6 +88,8 @@ class ScriptedTransport:
         self.answers = answers
         self.is_silent_on_calls = False
         """Whether opening a call is not answered, whatever ``answers`` says: the other side has to."""
+        self.roster_extras: JsonObject = {}
+        """What stands beside the participants in the roster."""
         self.has_room = True
         """Whether the buffer takes more; `SendTimeout` else."""
         self.requests: list[tuple[int, Request]] = []
@@ -128,7 +130,7 @@ class ScriptedTransport:
             if is_answered(request) and not (self.is_silent_on_calls and isinstance(request, OpenCall)):
                 self.answer(request_id)
             if isinstance(request, Enable):
-                self.say(Push("p-me", "messaging.enabled", {"participants": self._roster}))
+                self.say(Push("p-me", "messaging.enabled", {"participants": self._roster, **self.roster_extras}))
 
     def receive(self, timeout: float | None) -> Sequence[bytes]:
         with self._changed:

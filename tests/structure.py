@@ -40,8 +40,8 @@ b   simulator.world.scheduler  simulator.world.conditions  simulator.world.tasks
 b   simulator.network.links  simulator.room.rules  simulator.room.seat
 b   simulator.room.members  simulator.room.ends  simulator.room.calls
 b   simulator.room.peers  simulator.room.stream
-b   simulator.room.faulty  simulator.record.recorder  simulator.record.stories  simulator.record.timeline
-b   simulator.record.charts
+b   simulator.room.faulty  simulator.record.recorder  simulator.record.words  simulator.record.stories
+b   simulator.record.timeline  simulator.record.charts
 c   simulator.network.transport  simulator.network.carrier  simulator.network.network  simulator.network.connector
 c   simulator.network.plain  simulator.emulator.admission
 c   simulator.room.participant  simulator.room.speakers  simulator.room.streamers  simulator.room.visitors

@@ -86,6 +86,9 @@ class Session:
         self.max_message_size = max_message_size
         self.participation = Participation.OUT
         self.roster = Roster()
+        self.is_bridged = False
+        """Whether the room passes streams on to everybody as each understands them, however they are offered. It says
+        so in the list of participants, to those who say what they understand: ``"meshsync": {"bridges": true}``."""
         self.participant_id = ""
         """This client's own id; empty before the greeting."""
         if packet_size < 1:
@@ -215,6 +218,8 @@ class Session:
         if not isinstance(participants, list):
             raise ProtocolError("messaging.enabled without a list of participants")
         members = [_member(entry) for entry in participants]
+        own = push.message.get("meshsync")
+        self.is_bridged = isinstance(own, dict) and own.get("bridges") is True
         if not self._is_taking_part():
             yield events.Skipped("a list of participants that was not asked for")
             return

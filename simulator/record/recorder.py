@@ -18,8 +18,15 @@ from typing import Any, Protocol, cast
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.content import Error
-from meshsync.protocol.dialects import (
+from meshsync.protocol.dialects import decode_request, encode_push
+from meshsync.protocol.packets import Message
+from meshsync.protocol.vocabulary import (
+    AnswerCall,
+    AnswerChunk,
     Broadcast,
+    Call,
+    CallChunk,
+    CallMessage,
     Disable,
     Enable,
     Push,
@@ -27,12 +34,10 @@ from meshsync.protocol.dialects import (
     Request,
     Send,
     SetAttributes,
-    decode_request,
-    encode_push,
 )
-from meshsync.protocol.packets import Message
 from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
 from simulator.record.transcript import Record, Transcript
+from simulator.record.words import as_message
 from simulator.room.rules import RESERVED_TYPES, Member, Output
 
 __all__ = ["Line", "Recorder"]
@@ -127,6 +132,8 @@ class Recorder:
         """What has arrived from each participant who is here, by id, and was not handled yet."""
         self._partial: dict[str, _Asked] = {}
         """What each participant, by id, has sent of a message that is not whole yet."""
+        self._calls: dict[int, str] = {}
+        """The id of each call, by that of the message which told its recipient of it."""
         self._streams: dict[str, str] = {}
         self._stream_count = 0
 
@@ -191,17 +198,28 @@ class Recorder:
     def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
         """Note what the room makes of a request that was sent then, or now if that is None."""
         outcome = ""
-        trips: list[Output] = []
+        trips: list[tuple[Output, Push]] = []
         for output in outputs:
             what = output.what
             if isinstance(what, Reply):
-                if isinstance(what.content, Error):
+                if isinstance(what.content, Error) and output.to != (member,):
+                    self._refused_call(member, request, output.to[0], what.content.text)
+                elif isinstance(what.content, Error):
                     outcome = f"error {what.content.code}: {what.content.text}"
                 self._notice("reply", to=member.name)
-            elif isinstance(what, Push) and what.type not in RESERVED_TYPES:
-                trips.append(output)
+                continue
+            if isinstance(what, Call):
+                self._calls[what.push_id] = what.call_id
+            # Who closes a call is told that it is closed, which is no news.
+            is_echo = isinstance(request, CallChunk) and isinstance(what, AnswerChunk)
+            push = None if is_echo else as_message(what)
+            if push is not None and push.type not in RESERVED_TYPES:
+                trips.append((output, push))
+        sent_ns = self._now() if sent_ns is None else sent_ns
         if isinstance(request, (Send, Broadcast)):
-            self._passed_on(member, self._now() if sent_ns is None else sent_ns, request, trips, outcome)
+            self._passed_on(member, sent_ns, request, trips, outcome)
+        elif isinstance(request, (CallChunk, AnswerCall, AnswerChunk)):
+            self._said_on_call(member, sent_ns, request, trips, outcome)
         elif isinstance(request, SetAttributes):
             self._add("attributes", self.name_of(member.id), detail=request.attributes)
             self._notice("attributes", sender=member.name)
@@ -209,22 +227,70 @@ class Recorder:
             self._moved(member, isinstance(request, Enable), outcome)
 
     def _passed_on(
-        self, member: Member, sent_ns: int, request: Send | Broadcast, trips: Sequence[Output], outcome: str
+        self,
+        member: Member,
+        sent_ns: int,
+        request: Send | Broadcast,
+        trips: Sequence[tuple[Output, Push]],
+        outcome: str,
     ) -> None:
         stream_id = self._stream_of(request, is_new=True)
         if outcome:
             self._add_message(member.id, request, stream_id, outcome)
         elif isinstance(request, Broadcast) and not trips:  # It has come as far as the room, where nobody else is.
             self._add_message(member.id, request, stream_id, "delivered", self._now() - sent_ns)
-        for output in trips:
-            assert isinstance(output.what, Push)
-            waiting = dict.fromkeys([recipient.id for recipient in output.to])
-            sender = self.name_of(member.id)
-            self._trips[output.id] = _Trip(sender, output.what, output.size, sent_ns, stream_id, waiting)
+        for output, push in trips:
+            self._set_out(member, sent_ns, output, push, stream_id)
         type = request.type
         event = type if type.startswith("stream.") else "message" if isinstance(request, Send) else "broadcast"
         to = self._plain_names.get(request.to) if isinstance(request, Send) else None
         self._notice(event, sender=member.name, to=to, type=type)
+
+    def _set_out(self, member: Member, sent_ns: int, output: Output, push: Push, stream_id: str) -> None:
+        waiting = dict.fromkeys([recipient.id for recipient in output.to])
+        self._trips[output.id] = _Trip(self.name_of(member.id), push, output.size, sent_ns, stream_id, waiting)
+
+    def _said_on_call(
+        self,
+        member: Member,
+        sent_ns: int,
+        request: CallChunk | AnswerCall | AnswerChunk,
+        trips: Sequence[tuple[Output, Push]],
+        outcome: str,
+    ) -> None:
+        for output, push in trips:
+            self._set_out(member, sent_ns, output, push, self._stream_of(push, is_new=True))
+            self._notice(push.type, sender=member.name, to=output.to[0].name, type=push.type)
+        if outcome and isinstance(request, CallChunk) and isinstance(request.content, CallMessage):
+            offer = Push("", "stream.open", {"stream_id": request.call_id, "header": request.content.message})
+            self._add(
+                "stream",
+                self.name_of(member.id),
+                self.name_of(request.content.to),
+                offer.type,
+                outcome=outcome,
+                stream_id=self._stream_of(offer, is_new=True),
+                detail=offer.message,
+            )
+
+    def _refused_call(self, member: Member, request: Request, opener: Member, reason: str) -> None:
+        """Note that somebody rejected a call; the room tells its opener by a reply."""
+        call_id: object = None
+        if isinstance(request, AnswerCall):
+            call_id = self._calls.get(request.push_id)
+        elif isinstance(request, Send):
+            call_id = request.message.get("stream_id")
+        self._add(
+            "stream",
+            self.name_of(member.id),
+            self.name_of(opener.id),
+            "stream.reject",
+            outcome=f"rejected: {reason}",
+            stream_id=self._streams.get(str(call_id), ""),
+            detail={"stream_id": call_id, "error": reason},
+        )
+        if not isinstance(request, Send):
+            self._notice("stream.reject", sender=member.name, to=opener.name, type="stream.reject")
 
     def _moved(self, member: Member, is_enabling: bool, outcome: str) -> None:
         # Doing either again changes nothing, and so is not told.
@@ -276,7 +342,7 @@ class Recorder:
         if self.settled is not None:
             self.settled(push_id, not is_lost)
 
-    def _stream_of(self, request: Send | Broadcast, *, is_new: bool) -> str:
+    def _stream_of(self, request: Send | Broadcast | Push, *, is_new: bool) -> str:
         """Return the number of the stream that a message belongs to, in the order of opening; nothing for none."""
         if not request.type.startswith("stream.") or isinstance(request, Broadcast):
             return ""

@@ -291,8 +291,8 @@ class Transcript:
 
         A message is a line from its sender's lane, at the time of sending, to its recipient's, at that of its arrival;
         one that was lost without a known latency is drawn at the instant of its loss. A lane is thin where its
-        participant is away, thicker while connected, thickest while taking part in messaging. A line beneath the axis
-        says what was thinned out.
+        participant is away, thicker while connected, thickest while taking part in messaging. Streams have a mark where
+        their acceptance, rejection or end arrives. A line beneath the axis says what was thinned out.
 
         Args:
             ax: Where to draw; None makes a figure.

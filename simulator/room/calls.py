@@ -7,12 +7,13 @@ leaves a choice, this room chooses:
 
 - A call is held until its first message names the recipient, who gets the caller's id for it. Ids of calls go through
   unchanged; one that its recipient, or its caller, has in use is refused (1004).
-- The opener learns: that its recipient is not there (1003), knows no streams (1008), did not answer in time (1009), or
-  left before it answered (1003). If it opened in classic words, it is told so with a rejection.
+- The opener learns: that its recipient is not there (1003), knows no streams (1008), may not send (1001), did not
+  answer in time (1009), or left before it answered (1003). Who opened in classic words gets a rejection that says so.
 - Chunks of a call that is unknown, or over, are ignored, and answered all the same. A recipient that accepts a classic
   stream too late is told that it is closed.
 - The first closing ends a call. Its caller gets one back.
-- When an end leaves, or disables messaging, the other gets a closing; a caller hears before that who has gone.
+- When an end leaves, or disables messaging, the other gets a closing, behind the news of the leaving: a closing alone
+  reads like a regular end. A caller hears in between that its recipient has gone.
 - A classic client that says it has no handler is asked again once: for a moment after it has enabled messaging, it
   only seems so (PROTOCOL.md, section 6.1).
 
@@ -157,7 +158,7 @@ class Calls:
         if not isinstance(content, CallMessage) or not content.to:
             return self._refuse(call, Error("the first message names no recipient", ErrorCode.INVALID_REQUEST))
         member = self._find(content.to)
-        return self._refuse(call, NOT_FOUND) if member is None else self._offer(call, member, content, DUPLEX)
+        return self._refuse(call, NOT_FOUND) if member is None else self._offer(call, member, content)
 
     def answer(self, member: Member, answer: AnswerCall) -> list[Output]:
         """Take a recipient's answer. One to a call that is unknown or was answered is ignored."""
@@ -223,7 +224,7 @@ class Calls:
             return opener.refused(refusal)
         header = request.message.get("header")
         first = chunk_to_message(header if isinstance(header, dict) else {}, request.attachment, is_first=True)
-        return self._offer(call, to, first, CLASSIC)
+        return self._offer(call, to, first)
 
     def _find_stream(self, member: Member, stream_id: str, to: Member) -> tuple[_Call | None, bool]:
         """Return the call that is a classic stream to ``member``, with ``to`` at its other end; and who opened it."""
@@ -268,16 +269,18 @@ class Calls:
             call.call_off = self._later(self._answer_limit, lambda: self._give_up(call))
         return None
 
-    def _offer(self, call: _Call, member: Member, first: CallMessage, kind: str) -> list[Output]:
+    def _offer(self, call: _Call, member: Member, first: CallMessage) -> list[Output]:
         if not member.streams:
             return self._refuse(call, _NO_STREAMS)
+        if not member.rights.send:  # It could not even accept.
+            text = "the participant's token does not allow to answer"
+            return self._refuse(call, Error(text, ErrorCode.PERMISSION_DENIED))
         if (member.id, call.id) in self._offered:
             text = f"the participant has a call {call.id!r:.100} already"
             return self._refuse(call, Error(text, ErrorCode.ALREADY_EXISTS))
         caller_id = call.opener.member.id
-        # The opener's own kind if the other knows it, and else what that one knows.
-        is_duplex = DUPLEX in member.streams and (kind == DUPLEX or CLASSIC not in member.streams)
-        end = DuplexRecipient if is_duplex else ClassicAcceptor
+        # Whoever knows classic streams is offered one as it is, so here calls come first.
+        end = DuplexRecipient if DUPLEX in member.streams else ClassicAcceptor
         call.recipient = recipient = end(self._post, member, caller_id, call.id)
         call.first = first
         call.move(_State.OFFERED)
@@ -323,7 +326,7 @@ class Calls:
     def _give_up(self, call: _Call) -> list[Output]:
         if call.state not in (_State.HELD, _State.OFFERED):
             return []
-        text = f"the participant did not answer within {self._answer_limit:g} seconds"
+        text = f"the participant did not answer within {self._answer_limit:g} s"
         outputs = self._refuse(call, Error(text, ErrorCode.TIMEOUT))
         return outputs + (call.recipient.said(CLOSE) if call.recipient is not None else [])
 

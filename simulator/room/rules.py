@@ -177,7 +177,11 @@ class Room:
             return [reply(member, request_id, Error(text, ErrorCode.PERMISSION_DENIED))]
         others = [other for other in self._enabled.values() if other is not member]
         listed = [other.describe() for other in others] if member.rights.list else []
-        roster = self._push((member,), Push(member.id, "messaging.enabled", {"participants": listed}))
+        body: JsonObject = {"participants": listed}
+        if streams:
+            # To a client that says what it understands, so that it need not find out what others do.
+            body["meshsync"] = {"bridges": True}
+        roster = self._push((member,), Push(member.id, "messaging.enabled", body))
         if roster.size > MAX_MESSAGE_SIZE:
             text = "the room has too many participants to list"
             return [reply(member, request_id, Error(text, ErrorCode.OPERATION_FAILED))]
@@ -200,9 +204,9 @@ class Room:
 
     def _withdraw(self, member: Member) -> list[Output]:
         del self._enabled[member.id]
-        # Before the others are told who has gone: some would end their streams then, and some would not.
-        outputs = self._calls.leave(member)
-        return outputs + list(self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id}))
+        outputs = self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id})
+        # Behind it: a closing reads like a regular end to those who don't know yet that somebody has gone.
+        return [*outputs, *self._calls.leave(member)]
 
     def _set_attributes(self, member: Member, attributes: JsonObject) -> Iterator[Output]:
         # There is no reply that could refuse, and the client has already changed its own copy.

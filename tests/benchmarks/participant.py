@@ -3,13 +3,14 @@
     python participant.py official|meshsync|pure NAME [DIALECT]
 
 The official one runs inside the environment of an SDK release, so this file imports nothing of the project before it
-is told to be meshsync. Commands and answers are JSON lines: ``{"do": "sequential", "to": NAME, "count": n, "size": b}``
-sends blocking, one after the other; ``pipelined`` starts all sends before it waits for the first; both answer with
-seconds by the clock, seconds of CPU, and for sequential sends every latency. ``{"do": "arrived", "count": n}`` answers
-when n messages have come altogether. ``{"do": "stream", "to": NAME, "count": n, "size": b}`` sends n chunks through one
-stream; ``{"do": "streamed", "size": b}`` answers when b bytes have come through streams, with the seconds of CPU used so
-far; ``{"do": "slowly", "seconds": s}`` makes the receiver wait so long after each chunk. ``pure`` is meshsync without
-the C that the extra ``speed`` brings.
+is told to be meshsync; ``pure`` is meshsync without the C that the extra ``speed`` brings.
+
+Commands and answers are JSON lines. ``{"do": "sequential", "to": NAME, "count": n, "size": b}`` sends blocking, one
+after the other; ``pipelined`` starts all sends before it waits for the first; ``stream`` sends n chunks of b bytes
+through one stream. All answer with seconds by the clock, seconds of CPU, and for sequential sends every latency.
+``{"do": "arrived", "count": n}`` answers when n messages have come altogether; ``{"do": "streamed", "size": b}`` when b
+bytes have, through streams and as attachments, with the seconds of CPU used so far. ``{"do": "slowly", "seconds": s}``
+makes a reader of streams wait so long after each chunk; ``memory`` asks for the largest resident size.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import platform
 import sys
 import threading
+from pathlib import Path
 from time import perf_counter, process_time, sleep
 from typing import Any
 
@@ -38,20 +40,17 @@ class Official:
         """Join, and obey until the input ends."""
         from importlib.metadata import version
 
-        from meshagent.api import ParticipantToken, RoomClient, WebSocketClientProtocol, websocket_room_url
+        sys.path.insert(0, str(Path(__file__).parents[1] / "interop"))
+        import official_sdk
 
-        token = ParticipantToken(name=name, project_id=os.environ["MESHAGENT_PROJECT_ID"])
-        token.add_room_grant(ROOM)
-        url = websocket_room_url(room_name=ROOM)
-        jwt = token.to_jwt(token=os.environ["MESHAGENT_SECRET"])
-        self.count = 0
+        self.count = self.streamed_size = 0
         self.arrival = asyncio.Event()
-        async with RoomClient(protocol=WebSocketClientProtocol(url=url, token=jwt)) as self.room:
+        async with official_sdk.make_client(ROOM, official_sdk.make_token(ROOM, name, None)) as self.room:
             self.room.messaging.on("message", self.on_message)
             self.room.messaging.on("participant_added", lambda participant: self.arrival.set())
             self.room.messaging.on("messaging_enabled", self.arrival.set)
-            self.streamed_size = 0
-            await self.room.messaging.enable(on_stream_accept=self.on_stream)
+            self.streams = official_sdk.streams_of(self.room.messaging, self.on_stream)
+            await self.streams.enable(True)
             tell(ready=f"meshagent-api {version('meshagent-api')} on Python {platform.python_version()}")
             loop = asyncio.get_running_loop()
             while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -59,30 +58,29 @@ class Official:
                 tell(**await getattr(self, command.pop("do"))(**command))
 
     def on_message(self, message: Any) -> None:
-        """Count it."""
+        """Count it, and its bytes."""
         self.count += 1
+        self.streamed_size += len(message.attachment or b"")
         self.arrival.set()
 
-    def on_stream(self, reader: Any) -> None:
-        """Accept it, and count what comes."""
-        self.reading = asyncio.ensure_future(self.read(reader))
+    def on_stream(self, stream: Any, header: Any, sender: str) -> None:
+        """Count what comes of a stream that was accepted."""
+        self.reading = asyncio.ensure_future(self.read(stream))
 
-    async def read(self, reader: Any) -> None:
+    async def read(self, stream: Any) -> None:
         """Count the bytes of a stream."""
-        async for chunk in reader.read_chunks():
-            self.streamed_size += len(chunk.data)
+        async for _, data in self.streams.read(stream):
+            self.streamed_size += len(data)
             self.arrival.set()
 
     async def stream(self, to: str, count: int, size: int) -> dict[str, Any]:
         """Send chunks through a stream."""
-        from meshagent.api.room_server_client import MessageStreamChunk
-
-        recipient, chunk = await self.find(to), MessageStreamChunk(header={}, data=os.urandom(size))
+        recipient, data = await self.find(to), os.urandom(size)
         start, cpu = perf_counter(), process_time()
-        writer = await self.room.messaging.create_stream(to=recipient, header={})
+        stream = await self.streams.open(recipient, {})
         for _ in range(count):
-            await writer.write(chunk)
-        await writer.close()
+            await self.streams.write(stream, {}, data)
+        await stream.close()
         return {"seconds": perf_counter() - start, "cpu": process_time() - cpu}
 
     async def streamed(self, size: int) -> dict[str, Any]:
@@ -151,9 +149,10 @@ class Meshsync:
                 tell(**getattr(self, command.pop("do"))(**command))
 
     def on_message(self, event: Any) -> None:
-        """Count it."""
+        """Count it, and its bytes."""
         with self.arrival:
             self.count += 1
+            self.streamed_size += len(event.message.attachment)
             self.arrival.notify()
 
     def on_stream(self, reader: Any) -> None:
@@ -232,4 +231,4 @@ if __name__ == "__main__":
     else:
         if sys.argv[1] == "pure":
             sys.modules["websockets.speedups"] = None  # type: ignore[assignment]  # importing it fails, as documented
-        Meshsync().run(sys.argv[2], **{"dialect": name for name in sys.argv[3:]})
+        Meshsync().run(sys.argv[2], **dict(zip(["dialect"], sys.argv[3:], strict=False)))

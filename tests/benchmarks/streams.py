@@ -24,15 +24,19 @@ from tests.benchmarks.messages import EMULATOR, Program, running
 from tests.interop.releases import RELEASES, ROOT, python_of
 
 PARTICIPANT = Path(__file__).with_name("participant.py")
-REFERENCE = "official 0.0.21"
+REFERENCES = ("official 0.0.21", "official 0.56.0")
+"""What others are compared with: streams of a classic release, and the attachments of the newest."""
 PAIRS = {
-    REFERENCE: (RELEASES["0.0.21"], ["official"]),
-    "meshsync, pure Python, A": (None, ["pure", "A"]),
-    "meshsync with speed, A": (None, ["meshsync", "A"]),
-    "meshsync, pure Python, B": (None, ["pure", "B"]),
-    "meshsync with speed, B": (None, ["meshsync", "B"]),
+    "official 0.0.21": ("0.0.21", ["official"], "stream"),
+    "official 0.56.0": ("0.56.0", ["official"], "pipelined"),
+    "official 0.56.0, calls": ("0.56.0", ["official"], "stream"),
+    "meshsync, pure Python, A": (None, ["pure", "A"], "stream"),
+    "meshsync with speed, A": (None, ["meshsync", "A"], "stream"),
+    "meshsync, pure Python, B": (None, ["pure", "B"], "stream"),
+    "meshsync with speed, B": (None, ["meshsync", "B"], "stream"),
 }
-"""By label: the release whose environment runs it, ours for none; the kind of participant, and its dialect."""
+"""By label: the release whose environment runs it, ours for none; the kind of participant, and its dialect; what it
+does: a stream, or messages with attachments, all started before the first is waited for."""
 CHUNKS = (64 * 1024, 1024 * 1024)
 """Bytes of data in each chunk."""
 SLOW_SIZE, SLOW_CHUNK, SLOW_PAUSE = 200 * 1024 * 1024, 64 * 1024, 0.010
@@ -53,8 +57,8 @@ class Pair:
     """A sender and a receiver."""
 
     def __init__(self, label: str, environ: dict[str, str], stack: ExitStack) -> None:
-        release, (kind, *dialect) = PAIRS[label]
-        python = sys.executable if release is None else str(python_of(release))
+        release, (kind, *dialect), self.does = PAIRS[label]
+        python = sys.executable if release is None else str(python_of(RELEASES[release]))
         path = {"PYTHONPATH": str(ROOT) if release is None else ""}  # the official one sees nothing of ours
 
         def start(name: str) -> Program:
@@ -73,7 +77,7 @@ class Pair:
         before = self.receiver.ask(do="streamed", size=self.sent)["cpu"]
         self.sent += count * chunk
         start = perf_counter()
-        sender = self.sender.ask(do="stream", to=self.to, count=count, size=chunk)
+        sender = self.sender.ask(do=self.does, to=self.to, count=count, size=chunk)
         after = self.receiver.ask(do="streamed", size=self.sent)["cpu"]
         return perf_counter() - start, sender["cpu"] + after - before
 
@@ -91,15 +95,16 @@ def compare(pairs: dict[str, Pair], rounds: int, megabytes: int) -> str:
                 series[label, chunk].cpus.append(cpu / megabytes * 1000)
     lines = []
     for chunk in CHUNKS:
-        reference = series[REFERENCE, chunk]
-        lines.append(f"{chunk // 1024} KiB chunks{'':14}{'ratio':>7} {'MB/s':>22} {'CPU ratio':>11} {'CPU s/GB':>10}")
+        heads = "".join(f"{'to ' + label.removeprefix('official '):>10} {'CPU':>5}" for label in REFERENCES)
+        lines.append(f"{f'{chunk // 1024} KiB chunks':28}{heads} {'MB/s':>24} {'CPU s/GB':>10}")
         for label in pairs:
             own = series[label, chunk]
-            ratio, cpu_ratio = (
-                median(getattr(own, what)) / median(getattr(reference, what)) for what in ("rates", "cpus")
-            )
+            ratios = ""
+            for reference in (series[name, chunk] for name in REFERENCES):
+                rate, cpu = median(own.rates) / median(reference.rates), median(own.cpus) / median(reference.cpus)
+                ratios += f"{rate:10.2f} {cpu:5.2f}"
             spread = f"{median(own.rates):.1f} ({min(own.rates):.1f} - {max(own.rates):.1f})"
-            lines.append(f"  {label:26}{ratio:7.2f} {spread:>22} {cpu_ratio:11.2f} {median(own.cpus):10.1f}")
+            lines.append(f"  {label:26}{ratios} {spread:>24} {median(own.cpus):10.1f}")
     return "\n".join(lines)
 
 
@@ -111,7 +116,7 @@ def slow_reader(environ: dict[str, str], stack: ExitStack) -> str:
     seconds, _ = pair.measure(SLOW_SIZE, SLOW_CHUNK)
     after = [program.ask(do="memory")["peak"] / 1024 for program in (pair.sender, pair.receiver)]
     return (
-        f"{SLOW_SIZE >> 20} MiB to a reader that takes a chunk of {SLOW_CHUNK >> 10} KiB per {SLOW_PAUSE * 1000:.0f} ms: "
+        f"{SLOW_SIZE >> 20} MiB to a reader that takes {SLOW_CHUNK >> 10} KiB per {SLOW_PAUSE * 1000:.0f} ms: "
         f"{seconds:.0f} s; peak memory of the sender's process {after[0]:.1f} MiB (before: {before[0]:.1f}), of the "
         f"receiver's {after[1]:.1f} MiB (before: {before[1]:.1f})"
     )
@@ -129,7 +134,7 @@ def main() -> None:
         environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]
         if options.only != "slow":
             pairs = {label: Pair(label, environ, stack) for label in PAIRS}
-            print(f"{options.rounds} rounds of {options.size} MiB; median (lowest - highest); ratios to {REFERENCE}\n")
+            print(f"{options.rounds} rounds of {options.size} MiB; ratios of MB/s and CPU; median (lowest - highest)\n")
             print(compare(pairs, options.rounds, options.size))
     with ExitStack() as stack:
         environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]

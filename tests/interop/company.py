@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -35,24 +36,24 @@ class Pool:
         """Have a process of each of these kinds wait, started side by side; of those that can run here."""
 
         def start(kind: str) -> None:
-            try:
-                self.idle[kind] = [OfficialPeer(find(kind), self.environ)]
-            except InterpreterMissing:
-                pass  # whoever takes one is told
+            with suppress(InterpreterMissing):  # whoever takes one is told
+                self.idle[kind] = [OfficialPeer(find(kind))]
 
         with ThreadPoolExecutor(AT_ONCE) as workers:
             list(workers.map(start, (kind for kind in kinds if kind != MESHSYNC and not self.idle.get(kind))))
 
     def take(self, kind: str) -> Peer:
         """Return a peer that is in no room; the test skips if there can be none of that kind here."""
-        if kind == MESHSYNC:
-            return MeshsyncPeer()
-        if self.idle.get(kind):
-            return self.idle[kind].pop()
+        return MeshsyncPeer() if kind == MESHSYNC else self.take_official(kind)
+
+    def take_official(self, kind: str) -> OfficialPeer:
+        """Return a peer of a release."""
         try:
-            return OfficialPeer(find(kind), self.environ)
+            peer = self.idle[kind].pop() if self.idle.get(kind) else OfficialPeer(find(kind))
         except InterpreterMissing as missing:
             pytest.skip(str(missing))
+        peer.environ = self.environ
+        return peer
 
     def give_back(self, kind: str, peer: Peer) -> None:
         """Take a peer out of its room and keep it if it can be used again."""
@@ -62,7 +63,7 @@ class Pool:
             peer.kill()
         else:
             try:
-                peer.do("close")
+                peer.do("close", timeout=5)
             except (AssertionError, PeerFailed):
                 peer.kill()
                 raise
@@ -97,7 +98,7 @@ _rooms = itertools.count(1)
 def enter(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> Iterator[Enter]:
-    """Return a function that connects a peer, by kind and name, to this test's own room."""
+    """Return a function that connects a peer, by kind and name, to this test's own room unless another is named."""
     for variable, value in pool.environ.items():
         monkeypatch.setenv(variable, value)
     room = f"lab-{next(_rooms)}"
@@ -108,7 +109,7 @@ def enter(
         if isinstance(peer, OfficialPeer):
             record_property("release", peer.description)
         entered.append((kind, peer))
-        peer.do("connect", room=room, name=name, **arguments)
+        peer.own = peer.do("connect", **{"room": room, "name": name, **arguments})["participant"]
         return peer
 
     yield enter

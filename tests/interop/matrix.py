@@ -40,11 +40,11 @@ Pair = tuple[str, str]
 
 
 def pairs() -> list[Pair]:
-    """Return who meets whom: in the full form what the issue of such a table is, otherwise everybody everybody."""
+    """Return who meets whom: all themselves and meshsync, and those of `MIXED`; in smaller forms all others too."""
     kinds = chosen()
-    if kinds != list(RELEASES):
-        return list(itertools.product([*kinds, MESHSYNC], repeat=2))
     alone = [(kind, kind) for kind in [*kinds, MESHSYNC]]
+    if kinds != list(RELEASES):
+        return [*alone, *itertools.permutations([*kinds, MESHSYNC], 2)]
     with_ours = [pair for kind in kinds for pair in ((kind, MESHSYNC), (MESHSYNC, kind))]
     mixed = [pair for first, second in MIXED for pair in ((first, second), (second, first))]
     return [*alone, *with_ours, *mixed]

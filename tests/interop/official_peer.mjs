@@ -64,7 +64,8 @@ class Peer {
   known = new Map(); // participants as last seen, by id: whoever is removed is no longer listed
   waiting = [];
 
-  async connect({ room, name, role, token }) {
+  async connect({ room, name, environ, role, token }) {
+    Object.assign(process.env, environ);
     const url = sdk.websocketRoomUrl({ roomName: room, apiUrl: process.env.MESHAGENT_API_URL });
     const jwt = token ?? (await makeToken(room, name, role));
     const client = new sdk.RoomClient({

@@ -11,7 +11,7 @@ else that is told is an event of the SDK: ``message``, ``participant_added``, ``
 ``stream_offered``, ``chunk``, ``stream_ended``.
 
 It connects as users of a release do: the address and the key come from the environment, ``MESHAGENT_API_URL``,
-``MESHAGENT_PROJECT_ID``, ``MESHAGENT_KEY_ID`` and ``MESHAGENT_SECRET``.
+``MESHAGENT_PROJECT_ID``, ``MESHAGENT_KEY_ID`` and ``MESHAGENT_SECRET``, which the command to connect brings along.
 """
 
 from __future__ import annotations
@@ -80,8 +80,11 @@ class Peer:
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
-    async def do_connect(self, room: str, name: str, role: str | None = None, token: str | None = None) -> Any:
+    async def do_connect(
+        self, room: str, name: str, environ: dict[str, str], role: str | None = None, token: str | None = None
+    ) -> Any:
         """Join a room, with a token made as the release makes them unless one is given."""
+        os.environ.update(environ)
         client = sdk.make_client(room, token or sdk.make_token(room, name, role))
         client.messaging.on("message", self.on_message)
         for event in MESSAGING_EVENTS:
@@ -91,12 +94,14 @@ class Peer:
         self.streamer = sdk.streams_of(client.messaging, self.on_stream)
         await client.__aenter__()
         self.room = client
+        if client.local_participant is None:  # 0.6.0 to 0.35.8, when the room hangs up at once
+            return {"participant": None}
         return {"participant": describe(client.local_participant), "room_name": client.room_name}
 
     async def do_enable(self, streams: bool = True) -> Any:
         """Enable messaging; the answer comes when the release's own ``enable`` has returned.
 
-        With ``streams``, offers of streams are accepted, or what ``refuse_streams`` says; without, nobody looks at them.
+        With ``streams``, offers are accepted, or whatever ``refuse_streams`` says; without, nobody looks at them.
         """
         await self.streamer.enable(accepting=streams)
 

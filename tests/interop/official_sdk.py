@@ -15,7 +15,6 @@ from typing import Any
 from meshagent import api
 from meshagent.api import room_server_client as sdk
 
-
 Offered = Callable[[Any, dict[str, Any], str], None]
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -37,6 +38,8 @@ class Peer(ABC):
 
     description: str
     """What it runs on, in its own words, as ``0.29.4 on 3.13.0``."""
+    own: Event
+    """Its own participant, as it was when it entered a room."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -67,6 +70,11 @@ class Peer(ABC):
         """Return, and take away, the earliest event of that name with those details; wait for it if need be."""
         wanted = {"event": event, **details}
         return self._take(lambda told: wanted.items() <= told.items(), str(wanted), timeout)
+
+    def has(self, event: str) -> bool:
+        """Return whether it has been told such an event that nobody asked for yet."""
+        with self._told:
+            return any(told["event"] == event for told in self._events)
 
     def forget(self) -> None:
         """Drop what was told and not asked for."""
@@ -99,12 +107,14 @@ class OfficialPeer(Peer):
 
     Args:
         release: The release to run; its environment is made if it is not there.
-        environ: ``MESHAGENT_*`` variables that tell it where the room is and who signs, such as ``Emulator.env``.
     Raises:
         InterpreterMissing: If this machine cannot run that release.
     """
 
-    def __init__(self, release: Release, environ: Mapping[str, str]) -> None:
+    environ: Mapping[str, str]
+    """``MESHAGENT_*`` variables that tell it, when it connects, where rooms are and who signs; as ``Emulator.env``."""
+
+    def __init__(self, release: Release) -> None:
         super().__init__()
         command = release.command(environment_of(release))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MESHAGENT_", "PYTHON"))}
@@ -116,7 +126,7 @@ class OfficialPeer(Peer):
             stderr=self._log,
             text=True,
             encoding="utf-8",
-            env={**inherited, **environ},
+            env=inherited,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
@@ -139,6 +149,8 @@ class OfficialPeer(Peer):
 
     def begin(self, do: str, **arguments: Any) -> int:
         """Give a command and return its number at once."""
+        if do == "connect":
+            arguments["environ"] = dict(self.environ)
         self._refs += 1
         self._unfinished.add(self._refs)
         self._input.write(json.dumps({"ref": self._refs, "do": do, **arguments}) + "\n")
@@ -156,6 +168,11 @@ class OfficialPeer(Peer):
     def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
         """Give a command, wait until it is done, and return its answer."""
         return self.finish(self.begin(do, **arguments), timeout)
+
+    def wait_end(self, timeout: float) -> None:
+        """Wait until the process has ended by itself, so many seconds at most."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
 
     def kill(self) -> None:
         """End the process as a crash would: no farewell."""

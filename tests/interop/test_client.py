@@ -886,8 +886,8 @@ def test_figures_count_what_was_carried(join: Join) -> None:
         alice.messaging.send_message(alice.local_participant, "data", {}, bytes(10_000))
         inbox.get(PATIENCE)
     after = alice.stats()
-    # 10,000 bytes and a header of some dozens, cut every 1024, behind a start packet: 11 packets.
-    assert after.packets_sent - before.packets_sent == 11
+    # 10,000 bytes are 13,336 of base64, with a header of some hundreds: 14 packets of 1024, behind a start packet.
+    assert after.packets_sent - before.packets_sent == 15
     assert after.bytes_sent - before.bytes_sent > 10_000
     assert after.bytes_received - before.bytes_received > 10_000
     assert after.packets_received > before.packets_received
@@ -909,7 +909,7 @@ def test_equal_tokens_make_two_participants(join: Join, emulated: Emulator) -> N
     assert other(first, "twin").id == second.local_participant.id
 
 
-@pytest.mark.parametrize("dialect", ["A1", "A2", "A3"])
+@pytest.mark.parametrize("dialect", ["A1", "A2", "A3", "B1", "B2", "B3"])
 def test_every_dialect_talks_to_every_other(join: Join, dialect: str) -> None:
     """Clients of all dialects meet in one room: greeting, roster, attributes and messages."""
     bob, alice, heard = join("bob"), join("alice", dialect=dialect), Ears()

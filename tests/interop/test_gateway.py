@@ -212,7 +212,7 @@ def test_call_that_is_never_answered_is_refused_in_time(speaks: str) -> None:
         ada.ask(OpenCall("X"), 7)
         ada.ask(CallChunk("X", CallMessage("stream.open", {}, to=ben.id)), 8)
         assert ada.read() == Reply(8, Empty())
-        assert ada.read() == Reply(7, Error("the participant did not answer within 0.05 seconds", 1009))
+        assert ada.read() == Reply(7, Error("the participant did not answer within 0.05 s", 1009))
         if speaks == "B3":
             assert isinstance(ben.read(), Call)
             ben.read()
@@ -303,8 +303,11 @@ def test_drop_ends_streams_at_the_other_end(emulator: Emulator) -> None:
                 ben.ask(AnswerCall(push_id, Control("open")), push_id)
             ada.read(), ada.read(), old.read()
             emulator.drop("ben")
+            gone = Push(ben.id, "participant.disabled", {"id": ben.id})
+            assert ada.read() == gone
             assert said(ada.read()) == RecipientGone(ben.id)
             assert said(ada.read()) == CLOSE
+            assert old.read() == gone
             assert old.read() == Push(ben.id, "stream.close", {"stream_id": "S"})
 
 

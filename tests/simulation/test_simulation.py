@@ -196,7 +196,7 @@ def test_a_slow_reader_loses_its_seat_and_what_waited_is_lost() -> None:
         alice, _ = room.join("alice", enable=True), room.join("bob", enable=True)
         bob = alice.messaging.wait_for_participant(name="bob")
         sim.plan(faults.pause("bob", 20))
-        sent = [alice.messaging.send_message_nowait(bob, "bulk", {}, bytes(200_000)) for _ in range(20)]
+        sent = [alice.messaging.send_message_nowait(bob, "bulk", {}, bytes(200_000)) for _ in range(30)]
         sim.sleep(30)
         fates = [outcome for *_, outcome in outcomes(room.transcript, "bulk")]
         assert len(fates) == len(sent)

@@ -196,6 +196,24 @@ def test_silent_answers_nothing() -> None:
         assert [type for _, type, _ in told(it.transcript, "stream")] == ["stream.open", "stream.close"]
 
 
+def test_participants_answer_calls_too() -> None:
+    """The room bridges: a client that opens duplex streams is read, rejected, given up and left, as by messages."""
+    with scene() as it:
+        sink = Sink("sink")
+        it.add(sink, Rejecting("busy"), Sink("modest", cancel_after=KB), Sink("brief", leave_after=KB))
+        write(it.writer("sink", kind="duplex"))
+        it.sim.sleep(1)
+        assert (sink.bytes_taken, sink.streams) == (500 * KB, ())
+        with pytest.raises(StreamRejected, match="busy"):
+            it.writer("busy", kind="duplex")
+        for name in ("modest", "brief"):
+            writer = it.writer(name, kind="duplex")
+            with pytest.raises((StreamCancelled, StreamInterrupted)):
+                for _ in range(50):
+                    writer.write(bytes(KB))
+                    it.sim.sleep(0.1)
+
+
 # --- the client reads -------------------------------------------------------------------------------------------------
 
 
@@ -473,7 +491,7 @@ def test_a_streamer_that_comes_back_streams_anew() -> None:
         sim.sleep(3.5)
         sim.plan(faults.reset("streamer"))
         sim.sleep(1)
-        assert (streamer.outcome, sink.streams) == ("the connection ended", ())
+        assert (streamer.outcome, streamer.streams, sink.streams) == ("the connection ended", (), ())
         streamer.come_back()
         sim.sleep(20)
         assert (streamer.outcome, sink.bytes_taken) == ("closed", 14)
@@ -512,6 +530,24 @@ def test_a_streamer_waits_for_a_sink_with_flow_control() -> None:
         assert streamer.written == 3
         sim.sleep(60)
         assert (streamer.outcome, sink.bytes_taken, sink.most_unread) == ("closed", 2000, 300)
+
+
+def test_nobody_else_has_a_say_in_a_stream() -> None:
+    """Chunks, a close and credits of a third one, with the right id, change nothing."""
+
+    def intrude(me: participants.Scripted) -> None:
+        for peer in list(me.peers.values()):
+            body = {"stream_id": streamer.streams[0].id, "header": {}, "bytes": 10**6}
+            for word in ("chunk", "meshsync.credit", "meshsync.cancel", "close"):
+                me.send(peer, f"stream.{word}", body, b"false")
+
+    with simulated() as sim:
+        sink, streamer = Sink("sink", rate=1000, window=100), Streamer("streamer", "sink", [bytes(1000)] * 10)
+        sim.room("demo").add(sink, streamer, participants.Scripted("intruder", [(2.5, intrude)]))
+        sim.sleep(3.2)
+        assert (streamer.outcome, streamer.written) == ("open", 4)
+        sim.sleep(60)
+        assert (streamer.outcome, sink.bytes_taken) == ("closed", 10_000)
 
 
 def test_a_stream_that_is_over_cannot_be_written_to() -> None:

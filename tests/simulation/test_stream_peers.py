@@ -426,19 +426,39 @@ def test_words_of_somebody_else_do_not_count() -> None:
         assert reader.read_all() == b"x"
 
 
-def test_chunks_before_the_acceptance_count_for_the_acceptor_alone() -> None:
-    """As among official clients; an opener is not sent any before it knows that it has a stream."""
+def test_chunks_before_the_acceptance_count_for_the_acceptor_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """As among official clients; an opener takes none before it knows that it has a stream."""
     with scripted() as (pair, bob):
-        me, got = bob.wait_for_participant(name="alice"), list[Any]()
+        me = bob.wait_for_participant(name="alice")
         with pair.alice.messaging.streams() as offers:
             bob.say(me, "stream.open", "s-1", header={})
             bob.say(me, "stream.chunk", "s-1", header={}, data=b"early")
-            bob.say(me, "stream.close", "s-2")
-            got.append(offers.get(1).read().data)
+            assert offers.get(1).read(1).data == b"early"
         bob.answers["stream.open"] = ("stream.chunk", {"header": {}, "data": b"impatient"})
-        with pytest.raises(StreamTimeout):
-            pair.open(timeout=1)
-        assert got == [b"early"]
+        opening = Result(pair.simulation, pair.open)
+        pair.simulation.sleep(1)
+        bob.say(me, "stream.accept", bob.heard("stream.open")[0]["stream_id"])
+        writer = opening.get()
+        with pytest.raises(ReceiveTimeout):
+            writer.reader.read(1)
+        assert [record.getMessage() for record in caplog.records] == [
+            f"skipped a chunk of stream {writer.stream_id} to bob, which was not accepted"
+        ]
+
+
+def test_a_classic_opener_that_gives_up_early_has_not_sent_an_empty_stream() -> None:
+    """Its close says nothing of that, but comes before the acceptance."""
+    with scripted() as (pair, bob):
+        with pair.alice.messaging.streams() as offers:
+            me = bob.wait_for_participant(name="alice")
+            bob.say(me, "stream.open", "s-1", header={})
+            reader = offers.get(1)
+            bob.say(me, "stream.close", "s-1")
+            pair.simulation.sleep(1)
+            for call in (reader.read, reader.accept):
+                with pytest.raises(StreamInterrupted, match="bob gave up the stream before it was accepted"):
+                    call()
+        assert is_tidy(pair.alice)
 
 
 def test_an_offer_from_somebody_unknown_is_rejected() -> None:

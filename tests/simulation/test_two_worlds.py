@@ -37,8 +37,8 @@ def test_a_program_observes_the_same_in_both_worlds(monkeypatch: pytest.MonkeyPa
     """Messages, attachments, attributes, streams, errors, time-outs and a lost peer: the whole list is equal."""
     real = on_the_emulator(monkeypatch)
     assert in_a_simulation() == real
-    for seed in range(5):
-        assert in_a_simulation(seed=seed, latency=latency.lognormal(0.02, 0.5)) == real
+    for seed, schedule in enumerate(["fifo", "random", "pct"] * 3):
+        assert in_a_simulation(seed=seed, latency=latency.lognormal(0.02, 0.5), schedule=schedule) == real
     assert len(real) > 50
 
 

@@ -14,11 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.content import Empty
-from meshsync.protocol.dialects import (
+from meshsync.protocol.content import Control, Empty, Error, Json
+from meshsync.protocol.frames import encode_close
+from meshsync.protocol.vocabulary import (
+    AnswerCall,
+    AnswerChunk,
     Broadcast,
+    CallChunk,
+    CallMessage,
     Disable,
     Enable,
+    OpenCall,
     Push,
     Reply,
     Request,
@@ -26,7 +32,6 @@ from meshsync.protocol.dialects import (
     SetAttributes,
     UnknownRequest,
 )
-from meshsync.protocol.frames import encode_close
 from simulator import Emulator
 from simulator.room.seat import SeatState
 from tests.interop.sockets import RawClient, frame
@@ -39,6 +44,9 @@ TYPES = [
     "messaging.broadcast",
     "set_attributes",
     "room.invoke_tool",
+    "room.tool_call_request_chunk",
+    "room.tool_call_response",
+    "room.tool_call_response_chunk",
     "__response__",
     "",
 ]
@@ -49,6 +57,11 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 OBJECTS = st.dictionaries(st.text(), JSON_VALUES, max_size=4)
+CONTENTS = st.one_of(
+    st.builds(CallMessage, st.text(min_size=1), OBJECTS, st.binary(max_size=3000), IDS | st.just("")),
+    st.sampled_from([Control("close"), Empty()]),
+    st.builds(Json, OBJECTS),
+)
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.just(Enable()),
     st.just(Disable()),
@@ -57,6 +70,12 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.builds(SetAttributes, OBJECTS),
     st.builds(UnknownRequest, st.text(max_size=20).filter(lambda type: type not in TYPES)),
 )
+ON_CALLS: st.SearchStrategy[Request] = st.one_of(
+    st.builds(OpenCall, st.sampled_from("XY")),
+    st.builds(CallChunk, st.sampled_from("XY"), CONTENTS),
+    st.builds(AnswerCall, st.integers(0, 9), st.just(Control("open")) | st.builds(Error, st.text())),
+    st.builds(AnswerChunk, st.integers(0, 9), st.sampled_from("XY"), CONTENTS),
+)
 NUMBERS = st.integers(0, 3) | st.integers(0, 2**32 - 1)
 
 
@@ -64,6 +83,7 @@ NUMBERS = st.integers(0, 3) | st.integers(0, 2**32 - 1)
 def bodies(draw: st.DrawFn) -> bytes:
     """Draw a body: an envelope, more or less."""
     names = ["to_participant_id", "type", "message", "participants", "__meshagent__"]
+    names += ["toolkit", "tool", "arguments", "tool_call_id", "chunk", "json", "message_json", "attachment_base64"]
     keys = st.sampled_from(names) | st.text(max_size=5)
     header = draw(st.dictionaries(keys, JSON_VALUES | OBJECTS | IDS, max_size=5))
     text = draw(st.just(json.dumps(header).encode()) | st.binary(max_size=40))
@@ -77,7 +97,7 @@ def packets(draw: st.DrawFn) -> list[bytes]:
     id = draw(st.integers(0, 3) | st.integers(0, 2**64 - 1))
     kind = draw(st.sampled_from(["request", "body", "packets", "bytes"]))
     if kind == "request":
-        drawn = packets_of(draw(REQUESTS), id)
+        drawn = packets_of(draw(REQUESTS | ON_CALLS), id)
     elif kind == "body":
         type = draw(st.sampled_from(TYPES)).encode()
         drawn = [struct.pack(">QII", id, 0, 1) + type, struct.pack(">QI", id, 1) + draw(bodies())]

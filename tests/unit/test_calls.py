@@ -10,6 +10,7 @@ import pytest
 
 import meshsync
 from meshsync import MessageStreamChunk, StreamInterrupted, StreamReader, StreamRejected, stream_table
+from meshsync.protocol.bridging import CHUNK_TYPE, OPEN_TYPE
 from meshsync.protocol.content import Content, Control, Error, ErrorCode, Text
 from meshsync.protocol.vocabulary import (
     Accepted,
@@ -39,8 +40,10 @@ T = TypeVar("T")
 class Lab:
     """A client that takes part, with bob there, who is the test."""
 
-    def __init__(self, dialect: str = "B") -> None:
+    def __init__(self, dialect: str = "B", *, bridges: bool = False) -> None:
         self.transport = ScriptedTransport(roster=[BOB])
+        if bridges:
+            self.transport.roster_extras = {"meshsync": {"bridges": True}}
         self.transport.is_silent_on_calls = True
         self.room = meshsync.connect(
             connector=ScriptedConnector(self.transport), default_timeout=PATIENCE, dialect=dialect
@@ -86,7 +89,7 @@ class Lab:
     def ring(self, *first: ChunkContent, call_id: str = "x-1") -> None:
         """Open a call from bob."""
         self.transport.say(Call(JOIN, call_id, "p-2", "stream", Control("open")))
-        for content in first or (CallMessage("open", {"k": 1}, sender="p-2"),):
+        for content in first or (CallMessage(OPEN_TYPE, {"k": 1}, sender="p-2"),):
             self.transport.say(CallChunk(call_id, content))
 
     def caller_says(self, content: ChunkContent, call_id: str = "x-1") -> None:
@@ -148,8 +151,8 @@ def test_caller_opens_writes_and_closes(lab: Lab) -> None:
     call_id = writer.stream_id
     assert lab.said(OpenCall) == [OpenCall(call_id)]
     assert lab.said(CallChunk) == [
-        CallChunk(call_id, CallMessage("open", {"k": 1}, b"", to="p-2")),
-        CallChunk(call_id, CallMessage("chunk", {"n": 1}, b"data")),
+        CallChunk(call_id, CallMessage(OPEN_TYPE, {"k": 1}, b"", to="p-2")),
+        CallChunk(call_id, CallMessage(CHUNK_TYPE, {"n": 1}, b"data")),
         CallChunk(call_id, Control("close")),
     ]
 
@@ -157,7 +160,7 @@ def test_caller_opens_writes_and_closes(lab: Lab) -> None:
 def test_caller_reads_what_the_recipient_says(lab: Lab) -> None:
     """Messages of any type, and the regular end."""
     writer = lab.open()
-    lab.recipient_says(CallMessage("chunk", {"n": 1}, b"data"))
+    lab.recipient_says(CallMessage(CHUNK_TYPE, {"n": 1}, b"data"))
     lab.recipient_says(CallMessage("ask", {"q": "why"}))
     lab.recipient_says(Control("close"))
     assert list(writer.reader) == [
@@ -179,7 +182,7 @@ def test_caller_reads_what_the_recipient_says(lab: Lab) -> None:
 def test_irregular_ends_interrupt_the_caller(lab: Lab, end: tuple[ChunkContent, ...], told: str) -> None:
     """What came before is read first."""
     writer = lab.open()
-    for content in (CallMessage("chunk", {}, b"1"), *end):
+    for content in (CallMessage(CHUNK_TYPE, {}, b"1"), *end):
         lab.recipient_says(content)
     assert writer.reader.read(PATIENCE) == MessageStreamChunk({}, b"1")
     with pytest.raises(StreamInterrupted, match=told):
@@ -218,7 +221,7 @@ def test_unanswered_call_is_given_up(lab: Lab) -> None:
     """The other side is told, so that a late consent opens nothing."""
     with pytest.raises(meshsync.StreamTimeout, match="bob did not answer"):
         lab.room.messaging.create_stream(lab.bob, kind="duplex", timeout=0.05)
-    assert lab.said(CallChunk)[-1].content == Control("close")
+    assert lab.said(CallChunk)[-1].content == Control("close", 1011)
     lab.recipient_says(Accepted(lab.said(OpenCall)[0].call_id))
     lab.transport.say(Push("p-2", "last", {}))
     assert lab.room.messaging.remote_participants == (lab.bob,)
@@ -234,12 +237,12 @@ def test_recipient_accepts_reads_and_writes_back(lab: Lab) -> None:
     assert lab.await_said(AnswerCall) == [AnswerCall(JOIN, Control("open"))]
     reader = lab.offered[0]
     assert (reader.header, reader.sender, reader.stream_id) == ({"k": 1}, lab.bob, "x-1")
-    lab.caller_says(CallMessage("chunk", {"n": 1}, b"data"))
+    lab.caller_says(CallMessage(CHUNK_TYPE, {"n": 1}, b"data"))
     assert reader.read(PATIENCE) == MessageStreamChunk({"n": 1}, b"data")
     reader.writer.write(MessageStreamChunk({"n": 2}, b"back"))
     reader.writer.close()
     assert lab.said(AnswerChunk) == [
-        AnswerChunk(JOIN, "x-1", CallMessage("chunk", {"n": 2}, b"back")),
+        AnswerChunk(JOIN, "x-1", CallMessage(CHUNK_TYPE, {"n": 2}, b"back")),
         AnswerChunk(JOIN, "x-1", Control("close")),
     ]
 
@@ -271,11 +274,11 @@ def test_recipient_without_callback_refuses() -> None:
     [
         (Call(JOIN, "x-1", "p-2", "telephone", Control("open")), (), "begins with opening"),
         (Call(JOIN, "x-1", "p-2", "stream", Text("open")), (), "begins with opening"),
-        (Call(JOIN, "x-1", "p-2", "stream", Control("open")), (CallMessage("open", {}),), "from whom"),
+        (Call(JOIN, "x-1", "p-2", "stream", Control("open")), (CallMessage(OPEN_TYPE, {}),), "from whom"),
         (Call(JOIN, "x-1", "p-2", "stream", Control("open")), (Text("hi"),), "from whom"),
         (
             Call(JOIN, "x-1", "p-9", "stream", Control("open")),
-            (CallMessage("open", {}, sender="p-9"),),
+            (CallMessage(OPEN_TYPE, {}, sender="p-9"),),
             "unknown participant",
         ),
     ],
@@ -292,7 +295,7 @@ def test_faulty_call_is_refused(lab: Lab, call: Call, first: tuple[ChunkContent,
 
 def test_words_for_no_call_cost_nothing(lab: Lab) -> None:
     """Nor does giving up before the first message."""
-    lab.caller_says(CallMessage("chunk", {}), call_id="nobody's")
+    lab.caller_says(CallMessage(CHUNK_TYPE, {}), call_id="nobody's")
     lab.transport.say(AnswerChunk(3, "nobody's", Accepted("nobody's")))
     lab.ring(Control("close"))
     lab.ring(call_id="x-2")
@@ -334,7 +337,7 @@ def test_silence_leads_to_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> N
     [offer] = [send for send in lab.said(Send) if send.type == "stream.open"]
     assert offer.message["stream_id"] == call_id == writer.stream_id
     writer.write(b"by call")
-    assert lab.said(CallChunk)[-1].content == CallMessage("chunk", {}, b"by call")
+    assert lab.said(CallChunk)[-1].content == CallMessage(CHUNK_TYPE, {}, b"by call")
     before = len(lab.said(CallChunk))
     again = lab.background(lambda: lab.room.messaging.create_stream(lab.bob, {}))
     lab.await_said(CallChunk, before + 1)
@@ -365,16 +368,18 @@ def test_refusal_by_the_other_side_counts_in_either_way(lab: Lab, monkeypatch: p
         opened()
 
 
-def test_classic_and_older_dialects_make_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forced, or where the room may be as old as what is spoken."""
+@pytest.mark.parametrize(
+    ("dialect", "kind", "bridges"), [("B", "classic", False), ("A", "auto", False), ("B", "auto", True)]
+)
+def test_no_call_is_made(dialect: str, kind: str, bridges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If none is wanted, or the room may be as old as what is spoken, or says that it bridges."""
     monkeypatch.setattr(stream_table, "PATIENCE", 0.02)
-    for dialect, kind in (("B", "classic"), ("A", "auto")):
-        lab = Lab(dialect)
-        opened = open_stream(lab, kind=kind, timeout=0.1)
-        with pytest.raises(meshsync.StreamTimeout):
-            opened()
-        assert kinds_offered(lab) == ["classic"]
-        lab.room.close(PATIENCE)
+    lab = Lab(dialect, bridges=bridges)
+    opened = open_stream(lab, kind=kind, timeout=0.1)
+    with pytest.raises(meshsync.StreamTimeout):
+        opened()
+    assert kinds_offered(lab) == ["classic"]
+    lab.room.close(PATIENCE)
 
 
 def test_offer_in_both_ways_is_one(lab: Lab) -> None:
@@ -392,3 +397,9 @@ def test_unknown_kind_is_refused(lab: Lab) -> None:
     """Naming those there are."""
     with pytest.raises(ValueError, match="auto, classic, duplex"):
         lab.room.messaging.create_stream(lab.bob, kind="telegraph")  # type: ignore[call-overload]
+
+
+def test_late_consent_to_a_call_that_was_given_up_is_answered_with_the_end(lab: Lab) -> None:
+    """Its acceptor would wait for ever, and must not take what came for complete."""
+    lab.transport.say(AnswerChunk(3, "x-1", Accepted("x-1")))
+    assert lab.await_said(CallChunk) == [CallChunk("x-1", Control("close", 1011))]

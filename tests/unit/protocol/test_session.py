@@ -8,7 +8,7 @@ import pytest
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.content import Content, Empty, Error
+from meshsync.protocol.content import Content, Control, Empty, Error, Text
 from meshsync.protocol.dialects import (
     Broadcast,
     Connected,
@@ -28,7 +28,8 @@ from meshsync.protocol.dialects import (
 from meshsync.protocol.packets import Reassembler, split
 from meshsync.protocol.roster import Member
 from meshsync.protocol.session import Participation, Session
-from tests.scripted import packets_of
+from meshsync.protocol.vocabulary import Accepted, AnswerCall, AnswerChunk, Call, CallChunk, CallMessage
+from tests.scripted import Said, packets_of
 
 READY = RoomReady("lab", "ws://lab.test/rooms/lab", "s-1")
 CONNECTED = Connected("p-1", {"name": "me"})
@@ -39,7 +40,7 @@ BOB_MEMBER = Member("p-2", "user", {"name": "bob"})
 EVE_MEMBER = Member("p-3", "agent", {"name": "eve"})
 
 
-def hear(session: Session, *messages: Reply | Push | RoomReady | Connected) -> list[events.Event]:
+def hear(session: Session, *messages: Said) -> list[events.Event]:
     """Have messages arrive, and return what is reported."""
     return list(session.receive(packets_of(*messages)))
 
@@ -155,11 +156,32 @@ def test_message_as_large_as_the_room_takes_is_encoded_and_one_byte_more_is_not(
 
 
 def test_answer_is_reported_once(session: Session) -> None:
-    """The second answer to one request is skipped, as is one to a request that was never made."""
+    """The second answer to one request is skipped, as is one to a request that was never made; if it says anything."""
     number = ask(session, CHAT)
     assert hear(session, Reply(number, Empty())) == [events.Answered(number, Empty())]
-    assert skipped(hear(session, Reply(number, Empty()))) == "an answer to request 1, which is not pending"
-    assert skipped(hear(session, Reply(99, Empty()))) == "an answer to request 99, which is not pending"
+    assert skipped(hear(session, Reply(number, Text("so")))) == "an answer to request 1, which is not pending"
+    assert skipped(hear(session, Reply(99, Error("no")))) == "an answer to request 99, which is not pending"
+    assert hear(session, Reply(number, Empty())) == []
+
+
+def test_words_on_calls_bear_the_call_s_id_and_await_no_answer(session: Session) -> None:
+    """The recipient answers under the id of the call; ids of requests go on; a careful room's answer is no news."""
+    assert ask(session, CHAT) == 1
+    assert ask(session, AnswerCall(41, Control("open"))) == 41
+    assert ask(session, AnswerChunk(41, "x", CallMessage("chunk", {}))) == 41
+    chunk = ask(session, CallChunk("x", CallMessage("chunk", {})))
+    assert chunk == 2
+    assert hear(session, Reply(chunk, Empty())) == []
+    assert list(session._pending) == [1]
+
+
+def test_calls_are_passed_on(session: Session) -> None:
+    """As they came; before the greeting they are skipped."""
+    call = Call(7, "x", "p-2", "stream", Control("open"))
+    first = CallChunk("x", CallMessage("open", {}, sender="p-2"))
+    words: list[Said] = [call, first, AnswerChunk(0, "y", Accepted("y"))]
+    assert [event for word in words for event in hear(session, word)] == words
+    assert "before the greeting" in skipped(hear(Session(dialect("B")), call))
 
 
 def test_withdrawn_request_is_not_pending(session: Session) -> None:
@@ -167,13 +189,13 @@ def test_withdrawn_request_is_not_pending(session: Session) -> None:
     number = ask(session, Enable())
     session.withdraw(number)
     session.withdraw(number)
-    assert "not pending" in skipped(hear(session, Reply(number, Empty())))
+    assert "not pending" in skipped(hear(session, Reply(number, Text("so"))))
     assert session.participation is Participation.OUT
 
 
 def test_attributes_await_no_answer(session: Session) -> None:
     """An answer to attributes would be ignored."""
-    assert "not pending" in skipped(hear(session, Reply(ask(session, SetAttributes({"a": 1})), Empty())))
+    assert "not pending" in skipped(hear(session, Reply(ask(session, SetAttributes({"a": 1})), Text("so"))))
 
 
 def test_attachments_are_not_kept_until_the_answer(session: Session) -> None:
@@ -226,7 +248,7 @@ def test_broken_packets_end_the_conversation(enabled: Session) -> None:
 def test_taking_part_begins_with_answer_and_roster_in_either_order(session: Session, is_roster_first: bool) -> None:
     """Only the second of them says so, before whoever waits for the answer can look."""
     number = ask(session, Enable())
-    both = [Reply(number, Empty()), roster(BOB, EVE)]
+    both: list[Said] = [Reply(number, Empty()), roster(BOB, EVE)]
     first, second = reversed(both) if is_roster_first else both
     answered = events.Answered(number, Empty())
     began = [

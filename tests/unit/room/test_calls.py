@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.content import Content, Control, Empty, Error, Json
@@ -27,6 +29,7 @@ from meshsync.protocol.vocabulary import (
     Reply,
     Request,
     Send,
+    is_answered,
 )
 from simulator.room.calls import ANSWER_LIMIT, MAX_CALLS
 from simulator.room.members import Member, Output, Rights
@@ -36,7 +39,7 @@ OPEN, CLOSE, OK = Control("open"), Control("close"), Empty()
 A, B = "messaging.enable", "room.invoke_tool"
 NOT_FOUND = Error("the participant was not found", 1003)
 NO_STREAMS = "the release that this participant uses has no streams"
-TOO_LATE = "the participant did not answer within 30 seconds"
+TOO_LATE = "the participant did not answer within 30 s"
 
 KINDS = {
     "duplex": ("0.56.0", B),
@@ -279,6 +282,16 @@ def test_caller_who_may_not_send_is_refused() -> None:
     assert told == ("ada", (5, Error("messaging is not enabled, so this participant cannot send", 1006)))
 
 
+@pytest.mark.parametrize("kind", ["duplex", "classic"])
+def test_recipient_who_may_not_send_is_not_called(kind: str) -> None:
+    """It could not even accept."""
+    hall = Hall(ada="duplex")
+    hall.join("eve", kind, rights=Rights(send=False))
+    hall.ask("ada", OpenCall("X"))
+    outputs = hall.ask("ada", CallChunk("X", CallMessage("ask", {}, to=hall.id("eve"))))
+    assert outputs[1:] == [("ada", (5, Error("the participant's token does not allow to answer", 1001)))]
+
+
 def test_id_in_use_is_refused_at_either_end() -> None:
     """By its own caller, and where two callers would reach one recipient with it."""
     hall = Hall(ada="duplex", ben="duplex", eve="duplex")
@@ -389,13 +402,13 @@ LEAVINGS: dict[str, Callable[[Hall, str], list[tuple[str, object]]]] = {
 
 @pytest.mark.parametrize("how", LEAVINGS)
 def test_caller_that_leaves_closes(how: str) -> None:
-    """The recipient gets a closing before it hears of the leaving; one that only disabled gets one too."""
+    """The recipient has heard of the leaving: it is no regular end. Who only disabled gets a closing too."""
     hall = Hall(ada="duplex", ben="duplex")
     hall.connect("ada", "ben")
     assert LEAVINGS[how](hall, "ada") == [
+        ("ben", ("ada", "participant.disabled", {"id": hall.id("ada")}, b"")),
         ("ben", ("to recipient", "X", CLOSE)),
         ("ada", ("to caller", "X", CLOSE)),
-        ("ben", ("ada", "participant.disabled", {"id": hall.id("ada")}, b"")),
     ]
     assert len(hall.room._calls) == 0
 
@@ -406,9 +419,9 @@ def test_recipient_that_leaves_is_told_of_and_closes(how: str) -> None:
     hall = Hall(ada="duplex", ben="duplex")
     hall.connect("ada", "ben")
     assert LEAVINGS[how](hall, "ben") == [
+        ("ada", ("ben", "participant.disabled", {"id": hall.id("ben")}, b"")),
         ("ada", ("to caller", "X", RecipientGone(hall.id("ben")))),
         ("ada", ("to caller", "X", CLOSE)),
-        ("ada", ("ben", "participant.disabled", {"id": hall.id("ben")}, b"")),
     ]
     assert hall.timers == []
 
@@ -418,7 +431,7 @@ def test_recipient_that_leaves_without_an_answer_is_not_found(how: str) -> None:
     """The caller's request is answered."""
     hall = Hall(ada="duplex", ben="duplex")
     hall.offer("ada", "ben")
-    assert LEAVINGS[how](hall, "ben")[0] == ("ada", (5, NOT_FOUND))
+    assert LEAVINGS[how](hall, "ben")[1] == ("ada", (5, NOT_FOUND))
     assert hall.timers == []
 
 
@@ -428,7 +441,7 @@ def test_caller_that_leaves_without_an_answer_closes(how: str) -> None:
     hall = Hall(ada="duplex", ben="duplex")
     hall.offer("ada", "ben")
     hall.ask("ada", OpenCall("held"), 8)
-    assert LEAVINGS[how](hall, "ada")[:3] == [
+    assert LEAVINGS[how](hall, "ada")[1:] == [
         ("ben", ("to recipient", "X", CLOSE)),
         ("ada", (5, Error("closed before it was answered", 1006))),
         ("ada", (8, Error("closed before it was answered", 1006))),
@@ -525,18 +538,18 @@ def test_duplex_recipient_closes_a_classic_stream(close: Control) -> None:
 
 @pytest.mark.parametrize("how", LEAVINGS)
 def test_duplex_recipient_that_leaves_closes_a_classic_stream(how: str) -> None:
-    """Before the roster shows it: clients up to 0.9.3 would hang."""
+    """The roster says so first; without the closing clients up to 0.9.3 would hang."""
     hall, _ = bridge_to_duplex("old")
     assert LEAVINGS[how](hall, "ben") == [
-        ("ada", ("ben", "close", {"stream_id": "S"}, b"")),
         ("ada", ("ben", "participant.disabled", {"id": hall.id("ben")}, b"")),
+        ("ada", ("ben", "close", {"stream_id": "S"}, b"")),
     ]
 
 
 def test_classic_opener_that_leaves_closes_a_call() -> None:
     """The recipient gets a closing."""
     hall, _ = bridge_to_duplex()
-    assert LEAVINGS["gone"](hall, "ada")[0] == ("ben", ("to recipient", "S", CLOSE))
+    assert LEAVINGS["gone"](hall, "ada")[1] == ("ben", ("to recipient", "S", CLOSE))
 
 
 def test_duplex_recipient_that_leaves_without_an_answer_rejects() -> None:
@@ -544,7 +557,7 @@ def test_duplex_recipient_that_leaves_without_an_answer_rejects() -> None:
     hall = Hall(ada="classic", ben="duplex")
     hall.send("ada", "ben", "open", OFFER)
     body = {"stream_id": "S", "error": "the participant was not found"}
-    assert LEAVINGS["gone"](hall, "ben")[0] == ("ada", ("ben", "reject", body, b""))
+    assert LEAVINGS["gone"](hall, "ben")[-1] == ("ada", ("ben", "reject", body, b""))
 
 
 def test_classic_opener_whose_peer_never_answers_is_told_so() -> None:
@@ -600,6 +613,24 @@ def test_classic_client_may_not_touch_what_is_anothers() -> None:
         hall.send("eve", "ben", word, body)
         hall.send("eve", "ada", word, body)
     assert hall.send("ada", "ben", "chunk", body)[1:]
+
+
+def test_classic_client_that_addresses_another_does_not_reach_its_peer() -> None:
+    """An id alone is no address."""
+    hall, _ = bridge_to_duplex()
+    hall.join("eve", "duplex")
+    for word in ("chunk", "close"):
+        assert hall.send("ada", "eve", word, {"stream_id": "S", "header": {}}) == [("ada", (6, OK))]
+    assert hall.send("ada", "ben", "close", {"stream_id": "S"})[1:]
+
+
+@pytest.mark.parametrize("word", ["accept", "reject"])
+def test_classic_opener_cannot_answer_itself(word: str) -> None:
+    """The recipient still can."""
+    hall = Hall(ada="classic", ben="duplex")
+    outputs = hall.room.handle(hall.members["ada"], 6, Send(hall.id("ben"), "stream.open", OFFER))
+    assert hall.send("ada", "ben", word, {"stream_id": "S"}) == [("ada", (6, OK))]
+    assert hall.ask("ben", AnswerCall(outputs[1].id, OPEN))
 
 
 # --- bridges: duplex to classic ---------------------------------------------------------------------------------------
@@ -678,7 +709,7 @@ def test_classic_acceptor_closes_a_call() -> None:
 def test_classic_acceptor_that_leaves_is_told_of_and_closes(how: str) -> None:
     """The caller hears what it would of any recipient."""
     hall = bridge_to_classic()
-    assert LEAVINGS[how](hall, "ben")[:2] == [
+    assert LEAVINGS[how](hall, "ben")[1:] == [
         ("ada", ("to caller", "X", RecipientGone(hall.id("ben")))),
         ("ada", ("to caller", "X", CLOSE)),
     ]
@@ -686,11 +717,11 @@ def test_classic_acceptor_that_leaves_is_told_of_and_closes(how: str) -> None:
 
 @pytest.mark.parametrize("how", LEAVINGS)
 def test_caller_that_leaves_closes_a_classic_stream(how: str) -> None:
-    """Before the roster shows it: clients up to 0.9.3 would hang."""
+    """The roster says so first; without the closing clients up to 0.9.3 would hang."""
     hall = bridge_to_classic("old")
     outputs = LEAVINGS[how](hall, "ada")
-    assert outputs[0] == ("ben", ("ada", "close", {"stream_id": "X"}, b""))
-    assert outputs[-1] == ("ben", ("ada", "participant.disabled", {"id": hall.id("ada")}, b""))
+    assert outputs[0] == ("ben", ("ada", "participant.disabled", {"id": hall.id("ada")}, b""))
+    assert outputs[1] == ("ben", ("ada", "close", {"stream_id": "X"}, b""))
 
 
 def test_classic_acceptor_that_never_answers() -> None:
@@ -816,3 +847,104 @@ def test_words_without_an_id_are_messages() -> None:
     hall = Hall(ada="classic", ben="duplex")
     for body in ({}, {"stream_id": 5}, {"stream_id": ""}):
         assert hall.send("ada", "ben", "open", body)[0] == ("ben", ("ada", "open", body, b""))
+
+
+# --- whatever they do -------------------------------------------------------------------------------------------------
+
+WHO = st.sampled_from(["dup", "dup2", "cla", "old", "both", "none"])
+IDS = st.sampled_from(["X", "Y", "Z"])
+CONTENTS = st.one_of(
+    st.builds(
+        CallMessage, st.sampled_from(["ask", "stream.chunk"]), st.just({"meshsync.type": "t"}), st.binary(max_size=1)
+    ),
+    st.sampled_from([CLOSE, OPEN, Control("close", 1007, "x"), Error("no"), Json({"kind": "accepted"}), OK]),
+)
+BODIES = st.one_of(
+    st.builds(lambda id: {"stream_id": id, "header": {}}, IDS),
+    st.builds(lambda id, reason: {"stream_id": id, "error": reason}, IDS, st.sampled_from([NO_HANDLER, "busy", None])),
+    st.sampled_from([{}, {"stream_id": 5}]),
+)
+WORDS = st.sampled_from(["open", "accept", "reject", "chunk", "close", "meshsync.credit"])
+STEPS = st.one_of(
+    st.tuples(st.just("open"), WHO, IDS),
+    st.tuples(st.just("address"), WHO, IDS, WHO),
+    st.tuples(st.just("say"), WHO, IDS, CONTENTS),
+    st.tuples(st.just("answer"), WHO, st.sampled_from([OPEN, OPEN, OPEN, Error("no"), OK])),
+    st.tuples(st.just("say back"), WHO, IDS, CONTENTS),
+    st.tuples(st.just("send"), WHO, WHO, WORDS, BODIES),
+    st.tuples(st.just("toggle"), WHO),
+    st.tuples(st.just("leave"), WHO),
+    st.tuples(st.just("time"), st.integers(0, 5)),
+)
+
+
+class Crowd(Hall):
+    """Participants of every kind who do anything, and an account of what they are owed."""
+
+    def __init__(self) -> None:
+        super().__init__(dup="duplex", dup2="duplex", cla="classic", old="old", both="both", none="none")
+        self.next_id = 1000
+        self.owed: dict[tuple[str, int], int] = {}
+        """By name and id of each request that is to be answered, how often it was."""
+        self.called: dict[str, int] = {}
+        """By name, the latest message that it was called with."""
+
+    def see(self, outputs: Iterable[Output]) -> None:
+        outputs = list(outputs)
+        self.shown(outputs)
+        for output in outputs:
+            (name,) = {member.name for member in output.to} if len(output.to) == 1 else {""}
+            if isinstance(output.what, Reply):
+                self.owed[name, output.id] += 1
+            elif isinstance(output.what, Call):
+                self.called[name] = output.id
+
+    def do(self, name: str, request: Request, id: int | None = None) -> None:
+        if name in self.members:
+            self.next_id += 1
+            if (id is None and is_answered(request)) or isinstance(request, CallChunk):
+                self.owed[name, self.next_id] = 0
+            self.see(self.room.handle(self.members[name], id or self.next_id, request))
+
+    def take(self, step: tuple[Any, ...]) -> None:
+        match step:
+            case "open", name, id:
+                self.do(name, OpenCall(id))
+            case "address", name, id, to if to in self.members:
+                self.do(name, CallChunk(id, CallMessage("ask", {}, to=self.id(to))))
+            case "say", name, id, content:
+                self.do(name, CallChunk(id, content))
+            case "answer", name, content if name in self.called:
+                self.do(name, AnswerCall(self.called[name], content), self.called[name])
+            case "say back", name, id, content if name in self.called:
+                self.do(name, AnswerChunk(self.called[name], id, content), self.called[name])
+            case "send", name, to, word, body if to in self.members:
+                self.do(name, Send(self.id(to), f"stream.{word}", body))
+            case "toggle", name if name in self.members:
+                is_in = self.members[name] in self.room.enabled
+                self.do(name, Disable() if is_in else Enable())
+            case "leave", name if name in self.members and len(self.members) > 3:
+                self.leave(name)
+            case "time", place if place < len(self.timers):
+                self.see(self.timers.pop(place)[1]())
+
+    def leave(self, name: str) -> None:
+        member = self.members[name]
+        self.see(self.room.leave(member))
+        del self.members[name]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(STEPS, max_size=40))
+def test_whatever_they_do_each_request_is_answered_once_and_nothing_is_left(steps: list[tuple[Any, ...]]) -> None:
+    """Requests of calls that nobody answers are answered when their time is up, or when somebody leaves."""
+    crowd = Crowd()
+    for step in steps:
+        crowd.take(step)
+    while crowd.timers:
+        crowd.see(crowd.timers.pop(0)[1]())
+    assert {key: count for key, count in crowd.owed.items() if count != 1} == {}
+    for name in list(crowd.members):
+        crowd.leave(name)
+    calls = crowd.room._calls
+    assert (calls._opened, calls._offered, calls._called, calls._of) == ({}, {}, {}, {})

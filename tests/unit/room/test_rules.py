@@ -150,6 +150,16 @@ def test_enabling_again_lists_again_and_announces_nothing():
     assert [output.what.type for output in room.handle(ada, 2, Enable())[1:]] == ["messaging.enabled"]
 
 
+def test_client_that_says_what_it_understands_is_told_that_the_room_bridges():
+    """It need not find out what others understand then; official clients are told nothing new."""
+    room = make_room()
+    ada, ben = join(room, "ada", enable=False), join(room, "ben", enable=False)
+
+    rosters = [room.handle(ada, 1, Enable(("classic", "duplex")))[1].what, room.handle(ben, 1, Enable())[1].what]
+
+    assert [push.message.get("meshsync") for push in rosters] == [{"bridges": True}, None]
+
+
 def test_one_alone_is_announced_to_nobody():
     """There is no message without a recipient."""
     room = make_room()
