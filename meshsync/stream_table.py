@@ -416,7 +416,6 @@ class StreamSubscription(Feed[StreamReader]):
         super().__init__(
             table.runtime, timeout=timeout, maxsize=maxsize, call="streams()", refuse_to_block=table.refuse_to_block
         )
-        self._maxsize = maxsize
         self._now = table.runtime.monotonic
         self._hook = hook
         self._on_close = on_close
@@ -424,7 +423,7 @@ class StreamSubscription(Feed[StreamReader]):
 
     def offer(self, reader: MessageStreamReader) -> bool:
         """Take a stream, if there is room; return whether it did. Called by the client; never waits."""
-        if self.pending >= self._maxsize or not self._inbox.put(reader):
+        if not self._inbox.put(reader):
             return False
         if self._is_closed:  # By the program, just now: its `close` may have missed this one.
             self._reject(reader)

@@ -174,6 +174,7 @@ class Stream:
             if self.is_opener:
                 raise UsageError(f"{self!r} was opened by this program: its other side accepts it")
             self.account.open(self._peer_window)
+            self.account.is_held = True
             self._table.opened(self)
         window = None if self._peer_window is None else self.account.window
         try:
@@ -181,6 +182,10 @@ class Stream:
         except MeshsyncError as error:
             self._fail(error)
             raise self._interruption(error) from error
+        finally:
+            with self._condition:
+                self.account.is_held = False
+                self._condition.notify_all()
 
     def reject(self, reason: str) -> None:
         """Reject it.

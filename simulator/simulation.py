@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -284,8 +285,9 @@ class Simulation:
                 wire.member_id = connection.carrier.seat.member.id
             elif what == "sent" and any(content is Control.REFUSED for content, _ in frames):
                 wire.recorder.refused(connection.name, "nobody answers")
-        is_heard = what != "arrived" or not connection.is_client_gone
-        wire.recorder.tap(wire.line, link, wire.member_id, what, frames, is_heard=is_heard)
+        if wire.member_id:  # From here on nothing about it changes, and nobody needs to ask whose it is.
+            link.tap = partial(wire.recorder.tap, wire.line, wire.member_id)
+        wire.recorder.tap(wire.line, wire.member_id, link, what, frames)
 
     def _wire(self, link: Link) -> _Wire | None:
         """Return what is known of a link; None for one of somebody who is not let in."""
@@ -297,7 +299,7 @@ class Simulation:
         if connection is None or connection.guest is None:
             return None
         name, _, number = label.rpartition("#")
-        line = Line(name if number == "1" else f"{name}~{number}", direction == "up")
+        line = Line(name if number == "1" else f"{name}~{number}", direction == "up", connection)
         recorder = self._room_of[connection.guest.room].recorder
         wire = self._wires[link.name] = _Wire(connection, recorder, line)
         return wire

@@ -268,13 +268,15 @@ class Account:
         window: What this side is ready to hold unread.
     """
 
-    __slots__ = ("_owed", "_room", "_unread", "is_agreed", "phase", "window")
+    __slots__ = ("_owed", "_room", "_unread", "is_agreed", "is_held", "phase", "window")
 
     def __init__(self, window: int) -> None:
         self.phase = Phase.OFFERED
         self.window = window
         self.is_agreed = False
         """Whether both sides know flow control and cancelling."""
+        self.is_held = False
+        """Whether nothing may go out yet, since this side's consent has to go first."""
         self._room = 0
         self._unread = 0
         self._owed = 0
@@ -300,7 +302,7 @@ class Account:
     @property
     def may_send(self) -> bool:
         """Whether the other side can take another chunk."""
-        return self._room > 0 or not self.is_agreed
+        return (self._room > 0 or not self.is_agreed) and not self.is_held
 
     def send(self, size: int) -> None:
         """Count a chunk that goes out."""

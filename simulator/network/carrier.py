@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, goodbye
+from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
 from simulator.network.pulse import Pulse
 from simulator.room.seat import Parcel, Seat
 from simulator.world.kernel import Kernel, Timer
@@ -34,6 +34,8 @@ _MOVES = {
     CarrierState.LEAVING: {CarrierState.ENDED},
     CarrierState.ENDED: set[CarrierState](),
 }
+
+_OPEN = CarrierState.OPEN  # Not asked for by name at each packet: before 3.12 that is a call in Python.
 
 _PING = frame(Control.PING, is_masked=False)
 _PONG = frame(Control.PONG, is_masked=False)
@@ -92,22 +94,22 @@ class SeatCarrier:
     def _arrived(self) -> None:
         packets: list[bytes] = []
         for content, _ in self._up.read():
-            if not isinstance(content, (Control, Goodbye)):
+            if type(content) is bytes or not isinstance(content, (Control, Goodbye)):
                 packets.append(content)
                 continue
             self._feed(packets)
-            if content is Control.PING and self.state is CarrierState.OPEN:
+            if content is Control.PING and self.state is _OPEN:
                 self._down.put((_PONG,), is_background=True)
             elif isinstance(content, Goodbye):
                 self._answer(content)
             elif content is Control.END:
                 self._finish()
         self._feed(packets)
-        if self.state is CarrierState.OPEN:
+        if self.state is _OPEN:
             self._pulse.alive()
 
     def _feed(self, packets: list[bytes]) -> None:
-        if packets and self.state is CarrierState.OPEN:
+        if packets and self.state is _OPEN:
             self.seat.feed(packets)
         packets.clear()
 
@@ -128,31 +130,28 @@ class SeatCarrier:
 
     def push_raw(self, packets: Sequence[bytes]) -> None:
         """Send packets as they are, right or wrong, after the message on its way."""
-        self._outgoing.extend(frame(packet, is_masked=False) for packet in packets)
+        self._outgoing.extend(framed(packets, is_masked=False))
         self._flush()
 
     def _flush(self) -> None:
         """Write what the window allows; called by the seat when there is something, by the link when it has room."""
         seat, outgoing = self._seat, self._outgoing
-        if seat is None or self.state is not CarrierState.OPEN:
+        if seat is None or self.state is not _OPEN:
             return
-        while True:
+        while outgoing or seat.queued:
+            if not outgoing:
+                # One message at a time, so that each has a delay of its own.
+                for parcel in seat.drain(0):
+                    outgoing.extend(self._frames(parcel))
+            self._down.fill(outgoing)
             if outgoing:
-                self._down.fill(outgoing)
-                if outgoing:
-                    break  # The rest waits in the seat's queue, which is bounded.
-            # One message at a time, so that each has a delay of its own.
-            parcels = seat.drain(0)
-            if not parcels:
-                break
-            for parcel in parcels:
-                outgoing.extend(self._frames(parcel))
+                break  # The rest waits in the seat's queue, which is bounded.
         if seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))
 
     def _frames(self, parcel: Parcel) -> Iterable[Frame]:
         """Return a message as it travels; others may have theirs travel otherwise."""
-        return [frame(packet, is_masked=False) for packet in parcel.packets()]
+        return framed(parcel.packets(), is_masked=False)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ _WIDEST = 10.0
 _SMALLEST = 2.0**-54
 """Stands for a draw of exactly 0, where some laws have no value: half the smallest other draw."""
 
-_NORMAL = NormalDist()
+_inverse_normal = NormalDist().inv_cdf
 
 
 class Law(ABC):
@@ -121,7 +121,7 @@ class Lognormal(Law):
         _settle(self, "sigma", most=_WIDEST, unit="")
 
     def quantile(self, share: float) -> float:
-        return self.median * math.exp(self.sigma * _NORMAL.inv_cdf(share))
+        return self.median * math.exp(self.sigma * _inverse_normal(share))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ that messages of many packets are not slower than the law says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -23,7 +23,7 @@ from meshsync.protocol import frames as wire
 from simulator.network.latency import MICROSECONDS, Law
 from simulator.world.kernel import SECOND, Kernel, Timer
 
-__all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "goodbye"]
+__all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "framed", "goodbye"]
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that a link takes before its peer has read any: what two sockets and the path between them hold.
@@ -84,11 +84,19 @@ def frame(content: bytes | Control, *, is_masked: bool) -> Frame:
 
     Source: RFC 6455, section 5.2.
     """
-    mask = 4 if is_masked else 0
     if isinstance(content, Control):
-        return content, _SIZES[content] + (mask if content in (Control.PING, Control.PONG) else 0)
-    size = len(content)
-    return content, size + mask + (2 if size < 126 else 4 if size < 65536 else 10)
+        return content, _SIZES[content] + (4 if is_masked and content in (Control.PING, Control.PONG) else 0)
+    return framed((content,), is_masked=is_masked)[0]
+
+
+def framed(packets: Iterable[bytes], *, is_masked: bool) -> list[Frame]:
+    """Return the frame of each packet; see `frame`."""
+    mask = 4 if is_masked else 0
+    frames: list[Frame] = []
+    for packet in packets:
+        size = len(packet)
+        frames.append((packet, size + mask + (2 if size < 126 else 4 if size < 65536 else 10)))
+    return frames
 
 
 def goodbye(code: int | None, reason: str, *, is_masked: bool) -> Frame:
@@ -111,6 +119,9 @@ class LinkState(Enum):
 
 
 _S = LinkState
+_HAS_ENDED = (_S.FINISHED, _S.BROKEN)  # Not asked for by name at each frame: before 3.12 that is a call in Python.
+_IS_HEARD = (_S.OPEN, _S.FINISHED)
+_SILENT = _S.SILENT
 _MOVES = {
     _S.OPEN: {_S.FINISHED, _S.SILENT, _S.BROKEN},
     _S.FINISHED: {_S.SILENT, _S.BROKEN},
@@ -151,6 +162,7 @@ class Link:
         tap: Told of every frame.
 
     Attributes:
+        tap: As above; another may take its place.
         on_arrival: Called when there is something to read.
         on_room: Called when `fill` may take more, after it has left something.
     """
@@ -169,6 +181,7 @@ class Link:
     ) -> None:
         self.name = name
         self.state = LinkState.OPEN
+        self.tap = tap
         self.on_arrival: Callable[[], None] = _nothing
         self.on_room: Callable[[], None] = _nothing
         self._kernel = kernel
@@ -177,14 +190,14 @@ class Link:
         self._echo = _median(echo or delay)
         self._bandwidth = bandwidth
         self._window = window
-        self._tap = tap
         self._flight: deque[_Burst] = deque()
         self._foreground = 0
         """Bursts in flight that are not background."""
         self._timer: Timer | None = None
         self._free_at = 0
         """When the wire has carried all that was put in."""
-        self._unread: deque[Frame] = deque()
+        self._unread: list[Frame] = []
+        self._unread_size = 0
         self._charged = 0
         """Bytes that the sender does not know to have been read."""
         self._echoes: deque[tuple[int, int]] = deque()
@@ -207,7 +220,7 @@ class Link:
     @property
     def unread(self) -> int:
         """Bytes that have arrived and were not read."""
-        return sum(size for _, size in self._unread)
+        return self._unread_size
 
     @property
     def is_frozen(self) -> bool:
@@ -222,17 +235,27 @@ class Link:
         A frame larger than the window is taken alone, when nothing else is under way. If something is left, ``on_room``
         is called when there may be room for it.
         """
-        if self.state in (LinkState.FINISHED, LinkState.BROKEN):
+        if self.state in _HAS_ENDED:
             return ()
-        while self._echoes and self._echoes[0][0] <= self._now():
-            self._charged -= self._echoes.popleft()[1]
+        echoes = self._echoes
+        if echoes:
+            now = self._now()
+            while echoes and echoes[0][0] <= now:
+                self._charged -= echoes.popleft()[1]
         taken: list[Frame] = []
-        room = self._window - self._charged
-        while queue and (queue[0][1] <= room or (not taken and not self._charged)):
-            room -= queue[0][1]
-            taken.append(queue.popleft())
+        size, room = 0, self._window - self._charged
+        for one in queue:
+            if size + one[1] > room and (taken or self._charged):
+                break
+            size += one[1]
+            taken.append(one)
+        if len(taken) == len(queue):
+            queue.clear()
+        else:
+            for _ in taken:
+                queue.popleft()
         if taken:
-            self.put(taken)
+            self._carry(taken, size, False)
         if queue:
             self._is_wanted = True
             self._await_echo()
@@ -244,24 +267,25 @@ class Link:
         Args:
             is_background: Whether they are no sign that anything is going on, such as pings.
         """
-        if self.state in (LinkState.FINISHED, LinkState.BROKEN):
-            return
-        size = 0
-        for _, length in frames:  # Not sum() over a generator, which takes twice as long for the usual two.
-            size += length
+        if self.state not in _HAS_ENDED:
+            self._carry(frames, _size(frames), is_background)
+
+    def _carry(self, frames: Sequence[Frame], size: int, is_background: bool) -> None:
+        """Take frames of ``size`` bytes."""
         self._charged += size
-        if self._tap is not None:
-            self._tap(self, "sent", frames)
-        if self.state is LinkState.SILENT:
+        if self.tap is not None:
+            self.tap(self, "sent", frames)
+        if self.state is _SILENT:
             self._lose(frames)
             return
         delay = self._delay.draw_us(self._stream) * _MICROSECOND
-        if self._bandwidth is None and self._free_at <= self._now():
-            self._launch(_Burst(frames, size, delay, is_background))
+        now = self._now()
+        if self._bandwidth is None and self._free_at <= now:
+            self._launch(_Burst(frames, size, delay, is_background), now)
         else:
             # One after the other: on a slow wire the first has arrived long before the last, which is a sign of life.
             for one in frames:
-                self._launch(_Burst((one,), one[1], delay, is_background))
+                self._launch(_Burst((one,), one[1], delay, is_background), now)
 
     def finish(self) -> None:
         """End it behind what is in flight: the reader gets ``Control.END`` as the last frame. Again does nothing."""
@@ -269,34 +293,34 @@ class Link:
         if self.state is LinkState.OPEN:
             self._move(LinkState.FINISHED)
 
-    def _launch(self, burst: _Burst) -> None:
-        self._schedule(burst, self._now())
+    def _launch(self, burst: _Burst, now: int) -> None:
+        self._schedule(burst, now)
         self._flight.append(burst)
-        timer = self._timer
-        self._foreground += not burst.is_background
-        if timer is None or (timer.is_background and not burst.is_background):
+        if not burst.is_background:
+            self._foreground += 1
+        if self._timer is None or (self._timer.is_background and not burst.is_background):
             self._arm()
 
     def _schedule(self, burst: _Burst, now: int) -> None:
-        burst.lasts = -int(-burst.size * SECOND // self._bandwidth) if self._bandwidth is not None else 0
-        burst.begins = max(now, self._free_at)
-        self._free_at = burst.begins + burst.lasts
-        burst.arrives = self._free_at + burst.delay
+        begins = now if now > self._free_at else self._free_at
+        lasts = 0 if self._bandwidth is None else -int(-burst.size * SECOND // self._bandwidth)
+        self._free_at = begins + lasts
+        burst.begins, burst.lasts, burst.arrives = begins, lasts, begins + lasts + burst.delay
 
     # --- the reader's end ---------------------------------------------------------------------------------------------
 
     def read(self, count: int | None = None) -> list[Frame]:
         """Return what has arrived, at most ``count`` frames, in order; the sender may send as much more in time."""
-        unread = self._unread
-        if count is None or count >= len(unread):
-            frames = list(unread)
-            unread.clear()
+        frames = self._unread
+        if not frames:
+            return []
+        if count is None:
+            self._unread, size = [], self._unread_size
         else:
-            frames = [unread.popleft() for _ in range(count)]
-        size = 0
-        for _, length in frames:
-            size += length
-        if size and self.state in (LinkState.OPEN, LinkState.FINISHED):
+            self._unread, frames = frames[count:], frames[:count]
+            size = _size(frames)
+        self._unread_size -= size
+        if size and self.state in _IS_HEARD:
             self._echoes.append((self._now() + self._echo, size))
             if self._is_wanted:
                 self._await_echo()
@@ -304,15 +328,18 @@ class Link:
 
     def _arrive(self) -> None:
         self._timer = None
-        now = self._now()
+        now, flight = self._now(), self._flight
         # In order, so that what was delayed for less has waited for what was put in before it.
-        while self._flight and self._flight[0].arrives <= now:
-            burst = self._flight.popleft()
-            self._foreground -= not burst.is_background
-            self._unread.extend(burst.frames)
-            if self._tap is not None:
-                self._tap(self, "arrived", burst.frames)
-        self._arm()
+        while flight and flight[0].arrives <= now:
+            burst = flight.popleft()
+            if not burst.is_background:
+                self._foreground -= 1
+            self._unread += burst.frames
+            self._unread_size += burst.size
+            if self.tap is not None:
+                self.tap(self, "arrived", burst.frames)
+        if flight:
+            self._arm()
         self.on_arrival()
 
     # --- what happens to it -------------------------------------------------------------------------------------------
@@ -333,7 +360,7 @@ class Link:
 
     def silence(self) -> None:
         """Lose what is in flight and all that is put in later, with nobody told; the window is never freed again."""
-        if self.state in (LinkState.OPEN, LinkState.FINISHED):
+        if self.state in _IS_HEARD:
             self._move(LinkState.SILENT)
             self._stop()
 
@@ -403,8 +430,8 @@ class Link:
         self._echoes.clear()
 
     def _lose(self, frames: Sequence[Frame]) -> None:
-        if self._tap is not None:
-            self._tap(self, "lost", frames)
+        if self.tap is not None:
+            self.tap(self, "lost", frames)
 
     def _move(self, state: LinkState) -> None:
         if state not in _MOVES[self.state]:
@@ -413,6 +440,13 @@ class Link:
 
 
 _END = frame(Control.END, is_masked=False)
+
+
+def _size(frames: Sequence[Frame]) -> int:
+    size = 0
+    for _, length in frames:  # Not sum() over a generator, which takes twice as long for the usual two.
+        size += length
+    return size
 
 
 def _median(law: Law) -> int:

@@ -84,29 +84,27 @@ class Connection:
         """The room's end, once it is there."""
         self.paused_until = 0
         """When the client's end goes on, in nanoseconds; past if it is not paused."""
-        self._network = network
-        self._gone: set[str] = set()
-
-    @property
-    def is_client_gone(self) -> bool:
+        self.is_client_gone = False
         """Whether the client has done with it: what arrives there from now on reaches nobody."""
-        return "client" in self._gone
+        self._is_room_gone = False
+        self._network = network
 
     @property
     def is_over(self) -> bool:
         """Whether both ends have done with it. Something may still be in flight."""
-        return len(self._gone) == 2
+        return self.is_client_gone and self._is_room_gone
 
     def client_ended(self) -> None:
         """Take note that the client has done with it."""
-        self._end("client")
+        self.is_client_gone = True
+        self._forget()
 
     def room_ended(self) -> None:
         """Take note that the room has done with it."""
-        self._end("room")
+        self._is_room_gone = True
+        self._forget()
 
-    def _end(self, which: str) -> None:
-        self._gone.add(which)
+    def _forget(self) -> None:
         if self.is_over:
             self._network.forget(self)
 

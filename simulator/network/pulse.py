@@ -22,7 +22,7 @@ class Pulse:
         timeout: Seconds from the ping to giving up.
     """
 
-    __slots__ = ("_due", "_heartbeat", "_kernel", "_timer")
+    __slots__ = ("_due", "_heard", "_heartbeat", "_kernel", "_timer")
 
     def __init__(self, kernel: Kernel, due: Callable[[], None], *, interval: float | None, timeout: float) -> None:
         self._kernel = kernel
@@ -33,16 +33,25 @@ class Pulse:
             interval=None if interval is None else round(interval * SECOND),
             timeout=round(timeout * SECOND),
         )
+        self._heard: int | None = None
+        """When the last sign of life came, if the heartbeat does not know of it yet: they come far more often than
+        anybody looks."""
         self._timer: Timer | None = None
         self._arm()
 
     def alive(self) -> None:
         """Note a sign of life."""
-        self._heartbeat.alive(self._kernel.now)
+        self._heard = self._kernel.now
 
     def look(self) -> Beat | None:
         """Return ASKED to send a ping, DEAD to give up, None for nothing; each is returned once."""
-        beat = self._heartbeat.look(self._kernel.now)
+        now = self._kernel.now
+        if self._timer is not None and self._timer.when > now:
+            return None
+        if self._heard is not None:
+            self._heartbeat.alive(self._heard)
+            self._heard = None
+        beat = self._heartbeat.look(now)
         if self._timer is None:
             self._arm()
         return beat

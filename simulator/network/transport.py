@@ -20,7 +20,7 @@ from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat, sendbuffer
 from meshsync.runtime import Runtime
 from meshsync.transport import TransportStats
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, goodbye
+from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
 from simulator.network.pulse import Pulse
 from simulator.world.kernel import Kernel
 
@@ -41,6 +41,10 @@ _MOVES = {
     Life.CLOSING: {Life.ENDED},
     Life.ENDED: set[Life](),
 }
+
+
+_OPEN, _CLOSING, _HAS_ENDED = Life.OPEN, Life.CLOSING, Life.ENDED
+# Not asked for by name at each packet: before 3.12 that is a call in Python.
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ class SimulatedTransport:
         self._fault: ProtocolError | None = None
         self._is_paused = False
         self._is_reading = False
+        self._is_due = True
+        """Whether there may be work that nobody has done, since no task was in ``receive``."""
         self._goodbye: Frame | None = None
         """What `close` will say, until it is said."""
         self._waiters: deque[object] = deque()
@@ -122,10 +128,10 @@ class SimulatedTransport:
 
     def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.Transport.send`."""
-        frames = [frame(packet, is_masked=True) for packet in packets]
-        size = sum(size for _, size in frames)
+        frames = framed(packets, is_masked=True)
+        size = sum([size for _, size in frames])
         with self._lock:
-            if self._life is not Life.OPEN or self._waiters or not self._has_room(size):
+            if self._life is not _OPEN or self._waiters or not self._has_room(size):
                 self._await_room(size, timeout)
             is_idle = not self._buffer
             self._buffer.extend(frames)
@@ -174,12 +180,12 @@ class SimulatedTransport:
             self._is_reading = True
             try:
                 while True:
-                    if not self._inbox:
+                    if self._is_due and not self._inbox:
                         self._work()
                     if self._inbox:
                         packets, self._inbox = self._inbox, []
                         return packets
-                    if self._life is Life.ENDED:
+                    if self._life is _HAS_ENDED:
                         raise self._error()
                     left = None if deadline is None else deadline - self._now()
                     if left is not None and left <= 0:
@@ -188,27 +194,29 @@ class SimulatedTransport:
             finally:
                 self._is_reading = False
 
-    @property
-    def _has_ended(self) -> bool:
-        return self._life is Life.ENDED
-
     # --- the work, lock held ------------------------------------------------------------------------------------------
 
     def _work_for_others(self) -> None:
         """Do the work of a task that waits in ``receive`` or ``close``, in a timer."""
         with self._lock:
-            if self._is_reading or self._life is Life.CLOSING:
+            if self._is_reading or self._life is _CLOSING:
                 self._work()
                 if self._inbox:
                     self._lock.notify_all()
+            else:
+                self._is_due = True
 
     def _work(self) -> None:
         """Read what has come, write what waits, and look whether the peer is alive."""
-        if self._is_paused or self._life is Life.ENDED:
+        if self._is_paused or self._life is _HAS_ENDED:
             return
+        self._is_due = False
         self._read()
-        self._write()
-        beat = None if self._has_ended else self._pulse.look()
+        if self._buffer or self._goodbye is not None:
+            self._write()
+        beat = None if self._life is _HAS_ENDED else self._pulse.look()
+        if beat is None:
+            return
         if beat is heartbeat.Beat.ASKED:
             self._say(_PING, is_background=True)
         elif beat is heartbeat.Beat.DEAD:
@@ -216,20 +224,22 @@ class SimulatedTransport:
 
     def _read(self) -> None:
         is_pinged = False
-        for content, size in self._down.read():
-            if self._life is Life.ENDED:
+        frames = self._down.read()
+        if frames:
+            self._pulse.alive()
+        for content, size in frames:
+            if self._life is _HAS_ENDED:
                 return
             self._bytes_received += size
-            self._pulse.alive()
-            if isinstance(content, Goodbye):
+            if type(content) is bytes:
+                self._take(content)
+            elif isinstance(content, Goodbye):
                 self._hear(content)
             elif content is Control.END:
                 self._finish(self._end or _DROPPED)
             elif content is Control.PING:
                 is_pinged = True
-            elif not isinstance(content, Control):
-                self._take(content)
-        if is_pinged and self._life is not Life.ENDED:
+        if is_pinged and self._life is not _HAS_ENDED:
             self._say(_PONG, is_background=True)
 
     def _take(self, packet: bytes) -> None:
@@ -242,12 +252,12 @@ class SimulatedTransport:
         self._finish(_End(str(fault), fault.code, str(fault)))
 
     def _write(self) -> None:
-        if self._is_paused or self._life is Life.ENDED:
+        if self._is_paused or self._life is _HAS_ENDED:
             return
         if self._buffer:
             taken = self._up.fill(self._buffer)
             if taken:
-                size = sum(size for _, size in taken)
+                size = sum([size for _, size in taken])
                 self._written += len(taken)
                 self._buffered -= size
                 self._bytes_sent += size

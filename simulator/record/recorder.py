@@ -78,6 +78,13 @@ class _Asked:
     """What is not in packets, since its sender has no client."""
 
 
+class Ends(Protocol):
+    """The ends of a connection."""
+
+    is_client_gone: bool
+    """Whether what arrives at the client's reaches nobody any more."""
+
+
 @dataclass(slots=True)
 class Line:
     """What one link carries at the moment."""
@@ -85,6 +92,7 @@ class Line:
     label: str
     """Whose connection."""
     is_up: bool
+    ends: Ends
     under_way: deque[tuple[int, object]] = field(default_factory=deque)
     """When each packet that is under way, up, was sent, and the packet; or the whole request."""
     partial: _Asked | None = None
@@ -375,45 +383,43 @@ class Recorder:
 
     # --- what links carry ---------------------------------------------------------------------------------------------
 
-    def tap(
-        self, line: Line, link: Link, member_id: str, what: str, frames: Sequence[Frame], *, is_heard: bool = True
-    ) -> None:
+    def tap(self, line: Line, member_id: str, link: Link, what: str, frames: Sequence[Frame]) -> None:
         """Take what a link tells of its frames.
 
         Args:
             member_id: Whose link it is; empty while nobody is seated.
-            is_heard: Whether somebody is at its end.
         """
-        if line.is_up:
-            self._tap_up(line, member_id, what, frames)
-            return
-        if what == "sent":
+        now = self._now()
+        if line.is_up and what == "sent":
+            for content, _ in frames:
+                if type(content) is bytes or not isinstance(content, (Control, Goodbye)):
+                    line.under_way.append((now, content))
+        elif line.is_up:
+            self._left(line, member_id, now, what == "lost", frames)
+        elif what == "sent":
             if member_id not in self._down and member_id:
                 self._down[member_id] = link
             for content, _ in frames:
-                if isinstance(content, bytes):
-                    self.transcript.add_packet(self._now(), line.label, "down", content)
-            return
-        is_lost = what == "lost" or not is_heard
-        for content, _ in frames:
-            if isinstance(content, bytes):
-                self._pass(line, content, member_id, is_lost)
-            elif isinstance(content, Output):
-                self.arrived(content.id, member_id, is_lost=is_lost)
-            elif content is Control.END:
-                self._give_up(member_id)
+                if type(content) is bytes:
+                    self.transcript.add_packet(now, line.label, "down", content)
+        else:
+            is_lost = what == "lost" or line.ends.is_client_gone
+            for content, _ in frames:
+                if type(content) is bytes:
+                    self._pass(line, content, member_id, is_lost)
+                elif isinstance(content, Output):
+                    self.arrived(content.id, member_id, is_lost=is_lost)
+                elif content is Control.END:
+                    self._give_up(member_id)
 
-    def _tap_up(self, line: Line, member_id: str, what: str, frames: Sequence[Frame]) -> None:
-        now, under_way = self._now(), line.under_way
+    def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame]) -> None:
+        """Take frames that have come to the end of their way up."""
         for content, _ in frames:
-            if isinstance(content, (Control, Goodbye)):
+            if type(content) is not bytes and isinstance(content, (Control, Goodbye)):
                 continue
-            if what == "sent":
-                under_way.append((now, content))
-                continue
-            sent_ns, said = under_way.popleft()
-            if isinstance(said, bytes):
-                if what == "arrived":
+            sent_ns, said = line.under_way.popleft()
+            if type(said) is bytes:
+                if not is_lost:
                     self.transcript.add_packet(now, line.label, "up", said)
                 asked = self._gather(line, member_id, sent_ns, said)
                 if asked is None:
@@ -421,7 +427,7 @@ class Recorder:
             else:  # What is no packet is a request of one who has no client.
                 asked = _Asked(sent_ns, request=cast(Request, said))
             waiting = self._asked.get(member_id)
-            if what == "lost" or waiting is None:
+            if is_lost or waiting is None:
                 self._lose(member_id, asked)
             else:
                 waiting.append(asked)

@@ -10,11 +10,11 @@ Nothing in here comes from an address, a thread or a file of the machine that ra
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -128,8 +128,7 @@ class Transcript:
         number = self._links.get(link)
         if number is None:
             number = self._links[link] = len(self._links)
-        digest = hashlib.sha256(packet).digest()
-        self._packets += _PACKET.pack(time_ns, number, _DIRECTIONS[direction], len(packet), digest)
+        self._packets += _PACKET.pack(time_ns, number, _DIRECTIONS[direction], len(packet), sha256(packet).digest())
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -185,7 +184,7 @@ class Transcript:
 
         Room and seed are no part of it: two seeds that lead to the same run have the same digest.
         """
-        digest = hashlib.sha256()
+        digest = sha256()
         for record in self._records:
             digest.update(_line(_as_dict(record)))
         digest.update(_line({"links": list(self._links)}))

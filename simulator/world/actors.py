@@ -32,6 +32,9 @@ class Place(Protocol):
     @property
     def owner(self) -> Actor | None: ...
 
+    outer: Place | None
+    """The one that its owner was inside of before."""
+
 
 class Actor:
     """One actor. The scheduler and the conditions keep its fields; nothing here acts by itself."""
@@ -43,8 +46,8 @@ class Actor:
         "entering",
         "error",
         "exits",
-        "held",
         "ident",
+        "inside",
         "is_done",
         "is_forgiven",
         "is_lost",
@@ -99,14 +102,23 @@ class Actor:
         """What will wake it, if it sleeps or waits with a time limit."""
         self.notified = False
         """Whether its last wait ended by a notification."""
-        self.held: list[Place] = []
-        """The conditions it is inside of, outermost first."""
+        self.inside: Place | None = None
+        """The condition it entered last and has not left, from which `Place.outer` leads to the others."""
         self.waiting: Place | None = None
         """The condition it waits on."""
         self.entering: Place | None = None
         """The condition it wants to enter and another actor is inside of."""
         self.joining: Actor | None = None
         """The actor whose end it waits for."""
+
+    @property
+    def held(self) -> list[Place]:
+        """The conditions it is inside of, innermost first."""
+        held, place = [], self.inside
+        while place is not None:
+            held.append(place)
+            place = place.outer
+        return held
 
     def __repr__(self) -> str:
         return f"<Actor {self.label!r}{', done' if self.is_done else ''}>"

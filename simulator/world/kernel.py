@@ -47,7 +47,7 @@ class Timer:
 class Kernel:
     """A clock that moves only when the next timer is taken."""
 
-    __slots__ = ("_cancelled", "_foreground", "_heap", "_sequence", "now")
+    __slots__ = ("_cancelled", "_heap", "_sequence", "foreground", "now")
 
     def __init__(self) -> None:
         self.now = 0
@@ -55,16 +55,12 @@ class Kernel:
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
         self._cancelled = 0
-        self._foreground = 0
+        self.foreground = 0
+        """How many timers are pending that are not background ones."""
 
     def __len__(self) -> int:
         """Return how many timers are pending."""
         return len(self._heap) - self._cancelled
-
-    @property
-    def foreground(self) -> int:
-        """How many timers are pending that are not background ones."""
-        return self._foreground
 
     @property
     def next_deadline(self) -> int | None:
@@ -101,18 +97,16 @@ class Kernel:
         Args:
             background: See `Timer.is_background`.
         """
-        return self._add(self.instant(seconds), callback, background)
+        return self.at(self.instant(seconds), callback, background=background)
 
     def at(self, when: int, callback: Callable[[], object], *, background: bool = False) -> Timer:
         """Have ``callback`` called at an instant, in nanoseconds since the start; one that is past means now."""
-        return self._add(max(when, self.now), callback, background)
-
-    def _add(self, when: int, callback: Callable[[], object], background: bool) -> Timer:
+        when = max(when, self.now)
         timer = Timer(self, when, callback, background)
-        self._sequence += 1
-        heappush(self._heap, (when, self._sequence, timer))
+        self._sequence = sequence = self._sequence + 1
+        heappush(self._heap, (when, sequence, timer))
         if not background:
-            self._foreground += 1
+            self.foreground += 1
         return timer
 
     def take(self) -> Callable[[], object] | None:
@@ -126,7 +120,7 @@ class Kernel:
                 continue
             timer.callback = None
             if not timer.is_background:
-                self._foreground -= 1
+                self.foreground -= 1
             self.now = when
             return callback
         return None
@@ -145,7 +139,7 @@ class Kernel:
     def _forget(self, timer: Timer) -> None:
         """Count a cancelled timer, and clear the heap when they are in the majority: time-outs rarely happen."""
         if not timer.is_background:
-            self._foreground -= 1
+            self.foreground -= 1
         self._cancelled += 1
         if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]

@@ -28,7 +28,7 @@ from simulator.errors import (
 )
 from simulator.world import diagnosis
 from simulator.world.actors import Actor
-from simulator.world.conditions import VirtualCondition
+from simulator.world.conditions import VirtualCondition, new_condition
 from simulator.world.kernel import SECOND, Kernel
 from simulator.world.process import Garbage, Interrupts, Pin, processor_use
 from simulator.world.scheduler import Scheduler
@@ -121,8 +121,8 @@ class VirtualRuntime:
     def monotonic(self) -> float:
         """Return virtual seconds since the start."""
         scheduler = self._scheduler
-        scheduler.polls += 1
-        if scheduler.polls > scheduler.poll_limit:
+        scheduler.polls_left -= 1
+        if scheduler.polls_left < 0:
             scheduler.livelock()
         return self.kernel.now / SECOND
 
@@ -134,7 +134,7 @@ class VirtualRuntime:
         """Wait in virtual time; zero or less lets every actor run that is ready."""
         scheduler = self._scheduler
         actor = scheduler.check()
-        if actor.held or scheduler.in_callback:
+        if actor.inside or scheduler.in_callback:
             scheduler.refuse_blocking(actor, "sleep()")
         if seconds <= 0:
             scheduler.yield_turn(actor)
@@ -145,7 +145,7 @@ class VirtualRuntime:
 
     def condition(self) -> VirtualCondition:
         """Make a condition."""
-        return VirtualCondition(self._scheduler)
+        return new_condition(self._scheduler)
 
     def spawn(self, target: Callable[[], None], *, name: str) -> VirtualTask:
         """Run ``target`` in an actor of its own, whose thread starts when it is its turn.
@@ -292,7 +292,7 @@ class VirtualRuntime:
         actor = scheduler.check()
         if actor is not scheduler.main:
             raise BlockingRefused(f"{call} belongs to the thread that made the simulation: {diagnosis.caller()}")
-        if actor.held or scheduler.in_callback:
+        if actor.inside or scheduler.in_callback:
             scheduler.refuse_blocking(actor, call)
 
     # --- threads -----------------------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ class VirtualRuntime:
             handle()
             return
         if scheduler.summons.is_interrupted and scheduler.running is not scheduler.main:
-            handle()  # what this raises leaves the rest in which the main thread is, see Scheduler._hand_over
+            handle()  # what this raises leaves the rest in which the main thread is, see Scheduler.park
             return
         try:
             handle()

@@ -81,9 +81,8 @@ class Scheduler:
         self.over: BaseException = SimulationClosed("the simulation is over")
         self.urgent = False
         """Whether whoever chooses next has to look at more than the ready actors. Cleared by the main thread only."""
-        self.polls = 0
-        """How often a condition was entered or the clock read since anything happened."""
-        self.poll_limit = max_steps
+        self.polls_left = max_steps
+        """How often a condition may be entered or the clock read before anything happens."""
         self.summons = Summons()
         """What the main thread is to raise."""
         self._make_baton = make_baton
@@ -155,19 +154,34 @@ class Scheduler:
 
     # --- handing over ------------------------------------------------------------------------------------------------
 
-    def park(self, actor: Actor) -> None:
+    def park(self, actor: Actor, chosen: Actor | None = None) -> None:
         """Let others run until ``actor``, the running one, is chosen again; the caller has seen to it that it will be.
 
+        Args:
+            chosen: Who goes on, if that is decided.
         Raises:
             ActorExit: If the simulation ended meanwhile.
             Exception: In the main thread, whatever it was summoned for.
         """
-        if actor is self.main and self.summons.has_failures and not self.is_over:
-            self._withdraw(actor)
-            raise self.summons.take_failure()
-        chosen = self._next()
+        if chosen is None:
+            if actor is self.main and self.summons.has_failures and not self.is_over:
+                self._withdraw(actor)
+                raise self.summons.take_failure()
+            chosen = self._next()
         if chosen is not actor:
-            self._hand_over(actor, chosen)
+            if self.is_over:
+                self._leave(actor)
+            self.running = chosen  # with the test above and the release below one step, see the module's docstring
+            if chosen.is_started:
+                chosen.baton.release()
+            else:
+                self._begin(chosen)
+            try:
+                actor.baton.acquire()
+            except BaseException:  # a signal's handler raised; only in the main thread
+                if not self.abandon(SimulationClosed("the simulation was left by Ctrl-C, or another signal")):
+                    actor.baton.acquire(False)  # it was just being handed over
+                raise
         if self.urgent:
             self._obey(actor)
 
@@ -180,28 +194,11 @@ class Scheduler:
         chosen = self._pick(schedule, actor)
         if chosen is actor:
             return
-        self.turns += 1
         if chosen is None:
-            chosen = self._next()
-        if chosen is not actor:
-            self._hand_over(actor, chosen)
-        if self.urgent:
-            self._obey(actor)
-
-    def _hand_over(self, actor: Actor, chosen: Actor) -> None:
-        if self.is_over:
-            self._leave(actor)
-        self.running = chosen  # with the test above and the release below this is one step, see the module's docstring
-        if chosen.is_started:
-            chosen.baton.release()
+            chosen = self._next(is_timer_first=True)
         else:
-            self._begin(chosen)
-        try:
-            actor.baton.acquire()
-        except BaseException:  # a signal's handler raised; only in the main thread
-            if not self.abandon(SimulationClosed("the simulation was left by Ctrl-C, or another signal")):
-                actor.baton.acquire(False)  # it was just being handed over
-            raise
+            self.turns += 1
+        self.park(actor, chosen)
 
     def abandon(self, reason: BaseException) -> bool:
         """Declare the simulation over although an actor runs that cannot be stopped; the main thread goes its way.
@@ -271,39 +268,54 @@ class Scheduler:
         if self.schedule is not None:
             self.schedule.yielded(actor.path)
 
-    def _next(self) -> Actor:
-        """Take a ready actor, moving the clock until there is one."""
-        ready, kernel = self.ready, self.kernel
-        self.polls = 0
+    def _next(self, *, is_timer_first: bool = False) -> Actor:
+        """Take a ready actor, moving the clock until there is one.
+
+        Args:
+            is_timer_first: Whether the next timer comes before all of them.
+        """
+        ready, set_back, kernel, checkpoints = self.ready, self.set_back, self.kernel, self._checkpoints
+        self.polls_left = self._max_steps
         while True:
             if self.urgent and self._main_is_wanted():
                 return self.main
-            self.turns += 1
-            if self.turns >= self._checkpoints.due and self._checkpoints.look(self.turns, kernel.now):
+            self.turns = turns = self.turns + 1
+            if turns >= checkpoints.due and checkpoints.look(turns, kernel.now):
                 self.summon(self._livelock_error(None))
                 continue
-            if ready or self.set_back:
+            if is_timer_first:
+                is_timer_first = False
+            elif ready or set_back:
                 self._quiet_since = None
                 if self.schedule is None:
                     return ready.popleft()
                 chosen = self._pick(self.schedule)
                 if chosen is not None:
                     return chosen
+            else:
+                if kernel.foreground:
+                    self._quiet_since = None
+                elif self._is_quiet():
+                    if self._steps_left is not None or self._waits_for_idle:
+                        self._steps_left = None
+                        return self.main
+                    self._deadlock()
+                    continue
+                if self._horizon is not None and self._horizon_passed():
+                    continue
+            callback = kernel.take()
+            if callback is None:
                 continue
-            if kernel.foreground:
-                self._quiet_since = None
-            elif self._is_quiet():
-                if self._steps_left is not None or self._waits_for_idle:
-                    self._steps_left = None
-                    return self.main
-                self._deadlock()
-                continue
-            if self._horizon is not None and self._horizon_passed():
-                continue
-            self._take_timer()
+            self.in_callback = True
+            try:
+                callback()
+            except BaseException as error:
+                self._callback_failed(callback, error)
+            finally:
+                self.in_callback = False
 
     def _pick(self, schedule: Schedule, running: Actor | None = None) -> Actor | None:
-        """Return who goes on, taken off its queue; None for a timer that is due, which was taken and has happened.
+        """Return who goes on, taken off its queue; None for the next timer, which is due.
 
         Args:
             running: Who is running and could go on.
@@ -311,7 +323,7 @@ class Scheduler:
         ready, set_back = self.ready, self.set_back
         queue = [*([running] if running is not None else ()), *ready]
         candidates = [actor.path for actor in queue]
-        has_timer = self._offers_timer() and not (running is not None and running.held)
+        has_timer = self._offers_timer() and not (running is not None and running.inside)
         if has_timer:
             candidates.append(TIMER)
         candidates += [actor.path for actor in set_back]
@@ -332,8 +344,6 @@ class Scheduler:
         elif index <= len(queue):
             for _ in range(index):
                 set_back.append(ready.popleft())
-        if chosen is None:
-            self._take_timer()
         return chosen
 
     def _offers_timer(self) -> bool:
@@ -344,19 +354,7 @@ class Scheduler:
         due = self.kernel.next_deadline
         if due is None or due > self.kernel.now:
             return False
-        return not any(actor.held for queue in (self.ready, self.set_back) for actor in queue)
-
-    def _take_timer(self) -> None:
-        callback = self.kernel.take()
-        if callback is None:
-            return
-        self.in_callback = True
-        try:
-            callback()
-        except BaseException as error:
-            self._callback_failed(callback, error)
-        finally:
-            self.in_callback = False
+        return not any(actor.inside for queue in (self.ready, self.set_back) for actor in queue)
 
     def _main_is_wanted(self) -> bool:
         """Return whether the main actor has to run now, whatever it waits for."""
@@ -445,7 +443,7 @@ class Scheduler:
         """Report an actor that polls and lets nothing happen: the main thread raises, the actor goes on later."""
         actor = self.check()
         error = self._livelock_error(actor)
-        self.polls = 0
+        self.polls_left = self._max_steps
         if actor is self.main or self.in_callback:
             raise error
         self.summon(error)

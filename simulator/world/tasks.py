@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshsync.errors import WouldDeadlock
 from simulator.world.actors import Actor
-from simulator.world.conditions import VirtualCondition
+from simulator.world.conditions import new_condition
 from simulator.world.scheduler import Scheduler
 
 __all__ = ["VirtualTask"]
@@ -18,7 +18,7 @@ class VirtualTask:
     def __init__(self, scheduler: Scheduler, actor: Actor) -> None:
         self._scheduler = scheduler
         self.actor = actor
-        self._ended = VirtualCondition(scheduler)
+        self._ended = new_condition(scheduler)
         actor.at_end = self._announce
 
     @property

@@ -43,4 +43,5 @@ class TestVirtualRuntime(RuntimeContract):
         condition: Condition = runtime.condition()
         task: Task = runtime.spawn(lambda: None, name="nothing")
         assert task.join(10)
-        assert (type(condition), type(task)) == (VirtualCondition, VirtualTask)
+        assert isinstance(condition, VirtualCondition)
+        assert isinstance(task, VirtualTask)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simulator import Emulator
-from tests.interop.matrix import MESHSYNC
+from tests.interop.matrix import IN_A, OURS
 from tests.interop.meshsync_peer import MeshsyncPeer
 from tests.interop.peers import OfficialPeer, Peer, PeerFailed
 from tests.interop.releases import InterpreterMissing, find
@@ -40,11 +40,13 @@ class Pool:
                 self.idle[kind] = [OfficialPeer(find(kind))]
 
         with ThreadPoolExecutor(AT_ONCE) as workers:
-            list(workers.map(start, (kind for kind in kinds if kind != MESHSYNC and not self.idle.get(kind))))
+            list(workers.map(start, (kind for kind in kinds if kind not in OURS and not self.idle.get(kind))))
 
     def take(self, kind: str) -> Peer:
         """Return a peer that is in no room; the test skips if there can be none of that kind here."""
-        return MeshsyncPeer() if kind == MESHSYNC else self.take_official(kind)
+        if kind in OURS:
+            return MeshsyncPeer(dialect="A" if kind == IN_A else "B")
+        return self.take_official(kind)
 
     def take_official(self, kind: str) -> OfficialPeer:
         """Return a peer of a release."""

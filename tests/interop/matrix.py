@@ -16,8 +16,9 @@ import pytest
 
 from tests.interop.releases import RELEASES, ROOT, chosen
 
-MESHSYNC = "meshsync"
-"""The name of our own client among the releases."""
+MESHSYNC, IN_A = "meshsync", "meshsync in A"
+"""The names of our own client among the releases: as it is, and in the dialect of releases before 0.30.0."""
+OURS = (MESHSYNC, IN_A)
 
 MIXED = (
     ("0.0.21", "0.35.6"),  # one-way streams and both-way ones, requests and tool calls
@@ -31,6 +32,10 @@ MIXED = (
     ("0.46.4", "0.48.0"),  # none and duplex
     ("0.48.0", "0.56.0"),
     ("0.56.0", "ts-0.39.9"),
+    (IN_A, MESHSYNC),
+    (IN_A, "0.0.21"),
+    (IN_A, "0.35.6"),
+    (IN_A, "0.56.0"),
 )
 """Pairs of different releases that the full form runs, in both orders."""
 
@@ -47,7 +52,7 @@ def pairs() -> list[Pair]:
         return [*alone, *itertools.permutations([*kinds, MESHSYNC], 2)]
     with_ours = [pair for kind in kinds for pair in ((kind, MESHSYNC), (MESHSYNC, kind))]
     mixed = [pair for first, second in MIXED for pair in ((first, second), (second, first))]
-    return [*alone, *with_ours, *mixed]
+    return [*alone, (IN_A, IN_A), *with_ours, *mixed]
 
 
 PAIRS = pairs()

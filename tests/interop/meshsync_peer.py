@@ -18,8 +18,9 @@ class MeshsyncPeer(Peer):
 
     EVENTS = ("participant_added", "participant_removed", "participant_attributes_updated", "messaging_enabled")
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: str = "B") -> None:
         super().__init__()
+        self._dialect = dialect
         self._room: meshsync.RoomClient | None = None
         self._refusal: str | None = None
         self._writers: dict[str, meshsync.MessageStreamWriter] = {}
@@ -47,7 +48,7 @@ class MeshsyncPeer(Peer):
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _connect(self, room: str, name: str, role: str | None = None, token: str | None = None) -> Event:
-        self._room = meshsync.connect(room, name=name, role=role or "user", token=token)
+        self._room = meshsync.connect(room, name=name, role=role or "user", token=token, dialect=self._dialect)
         for event in self.EVENTS:
             self._room.messaging.on(event, self._on_event)
         self._room.messaging.on("message", self._on_message)

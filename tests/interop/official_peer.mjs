@@ -59,6 +59,26 @@ async function makeToken(room, name, role) {
   return await token.toJwt({ token: process.env.MESHAGENT_SECRET });
 }
 
+// What differs between releases: from 0.38 on a client makes its connections itself.
+function makeClient(options) {
+  const { WebSocketClientProtocol: Protocol } = sdk;
+  return new sdk.RoomClient(
+    Protocol.createFactory ? { protocolFactory: Protocol.createFactory(options) } : { protocol: new Protocol(options) },
+  );
+}
+
+async function enter(client) {
+  await client.start();
+  while (client.localParticipant === null) { // 0.35 comes back when the room is ready and it does not know itself
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+async function leave(client) {
+  client.dispose();
+  await client.waitForClose?.();
+}
+
 class Peer {
   room = null;
   known = new Map(); // participants as last seen, by id: whoever is removed is no longer listed
@@ -68,23 +88,21 @@ class Peer {
     Object.assign(process.env, environ);
     const url = sdk.websocketRoomUrl({ roomName: room, apiUrl: process.env.MESHAGENT_API_URL });
     const jwt = token ?? (await makeToken(room, name, role));
-    const client = new sdk.RoomClient({
-      protocolFactory: sdk.WebSocketClientProtocol.createFactory({ url, token: jwt }),
-    });
+    const client = makeClient({ url, token: jwt });
     client.messaging.on("message", ({ message }) => this.onMessage(message));
     for (const event of EVENTS) {
       client.messaging.on(event, ({ message }) => this.onEvent(event, message));
     }
     for (const event of ROOM_EVENTS) {
-      client.on(event, () => tell(event));
+      client.on?.(event, () => tell(event)); // 0.38
     }
-    await client.start();
+    await enter(client);
     this.room = client;
     return { participant: describe(client.localParticipant), room_name: client.roomName };
   }
 
   async enable() {
-    this.room.messaging.enable();
+    await this.room.messaging.enable();
   }
 
   async roster() {
@@ -116,7 +134,7 @@ class Peer {
   }
 
   async disable() {
-    this.room.messaging.disable();
+    await this.room.messaging.disable();
   }
 
   async use_storage() {
@@ -127,8 +145,7 @@ class Peer {
     const room = this.room;
     this.room = null;
     if (room !== null) {
-      room.dispose();
-      await room.waitForClose();
+      await leave(room);
     }
   }
 

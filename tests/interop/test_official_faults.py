@@ -65,6 +65,7 @@ def is_typescript(release: Release) -> bool:
 CLASSIC = kinds(lambda release: release.streams in (Streams.ONE_WAY, Streams.BOTH_WAYS))
 DUPLEX = kinds(lambda release: release.streams is Streams.DUPLEX)
 TYPESCRIPT = kinds(is_typescript)
+RECONNECTING = kinds(lambda release: is_typescript(release) and release.reconnects)
 
 
 @pytest.fixture
@@ -406,7 +407,7 @@ def test_typescript_calls_tools_without_an_id(kind: str, start: Start, server: S
 # --- coming back ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", TYPESCRIPT)
+@pytest.mark.parametrize("kind", RECONNECTING)
 def test_a_refusal_on_the_way_back_ends_a_node_process(kind: str, start: Start, server: ScriptedServer) -> None:
     """An HTTP status while it reconnects is an error that nobody catches."""
     peer, room = take_part(start, server, kind)
@@ -416,7 +417,7 @@ def test_a_refusal_on_the_way_back_ends_a_node_process(kind: str, start: Start, 
     assert not peer.is_running
 
 
-@pytest.mark.parametrize("kind", TYPESCRIPT)
+@pytest.mark.parametrize("kind", RECONNECTING)
 def test_node_survives_a_restart_of_the_emulator(kind: str, start: Start) -> None:
     """While it is away it does not listen, and then lets those in who come back."""
     with Emulator(port=0) as emulator:

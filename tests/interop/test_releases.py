@@ -13,7 +13,7 @@ import pytest
 from simulator import Emulator
 from tests.interop.attachments import attachment_of, fingerprint
 from tests.interop.company import Enter, Meet
-from tests.interop.matrix import MESHSYNC, step
+from tests.interop.matrix import OURS, step
 from tests.interop.peers import OfficialPeer, Peer, PeerFailed
 from tests.interop.releases import Streams, find
 
@@ -106,7 +106,7 @@ def test_who_crashes_is_removed(first: str, second: str, meet: Meet, served: Emu
 def cut_off(bob: Peer, kind: str, served: Emulator) -> None:
     """Cut Bob's connection, and let him come back if that is what his release does: until then it cannot leave."""
     served.drop("bob")
-    if kind != MESHSYNC and find(kind).reconnects:
+    if kind not in OURS and find(kind).reconnects:
         bob.expect("reconnected", timeout=30)
 
 
@@ -178,7 +178,7 @@ def test_a_send_to_nobody_fails_and_harms_nothing(first: str, second: str, meet:
 
 def open_streams(first: str, second: str) -> bool:
     """Return whether the first can open streams."""
-    return first == MESHSYNC or find(first).streams is not Streams.NONE
+    return first in OURS or find(first).streams is not Streams.NONE
 
 
 def share_streams(first: str, second: str) -> bool:
@@ -188,9 +188,8 @@ def share_streams(first: str, second: str) -> bool:
 
 def answer_on_streams(first: str, second: str) -> bool:
     """Return whether the second can write on a stream that the first opened."""
-    ours = {MESHSYNC}
     return share_streams(first, second) and all(
-        kind in ours or find(kind).streams is not Streams.ONE_WAY for kind in (first, second)
+        kind in OURS or find(kind).streams is not Streams.ONE_WAY for kind in (first, second)
     )
 
 

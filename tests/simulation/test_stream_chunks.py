@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import meshsync
 from meshsync import (
     InvalidMessage,
     MessageStreamChunk,
@@ -16,6 +17,7 @@ from meshsync import (
     UsageError,
 )
 from meshsync.errors import RoomError
+from meshsync.protocol.streams import Phase
 from simulator import faults
 from tests.simulation.streaming import MIB, Pair, Result, accept, account, held, is_tidy
 from tests.simulation.worlds import simulated
@@ -62,6 +64,26 @@ def test_the_end_of_the_stream_ends_the_way_back() -> None:
         with pytest.raises(UsageError, match="this program closed it"):
             writer.flush()
         writer.close()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_task_may_write_back_while_another_accepts(seed: int) -> None:
+    """However they take turns, the opener gets what was written after the acceptance."""
+    with simulated(seed, schedule="random") as sim:
+        pair = Pair(sim)
+        with pair.bob.messaging.streams() as offers:
+            opening = Result(sim, pair.open)
+            reader: Any = offers.get(5)
+
+            def write() -> None:
+                while reader._stream.account.phase is Phase.OFFERED:
+                    meshsync.sleep(0)
+                reader.writer.write(b"x")
+
+            writing = Result(sim, write)
+            reader.accept()
+            writing.get()
+            assert opening.get().reader.read(1).data == b"x"
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

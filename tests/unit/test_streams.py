@@ -168,6 +168,25 @@ def test_acceptance_says_how_much_may_come_if_the_offer_did(desk: Desk) -> None:
     assert desk.notes == ["opened", "opened"]
 
 
+def test_nothing_is_written_before_the_acceptance_is_on_its_way(desk: Desk) -> None:
+    """Another task that writes meanwhile waits for it: the other side would drop the chunk."""
+    stream = desk.offered()
+    writing = []
+
+    def write_meanwhile() -> None:
+        desk.before_send = lambda: None
+        with pytest.raises(StreamTimeout):
+            stream.write(b"too early", 0)
+        writing.append(RUNTIME.spawn(lambda: stream.write(b"patient", 20.0), name="writer"))
+        while not stream._condition._waiters:  # type: ignore[attr-defined]
+            RUNTIME.sleep(0)
+
+    desk.before_send = write_meanwhile
+    stream.accept()
+    assert writing[0].join(10)
+    assert desk.said == [Accept("s-1", 10_000), Chunk("s-1", {}, b"patient")]
+
+
 def test_an_acceptance_that_cannot_be_sent_ends_the_stream(desk: Desk) -> None:
     """It is reported as open and ended, and every end knows why."""
     stream = desk.offered()

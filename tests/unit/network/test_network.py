@@ -295,7 +295,7 @@ def test_the_room_answers_pings(town: Town) -> None:
     seen: list[tuple[float, object]] = []
     town.join("alice")
     (connection,) = town.network.connections("alice")
-    connection.down._tap = lambda _, what, carried: seen.extend(
+    connection.down.tap = lambda _, what, carried: seen.extend(
         (town.runtime.kernel.now / 1e9, content) for content, _ in carried if what == "arrived"
     )
     town.runtime.sleep(1 - town.runtime.now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ class Tape:
         for direction in ("up", "down"):
             stream = Seeds(0).stream("")
             self.links[name + direction] = Link(self.kernel, stream, delay=constant(0), name=f"{name}#1/{direction}")
-            self.lines[name + direction] = Line(name, direction == "up")
+            self.lines[name + direction] = Line(name, direction == "up", SimpleNamespace(is_client_gone=False))
         self.handle(member, Enable())
         return member
 
@@ -59,8 +60,8 @@ class Tape:
     def tap(self, name: str, direction: str, what: str, *packets: Any, is_heard: bool = True) -> None:
         frames = [one if isinstance(one, tuple) else frame(one, is_masked=True) for one in packets]
         key = name + direction
-        member_id = self.members[name].id
-        self.recorder.tap(self.lines[key], self.links[key], member_id, what, frames, is_heard=is_heard)
+        self.lines[key].ends.is_client_gone = not is_heard
+        self.recorder.tap(self.lines[key], self.members[name].id, self.links[key], what, frames)
 
     def carry(self, name: str, what: str, *outputs: Any, is_heard: bool = True) -> None:
         packets = [packet for output in outputs for packet in Parcel(output).packets()]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -621,6 +622,23 @@ def test_blocking_while_holding_a_condition_is_refused(runtime: VirtualRuntime, 
                 other.wait(1)
     with held, other:
         pass
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_conditions_may_be_left_in_any_order(runtime: VirtualRuntime, order: tuple[int, ...]) -> None:
+    """Until the last of three is left, whichever that is, blocking is refused; then it is allowed again."""
+    conditions = [runtime.condition() for _ in order]
+    for condition in conditions:
+        condition.__enter__()
+    for number in order:
+        with pytest.raises(BlockingRefused, match="while holding"):
+            runtime.sleep(1)
+        conditions[number].__exit__(None, None, None)
+    runtime.sleep(1)
+    for condition in conditions:
+        with condition:
+            assert not condition.wait(1)
+    assert runtime.now == 4
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
