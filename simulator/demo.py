@@ -74,8 +74,13 @@ class _Page:
 
     def text(self, *lines: str) -> None:
         """Print something that nobody does."""
-        self._out.write("".join(f"{line}\n" for line in lines))
-        self._out.flush()
+        try:
+            self._out.write("".join(f"{line}\n" for line in lines))
+            self._out.flush()
+        except BrokenPipeError:
+            # Whoever read it, such as ``head``, has seen enough; the rest goes nowhere.
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), self._out.fileno())
 
     def _write(self, time: float, name: str, text: str) -> None:
         label = f"{name:>7}"

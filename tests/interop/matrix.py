@@ -66,11 +66,18 @@ def step(title: str, among: Callable[[str, str], bool] = lambda first, second: T
         among: Says whether a pair can do that at all. One that cannot has no test, and a dash in the table.
     """
     wanted = [pytest.param(*pair, id=" with ".join(pair)) for pair in PAIRS if among(*pair)]
+    parametrize = pytest.mark.parametrize(("first", "second"), each(wanted, "", ""))
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
-        return pytest.mark.step(title)(pytest.mark.parametrize(("first", "second"), wanted)(test))
+        return pytest.mark.step(title)(parametrize(test)) if wanted else parametrize(test)
 
     return decorate
+
+
+def each(wanted: list[Any], *instead: str) -> list[Any]:
+    """Return what a test is to be run with; if that is nothing, something to skip it with, so that it says why."""
+    reason = "none of the chosen releases has what this is about"
+    return wanted or [pytest.param(*instead, marks=pytest.mark.skip(reason=reason), id="none")]
 
 
 class Matrix:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import jwt
 import pytest
@@ -31,7 +32,7 @@ from meshsync.protocol.vocabulary import (
 from simulator import Emulator
 from simulator.emulator.emulator import Limits
 from tests.interop.company import Enter, Meet, Pool
-from tests.interop.matrix import MESHSYNC
+from tests.interop.matrix import MESHSYNC, each
 from tests.interop.meshsync_peer import MeshsyncPeer
 from tests.interop.peers import OfficialPeer, PeerFailed
 from tests.interop.releases import PythonRelease, Release, Streams, chosen, find
@@ -46,9 +47,9 @@ SILENCE = 1.0
 Start = Callable[..., OfficialPeer]
 
 
-def kinds(has: Callable[[Release], bool]) -> list[str]:
-    """Return the chosen releases for which something holds."""
-    return [kind for kind in chosen() if has(find(kind))]
+def kinds(has: Callable[[Release], bool]) -> list[Any]:
+    """Return the chosen releases for which something holds, as parameters of a test."""
+    return each([kind for kind in chosen() if has(find(kind))], "")
 
 
 def is_python(first: str, last: str = "999.0.0") -> Callable[[Release], bool]:
@@ -114,7 +115,9 @@ def take_part(start: Start, server: ScriptedServer, kind: str) -> tuple[Official
     peer = start(kind, server.url)
     connection = connect(peer, server, kind)
     enabling = peer.begin("enable")
-    connection.enable(connection.read_request().id)
+    while (request := connection.read_request()).type == "set_attributes":  # TypeScript 0.35.8 sends back what it got
+        pass
+    connection.enable(request.id)
     peer.finish(enabling)
     peer.do("wait_for_peer", name="bob")
     return peer, connection
@@ -327,7 +330,8 @@ def test_a_client_that_is_hung_up_on_looks_connected(kind: str, start: Start, se
     assert peer.finish(connecting)["participant"] is None
 
 
-@pytest.mark.parametrize("kind", chosen())
+# TypeScript 0.35.8 does not look at the status, and waits for ever.
+@pytest.mark.parametrize("kind", kinds(lambda release: not is_typescript(release) or release.reconnects))
 def test_whom_the_emulator_refuses_is_told_at_once(kind: str, start: Start, served: Emulator) -> None:
     """A refusal is an HTTP status, which every release takes for a failure to connect."""
     peer = start(kind)

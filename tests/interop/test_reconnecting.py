@@ -6,13 +6,13 @@ import pytest
 
 from simulator import Emulator
 from tests.interop.company import Meet
-from tests.interop.matrix import MESHSYNC
+from tests.interop.matrix import MESHSYNC, each
 from tests.interop.releases import chosen, find
 
 pytestmark = [pytest.mark.releases, pytest.mark.timeout(180)]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in chosen() if find(kind).reconnects])
+@pytest.mark.parametrize("kind", each([kind for kind in chosen() if find(kind).reconnects], ""))
 def test_a_peer_whose_connection_was_cut_comes_back_and_goes_on(kind: str, meet: Meet, served: Emulator) -> None:
     """It is gone for the others, then there again with its attributes, under a new id, and both can send."""
     ada, bob = meet(MESHSYNC, kind)

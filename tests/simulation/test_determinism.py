@@ -17,7 +17,7 @@ from tests.simulation import busy_room
 
 ROOT = Path(__file__).parents[2]
 
-DIGEST = "1bae8594c18d8e056ab4a966a0d6d0b2ee2a3d96274557abfab77c79c434e693"
+DIGEST = "81bbc6e0752b9b422640c91d65b46f365175ce14a4a6765886dc933719f8b22d"
 """Of `busy_room.run()`. A change of this library that changes what happens in a simulation changes it, knowingly:
 ``python -m tests.simulation.busy_room`` prints the new one."""
 

@@ -511,9 +511,7 @@ class CrossingStreams(Room):
             # Whole, in order, from the first; one more may have gone out whose writer was told of an error.
             assert got[: len(sent)] == sent[: len(got)]
             assert len(got) <= len(sent) + 1
-            # A room ends the call of a caller that is gone as the caller would (PROTOCOL.md, section 9).
-            is_told = stream.kind != "duplex" or not stream.names & self.troubled
-            if end == "complete" and back not in stream.began_to_end and is_told:
+            if end == "complete" and back not in stream.began_to_end:
                 assert way in stream.began_to_end  # Somebody closed it,
                 assert got == sent  # and nothing was lost.
         if stream.is_plain and not stream.names & self.troubled and stream.parts["back"].end == "stay":

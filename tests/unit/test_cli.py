@@ -293,6 +293,18 @@ def test_demo_ends_with_seed_and_digest():
     assert more.endswith("python -m simulator demo --seed 8")
 
 
+def test_demo_ends_quietly_when_nobody_reads_on():
+    """As under ``head``: a pipe that is closed is no failure of an actor."""
+    command = [sys.executable, "-m", "simulator", "demo"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        demo.stdout.readline()
+        demo.stdout.close()
+        assert (demo.stderr.read(), demo.wait()) == ("", 0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_times_of_the_demo_never_go_back(seed):
     """Whoever prints them, lines stand in the order of time."""
