@@ -93,6 +93,9 @@ class Handler(Protocol):
     def ended(self, error: MeshsyncError | None) -> None:
         """Nothing more will arrive; None if the program closed the connection. Has to lead to `Connection.finish`."""
 
+    def closing(self, timeout: float) -> None:
+        """Say what others have to know, within about ``timeout`` seconds: the program closes the client."""
+
     def dispatch(self, item: object) -> None:
         """Run what was posted. Called on the dispatcher."""
 
@@ -449,6 +452,8 @@ class Connection:
             raise WouldDeadlock(f"close(wait=True) {where} would wait for what cannot end before it: use close()")
         will_wait = can_wait and wait is not False
         deadline = self.runtime.monotonic() + timeout
+        if timeout > 0 and self._state is State.OPEN:
+            self._handler.closing(timeout / 4)
         is_first = False
         try:
             with self._condition:

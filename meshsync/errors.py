@@ -215,7 +215,15 @@ class StreamError(MeshsyncError):
 
 
 class StreamRejected(StreamError):
-    """The other side declined the stream; the text is its reason."""
+    """The other side declined the stream; the text is its reason.
+
+    Attributes:
+        is_final: Whether it said that the same offer would not be accepted a moment later either.
+    """
+
+    def __init__(self, text: str, *, is_final: bool = False) -> None:
+        super().__init__(text)
+        self.is_final = is_final
 
 
 class StreamInterrupted(StreamError):

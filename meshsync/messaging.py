@@ -11,7 +11,15 @@ from meshsync import files
 from meshsync.chunks import StreamReader, StreamWriter, Timeout
 from meshsync.connection import Connection
 from meshsync.deliveries import Delivery
-from meshsync.errors import MeshsyncError, NotEnabled, ParticipantNotFound, ReceiveTimeout, SendTimeout, UsageError
+from meshsync.errors import (
+    MeshsyncError,
+    NotEnabled,
+    ParticipantNotFound,
+    ReceiveTimeout,
+    SendTimeout,
+    StreamInterrupted,
+    UsageError,
+)
 from meshsync.messages import Buffer, RoomMessage, RoomMessageEvent, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.presence import Presence
@@ -124,9 +132,9 @@ class MessagingClient:
         if not self._presence.is_enabled:
             return
         self._connection.refuse_to_block("disable()")
-        self._streams.abandon_all("messaging was disabled")
         limit = self._limit(timeout, ENABLE_TIMEOUT)
         deadline = self._deadline(limit)
+        self._streams.abandon_all(StreamInterrupted("messaging was disabled"), 1.0 if limit is None else limit / 2)
         self._connection.request(Disable(), "disabling messaging", limit).wait(self._left(deadline))
 
     # --- who is there -------------------------------------------------------------------------------------------------
@@ -510,7 +518,9 @@ class MessagingClient:
             case Call() | CallChunk() | AnswerChunk():
                 self._streams.take_call(event)
             case events.MemberAdded(member):
-                self._report("participant_added", "participant.enabled", _about(member), presence.enter(member))
+                participant = presence.enter(member)
+                self._streams.peer_came(participant)
+                self._report("participant_added", "participant.enabled", _about(member), participant)
             case events.MemberRemoved(member):
                 participant = presence.leave(member)
                 self._report("participant_removed", "participant.disabled", {"id": member.id}, participant)
@@ -528,6 +538,13 @@ class MessagingClient:
             case events.Disabled():
                 presence.set_enabled(False)
                 self._report("messaging_disabled", "messaging.disabled", {})
+
+    def closing(self, timeout: float) -> None:
+        """End what others would wait for: the program closes the client. Takes little longer than ``timeout`` seconds.
+
+        Called by the room, while requests can still be made.
+        """
+        self._streams.leave(timeout)
 
     def end(self, error: MeshsyncError | None) -> None:
         """Take the end of the connection; None if the program closed it. Called by the room on the reader."""

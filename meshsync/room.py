@@ -198,6 +198,10 @@ class RoomClient:
         """Take the end; see `Handler`."""
         self.messaging.end(error)
 
+    def closing(self, timeout: float) -> None:
+        """Say what others have to know; see `Handler`."""
+        self.messaging.closing(timeout)
+
     def dispatch(self, item: object) -> None:
         """Run what was posted; see `Handler`."""
         self.messaging.dispatch(item)

@@ -58,6 +58,12 @@ StreamKind = Literal["auto", "classic", "duplex"]
 PATIENCE = 5.0
 """Seconds after which a stream that is offered by messages, and not answered, is offered by a call as well."""
 
+NEWCOMER = 1.0
+"""Seconds for which somebody who has just come is not believed to want no streams: official clients up to 0.35.6 say so
+for a moment after they have enabled messaging (PROTOCOL.md, section 6.1)."""
+RETRY_AFTER = 0.1
+"""Seconds after which they are asked again."""
+
 CALLBACKS = 64
 """Accept callbacks that run at once; a stream more is rejected."""
 
@@ -110,6 +116,8 @@ class StreamTable:
         self._calls = Calls(connection, offer=self._offer, hear=self._hear, tell=self.tell)
         self._kinds: dict[str, str] = {}
         """By the id of somebody here, the kind of streams that it is known to understand."""
+        self._arrivals: dict[str, float] = {}
+        """When each of those here came."""
         self._callbacks = 0
         self._subscriptions: tuple[StreamSubscription, ...] = ()
         self._has_ended = False
@@ -120,8 +128,23 @@ class StreamTable:
         """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
         if kind not in get_args(StreamKind):
             raise ValueError(f"kind is one of {', '.join(get_args(StreamKind))}, not {kind!r}")
-        if kind == "auto":
-            kind = self._best_kind(to.id)
+        limit, begun = self.limit(timeout), self.runtime.monotonic()
+        while True:
+            left = None if limit is None else max(0.0, begun + limit - self.runtime.monotonic())
+            try:
+                return self._open(to, header, left, self._best_kind(to.id) if kind == "auto" else kind)
+            except StreamRejected as error:
+                if not self._is_premature(to, error) or (left is not None and left <= RETRY_AFTER):
+                    raise
+            self.runtime.sleep(RETRY_AFTER)
+
+    def _is_premature(self, peer: RemoteParticipant, error: StreamRejected) -> bool:
+        """Return whether somebody who has just come may only seem to want no streams."""
+        arrival = self._arrivals.get(peer.id)
+        is_new = arrival is not None and self.runtime.monotonic() - arrival < NEWCOMER
+        return is_new and not error.is_final and str(error) == _NOT_ALLOWED
+
+    def _open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: float | None, kind: str) -> Stream:
         classic = Classic(self._connection, to.id)
         stream = Stream(self, classic, _uuid(self.runtime.entropy(16)), to, header, is_opener=True)
         _, left = stream.deadline(timeout)
@@ -149,8 +172,7 @@ class StreamTable:
             stream.abandon("")
             raise
         stream.abandon("")
-        limit = self.limit(timeout) or 0
-        raise StreamTimeout(f"{to.name or to.id} did not answer the offer of a stream within {limit:.3g} s")
+        raise StreamTimeout(f"{to.name or to.id} did not answer the offer of a stream within {timeout or 0:.3g} s")
 
     def _best_kind(self, peer: str) -> str:
         """Return how to offer a stream to somebody; ``auto`` for in both ways, if the first is not answered."""
@@ -171,7 +193,8 @@ class StreamTable:
             if stream.carrier is not caller:
                 self._calls.forget(stream)
                 self.tell(caller, Close(stream.id), f"ending a call of {stream!r}", 1.0)
-        self._kinds[stream.peer.id] = DUPLEX if stream.carrier is caller else CLASSIC
+        if is_accepted:
+            self._kinds[stream.peer.id] = DUPLEX if stream.carrier is caller else CLASSIC
         return is_accepted
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
@@ -189,10 +212,19 @@ class StreamTable:
         with self._condition:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
 
-    def abandon_all(self, reason: str) -> None:
-        """Give up every stream, as far as the other sides can be told."""
+    def abandon_all(self, failure: StreamInterrupted, timeout: float) -> None:
+        """Give up every stream, as far as the other sides can be told within ``timeout`` seconds for each."""
         for stream in list(self._streams.values()):
-            stream.abandon(reason, StreamInterrupted(reason))
+            stream.abandon(str(failure), failure, timeout)
+
+    def leave(self, timeout: float) -> None:
+        """Give up the streams with those who might wait for their end for ever when this client leaves."""
+        failure = self._connection.failure()
+        for stream in list(self._streams.values()):
+            if not stream.peer_is_meshsync:
+                lost = StreamInterrupted(str(failure), connection_alive=False)
+                is_opening = stream.is_opener and stream.account.phase is Phase.OFFERED
+                stream.abandon("left the room", failure if is_opening else lost, timeout)
 
     # --- what streams say ---------------------------------------------------------------------------------------------
 
@@ -271,9 +303,9 @@ class StreamTable:
             case Accept(window=window):
                 if not stream.accepted(window):
                     _warn("skipped a consent to %r, which needs none", stream)
-            case Reject(reason=reason):
+            case Reject(reason=reason, is_final=is_final):
                 if stream.is_opener and stream.account.phase is Phase.OFFERED:
-                    stream.end(StreamRejected(reason), reason)
+                    stream.end(StreamRejected(reason, is_final=is_final), reason)
                 else:
                     _warn("skipped a rejection of %r, which was accepted", stream)
             case Close(is_complete=is_complete):
@@ -308,7 +340,8 @@ class StreamTable:
             reason = self._hand_out(stream)
             if reason is None:
                 return stream
-        self.tell(carrier, Reject(word.stream_id, reason or ""), f"rejecting a stream of {sender}", 0)
+        rejection = Reject(word.stream_id, reason or "", is_final=reason == _NOT_ALLOWED)
+        self.tell(carrier, rejection, f"rejecting a stream of {sender}", 0)
         return None
 
     def _hand_out(self, stream: Stream) -> str | None:
@@ -342,9 +375,14 @@ class StreamTable:
         with suppress(UsageError):  # It was decided just now.
             stream.reject(f"not decided upon within {DECISION_TIME:g} s")
 
+    def peer_came(self, peer: RemoteParticipant) -> None:
+        """Note since when somebody has been here, as far as this client knows."""
+        self._arrivals[peer.id] = self.runtime.monotonic()
+
     def peer_left(self, peer: RemoteParticipant) -> None:
         """End the streams with somebody who takes part no longer."""
         self._kinds.pop(peer.id, None)
+        self._arrivals.pop(peer.id, None)
         streams = [stream for key, stream in list(self._streams.items()) if key[0] == peer.id]
         for stream in streams:
             if self._connection.is_open:

@@ -140,6 +140,11 @@ class Stream:
         self._was_left = False
         """Whether the program closed the reader, so that what came is not wanted."""
 
+    @property
+    def peer_is_meshsync(self) -> bool:
+        """Whether the other side has shown that it knows flow control and cancelling."""
+        return self._peer_window is not None or self.account.is_agreed
+
     def __repr__(self) -> str:
         way = "to" if self.is_opener else "from"
         return f"stream {self.id} {way} {self.peer.name or self.peer.id}"
@@ -323,11 +328,12 @@ class Stream:
         except MeshsyncError as error:
             raise self._interruption(error) from error
 
-    def abandon(self, reason: str, failure: MeshsyncError | None = None) -> None:
+    def abandon(self, reason: str, failure: MeshsyncError | None = None, timeout: float = ABORT_TIMEOUT) -> None:
         """End it irregularly: neither side is to take it for complete. Never raises; once it has ended, does nothing.
 
         Args:
             failure: What its reader and its writer raise then, if it is not they who ended it.
+            timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         with self._condition:
             phase = self.account.phase
@@ -341,7 +347,7 @@ class Stream:
             word: StreamWord = Close(self.id, is_complete=False) if self.is_opener else Reject(self.id, reason)
         else:
             word = self._cancellation(reason)
-        self._tell(word, reason)
+        self._tell(word, reason, timeout)
 
     def close_reader(self, reason: str) -> None:
         """Read no more; see `MessageStreamReader.close`."""
@@ -494,10 +500,10 @@ class Stream:
         self._failure = failure
         self._condition.notify_all()
 
-    def _tell(self, word: StreamWord, reason: str) -> None:
+    def _tell(self, word: StreamWord, reason: str, timeout: float = ABORT_TIMEOUT) -> None:
         """Say the last word, as far as it can be said."""
         self._table.ended(self, reason)
-        self._table.tell(self.carrier, word, f"ending {self!r}", ABORT_TIMEOUT)
+        self._table.tell(self.carrier, word, f"ending {self!r}", timeout)
 
     def _check_writable(self) -> None:
         phase = self.account.phase
@@ -555,7 +561,7 @@ class MessageStreamWriter:
     @property
     def peer_is_meshsync(self) -> bool:
         """Whether the other side is a meshsync program too, so that flow control and cancelling are agreed upon."""
-        return self._stream.account.is_agreed
+        return self._stream.peer_is_meshsync
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
         """Send a chunk, or bytes alone as a chunk with an empty header, and return before it is acknowledged.

@@ -38,7 +38,7 @@ a   simulator.network.latency  simulator.network.values  simulator.network.misha
 a   simulator.network.pulse  simulator.record.transcript
 b   simulator.world.scheduler  simulator.world.conditions  simulator.world.tasks  simulator.world.runtime
 b   simulator.network.links  simulator.room.rules  simulator.room.seat
-b   simulator.room.members  simulator.room.ends  simulator.room.calls
+b   simulator.room.members  simulator.room.ends  simulator.room.calls  simulator.room.classic
 b   simulator.room.peers  simulator.room.stream
 b   simulator.room.faulty  simulator.record.recorder  simulator.record.words  simulator.record.stories
 b   simulator.record.timeline  simulator.record.charts

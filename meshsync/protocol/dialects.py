@@ -77,6 +77,7 @@ __all__ = [
     "encode_request",
     "encode_room_ready",
     "encode_status",
+    "ends_streams_of_leavers",
     "family_of",
     "greeting_form",
     "streams_of",
@@ -150,6 +151,18 @@ def streams_of(version: str | None, family: str) -> tuple[str, ...]:
     if family == "B" and (not known or known[-1].family == "A"):
         return ()
     return known[-1].streams
+
+
+_FIRST_TO_END_STREAMS = (0, 10, 0)
+
+
+def ends_streams_of_leavers(version: str | None) -> bool:
+    """Return whether a client of that release ends a classic stream when it hears that its other end has left.
+
+    Those before 0.10.0, which may show no version, wait for ever. Source: PROTOCOL.md, section 8.
+    """
+    numbers = _numbers(version)
+    return numbers is not None and numbers >= _FIRST_TO_END_STREAMS
 
 
 def family_of(type: str) -> str:

@@ -100,6 +100,8 @@ class Reject:
 
     stream_id: str
     reason: str
+    is_final: bool = False
+    """Whether this does not change when the sender's program has been here for longer, as it may with official ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +160,9 @@ def encode_stream_word(word: StreamWord) -> tuple[str, JsonObject]:
             return "stream.open", body | _agreement(window)
         case Accept(window=window):
             return "stream.accept", body | _agreement(window)
-        case Reject(reason=reason):
+        case Reject(reason=reason, is_final=is_final):
             body["error"] = reason
-            return "stream.reject", body
+            return "stream.reject", body | ({_OWN: {"version": 1, "is_final": True}} if is_final else {})
         case Close(is_complete=is_complete):
             return "stream.close", body if is_complete else body | {_OWN: {"version": 1, "is_complete": False}}
         case Cancel(reason=reason):
@@ -195,7 +197,9 @@ def decode_stream_word(type: str, body: JsonObject, data: bytes) -> StreamWord:
             return Accept(stream_id, _window(body))
         case "stream.reject":
             reason = body.get("error")
-            return Reject(stream_id, reason if isinstance(reason, str) else _NO_REASON)
+            own = body.get(_OWN)
+            is_final = isinstance(own, dict) and own.get("is_final") is True
+            return Reject(stream_id, reason if isinstance(reason, str) else _NO_REASON, is_final)
         case "stream.close":
             own = body.get(_OWN)
             return Close(stream_id, not isinstance(own, dict) or own.get("is_complete") is not False)

@@ -29,6 +29,9 @@ or cut in a URL does not.
 """
 
 
+_FIRST_WITHOUT_TOKEN_IN_URL = "0.43.0"
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a client presented."""
@@ -36,6 +39,8 @@ class Credentials:
     token: str
     subprotocol: str | None = None
     """To be returned in the handshake, or browsers refuse it."""
+    is_in_url: bool = False
+    """Where releases before 0.43.0 have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,9 @@ class Admission:
     role: str
     rights: Rights
     version: str | None
-    """The release of its SDK, as far as it can be known."""
+    """The release of its SDK, or an earlier one, as it shows it; None if it does not."""
+    token_version: str | None = None
+    """The release that made its token, which need not be its own."""
 
 
 def find_credentials(headers: Mapping[str, str], query: Mapping[str, str]) -> Credentials | None:
@@ -55,7 +62,7 @@ def find_credentials(headers: Mapping[str, str], query: Mapping[str, str]) -> Cr
     if scheme.lower() == "bearer" and value.strip():
         return Credentials(value.strip())
     if query.get("token"):
-        return Credentials(query["token"])
+        return Credentials(query["token"], is_in_url=True)
     for offer in headers.get("Sec-WebSocket-Protocol", "").split(","):
         if offer.strip().startswith(SUBPROTOCOL):
             return Credentials(offer.strip().removeprefix(SUBPROTOCOL), offer.strip())
@@ -72,7 +79,7 @@ def admit(room: str, credentials: Credentials | None, *, version: str | None, se
     """Return what somebody is let in with.
 
     Args:
-        version: What the client says in the URL that it is; it beats what made the token.
+        version: What the client says in the URL that it is.
         now: Seconds since the Unix epoch.
     Raises:
         RoomNotFound: If the room cannot have that name.
@@ -90,6 +97,6 @@ def admit(room: str, credentials: Credentials | None, *, version: str | None, se
         text = "admits to no room" if token.room is None else "is for another room"
         raise PermissionDenied(f"the token {text}", http_status=403)
     rights = token.messaging
-    return Admission(
-        token.name, token.role, Rights(rights.send, rights.broadcast, rights.list), version or token.version
-    )
+    # TypeScript never says what it is, but shows it by where it has the token.
+    shown = version or (None if credentials.is_in_url else _FIRST_WITHOUT_TOKEN_IN_URL)
+    return Admission(token.name, token.role, Rights(rights.send, rights.broadcast, rights.list), shown, token.version)

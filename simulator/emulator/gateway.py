@@ -240,6 +240,7 @@ class _Connection(asyncio.Protocol):
                 role=admission.role,
                 rights=admission.rights,
                 version=admission.version,
+                token_version=admission.token_version,
             )
         except InvalidMessage as error:
             self.end(1008, str(error))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from meshsync.protocol.content import Content, Empty
-from meshsync.protocol.dialects import encode_push, encode_reply, family_of, streams_of
+from meshsync.protocol.dialects import encode_push, encode_reply, ends_streams_of_leavers, family_of, streams_of
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.vocabulary import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
 
@@ -52,6 +52,7 @@ class Member:
     __slots__ = (
         "_description",
         "_family",
+        "_has_declared",
         "_version",
         "attributes",
         "id",
@@ -85,6 +86,7 @@ class Member:
         """The kinds of streams that its client knows, as far as one can tell."""
         self._version = version
         self._family = ""
+        self._has_declared = False
         self._description: JsonObject | None = None
 
     def __repr__(self) -> str:
@@ -106,6 +108,21 @@ class Member:
             self._family = family_of(type)
             if self._family:
                 self.streams = streams_of(self._version, self._family)
+
+    def declare(self, streams: tuple[str, ...]) -> None:
+        """Take note of the kinds of streams that its client says it knows, which official ones do not say."""
+        self.streams = streams
+        self._has_declared = True
+
+    @property
+    def waits_for_answers(self) -> bool:
+        """Whether its client waits for ever for the answer to a classic stream whose other end is gone."""
+        return bool(self._family) and not self._has_declared
+
+    @property
+    def waits_for_ends(self) -> bool:
+        """Whether it also waits for ever at its end of one that was accepted."""
+        return self.waits_for_answers and not ends_streams_of_leavers(self._version)
 
     def describe(self) -> JsonObject:
         """Return what others are told of this participant; not to be changed, as all who are told share it."""

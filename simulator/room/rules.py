@@ -46,6 +46,7 @@ from meshsync.protocol.vocabulary import (
     UnknownRequest,
 )
 from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
+from simulator.room.classic import ClassicStreams
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, push, reply
 
 __all__ = ["MAX_ATTRIBUTES_SIZE", "RESERVED_TYPES", "Member", "Output", "Presence", "Rights", "Room", "reply"]
@@ -90,6 +91,7 @@ class Room:
         """In the order of enabling, which is the order in which others got to know them."""
         self._next_id = 1
         self._calls = Calls(self._post, self._enabled.get, later, answer_limit)
+        self._classic = ClassicStreams(self._post, self._enabled.get)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -156,10 +158,7 @@ class Room:
             case Disable():
                 return self._disable(member, request_id)
             case OpenCall():
-                refusal = _refuse(member, member.rights.send, "send", "")
-                return (
-                    [reply(member, request_id, refusal)] if refusal else self._calls.open(member, request_id, request)
-                )
+                return self._open_call(member, request_id, request)
             case CallChunk():
                 return self._calls.say(member, request_id, request)
             case AnswerCall():
@@ -186,7 +185,7 @@ class Room:
             text = "the room has too many participants to list"
             return [reply(member, request_id, Error(text, ErrorCode.OPERATION_FAILED))]
         if streams:
-            member.streams = streams
+            member.declare(streams)
         outputs = [reply(member, request_id, EMPTY), roster]
         if member.presence is Presence.CONNECTED:
             member.move(Presence.ENABLED)
@@ -206,7 +205,7 @@ class Room:
         del self._enabled[member.id]
         outputs = self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id})
         # Behind it: a closing reads like a regular end to those who don't know yet that somebody has gone.
-        return [*outputs, *self._calls.leave(member)]
+        return [*outputs, *self._calls.leave(member), *self._classic.leave(member)]
 
     def _set_attributes(self, member: Member, attributes: JsonObject) -> Iterator[Output]:
         # There is no reply that could refuse, and the client has already changed its own copy.
@@ -243,6 +242,7 @@ class Room:
             outputs = self._calls.translate(member, request_id, request, recipient)
             if outputs is not None:
                 return outputs
+            self._classic.note(member, request, recipient)
         return self._pass_on(member, request_id, request, (recipient,))
 
     def _open_call(self, member: Member, request_id: int, request: OpenCall) -> list[Output]:

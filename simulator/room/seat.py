@@ -211,18 +211,22 @@ class SeatedRoom:
         role: str = "user",
         rights: Rights | None = None,
         version: str | None = None,
+        token_version: str | None = None,
     ) -> Seat:
         """Let somebody in; the greeting waits in its queue.
 
         Args:
             wake: Called when there is something to drain after there was nothing, and when the seat is lost. It must
                 not call back into the room.
-            version: The release that the client says it is, or failing that, that made its token.
+            version: The release that the client says it is. The greeting goes by this alone: one form suits every
+                client that does not say, and none that it is mistaken for.
+            token_version: The release that made its token, which often is the client's too.
         Raises:
             InvalidMessage: If the name or role cannot be written; nobody has joined.
         """
         form = greeting_form(version)
-        member, greeting = self.rules.join(name, form=form, role=role, rights=rights, version=version)
+        known = version or token_version
+        member, greeting = self.rules.join(name, form=form, role=role, rights=rights, version=known)
         seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit)
         self.route(greeting)
         return seat

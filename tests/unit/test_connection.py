@@ -58,6 +58,8 @@ class Recorder:
         self.events: list[events.Event] = []
         self.ends: list[MeshsyncError | None] = []
         self.drops: list[int] = []
+        self.closings: list[float] = []
+        """The time limits of what is said before closing."""
         self.on_event: Callable[[events.Event], None] = lambda event: None
 
     def received(self, event: events.Event) -> None:
@@ -67,6 +69,9 @@ class Recorder:
     def ended(self, error: MeshsyncError | None) -> None:
         self.ends.append(error)
         self.connection.finish()
+
+    def closing(self, timeout: float) -> None:
+        self.closings.append(timeout)
 
     def dispatch(self, item: Any) -> None:
         item()
@@ -535,6 +540,15 @@ def test_close_waits_for_what_is_under_way(silent: Client) -> None:
     silent.transport.answer(1)
     assert closing.join(PATIENCE)
     delivery.wait(0)
+
+
+def test_handler_has_the_last_word_before_closing(silent: Client) -> None:
+    """While requests can be made, once, and not where there is no time."""
+    states: list[State] = []
+    silent.handler.closing = lambda timeout: states.append(silent.connection.state)  # type: ignore[method-assign]
+    silent.connection.close(4.0, None)
+    silent.connection.close(4.0, None)
+    assert states == [State.OPEN]
 
 
 def test_close_gives_up_waiting_when_half_its_time_is_gone(silent: Client) -> None:

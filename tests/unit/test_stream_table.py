@@ -12,7 +12,15 @@ import pytest
 
 from meshsync import stream_table
 from meshsync.deliveries import Delivery
-from meshsync.errors import ClientClosed, ConnectionLost, MeshsyncError, SendTimeout, StreamRejected, StreamTimeout
+from meshsync.errors import (
+    ClientClosed,
+    ConnectionLost,
+    MeshsyncError,
+    SendTimeout,
+    StreamInterrupted,
+    StreamRejected,
+    StreamTimeout,
+)
 from meshsync.messages import RoomMessageEvent
 from meshsync.participants import RemoteParticipant
 from meshsync.presence import Presence
@@ -385,3 +393,101 @@ def test_a_subscription_holds_at_least_one(client: Client) -> None:
     """Or it would take none."""
     with pytest.raises(ValueError, match="maxsize is at least 1"):
         client.table.subscribe(None, 0)
+
+
+# --- clients of other releases ----------------------------------------------------------------------------------------
+
+NO_HANDLER = "Streams are not allowed by this client"
+
+
+def answer_offers(client: Client, *answers: Callable[[str], None]) -> None:
+    """Have Bob answer offers, one after the other."""
+    waiting = list(answers)
+
+    def answer() -> None:
+        type, body = client.line.sent[-1]
+        if type == "stream.open":
+            waiting.pop(0)(body["stream_id"])
+
+    client.line.on_send = answer
+
+
+def test_newcomer_that_seems_to_want_no_streams_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment after it has enabled messaging, an official client only seems so."""
+    monkeypatch.setattr(stream_table, "RETRY_AFTER", 0.001)
+    client = Client()
+    client.table.peer_came(client.bob)
+    answer_offers(
+        client,
+        lambda id: client.hear("reject", id, error=NO_HANDLER),
+        lambda id: client.hear("accept", id),
+    )
+    stream = client.table.open(client.bob, {}, 10.0, "classic")
+    offers = [body["stream_id"] for type, body in client.line.sent if type == "stream.open"]
+    assert len(set(offers)) == 2  # another id: old clients keep the first
+    assert stream.id == offers[1]
+
+
+@pytest.mark.parametrize(
+    ("is_new", "rejection"),
+    [
+        (False, {"error": NO_HANDLER}),
+        (True, {"error": "busy"}),
+        (True, {"error": NO_HANDLER, "meshsync": {"version": 1, "is_final": True}}),
+    ],
+)
+def test_rejection_that_stands_is_not_tried_again(is_new: bool, rejection: dict[str, Any]) -> None:
+    """Of somebody who has been here, with another reason, or of a client that says so."""
+    client = Client()
+    if is_new:
+        client.table.peer_came(client.bob)
+    answer_offers(client, lambda id: client.hear("reject", id, **rejection))
+    with pytest.raises(StreamRejected) as caught:
+        client.table.open(client.bob, {}, 10.0, "classic")
+    assert caught.value.is_final == ("meshsync" in rejection)
+
+
+def test_newcomer_has_no_more_time_than_there_is() -> None:
+    """The rejection is raised rather than a time-out."""
+    client = Client()
+    client.table.peer_came(client.bob)
+    answer_offers(client, lambda id: client.hear("reject", id, error=NO_HANDLER))
+    with pytest.raises(StreamRejected, match="not allowed"):
+        client.table.open(client.bob, {}, 0.05, "classic")
+
+
+def test_rejection_without_a_callback_is_final() -> None:
+    """Here it does not change by itself."""
+    client = Client()
+    client.hear("open", header={})
+    assert client.line.sent == [
+        (
+            "stream.reject",
+            {"stream_id": "s-1", "error": NO_HANDLER, "meshsync": {"version": 1, "is_final": True}},
+        )
+    ]
+
+
+def test_who_would_wait_for_ever_is_told_before_the_client_leaves() -> None:
+    """Old clients end no stream because its other side has left; those of this package do."""
+    client = Client()
+    answer_offers(client, lambda id: client.hear("accept", id))
+    mine = client.open()
+    answer_offers(client, lambda id: client.hear("accept", id, meshsync={"version": 1, "window": 99}))
+    agreed = client.open()
+    client.line.on_send = lambda: None
+    client.table.accepter = lambda reader: reader.accept()
+    client.hear("open", "theirs", header={})
+    client.hear("open", "undecided", header={})
+    client.line.tasks[0]()
+    client.line.sent.clear()
+    client.table.leave(1.0)
+    assert client.line.sent == [
+        ("stream.close", {"stream_id": mine.id}),
+        ("stream.close", {"stream_id": "theirs"}),
+        ("stream.reject", {"stream_id": "undecided", "error": "left the room"}),
+    ]
+    with pytest.raises(StreamInterrupted, match="closed") as caught:
+        mine.write(b"more", 0.0)
+    assert not caught.value.connection_alive
+    assert list(client.table._streams.values()) == [agreed]

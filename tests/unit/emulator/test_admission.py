@@ -14,7 +14,7 @@ SECRET = "a secret that is long enough for HMAC with SHA-256"
 
 def presented(token: ParticipantToken) -> Credentials:
     """Return a token as a client presents it."""
-    return Credentials(token.encode(SECRET))
+    return Credentials(token.encode(SECRET), is_in_url=True)
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ def presented(token: ParticipantToken) -> Credentials:
         ({}, {}, None),
         ({"Authorization": "Bearer h"}, {"token": "q"}, Credentials("h")),
         ({"Authorization": "bearer  h "}, {}, Credentials("h")),
-        ({"Authorization": "Basic h"}, {"token": "q"}, Credentials("q")),
+        ({"Authorization": "Basic h"}, {"token": "q"}, Credentials("q", is_in_url=True)),
         ({"Authorization": "Bearer "}, {"token": ""}, None),
         ({"Sec-WebSocket-Protocol": "chat, meshagent-room.s"}, {}, Credentials("s", "meshagent-room.s")),
-        ({"Sec-WebSocket-Protocol": "meshagent-room.s"}, {"token": "q"}, Credentials("q")),
+        ({"Sec-WebSocket-Protocol": "meshagent-room.s"}, {"token": "q"}, Credentials("q", is_in_url=True)),
         ({"Sec-WebSocket-Protocol": "chat"}, {}, None),
     ],
 )
@@ -43,16 +43,25 @@ def test_token_says_who_comes_in():
 
     admission = admit("lab", presented(token), version=None, secret=SECRET, now=0)
 
-    assert admission == Admission("ada", "agent", Rights(send=True, broadcast=False, list=True), "0.29.4")
+    rights = Rights(send=True, broadcast=False, list=True)
+    assert admission == Admission("ada", "agent", rights, None, "0.29.4")
 
 
-def test_version_in_the_url_beats_the_one_in_the_token():
-    """The claim describes who made the token, which is not always who connects; an empty one says nothing."""
-    token = presented(ParticipantToken.for_room("lab", "ada", version="0.36.3"))
+def test_version_is_what_the_client_shows():
+    """In the URL, or by where it has its token; the claim describes who made that, which is not always who connects."""
+    token = ParticipantToken.for_room("lab", "ada", version="0.36.3").encode(SECRET)
+    places = [Credentials(token, is_in_url=True), Credentials(token), Credentials(token, "meshagent-room.x")]
 
-    versions = [admit("lab", token, version=v, secret=SECRET, now=0).version for v in ("0.0.30", "", None)]
+    admissions = [
+        [admit("lab", place, version=v, secret=SECRET, now=0) for v in ("0.0.30", "", None)] for place in places
+    ]
 
-    assert versions == ["0.0.30", "0.36.3", "0.36.3"]
+    assert [[admission.version for admission in row] for row in admissions] == [
+        ["0.0.30", None, None],
+        ["0.0.30", "0.43.0", "0.43.0"],
+        ["0.0.30", "0.43.0", "0.43.0"],
+    ]
+    assert {admission.token_version for row in admissions for admission in row} == {"0.36.3"}
 
 
 @pytest.mark.parametrize("room", ["lab", "Lab_2.x", "0", "x" * 63, "a--b"])
