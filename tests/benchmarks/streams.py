@@ -25,10 +25,11 @@ from tests.interop.releases import RELEASES, ROOT, python_of
 
 PARTICIPANT = Path(__file__).with_name("participant.py")
 REFERENCES = ("official 0.0.21", "official 0.56.0")
-"""What others are compared with: streams of a classic release, and the attachments of the newest."""
+"""What others are compared with: streams of a classic release, and attachments of the newest, each awaited."""
 PAIRS = {
     "official 0.0.21": ("0.0.21", ["official"], "stream"),
-    "official 0.56.0": ("0.56.0", ["official"], "pipelined"),
+    "official 0.56.0": ("0.56.0", ["official"], "sequential"),
+    "official 0.56.0, gathered": ("0.56.0", ["official"], "pipelined"),
     "official 0.56.0, calls": ("0.56.0", ["official"], "stream"),
     "meshsync, pure Python, A": (None, ["pure", "A"], "stream"),
     "meshsync with speed, A": (None, ["meshsync", "A"], "stream"),
@@ -36,7 +37,7 @@ PAIRS = {
     "meshsync with speed, B": (None, ["meshsync", "B"], "stream"),
 }
 """By label: the release whose environment runs it, ours for none; the kind of participant, and its dialect; what it
-does: a stream, or messages with attachments, all started before the first is waited for."""
+does: a stream, or messages with attachments, each awaited before the next or all of them together."""
 CHUNKS = (64 * 1024, 1024 * 1024)
 """Bytes of data in each chunk."""
 SLOW_SIZE, SLOW_CHUNK, SLOW_PAUSE = 200 * 1024 * 1024, 64 * 1024, 0.010

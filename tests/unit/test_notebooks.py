@@ -33,9 +33,9 @@ def texts(notebook: dict[str, Any]) -> str:
     return json.dumps(notebook)
 
 
-def test_the_four_notebooks_are_there():
-    """A first room, latency, faults, races."""
-    assert [path.stem[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_"]
+def test_the_notebooks_are_there():
+    """A first room, latency, faults, races, streams."""
+    assert [path.stem[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_"]
 
 
 @all_notebooks

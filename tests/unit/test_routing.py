@@ -44,6 +44,9 @@ class Client:
     def ended(self, error: MeshsyncError | None) -> None:
         self.router.end()
 
+    def closing(self, timeout: float) -> None:
+        pass
+
     def dispatch(self, item: object) -> None:
         self.router.dispatch(item)
 

@@ -20,9 +20,7 @@ from tests.interop.sockets import PATIENCE, PlainSocket, RawClient
 def threads() -> list[str]:
     """Return the names of the emulators' threads that are alive and were not before the test."""
     return [
-        thread.name
-        for thread in threading.enumerate()
-        if thread.name == "simulator.emulator" and thread not in BEFORE
+        thread.name for thread in threading.enumerate() if thread.name == "simulator.emulator" and thread not in BEFORE
     ]
 
 
