@@ -34,7 +34,7 @@ from meshsync.errors import (
 from meshsync.inbox import Inbox, InboxClosed
 from meshsync.protocol import events
 from meshsync.protocol.content import Content, Error, ErrorCode
-from meshsync.protocol.session import Session
+from meshsync.protocol.session import Encoded, Session
 from meshsync.protocol.vocabulary import Request, is_answered
 from meshsync.runtime import Runtime, Task, TaskExit
 from meshsync.transport import Transport
@@ -263,7 +263,7 @@ class Connection:
                 raise
         return delivery
 
-    def _send(self, request: Request, encoded: tuple[str, bytes], delivery: Delivery, deadline: float | None) -> None:
+    def _send(self, request: Request, encoded: Encoded, delivery: Delivery, deadline: float | None) -> None:
         # Only whoever has the turn is here.
         request_id, packets = self.session.issue(request, encoded)
         delivery.first_packet = self._packets_accepted

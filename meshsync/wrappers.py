@@ -128,7 +128,7 @@ class WrappedReader:
         return self._inner.read(timeout)
 
     def read_all(self, timeout: float | None = None) -> bytes:
-        """Return the data of all chunks up to the regular end, joined.
+        """Return the data of all chunks up to the regular end, joined. If it raises, what came before is lost.
 
         Args:
             timeout: The longest wait for all of it, in seconds.

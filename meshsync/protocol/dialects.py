@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from meshsync.errors import InvalidMessage
@@ -34,6 +34,7 @@ from meshsync.protocol.vocabulary import (
     AnswerCall,
     AnswerChunk,
     Broadcast,
+    Buffer,
     Call,
     CallChunk,
     Connected,
@@ -71,6 +72,7 @@ __all__ = [
     "decode_push",
     "decode_request",
     "dialect",
+    "encode_apart",
     "encode_connected",
     "encode_push",
     "encode_reply",
@@ -213,6 +215,22 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
             return "messaging.enable", encode_envelope(encode_members(calls.declare(streams)))
         case Disable():
             return "messaging.disable", encode_envelope(_NO_HEADER)
+
+
+def encode_apart(request: Request, dialect: Dialect) -> tuple[str, bytes, Buffer]:
+    """Return the message type and the body of a request in two parts, the second of which was not copied.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
+    if dialect.family != "A" or not isinstance(request, (Send, Broadcast)) or len(request.attachment) < _WORTH_PARTING:
+        return *encode_request(request, dialect), b""
+    # In an envelope the attachment stands as it is, behind all else.
+    return *encode_request(replace(request, attachment=b""), dialect), memoryview(request.attachment)
+
+
+_WORTH_PARTING = 64 * 1024
+"""Bytes of an attachment from which on a copy costs more than keeping it apart: fresh memory has to be had for it."""
 
 
 _MAX_REQUEST_DEPTH = MAX_DEPTH + 1

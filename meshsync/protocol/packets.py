@@ -38,22 +38,42 @@ class Message:
     body: bytes | memoryview
 
 
-def split(message_id: int, type: str, body: bytes | memoryview, size: int = PACKET_SIZE) -> list[bytes]:
-    """Return the packets of a message, each with at most ``size`` body bytes, at least 1."""
+def split(
+    message_id: int,
+    type: str,
+    body: bytes | memoryview,
+    size: int = PACKET_SIZE,
+    payload: bytes | bytearray | memoryview = b"",
+) -> list[bytes]:
+    """Return the packets of a message, each with at most ``size`` body bytes, at least 1.
+
+    Args:
+        payload: The rest of the body, which need not be copied to be behind the first part.
+    """
     if size < 1:
         raise ValueError(f"a packet takes at least 1 body byte, not {size}")
-    length = len(body)
+    length = len(body) + len(payload)
     count = -(-length // size)
     packets = [_START.pack(message_id, 0, count) + type.encode()]
     if count == 1:
-        packets.append(_HEADER.pack(message_id, 1) + body)
+        packets.append(b"".join((_HEADER.pack(message_id, 1), body, payload)))
     elif count:
-        pack = _HEADER.pack
         view = memoryview(body)
+        rest = memoryview(payload)
+        if rest:
+            # One packet may have the end of the one and the beginning of the other.
+            border = -len(body) % size
+            view = memoryview(b"".join((body, rest[:border])))
+            rest = rest[border:]
+        pack = _HEADER.pack
         # join() takes the slice as it is; adding bytes and a view would copy the slice first.
         packets += [
             b"".join((pack(message_id, index), view[start : start + size]))
-            for index, start in enumerate(range(0, length, size), 1)
+            for index, start in enumerate(range(0, len(view), size), 1)
+        ]
+        packets += [
+            b"".join((pack(message_id, index), rest[start : start + size]))
+            for index, start in enumerate(range(0, len(rest), size), len(packets))
         ]
     return packets
 

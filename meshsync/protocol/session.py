@@ -13,7 +13,7 @@ from itertools import count
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
 from meshsync.protocol.content import Content, Empty, Error, ErrorCode
-from meshsync.protocol.dialects import Dialect, decode_push, encode_request
+from meshsync.protocol.dialects import Dialect, decode_push, encode_apart
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
 from meshsync.protocol.roster import Member, Roster
 from meshsync.protocol.vocabulary import (
@@ -32,7 +32,11 @@ from meshsync.protocol.vocabulary import (
     is_answered,
 )
 
-__all__ = ["Participation", "Session"]
+__all__ = ["Encoded", "Participation", "Session"]
+
+
+Encoded = tuple[str, bytes, bytes | bytearray | memoryview]
+"""Type and body of a message, the body in two parts."""
 
 
 class Participation(Enum):
@@ -109,27 +113,29 @@ class Session:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def encode(self, request: Request) -> tuple[str, bytes]:
+    def encode(self, request: Request) -> Encoded:
         """Return type and body of a request, the costly part of sending it. Any number of tasks may be here.
 
         Raises:
             InvalidMessage: If JSON cannot carry it, or it is larger than a room takes.
         """
-        type, body = encode_request(request, self.dialect)
-        if len(body) > self.max_message_size:
+        type, body, payload = encode_apart(request, self.dialect)
+        size = len(body) + len(payload)
+        if size > self.max_message_size:
             raise InvalidMessage(
-                f"the message has {len(body)} bytes once encoded, and a room takes at most {self.max_message_size}: "
+                f"the message has {size} bytes once encoded, and a room takes at most {self.max_message_size}: "
                 "send it in parts"
             )
-        return type, body
+        return type, body, payload
 
-    def issue(self, request: Request, encoded: tuple[str, bytes]) -> tuple[int, list[bytes]]:
+    def issue(self, request: Request, encoded: Encoded) -> tuple[int, list[bytes]]:
         """Give a request its id and return it with the packets to send, in the order of these calls."""
         given = given_id(request)
         request_id = next(self._ids) if given is None else given
         if is_answered(request):
             self._pending[request_id] = type(request)
-        return request_id, split(request_id, *encoded, self._packet_size)
+        name, body, payload = encoded
+        return request_id, split(request_id, name, body, self._packet_size, payload)
 
     def withdraw(self, request_id: int) -> None:
         """Forget a request of which nothing was sent."""

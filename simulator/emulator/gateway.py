@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -222,6 +223,8 @@ class _Connection(asyncio.Protocol):
         self._seat: Seat | None = None
         self._is_scheduled = False
         """Whether a flush is."""
+        self._pending: deque[bytes] = deque()
+        """Whole frames that were drained from the seat's queue and not written."""
         self._is_full = False
         """Whether the client has to read before more is written."""
         self._has_said_goodbye = False
@@ -340,12 +343,16 @@ class _Connection(asyncio.Protocol):
         seat, transport = self._seat, self._transport
         if seat is None or self._has_said_goodbye or transport.is_closing():
             return
-        if not self._is_full:
-            for buffer in _join(seat.drain(_BATCH)):
-                transport.write(buffer)
-        if seat.fault is not None and (self._is_full or not seat.queued):
+        pending = self._pending
+        if not pending and not self._is_full:
+            pending.extend(_join(seat.drain(_BATCH)))
+        # Never much more than what the transport takes: it would move the rest forward at each write.
+        while pending and not self._is_full:
+            transport.write(pending.popleft())
+        is_empty = not pending and not seat.queued
+        if seat.fault is not None and (self._is_full or is_empty):
             self.end(seat.fault.code, str(seat.fault))
-        elif seat.queued and not self._is_full:
+        elif not is_empty and not self._is_full:
             self._schedule()
 
     # --- ending -------------------------------------------------------------------------------------------------------
@@ -369,17 +376,20 @@ class _Connection(asyncio.Protocol):
 
 
 def _join(parcels: list[Parcel]) -> list[bytes]:
-    """Return what to write for these messages: small ones copied together, large ones by themselves."""
+    """Return what to write for these messages: small ones copied together, large ones a frame at a time."""
     buffers: list[bytes] = []
     small: list[bytes] = []
     for parcel in parcels:
-        wire = parcel.wire
+        wire: list[bytes] | None = parcel.wire
         if wire is None:
-            wire = parcel.wire = frames.encode(parcel.packets(), None)
-        if len(wire) <= _JOINED:
-            small.append(wire)
+            packets = parcel.packets()
+            is_small = parcel.output.size <= _JOINED
+            wire = [frames.encode(part, None) for part in ([packets] if is_small else ([p] for p in packets))]
+            parcel.wire = wire
+        if len(wire) == 1:
+            small += wire
             continue
-        buffers += (b"".join(small), wire)
+        buffers += (b"".join(small), *wire)
         small.clear()
     buffers.append(b"".join(small))
     return [buffer for buffer in buffers if buffer]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -31,6 +32,7 @@ from meshsync.protocol.dialects import (
     decode_push,
     decode_request,
     dialect,
+    encode_apart,
     encode_connected,
     encode_push,
     encode_reply,
@@ -572,3 +574,15 @@ def test_greeting_with_trace_propagation_is_read() -> None:
     """What official senders add is taken out of either form."""
     for body in (envelope(READY | {"__meshagent__": {}}), json.dumps(READY | {"__meshagent__": {}}).encode()):
         assert decode_push(Message(1, "room_ready", body)) == RoomReady("lab", "u", "s")
+
+
+@pytest.mark.parametrize("name", ["A1", "A3", "B3"])
+@pytest.mark.parametrize("size", [0, 65535, 65536, 100_000])
+@pytest.mark.parametrize("kind", [bytes, bytearray, lambda data: memoryview(bytearray(data))])
+def test_request_in_two_parts_is_the_same_request(name: str, size: int, kind: Callable[[bytes], Any]) -> None:
+    """A large attachment of dialect A stands apart, uncopied; together the parts are what they were."""
+    data = bytes(range(256)) * (size // 256 + 1)
+    for request in (Send("p-2", "t", {"a": 1}, kind(data[:size])), Broadcast("t", {}, kind(data[:size]))):
+        type, body, payload = encode_apart(request, dialect(name))
+        assert (type, body + bytes(payload)) == encode_request(request, dialect(name))
+        assert bool(len(payload)) == (name[0] == "A" and size >= 65536)

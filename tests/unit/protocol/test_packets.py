@@ -279,3 +279,12 @@ def test_only_well_formed_sequences_are_taken(packets: list[bytes]) -> None:
 
 def _starts(packets: list[bytes]) -> list[int]:
     return [at for at, packet in enumerate(packets) if packet[8:12] == bytes(4)]
+
+
+@PROPERTY
+@given(body=st.binary(max_size=40), payload=st.binary(max_size=60), size=st.integers(1, 25))
+def test_body_in_two_parts_is_cut_as_one(body: bytes, payload: bytes, size: int) -> None:
+    """Wherever the border lies, and whatever kind of buffer the second part is."""
+    whole = split(7, "t", body + payload, size)
+    assert split(7, "t", body, size, payload) == whole
+    assert split(7, "t", body, size, memoryview(bytearray(payload))) == whole
