@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.content import Control, Empty, Error, Json
+from meshsync.protocol.envelopes import RESERVED
 from meshsync.protocol.frames import encode_close
 from meshsync.protocol.vocabulary import (
     AnswerCall,
@@ -56,7 +57,8 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-OBJECTS = st.dictionaries(st.text(), JSON_VALUES, max_size=4)
+# Texts may be taken from the code, the one name that no client may use among them.
+OBJECTS = st.dictionaries(st.text().filter(lambda name: name != RESERVED), JSON_VALUES, max_size=4)
 CONTENTS = st.one_of(
     st.builds(CallMessage, st.text(min_size=1), OBJECTS, st.binary(max_size=3000), IDS | st.just("")),
     st.sampled_from([Control("close"), Empty()]),
