@@ -117,6 +117,25 @@ def start_and_close(times: int = 200) -> float:
     return sorted(taken)[times // 2]
 
 
+def switching(times: int = 5, actors: int = 10, sleeps: int = 5000) -> float:
+    """Return the timer events a second, each of which wakes another thread than the one before: the median of some."""
+
+    def sleep_on(delay: float) -> None:
+        meshsync.sleep(delay)
+        for _ in range(sleeps):
+            meshsync.sleep(0.001)
+
+    rates = []
+    for _ in range(times):
+        with Simulation(seed=1) as sim:
+            tasks = [sim.spawn(sleep_on, 0.0001 * (number + 1)) for number in range(actors)]
+            begun = time.perf_counter()
+            for task in tasks:
+                task.join()
+            rates.append(actors * sleeps / (time.perf_counter() - begun))
+    return sorted(rates)[times // 2]
+
+
 KINDS = {"clients": clients, "crowd": crowd}
 
 
@@ -147,7 +166,8 @@ def main() -> None:
         print(json.dumps(asdict(KINDS[kind](int(count), float(seconds)))))
         return
     share = 0.1 if options.quick else 1.0
-    print(f"an empty simulation starts and closes in {start_and_close() * 1000:.2f} ms (bound: 5)\n")
+    print(f"an empty simulation starts and closes in {start_and_close() * 1000:.2f} ms (bound: 5)")
+    print(f"timer events a second that each wake another of 10 threads: {switching():,.0f} (bound: 100,000)\n")
     print(
         f"{'count':>6} {'what':58} {'join s':>7} {'run s':>7} {'CPU s':>7} {'speed':>9} {'messages/s':>11} "
         f"{'turns/s':>11} {'MB':>8}"
