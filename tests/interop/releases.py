@@ -263,8 +263,15 @@ def _make(environment: Path, release: Release) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+_INSTALLING = 300.0
+"""Seconds after which an installation has failed: without a network some tools try for half an hour."""
+
+
 def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_INSTALLING)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{' '.join(command)} took longer than {_INSTALLING:g} s: is the registry there?") from None
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     return done.stdout
