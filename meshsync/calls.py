@@ -6,9 +6,7 @@ other. What comes on a call is turned into the words of a stream, so that its re
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 
 from meshsync.carriers import Caller, Carrier, Recipient
 from meshsync.connection import Connection
@@ -26,11 +24,10 @@ from meshsync.protocol.vocabulary import (
     ChunkContent,
     RecipientGone,
 )
+from meshsync.signals import log_warning
 from meshsync.streams import Stream
 
 __all__ = ["Calls"]
-
-logger = logging.getLogger("meshsync")
 
 HELD = 64
 """Calls that wait for their first message; beyond that the oldest is refused."""
@@ -130,7 +127,7 @@ class Calls:
             case Control("close", _, message):
                 self._hear(stream, Cancel(stream.id, message))
             case _:
-                _warn("skipped what is no message on %r", stream)
+                log_warning("skipped what is no message on %r", stream)
 
     def _from_recipient(self, stream: Stream, content: ChunkContent) -> None:
         match content:
@@ -151,7 +148,7 @@ class Calls:
             case Error(text):
                 self._hear(stream, Cancel(stream.id, text))
             case _:
-                _warn("skipped what is no message on %r", stream)
+                log_warning("skipped what is no message on %r", stream)
 
 
 def _chunk(stream: Stream, message: CallMessage) -> Chunk:
@@ -175,8 +172,3 @@ def _answered(stream: Stream, error: MeshsyncError | None, *, alone: bool) -> No
         stream.refused(StreamTimeout(str(error)))
     else:
         stream.refused(StreamRejected(str(error)))
-
-
-def _warn(text: str, *values: object) -> None:
-    with suppress(Exception):  # What a log handler of the program raises must not end the connection.
-        logger.warning(text, *values)

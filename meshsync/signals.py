@@ -118,6 +118,12 @@ def log_failure(receiver: Callable[..., Any], error: BaseException) -> None:
         logger.error("receiver %s raised %s", name_of(receiver), type(error).__name__, exc_info=error)
 
 
+def log_warning(text: str, *values: object) -> None:
+    """Log what somebody else did wrong."""
+    with suppress(Exception):  # As above; and it must not end the connection.
+        logger.warning(text, *values)
+
+
 def name_of(receiver: Callable[..., Any]) -> str:
     """Return a receiver's name as a person would look for it: module and qualified name, no address."""
     inner = getattr(receiver, "func", receiver)  # functools.partial

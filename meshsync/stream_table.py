@@ -25,6 +25,7 @@ from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.participants import RemoteParticipant
 from meshsync.presence import Presence
 from meshsync.protocol import events
+from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.streams import (
     Accept,
@@ -41,7 +42,7 @@ from meshsync.protocol.streams import (
 )
 from meshsync.protocol.vocabulary import AnswerChunk, Call, CallChunk
 from meshsync.runtime import Runtime, TaskExit
-from meshsync.signals import name_of
+from meshsync.signals import log_warning, name_of
 from meshsync.streams import MessageStreamReader, Stream
 from meshsync.subscriptions import Feed
 
@@ -72,9 +73,6 @@ DECISION_TIME = 30.0
 
 PAST = 1024
 """Ended streams that are remembered: words that were on their way to one are no fault."""
-
-_NOT_ALLOWED = "Streams are not allowed by this client"
-"""What official clients say without a handler (PROTOCOL.md, section 8)."""
 
 _Key = tuple[str, str]
 """The id of the other side, and that of the stream: nobody can end or write to a stream of somebody else."""
@@ -142,7 +140,7 @@ class StreamTable:
         """Return whether somebody who has just come may only seem to want no streams."""
         arrival = self._arrivals.get(peer.id)
         is_new = arrival is not None and self.runtime.monotonic() - arrival < NEWCOMER
-        return is_new and not error.is_final and str(error) == _NOT_ALLOWED
+        return is_new and not error.is_final and str(error) == NO_HANDLER
 
     def _open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: float | None, kind: str) -> Stream:
         classic = Classic(self._connection, to.id)
@@ -253,7 +251,7 @@ class StreamTable:
         try:
             carrier.send(word, what, 1.0)
         except MeshsyncError as error:
-            _warn("%s was not sent: %s", what, error)
+            log_warning("%s was not sent: %s", what, error)
 
     def ended(self, stream: Stream, reason: str) -> None:
         """Note that a stream has ended, whatever way."""
@@ -276,7 +274,7 @@ class StreamTable:
         try:
             word = decode_stream_word(event.type, event.message, event.attachment)
         except ProtocolError as error:
-            _warn("skipped a %s of %s: %s", event.type, event.sender, error)
+            log_warning("skipped a %s of %s: %s", event.type, event.sender, error)
             return
         if isinstance(word, Open):
             self._offer(word, event.sender, Classic(self._connection, event.sender))
@@ -295,19 +293,19 @@ class StreamTable:
         match word:
             case Chunk():
                 if stream.is_opener and stream.account.phase is Phase.OFFERED:
-                    _warn("skipped a chunk of %r, which was not accepted", stream)
+                    log_warning("skipped a chunk of %r, which was not accepted", stream)
                 else:
                     stream.chunk(word)
             case Credit(size=size):
                 stream.credited(size)
             case Accept(window=window):
                 if not stream.accepted(window):
-                    _warn("skipped a consent to %r, which needs none", stream)
+                    log_warning("skipped a consent to %r, which needs none", stream)
             case Reject(reason=reason, is_final=is_final):
                 if stream.is_opener and stream.account.phase is Phase.OFFERED:
                     stream.end(StreamRejected(reason, is_final=is_final), reason)
                 else:
-                    _warn("skipped a rejection of %r, which was accepted", stream)
+                    log_warning("skipped a rejection of %r, which was accepted", stream)
             case Close(is_complete=is_complete):
                 is_early = stream.account.phase is Phase.OFFERED or not is_complete
                 who = stream.peer.name or stream.peer.id
@@ -323,14 +321,14 @@ class StreamTable:
                 Classic(self._connection, sender), Close(word.stream_id, is_complete=False), f"a close to {sender}", 0
             )
         elif was_given_up is None:
-            _warn("skipped a %s of %s for a stream that is not there", type(word).__name__.lower(), sender)
+            log_warning("skipped a %s of %s for a stream that is not there", type(word).__name__.lower(), sender)
 
     def _offer(self, word: Open, sender: str, carrier: Carrier) -> Stream | None:
         """Take an offer, and return the stream if the program has to decide on it."""
         key = (sender, word.stream_id)
         if key in self._streams:
             # Openers that don't know what this client understands offer a stream in both ways.
-            _warn("skipped the offer of a stream of %s: its id is in use", sender)
+            log_warning("skipped the offer of a stream of %s: its id is in use", sender)
             return None
         peer = self._presence.get(sender)
         reason: str | None = "unknown participant"
@@ -340,7 +338,7 @@ class StreamTable:
             reason = self._hand_out(stream)
             if reason is None:
                 return stream
-        rejection = Reject(word.stream_id, reason or "", is_final=reason == _NOT_ALLOWED)
+        rejection = Reject(word.stream_id, reason or "", is_final=reason == NO_HANDLER)
         self.tell(carrier, rejection, f"rejecting a stream of {sender}", 0)
         return None
 
@@ -354,7 +352,7 @@ class StreamTable:
             self._streams[key] = stream
         if any(subscription.offer(stream.reader) for subscription in self._subscriptions):
             return None
-        reason = _NOT_ALLOWED
+        reason = NO_HANDLER
         if accepter is not None:
             reason = "too many streams"
             if self._callbacks < CALLBACKS:
@@ -452,7 +450,12 @@ class StreamSubscription(Feed[StreamReader]):
         on_close: Callable[[StreamSubscription], None],
     ) -> None:
         super().__init__(
-            table.runtime, timeout=timeout, maxsize=maxsize, call="streams()", refuse_to_block=table.refuse_to_block
+            table.runtime,
+            timeout=timeout,
+            maxsize=maxsize,
+            what="stream",
+            call="streams()",
+            refuse_to_block=table.refuse_to_block,
         )
         self._now = table.runtime.monotonic
         self._hook = hook
@@ -495,9 +498,6 @@ class StreamSubscription(Feed[StreamReader]):
         with suppress(MeshsyncError):
             reader.reject("the program takes no more streams")
 
-    def _description(self) -> str:
-        return "stream"
-
 
 def _is_over(reader: StreamReader) -> bool:
     """Return whether a stream has ended while it waited to be taken."""
@@ -517,8 +517,3 @@ def _uuid(entropy: bytes) -> str:
     """Return 16 bytes as a UUID of version 4 (RFC 9562)."""
     digits = f"{(int.from_bytes(entropy, 'big') & ~(0xF << 76) & ~(0x3 << 62)) | 0x4 << 76 | 0x2 << 62:032x}"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-
-
-def _warn(text: str, *values: object) -> None:
-    with suppress(Exception):  # What a log handler of the program raises must not end the connection.
-        logger.warning(text, *values)

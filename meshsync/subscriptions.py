@@ -28,6 +28,7 @@ class Feed(Generic[T]):
 
     Args:
         maxsize: How many items may wait to be read.
+        what: What is waited for, for errors.
         call: How the program gets another, for errors.
     """
 
@@ -37,6 +38,7 @@ class Feed(Generic[T]):
         *,
         timeout: float | None,
         maxsize: int,
+        what: str,
         call: str,
         refuse_to_block: Callable[[str], None],
     ) -> None:
@@ -44,6 +46,7 @@ class Feed(Generic[T]):
             raise ValueError(f"maxsize is at least 1, not {maxsize}")
         self.timeout = timeout
         self._inbox: Inbox[T] = Inbox(runtime, maxsize)
+        self._what = what
         self._call = call
         self._refuse_to_block = refuse_to_block
 
@@ -70,7 +73,7 @@ class Feed(Generic[T]):
 
     def _take(self, timeout: float | None) -> T:
         if not len(self._inbox):
-            self._refuse_to_block(f"waiting for a {self._description()}")
+            self._refuse_to_block(f"waiting for a {self._what}")
         try:
             return self._inbox.get(timeout)
         except InboxClosed as closed:
@@ -79,7 +82,7 @@ class Feed(Generic[T]):
             # A copy: one that is raised keeps its callers' variables alive, and several tasks may read here.
             raise copy(closed.cause) from None
         except TimeoutError:
-            raise ReceiveTimeout(f"no {self._description()} came within {timeout or 0:.3g} s") from None
+            raise ReceiveTimeout(f"no {self._what} came within {timeout or 0:.3g} s") from None
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -106,9 +109,6 @@ class Feed(Generic[T]):
         """Close it because the client ended. Called by the client."""
         self._inbox.close(cause)
 
-    def _description(self) -> str:
-        raise NotImplementedError
-
 
 class Subscription(Feed[RoomMessage]):
     """Messages that match, from when it was made. Made by `MessagingClient.messages`; see `Feed`.
@@ -132,7 +132,10 @@ class Subscription(Feed[RoomMessage]):
     ) -> None:
         if overflow not in ("error", "drop_oldest"):
             raise ValueError(f"overflow is 'error' or 'drop_oldest', not {overflow!r}")
-        super().__init__(runtime, timeout=timeout, maxsize=maxsize, call="messages()", refuse_to_block=refuse_to_block)
+        what = ("message" if type is None else f"message of type {type!r}") + (f" from {sender}" if sender else "")
+        super().__init__(
+            runtime, timeout=timeout, maxsize=maxsize, what=what, call="messages()", refuse_to_block=refuse_to_block
+        )
         self.dropped = 0
         self._type = type
         self._sender = sender
@@ -161,7 +164,3 @@ class Subscription(Feed[RoomMessage]):
                     "maxsize, or subscribe with overflow='drop_oldest'"
                 )
             )
-
-    def _description(self) -> str:
-        what = "message" if self._type is None else f"message of type {self._type!r}"
-        return what if self._sender is None else f"{what} from {self._sender}"
