@@ -11,9 +11,10 @@
 """
 
 from meshsync import signals
-from meshsync.chunks import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.connect import connect
-from meshsync.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery
+from meshsync.dispatch.receivers import Registration
+from meshsync.dispatch.subscriptions import Subscription
 from meshsync.errors import (
     AuthenticationFailed,
     ClientClosed,
@@ -42,17 +43,16 @@ from meshsync.errors import (
     UsageError,
     WouldDeadlock,
 )
-from meshsync.files import ReceivedFile, SentFile
+from meshsync.files.transfer import ReceivedFile, SentFile
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant, RemoteParticipant
-from meshsync.receivers import Registration
 from meshsync.room import ClientStats, RoomClient
-from meshsync.runtime import condition, monotonic, sleep, spawn
-from meshsync.stream_table import StreamSubscription
-from meshsync.streams import MessageStreamReader, MessageStreamWriter
-from meshsync.subscriptions import Subscription
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
+from meshsync.streams.registry import StreamSubscription
+from meshsync.streams.stream import MessageStreamReader, MessageStreamWriter
 from meshsync.tokens import ApiKey, Grant, ParticipantToken
+from meshsync.world import condition, monotonic, sleep, spawn
 
 __all__ = [
     "ApiKey",

@@ -12,7 +12,6 @@ from itertools import count
 from ssl import SSLContext
 from urllib.parse import urlsplit, urlunsplit
 
-from meshsync.chunks import Timeout
 from meshsync.errors import AuthenticationFailed, RoomNotFound, UsageError
 from meshsync.messaging import MessagingClient
 from meshsync.protocol.dialects import Dialect
@@ -20,11 +19,12 @@ from meshsync.protocol.dialects import dialect as find_dialect
 from meshsync.protocol.packets import PACKET_SIZE
 from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
-from meshsync.runtime import Runtime, World, current_world, set_default_world
-from meshsync.threads import ThreadRuntime
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.streams.interfaces import Timeout
 from meshsync.tokens import ApiKey, ParticipantToken
-from meshsync.transport import Connector, Endpoint
-from meshsync.websocket import WebSocketConnector
+from meshsync.transport.interfaces import Connector, Endpoint
+from meshsync.transport.websocket import WebSocketConnector
+from meshsync.world import Runtime, World, current_world, set_default_world
 
 __all__ = ["connect"]
 

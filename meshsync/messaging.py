@@ -7,10 +7,11 @@ from functools import partial
 from os import PathLike
 from typing import Any, Protocol, TypeVar, overload
 
-from meshsync import files
-from meshsync.chunks import StreamReader, StreamWriter, Timeout
-from meshsync.connection import Connection
-from meshsync.deliveries import Delivery
+from meshsync.connection.connection import Connection
+from meshsync.connection.deliveries import Delivery
+from meshsync.dispatch.receivers import Receiver, Registration, check_callable
+from meshsync.dispatch.router import Router
+from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import (
     MeshsyncError,
     NotEnabled,
@@ -20,21 +21,20 @@ from meshsync.errors import (
     StreamInterrupted,
     UsageError,
 )
+from meshsync.files import transfer
+from meshsync.files.progress import Progress
 from meshsync.messages import Buffer, RoomMessage, RoomMessageEvent, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.presence import Presence
-from meshsync.progress import Progress
 from meshsync.protocol import events
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
+from meshsync.protocol.operations import AnswerChunk, Broadcast, Call, CallChunk, Disable, Enable, Send
 from meshsync.protocol.roster import Member
-from meshsync.protocol.streams import STREAM_TYPES
-from meshsync.protocol.vocabulary import AnswerChunk, Broadcast, Call, CallChunk, Disable, Enable, Send
-from meshsync.receivers import Receiver, Registration, check_callable
-from meshsync.routing import Router
+from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.signals import EVENTS, name_of
-from meshsync.stream_table import Accepter, StreamKind, StreamSubscription, StreamTable
-from meshsync.subscriptions import Overflow, Subscription
+from meshsync.streams.interfaces import StreamReader, StreamWriter, Timeout
+from meshsync.streams.registry import Accepter, StreamKind, StreamSubscription, StreamTable
 
 __all__ = ["MessagingClient"]
 
@@ -347,14 +347,14 @@ class MessagingClient:
         *,
         header: Mapping[str, Any] | None = None,
         name: str | None = None,
-        chunk_size: int = files.CHUNK_SIZE,
+        chunk_size: int = transfer.CHUNK_SIZE,
         progress: Progress | bool = False,
         confirm: bool | None = None,
         timeout: Timeout = "default",
-    ) -> files.SentFile:
+    ) -> transfer.SentFile:
         """Send a file through a stream and wait until the other side has it whole; see ``meshsync.files.send_file``."""
         limit = self._limit(timeout, SEND_TIMEOUT)
-        return files.send_file(
+        return transfer.send_file(
             self,
             path,
             to,
@@ -376,12 +376,12 @@ class MessagingClient:
         overwrite: bool = False,
         max_size: int | None = None,
         timeout: float | None = None,
-    ) -> files.ReceivedFile:
+    ) -> transfer.ReceivedFile:
         """Receive the file that a stream brings into a directory, whole or not at all.
 
-        See ``meshsync.files.receive_file``.
+        See ``meshsync.files.transfer.receive_file``.
         """
-        return files.receive_file(
+        return transfer.receive_file(
             reader,
             directory,
             name=name,

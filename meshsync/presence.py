@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.roster import Member
-from meshsync.runtime import Runtime
+from meshsync.world import Runtime
 
 __all__ = ["Presence"]
 

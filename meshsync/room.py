@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from meshsync.chunks import Timeout
-from meshsync.connection import Connection, State
+from meshsync.connection.connection import Connection, State
 from meshsync.errors import ConnectTimeout, MeshsyncError, RoomUnavailable
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol import events
 from meshsync.protocol.dialects import SetAttributes
 from meshsync.protocol.session import Session
-from meshsync.runtime import Runtime
-from meshsync.transport import Transport
+from meshsync.streams.interfaces import Timeout
+from meshsync.transport.interfaces import Transport
+from meshsync.world import Runtime
 
 __all__ = ["ClientStats", "RoomClient"]
 

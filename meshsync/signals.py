@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import blinker
 
-from meshsync.runtime import TaskExit
+from meshsync.world import TaskExit
 
 __all__ = [
     "EVENTS",

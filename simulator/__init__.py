@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator.checking import check
+    from simulator import faults, latency, participants
     from simulator.emulator import Emulator
-    from simulator.exploration import explore, replay
-    from simulator.network import faults, latency
+    from simulator.exploring.checking import check
+    from simulator.exploring.exploration import explore, replay
     from simulator.record.transcript import Transcript
-    from simulator.room import participants
     from simulator.simulation import Simulation, current
 
 __all__ = [
@@ -39,25 +38,30 @@ def __getattr__(name: str) -> Any:
 
         return getattr(simulation, name)
     if name == "check":
-        from simulator import checking
+        from simulator.exploring import checking
 
         return checking.check
     if name in ("explore", "replay"):
-        from simulator import exploration
+        from simulator.exploring import exploration
 
         return getattr(exploration, name)
     if name == "Transcript":
         from simulator.record import transcript
 
         return transcript.Transcript
-    if name in ("faults", "latency"):
-        from simulator.network import faults, latency
+    # Not by `from simulator import …`, which would ask here again.
+    if name == "faults":
+        import simulator.faults
 
-        return faults if name == "faults" else latency
+        return simulator.faults
+    if name == "latency":
+        import simulator.latency
+
+        return simulator.latency
     if name == "participants":
-        from simulator.room import participants
+        import simulator.participants
 
-        return participants
+        return simulator.participants
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

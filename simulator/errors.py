@@ -22,7 +22,7 @@
 from __future__ import annotations
 
 from meshsync.errors import MeshsyncError
-from meshsync.runtime import TaskExit
+from meshsync.world import TaskExit
 
 __all__ = [
     "ActorExit",

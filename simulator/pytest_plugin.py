@@ -155,7 +155,7 @@ def pytest_runtest_makereport(
 
 
 def _story(item: pytest.Item, simulation: Simulation) -> str:
-    from simulator.runs import chart
+    from simulator.exploring.runs import chart
 
     config = item.config
     path, _, name = item.nodeid.partition("::")

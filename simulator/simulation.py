@@ -28,27 +28,27 @@ from urllib.parse import urlsplit
 import meshsync
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.room import RoomClient
-from meshsync.runtime import Task, World, install_world
 from meshsync.tokens import ParticipantToken
-from meshsync.transport import Endpoint
-from simulator.emulator.admission import Credentials, admit, check_room_name
-from simulator.network import faults as plans
+from meshsync.transport.interfaces import Endpoint
+from meshsync.world import Task, World, install_world
+from simulator.admission import Credentials, admit, check_room_name
+from simulator.engine.kernel import Kernel
+from simulator.engine.runtime import VirtualRuntime
+from simulator.engine.schedules import Schedule
+from simulator.engine.seeds import entropy
+from simulator.faults import plans
+from simulator.faults.injection import Plan
+from simulator.faults.kinds import Fault
+from simulator.latency import Law, as_law
 from simulator.network.connector import SimulatedConnector
-from simulator.network.latency import Law, as_law
 from simulator.network.links import Control, Frame, Link
-from simulator.network.mishaps import Fault
 from simulator.network.network import Connection, Guest, Network
-from simulator.plan import Plan
+from simulator.participants import Participant, Surroundings
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
-from simulator.room.participants import Participant, Surroundings
 from simulator.room.rules import Output
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
-from simulator.world.kernel import Kernel
-from simulator.world.runtime import VirtualRuntime
-from simulator.world.schedules import Schedule
-from simulator.world.seeds import entropy
 
 __all__ = ["SimulatedRoom", "Simulation", "current"]
 

@@ -23,6 +23,7 @@ PATHS: dict[str, str] = {}
 """Where a file goes that is no module of the two packages."""
 SYMBOLS: dict[tuple[str, str], str] = {}
 """Where a name goes, by the module that has it after the whole files have moved."""
+MARK = "\x01"
 HEADS: dict[str, str] = {}
 """The docstrings of modules that splits make."""
 
@@ -40,7 +41,9 @@ _move("meshsync", "meshsync.connection", "connection deliveries inbox")
 _move("meshsync", "meshsync.dispatch", "routing>router receivers subscriptions")
 _move("meshsync", "meshsync.streams", "chunks>interfaces streams>stream carriers>channels calls>duplex")
 _move("meshsync", "meshsync.streams", "stream_table>registry")
-_move("meshsync", "meshsync.filters", "filters>filtering wrappers>wrapping negotiation compression encryption buffering")
+_move(
+    "meshsync", "meshsync.filters", "filters>filtering wrappers>wrapping negotiation compression encryption buffering"
+)
 _move("meshsync", "meshsync.files", "files>transfer partialfile>partial_file filenames>file_names progress")
 _move("meshsync.protocol", "meshsync.protocol", "sendbuffer>send_buffer vocabulary>operations calls>tool_calls")
 _move("meshsync.protocol", "meshsync.protocol", "streams>stream_messages")
@@ -78,7 +81,9 @@ _tests("tests/unit/files", "test_files>test_transfer test_partialfile>test_parti
 _tests("tests/unit/files", "test_filenames>test_file_names test_progress")
 _tests("tests/unit/protocol", "test_calls>test_tool_calls test_sendbuffer>test_send_buffer", "tests/unit/protocol")
 _tests("tests/unit/protocol", "test_streams>test_stream_messages", "tests/unit/protocol")
-_tests("tests/unit/engine", "busy test_kernel test_overtaking test_runtime test_schedules test_seeds", "tests/unit/world")
+_tests(
+    "tests/unit/engine", "busy test_kernel test_overtaking test_runtime test_schedules test_seeds", "tests/unit/world"
+)
 _tests("tests/unit/engine", "test_stalls", "tests/unit/world")
 _tests("tests/unit/faults", "test_faults>test_plans", "tests/unit/network")
 _tests("tests/unit", "test_latency", "tests/unit/network")
@@ -90,11 +95,98 @@ _tests("tests/unit/cli", "test_cli>test_main test_cli_programs>test_programs")
 _tests("tests/unit", "test_admission", "tests/unit/emulator")
 _tests("tests/support", "rooms scripted scripted_streams seats", "tests")
 _tests("tests/support", "scripted_server", "tests/contract")
-_tests("tests/support", "sockets attachments", "tests/interop")
+_tests("tests/support", "sockets", "tests/interop")
 _tests("tests/support", "streaming worlds", "tests/simulation")
 _tests("tests/emulator", "test_client test_gateway test_must_hold test_filtered_streams test_streams", "tests/interop")
 _tests("tools", "interpreters notebooks seeds structure", "tests")
 _tests("tests/unit/tools", "test_notebooks test_structure test_project")
+
+
+def _split(old: str, new: str, head: str, names: str) -> None:
+    SYMBOLS.update(((old, name), new) for name in names.split())
+    HEADS[new] = head
+
+
+_split(
+    "meshsync.world",
+    "meshsync.runtime.interfaces",
+    """Time, threads and chance as interfaces.
+
+Production code waits, spawns and draws chance only through a `Runtime`. ``meshsync.runtime.threads`` implements it with
+real threads; the simulator implements it on a virtual clock.
+""",
+    "TaskExit Condition Task Runtime",
+)
+_split("meshsync.runtime.deadlines", "meshsync.runtime.mutex", "Mutual exclusion with a time limit.", "Turn")
+_split(
+    "meshsync.transport.websocket",
+    "meshsync.transport.endings",
+    "How a connection ends: its states, and the reason that every caller gets an error of its own from.",
+    "Life _MOVES _End _CLOSED_HERE _broke",
+)
+_split(
+    "meshsync.transport.websocket",
+    "meshsync.transport.poller",
+    "Waiting for a socket, or for a wake-up from another task.",
+    "_Poller",
+)
+_split(
+    "meshsync.transport.websocket",
+    "meshsync.transport.connector",
+    "Opens WebSocket connections to one endpoint.",
+    "WebSocketConnector",
+)
+_split(
+    "meshsync.connection.deliveries",
+    "meshsync.connection.send_queue",
+    "Whose turn it is to send.",
+    "Turns",
+)
+_split(
+    "meshsync.streams.stream",
+    "meshsync.streams.endpoints",
+    "What a program has of a stream: its writer and its reader.",
+    "MessageStreamWriter MessageStreamReader",
+)
+_split(
+    "meshsync.protocol.stream_messages",
+    "meshsync.protocol.flow_control",
+    "One side's account of a stream: phases, windows, what may be sent and what is unread. Sans-I/O, no clock.",
+    "WINDOW WINDOWS_OF_A_CLIENT LEAST_WINDOW UNREAD_LIMIT CHUNK_OVERHEAD size_of next_window Phase _MOVES Account",
+)
+_split(
+    "meshsync.protocol.tool_calls",
+    "meshsync.protocol.operations",
+    "",
+    "check_text declare",
+)
+_split(
+    "meshsync.protocol.dialects",
+    "meshsync.protocol.greeting",
+    "How a room greets: the forms by release, and how each is written.",
+    "GreetingForm _FIRST_ENVELOPE greeting_form _numbers encode_room_ready encode_connected _greet",
+)
+_split(
+    "meshsync.protocol.dialects",
+    "meshsync.protocol.codec",
+    "Requests and pushes to message types and bodies, and back.",
+    "_NO_HEADER encode_request encode_apart _WORTH_PARTING _MAX_REQUEST_DEPTH decode_request _decode_enable "
+    "_decode_disable _decode_send _decode_broadcast _decode_set_attributes _REQUEST_TYPES encode_reply encode_push "
+    "encode_status decode_push _decode_either",
+)
+_G = "simulator.emulator.gateway"
+_split(_G, "simulator.emulator.settings", "What a gateway goes by.", "Settings")
+_split(
+    _G,
+    "simulator.emulator.connection",
+    """One client's WebSocket: frames in bulk both ways, its heartbeat, and how it ends.
+
+aiohttp does the handshake. What comes in one read is handled in one go, and what one turn of the loop produced for a
+participant leaves in one buffer, framed once for all who get it.
+""",
+    "_MAX_PACKET _HIGH_WATER _BATCH _JOINED _Socket _Connection _join",
+)
+_split(_G, "simulator.emulator.loop_thread", "A gateway's loop in a thread of its own.", "LoopThread _T")
 
 
 def tracked(*endings: str) -> list[Path]:
@@ -136,6 +228,7 @@ def move_files() -> None:
         if file.suffix == ".py" and file.parts[-2] != "examples":
             changed = rewrite_from_imports(changed, dotted)
         changed = rewrite_names(changed, paths, dotted, prose_only=is_shown(file))
+        changed = changed.replace(MARK, "")
         if changed != text:
             file.write_text(changed, encoding="utf-8")
 
@@ -151,7 +244,7 @@ def rewrite_names(text: str, paths: dict[str, str], dotted: dict[str, str], *, p
     if not prose_only:
         table |= dotted
     pattern = "|".join(re.escape(name) for name in sorted(table, key=len, reverse=True))
-    return re.sub(rf"(?<![\w./])({pattern})(?![\w/])(?!\.py)", lambda found: table[found[1]], text)
+    return re.sub(rf"(?<![\w./{MARK}])({pattern})(?![\w/])(?!\.py)", lambda found: table[found[1]], text)
 
 
 def rewrite_from_imports(text: str, dotted: dict[str, str]) -> str:
@@ -171,7 +264,8 @@ def rewrite_from_imports(text: str, dotted: dict[str, str]) -> str:
         for alias in moved:
             package, _, name = dotted[f"{node.module}.{alias.name}"].rpartition(".")
             bound = alias.asname or alias.name
-            new.append(f"{indent}from {package} import {name}" + (f" as {bound}" if bound != name else ""))
+            # The mark keeps the other pass from taking a new package for an old module of that name.
+            new.append(f"{indent}from {MARK}{package} import {name}" + (f" as {bound}" if bound != name else ""))
         lines[node.lineno - 1 : node.end_lineno] = new
     return "\n".join(lines)
 
@@ -223,7 +317,11 @@ def split(old: str) -> None:
     for new in dict.fromkeys(homes.values()):
         own = "\n".join(block for home, block in blocks if home == new)
         target = ROOT / path_of(new)
-        foreign = [f"from {module} import {name}" for name, module in sorted(places.items()) if module != new and used(name, own)]
+        foreign = [
+            f"from {module} import {name}"
+            for name, module in sorted(places.items())
+            if module != new and used(name, own)
+        ]
         head = imports + foreign
         if target.exists():
             there = target.read_text(encoding="utf-8")
@@ -232,11 +330,14 @@ def split(old: str) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             doc = HEADS.get(new, "TODO")
             target.write_text(
-                f'"""{doc}"""\n\nfrom __future__ import annotations\n\n' + "\n".join(head) + f"\n{own}\n", encoding="utf-8"
+                f'"""{doc}"""\n\nfrom __future__ import annotations\n\n' + "\n".join(head) + f"\n{own}\n",
+                encoding="utf-8",
             )
             subprocess.run(["git", "add", "-N", target], cwd=ROOT, check=True)
     own = "\n".join(block for home, block in blocks if home is None) + "\n" + rest
-    foreign = [f"from {module} import {name}" for name, module in sorted(places.items()) if module != old and used(name, own)]
+    foreign = [
+        f"from {module} import {name}" for name, module in sorted(places.items()) if module != old and used(name, own)
+    ]
     file.write_text(add(own, foreign, ""), encoding="utf-8")
     for module in {old, *homes.values()}:
         set_all(ROOT / path_of(module), defined)
@@ -252,7 +353,11 @@ def used(name: str, text: str) -> bool:
     for node in (inner for top in without_all for inner in ast.walk(top)):
         if isinstance(node, ast.Name) and node.id == name:
             return True
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(rf"[\w\[\], .|]*\b{name}\b[\w\[\], .|]*", node.value):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.fullmatch(rf"[\w\[\], .|]*\b{name}\b[\w\[\], .|]*", node.value)
+        ):
             return True
     return False
 
@@ -261,7 +366,8 @@ def add(text: str, imports: list[str], own: str) -> str:
     """Put imports behind the last import of a module, and code at its end."""
     lines = text.split("\n")
     last = max(
-        (node.end_lineno or 0 for node in ast.parse(text).body if isinstance(node, (ast.Import, ast.ImportFrom))), default=1
+        (node.end_lineno or 0 for node in ast.parse(text).body if isinstance(node, (ast.Import, ast.ImportFrom))),
+        default=1,
     )
     lines[last:last] = imports
     return "\n".join(lines).rstrip("\n") + "\n" + (own + "\n" if own else "")

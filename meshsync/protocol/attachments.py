@@ -15,7 +15,7 @@ from io import BytesIO
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.envelopes import JsonObject, decode_envelope, encode_envelope
-from meshsync.protocol.vocabulary import Buffer
+from meshsync.protocol.operations import Buffer
 
 __all__ = ["MEMBER", "encode_attached", "open_attached", "read_attachment", "read_base64"]
 

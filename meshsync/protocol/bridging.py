@@ -22,7 +22,7 @@ Negotiated extensions, the member ``meshsync`` beside a header and messages ``st
 from __future__ import annotations
 
 from meshsync.protocol.envelopes import JsonObject
-from meshsync.protocol.vocabulary import Buffer, CallMessage
+from meshsync.protocol.operations import Buffer, CallMessage
 
 __all__ = ["CHUNK_TYPE", "NO_HANDLER", "OPEN_TYPE", "TYPE_MEMBER", "chunk_to_message", "message_to_chunk"]
 

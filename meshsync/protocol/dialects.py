@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from meshsync.errors import InvalidMessage
-from meshsync.protocol import calls
+from meshsync.protocol import tool_calls
 from meshsync.protocol.content import Content, decode_content, encode_content
 from meshsync.protocol.envelopes import (
     MAX_DEPTH,
@@ -29,8 +29,7 @@ from meshsync.protocol.envelopes import (
     encode_object,
     read_member,
 )
-from meshsync.protocol.packets import Message
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,
     Broadcast,
@@ -50,6 +49,7 @@ from meshsync.protocol.vocabulary import (
     Status,
     UnknownRequest,
 )
+from meshsync.protocol.packets import Message
 
 __all__ = [
     "CLASSIC",
@@ -86,7 +86,7 @@ __all__ = [
 ]
 
 CLASSIC, DUPLEX = "classic", "duplex"
-"""The kinds of streams: messages of types ``stream.…``, and calls."""
+"""The kinds of streams: messages of types ``stream.…``, and tool_calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,29 +190,29 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
                 raise InvalidMessage(f"attributes[{RESERVED!r}]: the protocol keeps this name for itself")
             return "set_attributes", body if dialect.is_bare else encode_envelope(body)
         case OpenCall():
-            return calls.INVOKE_TOOL, calls.encode_invocation(request)
+            return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
         case CallChunk():
-            return calls.CALL_CHUNK, calls.encode_call_chunk(request)
+            return tool_calls.CALL_CHUNK, tool_calls.encode_call_chunk(request)
         case AnswerCall():
-            return calls.ANSWER_CALL, calls.encode_answer(request)
+            return tool_calls.ANSWER_CALL, tool_calls.encode_answer(request)
         case AnswerChunk():
-            return calls.ANSWER_CHUNK, calls.encode_answer_chunk(request)
+            return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(request)
         case UnknownRequest(type):
             return type, encode_envelope(_NO_HEADER)
     if dialect.family == "B":
-        return calls.INVOKE_TOOL, calls.encode_invocation(request)
+        return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
     match request:
         case Send(to, type, message, attachment):
-            calls.check_text(type, "type")
-            calls.check_text(to, "to")
+            tool_calls.check_text(type, "type")
+            tool_calls.check_text(to, "to")
             header = {"type": type, "message": as_object(message, "message"), "to_participant_id": to}
             return "messaging.send", encode_envelope(encode_members(header), attachment)
         case Broadcast(type, message, attachment):
-            calls.check_text(type, "type")
+            tool_calls.check_text(type, "type")
             header = {"type": type, "message": as_object(message, "message")}
             return "messaging.broadcast", encode_envelope(encode_members(header), attachment)
         case Enable(streams):
-            return "messaging.enable", encode_envelope(encode_members(calls.declare(streams)))
+            return "messaging.enable", encode_envelope(encode_members(tool_calls.declare(streams)))
         case Disable():
             return "messaging.disable", encode_envelope(_NO_HEADER)
 
@@ -248,7 +248,7 @@ def decode_request(message: Message) -> Request:
 
 
 def _decode_enable(message: Message) -> Request:
-    return Enable(calls.read_declaration(decode_envelope(message.body, message.type)[0]))
+    return Enable(tool_calls.read_declaration(decode_envelope(message.body, message.type)[0]))
 
 
 def _decode_disable(message: Message) -> Request:
@@ -279,10 +279,10 @@ _REQUEST_TYPES: dict[str, Callable[[Message], Request]] = {
     "messaging.send": _decode_send,
     "messaging.broadcast": _decode_broadcast,
     "set_attributes": _decode_set_attributes,
-    calls.INVOKE_TOOL: calls.decode_invocation,
-    calls.CALL_CHUNK: calls.decode_call_chunk,
-    calls.ANSWER_CALL: calls.decode_answer,
-    calls.ANSWER_CHUNK: calls.decode_answer_chunk,
+    tool_calls.INVOKE_TOOL: tool_calls.decode_invocation,
+    tool_calls.CALL_CHUNK: tool_calls.decode_call_chunk,
+    tool_calls.ANSWER_CALL: tool_calls.decode_answer,
+    tool_calls.ANSWER_CHUNK: tool_calls.decode_answer_chunk,
 }
 
 
@@ -299,11 +299,11 @@ def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes
     """Return the message type and the body of a push; the message id of a `Call` is its own."""
     match push:
         case Call():
-            return calls.CALL, calls.encode_call(push)
+            return tool_calls.CALL, tool_calls.encode_call(push)
         case CallChunk():
-            return calls.CALL_CHUNK_PUSH, calls.encode_call_chunk(push, forwarded=True)
+            return tool_calls.CALL_CHUNK_PUSH, tool_calls.encode_call_chunk(push, forwarded=True)
         case AnswerChunk():
-            return calls.ANSWER_CHUNK, calls.encode_answer_chunk(push, forwarded=True)
+            return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(push, forwarded=True)
     message = as_object(push.message, "message")
     header = {"from_participant_id": push.sender, "type": push.type, "message": message}
     return "messaging.send", encode_envelope(encode_members(header, forwarded=True), push.attachment)
@@ -345,12 +345,12 @@ def decode_push(
             return Connected(read_member(header, "participantId", str, type), attributes)
         case "room.status":
             return Status(decode_envelope(body, type)[0])
-        case calls.CALL:
-            return calls.decode_call(message)
-        case calls.CALL_CHUNK_PUSH:
-            return calls.decode_call_chunk(message)
-        case calls.ANSWER_CHUNK:
-            return calls.decode_answer_chunk(message)
+        case tool_calls.CALL:
+            return tool_calls.decode_call(message)
+        case tool_calls.CALL_CHUNK_PUSH:
+            return tool_calls.decode_call_chunk(message)
+        case tool_calls.ANSWER_CHUNK:
+            return tool_calls.decode_answer_chunk(message)
     return None
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from meshsync.protocol.content import Content
 from meshsync.protocol.envelopes import JsonObject
+from meshsync.protocol.operations import AnswerChunk, Call, CallChunk
 from meshsync.protocol.roster import Member
-from meshsync.protocol.vocabulary import AnswerChunk, Call, CallChunk
 
 __all__ = [
     "Answered",

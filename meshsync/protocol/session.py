@@ -14,9 +14,7 @@ from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
 from meshsync.protocol.content import Content, Empty, Error, ErrorCode
 from meshsync.protocol.dialects import Dialect, decode_push, encode_apart
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
-from meshsync.protocol.roster import Member, Roster
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     AnswerChunk,
     Call,
     CallChunk,
@@ -31,6 +29,8 @@ from meshsync.protocol.vocabulary import (
     given_id,
     is_answered,
 )
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
+from meshsync.protocol.roster import Member, Roster
 
 __all__ = ["Encoded", "Participation", "Session"]
 

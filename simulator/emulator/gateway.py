@@ -26,7 +26,7 @@ from meshsync.errors import ConnectFailed, InvalidMessage, ProtocolError, UsageE
 from meshsync.protocol import frames
 from meshsync.protocol.heartbeat import Beat, Heartbeat
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
-from simulator.emulator.admission import Admission, admit, find_credentials
+from simulator.admission import Admission, admit, find_credentials
 from simulator.room.calls import ANSWER_LIMIT
 from simulator.room.members import Output
 from simulator.room.rules import Room

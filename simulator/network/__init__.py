@@ -1,1 +1,1 @@
-"""The network of a simulation: how long things take, what goes wrong, and connections over both."""
+"""The network of a simulation: links with latency and bandwidth, and connections over them."""

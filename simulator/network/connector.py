@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import partial
 
 from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomUnavailable
-from meshsync.handshake import check_endpoint, prepare
-from meshsync.transport import Endpoint
-from simulator.network.carrier import SeatCarrier
+from meshsync.transport.handshake import check_endpoint, prepare
+from meshsync.transport.interfaces import Endpoint
+from simulator.network.client_end import SimulatedTransport
 from simulator.network.links import Control, LinkState, frame, goodbye
 from simulator.network.network import Guest, Network
-from simulator.network.transport import SimulatedTransport
+from simulator.network.room_end import SeatCarrier
 
 __all__ = ["SimulatedConnector"]
 
@@ -34,7 +34,7 @@ class SimulatedConnector:
         self._endpoint = endpoint
 
     def connect(self, timeout: float | None) -> SimulatedTransport:
-        """Open a connection; see `meshsync.transport.Connector.connect`.
+        """Open a connection; see `meshsync.transport.interfaces.Connector.connect`.
 
         The endpoint's token is asked for in the calling task, and what that raises is passed on.
         """

@@ -20,8 +20,8 @@ from random import Random
 from typing import TypeAlias
 
 from meshsync.protocol import frames as wire
-from simulator.network.latency import MICROSECONDS, Law
-from simulator.world.kernel import SECOND, Kernel, Timer
+from simulator.engine.kernel import SECOND, Kernel, Timer
+from simulator.latency import MICROSECONDS, Law
 
 __all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "framed", "goodbye"]
 

@@ -14,19 +14,19 @@ from functools import partial
 from typing import Protocol
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
-from meshsync.protocol import heartbeat, sendbuffer
+from meshsync.protocol import heartbeat, send_buffer
 from meshsync.protocol.dialects import Push, encode_push
 from meshsync.protocol.packets import split
-from meshsync.runtime import Runtime
-from meshsync.transport import Endpoint
-from simulator.network import mishaps
-from simulator.network.carrier import SeatCarrier
-from simulator.network.latency import Law, as_law
+from meshsync.transport.interfaces import Endpoint
+from meshsync.world import Runtime
+from simulator.engine.kernel import Kernel
+from simulator.engine.seeds import Seeds
+from simulator.faults import kinds
+from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
+from simulator.network.room_end import SeatCarrier
 from simulator.room.rules import Rights
 from simulator.room.seat import PACKET_SIZE, Seat, SeatedRoom
-from simulator.world.kernel import Kernel
-from simulator.world.seeds import Seeds
 
 __all__ = ["ClientEnd", "Connection", "Door", "Guest", "Heartbeats", "Network"]
 
@@ -150,7 +150,7 @@ class Network:
         down: Law | float | None = None,
         bandwidth: float | None = None,
         window: int = WINDOW,
-        send_buffer: int = sendbuffer.LIMIT,
+        send_buffer: int = send_buffer.LIMIT,
         heartbeats: Heartbeats | None = None,
         tap: Tap | None = None,
     ) -> None:
@@ -168,7 +168,7 @@ class Network:
         self._connections: dict[Connection, None] = {}
         """In the order of connecting."""
         self._count: Counter[str] = Counter()
-        self._in_force: list[mishaps.Fault] = []
+        self._in_force: list[kinds.Fault] = []
         self._up_again_at = 0
         """When a server that went down is back, in nanoseconds."""
 
@@ -206,29 +206,27 @@ class Network:
     def is_refusing(self, name: str) -> bool:
         """Return whether nobody would answer an attempt of that participant at this moment."""
         return self.kernel.now < self._up_again_at or any(
-            isinstance(fault, mishaps.RefuseConnect) and fault.name == name for fault in self._in_force
+            isinstance(fault, kinds.RefuseConnect) and fault.name == name for fault in self._in_force
         )
 
     def connect_delay(self, name: str) -> int:
         """Return by how much an attempt of that participant is delayed, in nanoseconds."""
-        laws = [
-            fault.delay for fault in self._in_force if isinstance(fault, mishaps.DelayConnect) and fault.name == name
-        ]
+        laws = [fault.delay for fault in self._in_force if isinstance(fault, kinds.DelayConnect) and fault.name == name]
         return sum(law.draw_us(self._seeds.stream(f"network/{name}/connect")) * 1000 for law in laws)
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
     @property
-    def in_force(self) -> tuple[mishaps.Fault, ...]:
+    def in_force(self) -> tuple[kinds.Fault, ...]:
         """The conditions that hold, in the order in which they struck."""
         return tuple(self._in_force)
 
     @staticmethod
-    def knows(fault: mishaps.Fault) -> bool:
+    def knows(fault: kinds.Fault) -> bool:
         """Return whether a fault is the network's to do, and not the room's."""
         return type(fault) in _BLOWS or type(fault) in _CONDITIONS
 
-    def strike(self, fault: mishaps.Fault) -> int:
+    def strike(self, fault: kinds.Fault) -> int:
         """Do what a fault says, or let a condition hold from now on; return how many connections it met.
 
         Raises:
@@ -240,14 +238,14 @@ class Network:
             return sum(1 for one in self._connections if not fault.names or one.name in fault.names)
         if type(fault) not in _BLOWS:
             raise ValueError(f"{fault.word} is nothing that happens to a network")
-        if isinstance(fault, mishaps.Restart):
+        if isinstance(fault, kinds.Restart):
             return self._restart(fault)
         struck = [one for one in self._connections if one.name in fault.names]
         for connection in struck:
             self._blow(fault, connection)
         return len(struck)
 
-    def lift(self, fault: mishaps.Fault) -> None:
+    def lift(self, fault: kinds.Fault) -> None:
         """End a condition; of equal ones, one. If it does not hold, since `lift_all` came first, that is no error."""
         if fault in self._in_force:
             self._in_force.remove(fault)
@@ -274,12 +272,12 @@ class Network:
             limits = {"up": [self._bandwidth], "down": [self._bandwidth]}
         is_cut_off = False
         for fault in self._in_force:
-            if isinstance(fault, mishaps.Partition):
+            if isinstance(fault, kinds.Partition):
                 is_cut_off = is_cut_off or connection.name in fault.cut_off
-            elif isinstance(fault, mishaps.ChangedLatency) and fault.name in (None, connection.name):
+            elif isinstance(fault, kinds.ChangedLatency) and fault.name in (None, connection.name):
                 up = fault.delay if fault.direction != "down" else up
                 down = fault.delay if fault.direction != "up" else down
-            elif isinstance(fault, mishaps.Throttle) and fault.name == connection.name:
+            elif isinstance(fault, kinds.Throttle) and fault.name == connection.name:
                 for direction in ("up", "down"):
                     if fault.direction in (direction, "both"):
                         limits[direction].append(fault.bandwidth)
@@ -293,21 +291,21 @@ class Network:
             else:
                 link.thaw()
 
-    def _blow(self, fault: mishaps.Fault, connection: Connection) -> None:
+    def _blow(self, fault: kinds.Fault, connection: Connection) -> None:
         carrier = connection.carrier
-        if isinstance(fault, mishaps.Reset):
+        if isinstance(fault, kinds.Reset):
             connection.reset()
-        elif isinstance(fault, mishaps.HalfOpen):
+        elif isinstance(fault, kinds.HalfOpen):
             connection.up.silence()
             connection.down.silence()
-        elif isinstance(fault, mishaps.Pause):
+        elif isinstance(fault, kinds.Pause):
             self._pause(connection, fault.seconds)
         elif carrier is not None:
-            if isinstance(fault, mishaps.Leave):
+            if isinstance(fault, kinds.Leave):
                 carrier.end(1001, "the room ended this participant's connection")
-            elif isinstance(fault, mishaps.MalformedPush):
+            elif isinstance(fault, kinds.MalformedPush):
                 carrier.push_raw(_MALFORMED[fault.kind])
-            elif isinstance(fault, mishaps.OversizedPush):
+            elif isinstance(fault, kinds.OversizedPush):
                 carrier.push_raw(split(0, _PUSH_TYPE, bytes(fault.size), PACKET_SIZE))
 
     def _pause(self, connection: Connection, seconds: float) -> None:
@@ -321,7 +319,7 @@ class Network:
         if connection.transport is not None and self.kernel.now >= connection.paused_until:
             connection.transport.resume()
 
-    def _restart(self, fault: mishaps.Restart) -> int:
+    def _restart(self, fault: kinds.Restart) -> int:
         back = self.kernel.instant(fault.down)
         self._up_again_at = max(self._up_again_at, back)
         struck = tuple(self._connections)
@@ -338,22 +336,22 @@ class Network:
 
 _BLOWS = frozenset(
     {
-        mishaps.Reset,
-        mishaps.HalfOpen,
-        mishaps.Pause,
-        mishaps.Restart,
-        mishaps.Leave,
-        mishaps.MalformedPush,
-        mishaps.OversizedPush,
+        kinds.Reset,
+        kinds.HalfOpen,
+        kinds.Pause,
+        kinds.Restart,
+        kinds.Leave,
+        kinds.MalformedPush,
+        kinds.OversizedPush,
     }
 )
 _CONDITIONS = frozenset(
     {
-        mishaps.Partition,
-        mishaps.RefuseConnect,
-        mishaps.DelayConnect,
-        mishaps.ChangedLatency,
-        mishaps.Throttle,
+        kinds.Partition,
+        kinds.RefuseConnect,
+        kinds.DelayConnect,
+        kinds.ChangedLatency,
+        kinds.Throttle,
     }
 )
 
@@ -370,4 +368,4 @@ _MALFORMED: dict[str, list[bytes]] = {
     "text": [struct.pack(">QII", 1, 0, 0) + b"\xff"],
     "json": split(0, _PUSH_TYPE, struct.pack(">Q", 5) + b"{nope"),
 }
-"""Packets that break the protocol, one list for each of `mishaps.MALFORMATIONS`."""
+"""Packets that break the protocol, one list for each of `kinds.MALFORMATIONS`."""

@@ -10,7 +10,9 @@ import html
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from simulator.record.stories import (
+from simulator.record.timeline import plot
+from simulator.record.transcript import Record, Transcript, draw_with
+from simulator.record.wording import (
     LEVELS,
     MAX_LANES,
     ROOM,
@@ -33,8 +35,6 @@ from simulator.record.stories import (
     summary_of,
     travels,
 )
-from simulator.record.timeline import plot
-from simulator.record.transcript import Record, Transcript, draw_with
 
 __all__ = ["to_html", "to_mermaid", "to_text"]
 

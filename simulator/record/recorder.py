@@ -19,8 +19,7 @@ from typing import Any, Protocol, cast
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.content import Error
 from meshsync.protocol.dialects import decode_request, encode_push
-from meshsync.protocol.packets import Message
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,
     Broadcast,
@@ -35,9 +34,10 @@ from meshsync.protocol.vocabulary import (
     Send,
     SetAttributes,
 )
+from meshsync.protocol.packets import Message
 from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
+from simulator.record.calls_as_streams import as_message
 from simulator.record.transcript import Record, Transcript
-from simulator.record.words import as_message
 from simulator.room.rules import RESERVED_TYPES, Member, Output
 
 __all__ = ["Line", "Recorder"]

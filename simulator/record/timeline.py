@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simulator.record.stories import (
+from simulator.record.transcript import Record, Transcript, missing
+from simulator.record.wording import (
     LEVELS,
     MAX_LANES,
     Fate,
@@ -28,7 +29,6 @@ from simulator.record.stories import (
     what_of,
     word_of,
 )
-from simulator.record.transcript import Record, Transcript, missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,8 +29,8 @@ from typing import Any
 from meshsync.protocol.bridging import NO_HANDLER, chunk_to_message
 from meshsync.protocol.content import Control, Error, ErrorCode
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
-from meshsync.protocol.vocabulary import AnswerCall, AnswerChunk, CallChunk, CallMessage, ChunkContent, OpenCall, Send
-from simulator.room.ends import (
+from meshsync.protocol.operations import AnswerCall, AnswerChunk, CallChunk, CallMessage, ChunkContent, OpenCall, Send
+from simulator.room.call_ends import (
     CLOSE,
     ClassicAcceptor,
     ClassicOpener,

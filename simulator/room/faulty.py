@@ -13,7 +13,7 @@ from typing import Protocol
 
 from meshsync.protocol.content import Error
 from meshsync.protocol.dialects import GreetingForm
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     AnswerCall,
     CallChunk,
     CallMessage,
@@ -23,15 +23,15 @@ from meshsync.protocol.vocabulary import (
     Send,
     is_answered,
 )
-from simulator.network import mishaps
+from simulator.faults import kinds
+from simulator.room.call_ends import OPEN
 from simulator.room.calls import NOT_FOUND, Later
-from simulator.room.ends import OPEN
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, reply
 from simulator.room.rules import Room
 
 __all__ = ["ACKNOWLEDGEMENTS", "CONDITIONS", "FaultyRoom", "Watcher"]
 
-CONDITIONS = (mishaps.RejectStreams, mishaps.DelayAccept, mishaps.ErrorReplies, mishaps.LateReplies)
+CONDITIONS = (kinds.RejectStreams, kinds.DelayAccept, kinds.ErrorReplies, kinds.LateReplies)
 """The faults that are a room's."""
 
 ACKNOWLEDGEMENTS = ("routed", "delivered")
@@ -78,7 +78,7 @@ class FaultyRoom(Room):
         url: str,
         new_id: Callable[[str], str],
         watcher: Watcher,
-        in_force: Sequence[mishaps.Fault],
+        in_force: Sequence[kinds.Fault],
         later: Later,
         stream: Callable[[str], Random],
         acknowledge: str = "routed",
@@ -148,7 +148,7 @@ class FaultyRoom(Room):
         """Return what goes out now, and see to the replies that are to be late."""
         delays: dict[str, float] = {}
         for fault in self._in_force:
-            if isinstance(fault, mishaps.LateReplies):
+            if isinstance(fault, kinds.LateReplies):
                 delays[fault.name] = delays.get(fault.name, 0) + fault.seconds
         if not delays:
             return outputs
@@ -162,34 +162,34 @@ class FaultyRoom(Room):
         return now
 
     def _intervene(
-        self, fault: mishaps.Fault, member: Member, sent_ns: int, request_id: int, request: Request
+        self, fault: kinds.Fault, member: Member, sent_ns: int, request_id: int, request: Request
     ) -> list[Output] | None:
         """Return what follows instead of what would, or None if the fault is not about this request."""
         match fault:
             # What is not answered cannot be answered with an error.
-            case mishaps.ErrorReplies(name, code, rate) if name == member.name and is_answered(request):
-                if mishaps.happens(rate, self._stream(f"error_replies/{name}")):
+            case kinds.ErrorReplies(name, code, rate) if name == member.name and is_answered(request):
+                if kinds.happens(rate, self._stream(f"error_replies/{name}")):
                     outputs = [reply(member, request_id, Error("a fault of this simulation", code))]
                     self._watcher.handled(member, sent_ns, request, outputs)
                     return outputs
-            case mishaps.RejectStreams(name, reason, rate) if isinstance(request, Send):
+            case kinds.RejectStreams(name, reason, rate) if isinstance(request, Send):
                 target = self._enabled.get(request.to)
                 is_meant = target is not None and target.name == name and request.type == "stream.open"
                 if not is_meant or target is None or member.presence is not Presence.ENABLED:
                     return None
-                if mishaps.happens(rate, self._stream(f"reject_streams/{name}")):
+                if kinds.happens(rate, self._stream(f"reject_streams/{name}")):
                     return self._reject(member, request_id, request, target, reason)
-            case mishaps.RejectStreams(name, reason, rate) if isinstance(request, CallChunk):
+            case kinds.RejectStreams(name, reason, rate) if isinstance(request, CallChunk):
                 content = request.content
                 target = self._enabled.get(content.to) if isinstance(content, CallMessage) else None
                 if target is None or target.name != name or not isinstance(content, CallMessage):
                     return None
-                if mishaps.happens(rate, self._stream(f"reject_streams/{name}")):
+                if kinds.happens(rate, self._stream(f"reject_streams/{name}")):
                     offer = Send(target.id, "stream.open", {"stream_id": request.call_id, "header": content.message})
                     self._watcher.withheld(member, offer, f"rejected: {reason}")
                     refusal = self._calls.refuse(member, request.call_id, Error(reason))
                     return [reply(member, request_id, EMPTY), *refusal]
-            case mishaps.DelayAccept(name, delay) if name == member.name and isinstance(request, (Send, AnswerCall)):
+            case kinds.DelayAccept(name, delay) if name == member.name and isinstance(request, (Send, AnswerCall)):
                 is_acceptance = request.content == OPEN if isinstance(request, AnswerCall) else False
                 if is_acceptance or (isinstance(request, Send) and request.type == "stream.accept"):
                     seconds = delay.draw(self._stream(f"delay_accept/{name}"))

@@ -8,7 +8,7 @@ from enum import Enum
 from meshsync.protocol.content import Content, Empty
 from meshsync.protocol.dialects import encode_push, encode_reply, ends_streams_of_leavers, family_of, streams_of
 from meshsync.protocol.envelopes import JsonObject
-from meshsync.protocol.vocabulary import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
+from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
 
 __all__ = ["EMPTY", "Member", "Output", "Presence", "Rights", "push", "reply"]
 

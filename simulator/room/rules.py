@@ -27,8 +27,7 @@ from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.content import Error, ErrorCode
 from meshsync.protocol.dialects import GreetingForm, encode_connected, encode_push, encode_room_ready
 from meshsync.protocol.envelopes import JsonObject, encode_object
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,
     Broadcast,
@@ -45,8 +44,9 @@ from meshsync.protocol.vocabulary import (
     SetAttributes,
     UnknownRequest,
 )
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
-from simulator.room.classic import ClassicStreams
+from simulator.room.classic_streams import ClassicStreams
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, push, reply
 
 __all__ = ["MAX_ATTRIBUTES_SIZE", "RESERVED_TYPES", "Member", "Output", "Presence", "Rights", "Room", "reply"]

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshsync.runtime import Condition, Runtime, Task
-from meshsync.threads import ThreadCondition, ThreadRuntime, ThreadTask
-from simulator.world.conditions import VirtualCondition
-from simulator.world.runtime import VirtualRuntime
-from simulator.world.tasks import VirtualTask
+from meshsync.runtime.threads import ThreadCondition, ThreadRuntime, ThreadTask
+from meshsync.world import Condition, Runtime, Task
+from simulator.engine.conditions import VirtualCondition
+from simulator.engine.runtime import VirtualRuntime
+from simulator.engine.tasks import VirtualTask
 from tests.contract.runtime_contract import RuntimeContract
 
 

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from meshsync.runtime import Runtime
-from meshsync.transport import Connector, Endpoint, Transport
-from simulator.network import faults
+from meshsync.transport.interfaces import Connector, Endpoint, Transport
+from meshsync.world import Runtime
+from simulator import faults
+from simulator.engine.runtime import VirtualRuntime
+from simulator.latency import Law, constant, lognormal
+from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
-from simulator.network.latency import Law, constant, lognormal
 from simulator.network.links import Control, Frame, Goodbye, Link, frame, goodbye
 from simulator.network.network import Guest, Network
-from simulator.network.transport import SimulatedTransport
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
-from simulator.world.runtime import VirtualRuntime
 from tests.contract.transport_contract import BUFFER, LONG, Pair, Peer, TransportContract
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from meshsync.runtime import Runtime
-from meshsync.threads import ThreadRuntime
-from meshsync.transport import Connector, Endpoint, Transport
-from meshsync.websocket import WebSocketConnector, WebSocketTransport
-from tests.contract.scripted_server import ScriptedPeer, ScriptedServer
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.interfaces import Connector, Endpoint, Transport
+from meshsync.transport.websocket import WebSocketConnector, WebSocketTransport
+from meshsync.world import Runtime
 from tests.contract.transport_contract import BUFFER, Pair, Peer, TransportContract
+from tests.support.scripted_server import ScriptedPeer, ScriptedServer
 
 
 @pytest.fixture(scope="module")

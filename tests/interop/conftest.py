@@ -4,7 +4,7 @@ import pytest
 
 from tests.interop.company import enter, meet, pool, served
 from tests.interop.matrix import Matrix, readme_to_write
-from tests.rooms import emulated, join, server
+from tests.support.rooms import emulated, join, server
 
 __all__ = ["emulated", "enter", "join", "meet", "pool", "served", "server"]
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from tests import interpreters
+from tools import interpreters
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

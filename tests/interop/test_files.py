@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from meshsync.chunks import StreamReader
-from meshsync.files import ReceivedFile, receive_file, send_file
+from meshsync.files.transfer import ReceivedFile, receive_file, send_file
+from meshsync.streams.interfaces import StreamReader
 from tests.interop.attachments import attachment_of, fingerprint
 from tests.interop.company import Meet
 from tests.interop.matrix import MESHSYNC

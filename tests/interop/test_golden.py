@@ -43,8 +43,7 @@ from meshsync.protocol.dialects import (
     greeting_form,
 )
 from meshsync.protocol.envelopes import decode_envelope, decode_object
-from meshsync.protocol.packets import Message, Reassembler, split
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     Accepted,
     AnswerCall,
     AnswerChunk,
@@ -54,6 +53,7 @@ from meshsync.protocol.vocabulary import (
     ChunkContent,
     OpenCall,
 )
+from meshsync.protocol.packets import Message, Reassembler, split
 
 A = {"0.0.21": "A1", "0.0.38": "A2", "0.29.4": "A3"}
 B = {"0.35.6": "B1", "0.56.0": "B3", "ts-0.39.9": "B2"}

@@ -17,8 +17,7 @@ import meshsync
 from meshsync.protocol import dialects
 from meshsync.protocol.content import Control
 from meshsync.protocol.envelopes import decode_envelope
-from meshsync.protocol.packets import split
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     Call,
     CallChunk,
     CallMessage,
@@ -29,6 +28,7 @@ from meshsync.protocol.vocabulary import (
     RoomReady,
     Send,
 )
+from meshsync.protocol.packets import split
 from simulator import Emulator
 from simulator.emulator.emulator import Limits
 from tests.interop.company import Enter, Meet, Pool
@@ -36,8 +36,8 @@ from tests.interop.matrix import MESHSYNC, each
 from tests.interop.meshsync_peer import MeshsyncPeer
 from tests.interop.peers import OfficialPeer, PeerFailed
 from tests.interop.releases import PythonRelease, Release, Streams, chosen, find
-from tests.interop.sockets import RawClient
-from tests.rooms import ScriptedConnection, ScriptedServer
+from tests.support.rooms import ScriptedConnection, ScriptedServer
+from tests.support.sockets import RawClient
 
 pytestmark = [pytest.mark.releases, pytest.mark.timeout(180)]
 

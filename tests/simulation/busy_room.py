@@ -10,9 +10,9 @@ from functools import partial
 
 import meshsync
 from meshsync import MeshsyncError, MessageStreamChunk, RoomMessageEvent
-from meshsync.chunks import StreamReader
+from meshsync.streams.interfaces import StreamReader
 from simulator import Simulation, Transcript, faults, latency, participants
-from simulator.network.faults import Planned
+from simulator.faults.plans import Planned
 
 __all__ = ["AGENTS", "PLAN", "run"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import meshsync
 from meshsync import ConnectionLost, MeshsyncError, RoomClient
-from simulator.network import faults
+from simulator import faults
 from simulator.simulation import Simulation
 
 # --- a lost update ----------------------------------------------------------------------------------------------------

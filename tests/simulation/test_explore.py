@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.exploration import Failure, explore
+from simulator.exploring.exploration import Failure, explore
 from tests.simulation import planted
 
 ROOT = Path(__file__).resolve().parents[2]

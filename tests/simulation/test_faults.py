@@ -11,9 +11,9 @@ from meshsync import ConnectionLost, DeliveryUnknown, ProtocolError, RoomError, 
 from meshsync.errors import UsageError
 from simulator import Simulation, faults, participants
 from simulator.errors import ActorFailed
-from simulator.network.mishaps import Fault
+from simulator.faults.kinds import Fault
 from simulator.simulation import SimulatedRoom
-from tests.simulation.worlds import outcomes, simulated, told
+from tests.support.worlds import outcomes, simulated, told
 
 
 class Pair:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from meshsync.chunks import Buffer, MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.errors import (
     MeshsyncError,
     StreamCancelled,
@@ -21,12 +20,13 @@ from meshsync.errors import (
     StreamRejected,
     StreamTimeout,
 )
-from meshsync.files import ReceivedFile, receive_file, send_file
+from meshsync.files.transfer import ReceivedFile, receive_file, send_file
+from meshsync.filters.wrapping import WrappedReader, WrappedWriter
 from meshsync.messaging import MessagingClient
 from meshsync.room import RoomClient
-from meshsync.wrappers import WrappedReader, WrappedWriter
+from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamReader, StreamWriter
 from simulator import Simulation, faults, latency, participants
-from tests.simulation.worlds import simulated
+from tests.support.worlds import simulated
 
 SIZE = 3_000_000
 CONTENT = bytes(range(250)) * (SIZE // 250)
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_ends_the_sending(
             if written > SIZE // 2:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(pair.inbox))
 
-        patch.setattr("meshsync.partialfile.PartialFile.write", fill)
+        patch.setattr("meshsync.files.partial_file.PartialFile.write", fill)
         with pytest.raises(
             StreamCancelled, match="the receiver cannot store the file: No space left on device"
         ) as caught:

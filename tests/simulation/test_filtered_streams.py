@@ -11,14 +11,14 @@ import pytest
 import meshsync
 from examples import filtered_client, own_filter
 from examples.filtered_client import FilteredMessaging
-from meshsync.buffering import buffered
-from meshsync.chunks import StreamReader
-from meshsync.compression import compression
-from meshsync.encryption import encryption
 from meshsync.errors import StreamCancelled, StreamError, StreamInterrupted, StreamRejected
-from meshsync.negotiation import accept_filtered, open_filtered
+from meshsync.filters.buffering import buffered
+from meshsync.filters.compression import compression
+from meshsync.filters.encryption import encryption
+from meshsync.filters.negotiation import accept_filtered, open_filtered
+from meshsync.streams.interfaces import StreamReader
 from simulator import latency
-from tests.simulation.worlds import simulated
+from tests.support.worlds import simulated
 
 KEY = bytes(range(32))
 FILTERS = (compression(), encryption(KEY))

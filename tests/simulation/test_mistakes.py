@@ -23,7 +23,7 @@ from simulator.errors import (
     SimulationNested,
     WorldStalled,
 )
-from tests.simulation.worlds import simulated
+from tests.support.worlds import simulated
 
 pytestmark = pytest.mark.filterwarnings("ignore:ActorsRefuse:RuntimeWarning")
 
@@ -80,7 +80,7 @@ def test_a_lock_held_while_waiting_stalls_whoever_wants_it() -> None:
 def test_waiting_on_oneself_is_refused() -> None:
     """A task that joins itself, and a receiver that waits for the receivers to end."""
     with simulated() as sim:
-        tasks: list[meshsync.runtime.Task] = []
+        tasks: list[meshsync.world.Task] = []
 
         def waits() -> None:
             tasks[0].join()

@@ -10,8 +10,8 @@ import pytest
 from meshsync.errors import InvalidMessage, UsageError
 from simulator import Simulation, faults, latency, participants
 from simulator.errors import ActorFailed
-from simulator.room.participants import Message, Participant, Peer, Visitor, churn
-from tests.simulation.worlds import outcomes, simulated, told
+from simulator.participants import Message, Participant, Peer, Visitor, churn
+from tests.support.worlds import outcomes, simulated, told
 
 
 class Noting(Participant):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshsync import StreamRejected
-from tests.simulation.worlds import simulated
+from tests.support.worlds import simulated
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

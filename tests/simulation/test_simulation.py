@@ -14,7 +14,7 @@ from meshsync import ParticipantNotFound, RoomMessage
 from meshsync.errors import AuthenticationFailed, PermissionDenied, RoomNotFound, UsageError
 from simulator import Simulation, Transcript, current, faults, latency, participants
 from simulator.errors import ActorFailed, HorizonReached, SimulationClosed
-from tests.simulation.worlds import outcomes, simulated, told
+from tests.support.worlds import outcomes, simulated, told
 
 # --- the face ---------------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from meshsync import (
     UsageError,
 )
 from meshsync.errors import RoomError
-from meshsync.protocol.streams import Phase
+from meshsync.protocol.stream_messages import Phase
 from simulator import faults
-from tests.simulation.streaming import MIB, Pair, Result, accept, account, held, is_tidy
-from tests.simulation.worlds import simulated
+from tests.support.streaming import MIB, Pair, Result, accept, account, held, is_tidy
+from tests.support.worlds import simulated
 
 # --- both directions --------------------------------------------------------------------------------------------------
 

@@ -21,10 +21,10 @@ from meshsync import (
     StreamTimeout,
     UsageError,
 )
-from meshsync.chunks import StreamReader, StreamWriter
+from meshsync.streams.interfaces import StreamReader, StreamWriter
 from simulator import Simulation, Transcript, faults, participants
-from simulator.room.participants import Chunk, Offer, Participant, Rejecting, Silent, Sink, Stream, Streamer
-from tests.simulation.worlds import simulated, told
+from simulator.participants import Chunk, Offer, Participant, Rejecting, Silent, Sink, Stream, Streamer
+from tests.support.worlds import simulated, told
 
 KB = 1000
 WINDOWS = pytest.mark.parametrize("window", [None, 100 * KB], ids=["official", "flow control"])

@@ -17,8 +17,8 @@ from meshsync import (
     StreamTimeout,
 )
 from meshsync.protocol import events
-from tests.simulation.streaming import MIB, Pair, Result, Scripted, accept, account, held, is_tidy, scripted
-from tests.simulation.worlds import simulated
+from tests.support.streaming import MIB, Pair, Result, Scripted, accept, account, held, is_tidy, scripted
+from tests.support.worlds import simulated
 
 # --- flow control -----------------------------------------------------------------------------------------------------
 

@@ -25,8 +25,8 @@ from meshsync import (
 )
 from meshsync.errors import ClientClosed, ConnectionLost, RoomError
 from simulator import faults
-from tests.simulation.streaming import MIB, Pair, Result, accept, is_tidy, scripted, send_all
-from tests.simulation.worlds import simulated
+from tests.support.streaming import MIB, Pair, Result, accept, is_tidy, scripted, send_all
+from tests.support.worlds import simulated
 
 NOT_ALLOWED = "Streams are not allowed by this client"
 

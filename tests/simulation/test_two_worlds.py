@@ -8,7 +8,7 @@ import pytest
 
 from simulator import Emulator, latency
 from tests.simulation import two_worlds_program
-from tests.simulation.worlds import simulated
+from tests.support.worlds import simulated
 
 Observations = list[two_worlds_program.Observation]
 

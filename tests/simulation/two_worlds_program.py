@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import meshsync
 from meshsync import MessageStreamChunk, RoomMessageEvent
-from meshsync.chunks import StreamReader
+from meshsync.streams.interfaces import StreamReader
 
 Observation = tuple[object, ...]
 

@@ -17,7 +17,7 @@ from meshsync.errors import ProtocolError
 from meshsync.protocol.content import Control, Empty, Error, Json
 from meshsync.protocol.envelopes import RESERVED
 from meshsync.protocol.frames import encode_close
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,
     Broadcast,
@@ -35,8 +35,8 @@ from meshsync.protocol.vocabulary import (
 )
 from simulator import Emulator
 from simulator.room.seat import SeatState
-from tests.interop.sockets import RawClient, frame
-from tests.seats import Hall, packets_of, read
+from tests.support.seats import Hall, packets_of, read
+from tests.support.sockets import RawClient, frame
 
 TYPES = [
     "messaging.enable",

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
-from simulator.world.kernel import Kernel, Timer
+from simulator.engine.kernel import Kernel, Timer
 
 
 @dataclass

@@ -21,7 +21,7 @@ from meshsync.protocol.dialects import (
     SetAttributes,
 )
 from simulator.room.seat import Seat
-from tests.seats import Hall, packets_of, read
+from tests.support.seats import Hall, packets_of, read
 
 ATTRIBUTES = st.dictionaries(st.sampled_from("ab"), st.integers(0, 3), max_size=2)
 

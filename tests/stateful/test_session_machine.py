@@ -17,7 +17,7 @@ from meshsync.protocol import events
 from meshsync.protocol.content import Empty, Error
 from meshsync.protocol.dialects import Connected, Disable, Enable, Push, Reply, Request, RoomReady, Send, dialect
 from meshsync.protocol.session import Session
-from tests.scripted import packets_of
+from tests.support.scripted import packets_of
 
 PEERS = st.sampled_from(["p-2", "p-3", "p-4"])
 ATTRIBUTES = st.dictionaries(st.sampled_from(["name", "mood"]), st.integers(0, 3), max_size=2)

@@ -31,13 +31,13 @@ from meshsync import (
     UsageError,
     WouldDeadlock,
 )
-from meshsync.protocol import streams as words
+from meshsync.protocol import stream_messages as words
 from simulator import Simulation, faults, latency
-from tests.simulation.streaming import Result, account, is_tidy
+from tests.support.streaming import Result, account, is_tidy
 
 NAMES = ("ada", "ben", "eve")
 WINDOW, SHARED, LEAST = 20_000, 60_000, 2_000
-"""Bytes; see `meshsync.protocol.streams`."""
+"""Bytes; see `meshsync.protocol.stream_messages`."""
 INDEX = st.integers(0, 100)
 SIZE = st.sampled_from([0, 1, 700, 2_000])
 LARGEST = 4 * 2_000 + 300
@@ -55,7 +55,7 @@ class Room(RuleBasedStateMachine):
         self.patch.setattr(words, "WINDOW", WINDOW)
         self.patch.setattr(words, "WINDOWS_OF_A_CLIENT", SHARED)
         self.patch.setattr(words, "LEAST_WINDOW", LEAST)
-        self.patch.setattr(meshsync.streams, "LEAST_WINDOW", LEAST)
+        self.patch.setattr(meshsync.streams.stream, "LEAST_WINDOW", LEAST)
         self.simulation = Simulation(seed, **options)
         self.room = self.simulation.room("demo")
         self.clients: dict[str, RoomClient] = {}

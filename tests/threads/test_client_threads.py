@@ -25,7 +25,7 @@ import meshsync
 from meshsync import MeshsyncError, RoomClient
 from meshsync.protocol.dialects import Enable, Send, SetAttributes, decode_request
 from simulator import Emulator
-from tests.rooms import PATIENCE, ROOT, Ears, Join, ScriptedConnection, ScriptedServer, finish, run, start
+from tests.support.rooms import PATIENCE, ROOT, Ears, Join, ScriptedConnection, ScriptedServer, finish, run, start
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals, or fork")
 BOB = ScriptedServer.BOB
@@ -211,7 +211,7 @@ MAIN_INTERRUPTED = """
 import sys, threading
 import meshsync
 from tests.threads.test_client_threads import BOB, await_waiting, payload, send_many
-from tests.rooms import start
+from tests.support.rooms import start
 room = meshsync.connect(url=sys.argv[1], token=sys.argv[2])
 room.messaging.enable()
 senders = [start(send_many, room, f"thread {i}", 200) for i in range(50)]
@@ -247,7 +247,7 @@ def test_interrupt_of_the_main_thread_costs_the_others_nothing(server: ScriptedS
 HAIL = """
 import json, random, sys, threading, time
 import meshsync
-from tests.rooms import start
+from tests.support.rooms import start
 from tests.threads.test_client_threads import _suffer, interrupt, send_many
 draw = random.Random(20260101)
 for _ in range(int(sys.argv[3])):

@@ -12,7 +12,7 @@ import pytest
 
 from meshsync import MeshsyncError, MessageStreamChunk, StreamInterrupted, StreamRejected
 from simulator import Emulator
-from tests.rooms import PATIENCE, Join, start
+from tests.support.rooms import PATIENCE, Join, start
 from tests.threads.test_client_threads import interrupt
 
 

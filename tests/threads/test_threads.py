@@ -18,12 +18,12 @@ from types import FrameType
 
 import pytest
 
-from meshsync.threads import ThreadCondition, ThreadRuntime, ThreadTask
+from meshsync.runtime.threads import ThreadCondition, ThreadRuntime, ThreadTask
 
 ROOT = Path(__file__).parents[2]
 INTERRUPTS = """
 import _thread, os, signal, threading, time
-from meshsync.threads import ThreadCondition, ThreadRuntime
+from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
 
 def interrupt_after(seconds):
     threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()

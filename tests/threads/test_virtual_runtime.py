@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from simulator.engine.runtime import VirtualRuntime
 from simulator.errors import WorldStalled
-from simulator.world.runtime import VirtualRuntime
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name != "posix", reason="sends itself signals")
@@ -33,7 +33,7 @@ def run(script: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
     imports = """
         import _thread, os, signal, threading, time
         from simulator.errors import *
-        from simulator.world.runtime import VirtualRuntime
+        from simulator.engine.runtime import VirtualRuntime
         def interrupt_after(*delays):
             def interrupt():
                 for delay in delays:

@@ -20,10 +20,10 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from meshsync.errors import ConnectionLost, SendTimeout
 from meshsync.protocol.frames import FrameDecoder, encode
-from meshsync.threads import ThreadRuntime
-from meshsync.transport import Endpoint
-from meshsync.websocket import WebSocketConnector, WebSocketTransport
-from tests.contract.scripted_server import ScriptedServer
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.websocket import WebSocketConnector, WebSocketTransport
+from tests.support.scripted_server import ScriptedServer
 
 LONG = 30.0
 

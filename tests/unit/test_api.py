@@ -13,7 +13,7 @@ from meshsync import RoomMessageEvent
 from meshsync.errors import ConnectionLost
 from meshsync.protocol.dialects import Push
 from meshsync.signals import EVENTS
-from tests.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
+from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 
 NAMES = """
     connect RoomClient ClientStats MessagingClient Delivery Subscription Registration

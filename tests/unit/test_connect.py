@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import meshsync
-from meshsync.connection import State
+from meshsync.connection.connection import State
 from meshsync.errors import (
     AuthenticationFailed,
     ClientClosed,
@@ -27,11 +27,11 @@ from meshsync.errors import (
 )
 from meshsync.protocol import events
 from meshsync.protocol.dialects import Broadcast, Enable, Push, Send, SetAttributes
-from meshsync.runtime import World, install_world
-from meshsync.threads import ThreadRuntime
+from meshsync.runtime.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, ParticipantToken
-from meshsync.transport import Connector, Endpoint
-from tests.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
+from meshsync.transport.interfaces import Connector, Endpoint
+from meshsync.world import World, install_world
+from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 
 SECRET = "a secret that signs tokens in these tests"
 KEY = ApiKey("00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-000000000001", SECRET)

@@ -9,8 +9,8 @@ import pytest
 
 from meshsync.errors import NotSent
 from meshsync.participants import LocalParticipant, RemoteParticipant
-from meshsync.threads import ThreadRuntime
-from tests.scripted import PATIENCE
+from meshsync.runtime.threads import ThreadRuntime
+from tests.support.scripted import PATIENCE
 
 
 def make(attributes: Mapping[str, Any]) -> RemoteParticipant:

@@ -6,8 +6,8 @@ import pytest
 
 from meshsync.presence import Presence
 from meshsync.protocol.roster import Member
-from meshsync.threads import ThreadRuntime
-from tests.scripted import PATIENCE, wait_until
+from meshsync.runtime.threads import ThreadRuntime
+from tests.support.scripted import PATIENCE, wait_until
 
 RUNTIME = ThreadRuntime()
 BOB = Member("p-2", "user", {"name": "bob"})

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import meshsync
-from meshsync import runtime
-from meshsync.runtime import World, current_world, install_world
-from meshsync.threads import ThreadCondition, ThreadRuntime
-from meshsync.transport import Connector, Endpoint
-from tests.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
+from meshsync import world as worlds
+from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
+from meshsync.transport.interfaces import Connector, Endpoint
+from meshsync.world import World, current_world, install_world
+from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 
 
 class RecordingRuntime(ThreadRuntime):
@@ -100,7 +100,7 @@ def test_spawned_task_is_named_after_its_target(world: World) -> None:
 
 
 def test_connect_joins_rooms_of_the_callers_world(world: World) -> None:
-    """The same call that would open a WebSocket takes connector, clock, tasks and settings of the installed world."""
+    """The same call that would open a WebSocket takes connector, clock, tasks and settings of the installed runtime."""
     with meshsync.connect("lab", name="planner") as room:
         assert room.connection.runtime is world.runtime
         assert room.is_connected
@@ -108,7 +108,7 @@ def test_connect_joins_rooms_of_the_callers_world(world: World) -> None:
 
 def test_without_a_default_world_the_error_says_what_to_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only whoever imports this module alone can meet it."""
-    monkeypatch.setattr(runtime._worlds, "default", None)
+    monkeypatch.setattr(worlds._worlds, "default", None)
     for call in (current_world, lambda: install_world(None), lambda: meshsync.sleep(0)):
         with pytest.raises(RuntimeError, match="no world: import meshsync, which sets the default one"):
             call()

@@ -14,7 +14,7 @@ from meshsync.errors import UsageError
 from meshsync.protocol.dialects import Enable, Push
 from meshsync.tokens import ApiKey, ParticipantToken
 from simulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, Limits
-from tests.interop.sockets import PATIENCE, PlainSocket, RawClient
+from tests.support.sockets import PATIENCE, PlainSocket, RawClient
 
 
 def threads() -> list[str]:

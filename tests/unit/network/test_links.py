@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshsync.protocol import frames as wire
-from simulator.network.latency import Law, constant, exponential, lognormal
+from simulator.engine.kernel import SECOND, Kernel
+from simulator.latency import Law, constant, exponential, lognormal
 from simulator.network.links import WINDOW, Content, Control, Frame, Goodbye, Link, LinkState, frame, goodbye
-from simulator.world.kernel import SECOND, Kernel
 
 MS = SECOND // 1000
 """Nanoseconds in a millisecond."""

@@ -21,19 +21,19 @@ from meshsync.errors import (
 from meshsync.protocol.dialects import Broadcast, Enable, Request, dialect
 from meshsync.protocol.events import Event, Received, Skipped
 from meshsync.protocol.session import Session
-from meshsync.runtime import Task
-from meshsync.transport import Endpoint
-from simulator.network import faults
-from simulator.network.carrier import CarrierState
+from meshsync.transport.interfaces import Endpoint
+from meshsync.world import Task
+from simulator import faults
+from simulator.engine.runtime import VirtualRuntime
+from simulator.faults.kinds import Fault
+from simulator.latency import Law, lognormal
+from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
-from simulator.network.latency import Law, lognormal
 from simulator.network.links import Control, Frame, Link, frame
-from simulator.network.mishaps import Fault
 from simulator.network.network import Guest, Network
-from simulator.network.transport import SimulatedTransport
+from simulator.network.room_end import CarrierState
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
-from simulator.world.runtime import VirtualRuntime
 
 URL = "ws://ops.test/rooms/ops"
 

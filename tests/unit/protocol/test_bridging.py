@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.protocol.bridging import TYPE_MEMBER, chunk_to_message, message_to_chunk
-from meshsync.protocol.vocabulary import CallMessage
+from meshsync.protocol.operations import CallMessage
 
 OBJECTS = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=3), max_size=3)
 

@@ -44,8 +44,8 @@ from meshsync.protocol.dialects import (
     streams_of,
 )
 from meshsync.protocol.envelopes import RESERVED
+from meshsync.protocol.operations import OpenCall
 from meshsync.protocol.packets import Message, Reassembler, split
-from meshsync.protocol.vocabulary import OpenCall
 
 PROPERTY = settings(deadline=None, max_examples=150)
 

@@ -25,11 +25,11 @@ from meshsync.protocol.dialects import (
     dialect,
     encode_status,
 )
+from meshsync.protocol.operations import Accepted, AnswerCall, AnswerChunk, Call, CallChunk, CallMessage
 from meshsync.protocol.packets import Reassembler, split
 from meshsync.protocol.roster import Member
 from meshsync.protocol.session import Participation, Session
-from meshsync.protocol.vocabulary import Accepted, AnswerCall, AnswerChunk, Call, CallChunk, CallMessage
-from tests.scripted import Said, packets_of
+from tests.support.scripted import Said, packets_of
 
 READY = RoomReady("lab", "ws://lab.test/rooms/lab", "s-1")
 CONNECTED = Connected("p-1", {"name": "me"})

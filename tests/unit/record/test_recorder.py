@@ -10,14 +10,14 @@ import pytest
 
 from meshsync.protocol.dialects import Broadcast, Enable, Request, Send, SetAttributes, dialect, encode_request
 from meshsync.protocol.packets import split
-from simulator.network.latency import constant
+from simulator.engine.kernel import Kernel
+from simulator.engine.seeds import Seeds
+from simulator.latency import constant
 from simulator.network.links import Control, Link, frame
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import Member, Room
 from simulator.room.seat import Parcel
-from simulator.world.kernel import Kernel
-from simulator.world.seeds import Seeds
 
 A3 = dialect("A3")
 CHAT = {"text": "hi"}

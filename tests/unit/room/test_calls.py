@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.content import Content, Control, Empty, Error, Json
 from meshsync.protocol.dialects import GreetingForm, decode_push
-from meshsync.protocol.packets import Message
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     Accepted,
     AnswerCall,
     AnswerChunk,
@@ -31,6 +30,7 @@ from meshsync.protocol.vocabulary import (
     Send,
     is_answered,
 )
+from meshsync.protocol.packets import Message
 from simulator.room.calls import ANSWER_LIMIT, MAX_CALLS
 from simulator.room.members import Member, Output, Rights
 from simulator.room.rules import Room

@@ -10,7 +10,7 @@ import pytest
 
 from meshsync.protocol.content import Control, Error
 from meshsync.protocol.dialects import greeting_form
-from meshsync.protocol.vocabulary import (
+from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,
     Broadcast,
@@ -24,11 +24,11 @@ from meshsync.protocol.vocabulary import (
     Send,
     SetAttributes,
 )
-from simulator.network import faults
-from simulator.network.mishaps import Fault
+from simulator import faults
+from simulator.engine.seeds import Seeds
+from simulator.faults.kinds import Fault
 from simulator.room.faulty import FaultyRoom
 from simulator.room.members import Member, Output
-from simulator.world.seeds import Seeds
 
 OPEN = {"stream_id": "s-1", "header": {}}
 

@@ -11,7 +11,7 @@ from meshsync.protocol.content import Empty, Error
 from meshsync.protocol.dialects import Broadcast, Connected, Enable, Push, Reply, RoomReady, Send, decode_push
 from meshsync.protocol.packets import Reassembler
 from simulator.room.seat import PACKET_SIZE, Seat, SeatState
-from tests.seats import FAULTS, LARGEST, Hall, body, packets_of, read, start
+from tests.support.seats import FAULTS, LARGEST, Hall, body, packets_of, read, start
 
 
 def test_greeting_waits_in_a_new_seat():

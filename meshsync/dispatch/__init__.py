@@ -1,0 +1,1 @@
+"""Where what arrives goes: subclass hooks, subscriptions, receivers."""

@@ -1,0 +1,166 @@
+"""What arrives, as an iterator: everything from the moment of subscribing, in order, whoever else listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import copy
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeVar
+
+from meshsync.connection.inbox import Inbox, InboxClosed
+from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
+from meshsync.messages import RoomMessage
+from meshsync.world import Runtime
+
+__all__ = ["Feed", "Overflow", "Subscription"]
+
+Overflow = Literal["error", "drop_oldest"]
+
+T = TypeVar("T")
+S = TypeVar("S", bound="Feed[Any]")
+
+
+class Feed(Generic[T]):
+    """What a subscription to anything can do.
+
+    Iterate over it, or call ``get``; use it as a context manager, or ``close`` it. Several tasks may read one: each
+    item goes to one of them.
+
+    Args:
+        maxsize: How many items may wait to be read.
+        what: What is waited for, for errors.
+        call: How the program gets another, for errors.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        timeout: float | None,
+        maxsize: int,
+        what: str,
+        call: str,
+        refuse_to_block: Callable[[str], None],
+    ) -> None:
+        if maxsize < 1:
+            raise ValueError(f"maxsize is at least 1, not {maxsize}")
+        self.timeout = timeout
+        self._inbox: Inbox[T] = Inbox(runtime, maxsize)
+        self._what = what
+        self._call = call
+        self._refuse_to_block = refuse_to_block
+
+    @property
+    def pending(self) -> int:
+        """How many wait to be read."""
+        return len(self._inbox)
+
+    def get(self, timeout: float | Literal["default"] | None = "default") -> T:
+        """Take the next one.
+
+        Args:
+            timeout: The longest wait in seconds; None waits for ever, 0 polls; by default the subscription's own.
+        Raises:
+            ReceiveTimeout: If none came in time.
+            ConnectionLost: If the connection was lost and all that came before has been read.
+            ClientClosed: If the client was closed, likewise.
+            UsageError: If the subscription was closed, or more than ``maxsize`` were unread at some time, likewise.
+        """
+        try:
+            return self._take(self.timeout if timeout == "default" else timeout)
+        except InboxClosed:
+            raise UsageError(f"this subscription was closed: subscribe again with {self._call}") from None
+
+    def _take(self, timeout: float | None) -> T:
+        if not len(self._inbox):
+            self._refuse_to_block(f"waiting for a {self._what}")
+        try:
+            return self._inbox.get(timeout)
+        except InboxClosed as closed:
+            if closed.cause is None:
+                raise
+            # A copy: one that is raised keeps its callers' variables alive, and several tasks may read here.
+            raise copy(closed.cause) from None
+        except TimeoutError:
+            raise ReceiveTimeout(f"no {self._what} came within {timeout or 0:.3g} s") from None
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        try:
+            return self._take(self.timeout)
+        except (ReceiveTimeout, ClientClosed, InboxClosed):
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Take nothing more; what is there can still be read."""
+        self._inbox.close()
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def end(self, cause: MeshsyncError) -> None:
+        """Close it because the client ended. Called by the client."""
+        self._inbox.close(cause)
+
+
+class Subscription(Feed[RoomMessage]):
+    """Messages that match, from when it was made. Made by `MessagingClient.messages`; see `Feed`.
+
+    Attributes:
+        timeout: The longest wait for the next message, in seconds; None waits for ever.
+        dropped: How many messages were dropped because nobody read them in time (``overflow="drop_oldest"``).
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        type: str | None,
+        sender: str | None,
+        timeout: float | None,
+        maxsize: int,
+        overflow: Overflow,
+        refuse_to_block: Callable[[str], None],
+        on_close: Callable[[Subscription], None],
+    ) -> None:
+        if overflow not in ("error", "drop_oldest"):
+            raise ValueError(f"overflow is 'error' or 'drop_oldest', not {overflow!r}")
+        what = ("message" if type is None else f"message of type {type!r}") + (f" from {sender}" if sender else "")
+        super().__init__(
+            runtime, timeout=timeout, maxsize=maxsize, what=what, call="messages()", refuse_to_block=refuse_to_block
+        )
+        self.dropped = 0
+        self._type = type
+        self._sender = sender
+        self._maxsize = maxsize
+        self._drops_oldest = overflow == "drop_oldest"
+        self._on_close = on_close
+
+    def close(self) -> None:
+        """Take nothing more; what is there can still be read."""
+        self._on_close(self)
+        super().close()
+
+    def offer(self, message: RoomMessage) -> None:
+        """Take a message if it matches. Called by the client; never waits."""
+        if self._type is not None and message.type != self._type:
+            return
+        if self._sender is not None and message.from_participant_id != self._sender:
+            return
+        if self._drops_oldest:
+            self.dropped += self._inbox.put_dropping(message)
+        elif not self._inbox.put(message):
+            self._on_close(self)
+            self._inbox.close(
+                UsageError(
+                    f"{self._maxsize} messages of this subscription were unread when another came: read faster, raise "
+                    "maxsize, or subscribe with overflow='drop_oldest'"
+                )
+            )

@@ -1,0 +1,382 @@
+"""Whole files through streams: sent in one pass, checked at the other end, and there entirely or not at all.
+
+A file travels as an ordinary stream, so that any program may be at the other end, an official client's too:
+
+- The header of the opening has a member ``file`` beside the program's own: ``name``, a text that may be missing, and
+  ``size``, in bytes.
+- The chunks are the file's bytes in order, each with an empty header but the last. The last one's header has
+  ``sha256``, 64 hexadecimal digits of the whole file; it comes only if the file was the same from beginning to end. An
+  empty file is one empty chunk. Whoever reads no header just joins the data.
+- The receiver answers, on the same stream, with one chunk without data whose header has ``received``, the SHA-256 of
+  what it has stored. Only then does the sender close the stream, since closing ends both directions; a sender that
+  awaits no answer closes at once.
+- Whatever goes wrong ends the stream early, with a reason where both sides have words for one (see
+  ``meshsync.protocol.stream_messages``). To official clients it is closed then, and there is no ``sha256``.
+
+Not the business of this module: what a stream is, which names are safe (``meshsync.files.file_names``), and how a file
+comes to have its name only when it is whole (``meshsync.files.partial_file``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from io import FileIO
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, Protocol
+
+from meshsync.errors import (
+    InvalidMessage,
+    MeshsyncError,
+    ReceiveTimeout,
+    StreamError,
+    StreamInterrupted,
+    StreamTimeout,
+    UsageError,
+)
+from meshsync.files.file_names import safe_name
+from meshsync.files.partial_file import PartialFile, find_folder
+from meshsync.files.progress import Progress, Report, reporting
+from meshsync.participants import LocalParticipant, RemoteParticipant
+from meshsync.protocol.envelopes import as_object
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter, Timeout
+
+__all__ = ["Opener", "ReceivedFile", "SentFile", "receive_file", "send_file"]
+
+CHUNK_SIZE = 256 * 1024
+"""Bytes. Smaller ones cost more time at both ends, larger ones save none; and a window should hold several."""
+MAX_CHUNK_SIZE = 2 * 1024 * 1024
+"""Bytes; once encoded, and with what a filter adds, such a chunk fits into a message in every dialect."""
+TIMEOUT = 30.0
+"""Seconds."""
+
+
+class Opener(Protocol):
+    """What sending needs of a `MessagingClient`."""
+
+    def create_stream(
+        self,
+        to: RemoteParticipant | LocalParticipant | str,
+        header: Mapping[str, Any],
+        *,
+        timeout: Timeout = "default",
+    ) -> StreamWriter: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file that was sent."""
+
+    name: str
+    """As it was announced."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """64 hexadecimal digits."""
+    is_confirmed: bool
+    """Whether the other side said that it has it, checked. Else the room has taken all of it, and no more is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """A file that was received, checked and stored."""
+
+    path: Path
+    """Absolute."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """64 hexadecimal digits."""
+
+
+# --- sending ----------------------------------------------------------------------------------------------------------
+
+
+def send_file(
+    messaging: Opener,
+    path: str | os.PathLike[str],
+    to: RemoteParticipant | LocalParticipant | str,
+    *,
+    header: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    progress: Progress = False,
+    confirm: bool | None = None,
+    timeout: float | None = TIMEOUT,
+) -> SentFile:
+    """Send a file to a participant; return when it has it.
+
+    Args:
+        header: More for the other side's program to see beside ``file``.
+        name: What to call the file there; by default its own name.
+        chunk_size: Bytes in each chunk, at most 2 MiB.
+        progress: Called with the bytes sent so far and the file's size, first with 0; True shows a bar. What it raises
+            ends the transfer.
+        confirm: Whether to wait until the other side has checked and stored the file, which those do that use
+            ``receive_file``. By default this is expected of programs that use meshsync, and of no others.
+        timeout: The longest wait for each step: acceptance, room for a chunk, the confirmation. In seconds; None waits
+            for ever.
+    Raises:
+        OSError: If the file cannot be read; `FileNotFoundError`, `IsADirectoryError` and others.
+        UsageError: If it is no regular file; `InvalidMessage` if a header or name cannot be sent. Nothing was sent.
+        StreamRejected: If the other side declined.
+        StreamCancelled: If the other side gave up; the text has its reason, such as a full disk.
+        StreamInterrupted: If it left, or the connection was lost.
+        StreamTimeout: If a step took too long. Without a confirmation it may have the file all the same.
+        StreamError: If the file was changed meanwhile, or arrived otherwise than it was. The other side keeps nothing.
+    """
+    if not 1 <= chunk_size <= MAX_CHUNK_SIZE:
+        raise ValueError(f"a chunk of a file has 1 to {MAX_CHUNK_SIZE} bytes, not {chunk_size}")
+    with closing(_open_to_read(path)) as file:
+        before = os.fstat(file.fileno())
+        called = _name_to_announce(path, name)
+        opening = _announce(header, called, before.st_size)
+        is_confirmed = False
+        with reporting(progress, called) as report:
+            report(0, before.st_size)
+            try:
+                with messaging.create_stream(to, opening, timeout=timeout) as writer:
+                    is_awaited = _can_confirm(writer) if confirm is None else confirm
+                    digest = _send_chunks(file, before, chunk_size, writer, report, timeout)
+                    if is_awaited:
+                        is_confirmed = _await_confirmation(writer, digest, timeout)
+            except MeshsyncError:
+                if not is_confirmed:  # Else it has arrived, and how the stream ends matters no more.
+                    raise
+        if is_awaited and not is_confirmed:
+            raise StreamTimeout(
+                f"{called!r} was sent, but {_who(writer.to)} did not confirm it within {timeout or 0:g} s: it may have "
+                "it; give confirm=False where the other side does not use receive_file"
+            )
+    return SentFile(called, before.st_size, digest, is_confirmed)
+
+
+def _open_to_read(path: str | os.PathLike[str]) -> FileIO:
+    # Without blocking: to open a pipe would wait for whoever writes it.
+    file = FileIO(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    if not S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UsageError(f"{os.fspath(path)!r} is no regular file: it has no size that could be announced")
+    return file
+
+
+def _name_to_announce(path: str | os.PathLike[str], name: str | None) -> str:
+    try:
+        return safe_name(os.path.basename(os.fsdecode(path)) if name is None else name)
+    except ValueError as error:
+        raise InvalidMessage(f"{error}; give another with name=") from None
+
+
+def _announce(header: Mapping[str, Any] | None, name: str, size: int) -> dict[str, Any]:
+    opening = as_object({} if header is None else header, "header")
+    if "file" in opening:
+        raise InvalidMessage("header: 'file' is where the file's name and size go; call yours otherwise")
+    return {**opening, "file": {"name": name, "size": size}}
+
+
+def _send_chunks(
+    file: FileIO,
+    before: os.stat_result,
+    chunk_size: int,
+    writer: StreamWriter,
+    report: Report,
+    timeout: float | None,
+) -> str:
+    """Send the file as it was found; return its SHA-256."""
+    size, sent, digest = before.st_size, 0, sha256()
+    while True:
+        # Fresh bytes each time: a wrapped writer may keep what it was given, so that reading into one buffer again and
+        # again, half a millisecond less for a MiB, would damage what is buffered.
+        data = file.read(min(chunk_size, size - sent))
+        digest.update(data)
+        sent += len(data)
+        if sent < size and data:
+            writer.write(MessageStreamChunk({}, data), timeout=timeout)
+            report(sent, size)
+            continue
+        _check_unchanged(file, before, sent)
+        writer.write(MessageStreamChunk({"sha256": digest.hexdigest()}, data), timeout=timeout)
+        report(sent, size)
+        return digest.hexdigest()
+
+
+def _check_unchanged(file: FileIO, before: os.stat_result, sent: int) -> None:
+    now = os.fstat(file.fileno())
+    if now.st_size != before.st_size:
+        raise StreamError(f"the file changed while it was sent: it had {before.st_size} bytes, and now {now.st_size}")
+    if now.st_mtime_ns != before.st_mtime_ns:
+        raise StreamError("the file was written to while it was sent")
+    if sent < before.st_size or file.read(1):  # Files that the kernel makes up as they are read.
+        raise StreamError(f"the file has not the {before.st_size} bytes that its size says")
+
+
+def _can_confirm(writer: StreamWriter) -> bool:
+    # Wrappers need not say; most take the same program at both ends.
+    return bool(getattr(writer, "peer_is_meshsync", True))
+
+
+def _await_confirmation(writer: StreamWriter, digest: str, timeout: float | None) -> bool:
+    """Wait for the other side's answer; return whether it came in time."""
+    try:
+        with suppress(StreamError):  # It may have answered, and ended the stream, already.
+            writer.flush(timeout=timeout)  # Until then a wrapper may hold back the last of the file.
+        answer = writer.reader.read(timeout)
+    except ReceiveTimeout:
+        return False
+    except StreamInterrupted:
+        writer.flush(timeout=timeout)  # The writer knows whether it was cancelled.
+        raise
+    if answer is None:
+        raise StreamInterrupted(f"{_who(writer.to)} closed the stream and did not confirm the file")
+    if answer.header.get("received") != digest:
+        raise StreamError(f"{_who(writer.to)} confirmed another file than was sent")
+    return True
+
+
+# --- receiving --------------------------------------------------------------------------------------------------------
+
+
+def receive_file(
+    reader: StreamReader,
+    directory: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    progress: Progress = False,
+    overwrite: bool = False,
+    max_size: int | None = None,
+    timeout: float | None = None,
+) -> ReceivedFile:
+    """Receive a file into a directory; return when it is there, complete and checked.
+
+    A stream that is undecided is accepted, or rejected where a file like this is not wanted. Whatever raises, the other
+    side is told, and nothing stays in the directory. The file never lies anywhere but directly in it, no link in it is
+    followed, and permissions are those of any new file.
+
+    Args:
+        name: What to call the file; by default what the sender called it.
+        progress: As for ``send_file``, with the bytes received so far.
+        overwrite: Whether a file of that name is replaced, in one step, rather than kept.
+        max_size: The largest file to take, in bytes.
+        timeout: The longest wait for the next chunk, in seconds; None waits for ever.
+    Returns:
+        Where it is, its size and its SHA-256. Where the sender's program announced no file, which needs a ``name``,
+        they are those of what came before it closed the stream.
+    Raises:
+        StreamError: If the name is not safe on every system, the file too large, or what came not what was sent.
+        StreamInterrupted: If the stream ended before the file did.
+        ReceiveTimeout: If no chunk came in time.
+        FileExistsError: If there is a file of that name and ``overwrite`` is false; `OSError` if it cannot be stored.
+        UsageError: If a ``name`` is missing or not safe.
+    """
+    try:
+        offer = _read_offer(reader, name)
+        if max_size is not None and (offer.size or 0) > max_size:
+            raise StreamError(_too_large(offer.size, max_size))
+        folder = find_folder(directory, offer.name, overwrite=overwrite)
+        with PartialFile(folder) as partial, reporting(progress, offer.name) as report:
+            size, digest = _receive_chunks(reader, offer, partial, report, max_size, timeout)
+            partial.settle(offer.name, overwrite=overwrite)
+    except BaseException as error:
+        reader.close(_excuse(error))
+        raise
+    with suppress(MeshsyncError):  # The file is here, whether or not its sender hears of it.
+        reader.writer.write(MessageStreamChunk({"received": digest}))
+        reader.writer.flush()
+    return ReceivedFile(Path(folder, offer.name), size, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a stream's opener said of a file."""
+
+    name: str
+    size: int | None
+    """Bytes; None if the stream is not the one of a file, so that only its end tells."""
+
+
+def _read_offer(reader: StreamReader, name: str | None) -> _Offer:
+    if name is not None:
+        try:
+            name = safe_name(name)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    file = reader.header.get("file")
+    if file is None:
+        if name is None:
+            raise UsageError(f"{_who(reader.sender)} announced no file: to store what comes, give a name")
+        return _Offer(name, None)
+    size = file.get("size") if isinstance(file, dict) else None
+    if type(size) is not int or size < 0:
+        raise StreamError(f"{_who(reader.sender)} announced a file without a size in bytes")
+    if name is not None:
+        return _Offer(name, size)
+    announced = file.get("name")
+    if not isinstance(announced, str):
+        raise StreamError(f"{_who(reader.sender)} announced a file without a name: give one to store it")
+    try:
+        return _Offer(safe_name(announced), size)
+    except ValueError as error:
+        raise StreamError(str(error)) from None
+
+
+def _receive_chunks(
+    reader: StreamReader,
+    offer: _Offer,
+    partial: PartialFile,
+    report: Report,
+    max_size: int | None,
+    timeout: float | None,
+) -> tuple[int, str]:
+    """Store what comes; return its size and SHA-256 when it is all there and as it was sent."""
+    received, digest = 0, sha256()
+    report(0, offer.size)
+    while (chunk := reader.read(timeout)) is not None:
+        received += len(chunk.data)
+        if offer.size is not None and received > offer.size:
+            raise StreamError(f"{offer.name!r} has more than the {offer.size} bytes announced")
+        if max_size is not None and received > max_size:
+            raise StreamError(_too_large(None, max_size))
+        digest.update(chunk.data)
+        partial.write(chunk.data)
+        report(received, offer.size)
+        if offer.size is not None and "sha256" in chunk.header:
+            _check(offer, received, digest.hexdigest(), chunk.header["sha256"])
+            return received, digest.hexdigest()
+    if offer.size is not None:
+        raise StreamInterrupted(f"{offer.name!r} ended after {received} of {offer.size} bytes, without its SHA-256")
+    return received, digest.hexdigest()
+
+
+def _check(offer: _Offer, size: int, digest: str, announced: object) -> None:
+    if size != offer.size:
+        raise StreamError(f"{offer.name!r} has {size} bytes, not the {offer.size} announced")
+    if digest != announced:
+        raise StreamError(
+            f"{offer.name!r} was damaged: its SHA-256 is {digest}, and was {announced!r:.80} at its sender"
+        )
+
+
+def _too_large(size: int | None, max_size: int) -> str:
+    has = "it has more" if size is None else f"it has {size}"
+    return f"the file is too large: at most {max_size} bytes are taken, {has}"
+
+
+def _excuse(error: BaseException) -> str:
+    """Return what the sender may know of an error here: nothing of paths, or of the program."""
+    if isinstance(error, UsageError):
+        return "the receiver's program erred"
+    if isinstance(error, MeshsyncError):
+        return str(error)
+    if isinstance(error, FileExistsError):
+        return "there is a file of that name already"
+    if isinstance(error, OSError) and error.strerror:
+        return f"the receiver cannot store the file: {error.strerror}"
+    return "the receiver gave up"
+
+
+def _who(participant: RemoteParticipant | LocalParticipant) -> str:
+    return participant.name or participant.id

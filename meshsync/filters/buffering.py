@@ -1,0 +1,145 @@
+"""Joining small chunks into larger ones, for writers of many small pieces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from meshsync.errors import MeshsyncError, UsageError
+from meshsync.filters.filtering import CHUNK_LIMIT
+from meshsync.filters.wrapping import WrappedWriter
+from meshsync.messages import as_buffer
+from meshsync.protocol.envelopes import encode_object
+from meshsync.runtime.deadlines import Turn, countdown
+from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamWriter, Timeout
+from meshsync.world import condition, monotonic, spawn
+
+__all__ = ["BufferedWriter", "buffered"]
+
+
+def buffered(writer: StreamWriter, size: int = 65536, max_delay: float | None = None) -> BufferedWriter:
+    """Return a writer that joins the data of consecutive chunks with equal headers before it hands them on.
+
+    Where one piece ends and the next begins is not kept. A chunk without data is never joined.
+
+    Args:
+        size: The most bytes that are joined; a chunk that has as many by itself is handed on as it is.
+        max_delay: Seconds after which what was joined is handed on though it is not full; None for not before the next
+            ``flush`` or ``close``. What goes wrong then is raised by the next call.
+    Raises:
+        ValueError: If ``size`` is not between 1 and 3,000,000, or ``max_delay`` is negative.
+    """
+    if not 1 <= size <= CHUNK_LIMIT:
+        raise ValueError(f"size: {size!r} is not between 1 and {CHUNK_LIMIT}")
+    if max_delay is not None and not max_delay >= 0:
+        raise ValueError(f"max_delay: {max_delay!r} s is no time to wait")
+    return BufferedWriter(writer, size, max_delay)
+
+
+class BufferedWriter(WrappedWriter):
+    """A writer that joins chunks; see `buffered`."""
+
+    def __init__(self, inner: StreamWriter, size: int, max_delay: float | None) -> None:
+        super().__init__(inner)
+        self._size = size
+        self._max_delay = max_delay
+        self._turn = Turn()
+        self._header = b"{}"
+        """The header of what is joined, as JSON."""
+        self._pieces: list[bytes] = []
+        self._length = 0
+        self._is_closed = False
+        self._is_overdue = False
+        """Whether it could not be handed on in time."""
+        self._condition = condition()
+        self._due: float | None = None
+        """When what is joined has to be handed on; None if nothing is, or nothing has to be."""
+        self._has_task = False
+
+    def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        if not isinstance(chunk, MessageStreamChunk):
+            chunk = MessageStreamChunk({}, chunk)
+        header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
+        left = countdown(timeout)
+        with self._turn.take(left(), self):
+            self._check_open()
+            is_alone = not len(data) or len(data) >= self._size
+            if is_alone or self._is_overdue or header != self._header or self._length + len(data) > self._size:
+                self._hand_on(left)
+            if is_alone:
+                self._inner.write(chunk, timeout=left())
+                return
+            self._header = header
+            self._pieces.append(bytes(data))
+            self._length += len(data)
+            if len(self._pieces) == 1:
+                self._set_clock()
+
+    def flush(self, *, timeout: Timeout = "default") -> None:
+        left = countdown(timeout)
+        with self._turn.take(left(), self):
+            self._check_open()
+            self._hand_on(left)
+        self._inner.flush(timeout=left())
+
+    def close(self, *, timeout: Timeout = "default") -> None:
+        left = countdown(timeout)
+        with self._turn.take(left(), self):
+            self._hand_on(left)
+            self._is_closed = True
+        self._stop_clock()
+        self._inner.close(timeout=left())
+
+    def abort(self, reason: str = "") -> None:
+        self._is_closed = True
+        self._pieces = []
+        self._stop_clock()
+        self._inner.abort(reason)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UsageError(f"{self!r} cannot be written to: this program closed it")
+
+    def _hand_on(self, left: Callable[[], Timeout]) -> None:
+        # What cannot be handed on stays, in case that it can later.
+        if self._pieces:
+            self._inner.write(MessageStreamChunk(json.loads(self._header), b"".join(self._pieces)), timeout=left())
+            self._pieces, self._length = [], 0
+            self._stop_clock()
+        self._is_overdue = False
+
+    # --- the clock ----------------------------------------------------------------------------------------------------
+
+    def _set_clock(self) -> None:
+        if self._max_delay is None:
+            return
+        with self._condition:
+            self._due = monotonic() + self._max_delay
+            is_needed, self._has_task = not self._has_task, True
+        if is_needed:
+            spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+
+    def _stop_clock(self) -> None:
+        with self._condition:
+            self._due = None
+            if self._is_closed:
+                self._condition.notify_all()
+
+    def _watch_clock(self) -> None:
+        while self._wait_until_due():
+            try:
+                with self._turn.take(None, self):
+                    if self._due is not None and self._due <= monotonic():
+                        self._hand_on(lambda: "default")
+            except MeshsyncError:
+                # The next call tries again first, and raises what there is to be raised.
+                with self._condition:
+                    self._is_overdue, self._due = True, None
+
+    def _wait_until_due(self) -> bool:
+        """Wait until something has to be handed on; False if there is nothing any more, and this task is to end."""
+        with self._condition:
+            while self._due is not None and (left := self._due - monotonic()) > 0:
+                self._condition.wait(left)
+            self._has_task = self._due is not None
+            return self._has_task

@@ -1,0 +1,343 @@
+"""Filters: what changes the chunks of a stream on their way out, and back on their way in.
+
+A `StreamFilter` is one end's conversion of one stream, in both directions. Wherever filters are asked for, give what
+makes one: a class of your own, or what ``meshsync.filters.compression.compression()`` and
+``meshsync.filters.encryption.encryption(key)`` return. Filters are applied in the order given, so compress before
+encrypting.
+
+The two ends agree in the stream's header (``meshsync.filters.negotiation``). Not the business of this module: what is
+said there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from copy import copy
+from typing import Any, cast, overload
+
+from meshsync.errors import (
+    InvalidMessage,
+    MeshsyncError,
+    StreamCancelled,
+    StreamError,
+    UsageError,
+)
+from meshsync.filters.wrapping import WrappedReader, WrappedWriter
+from meshsync.messages import as_buffer
+from meshsync.protocol.envelopes import encode_object
+from meshsync.runtime.deadlines import Turn, countdown
+from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamReader, StreamWriter, Timeout
+from meshsync.world import condition
+
+__all__ = [
+    "CHUNK_LIMIT",
+    "FilteredReader",
+    "FilteredWriter",
+    "MakeFilter",
+    "StreamFilter",
+    "describe_failure",
+    "filtered",
+    "make_filters",
+    "read_through",
+    "write_through",
+]
+
+CHUNK_LIMIT = 3_000_000
+"""Bytes of data in a chunk that compression and encryption take: with what they add, every dialect can carry it."""
+
+
+class StreamFilter(ABC):
+    """One end's conversion of one stream: outgoing chunks are encoded, incoming ones decoded.
+
+    Subclasses define ``encode`` and ``decode``, and the others where they need them. Whatever state they keep belongs
+    to one stream; the two directions may be used by two tasks at once.
+    """
+
+    name = ""
+    """What it goes by in the stream's header; the same at both ends."""
+
+    needs_agreement = False
+    """Whether it cannot do without what ``announce`` and ``accept`` exchange."""
+
+    @abstractmethod
+    def encode(self, chunk: MessageStreamChunk) -> Iterable[MessageStreamChunk]:
+        """Return the chunks to send in the place of one.
+
+        Its header is known to be a JSON object, and its data a flat buffer, not necessarily ``bytes``. To refuse a
+        chunk, raise before any state has changed.
+        """
+
+    @abstractmethod
+    def decode(self, chunk: MessageStreamChunk) -> Iterable[MessageStreamChunk]:
+        """Return what the other side's ``encode`` was given; whatever is raised fails the stream."""
+
+    def finish(self) -> Iterable[MessageStreamChunk]:
+        """Return the chunks to send before the regular end."""
+        return ()
+
+    def check_end(self) -> None:  # noqa: B027  # nothing by default
+        """Raise if the other side's chunks, which have regularly ended, are incomplete. May be called again."""
+
+    def announce(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what to add to this filter's entry in the stream's header; called first, by the opener alone.
+
+        Args:
+            header: The stream's header, with the entries of the filters that are applied before this one.
+        """
+        return {}
+
+    def accept(self, entry: Mapping[str, Any], header: Mapping[str, Any]) -> None:  # noqa: B027  # nothing by default
+        """Take what the opener's filter announced; called first, by the acceptor alone. Raising rejects the stream.
+
+        Args:
+            header: As in ``announce``.
+        """
+
+
+MakeFilter = Callable[[], StreamFilter]
+"""What makes a filter for each stream, such as a subclass of `StreamFilter`."""
+
+
+def make_filters(filters: Iterable[MakeFilter]) -> list[StreamFilter]:
+    """Make the filters of one stream.
+
+    Raises:
+        TypeError: If something else was given.
+        ValueError: If two have the same name, or one has none.
+    """
+    made: list[StreamFilter] = []
+    make: Any
+    for make in filters:
+        filter = make() if callable(make) else None
+        if not isinstance(filter, StreamFilter):
+            raise TypeError(
+                f"filters: give what makes one for each stream, such as a subclass of StreamFilter or compression(), "
+                f"not {make!r:.100}"
+            )
+        if not filter.name or filter.name in [other.name for other in made]:
+            raise ValueError(f"filters: each needs a name of its own, not {filter.name!r}")
+        made.append(filter)
+    return made
+
+
+# --- wrapping ---------------------------------------------------------------------------------------------------------
+
+
+@overload
+def filtered(stream: StreamWriter, *filters: MakeFilter) -> StreamWriter: ...
+@overload
+def filtered(stream: StreamReader, *filters: MakeFilter) -> StreamReader: ...
+def filtered(stream: StreamWriter | StreamReader, *filters: MakeFilter) -> StreamWriter | StreamReader:
+    """Return a writer or reader through filters that the other side is known to apply too: nothing is announced.
+
+    Raises:
+        UsageError: If the two ends of a filter have to agree on something first, as for encryption.
+    """
+    made = make_filters(filters)
+    for filter in made:
+        if filter.needs_agreement:
+            raise UsageError(f"filter {filter.name!r}: needs an agreement; use open_filtered() and accept_filtered()")
+    if hasattr(stream, "write"):
+        writer = cast(StreamWriter, stream)
+        return write_through(made, writer, writer.reader.header)
+    return read_through(made, stream, stream.header)
+
+
+def write_through(filters: Sequence[StreamFilter], writer: StreamWriter, header: Mapping[str, Any]) -> StreamWriter:
+    """Return a writer, and its reader, through filters of this stream; ``header`` is what the reader is to show."""
+    for filter in reversed(filters):
+        writer = _Ends(filter, writer.reader, writer, header).writer
+    return writer
+
+
+def read_through(filters: Sequence[StreamFilter], reader: StreamReader, header: Mapping[str, Any]) -> StreamReader:
+    """Return a reader, and its writer, likewise."""
+    for filter in reversed(filters):
+        reader = _Ends(filter, reader, reader.writer, header).reader
+    return reader
+
+
+class _Ends:
+    """One filter on one stream: what its writer and its reader share."""
+
+    def __init__(
+        self, filter: StreamFilter, reader: StreamReader, writer: StreamWriter, header: Mapping[str, Any]
+    ) -> None:
+        self.filter = filter
+        self.header = header
+        """The stream's header as its opener gave it."""
+        self.is_closed_here = False
+        """Whether this program ended the stream, and so knows that it may have missed something."""
+        self.failure: StreamError | None = None
+        """Why the other side's chunks cannot be decoded."""
+        self.writer = FilteredWriter(writer, self)
+        self.reader = FilteredReader(reader, self)
+
+
+class FilteredWriter(WrappedWriter):
+    """A writer whose chunks go through a filter.
+
+    A chunk that could not be sent in time, or not before the stream is accepted, is encoded by then and waits: writing
+    an equal one again sends it, and so does, first, whatever is called next.
+    """
+
+    def __init__(self, inner: StreamWriter, ends: _Ends) -> None:
+        self._inner = inner
+        self._ends = ends
+        self._turn = Turn()
+        self._pieces: deque[MessageStreamChunk] = deque()
+        """What is encoded and not sent."""
+        self._begun: MessageStreamChunk | None = None
+        """The chunk that ``_pieces`` are of, after a call that could not send them."""
+        self._is_finished = False
+
+    @property
+    def reader(self) -> FilteredReader:
+        """What the other side writes on the same stream, decoded."""
+        return self._ends.reader
+
+    def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        if not isinstance(chunk, MessageStreamChunk):
+            chunk = MessageStreamChunk({}, chunk)
+        if chunk.header != {}:
+            encode_object(chunk.header, "header")  # Raises before a filter's state has changed.
+        chunk = MessageStreamChunk(chunk.header, as_buffer(chunk.data, "chunk"))
+        left = countdown(timeout)
+        with self._turn.take(left(), self):
+            self._check_usable()
+            if self._begun != chunk:
+                self._send(left)
+                self._pieces.extend(list(self._ends.filter.encode(chunk)))
+            try:
+                self._send(left)
+            except BaseException:
+                # Copies: the program may have other plans for its buffer.
+                self._begun = _copied(chunk)
+                self._pieces = deque(map(_copied, self._pieces))
+                raise
+
+    def flush(self, *, timeout: Timeout = "default") -> None:
+        left = countdown(timeout)
+        with self._turn.take(left(), self):
+            self._check_usable()
+            self._send(left)
+        self._inner.flush(timeout=left())
+
+    def close(self, *, timeout: Timeout = "default") -> None:
+        left = countdown(timeout)
+        if not self._ends.is_closed_here:
+            with self._turn.take(left(), self):
+                self._send(left)
+                if not self._is_finished:
+                    self._pieces.extend(list(self._ends.filter.finish()))
+                    self._is_finished = True
+                # If the other side has ended the stream, it waits for no end; whether too early, the inner one knows.
+                with suppress(StreamCancelled):
+                    self._send(left)
+            self._ends.is_closed_here = True
+        self._inner.close(timeout=left())
+
+    def abort(self, reason: str = "") -> None:
+        self._ends.is_closed_here = True
+        self._inner.abort(reason)
+
+    def _check_usable(self) -> None:
+        if self._ends.failure is not None:
+            raise copy(self._ends.failure)
+        if self._is_finished or self._ends.is_closed_here:
+            raise UsageError(f"{self!r} cannot be written to: this program closed it")
+
+    def _send(self, left: Callable[[], Timeout]) -> None:
+        while self._pieces:
+            try:
+                self._inner.write(self._pieces[0], timeout=left())
+            except InvalidMessage as error:
+                # The other side's filter would notice the gap, and take it for somebody's ill will.
+                self.abort(f"a chunk could not be sent: {error}")
+                raise InvalidMessage(f"{error}; the stream is given up, since its filter counted the chunk") from error
+            self._pieces.popleft()
+        self._begun = None
+
+
+class FilteredReader(WrappedReader):
+    """A reader whose chunks come through a filter.
+
+    If one cannot be decoded, nothing of it is passed on: the stream is given up, which the other side is told, and this
+    and every further read raises `StreamError`. What was read before was in order.
+    """
+
+    def __init__(self, inner: StreamReader, ends: _Ends) -> None:
+        self._inner = inner
+        self._ends = ends
+        self._condition = condition()
+        self._is_reading = False
+        self._chunks: deque[MessageStreamChunk] = deque()
+        """What is decoded and not read."""
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """What the opener's program said of the stream."""
+        return self._ends.header
+
+    @property
+    def writer(self) -> FilteredWriter:
+        """The way back to the other side, encoded."""
+        return self._ends.writer
+
+    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+        left = countdown(timeout)
+        with self._alone():
+            while not self._chunks:
+                if self._ends.failure is not None:
+                    raise copy(self._ends.failure)
+                chunk = self._inner.read(left())
+                self._decode(chunk)
+                if chunk is None:
+                    return None
+            return self._chunks.popleft()
+
+    def close(self, reason: str = "") -> None:
+        self._ends.is_closed_here = True
+        self._chunks.clear()
+        self._inner.close(reason)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._condition:
+            if self._is_reading:
+                raise UsageError(f"{self!r} is being read by another task: give the stream to one of them")
+            self._is_reading = True
+        try:
+            yield
+        finally:
+            self._is_reading = False
+
+    def _decode(self, chunk: MessageStreamChunk | None) -> None:
+        filter = self._ends.filter
+        try:
+            if chunk is not None:
+                # All of it before any of it: what comes before an error is not to be passed on.
+                self._chunks.extend(list(filter.decode(chunk)))
+            elif not self._ends.is_closed_here:
+                filter.check_end()
+        except Exception as error:
+            kind = type(error) if isinstance(error, StreamError) else StreamError
+            sender = self._inner.sender.name or self._inner.sender.id
+            failure = kind(f"stream {self.stream_id} from {sender}: {describe_failure(filter, error)}")
+            self._ends.failure = failure
+            with suppress(MeshsyncError):
+                self.close(str(failure))
+            raise copy(failure) from error
+
+
+def _copied(chunk: MessageStreamChunk) -> MessageStreamChunk:
+    return MessageStreamChunk(dict(chunk.header), bytes(chunk.data))
+
+
+def describe_failure(filter: StreamFilter, error: Exception) -> str:
+    """Return what a filter raised, as a text for people."""
+    kind = "" if isinstance(error, MeshsyncError) else f"{type(error).__name__}: "
+    return f"filter {filter.name!r}: {kind}{error}"

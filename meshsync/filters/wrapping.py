@@ -1,0 +1,156 @@
+"""Writers and readers around others: each hands everything on, and a subclass overrides what shall differ.
+
+Both ends of a stream are wrapped at once, so that ``wrapper.reader.writer is wrapper``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from meshsync.participants import RemoteParticipant
+from meshsync.runtime.deadlines import countdown
+from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamReader, StreamWriter, Timeout
+
+__all__ = ["WrappedReader", "WrappedWriter"]
+
+W = TypeVar("W", bound="WrappedWriter")
+
+
+class WrappedWriter:
+    """A `StreamWriter` around another.
+
+    Args:
+        inner: What everything is handed on to.
+        reader: The reader that belongs to it; by default one around ``inner.reader``.
+    """
+
+    def __init__(self, inner: StreamWriter, reader: StreamReader | None = None) -> None:
+        self._inner = inner
+        self._reader: StreamReader = reader if reader is not None else WrappedReader(inner.reader, self)
+
+    @property
+    def stream_id(self) -> str:
+        """The id that its opener gave to the stream."""
+        return self._inner.stream_id
+
+    @property
+    def to(self) -> RemoteParticipant:
+        """Who reads it."""
+        return self._inner.to
+
+    @property
+    def reader(self) -> StreamReader:
+        """What the other side writes on the same stream."""
+        return self._reader
+
+    @property
+    def peer_is_meshsync(self) -> bool:
+        """As `MessageStreamWriter.peer_is_meshsync`; True for an inner one that does not say."""
+        return bool(getattr(self._inner, "peer_is_meshsync", True))
+
+    def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        """Send a chunk, or bytes alone as a chunk with an empty header."""
+        self._inner.write(chunk, timeout=timeout)
+
+    def flush(self, *, timeout: Timeout = "default") -> None:
+        """Wait until all that was written is acknowledged."""
+        self._inner.flush(timeout=timeout)
+
+    def close(self, *, timeout: Timeout = "default") -> None:
+        """End the stream regularly."""
+        self._inner.close(timeout=timeout)
+
+    def abort(self, reason: str = "") -> None:
+        """End the stream at once, incomplete."""
+        self._inner.abort(reason)
+
+    def __enter__(self: W) -> W:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort(f"{kind.__name__}: {error}"[:500])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} around {self._inner!r}>"
+
+
+class WrappedReader:
+    """A `StreamReader` around another. Overriding ``read`` is enough: iteration and ``read_all`` go through it.
+
+    Args:
+        inner: What everything is handed on to.
+        writer: The writer that belongs to it; by default one around ``inner.writer``.
+    """
+
+    def __init__(self, inner: StreamReader, writer: StreamWriter | None = None) -> None:
+        self._inner = inner
+        self._writer: StreamWriter = writer if writer is not None else WrappedWriter(inner.writer, self)
+
+    @property
+    def stream_id(self) -> str:
+        """The id that its opener gave to the stream."""
+        return self._inner.stream_id
+
+    _streamId = stream_id  # as MeshAgent's documentation has it
+
+    @property
+    def sender(self) -> RemoteParticipant:
+        """Who writes it."""
+        return self._inner.sender
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """What its opener said of the stream."""
+        return self._inner.header
+
+    @property
+    def writer(self) -> StreamWriter:
+        """The way back to the other side."""
+        return self._writer
+
+    def accept(self) -> None:
+        """Accept the stream."""
+        self._inner.accept()
+
+    def reject(self, reason: str = "") -> None:
+        """Reject the stream; the reason is told to its opener."""
+        self._inner.reject(reason)
+
+    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+        """Return the next chunk, None at the regular end."""
+        return self._inner.read(timeout)
+
+    def read_all(self, timeout: float | None = None) -> bytes:
+        """Return the data of all chunks up to the regular end, joined. If it raises, what came before is lost.
+
+        Args:
+            timeout: The longest wait for all of it, in seconds.
+        """
+        left = countdown(timeout)
+        pieces = []
+        while (chunk := self.read(left())) is not None:
+            pieces.append(chunk.data)
+        return b"".join(pieces)
+
+    def __iter__(self) -> Iterator[MessageStreamChunk]:
+        return self
+
+    def __next__(self) -> MessageStreamChunk:
+        chunk = self.read()
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def close(self, reason: str = "") -> None:
+        """Read no more: the other side is told."""
+        self._inner.close(reason)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} around {self._inner!r}>"

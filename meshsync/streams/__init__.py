@@ -1,0 +1,1 @@
+"""Streams between two participants, however they are carried."""

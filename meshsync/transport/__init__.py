@@ -1,0 +1,1 @@
+"""One live connection that carries packets: the interface, and WebSockets behind it."""

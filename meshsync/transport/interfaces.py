@@ -1,0 +1,118 @@
+"""The network as interfaces: a live connection, what opens one, and what it is opened to.
+
+``meshsync.transport.websocket`` implements them with a real WebSocket, the simulator with two simulated links. A
+*packet* is the content of one binary WebSocket message. A transport knows nothing of what is in it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+__all__ = ["Connector", "Endpoint", "Transport", "TransportStats"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransportStats:
+    """What a transport has carried so far."""
+
+    bytes_sent: int = 0
+    """Bytes handed to the network, framing included."""
+    bytes_received: int = 0
+    packets_sent: int = 0
+    packets_received: int = 0
+    bytes_buffered: int = 0
+    """Bytes accepted by ``send`` and not yet handed to the network."""
+
+
+class Transport(Protocol):
+    """One live connection.
+
+    Any task may call ``send`` and ``close``; only one at a time may be in ``receive``. Somebody has to be in
+    ``receive`` most of the time: it is what reads, answers pings, and finishes writes that a sender began.
+
+    Noticing a dead peer is part of the contract: ``receive`` and ``send`` raise `ConnectionLost` within the heartbeat's
+    interval (30 s) plus its timeout (15 s) after the last sign of life, which is any byte received or any progress of a
+    pending write.
+    """
+
+    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
+        """Accept the whole batch for sending, in order, or nothing of it.
+
+        The transport's buffer is bounded in bytes; a batch larger than the bound is accepted when the buffer is empty.
+
+        Args:
+            timeout: The longest wait for room in the buffer, in seconds; None waits for ever, 0 polls.
+        Raises:
+            SendTimeout: If there was no room in time; nothing was accepted, ``retryable`` is true.
+            ConnectionLost: If the connection has ended; nothing was accepted.
+        """
+        ...
+
+    def receive(self, timeout: float | None) -> Sequence[bytes]:
+        """Return all complete packets that are there, waiting for at least one.
+
+        Args:
+            timeout: The longest wait in seconds; None waits for ever, 0 polls.
+        Returns:
+            The packets in order; empty on time-out.
+        Raises:
+            ConnectionLost: If the connection has ended and all that came before has been returned.
+            ProtocolError: If the other side broke the framing; the transport has closed itself with the error's code.
+        """
+        ...
+
+    def close(self, timeout: float, code: int = 1000, reason: str = "") -> None:
+        """End the connection: flush what was accepted, say goodbye, wait for the other side's, shut down.
+
+        From any task, also while another is blocked in ``receive`` or ``send``; theirs raise `ConnectionLost`. Returns
+        within ``timeout`` seconds; 0 means no flush and no goodbye. Closing again does nothing.
+        """
+        ...
+
+    def stats(self) -> TransportStats:
+        """Return what was carried so far."""
+        ...
+
+    def written(self) -> int:
+        """Return how many of the packets that ``send`` accepted have had at least one byte handed to the network.
+
+        Counted from the first packet of the connection; also valid after its end. It tells `NotSent` from
+        `DeliveryUnknown`.
+        """
+        ...
+
+
+class Connector(Protocol):
+    """Opens connections to one endpoint: a client that reconnects is given this."""
+
+    def connect(self, timeout: float | None) -> Transport:
+        """Open a connection.
+
+        Args:
+            timeout: The longest wait in seconds; None waits for ever.
+        Raises:
+            ConnectFailed: One of its subclasses; nothing is left behind.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a room is and how to be let in."""
+
+    url: str
+    """The room's address, ``ws://`` or ``wss://``, its own query parameters included, the token not."""
+    token: Callable[[], str] = field(repr=False)
+    """Returns the token to present; asked at each attempt. Never shown in errors."""
+    token_in: str = "header"
+    """``"header"`` for ``Authorization: Bearer``, ``"query"`` for ``?token=`` (PROTOCOL.md, section 2.1)."""
+    version: str = ""
+    """What to send as ``v``, or empty for nothing."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers of the handshake."""
+    ssl_context: ssl.SSLContext | None = None
+    ca_file: str | None = None
+    """A file of certificates to trust besides the system's; not together with ``ssl_context``."""

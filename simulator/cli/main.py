@@ -1,0 +1,210 @@
+"""``python -m simulator``: serve rooms, run a command against them, run programs in a simulation, see a demonstration.
+
+The commands that run programs are in ``cli_programs.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from meshsync.errors import MeshsyncError
+from simulator.cli.programs import add_commands
+
+if TYPE_CHECKING:
+    from simulator.emulator import Emulator
+
+__all__ = ["main"]
+
+DEFAULT_PORT = 6374
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parse(given)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        if error.name != "aiohttp":
+            raise
+        print(error, file=sys.stderr)
+        return 1
+    except MeshsyncError as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 1
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description="Rooms without the hosted service.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve rooms until Ctrl-C")
+    _add_address(serve, DEFAULT_PORT)
+    serve.add_argument("--json", action="store_true", help="print one line of JSON for programs")
+    serve.set_defaults(run=_serve)
+
+    execute = commands.add_parser(
+        "exec",
+        help="run a command with rooms of its own",
+        usage="%(prog)s [options] -- COMMAND [ARGUMENT ...]",
+        description="Run a command with MESHAGENT_* set so that it connects to an emulator, and exit as it does.",
+    )
+    _add_address(execute, 0)
+    execute.add_argument("command", nargs="*", metavar="COMMAND", help="what to run, after --")
+    execute.set_defaults(run=_execute)
+
+    add_commands(commands)
+
+    demo = commands.add_parser("demo", help="a simulated room, several participants and their conversation")
+    demo.add_argument("--seed", type=int, default=7, help="what chance follows from (default: %(default)s)")
+    demo.set_defaults(run=_demonstrate)
+
+    # What belongs to the command is kept from argparse, whose releases disagree on what to do with "--".
+    if arguments[:1] == ["exec"] and "--" in arguments:
+        border = arguments.index("--")
+        options = parser.parse_args(arguments[:border])
+        options.command += arguments[border + 1 :]
+    else:
+        options = parser.parse_args(arguments)
+    if options.run is _execute and not options.command:
+        execute.error("which command? give it after --")
+    return options
+
+
+def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    picks = "0 picks a free one; default: "
+    parser.add_argument("--port", type=_port, default=port, help=f"port to listen on ({picks}%(default)s)")
+    parser.add_argument("--secret", help="what tokens have to be signed with (default: one that everybody knows)")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
+
+
+def _emulator(options: argparse.Namespace) -> Emulator:
+    from simulator.emulator import DEVELOPMENT_SECRET, Emulator
+
+    secret = DEVELOPMENT_SECRET if options.secret is None else options.secret
+    return Emulator(host=options.host, port=options.port, secret=secret)
+
+
+# --- serve ------------------------------------------------------------------------------------------------------------
+
+
+def _serve(options: argparse.Namespace) -> int:
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    with _emulator(options) as emulator:
+        print(_as_json(emulator) if options.json else _as_text(emulator), flush=True)
+        while not stopped.wait(1.0):  # Not for ever at once: Windows would not notice Ctrl-C.
+            pass
+    return 0
+
+
+def _as_json(emulator: Emulator) -> str:
+    return json.dumps(
+        {
+            "url": emulator.url,
+            "room_url_template": f"{emulator.url}/rooms/{{room}}",
+            "secret": emulator.secret,
+            "env": dict(emulator.env),
+        }
+    )
+
+
+def _as_text(emulator: Emulator) -> str:
+    from simulator.emulator import CLEARED
+
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in emulator.env.items()]
+    lines = [
+        f"Rooms at {emulator.url}/rooms/{{room}} until Ctrl-C.",
+        "",
+        "For official SDKs and meshsync to connect here:",
+        "",
+        *exports,
+        f"unset {' '.join(CLEARED)}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+# --- exec -------------------------------------------------------------------------------------------------------------
+
+_ALWAYS_PASSED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_PASSED_UNLESS_TYPED = ("SIGINT", "SIGQUIT")
+"""A terminal sends these to the command as well as to us; sent by a program, they come to us alone."""
+
+
+def _execute(options: argparse.Namespace) -> int:
+    with _emulator(options) as emulator:
+        from simulator.emulator import CLEARED
+
+        environment = {name: value for name, value in os.environ.items() if name not in CLEARED} | dict(emulator.env)
+        return _run(options.command, environment)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """Run a command, pass signals on to it, and return its exit status, or 128 and the signal that ended it."""
+    early: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if process is None:
+            early.append(number)
+        elif signal.Signals(number).name in _ALWAYS_PASSED or not _is_typed():
+            process.send_signal(number)
+
+    # Before the command is there, so that no signal ends us and leaves it behind.
+    names = [name for name in (*_ALWAYS_PASSED, *_PASSED_UNLESS_TYPED) if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), pass_on) for name in names}
+    try:
+        process = subprocess.Popen(command, env=environment)
+        for number in early:
+            process.send_signal(number)
+        status = process.wait()
+    except OSError as error:
+        print(f"simulator: cannot run {command[0]!r}: {error.strerror}", file=sys.stderr)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+    return status if status >= 0 else 128 - status
+
+
+def _is_typed() -> bool:
+    """Return whether this process is in the foreground of a terminal."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except (AttributeError, OSError):
+        return not hasattr(os, "tcgetpgrp")
+
+
+# --- demo -------------------------------------------------------------------------------------------------------------
+
+
+def _demonstrate(options: argparse.Namespace) -> int:
+    from simulator.cli.demo import run
+
+    run(sys.stdout, options.seed)
+    return 0

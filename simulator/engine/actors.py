@@ -1,0 +1,128 @@
+"""What is known of one actor: a task of the simulation, whose own thread rests unless it has the baton."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from simulator.engine.kernel import Timer
+
+__all__ = ["Actor", "Baton", "Place", "Thread"]
+
+
+class Baton(Protocol):
+    """A lock that the actor's thread takes to rest, and whoever chooses that actor releases."""
+
+    def acquire(self, blocking: bool = True) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+class Thread(Protocol):
+    """What is known of an actor's thread outside the runtime."""
+
+    @property
+    def ident(self) -> int | None: ...
+
+
+class Place(Protocol):
+    """A condition, as seen by those in it or before it."""
+
+    @property
+    def owner(self) -> Actor | None: ...
+
+    outer: Place | None
+    """The one that its owner was inside of before."""
+
+
+class Actor:
+    """One actor. The scheduler and the conditions keep its fields; nothing here acts by itself."""
+
+    __slots__ = (
+        "at_end",
+        "baton",
+        "children",
+        "entering",
+        "error",
+        "exits",
+        "ident",
+        "inside",
+        "is_done",
+        "is_forgiven",
+        "is_lost",
+        "is_started",
+        "joining",
+        "label",
+        "name",
+        "notified",
+        "path",
+        "refuses",
+        "serial",
+        "target",
+        "thread",
+        "timer",
+        "waiting",
+        "wake",
+    )
+
+    def __init__(self, serial: int, name: str, label: str, path: str, baton: Baton) -> None:
+        self.serial = serial
+        """Its number, from 0 for the creating thread, in the order of spawning: the same in each run."""
+        self.name = name
+        self.label = label
+        """Its name, made unique among those of one name by a number; random streams are named by it."""
+        self.path = path
+        """Its name behind the path of the actor that spawned it, unique too: hardly any change of who runs when changes
+        it, as it may change the other two; decisions of a schedule are recorded by it."""
+        self.children: Counter[str] = Counter()
+        """How many actors of each name it has spawned."""
+        self.baton = baton
+        self.target: Callable[[], None] | None = None
+        """What to run; None once it has begun."""
+        self.at_end: Callable[[], bool] | None = None
+        """Tells those who join it, on its own thread; returns whether there are any."""
+        self.error: BaseException | None = None
+        self.is_forgiven = False
+        """Whether somebody looked at the error."""
+        self.thread: Thread | None = None
+        self.ident: int | None = None
+        self.is_started = False
+        """Whether its thread exists."""
+        self.is_done = False
+        self.is_lost = False
+        """Whether its thread went on for real when the simulation ended; nobody waits for it."""
+        self.exits = 0
+        """How often it was told to end."""
+        self.refuses = False
+        """Whether it was told so often that its thread was laid to rest for ever."""
+        self.wake: Callable[[], None] = _nothing
+        """Makes it ready to run; what a timer calls."""
+        self.timer: Timer | None = None
+        """What will wake it, if it sleeps or waits with a time limit."""
+        self.notified = False
+        """Whether its last wait ended by a notification."""
+        self.inside: Place | None = None
+        """The condition it entered last and has not left, from which `Place.outer` leads to the others."""
+        self.waiting: Place | None = None
+        """The condition it waits on."""
+        self.entering: Place | None = None
+        """The condition it wants to enter and another actor is inside of."""
+        self.joining: Actor | None = None
+        """The actor whose end it waits for."""
+
+    @property
+    def held(self) -> list[Place]:
+        """The conditions it is inside of, innermost first."""
+        held, place = [], self.inside
+        while place is not None:
+            held.append(place)
+            place = place.outer
+        return held
+
+    def __repr__(self) -> str:
+        return f"<Actor {self.label!r}{', done' if self.is_done else ''}>"
+
+
+def _nothing() -> None:
+    """Stand in for what the scheduler has not set yet."""

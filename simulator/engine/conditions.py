@@ -1,0 +1,237 @@
+"""The condition of the virtual clock: what every lock, queue and future of a simulated program is built on.
+
+Only the thread that holds the baton runs, so no state here needs protection; a condition is held across a hand-over
+only if its holder was preempted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import NoReturn
+
+from simulator.engine.actors import Actor, Place
+from simulator.engine.scheduler import Scheduler
+
+__all__ = ["VirtualCondition", "new_condition"]
+
+
+class VirtualCondition:
+    """A lock and a place to wait, in virtual time. Entering it twice raises `RuntimeError` at once."""
+
+    __slots__ = ("_entrants", "_scheduler", "_waiters", "outer", "owner")
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.owner: Actor | None = None
+        """Who is inside."""
+        self.outer: Place | None = None
+        """The condition that its owner was inside of before."""
+        self._waiters: dict[Actor, None] = {}  # a dict for its order and its quick removal
+        self._entrants: list[Actor] = []
+
+    @property
+    def has_waiters(self) -> bool:
+        return bool(self._waiters)
+
+    def __enter__(self) -> VirtualCondition:
+        scheduler = self._scheduler
+        actor = scheduler.running
+        if actor.ident != scheduler.get_ident():
+            scheduler.check()
+        scheduler.polls_left -= 1
+        if scheduler.polls_left < 0:
+            scheduler.livelock()
+        if self.owner is not None:
+            self._contend(actor)
+        self.owner = actor
+        self.outer = actor.inside
+        actor.inside = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        actor = self._scheduler.running
+        if self.owner is not actor:
+            owner = self._owner_after_the_end()
+            if owner is None:
+                return
+            actor = owner
+        self.owner = None
+        if self.outer is None and actor.inside is self:
+            actor.inside = None
+        else:
+            self._unlink(actor)
+        if self._entrants:
+            self._admit()
+
+    def _owner_after_the_end(self) -> Actor | None:
+        """Return the calling actor, which runs on although it is not its turn; None if it is not inside.
+
+        Raises:
+            RuntimeError: If it is not, and has no excuse.
+        """
+        actor, scheduler = self.owner, self._scheduler
+        if actor is not None and actor.ident == scheduler.get_ident():
+            return actor
+        if scheduler.is_over:  # an actor that was told to end inside wait() could not take it again
+            return None
+        raise RuntimeError("leaving a condition that is not held")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Release, wait for a notification, and take again; False if ``timeout`` virtual seconds passed first.
+
+        Zero or less lets every actor run that is ready, and does not move the clock.
+
+        Raises:
+            RuntimeError: If the caller does not hold the condition.
+            BlockingRefused: If the caller holds another condition too, or is a timer's callback.
+        """
+        actor = self._scheduler.running
+        if self.owner is not actor:
+            self._refuse("wait()")
+        if timeout is None or timeout == math.inf:
+            return self._wait(actor, None)
+        return self._wait(actor, self._scheduler.kernel.instant(timeout))
+
+    def _wait(self, actor: Actor, until: int | None) -> bool:
+        """Wait for a notification or an instant; one that is not in the future lets the others run first."""
+        scheduler = self._scheduler
+        if scheduler.in_callback or self.outer is not None or actor.inside is not self:
+            scheduler.refuse_blocking(actor, "wait()", but=self)
+        if until is None:
+            self._waiters[actor] = None
+        elif until <= scheduler.kernel.now:
+            scheduler.yield_turn(actor)
+        else:
+            self._waiters[actor] = None
+            actor.timer = scheduler.kernel.at(until, partial(self._time_out, actor))
+        actor.notified = False
+        actor.waiting = self
+        self.owner = actor.inside = None
+        if self._entrants:
+            self._admit()
+        try:
+            scheduler.park(actor)
+        finally:
+            actor.waiting = None
+            if not actor.notified:
+                self._waiters.pop(actor, None)
+            if self.owner is not None:  # others ran meanwhile, which mypy does not know
+                self._contend(actor)  # type: ignore[unreachable]
+            self.owner = actor
+            actor.inside = self
+        return actor.notified
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until ``predicate()`` holds, at most ``timeout`` virtual seconds; return its last value.
+
+        Raises:
+            RuntimeError: As ``wait``, also when the predicate holds at once.
+        """
+        actor = self._scheduler.running
+        if self.owner is not actor:
+            self._refuse("wait_for()")
+        result = predicate()
+        if result:
+            return result
+        if timeout is None or timeout == math.inf:
+            while not result:
+                self._wait(actor, None)
+                result = predicate()
+            return result
+        kernel = self._scheduler.kernel
+        deadline = kernel.instant(timeout)
+        while not result and kernel.now < deadline:
+            self._wait(actor, deadline)
+            result = predicate()
+        return result
+
+    def notify_all(self) -> None:
+        """Wake everyone who waits, in the order in which they began to; a timer's callback may, too.
+
+        Raises:
+            RuntimeError: If the caller does not hold the condition.
+        """
+        scheduler = self._scheduler
+        if self.owner is not scheduler.running:
+            self._refuse("notify_all()")
+        waiters = self._waiters
+        if waiters:
+            ready = scheduler.ready
+            for actor in waiters:
+                actor.notified = True
+                if actor.timer is not None:
+                    actor.timer.cancel()
+                    actor.timer = None
+                ready.append(actor)
+            waiters.clear()
+
+    def _refuse(self, call: str) -> NoReturn:
+        """Raise for a call by somebody who does not hold this."""
+        self._scheduler.check()
+        raise RuntimeError(f"{call} on a condition that is not held: use it inside 'with condition:'")
+
+    def _unlink(self, actor: Actor) -> None:
+        """Take this out of the chain of conditions that ``actor`` is inside of, wherever in it this is."""
+        inner, place = None, actor.inside
+        while place is not None and place is not self:
+            inner, place = place, place.outer
+        if inner is None:
+            actor.inside = self.outer
+        else:
+            inner.outer = self.outer
+        self.outer = None
+
+    def _admit(self) -> None:
+        """Let those that want to enter try again."""
+        self._scheduler.ready.extend(self._entrants)
+        self._entrants.clear()
+
+    def _contend(self, actor: Actor) -> None:
+        """Wait until nobody is inside. Allowed while holding another one: locks may be nested, in one order."""
+        if self.owner is actor:
+            raise RuntimeError("a condition is entered twice: it is not reentrant")
+        while self.owner is not None:
+            actor.entering = self
+            self._entrants.append(actor)
+            try:
+                self._scheduler.park(actor)
+            finally:
+                actor.entering = None
+                if actor in self._entrants:
+                    self._entrants.remove(actor)
+
+    def _time_out(self, actor: Actor) -> None:
+        actor.timer = None
+        del self._waiters[actor]
+        self._scheduler.ready.append(actor)
+
+
+class _PreemptedCondition(VirtualCondition):
+    """One whose entering, leaving and notifying a schedule may use to put another actor first."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> VirtualCondition:
+        self._scheduler.check()
+        self._scheduler.preempt()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._scheduler.preempt()
+
+    def notify_all(self) -> None:
+        super().notify_all()
+        self._scheduler.preempt()
+
+
+def new_condition(scheduler: Scheduler) -> VirtualCondition:
+    """Make a condition; one that does not ask for preemption where there is no schedule that might want it."""
+    return VirtualCondition(scheduler) if scheduler.schedule is None else _PreemptedCondition(scheduler)

@@ -1,0 +1,115 @@
+"""What a stuck simulation tells: where each actor is, in whose code, and what it waits for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+
+import meshsync.world
+from simulator.engine.actors import Actor
+from simulator.engine.kernel import SECOND
+
+__all__ = ["caller", "frame_of", "is_engine", "line_of", "report"]
+
+_ENGINE = str(Path(__file__).parent)
+_OURS = (str(Path(__file__).parents[1]) + os.sep, str(Path(meshsync.world.__file__).parent) + os.sep)
+_LIBRARY = sysconfig.get_paths()["stdlib"]
+_FRAMES = 12
+"""How many frames of each stack to show, innermost ones."""
+
+
+def is_engine(frame: FrameType) -> bool:
+    """Return whether the frame runs code of this package."""
+    return frame.f_code.co_filename.startswith(_ENGINE)
+
+
+def _is_library(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return name.startswith("<frozen") or (name.startswith(_LIBRARY) and "site-packages" not in name)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_OURS)
+
+
+def frame_of(actor: Actor) -> FrameType | None:
+    """Return the innermost frame of an actor's thread."""
+    return sys._current_frames().get(actor.ident) if actor.ident is not None else None
+
+
+def line_of(frame: FrameType | None) -> str:
+    """Return the innermost line of the program, as ``file:line in function``.
+
+    The program is what is neither the engine's, nor ours, nor the standard library's. If there is no such line, ours
+    outside the engine stands for it.
+    """
+    inner, ours = frame, None
+    while frame is not None:
+        if not is_engine(frame) and not _is_library(frame):
+            if not _is_ours(frame):
+                break
+            ours = ours or frame
+        frame = frame.f_back
+    frame = frame or ours or inner
+    if frame is None:
+        return "unknown line"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def caller() -> str:
+    """Return the line of the calling program that led into the engine."""
+    return line_of(sys._getframe(1))
+
+
+def report(actors: Iterable[Actor], now: int, *, is_running: Actor | None = None) -> str:
+    """Return a paragraph for each actor: its name, what it waits for, its stack.
+
+    Args:
+        now: Nanoseconds since the start.
+        is_running: The actor that has the baton, if that means something to the reader.
+    """
+    parts = [f"at {now / SECOND:.9f} s:"]
+    for actor in actors:
+        state = "runs" if actor is is_running else _state(actor)
+        parts.append(f"  actor {actor.label!r} {state}")
+        parts.extend(f"    {line}" for line in _stack(frame_of(actor)))
+    return "\n".join(parts)
+
+
+def _state(actor: Actor) -> str:
+    """Return what an actor waits for, as the rest of a sentence about it."""
+    limit = f" until {actor.timer.when / SECOND:.9f} s" if actor.timer is not None and actor.timer.is_pending else ""
+    inside = f", inside {_count(len(actor.held))}" if actor.held else ""
+    if actor.entering is not None:
+        owner = actor.entering.owner
+        return f"wants to enter a condition that {owner.label if owner else 'nobody'!r} is inside of{inside}"
+    if actor.joining is not None and actor.waiting is not None:
+        return f"waits for the end of {actor.joining.label!r}{limit}"
+    if actor.waiting is not None:
+        return f"waits on a condition{limit or ', without a time limit'}"
+    if limit:
+        return f"sleeps{limit}{inside}"
+    return ("is ready to run" if actor.is_started else "has not begun") + inside
+
+
+def _count(conditions: int) -> str:
+    return "a condition" if conditions == 1 else f"{conditions} conditions"
+
+
+def _stack(frame: FrameType | None) -> list[str]:
+    """Return the lines of a stack, outermost first, without the engine's and the thread's own beginning."""
+    shown = []
+    while frame is not None:
+        if not is_engine(frame) and frame.f_code.co_filename != _THREADING:
+            shown.append(frame)
+        frame = frame.f_back
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(shown[:_FRAMES]))
+    return "".join(summary.format()).splitlines()
+
+
+_THREADING = str(Path(_LIBRARY) / "threading.py")

@@ -1,0 +1,82 @@
+"""What the main thread is to raise: failures of actors, deadlocks, Ctrl-C; in the order in which they came."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from simulator.engine.actors import Actor
+from simulator.errors import ActorExit, ActorFailed
+
+__all__ = ["Summons"]
+
+
+class Summons:
+    """Errors on their way to the main thread, and failed actors whose error nobody has looked at."""
+
+    def __init__(self) -> None:
+        self._errors: deque[BaseException | None] = deque()  # None stands for the failure of an actor
+        self._failed: list[Actor] = []
+
+    def __bool__(self) -> bool:
+        """Return whether the main thread is to be pulled out of what it waits for."""
+        return bool(self._errors)
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether an actor's failure is left that nobody has looked at."""
+        return bool(self._failed)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a Ctrl-C is on its way."""
+        return any(error is not None and not isinstance(error, Exception) for error in self._errors)
+
+    def add(self, error: BaseException) -> None:
+        """Have the main thread raise ``error``. A signal's handler may call this at any time."""
+        self._errors.append(error)
+
+    def add_failure(self, actor: Actor, *, is_told: bool) -> bool:
+        """Keep the failure of an actor; return whether the main thread is to be pulled out for it.
+
+        Args:
+            is_told: Whether somebody joins the actor and may look at its error first. If nobody does, the main thread
+                raises it when it blocks the next time, or closes the simulation.
+        """
+        if actor.error is None or actor.is_forgiven or isinstance(actor.error, (ActorExit, SystemExit)):
+            return False
+        self._failed.append(actor)
+        if not is_told:
+            self._errors.append(None)
+        return not is_told
+
+    def forgive(self, actor: Actor) -> None:
+        """Take note that somebody looked at the error of an actor."""
+        actor.is_forgiven = True
+        if actor in self._failed:
+            self._failed.remove(actor)
+
+    def take(self) -> BaseException | None:
+        """Return what is to be raised first; None if nothing is left."""
+        while self._errors:
+            error = self._errors.popleft()
+            if error is None and self._failed:
+                error = self.take_failure()
+            if error is not None:
+                return error
+        return None
+
+    def take_failure(self) -> ActorFailed:
+        """Return the first failure that nobody has looked at."""
+        actor = self._failed.pop(0)
+        error = actor.error
+        failed = ActorFailed(f"actor {actor.label!r} failed: {type(error).__name__}: {error}", actor=actor.label)
+        failed.__cause__ = error
+        return failed
+
+    def take_rest(self) -> list[BaseException]:
+        """Return what is left when the simulation has been closed: Ctrl-C, and failures of actors."""
+        rest: list[BaseException] = [error for error in self._errors if error and not isinstance(error, Exception)]
+        self._errors.clear()
+        while self._failed:
+            rest.append(self.take_failure())
+        return rest

@@ -1,0 +1,485 @@
+"""Who runs: one actor at a time, chosen by whoever stops running; and the clock, when nobody can.
+
+There is no scheduler thread. An actor that blocks calls `Scheduler.park`, which picks the next one, hands it the baton
+and lets the caller's thread rest until somebody hands the baton back. Not the business of this module: making threads,
+and real time.
+
+Real concurrency is left in three places: a signal's handler in the creating thread, the watchdog, and the threads of a
+simulation that is over. They rest on this: CPython switches threads, and handles signals, only after a call and when a
+loop jumps back, or when a function in Python begins, so that a test of attributes and one call in C after it are not
+torn apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
+
+from simulator.engine import diagnosis
+from simulator.engine.actors import Actor, Baton, Place
+from simulator.engine.housekeeping import Checkpoints
+from simulator.engine.kernel import SECOND, Kernel
+from simulator.engine.pending_errors import Summons
+from simulator.engine.schedules import TIMER, Schedule
+from simulator.errors import (
+    ActorExit,
+    ActorFailed,
+    BlockingRefused,
+    ForeignThread,
+    HorizonReached,
+    SimulationClosed,
+    SimulationDeadlock,
+    SimulationLivelock,
+)
+
+__all__ = ["Scheduler"]
+
+EXITS = 1000
+"""How often an actor is told to end before it counts as refusing."""
+
+
+class Scheduler:
+    """The actors, who of them runs, and what is to be raised in the main one.
+
+    Args:
+        get_ident: Tells threads apart.
+        make_baton: Makes a lock.
+        start: Makes the thread of an actor that is chosen for the first time; the thread begins by taking its baton.
+        schedule: Decides among ready actors; None for first-in-first-out.
+        horizon: The instant at which the run ends, in nanoseconds, or None.
+        patience: For how many nanoseconds only background timers may happen before that counts as a deadlock. They get
+            that much because they may yet do something: a heartbeat that notices a dead peer, say.
+        max_steps: How many turns one instant may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        get_ident: Callable[[], int],
+        make_baton: Callable[[], Baton],
+        start: Callable[[Actor], None],
+        schedule: Schedule | None,
+        horizon: int | None,
+        patience: int,
+        max_steps: int,
+    ) -> None:
+        self.kernel = Kernel()
+        self.get_ident = get_ident
+        self.schedule = schedule
+        self.actors: dict[int, Actor] = {}
+        """All that have not ended, by serial number."""
+        self.ready: deque[Actor] = deque()
+        self.set_back: deque[Actor] = deque()
+        """Those that a schedule has passed over: ready too, but behind all else that happens at this instant."""
+        self.turns = 0
+        """How many times an actor or a timer was taken so far."""
+        self.in_callback = False
+        self.is_over = False
+        """Whether every blocking call is to raise: in the main thread ``over``, elsewhere `ActorExit`."""
+        self.over: BaseException = SimulationClosed("the simulation is over")
+        self.urgent = False
+        """Whether whoever chooses next has to look at more than the ready actors. Cleared by the main thread only."""
+        self.polls_left = max_steps
+        """How often a condition may be entered or the clock read before anything happens."""
+        self.summons = Summons()
+        """What the main thread is to raise."""
+        self._make_baton = make_baton
+        self._start = start
+        self._horizon = horizon
+        self._patience = patience
+        self._max_steps = max_steps
+        self._names: Counter[str] = Counter()
+        self._serials = 0
+        self._steps_left: int | None = None
+        self._waits_for_idle = False
+        self._quiet_since: int | None = None
+        self._checkpoints = Checkpoints(max_steps)
+        self.main = self.add("main")
+        self.main.is_started = True
+        self.main.ident = get_ident()
+        self.running = self.main
+
+    # --- actors ------------------------------------------------------------------------------------------------------
+
+    def add(self, name: str) -> Actor:
+        """Make an actor that is not ready yet."""
+        self._names[name] += 1
+        label = _numbered(name, self._names[name])
+        path = name
+        if self._serials:
+            parent = self.running
+            parent.children[name] += 1
+            path = f"{parent.path}/{_numbered(name, parent.children[name])}"
+        actor = Actor(self._serials, name, label, path, self._make_baton())
+        actor.baton.acquire()
+        actor.wake = partial(self.ready.append, actor)
+        self.actors[actor.serial] = actor
+        self._serials += 1
+        return actor
+
+    def check(self) -> Actor:
+        """Return the actor that calls, which must be the one that runs.
+
+        Raises:
+            ForeignThread: In a thread that is no actor.
+            ActorExit: In an actor that outlived its simulation.
+            SimulationClosed: In the main thread, if it left the simulation behind.
+        """
+        actor = self.running
+        if actor.ident != self.get_ident():
+            self._refuse()
+        return actor
+
+    def _refuse(self) -> NoReturn:
+        ident = self.get_ident()
+        for actor in list(self.actors.values()):
+            if actor.ident == ident:
+                self._leave(actor)
+        raise ForeignThread(
+            "a thread that is no actor uses the simulation; when it arrives depends on real time, so no run could be "
+            f"repeated. Start it from within the simulation, or keep it out: {diagnosis.caller()}"
+        )
+
+    def refuse_blocking(self, actor: Actor, call: str, *, but: Place | None = None) -> NoReturn:
+        """Raise `BlockingRefused` for a call that would block in a callback, or while holding a condition."""
+        if self.in_callback:
+            raise BlockingRefused(f"{call} in the callback of a timer, which must not block: {diagnosis.caller()}")
+        others = sum(place is not but for place in actor.held)
+        raise BlockingRefused(
+            f"{call} by {actor.label!r} while holding {'another' if but else 'a'} condition"
+            f"{'' if others == 1 else ' and more'}, which nobody could enter meanwhile: {diagnosis.caller()}"
+        )
+
+    # --- handing over ------------------------------------------------------------------------------------------------
+
+    def park(self, actor: Actor, chosen: Actor | None = None) -> None:
+        """Let others run until ``actor``, the running one, is chosen again; the caller has seen to it that it will be.
+
+        Args:
+            chosen: Who goes on, if that is decided.
+        Raises:
+            ActorExit: If the simulation ended meanwhile.
+            Exception: In the main thread, whatever it was summoned for.
+        """
+        if chosen is None:
+            if actor is self.main and self.summons.has_failures and not self.is_over:
+                self._withdraw(actor)
+                raise self.summons.take_failure()
+            chosen = self._next()
+        if chosen is not actor:
+            if self.is_over:
+                self._leave(actor)
+            self.running = chosen  # with the test above and the release below one step, see the module's docstring
+            if chosen.is_started:
+                chosen.baton.release()
+            else:
+                self._begin(chosen)
+            try:
+                actor.baton.acquire()
+            except BaseException:  # a signal's handler raised; only in the main thread
+                if not self.abandon(SimulationClosed("the simulation was left by Ctrl-C, or another signal")):
+                    actor.baton.acquire(False)  # it was just being handed over
+                raise
+        if self.urgent:
+            self._obey(actor)
+
+    def preempt(self) -> None:
+        """Let the schedule put another ready actor in the place of the running one."""
+        schedule = self.schedule
+        if schedule is None or self.in_callback or self.is_over:
+            return
+        actor = self.running
+        chosen = self._pick(schedule, actor)
+        if chosen is actor:
+            return
+        if chosen is None:
+            chosen = self._next(is_timer_first=True)
+        else:
+            self.turns += 1
+        self.park(actor, chosen)
+
+    def abandon(self, reason: BaseException) -> bool:
+        """Declare the simulation over although an actor runs that cannot be stopped; the main thread goes its way.
+
+        Returns:
+            Whether that is so; False if the main thread has the baton already.
+        """
+        running = self.running  # from here on no call, so that nothing comes in between
+        if running is self.main:
+            return False
+        running.is_lost = True
+        self.over = reason
+        self.is_over = self.urgent = True
+        self.running = self.main
+        return True
+
+    def _begin(self, chosen: Actor) -> None:
+        """Give an actor its thread and the baton, or if that cannot be done whoever is next."""
+        while not chosen.is_started:
+            try:
+                self._start(chosen)
+            except RuntimeError as error:  # no more threads
+                chosen.error = error
+                self.end(chosen)
+                chosen = self._next()
+                self.running = chosen
+        chosen.baton.release()
+
+    def finish(self, actor: Actor) -> None:
+        """Take note of the end of the running actor and hand the baton on; its thread has nothing more to do."""
+        actor.is_done = True  # first, since telling those who join may let one of them run
+        is_told = False
+        if actor.at_end is not None and not self.is_over:
+            is_told = actor.at_end()
+        self.end(actor, is_told=is_told)
+        chosen = self._next()
+        if self.is_over:  # nobody waits for the baton
+            return
+        self.running = chosen  # one step again
+        if chosen.is_started:
+            chosen.baton.release()
+        else:
+            self._begin(chosen)
+
+    def end(self, actor: Actor, *, is_told: bool = False) -> None:
+        """Drop an actor from the simulation; see `Summons.add_failure` for what happens if it failed."""
+        actor.is_done = True
+        self.actors.pop(actor.serial, None)
+        if self.summons.add_failure(actor, is_told=is_told):
+            self.urgent = True
+
+    # --- choosing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def can_run(self) -> bool:
+        """Whether an actor is ready that does not run."""
+        return bool(self.ready or self.set_back)
+
+    def make_ready(self, actor: Actor) -> None:
+        """Put an actor at the end of those that can run."""
+        self.ready.append(actor)
+
+    def yield_turn(self, actor: Actor) -> None:
+        """Put the running actor, which is about to park, behind all that can run."""
+        # Behind those that were set back too: else it could poll for ever for what one of them has yet to do.
+        (self.set_back or self.ready).append(actor)
+        if self.schedule is not None:
+            self.schedule.yielded(actor.path)
+
+    def _next(self, *, is_timer_first: bool = False) -> Actor:
+        """Take a ready actor, moving the clock until there is one.
+
+        Args:
+            is_timer_first: Whether the next timer comes before all of them.
+        """
+        ready, set_back, kernel, checkpoints = self.ready, self.set_back, self.kernel, self._checkpoints
+        self.polls_left = self._max_steps
+        while True:
+            if self.urgent and self._main_is_wanted():
+                return self.main
+            self.turns = turns = self.turns + 1
+            if turns >= checkpoints.due and checkpoints.look(turns, kernel.now):
+                self.summon(self._livelock_error(None))
+                continue
+            if is_timer_first:
+                is_timer_first = False
+            elif ready or set_back:
+                self._quiet_since = None
+                if self.schedule is None:
+                    return ready.popleft()
+                chosen = self._pick(self.schedule)
+                if chosen is not None:
+                    return chosen
+            else:
+                if kernel.foreground:
+                    self._quiet_since = None
+                elif self._is_quiet():
+                    if self._steps_left is not None or self._waits_for_idle:
+                        self._steps_left = None
+                        return self.main
+                    self._deadlock()
+                    continue
+                if self._horizon is not None and self._horizon_passed():
+                    continue
+            callback = kernel.take()
+            if callback is None:
+                continue
+            self.in_callback = True
+            try:
+                callback()
+            except BaseException as error:
+                self._callback_failed(callback, error)
+            finally:
+                self.in_callback = False
+
+    def _pick(self, schedule: Schedule, running: Actor | None = None) -> Actor | None:
+        """Return who goes on, taken off its queue; None for the next timer, which is due.
+
+        Args:
+            running: Who is running and could go on.
+        """
+        ready, set_back = self.ready, self.set_back
+        queue = [*([running] if running is not None else ()), *ready]
+        candidates = [actor.path for actor in queue]
+        has_timer = self._offers_timer() and not (running is not None and running.inside)
+        if has_timer:
+            candidates.append(TIMER)
+        candidates += [actor.path for actor in set_back]
+        index = schedule.choose(candidates, is_preemption=running is not None, set_back=len(set_back))
+        if index == 0 and running is not None:
+            return running
+        chosen: Actor | None
+        if index < len(queue):
+            chosen = queue[index]
+            ready.remove(chosen)
+        elif has_timer and index == len(queue):
+            chosen = None
+        else:
+            chosen = set_back[index - len(candidates)]
+            set_back.remove(chosen)
+        if running is not None:
+            set_back.append(running)
+        elif index <= len(queue):
+            for _ in range(index):
+                set_back.append(ready.popleft())
+        return chosen
+
+    def _offers_timer(self) -> bool:
+        """Return whether the next timer may come before the ready actors: if it is due at this very instant.
+
+        Not while one of them is inside a condition, since a timer's callback must find every one free.
+        """
+        due = self.kernel.next_deadline
+        if due is None or due > self.kernel.now:
+            return False
+        return not any(actor.inside for queue in (self.ready, self.set_back) for actor in queue)
+
+    def _main_is_wanted(self) -> bool:
+        """Return whether the main actor has to run now, whatever it waits for."""
+        if self.is_over:
+            return True
+        if self.summons:
+            return True
+        if self._steps_left is not None:
+            self._steps_left -= 1
+            return self._steps_left < 0
+        return False
+
+    def _is_quiet(self) -> bool:
+        """Return whether nothing is left to happen, or only background timers for too long."""
+        due = self.kernel.next_deadline
+        if due is None or self._waits_for_idle:
+            return True
+        if self._quiet_since is None:
+            self._quiet_since = self.kernel.now
+        return due - self._quiet_since > self._patience
+
+    # --- what goes wrong ---------------------------------------------------------------------------------------------
+
+    def summon(self, error: BaseException) -> None:
+        """Have the main actor run next and raise ``error``. A signal's handler may call this at any time."""
+        self.summons.add(error)
+        self.urgent = True
+
+    def _obey(self, actor: Actor) -> None:
+        """Do what an actor that has just been chosen must do first: end, or raise what it was summoned for."""
+        if self.is_over:
+            self._leave(actor)
+        if actor is not self.main:
+            return
+        self.urgent = False  # before looking: a signal's handler may set it again any time
+        error = self.summons.take()
+        if self.summons or self._steps_left is not None:
+            self.urgent = True
+        if error is not None:
+            self._withdraw(actor)
+            raise error
+
+    def _withdraw(self, actor: Actor) -> None:
+        if actor.timer is not None:
+            actor.timer.cancel()
+            actor.timer = None
+        for queue in (self.ready, self.set_back):
+            if actor in queue:
+                queue.remove(actor)
+
+    def _leave(self, actor: Actor) -> NoReturn:
+        """End an actor of a simulation that is over: raise, or if it has not listened to that, rest for ever."""
+        if actor is self.main:
+            self._withdraw(actor)
+            raise self.over
+        actor.exits += 1
+        if actor.exits > EXITS:
+            actor.refuses = True
+            for_ever = self._make_baton()
+            for_ever.acquire()
+            for_ever.acquire()
+        raise ActorExit("the simulation is over")
+
+    def _callback_failed(self, callback: Callable[[], object], error: BaseException) -> None:
+        function = callback.func if isinstance(callback, partial) else callback
+        name = getattr(function, "__qualname__", type(function).__name__)
+        failed = ActorFailed(f"the callback {name} of a timer failed: {type(error).__name__}: {error}", actor=name)
+        failed.__cause__ = error
+        self.summon(failed)
+
+    def _deadlock(self) -> None:
+        self._quiet_since = None
+        text = "nobody can run, and nothing is left that could wake one;"
+        self.summon(SimulationDeadlock(f"{text} {self.report()}"))
+
+    def _horizon_passed(self) -> bool:
+        due, horizon = self.kernel.next_deadline, self._horizon
+        if due is None or horizon is None or due <= horizon:
+            return False
+        self._horizon = None
+        self.kernel.move(horizon)
+        self.summon(HorizonReached(f"the run reached its horizon of {horizon / SECOND:g} s; {self.report()}"))
+        return True
+
+    def livelock(self) -> None:
+        """Report an actor that polls and lets nothing happen: the main thread raises, the actor goes on later."""
+        actor = self.check()
+        error = self._livelock_error(actor)
+        self.polls_left = self._max_steps
+        if actor is self.main or self.in_callback:
+            raise error
+        self.summon(error)
+        self.make_ready(actor)
+        self.park(actor)
+
+    def _livelock_error(self, actor: Actor | None) -> SimulationLivelock:
+        who = (
+            f"actor {actor.label!r} polls without sleeping: {diagnosis.caller()}" if actor else "the clock stands still"
+        )
+        return SimulationLivelock(f"{self._max_steps:,} steps at one instant: {who}; {self.report()}")
+
+    def report(self) -> str:
+        """Return a paragraph for each actor."""
+        return diagnosis.report(list(self.actors.values()), self.kernel.now)
+
+    # --- moving the world from outside -------------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """Let one actor or one timer have its turn; return whether there was one. Main thread only."""
+        self._steps_left = 1
+        self.urgent = True
+        try:
+            self.park(self.main)
+            return self._steps_left is not None
+        finally:
+            self._steps_left = None
+
+    def run_until_idle(self) -> None:
+        """Let the others run until none can and only background timers are left. Main thread only."""
+        self._waits_for_idle = True
+        try:
+            self.park(self.main)
+        finally:
+            self._waits_for_idle = False
+
+
+def _numbered(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}#{count}"

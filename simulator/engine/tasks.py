@@ -1,0 +1,70 @@
+"""The handle of an actor, as whoever spawned it sees it."""
+
+from __future__ import annotations
+
+from meshsync.errors import WouldDeadlock
+from simulator.engine.actors import Actor
+from simulator.engine.conditions import new_condition
+from simulator.engine.scheduler import Scheduler
+
+__all__ = ["VirtualTask"]
+
+
+class VirtualTask:
+    """An actor, to be joined and asked how it ended."""
+
+    __slots__ = ("_ended", "_scheduler", "actor")
+
+    def __init__(self, scheduler: Scheduler, actor: Actor) -> None:
+        self._scheduler = scheduler
+        self.actor = actor
+        self._ended = new_condition(scheduler)
+        actor.at_end = self._announce
+
+    @property
+    def name(self) -> str:
+        return self.actor.name
+
+    @property
+    def is_done(self) -> bool:
+        return self.actor.is_done
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the target raised; None while it runs or after it returned. `ActorExit` if the simulation ended first.
+
+        To look at a failure is to take care of it: it is not raised in the main thread then.
+        """
+        if self.actor.error is not None:
+            self._scheduler.summons.forgive(self.actor)
+        return self.actor.error
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most ``timeout`` virtual seconds; return whether it came. Does not raise ``error``.
+
+        Raises:
+            WouldDeadlock: If an actor joins itself.
+        """
+        actor = self.actor
+        joiner = self._scheduler.check()
+        if self._scheduler.in_callback:
+            self._scheduler.refuse_blocking(joiner, "join()")
+        if joiner is actor:
+            raise WouldDeadlock(f"task {actor.name!r} joins itself")
+        if actor.is_done:
+            return True
+        joiner.joining = actor
+        try:
+            with self._ended as ended:
+                return ended.wait_for(lambda: actor.is_done, timeout)
+        finally:
+            joiner.joining = None
+
+    def _announce(self) -> bool:
+        with self._ended as ended:
+            is_told = ended.has_waiters
+            ended.notify_all()
+        return is_told
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {'done' if self.is_done else 'running'}>"

@@ -1,0 +1,159 @@
+"""Does a program depend on nothing but its seed? It is run twice, and the transcripts are compared.
+
+The second run is in another process, under another hash seed, where the program can be found by name: what depends on
+the order of a set, on what a module keeps or on an address shows up as a difference. Real time and files may not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from meshsync.errors import UsageError
+from simulator.errors import SimulationError
+from simulator.exploring.programs import load, reference
+from simulator.exploring.runs import START, Case, Program, run
+from simulator.faults.kinds import Fault
+from simulator.faults.plans import Planned
+from simulator.latency import Law, as_law
+from simulator.record.transcript import Transcript, first_difference
+
+__all__ = ["Checked", "RunsDiffer", "check"]
+
+_HASH_SEEDS = ("1", "20260101")
+_MARK = "SIMULATOR_SECOND_RUN"
+"""Set in the environment of the other process."""
+
+
+class RunsDiffer(SimulationError, AssertionError):
+    """Two runs of a program with one seed are not the same; the text has the first difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Two runs that were the same."""
+
+    transcripts: Mapping[str, Transcript]
+    """By room."""
+    how: str
+    """Where the second run was, and why."""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {room: transcript.digest() for room, transcript in self.transcripts.items()}
+
+    def __str__(self) -> str:
+        digests = ", ".join(f"{room} {digest}" for room, digest in self.digests.items()) or "no room"
+        return f"two runs are the same, {self.how}: {digests}"
+
+
+def check(
+    program: Program,
+    *,
+    seed: int | str = 0,
+    latency: Law | float = 0.0,
+    schedule: str = "fifo",
+    plan: Iterable[Planned | Fault] = (),
+    horizon: float | None = None,
+    start: str = START,
+    report: Callable[[str], object] | None = print,
+    stall_after: float | None = 5.0,
+) -> Checked:
+    """Run a program twice, and see whether the transcripts are the same.
+
+    Args:
+        program: A callable that takes the `Simulation`.
+        latency: A law, or seconds.
+        schedule: ``"fifo"``, ``"random"`` or ``"pct"``.
+        plan: Faults to begin with, beside those that the program plans.
+        horizon: Virtual seconds after which the run is stopped; None for never.
+        start: The wall clock's beginning, as ISO 8601.
+        report: Gets the result's text, which says where the second run was; None for no report.
+        stall_after: Real seconds for which an actor may block outside the simulation.
+    Raises:
+        RunsDiffer: If they are not; the text has the first difference.
+        Exception: What the program raises in the first run.
+    """
+    if _MARK in os.environ:
+        raise UsageError("check() while the program is imported: put the call under if __name__ == '__main__'")
+    case = Case(seed, as_law(latency), schedule, tuple(plan), horizon, start)
+    first = run(program, case, stall_after=stall_after)
+    if first.error is not None:
+        raise first.error
+    name = reference(program)
+    if name is None:
+        how = "the second one in this process, since the program has no name that another could find it by"
+        again = run(program, case, stall_after=stall_after)
+        failed, transcripts = again.symptom and str(again.symptom), again.transcripts
+    elif not sys.executable:
+        how = "the second one in this process, since it is not known how to start another"
+        again = run(program, case, stall_after=stall_after)
+        failed, transcripts = again.symptom and str(again.symptom), again.transcripts
+    else:
+        how = "the second one in another process, under another hash seed"
+        failed, transcripts = _run_elsewhere(name, case, stall_after)
+    if failed:
+        raise RunsDiffer(f"only one of two runs fails, {how}: {failed}")
+    if difference := _difference(first.transcripts, transcripts):
+        raise RunsDiffer(f"two runs with seed {seed} differ, {how}; {difference}")
+    checked = Checked(first.transcripts, how)
+    if report is not None:
+        report(str(checked))
+    return checked
+
+
+def _difference(ours: Mapping[str, Transcript], theirs: Mapping[str, Transcript]) -> str | None:
+    if list(ours) != list(theirs):
+        return f"one has the rooms {', '.join(ours)}, the other {', '.join(theirs)}"
+    for room in ours:
+        if difference := first_difference(ours[room], theirs[room]):
+            return f"in room {room!r}, {difference}"
+    return None
+
+
+# --- the other process ------------------------------------------------------------------------------------------------
+
+
+def _run_elsewhere(name: str, case: Case, stall_after: float | None) -> tuple[str | None, dict[str, Transcript]]:
+    """Return how the program failed in another process, and its transcripts by room."""
+    with TemporaryDirectory() as directory:
+        task = {"program": name, "case": case.to_json(), "directory": directory, "stall_after": stall_after}
+        other = _HASH_SEEDS[os.environ.get("PYTHONHASHSEED") == _HASH_SEEDS[0]]
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": other,
+            "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path),
+            _MARK: "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", "from simulator.exploring.checking import second_run; second_run()"],
+            input=json.dumps(task),
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
+        answer = Path(directory, "answer.json")
+        if done.returncode or not answer.is_file():
+            last = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
+            raise UsageError(f"the second run of {name} could not be made in another process: {last}")
+        told = json.loads(answer.read_text(encoding="utf-8"))
+        files = {room: Path(directory, f"{number}.jsonl") for number, room in enumerate(told["rooms"])}
+        return told["failed"], {room: Transcript.load(file) for room, file in files.items()}
+
+
+def second_run() -> None:
+    """Be the other process: run what standard input describes, and leave the transcripts in its directory."""
+    task = json.load(sys.stdin)
+    directory = Path(task["directory"])
+    made = run(load(task["program"]), Case.from_json(task["case"]), stall_after=task["stall_after"])
+    for number, transcript in enumerate(made.transcripts.values()):
+        transcript.save(directory / f"{number}.jsonl")
+    answer = {"rooms": list(made.transcripts), "failed": made.symptom and str(made.symptom)}
+    (directory / "answer.json").write_text(json.dumps(answer), encoding="utf-8")

@@ -1,0 +1,342 @@
+"""Searching for a run that fails, making it smaller, keeping it, and having it again.
+
+::
+
+    failure = explore(program, range(200), latency=latency.uniform(0.01, 0.05), plan=[faults.at(3, faults.reset("a"))])
+    assert failure is None, failure
+
+A failing seed is a place to begin: `explore` leaves out what the failure does not need, first faults, then preemptions,
+and writes down what is left, which ``python -m simulator replay FILE`` runs again. Whether a program is deterministic,
+on which all this rests, is asked by ``check`` in ``checking.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any, TypeAlias
+
+from meshsync.errors import UsageError
+from simulator.engine.schedules import Deviation, RandomSchedule, Schedule
+from simulator.engine.seeds import Seeds
+from simulator.errors import ActorsRefuse, WorldStalled
+from simulator.exploring.programs import load, reference
+from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
+from simulator.exploring.shrinking import shrink
+from simulator.faults import plans
+from simulator.faults.kinds import Fault
+from simulator.faults.plans import Planned
+from simulator.latency import Law, as_law
+from simulator.record.transcript import Transcript
+
+__all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
+
+FORMAT = 1
+"""Version of the saved form."""
+
+FEW = 5
+"""Preemptions that a person can follow; with more, it is worth looking for another way to the same failure."""
+SAMPLES = 200
+"""How many random schedules to look at for that."""
+
+Plan: TypeAlias = "Iterable[Planned | Fault] | Callable[[Random], Iterable[Planned | Fault]]"
+"""Faults, or what draws them anew for each seed; of the stream that it is given only ``random()`` may be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that fails, as small as it was made. Its text is a report of it."""
+
+    program: Program
+    reference: str | None
+    """How another process finds the program; None if it cannot."""
+    run: Run
+    """What was left after shrinking."""
+    found: Run
+    """What was found at first, by the seed alone."""
+    runs: int
+    """How many runs the search and the shrinking took."""
+    is_repeatable: bool
+    """Whether the run that was found failed in the same way again. If not, `check` may tell why."""
+    path: Path | None = None
+    """Where it was saved."""
+
+    @property
+    def seed(self) -> int | str:
+        return self.run.case.seed
+
+    @property
+    def error(self) -> Exception:
+        """What was raised."""
+        assert self.run.error is not None
+        return self.run.error
+
+    @property
+    def symptom(self) -> Symptom:
+        """The class of the exception and the place."""
+        assert self.run.symptom is not None
+        return self.run.symptom
+
+    @property
+    def plan(self) -> tuple[Planned | Fault, ...]:
+        """The faults that were left."""
+        return self.run.plan
+
+    @property
+    def deviations(self) -> tuple[Deviation, ...]:
+        """The decisions of the schedule that were left: number of the decision, who was taken there."""
+        return self.run.deviations
+
+    @property
+    def transcripts(self) -> Mapping[str, Transcript]:
+        """What happened in each room."""
+        return self.run.transcripts
+
+    def replay(self) -> Replay:
+        """Run it again, in this process."""
+        return _repeat(self.program, self.run.case, self.symptom, self.run.digests)
+
+    def save(self, path: str | Path) -> None:
+        """Write down what `replay` needs, as JSON."""
+        value = {
+            "replay": FORMAT,
+            "program": self.reference,
+            "case": self.run.case.to_json(),
+            "failure": {"kind": self.symptom.kind, "place": self.symptom.place, "text": _first_line(self.error)},
+            "digests": self.run.digests,
+        }
+        Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed} fails: {self.symptom}", f"  {_first_line(self.error)}"]
+        if not self.is_repeatable:
+            lines.append("  a second run did not: the program depends on something outside the simulation, see check()")
+        before, after = self.found, self.run
+        lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_told, after.plan))}")
+        count = f"{len(after.deviations)} of {len(before.deviations)}"
+        lines.append(f"  preemptions: {count}{_listed(after.deviations)}")
+        if self.path is not None:
+            lines.append(f"python -m simulator replay {shlex.quote(str(self.path))}")
+        elif self.reference is None:
+            lines.append(
+                "the program has no name that another process could find it by; failure.replay() runs it again here"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of running a kept failure again."""
+
+    run: Run
+    expected: Symptom
+    is_identical: bool
+    """Whether also every transcript is the same, to the byte."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it failed in the same way: the same exception at the same place."""
+        return self.run.symptom == self.expected
+
+    def __str__(self) -> str:
+        if self.run.symptom is None:
+            return f"does not fail any more; it did with {self.expected}"
+        if not self.is_same:
+            return f"fails in another way: {self.run.symptom}; it did with {self.expected}"
+        return f"fails as it did: {self.expected}" + ("" if self.is_identical else ", on another way there")
+
+
+def explore(
+    program: Program,
+    seeds: Iterable[int | str] = range(100),
+    *,
+    schedule: str = "random",
+    latency: Law | float = 0.0,
+    plan: Plan = (),
+    horizon: float | None = None,
+    start: str = START,
+    shrinking: int = 1000,
+    save: str | Path | None = ".",
+    report: Callable[[str], object] | None = print,
+    stall_after: float | None = 5.0,
+) -> Failure | None:
+    """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
+
+    To fail is to raise: out of the program, out of an actor, or out of the simulation, as for a deadlock.
+
+    Args:
+        program: A callable that takes the `Simulation`. It must not keep anything from one run to the next.
+        schedule: Who runs when several can: ``"random"``, ``"pct"``, or ``"fifo"`` if only seeds are to differ.
+        latency: A law, or seconds.
+        plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
+        horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
+        start: The wall clock's beginning, as ISO 8601.
+        shrinking: The most runs to spend on making the failing one smaller.
+        save: Where to keep the failure: a directory, a path with another suffix than none, or None for not at all.
+        report: Gets the failure's text, whose last line replays it; None for no report.
+        stall_after: Real seconds for which an actor may block outside the simulation.
+    Raises:
+        UsageError: If the plan cannot be, or another simulation is open.
+    """
+    count = 0
+    for seed in seeds:
+        entries = plan(Seeds(seed).stream("explore/plan")) if callable(plan) else plan
+        case = Case(seed, as_law(latency), schedule, tuple(entries), horizon, start)
+        found = run(program, case, stall_after=stall_after)
+        count += 1
+        if found.error is not None:
+            break
+    else:
+        return None
+    shrinker = _Shrinker(program, found, shrinking, stall_after)
+    failure = Failure(
+        program=program,
+        reference=reference(program),
+        run=shrinker.shrink(),
+        found=found,
+        is_repeatable=shrinker.is_repeatable,
+        runs=count + shrinker.runs,
+    )
+    if save is not None and failure.reference is not None:
+        failure = _saved(failure, Path(save))
+    if report is not None:
+        report(str(failure))
+    return failure
+
+
+def replay(path: str | Path, *, program: Program | None = None, stall_after: float | None = 5.0) -> Replay:
+    """Run a kept failure again, in this process.
+
+    Args:
+        path: What `explore` or `Failure.save` wrote.
+        program: Instead of the one that the file names; needed if it names none.
+        stall_after: Real seconds for which an actor may block outside the simulation; None to sit in a debugger.
+    Raises:
+        UsageError: If the file is none, or its program cannot be found.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        if value["replay"] != FORMAT:
+            raise ValueError(f"it is of version {value['replay']!r}")
+        case = Case.from_json(value["case"])
+        expected = Symptom(value["failure"]["kind"], value["failure"]["place"])
+        named, digests = value["program"], dict(value["digests"])
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no failure kept by version {FORMAT} of this library: {error}") from None
+    if program is None and named is None:
+        raise UsageError(f"{path} names no program, for it had no name: replay(path, program=…) in its own process")
+    return _repeat(program or load(named), case, expected, digests, stall_after)
+
+
+def _repeat(
+    program: Program, case: Case, expected: Symptom, digests: Mapping[str, str], stall_after: float | None = 5.0
+) -> Replay:
+    again = run(program, case, stall_after=stall_after)
+    return Replay(again, expected, again.digests == digests)
+
+
+class _Shrinker:
+    """Makes a failing run smaller, within a budget of runs."""
+
+    def __init__(self, program: Program, found: Run, budget: int, stall_after: float | None) -> None:
+        self._program = program
+        self._stall_after = stall_after
+        self._budget = budget
+        self.best = found
+        self._symptom = found.symptom
+        self.runs = 0
+        self.is_repeatable = True
+
+    def shrink(self) -> Run:
+        """Return the smallest run that was found to fail in the same way."""
+        if isinstance(self.best.error, (ActorsRefuse, WorldStalled)) or self._budget < 1:
+            return self.best  # each such run takes seconds, and leaves threads behind
+        if not self._try(self.best.case):
+            self.is_repeatable = False
+            return self.best
+        seed = replace(self.best.case, deviations=None)
+        self._shrink_plan(lambda left_out: replace(seed, left_out=left_out))
+        self._shrink_schedule()
+        self._shrink_plan(lambda left_out: replace(self.best.case, left_out=left_out))
+        return self.best
+
+    def _shrink_plan(self, without: Callable[[tuple[int, ...]], Case]) -> None:
+        """Leave faults out, under the schedule that the seed gives, or where that saves it under the present one."""
+        numbers = range(len(self.best.planned))
+
+        def attempt(kept: Sequence[int]) -> Sequence[int] | None:
+            left_out = tuple(number for number in numbers if number not in kept)
+            tries = (without(left_out), replace(self.best.case, left_out=left_out))
+            return kept if any(map(self._try, dict.fromkeys(tries))) else None
+
+        shrink([number for number in numbers if number not in self.best.case.left_out], attempt)
+
+    def _shrink_schedule(self) -> None:
+        """Leave deviations out; where too many are left, begin anew from others that fail in the same way."""
+        self._shrink_deviations()
+        smallest = self.best
+        for number in range(SAMPLES):
+            if len(smallest.deviations) <= FEW:
+                break
+            schedule = RandomSchedule(Seeds(smallest.case.seed).stream(f"explore/sample {number}"))
+            if self._try(smallest.case, schedule):
+                self._shrink_deviations()
+                smallest = min(smallest, self.best, key=lambda one: len(one.deviations))
+        self.best = smallest
+
+    def _shrink_deviations(self) -> None:
+        def attempt(kept: Sequence[Deviation]) -> Sequence[Deviation] | None:
+            is_same = self._try(replace(self.best.case, deviations=tuple(kept)))
+            return self.best.deviations if is_same else None
+
+        shrink(self.best.deviations, attempt)
+
+    def _try(self, case: Case, schedule: Schedule | None = None) -> bool:
+        """Run a case, and take it for the best if it fails in the same way."""
+        if self.runs >= self._budget:
+            return False
+        self.runs += 1
+        again = run(self._program, case, schedule=schedule, stall_after=self._stall_after)
+        if again.symptom != self._symptom:
+            return False
+        self.best = again
+        return True
+
+
+def _saved(failure: Failure, where: Path) -> Failure:
+    if where.is_dir() or not where.suffix:
+        name = re.sub(r"[^\w.-]+", "-", f"{(failure.reference or '').rpartition(':')[2]}-{failure.seed}")
+        where = where / f"replay-{name}.json"
+    where.parent.mkdir(parents=True, exist_ok=True)
+    failure.save(where)
+    return replace(failure, path=where)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _told(entry: Planned | Fault) -> str:
+    """Return a fault in one line: ``at time=3 reset name=alice``."""
+    return _flat(plans.to_json([entry])[0])
+
+
+def _flat(value: Mapping[str, Any]) -> str:
+    words = {"when", "fault", "law"}  # these say what it is, and need no name
+    return " ".join(
+        _flat(member) if isinstance(member, Mapping) else str(member) if name in words else f"{name}={member}"
+        for name, member in value.items()
+    )
+
+
+def _listed(texts: Iterable[Any]) -> str:
+    shown = list(texts)
+    rest = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
+    return f": {'; '.join(map(str, shown[:10]))}{rest}" if shown else ""

@@ -1,0 +1,270 @@
+"""One run of a program: what it follows from, as frozen data, and what came of it.
+
+Which runs to make is not this module's business.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType, MappingProxyType, TracebackType
+from typing import Any, TypeAlias
+
+import meshsync
+from meshsync.errors import UsageError
+from simulator import latency as laws
+from simulator.engine.schedules import Deviation, ReplaySchedule, Schedule
+from simulator.errors import ActorFailed, SimulationDeadlock
+from simulator.faults import plans
+from simulator.faults.kinds import Fault
+from simulator.faults.plans import Planned
+from simulator.latency import Law
+from simulator.record import charts  # its import is what lets transcripts be drawn
+from simulator.record.transcript import Transcript
+from simulator.simulation import Simulation
+
+__all__ = ["Case", "Program", "Run", "Symptom", "chart", "run"]
+
+Program: TypeAlias = Callable[[Simulation], object]
+"""Acts in a simulation, and raises if something is not as it should be."""
+
+START = "2026-01-01T00:00:00Z"
+_NO_DELAY = laws.constant(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that a run follows from, besides the program and the version of this library."""
+
+    seed: int | str = 0
+    latency: Law = _NO_DELAY
+    schedule: str = "fifo"
+    plan: tuple[Planned | Fault, ...] = ()
+    """Faults that are planned before the program begins."""
+    horizon: float | None = None
+    """Virtual seconds after which the run is stopped; None for never."""
+    start: str = START
+    """The wall clock's beginning, as ISO 8601."""
+    left_out: tuple[int, ...] = ()
+    """Which faults do not happen, by number from 0 in the order of planning, those that the program plans included."""
+    deviations: tuple[Deviation, ...] | None = None
+    """Of the schedule from first-in-first-out; None to let the named schedule take its decisions."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, which `from_json` reads."""
+        return {
+            "seed": self.seed,
+            "latency": self.latency.to_json(),
+            "schedule": self.schedule,
+            "plan": plans.to_json(self.plan),
+            "horizon": self.horizon,
+            "start": self.start,
+            "left_out": list(self.left_out),
+            "deviations": None if self.deviations is None else [list(one) for one in self.deviations],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Case:
+        """Return the case that `to_json` wrote.
+
+        Raises:
+            ValueError: If it is none; the text says why.
+        """
+        try:
+            deviations = value["deviations"]
+            return cls(
+                seed=value["seed"],
+                latency=laws.from_json(value["latency"]),
+                schedule=value["schedule"],
+                plan=plans.from_json(value["plan"]),
+                horizon=value["horizon"],
+                start=value["start"],
+                left_out=tuple(map(int, value["left_out"])),
+                deviations=None if deviations is None else tuple(Deviation(*one) for one in deviations),
+            )
+        except KeyError as error:
+            raise ValueError(f"{error.args[0]!r} is missing") from None
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """How a run failed: two runs fail in the same way if these are equal."""
+
+    kind: str
+    """The class of the exception, behind that of `ActorFailed` if it came out of an actor."""
+    place: str
+    """The program's innermost line on the way to it; of a deadlock, where the actors stand that cannot go on."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of a run."""
+
+    case: Case
+    """What it followed from, with the deviations of its schedule: with these it can be had again."""
+    error: Exception | None
+    """What the program, an actor of it, or the simulation raised; None if it ran through."""
+    symptom: Symptom | None
+    transcripts: Mapping[str, Transcript]
+    """By room, in the order of making."""
+    planned: tuple[Planned | Fault, ...]
+    """Every fault that was planned, those that were left out included, in the order of planning."""
+    end: float
+    """Virtual seconds at the end."""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of each room's transcript."""
+        return {room: transcript.digest() for room, transcript in self.transcripts.items()}
+
+    @property
+    def plan(self) -> tuple[Planned | Fault, ...]:
+        """The faults that were planned and not left out."""
+        return tuple(entry for number, entry in enumerate(self.planned) if number not in self.case.left_out)
+
+    @property
+    def deviations(self) -> tuple[Deviation, ...]:
+        """Where the schedule did not take what first-in-first-out would have taken."""
+        return self.case.deviations or ()
+
+
+def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
+    """Run a program to its end, and close the simulation, whatever comes of it.
+
+    Args:
+        schedule: Takes the decisions instead of what the case says; what it decides is in the case of the result.
+    Raises:
+        UsageError: If the case's fault plan cannot be, or another simulation is open. Nothing was run.
+    """
+    simulation = _open(case, schedule, stall_after)
+    error: Exception | None = None
+    blocked: list[FrameType] = []
+    try:
+        program(simulation)
+    except Exception as raised:
+        error = raised
+        if isinstance(raised, SimulationDeadlock):
+            blocked = simulation.runtime.blocked()
+    finally:
+        symptom = None if error is None else _symptom(error, blocked)
+        blocked.clear()
+        try:
+            simulation.close()
+        except Exception as late:  # of an actor, or of closing; what came first is what is told
+            error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
+    decided = simulation.runtime.schedule
+    return Run(
+        case=replace(case, deviations=tuple(decided.deviations) if decided is not None else ()),
+        error=error,
+        symptom=symptom,
+        transcripts=MappingProxyType({room.name: room.transcript for room in simulation.rooms}),
+        planned=tuple(simulation.planned),
+        end=simulation.now,
+    )
+
+
+def chart(transcripts: Iterable[Transcript]) -> str:
+    """Return what happened in each room, as lines for a terminal."""
+    return "\n\n".join(charts.to_text(transcript, limit=60, width=120) for transcript in transcripts)
+
+
+def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
+    if schedule is None and case.deviations is not None:
+        schedule = ReplaySchedule(case.deviations)
+    simulation = _Rehearsal(
+        case.seed,
+        latency=case.latency,
+        schedule=schedule or case.schedule,
+        horizon=case.horizon,
+        start=case.start,
+        stall_after=stall_after,
+    )
+    simulation.left_out = frozenset(case.left_out)
+    try:
+        simulation.plan(*case.plan)
+    except BaseException as error:
+        simulation.close()
+        if isinstance(error, UsageError):
+            raise UsageError(f"{error}: a plan made before the program begins says when, as faults.at") from None
+        raise
+    return simulation
+
+
+class _Rehearsal(Simulation):
+    """A simulation that leaves faults out, and knows which were planned."""
+
+    left_out: frozenset[int] = frozenset()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.planned: list[Planned | Fault] = []
+
+    def plan(self, *entries: Planned | Fault) -> None:
+        begin = len(self.planned)
+        self.planned += entries
+        super().plan(*(entry for number, entry in enumerate(entries, begin) if number not in self.left_out))
+
+
+# --- how a run failed -------------------------------------------------------------------------------------------------
+
+_FOREIGN = [
+    Path(__file__).parents[1],
+    Path(meshsync.__file__).parent,
+    *(Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib")),
+]
+_NOT_THE_PROGRAM = ("<frozen", *(f"{path}{os.sep}" for given in _FOREIGN for path in (given, given.resolve())))
+
+
+def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
+    root: BaseException = error
+    while isinstance(root, ActorFailed) and root.__cause__ is not None:
+        root = root.__cause__
+    kind = type(root).__name__
+    stuck = {line for line in map(_own_line, map(_stack, blocked)) if line is not None}
+    lines = _trace(root.__traceback__)
+    if stuck:
+        place = "; ".join(sorted(map(_describe, stuck)))
+    else:
+        place = _describe(_own_line(lines) or lines[0]) if lines else "unknown line"
+    return Symptom(kind if root is error else f"{type(error).__name__}: {kind}", place)
+
+
+_Line: TypeAlias = tuple[str, int, str]
+"""A file, the number of the line, the function."""
+
+
+def _trace(trace: TracebackType | None) -> list[_Line]:
+    """Return the lines of a traceback, innermost first."""
+    lines = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        lines.append((code.co_filename, trace.tb_lineno, code.co_name))
+        trace = trace.tb_next
+    return lines[::-1]
+
+
+def _stack(frame: FrameType | None) -> list[_Line]:
+    """Return the lines of a thread that stands still, innermost first."""
+    lines = []
+    while frame is not None:
+        lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        frame = frame.f_back
+    return lines
+
+
+def _own_line(lines: Iterable[_Line]) -> _Line | None:
+    """Return the first line that is the program's."""
+    return next((line for line in lines if not line[0].startswith(_NOT_THE_PROGRAM)), None)
+
+
+def _describe(line: _Line) -> str:
+    file, number, function = line
+    return f"{Path(file).name}:{number} in {function}"

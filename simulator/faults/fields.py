@@ -1,0 +1,132 @@
+"""Frozen values that check their own fields: what a fault plan is made of.
+
+Each field of a `Value` says by its metadata what it may be; the check also settles it, so that equal plans are equal
+values: numbers become plain floats, names are sorted. Every fault is a `ValueError` that names the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any
+
+from simulator.latency import as_law
+
+__all__ = ["Value", "choice", "law", "name", "names", "number", "optional", "text", "truth", "whole"]
+
+Check = Callable[[str, Any], Any]
+"""Takes the name of a field and what it was given; returns what it is to be, or raises `ValueError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A frozen dataclass whose fields carry one of the checks below as their metadata."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            settled = field.metadata["check"](field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, settled)
+
+
+def checked(check: Check) -> Mapping[str, Check]:
+    """Return the metadata of a field with that check."""
+    return {"check": check}
+
+
+def _name(field: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{field} must be a participant's name, a text that is not empty, not {value!r:.100}")
+    return value
+
+
+def _names(field: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{field} must be a set of names, not {value!r:.100}")
+    settled = tuple(sorted({_name(field, one) for one in value}))
+    if not settled:
+        raise ValueError(f"{field} must not be empty")
+    return settled
+
+
+def _text(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{field} must be a text, not {type(value).__name__}")
+    return value
+
+
+def _truth(field: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{field} must be True or False, not {type(value).__name__}")
+    return value
+
+
+def _law(field: str, value: Any) -> Any:
+    try:
+        return as_law(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+name = checked(_name)
+"""A participant's name."""
+names = checked(_names)
+"""Names of participants, at least one; kept sorted."""
+text = checked(_text)
+truth = checked(_truth)
+law = checked(_law)
+"""A law of delays, or a number of seconds."""
+
+
+def choice(*choices: str) -> Mapping[str, Check]:
+    """Return the metadata of a field that is one of some words."""
+
+    def check(field: str, value: Any) -> Any:
+        if value not in choices:
+            raise ValueError(f"{field} must be one of {', '.join(choices)}, not {value!r:.100}")
+        return value
+
+    return checked(check)
+
+
+def whole(least: int) -> Mapping[str, Check]:
+    """Return the metadata of a field that is a whole number, at least ``least``."""
+
+    def check(field: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{field} must be a whole number, at least {least}, not {value!r:.100}")
+        return value
+
+    return checked(check)
+
+
+def number(*, most: float = 1e12, is_zero_fine: bool = True) -> Mapping[str, Check]:
+    """Return the metadata of a field that is a number from 0 to ``most``: a duration, a time, an amount, a rate."""
+
+    def check(field: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"{field} must be a number, not {type(value).__name__}")
+        settled = float(value)
+        if not 0 <= settled <= most or (settled == 0 and not is_zero_fine):  # NaN is in no range
+            least = "at least 0" if is_zero_fine else "above 0"
+            raise ValueError(f"{field} must be {least} and at most {most:g}, got {settled:g}")
+        return settled
+
+    return checked(check)
+
+
+def instance(kind: type) -> Mapping[str, Check]:
+    """Return the metadata of a field that is itself a value of that class."""
+
+    def check(field: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise ValueError(f"{field} must be a {kind.__name__.lower()}, not {type(value).__name__}")
+        return value
+
+    return checked(check)
+
+
+def optional(metadata: Mapping[str, Check]) -> Mapping[str, Check]:
+    """Return the metadata of a field that may also be None."""
+    check = metadata["check"]
+    return checked(lambda field, value: None if value is None else check(field, value))

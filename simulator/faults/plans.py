@@ -1,0 +1,355 @@
+"""Fault plans: what goes wrong in a simulation, and when, as frozen data.
+
+What goes wrong is a *fault*, such as `reset` or `partition`; they are made in ``mishaps`` and handed on here. When is
+said by a *planned* fault: `at` a time, `during` a while, `every` so often, `on` an event, until `quiet`. Both are
+values: they can be compared, kept, written as JSON with `to_json` and read again, and a plan that fails a program can
+be made smaller by leaving parts out. Times are in seconds of virtual time since the start. Doing any of it is not this
+module's business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+from simulator import latency as laws
+from simulator.faults import fields, kinds
+from simulator.faults.kinds import (
+    Fault,
+    delay_accept,
+    delay_connect,
+    error_replies,
+    half_open,
+    happens,
+    join,
+    late_replies,
+    latency,
+    leave,
+    malformed_push,
+    oversized_push,
+    partition,
+    pause,
+    refuse_connect,
+    reject_streams,
+    reset,
+    restart,
+    throttle,
+)
+from simulator.latency import Law
+
+__all__ = [
+    "EVENTS",
+    "At",
+    "During",
+    "Every",
+    "Fault",
+    "On",
+    "Planned",
+    "Quiet",
+    "Trigger",
+    "at",
+    "delay_accept",
+    "delay_connect",
+    "during",
+    "error_replies",
+    "every",
+    "from_json",
+    "half_open",
+    "happens",
+    "join",
+    "late_replies",
+    "latency",
+    "leave",
+    "malformed_push",
+    "names",
+    "on",
+    "oversized_push",
+    "partition",
+    "pause",
+    "quiet",
+    "refuse_connect",
+    "reject_streams",
+    "reset",
+    "restart",
+    "throttle",
+    "to_json",
+]
+
+EVENTS = (
+    "connect",
+    "join",
+    "leave",
+    "enable",
+    "disable",
+    "attributes",
+    "message",
+    "broadcast",
+    "reply",
+    "stream.open",
+    "stream.accept",
+    "stream.reject",
+    "stream.chunk",
+    "stream.close",
+    "fault",
+)
+"""What a fault can follow."""
+
+
+# --- when -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger(fields.Value):
+    """An event that a fault can follow; what is None matches anything."""
+
+    event: str = field(metadata=fields.choice(*EVENTS))
+    sender: str | None = field(default=None, metadata=fields.optional(fields.name))
+    """Whose doing it is: the name of a participant."""
+    to: str | None = field(default=None, metadata=fields.optional(fields.name))
+    """Whom it is for, likewise."""
+    type: str | None = field(default=None, metadata=fields.optional(fields.text))
+    """The type of the message."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.sender, self.to) if name is not None)
+
+    def matches(self, event: str, *, sender: str | None = None, to: str | None = None, type: str | None = None) -> bool:
+        """Return whether something that happened is such an event."""
+        return (
+            event == self.event
+            and self.sender in (None, sender)
+            and self.to in (None, to)
+            and self.type in (None, type)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan(fields.Value):
+    word: ClassVar[str] = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The participants it is about, who have to be known."""
+        fault = getattr(self, "fault", None)
+        return fault.names if fault is not None else ()
+
+
+@dataclass(frozen=True, slots=True)
+class At(_Plan):
+    """The fault strikes at a time."""
+
+    word: ClassVar[str] = "at"
+    time: float = field(metadata=fields.number())
+    fault: Fault = field(metadata=fields.instance(Fault))
+
+
+@dataclass(frozen=True, slots=True)
+class During(_Plan):
+    """The condition holds from one time until another."""
+
+    word: ClassVar[str] = "during"
+    start: float = field(metadata=fields.number())
+    end: float = field(metadata=fields.number())
+    fault: Fault = field(metadata=fields.instance(Fault))
+
+    def __post_init__(self) -> None:
+        fields.Value.__post_init__(self)
+        if not self.start < self.end:
+            raise ValueError(f"during needs a start before its end, got {self.start:g} and {self.end:g} seconds")
+        if not self.fault.is_condition:
+            raise ValueError(f"{self.fault.word} is over by itself and cannot hold for a while: use at")
+
+
+@dataclass(frozen=True, slots=True)
+class Every(_Plan):
+    """The blow strikes again and again, the first time after one interval."""
+
+    word: ClassVar[str] = "every"
+    interval: Law = field(metadata=fields.law)
+    fault: Fault = field(metadata=fields.instance(Fault))
+
+    def __post_init__(self) -> None:
+        fields.Value.__post_init__(self)
+        # The likely mistake. Against a law that now and then draws zero, whoever draws puts a bound.
+        if not self.interval.quantile(0.5) > 0:
+            raise ValueError("with an interval of 0 seconds it would strike for ever without the clock moving")
+        if self.fault.is_condition:
+            raise ValueError(f"{self.fault.word} holds until it is lifted and cannot be repeated: use during")
+
+
+@dataclass(frozen=True, slots=True)
+class On(_Plan):
+    """The fault strikes right after an event, the ``nth`` that matches, once."""
+
+    word: ClassVar[str] = "on"
+    trigger: Trigger = field(metadata=fields.instance(Trigger))
+    nth: int = field(metadata=fields.whole(1))
+    """From 1."""
+    fault: Fault = field(metadata=fields.instance(Fault))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.trigger.names, *self.fault.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet(_Plan):
+    """From a time on nothing strikes any more, and every condition is lifted."""
+
+    word: ClassVar[str] = "quiet"
+    after: float = field(metadata=fields.number())
+
+
+Planned: TypeAlias = "At | During | Every | On | Quiet"
+"""When something goes wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """The first half of ``on(…).do(fault)``."""
+
+    trigger: Trigger
+    nth: int
+
+    def do(self, fault: Fault) -> On:
+        """Return the plan of a fault that strikes right after the event."""
+        return On(self.trigger, self.nth, fault)
+
+
+# --- what users call --------------------------------------------------------------------------------------------------
+
+
+def at(time: float, fault: Fault) -> At:
+    """Plan a fault for a time, in seconds since the start; a condition holds from there on.
+
+    Raises:
+        ValueError: As all functions here, if an argument is not what it has to be; the text names it.
+    """
+    return At(time, fault)
+
+
+def during(start: float, end: float, fault: Fault) -> During:
+    """Plan a condition to hold from ``start`` to ``end``, in seconds since the start.
+
+    Raises:
+        ValueError: Also if the fault is over by itself, such as a reset.
+    """
+    return During(start, end, fault)
+
+
+def every(interval: Law | float, fault: Fault) -> Every:
+    """Plan a blow to strike again and again, with intervals drawn from a law, or of so many seconds.
+
+    Raises:
+        ValueError: Also if the fault is a condition, which would never end.
+    """
+    return Every(interval, fault)  # type: ignore[arg-type]  # settled by its check
+
+
+def on(
+    event: str | Trigger,
+    *,
+    nth: int = 1,
+    sender: str | None = None,
+    to: str | None = None,
+    type: str | None = None,
+) -> _Following:
+    """Begin the plan of a fault that follows an event: ``on("message", sender="alice", nth=3).do(reset("bob"))``.
+
+    Args:
+        event: One of `EVENTS`, or a whole `Trigger`, beside which nothing but ``nth`` is given.
+        nth: Which of the events that match, from 1.
+        sender: The name of the participant whose doing it is; None for anybody.
+        to: The name of the participant whom it is for.
+        type: The type of the message.
+    """
+    if not isinstance(event, Trigger):
+        return _Following(Trigger(event, sender, to, type), nth)
+    if (sender, to, type) != (None, None, None):
+        raise ValueError("give a Trigger, or an event with sender, to and type, not both")
+    return _Following(event, nth)
+
+
+def quiet(*, after: float) -> Quiet:
+    """Plan the end of all faults: what holds is lifted, what was planned for later does not happen."""
+    return Quiet(after)
+
+
+def names(plan: Iterable[Planned | Fault]) -> tuple[str, ...]:
+    """Return the participants that a plan is about, each once, in order of appearance."""
+    return tuple(dict.fromkeys(name for entry in plan for name in entry.names))
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+_FAULTS: dict[str, type[Any]] = {
+    kind.word: kind for kind in vars(kinds).values() if isinstance(kind, type) and issubclass(kind, Fault) and kind.word
+}
+_PLANS: dict[str, type[Any]] = {kind.word: kind for kind in (At, During, Every, On, Quiet)}
+
+
+def to_json(plan: Iterable[Planned | Fault]) -> list[dict[str, Any]]:
+    """Return a fault plan as a list of JSON objects, which `from_json` reads."""
+    return [{"when" if isinstance(entry, _Plan) else "fault": entry.word} | _members(entry) for entry in plan]
+
+
+def _members(value: Any) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    for part in dataclasses.fields(value):
+        member = getattr(value, part.name)
+        if isinstance(member, Fault):
+            member = {"fault": member.word} | _members(member)
+        elif isinstance(member, Trigger):
+            member = {name: given for name, given in _members(member).items() if given is not None}
+        elif isinstance(member, Law):
+            member = member.to_json()
+        elif isinstance(member, tuple):
+            member = list(member)
+        written[part.name] = member
+    return written
+
+
+def from_json(value: Any) -> tuple[Planned | Fault, ...]:
+    """Return the fault plan that `to_json` wrote.
+
+    Raises:
+        ValueError: If it is no fault plan; the text names the place.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"a fault plan is a list, not {type(value).__name__}")
+    plan: list[Planned | Fault] = []
+    for index, entry in enumerate(value):
+        try:
+            plan.append(_read(entry))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"fault plan, entry {index}: {error}") from None
+    return tuple(plan)
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected an object, got {type(value).__name__}")
+    given = dict(value)
+    kinds, word = (_PLANS, given.pop("when")) if "when" in given else (_FAULTS, given.pop("fault", None))
+    kind = kinds.get(word) if isinstance(word, str) else None
+    if kind is None:
+        raise ValueError(f"{word!r} is none of {', '.join(kinds)}")
+    wanted = [part.name for part in dataclasses.fields(kind)]
+    if sorted(given) != sorted(wanted):
+        raise ValueError(f"{word} takes {', '.join(wanted)}, got {', '.join(sorted(given)) or 'nothing'}")
+    for name, member in given.items():
+        if isinstance(member, Mapping):
+            given[name] = _MEMBERS[name](member) if name in _MEMBERS else member
+    return kind(**given)
+
+
+_MEMBERS: dict[str, Any] = {
+    "fault": _read,
+    "trigger": lambda member: Trigger(**member),
+    "delay": laws.from_json,
+    "interval": laws.from_json,
+}
+"""How to read each member that is an object."""

@@ -1,0 +1,224 @@
+"""The connection of a participant who has no client and no thread: what is said travels as values, never as packets.
+
+It lies on the links of any other connection, so that whatever happens to those happens to it: delays, partitions,
+resets, silence, pauses, a slow wire. It has a heartbeat at both ends too. What its participant does with what it hears
+is not this module's business.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from typing import Protocol, cast
+
+from meshsync.errors import ProtocolError
+from meshsync.protocol.dialects import Request
+from meshsync.protocol.heartbeat import Beat
+from meshsync.protocol.packets import Reassembler
+from simulator.network.heartbeat_timer import Pulse
+from simulator.network.links import Control, Frame, Goodbye, frame, goodbye
+from simulator.network.network import Guest, Network
+from simulator.network.room_end import CarrierState, SeatCarrier
+from simulator.room.rules import Output
+from simulator.room.seat import Parcel
+
+__all__ = ["Listener", "PlainEnd"]
+
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of a message that it takes, as clients do."""
+
+_OVERHEAD = 64
+"""Bytes that a message counts on the wire besides its JSON and attachment: about what ids and framing take."""
+
+
+class Listener(Protocol):
+    """Whom a connection tells what comes."""
+
+    def heard(self, output: Output) -> None:
+        """Take a message of the room."""
+
+    def went_on(self) -> None:
+        """Take note that a pause is over."""
+
+    def ended(self) -> None:
+        """Take note that the connection has ended."""
+
+
+class _State(Enum):
+    """The life of a participant's end."""
+
+    OPEN = "open"
+    LEAVING = "what was said still goes out, then goodbye"
+    ENDED = "ended"
+
+
+_MOVES = {
+    _State.OPEN: {_State.LEAVING, _State.ENDED},
+    _State.LEAVING: {_State.ENDED},
+    _State.ENDED: set[_State](),
+}
+
+_PING = frame(Control.PING, is_masked=True)
+_PONG = frame(Control.PONG, is_masked=True)
+
+
+class _PlainCarrier(SeatCarrier):
+    """The room's end: hands on requests and outputs as they are."""
+
+    def _feed(self, packets: list[bytes]) -> None:
+        for request in cast("list[Request]", packets):
+            if self.state is CarrierState.OPEN:
+                self.seat.ask(request)
+        packets.clear()
+
+    def _frames(self, parcel: Parcel) -> Iterable[Frame]:
+        frames: tuple[Frame, ...] | None = parcel.wire
+        if frames is None:
+            frames = parcel.wire = (cast(Frame, (parcel.output, parcel.output.size)),)
+        return frames
+
+
+class PlainEnd:
+    """The participant's end, open from construction: no handshake takes place, it is there at once.
+
+    Args:
+        guest: Who takes part, and where.
+        opening: What is asked for at once, without a delay.
+    """
+
+    def __init__(self, network: Network, guest: Guest, listener: Listener, opening: Iterable[Request] = ()) -> None:
+        beats = network.heartbeats
+        self.connection = connection = network.open(guest.name)
+        connection.guest = guest
+        connection.transport = self
+        self._state = _State.OPEN
+        self._listener = listener
+        self._up, self._down = connection.up, connection.down
+        self._outgoing: deque[Frame] = deque()
+        self._is_paused = False
+        self._reassembler = Reassembler(_LARGEST)
+        self._pulse = Pulse(network.kernel, self._look, interval=beats.interval, timeout=beats.timeout)
+        self._down.on_arrival = self._read
+        self._up.on_room = self._write
+        connection.carrier = carrier = _PlainCarrier(
+            network.kernel,
+            connection.up,
+            connection.down,
+            lambda wake: guest.room.take(
+                guest.name, wake=wake, role=guest.role, rights=guest.rights, version=guest.version
+            ),
+            heartbeat_interval=beats.interval,
+            heartbeat_timeout=beats.timeout,
+            ended=connection.room_ended,
+        )
+        self.member = carrier.seat.member
+        for request in opening:
+            carrier.seat.ask(request)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the participant is connected, as far as it knows."""
+        return self._state is _State.OPEN
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the participant stands still."""
+        return self._is_paused
+
+    def say(self, request: Request, size: int) -> None:
+        """Send a request whose content has so many bytes. What the link does not take waits here."""
+        self._outgoing.append(cast(Frame, (request, size + _OVERHEAD)))
+        self._write()
+
+    def leave(self) -> None:
+        """Say goodbye behind what was said, and take nothing more. Again does nothing."""
+        if self._state is _State.OPEN:
+            self._move(_State.LEAVING)
+            self._write()
+
+    # --- the work -----------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        if self._is_paused or self._state is _State.ENDED:
+            return
+        if self._outgoing:
+            self._up.fill(self._outgoing)
+        if self._state is _State.LEAVING and not self._outgoing:
+            self._up.put((goodbye(1000, "", is_masked=True),))
+            self._finish()
+
+    def _read(self) -> None:
+        if self._is_paused:
+            return
+        for content, _ in self._down.read():
+            if self._state is not _State.OPEN:
+                return
+            self._pulse.alive()
+            if isinstance(content, Output):
+                self._listener.heard(content)
+            elif content is Control.PING:
+                self._up.put((_PONG,), is_background=True)
+            elif isinstance(content, Goodbye):
+                self._up.put((goodbye(content.code, content.reason, is_masked=True),))
+                self._finish()
+            elif content is Control.END:
+                self._finish()
+            elif isinstance(content, bytes):
+                self._check(content)
+
+    def _check(self, packet: bytes) -> None:
+        """Take a packet, which only a fault sends here: as with clients, what is no message ends the connection."""
+        try:
+            for _ in self._reassembler.feed((packet,)):
+                pass
+        except ProtocolError as error:
+            self._up.put((goodbye(error.code, str(error)[:100], is_masked=True),))
+            self._finish()
+
+    def _look(self) -> None:
+        if self._is_paused:
+            return
+        beat = self._pulse.look()
+        if beat is Beat.ASKED:
+            self._up.put((_PING,), is_background=True)
+        elif beat is Beat.DEAD:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._state is _State.ENDED:
+            return
+        self._move(_State.ENDED)
+        self._outgoing.clear()
+        self._pulse.stop()
+        self._up.finish()
+        self.connection.client_ended()
+        self._listener.ended()
+
+    def _move(self, state: _State) -> None:
+        if state not in _MOVES[self._state]:
+            raise RuntimeError(f"an end that is {self._state.name} cannot become {state.name}")
+        self._state = state
+
+    # --- what happens to it -------------------------------------------------------------------------------------------
+
+    def broke(self) -> None:
+        """Learn that the connection was reset; what had arrived is still heard."""
+        self._is_paused = False
+        self._read()
+        self._finish()
+
+    def pause(self) -> None:
+        """Neither read nor write from here on."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        if self._is_paused:
+            self._is_paused = False
+            self._read()
+            if self._state is _State.OPEN:
+                self._listener.went_on()
+            self._write()
+            if self._state is not _State.ENDED:
+                self._look()

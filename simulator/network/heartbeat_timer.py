@@ -1,0 +1,73 @@
+"""When to look whether the other side is alive: the client's own heartbeat on timers of the kernel.
+
+Its timers are background ones, since they go on for ever by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshsync.protocol.heartbeat import Beat, Heartbeat
+from simulator.engine.kernel import SECOND, Kernel, Timer
+
+__all__ = ["Pulse"]
+
+
+class Pulse:
+    """A `Heartbeat` that asks to be looked at when it is due.
+
+    Args:
+        due: Called when it is time to `look`. If it does not, it is not called again until somebody has looked.
+        interval: Seconds of silence before a ping; None never pings and never gives up.
+        timeout: Seconds from the ping to giving up.
+    """
+
+    __slots__ = ("_due", "_heard", "_heartbeat", "_kernel", "_timer")
+
+    def __init__(self, kernel: Kernel, due: Callable[[], None], *, interval: float | None, timeout: float) -> None:
+        self._kernel = kernel
+        self._due = due
+        # In nanoseconds, which are whole numbers: sums of seconds would now and then be early by their last bit.
+        self._heartbeat = Heartbeat(
+            kernel.now,
+            interval=None if interval is None else round(interval * SECOND),
+            timeout=round(timeout * SECOND),
+        )
+        self._heard: int | None = None
+        """When the last sign of life came, if the heartbeat does not know of it yet: they come far more often than
+        anybody looks."""
+        self._timer: Timer | None = None
+        self._arm()
+
+    def alive(self) -> None:
+        """Note a sign of life."""
+        self._heard = self._kernel.now
+
+    def look(self) -> Beat | None:
+        """Return ASKED to send a ping, DEAD to give up, None for nothing; each is returned once."""
+        now = self._kernel.now
+        if self._timer is not None and self._timer.when > now:
+            return None
+        if self._heard is not None:
+            self._heartbeat.alive(self._heard)
+            self._heard = None
+        beat = self._heartbeat.look(now)
+        if self._timer is None:
+            self._arm()
+        return beat
+
+    def stop(self) -> None:
+        """Ask for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        deadline = self._heartbeat.deadline
+        if deadline is not None:
+            self._timer = self._kernel.at(int(deadline), self._fire, background=True)
+
+    def _fire(self) -> None:
+        # If there was a sign of life since, this is in vain: moving the timer at each would cost more.
+        self._timer = None
+        self._due()

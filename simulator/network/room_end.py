@@ -1,0 +1,193 @@
+"""The room's end of a simulated connection: what the gateway does for real WebSockets, on timers and without a thread.
+
+Not the business of this module: what a request means, who may join, and how long anything takes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+
+from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
+from simulator.engine.kernel import Kernel, Timer
+from simulator.network.heartbeat_timer import Pulse
+from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
+from simulator.room.seat import Parcel, Seat
+
+__all__ = ["LINGER", "CarrierState", "SeatCarrier"]
+
+LINGER = 2.0
+"""Seconds in which a client that was told goodbye may answer it, before its connection is cut, as at the gateway."""
+
+
+class CarrierState(Enum):
+    """The life of a carrier."""
+
+    OPEN = "open"
+    LEAVING = "goodbye was said, its answer is awaited"
+    ENDED = "ended"
+
+
+_MOVES = {
+    CarrierState.OPEN: {CarrierState.LEAVING, CarrierState.ENDED},
+    CarrierState.LEAVING: {CarrierState.ENDED},
+    CarrierState.ENDED: set[CarrierState](),
+}
+
+_OPEN = CarrierState.OPEN  # Not asked for by name at each packet: before 3.12 that is a call in Python.
+
+_PING = frame(Control.PING, is_masked=False)
+_PONG = frame(Control.PONG, is_masked=False)
+
+
+class SeatCarrier:
+    """Carries packets between two links and a seat.
+
+    Args:
+        up: What comes from the client. This carrier is told of it from here on.
+        down: What carries to the client.
+        take: Takes the seat, given what to call when there is something to drain.
+        heartbeat_interval: Seconds of silence before a ping; None for no heartbeat.
+        heartbeat_timeout: Seconds from the ping to giving up.
+        ended: Called once, when the connection has ended at this end.
+
+    Raises:
+        InvalidMessage: If the room cannot write the participant's name or role; nothing is left behind.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        up: Link,
+        down: Link,
+        take: Callable[[Callable[[], None]], Seat],
+        *,
+        heartbeat_interval: float | None = INTERVAL,
+        heartbeat_timeout: float = TIMEOUT,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = CarrierState.OPEN
+        self._kernel = kernel
+        self._up = up
+        self._down = down
+        self._ended = ended
+        self._outgoing: deque[Frame] = deque()
+        """The rest of a message that the link has not taken whole."""
+        self._linger: Timer | None = None
+        self._seat: Seat | None = None
+        self._seat = take(self._flush)
+        self._pulse = Pulse(kernel, self._look, interval=heartbeat_interval, timeout=heartbeat_timeout)
+        up.on_arrival = self._arrived
+        down.on_room = self._flush
+        self._flush()
+        self._arrived()
+
+    @property
+    def seat(self) -> Seat:
+        """The seat that it carries for."""
+        assert self._seat is not None
+        return self._seat
+
+    # --- from the client ----------------------------------------------------------------------------------------------
+
+    def _arrived(self) -> None:
+        packets: list[bytes] = []
+        for content, _ in self._up.read():
+            if type(content) is bytes or not isinstance(content, (Control, Goodbye)):
+                packets.append(content)
+                continue
+            self._feed(packets)
+            if content is Control.PING and self.state is _OPEN:
+                self._down.put((_PONG,), is_background=True)
+            elif isinstance(content, Goodbye):
+                self._answer(content)
+            elif content is Control.END:
+                self._finish()
+        self._feed(packets)
+        if self.state is _OPEN:
+            self._pulse.alive()
+
+    def _feed(self, packets: list[bytes]) -> None:
+        if packets and self.state is _OPEN:
+            self.seat.feed(packets)
+        packets.clear()
+
+    def _answer(self, said: Goodbye) -> None:
+        if self.state is CarrierState.OPEN:
+            self.seat.leave()
+            self._down.put((goodbye(said.code, said.reason, is_masked=False),))
+        self._finish()
+
+    def _look(self) -> None:
+        beat = self._pulse.look()
+        if beat is Beat.ASKED:
+            self._down.put((_PING,), is_background=True)
+        elif beat is Beat.DEAD:
+            self._finish()
+
+    # --- to the client ------------------------------------------------------------------------------------------------
+
+    def push_raw(self, packets: Sequence[bytes]) -> None:
+        """Send packets as they are, right or wrong, after the message on its way."""
+        self._outgoing.extend(framed(packets, is_masked=False))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what the window allows; called by the seat when there is something, by the link when it has room."""
+        seat, outgoing = self._seat, self._outgoing
+        if seat is None or self.state is not _OPEN:
+            return
+        while outgoing or seat.queued:
+            if not outgoing:
+                # One message at a time, so that each has a delay of its own.
+                for parcel in seat.drain(0):
+                    outgoing.extend(self._frames(parcel))
+            self._down.fill(outgoing)
+            if outgoing:
+                break  # The rest waits in the seat's queue, which is bounded.
+        if seat.fault is not None:
+            self.end(seat.fault.code, str(seat.fault))
+
+    def _frames(self, parcel: Parcel) -> Iterable[Frame]:
+        """Return a message as it travels; others may have theirs travel otherwise."""
+        return framed(parcel.packets(), is_masked=False)
+
+    # --- ending -------------------------------------------------------------------------------------------------------
+
+    def end(self, code: int, reason: str) -> None:
+        """Say goodbye, and give the client a moment to answer. What waited is dropped. Again does nothing."""
+        if self.state is not CarrierState.OPEN:
+            return
+        self._move(CarrierState.LEAVING)
+        self._outgoing.clear()
+        self._pulse.stop()
+        self._down.put((goodbye(code, reason, is_masked=False),))
+        self._linger = self._kernel.after(LINGER, self._finish)
+        self.seat.leave()
+
+    def broke(self, *, leaves: bool = True) -> None:
+        """Learn that the connection was reset.
+
+        Args:
+            leaves: Whether the room notices; else the seat stays taken until somebody has it left.
+        """
+        self._finish(leaves=leaves)
+
+    def _finish(self, *, leaves: bool = True) -> None:
+        if self.state is CarrierState.ENDED:
+            return
+        self._move(CarrierState.ENDED)
+        self._outgoing.clear()
+        self._pulse.stop()
+        if self._linger is not None:
+            self._linger.cancel()
+        self._down.finish()
+        self._ended()
+        if leaves:
+            self.seat.leave()
+
+    def _move(self, state: CarrierState) -> None:
+        if state not in _MOVES[self.state]:
+            raise RuntimeError(f"a carrier that is {self.state.name} cannot become {state.name}")
+        self.state = state

@@ -1,0 +1,35 @@
+"""Participants without a thread: scripted people and agents, for a room's ``add``.
+
+Ready-made ones, and `Participant`, of which own ones are subclasses; see ``simulator.participants.participant`` for
+what they can do. Those that read or write streams have a ``window``, the bytes that they hold unread, or None for
+participants without flow control, as programs on the official SDK are.
+"""
+
+from __future__ import annotations
+
+from simulator.participants.messaging import Chatter, Echo, Scripted
+from simulator.participants.participant import Participant, Surroundings
+from simulator.participants.peers import Chunk, Message, Offer, Peer
+from simulator.participants.stream import Stream, StreamState
+from simulator.participants.streaming import Rejecting, Silent, Sink, Streamer
+from simulator.participants.visiting import Visitor, churn
+
+__all__ = [
+    "Chatter",
+    "Chunk",
+    "Echo",
+    "Message",
+    "Offer",
+    "Participant",
+    "Peer",
+    "Rejecting",
+    "Scripted",
+    "Silent",
+    "Sink",
+    "Stream",
+    "StreamState",
+    "Streamer",
+    "Surroundings",
+    "Visitor",
+    "churn",
+]

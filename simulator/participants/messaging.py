@@ -1,0 +1,116 @@
+"""Ready-made participants without a thread that speak: one who answers, one who talks, one who follows a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from simulator.latency import Law, as_law
+from simulator.participants.participant import Participant
+from simulator.participants.peers import Message
+
+__all__ = ["Chatter", "Echo", "Scripted"]
+
+
+class Echo(Participant):
+    """Answers every message to its sender with the same type, body and attachment.
+
+    Args:
+        delay: How long it thinks, in seconds or as a law.
+    """
+
+    def __init__(self, name: str, delay: float | Law = 0.0, role: str = "agent") -> None:
+        super().__init__(name, role)
+        self.delay = as_law(delay)
+
+    def on_message(self, message: Message) -> None:
+        """Answer, after thinking."""
+        answer = (message.sender, message.type, message.message, message.attachment)
+        self.after(self.delay, lambda: self.send(*answer))
+
+
+class Chatter(Participant):
+    """Says something again and again, to everybody or to one.
+
+    Args:
+        interval: Between two messages, in seconds or as a law.
+        to: The name of the one to whom; None broadcasts. While nobody has that name, nothing is said.
+        limit: How many messages; None for ever.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        interval: float | Law = 1.0,
+        *,
+        to: str | None = None,
+        type: str = "chat",
+        limit: int | None = None,
+        role: str = "user",
+    ) -> None:
+        super().__init__(name, role)
+        self.interval = as_law(interval)
+        if limit is None and not self.interval.quantile(0.5) > 0:
+            raise ValueError("with an interval of 0 seconds it would talk for ever without the clock moving")
+        self.to = to
+        self.type = type
+        self.limit = limit
+        self.said = 0
+
+    def on_start(self) -> None:
+        """Begin, after one interval."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.limit is None or self.said < self.limit:
+            self.after(self.interval, self._speak)
+
+    def _speak(self) -> None:
+        peer = None if self.to is None else self.peer(self.to)
+        body = {"number": self.said + 1}
+        if self.to is None:
+            self.broadcast(self.type, body)
+            self.said += 1
+        elif peer is not None:
+            self.send(peer, self.type, body)
+            self.said += 1
+        self._go_on()
+
+
+class Scripted(Participant):
+    """Does one step after the other.
+
+    Args:
+        steps: Pairs of a pause in seconds and what is done after it: a function that takes this participant.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[tuple[float, Callable[[Scripted], object]]],
+        role: str = "user",
+    ) -> None:
+        super().__init__(name, role)
+        self.steps = tuple(steps)
+        self.received: list[Message] = []
+        """Every message so far."""
+
+    def on_start(self) -> None:
+        """Begin with the first step's pause."""
+        self._next(iter(self.steps))
+
+    def _next(self, remaining: Iterator[tuple[float, Callable[[Scripted], object]]]) -> None:
+        step = next(remaining, None)
+        if step is None:
+            return
+        pause, action = step
+
+        def act() -> None:
+            action(self)
+            if self.is_here:  # The step may have been to leave.
+                self._next(remaining)
+
+        self.after(pause, act)
+
+    def on_message(self, message: Message) -> None:
+        """Keep it."""
+        self.received.append(message)

@@ -1,0 +1,405 @@
+"""Somebody who takes part without a thread, on the simulation's timers: what all of them have in common.
+
+They take a seat like everybody else, on a connection of their own: delays, faults and the room's rules apply to them as
+to clients. But they have no client and no thread, so that thousands are affordable, and what they send and get is never
+cut into packets: their messages are in the transcript, their packets are not.
+
+Own ones subclass `Participant`. Nothing in one may block: it is called from timers. What it is given is shared with all
+who got the same message, and must not be changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from meshsync.errors import UsageError
+from meshsync.protocol.dialects import Broadcast, Enable, Push, Request, Send, SetAttributes
+from meshsync.protocol.envelopes import JsonObject, encode_object
+from simulator.engine.kernel import Timer
+from simulator.engine.seeds import Seeds
+from simulator.latency import Law, as_law
+from simulator.network.headless_end import PlainEnd
+from simulator.network.network import Guest, Network
+from simulator.participants.peers import Chunk, Message, Offer, Peer
+from simulator.participants.stream import WINDOW, Stream, StreamState, size_of, window_in
+from simulator.room.rules import Output
+from simulator.room.seat import SeatedRoom
+
+__all__ = ["Participant", "Surroundings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the participants of one room live in."""
+
+    network: Network
+    room: SeatedRoom
+    seeds: Seeds
+    peers: dict[str, Peer] = field(default_factory=dict)
+    """Everybody as last described, by id: what a thousand participants know of a thousand others is kept once."""
+
+
+_PATIENCE = 1.0
+"""Seconds between two attempts to connect of somebody who is refused."""
+
+
+class Participant:
+    """Somebody who takes part and does nothing; subclasses override ``on_…``.
+
+    Args:
+        name: The display name.
+        attributes: Further attributes.
+    """
+
+    def __init__(self, name: str, role: str = "agent", attributes: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self.role = role
+        self.id = ""
+        """Given by the room, another one each time; empty before."""
+        self.peers: dict[str, Peer] = {}
+        """The others who take part, by id, in order of arrival."""
+        self._attributes = dict(attributes or {})
+        self._surroundings: Surroundings | None = None
+        self._end: PlainEnd | None = None
+        self._stay: _Stay | None = None
+        self._timers: dict[Timer, None] = {}
+        self._due: list[Callable[[], None]] = []
+        """What was due during a pause."""
+        self._streams: dict[tuple[str, str], Stream] = {}
+        """By the id of the other side, and that of the stream."""
+        self._opened = 0
+
+    # --- what subclasses override -------------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Called when this participant takes part and knows the others; again if it comes back."""
+
+    def on_message(self, message: Message) -> None:
+        """Called for each message but those of streams."""
+
+    def on_stream(self, offer: Offer) -> None:
+        """Called when somebody wants to open a stream; by default it is rejected as official clients do."""
+        self.reject(offer, "Streams are not allowed by this client")
+
+    def on_stream_answer(self, stream: Stream, error: str | None) -> None:
+        """Called when a stream that this participant opened is accepted (None) or rejected (why)."""
+
+    def on_arrival(self, stream: Stream, chunk: Chunk) -> None:
+        """Called when a chunk has arrived; by default it is read at once. Who is slow calls ``read`` later."""
+        self.read(stream, chunk)
+
+    def on_chunk(self, stream: Stream, chunk: Chunk) -> None:
+        """Called for each chunk that is read."""
+
+    def on_credit(self, stream: Stream) -> None:
+        """Called when the other side has read some of what was written, and can take more."""
+
+    def on_stream_end(self, stream: Stream, error: str | None) -> None:
+        """Called when the other side has closed a stream (None), given it up, or gone (how)."""
+
+    def on_peer_joined(self, peer: Peer) -> None:
+        """Called when somebody begins to take part, after ``on_start``."""
+
+    def on_peer_left(self, peer: Peer) -> None:
+        """Called when somebody takes part no longer."""
+
+    def on_end(self) -> None:
+        """Called when the connection has ended, unless this participant has left; see ``come_back``."""
+
+    # --- what they do -------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._here.network.kernel.now / 1e9
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this participant is in a room, as far as it knows."""
+        return self._end is not None and self._end.is_open
+
+    @property
+    def random(self) -> Random:
+        """This participant's own stream of chance; draw by ``random.random()`` alone."""
+        return self._here.seeds.stream(f"participants/{self.name}")
+
+    def after(self, delay: float | Law, callback: Callable[[], None]) -> None:
+        """Call back after so many seconds, or as many as a law says; not if this participant has left by then."""
+        self._call_later(as_law(delay), callback, self._end)
+
+    def send(self, to: Peer | str, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
+        """Send a message to somebody, or to the one with that id.
+
+        Raises:
+            InvalidMessage: If it is no JSON.
+            UsageError: If this participant is in no room.
+        """
+        body, size = _copy(message, "message")
+        recipient = to.id if isinstance(to, Peer) else to
+        self._say(Send(recipient, type, body, bytes(attachment)), size + len(attachment))
+
+    def broadcast(self, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
+        """Send a message to all others; raises as ``send``."""
+        body, size = _copy(message, "message")
+        self._say(Broadcast(type, body, bytes(attachment)), size + len(attachment))
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Set an attribute for all to see; raises as ``send``."""
+        self._say(SetAttributes(*_copy({name: value}, "attributes")[:1]), 0)
+
+    def peer(self, name: str) -> Peer | None:
+        """Return the earliest participant with that name, or None."""
+        return next((peer for peer in self.peers.values() if peer.name == name), None)
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams that this participant has opened or accepted and that have not ended, in that order."""
+        return tuple(self._streams.values())
+
+    def open_stream(
+        self, to: Peer | str, header: Mapping[str, Any] | None = None, *, window: int | None = WINDOW
+    ) -> Stream:
+        """Offer a stream to somebody, or to the one with that id; the answer comes to ``on_stream_answer``.
+
+        Args:
+            window: Bytes that this side is ready to hold of what comes back unread; None for a side that knows no flow
+                control, as official clients.
+        """
+        self._opened += 1
+        peer = to if isinstance(to, Peer) else self.peers.get(to) or self._stranger(to)
+        stream = self._stream(peer, f"{self.id}/{self._opened}", header or {}, window, is_opener=True)
+        stream.offer()
+        return stream
+
+    def accept(self, offer: Offer, *, window: int | None = WINDOW) -> Stream:
+        """Accept a stream.
+
+        Args:
+            window: Bytes that this side is ready to hold unread; None for a side that knows no flow control.
+        """
+        stream = self._stream(offer.sender, offer.stream_id, offer.header, window, is_opener=False)
+        stream.accept(offer.window)
+        return stream
+
+    def reject(self, offer: Offer, reason: str) -> None:
+        """Reject a stream."""
+        self.send(offer.sender, "stream.reject", {"stream_id": offer.stream_id, "error": reason})
+
+    def read(self, stream: Stream, chunk: Chunk) -> None:
+        """Read a chunk that has arrived: the other side may send as much again, and ``on_chunk`` is called."""
+        stream.took(chunk.size)
+        self.on_chunk(stream, chunk)
+
+    def leave(self) -> None:
+        """Leave the room: what was sent still arrives, and then goodbye; nothing comes in. Again does nothing."""
+        if self._end is not None and self._stay is not None:
+            self._stay = None
+            self._forget()
+            self._end.leave()
+
+    def come_back(self) -> None:
+        """Take part again in the room of before, at once or when its server is back. While here, it does nothing."""
+        if not self.is_here:
+            self.enter(self._here)
+
+    # --- what the simulation does -------------------------------------------------------------------------------------
+
+    @property
+    def _here(self) -> Surroundings:
+        if self._surroundings is None:
+            raise UsageError(f"participant {self.name!r} is in no room: give it to room.add()")
+        return self._surroundings
+
+    def enter(self, surroundings: Surroundings) -> None:
+        """Take a seat and enable messaging, at once, or when connecting is possible again; called by the simulation.
+
+        Raises:
+            UsageError: If it is in a room already.
+        """
+        if self.is_here:
+            raise UsageError(f"participant {self.name!r} is in a room already")
+        if surroundings.network.is_refusing(self.name):
+            self._surroundings = surroundings
+            surroundings.network.kernel.after(_PATIENCE, self.come_back, background=True)
+            return
+        opening: list[Request] = [SetAttributes(self._attributes)] if self._attributes else []
+        guest = Guest(self.name, surroundings.room, self.role)
+        self._surroundings = surroundings
+        self._forget()
+        self._stay = stay = _Stay(self)
+        self._end = end = PlainEnd(surroundings.network, guest, stay, [*opening, Enable()])
+        self.id = end.member.id
+
+    def _forget(self) -> None:
+        """Drop what belongs to one time in a room."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._due.clear()
+        self.peers.clear()
+        for stream in self.streams:
+            stream.over()
+
+    def _call_later(self, law: Law, callback: Callable[[], None], end: PlainEnd | None) -> None:
+        timer: Timer
+
+        def run() -> None:
+            self._timers.pop(timer, None)
+            if end is not self._end or end is None or not end.is_open:
+                return
+            if end.is_paused:
+                self._due.append(callback)
+            else:
+                callback()
+
+        kernel = self._here.network.kernel
+        timer = kernel.at(kernel.now + law.draw_us(self.random) * 1000, run)
+        self._timers[timer] = None
+
+    def _say(self, request: Request, size: int) -> None:
+        if self._end is None or not self._end.is_open:
+            self._here  # noqa: B018  # raises what is truer, if it never was in one
+            raise UsageError(f"participant {self.name!r} has left")
+        self._end.say(request, size)
+
+    def _went_on(self) -> None:
+        """Do what was due during a pause."""
+        due, self._due = self._due, []
+        for callback in due:
+            if self.is_here:
+                callback()
+
+    def _hear(self, push: Push) -> None:
+        handle = _ROOM_PUSHES.get(push.type)
+        if handle is not None:
+            handle(self, push)
+            return
+        sender = self.peers.get(push.sender) or self._stranger(push.sender)
+        body, attachment = push.message, push.attachment
+        if not isinstance(attachment, bytes):
+            attachment = bytes(attachment)
+        if not push.type.startswith("stream."):
+            self.on_message(Message(sender, push.type, body, attachment))
+            return
+        if push.type == "stream.open":
+            self.on_stream(Offer(sender, str(body.get("stream_id", "")), body.get("header") or {}, window_in(body)))
+            return
+        stream = self._streams.get((push.sender, str(body.get("stream_id", ""))))
+        if stream is not None:
+            self._hear_stream(stream, push.type, body, attachment)
+
+    def _hear_stream(self, stream: Stream, type: str, body: JsonObject, data: bytes) -> None:
+        is_asked = stream.is_opener and stream.state is StreamState.OFFERED
+        match type:
+            case "stream.accept" if is_asked:
+                stream.accepted(window_in(body))
+                self.on_stream_answer(stream, None)
+            case "stream.reject" if is_asked:
+                stream.over()
+                self.on_stream_answer(stream, str(body.get("error", "")))
+            case "stream.chunk":
+                header = body.get("header") or {}
+                self.on_arrival(stream, Chunk(header, data, size_of(header, data)))
+            case "stream.close":
+                stream.over()
+                self.on_stream_end(stream, None)
+            case "stream.meshsync.credit":
+                stream.credited(int(body.get("bytes", 0)))
+                self.on_credit(stream)
+            case "stream.meshsync.cancel":
+                stream.over()
+                self.on_stream_end(stream, f"cancelled: {body.get('reason', '')}")
+
+    def _stream(
+        self, peer: Peer, stream_id: str, header: Mapping[str, Any], window: int | None, *, is_opener: bool
+    ) -> Stream:
+        key = (peer.id, stream_id)
+        stream = self._streams[key] = Stream(
+            lambda type, body, data: self.send(peer, type, body, data),
+            lambda stream: self._streams.pop(key, None),
+            peer,
+            stream_id,
+            header,
+            window=window,
+            is_opener=is_opener,
+        )
+        return stream
+
+    def _stranger(self, id: str) -> Peer:
+        """Return somebody who is not among the peers: this participant itself, or one who has just left."""
+        if id == self.id:
+            return Peer(id, self.role, {"name": self.name})
+        return self._here.peers.get(id) or Peer(id, "", {})
+
+    def _roster_came(self, push: Push) -> None:
+        self.peers.clear()
+        for entry in push.message["participants"]:
+            self._describe(entry["id"], entry["role"], entry["attributes"])
+        self.on_start()
+
+    def _peer_came(self, push: Push) -> None:
+        entry = push.message
+        self.on_peer_joined(self._describe(entry["id"], entry["role"], entry["attributes"]))
+
+    def _peer_went(self, push: Push) -> None:
+        peer = self.peers.pop(push.message["id"], None)
+        if peer is None:
+            return
+        for stream in self.streams:
+            if stream.peer.id == peer.id:
+                stream.over()
+                self.on_stream_end(stream, f"{peer.name!r} has left")
+        self.on_peer_left(peer)
+
+    def _peer_changed(self, push: Push) -> None:
+        peer = self.peers.get(push.sender)
+        if peer is not None:
+            self._describe(peer.id, peer.role, {**peer.attributes, **push.message["attributes"]})
+
+    def _describe(self, id: str, role: str, attributes: Mapping[str, Any]) -> Peer:
+        known = self._here.peers
+        peer = known.get(id)
+        if peer is None or (peer.attributes is not attributes and peer.attributes != attributes):
+            peer = known[id] = Peer(id, role, attributes)
+        self.peers[id] = peer
+        return peer
+
+
+class _Stay:
+    """One time in a room. Its connection may end later than its participant has left it, and come back."""
+
+    __slots__ = ("_participant",)
+
+    def __init__(self, participant: Participant) -> None:
+        self._participant = participant
+
+    def heard(self, output: Output) -> None:
+        if isinstance(output.what, Push):
+            self._participant._hear(output.what)
+
+    def went_on(self) -> None:
+        self._participant._went_on()
+
+    def ended(self) -> None:
+        if self._participant._stay is self:
+            self._participant._stay = None
+            self._participant._forget()
+            self._participant.on_end()
+
+
+_ROOM_PUSHES: dict[str, Callable[[Participant, Push], object]] = {
+    "messaging.enabled": Participant._roster_came,
+    "participant.enabled": Participant._peer_came,
+    "participant.disabled": Participant._peer_went,
+    "participant.attributes": Participant._peer_changed,
+}
+
+
+def _copy(value: Mapping[str, Any], name: str) -> tuple[dict[str, Any], int]:
+    """Return a JSON object as others get it, which nobody can change any more, and its size in bytes."""
+    encoded = encode_object(value, name)
+    return json.loads(encoded), len(encoded)

@@ -1,0 +1,213 @@
+"""Ready-made participants without a thread that deal with streams: who rejects, ignores, reads or writes them.
+
+Who is to leave in the midst of a stream has a parameter for it. Who is to disappear otherwise needs a fault plan:
+``faults.on("stream.chunk", to="sink", nth=3).do(faults.reset("sink"))``, or ``half_open``, or ``pause``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from simulator.latency import Law, as_law
+from simulator.participants.participant import Participant
+from simulator.participants.peers import Chunk, Message, Offer, Peer
+from simulator.participants.stream import WINDOW, Stream
+
+__all__ = ["Rejecting", "Silent", "Sink", "Streamer"]
+
+
+class Rejecting(Participant):
+    """Rejects every stream for the same reason."""
+
+    def __init__(self, name: str, reason: str = "busy", role: str = "agent") -> None:
+        super().__init__(name, role)
+        self.reason = reason
+
+    def on_stream(self, offer: Offer) -> None:
+        """Reject it."""
+        self.reject(offer, self.reason)
+
+
+class Silent(Participant):
+    """Answers nothing: whoever offers it a stream waits."""
+
+    def on_stream(self, offer: Offer) -> None:
+        """Neither accept nor reject it."""
+
+
+class Sink(Participant):
+    """Accepts every stream and message, and counts what it gets.
+
+    Args:
+        rate: Bytes per second that it reads from streams; None for all at once. What is not read yet waits in it.
+        window: Bytes that it is ready to hold unread of each stream; None for one without flow control, as programs on
+            the official SDK are.
+        cancel_after: After how many bytes it reads no more, and ends each stream early; None for no limit.
+        leave_after: After how many bytes it leaves the room; None for no limit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rate: float | None = None,
+        role: str = "agent",
+        *,
+        window: int | None = WINDOW,
+        cancel_after: int | None = None,
+        leave_after: int | None = None,
+    ) -> None:
+        super().__init__(name, role)
+        if rate is not None and not rate > 0:
+            raise ValueError(f"rate must be above 0 bytes per second, got {rate}")
+        self.rate = rate
+        self.window = window
+        self.cancel_after = cancel_after
+        self.leave_after = leave_after
+        self.messages = 0
+        self.bytes_taken = 0
+        """Bytes of attachments, and of streams as far as they are read."""
+        self.bytes_unread = 0
+        """Bytes of streams that have arrived and are not read yet."""
+        self.most_unread = 0
+        """The most there were at once."""
+        self._busy_until = 0.0
+
+    def on_start(self) -> None:
+        """Begin with nothing unread."""
+        self.bytes_unread = 0
+        self._busy_until = self.now
+
+    def on_message(self, message: Message) -> None:
+        """Count it."""
+        self.messages += 1
+        self.bytes_taken += len(message.attachment)
+
+    def on_stream(self, offer: Offer) -> None:
+        """Accept it."""
+        self.accept(offer, window=self.window)
+
+    def on_arrival(self, stream: Stream, chunk: Chunk) -> None:
+        """Read it, in its time."""
+        self.bytes_unread += len(chunk.data)
+        self.most_unread = max(self.most_unread, self.bytes_unread)
+        if self.rate is None:
+            self._take(stream, chunk)
+            return
+        self._busy_until = max(self._busy_until, self.now) + len(chunk.data) / self.rate
+        self.after(self._busy_until - self.now, lambda: self._take(stream, chunk))
+
+    def _take(self, stream: Stream, chunk: Chunk) -> None:
+        self.bytes_unread -= len(chunk.data)
+        if not self._has_enough(self.cancel_after):  # Else it drops what was on its way when it had enough.
+            self.read(stream, chunk)
+
+    def on_chunk(self, stream: Stream, chunk: Chunk) -> None:
+        """Count it, and go if that was enough."""
+        self.bytes_taken += len(chunk.data)
+        if self._has_enough(self.cancel_after):
+            for one in self.streams:
+                one.cancel(f"no more than {self.cancel_after} bytes are wanted")
+        if self._has_enough(self.leave_after):
+            self.leave()
+
+    def _has_enough(self, limit: int | None) -> bool:
+        return limit is not None and self.bytes_taken >= limit
+
+
+class Streamer(Participant):
+    """Opens a stream to somebody, writes chunks to it and closes it.
+
+    Args:
+        to: The name of the recipient; while nobody has it, the stream waits.
+        chunks: The data of each chunk.
+        interval: Between two chunks, in seconds or as a law. With flow control it waits for its reader besides.
+        header: The stream's.
+        window: Bytes that it is ready to hold unread of what comes back, all of which it reads at once; None for one
+            without flow control, as programs on the official SDK are: it writes whatever its reader does.
+        leave_after: How many chunks it writes before it leaves the room, with the stream open; None for none of that.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        to: str,
+        chunks: Iterable[bytes],
+        interval: float | Law = 0.0,
+        *,
+        header: Mapping[str, Any] | None = None,
+        role: str = "agent",
+        window: int | None = WINDOW,
+        leave_after: int | None = None,
+    ) -> None:
+        super().__init__(name, role)
+        self.to = to
+        self.chunks = tuple(chunks)
+        self.interval = as_law(interval)
+        self.header = dict(header or {})
+        self.window = window
+        self.leave_after = leave_after
+        self.outcome = "not opened"
+        """``open``, ``closed``, or why not."""
+        self.written = 0
+        """How many chunks it has written."""
+        self._is_waiting = False
+        """Whether its reader has no room for the next chunk."""
+
+    def on_start(self) -> None:
+        """Open the stream, if its recipient is there."""
+        self.outcome = f"waits for {self.to!r}"
+        peer = self.peer(self.to)
+        if peer is not None:
+            self._open(peer)
+
+    def on_peer_joined(self, peer: Peer) -> None:
+        """Open the stream, if this is its recipient."""
+        if peer.name == self.to and self.outcome.startswith("waits for"):
+            self._open(peer)
+
+    def _open(self, peer: Peer) -> None:
+        self.outcome = "offered"
+        self.written = 0
+        self._is_waiting = False
+        self.open_stream(peer, self.header, window=self.window)
+
+    def on_stream_answer(self, stream: Stream, error: str | None) -> None:
+        """Begin to write, or give up."""
+        if error is not None:
+            self.outcome = f"rejected: {error}"
+        else:
+            self.outcome = "open"
+            self._write(stream)
+
+    def on_credit(self, stream: Stream) -> None:
+        """Go on, if that was waited for."""
+        if self._is_waiting and stream.may_write:
+            self._is_waiting = False
+            self._write(stream)
+
+    def on_stream_end(self, stream: Stream, error: str | None) -> None:
+        """Write no more."""
+        if self.outcome in ("offered", "open"):
+            self.outcome = error or "closed by the other side"
+
+    def on_end(self) -> None:
+        """Write no more."""
+        if self.outcome in ("offered", "open"):
+            self.outcome = "the connection ended"
+
+    def _write(self, stream: Stream) -> None:
+        if self.outcome != "open":
+            return
+        if self.written == self.leave_after:
+            self.outcome = "left"
+            self.leave()
+        elif self.written == len(self.chunks):
+            self.outcome = "closed"
+            stream.close()
+        elif not stream.may_write:
+            self._is_waiting = True
+        else:
+            stream.write(self.chunks[self.written], {"index": self.written})
+            self.written += 1
+            self.after(self.interval, lambda: self._write(stream))

@@ -1,0 +1,87 @@
+"""Ready-made participants without a thread that come and go."""
+
+from __future__ import annotations
+
+from simulator.latency import Law, as_law
+from simulator.latency import exponential as exponential_law
+from simulator.participants.participant import Participant
+
+__all__ = ["Visitor", "churn"]
+
+
+class Visitor(Participant):
+    """Comes and goes, again and again.
+
+    Args:
+        stay: For how long it takes part, in seconds or as a law.
+        away: For how long it is gone, likewise; at least a millisecond.
+        visits: How often it comes; None for ever.
+        greeting: The type of a message to all when it comes; None for none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stay: float | Law = 60.0,
+        away: float | Law = 30.0,
+        *,
+        visits: int | None = None,
+        greeting: str | None = None,
+        role: str = "user",
+    ) -> None:
+        super().__init__(name, role)
+        self.stay = as_law(stay)
+        self.away = as_law(away)
+        self.visits = visits
+        self.greeting = greeting
+        self.visited = 0
+        """How often it came so far."""
+
+    def on_start(self) -> None:
+        """Stay for a while."""
+        self.visited += 1
+        if self.greeting is not None:
+            self.broadcast(self.greeting, {"visit": self.visited})
+        self.after(self.stay, self._go)
+
+    def _go(self) -> None:
+        self.leave()
+        self._return_later()
+
+    def on_end(self) -> None:
+        """Come back later, also after a fault."""
+        self._return_later()
+
+    def _return_later(self) -> None:
+        if self.visits is None or self.visited < self.visits:
+            seconds = max(self.away.draw(self.random), _SHORTEST_ABSENCE)
+            self._here.network.kernel.after(seconds, self.come_back)
+
+
+_SHORTEST_ABSENCE = 0.001
+"""Seconds: nobody comes and goes without the clock moving."""
+
+
+def churn(
+    count: int,
+    *,
+    stay: float | Law | None = None,
+    away: float | Law | None = None,
+    prefix: str = "visitor",
+    visits: int | None = None,
+    greeting: str | None = None,
+) -> tuple[Visitor, ...]:
+    """Return so many visitors, named ``visitor-1`` and so on.
+
+    Args:
+        stay: For how long each takes part; by default exponential, with a mean of 60 seconds.
+        away: For how long each is gone; by default exponential, with a mean of 30 seconds.
+        prefix: What their names begin with.
+        visits: How often each comes; None for ever.
+        greeting: See `Visitor`.
+    """
+    here = exponential_law(60.0) if stay is None else as_law(stay)
+    gone = exponential_law(30.0) if away is None else as_law(away)
+    return tuple(
+        Visitor(f"{prefix}-{number}", here, gone, visits=visits, greeting=greeting) for number in range(1, count + 1)
+    )

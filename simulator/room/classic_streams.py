@@ -1,0 +1,92 @@
+"""Classic streams between two classic clients: messages like any other, which the room passes on as they are.
+
+But a client of a release before 0.10.0 waits for ever at its end of a stream when the other end disappears, and every
+classic client does for the answer to its offer. So the room remembers who has a stream with whom, and says the last
+word for one that is gone.
+
+Source: PROTOCOL.md, sections 8 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshsync.protocol.operations import Push, Send
+from simulator.room.call_ends import Post, rejection
+from simulator.room.members import Member, Output
+
+__all__ = ["MAX_STREAMS", "ClassicStreams"]
+
+MAX_STREAMS = 1024
+"""Streams that are remembered of one participant, the latest."""
+
+_GONE = "the participant was not found"
+
+_Key = tuple[str, str]
+"""The other end's id, and the stream's."""
+
+
+class ClassicStreams:
+    """All of a room's.
+
+    Args:
+        post: Writes a push.
+        find: Returns who takes part under an id.
+    """
+
+    def __init__(self, post: Post, find: Callable[[str], Member | None]) -> None:
+        self._post = post
+        self._find = find
+        self._of: dict[str, dict[_Key, bool]] = {}
+        """By a participant's id, its streams; true for those that it has offered and got no answer to."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    def note(self, member: Member, request: Send, to: Member) -> None:
+        """Take note of a stream's word that is passed on."""
+        stream_id = request.message.get("stream_id")
+        if not isinstance(stream_id, str):
+            return
+        match request.type:
+            case "stream.open":
+                self._remember(member, (to.id, stream_id), is_waiting=True)
+                self._remember(to, (member.id, stream_id), is_waiting=False)
+            case "stream.accept":
+                theirs = self._of.get(to.id, {})
+                if (member.id, stream_id) in theirs:
+                    theirs[member.id, stream_id] = False
+            case "stream.reject" | "stream.close" | "stream.meshsync.cancel":
+                self._forget(member.id, (to.id, stream_id))
+                self._forget(to.id, (member.id, stream_id))
+
+    def _remember(self, member: Member, key: _Key, *, is_waiting: bool) -> None:
+        streams = self._of.setdefault(member.id, {})
+        streams[key] = is_waiting
+        if len(streams) > MAX_STREAMS:
+            del streams[next(iter(streams))]
+
+    def _forget(self, member_id: str, key: _Key) -> None:
+        streams = self._of.get(member_id, {})
+        streams.pop(key, None)
+        if not streams:
+            self._of.pop(member_id, None)
+
+    def leave(self, member: Member) -> list[Output]:
+        """Take note that somebody takes part no longer; return what those who would wait for it are told."""
+        outputs: list[Output] = []
+        for other_id, stream_id in self._of.pop(member.id, {}):
+            is_waiting = self._of.get(other_id, {}).get((member.id, stream_id), False)
+            self._forget(other_id, (member.id, stream_id))
+            other = self._find(other_id)
+            if other is None:
+                continue
+            if is_waiting and other.waits_for_answers:
+                outputs.append(rejection(self._post, other, member.id, stream_id, _GONE))
+            elif other.waits_for_ends:
+                outputs.append(_close(self._post, other, member.id, stream_id))
+        return outputs
+
+
+def _close(post: Post, to: Member, sender: str, stream_id: str) -> Output:
+    return post(to, lambda id: Push(sender, "stream.close", {"stream_id": stream_id}))

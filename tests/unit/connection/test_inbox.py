@@ -1,0 +1,95 @@
+"""A bounded queue: who writes never waits, who reads gets things in order until the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshsync.connection.inbox import Inbox, InboxClosed
+from meshsync.runtime.threads import ThreadRuntime
+from tests.support.scripted import PATIENCE
+
+RUNTIME = ThreadRuntime()
+
+
+def test_items_come_out_in_order() -> None:
+    """First in, first out."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 3)
+    assert [inbox.put(number) for number in (1, 2, 3)] == [True, True, True]
+    assert len(inbox) == 3
+    assert [inbox.get(0) for _ in range(3)] == [1, 2, 3]
+
+
+def test_full_inbox_takes_nothing_more() -> None:
+    """With 2 places the third item is refused, and what is there stays."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 2)
+    assert [inbox.put(number) for number in (1, 2, 3)] == [True, True, False]
+    assert [inbox.get(0), inbox.get(0)] == [1, 2]
+    assert inbox.put(4)
+
+
+def test_dropping_keeps_the_newest_and_counts_the_rest() -> None:
+    """With 2 places and 4 items, each of the last two drops one."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 2)
+    assert [inbox.put_dropping(number) for number in (1, 2, 3, 4)] == [0, 0, 1, 1]
+    assert [inbox.get(0), inbox.get(0)] == [3, 4]
+
+
+def test_nothing_in_time_is_a_time_out() -> None:
+    """Polling an empty inbox raises at once."""
+    with pytest.raises(TimeoutError):
+        Inbox[int](RUNTIME, 1).get(0)
+
+
+def test_closed_inbox_is_read_to_its_end() -> None:
+    """After closing, what is there comes first, then the cause, again and again; nothing more is taken."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 2)
+    cause = ValueError("why")
+    inbox.put(1)
+    inbox.close(cause)
+    inbox.close()
+    assert (inbox.put(2), inbox.put_dropping(3)) == (True, 0)
+    assert inbox.get(None) == 1
+    for _ in range(2):
+        with pytest.raises(InboxClosed) as info:
+            inbox.get(None)
+        assert info.value.cause is cause
+
+
+def test_reader_that_waits_is_woken_by_an_item_and_by_the_end() -> None:
+    """Somebody blocked in ``get`` with no limit gets the item, and the next one the end."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 2)
+    got: list[object] = []
+
+    def read() -> None:
+        try:
+            got.append(inbox.get(None))
+        except InboxClosed as closed:
+            got.append(closed.cause)
+
+    reader = RUNTIME.spawn(read, name="reads")
+    inbox.put(1)
+    assert reader.join(PATIENCE)
+    reader = RUNTIME.spawn(read, name="reads")
+    inbox.close()
+    assert reader.join(PATIENCE)
+    assert got == [1, None]
+
+
+def test_each_item_goes_to_one_of_several_readers() -> None:
+    """Four readers share 200 items: none is lost, none is read twice."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 200)
+    got: list[int] = []
+
+    def read() -> None:
+        try:
+            while True:
+                got.append(inbox.get(None))
+        except InboxClosed:
+            pass
+
+    readers = [RUNTIME.spawn(read, name="reads") for _ in range(4)]
+    for number in range(200):
+        inbox.put(number)
+    inbox.close()
+    assert all(reader.join(PATIENCE) for reader in readers)
+    assert sorted(got) == list(range(200))

@@ -1,0 +1,120 @@
+"""What ``on`` and ``on_message`` register: in order, by event and type, and undone one by one or all at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshsync.dispatch.receivers import Receivers
+from meshsync.messages import RoomMessage, RoomMessageEvent
+
+
+def event(name: str = "message", type: str = "chat") -> RoomMessageEvent:
+    """Return an event."""
+    return RoomMessageEvent(name, RoomMessage(type, {}))
+
+
+def first(event: RoomMessageEvent) -> None:
+    """Receive."""
+
+
+def second(event: RoomMessageEvent) -> None:
+    """Receive too."""
+
+
+@pytest.fixture
+def receivers() -> Receivers:
+    """Return receivers with none."""
+    return Receivers()
+
+
+def test_receivers_come_in_order_of_registering(receivers: Receivers) -> None:
+    """One that is registered twice is called twice."""
+    for receiver in (second, first, second):
+        receivers.add("message", receiver)
+    assert list(receivers.matching(event())) == [second, first, second]
+
+
+def test_receiver_of_a_type_gets_only_that(receivers: Receivers) -> None:
+    """Receivers of all messages and of one type keep their common order."""
+    receivers.add("message", first, "chat")
+    receivers.add("message", second)
+    assert list(receivers.matching(event(type="chat"))) == [first, second]
+    assert list(receivers.matching(event(type="other"))) == [second]
+
+
+def test_message_named_like_an_event_is_only_a_message(receivers: Receivers) -> None:
+    """A peer that sends the type ``disconnected`` fires no receiver of that event, nor the other way round."""
+    receivers.add("disconnected", first)
+    receivers.add("message", second, "disconnected")
+    assert list(receivers.matching(event("message", "disconnected"))) == [second]
+    assert list(receivers.matching(event("disconnected", "disconnected"))) == [first]
+
+
+def test_cancelled_registration_is_called_no_more(receivers: Receivers) -> None:
+    """Cancelling takes out that one registration, and again does nothing."""
+    registration = receivers.add("message", first)
+    receivers.add("message", first)
+    registration.cancel()
+    registration.cancel()
+    assert list(receivers.matching(event())) == [first]
+
+
+def test_receiver_cancelled_by_one_before_it_is_not_called(receivers: Receivers) -> None:
+    """Cancelling holds for the event that is being told, too."""
+    receivers.add("message", first)
+    later = receivers.add("message", second)
+    called: list[Any] = []
+    for receiver in receivers.matching(event()):
+        called.append(receiver)
+        later.cancel()
+    assert called == [first]
+
+
+def test_receiver_registered_meanwhile_waits_for_the_next_event(receivers: Receivers) -> None:
+    """One that registers others does not run for ever."""
+    receivers.add("message", first)
+    called = []
+    for receiver in receivers.matching(event()):
+        called.append(receiver)
+        receivers.add("message", second)
+    assert called == [first]
+
+
+def test_removing_takes_out_what_matches(receivers: Receivers) -> None:
+    """By receiver, or all of an event; other events are left alone."""
+    receivers.add("message", first)
+    receivers.add("message", second, "chat")
+    receivers.add("disconnected", first)
+    receivers.remove(lambda registration: registration.receiver is second, "message")
+    assert list(receivers.matching(event())) == [first]
+    receivers.remove(lambda registration: True, "message")
+    assert list(receivers.matching(event())) == []
+    assert list(receivers.matching(event("disconnected"))) == [first]
+
+
+def test_unknown_event_is_refused_with_the_list_of_events(receivers: Receivers) -> None:
+    """A misspelled event is noticed at once, by ``add`` and by ``remove``."""
+    with pytest.raises(ValueError, match=r"no event 'mesage'; there are message, .*, messages_dropped"):
+        receivers.add("mesage", first)
+    with pytest.raises(ValueError, match="no event 'mesage'"):
+        receivers.remove(lambda registration: True, "mesage")
+
+
+def test_what_could_never_receive_is_refused(receivers: Receivers) -> None:
+    """Neither what cannot be called nor what would have to be awaited."""
+
+    async def asynchronous(event: RoomMessageEvent) -> None: ...
+
+    with pytest.raises(TypeError, match="7 cannot be called"):
+        receivers.add("message", 7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="coroutine function"):
+        receivers.add("message", asynchronous)
+
+
+def test_registration_says_what_it_is(receivers: Receivers) -> None:
+    """Event, type and receiver, and not its owner."""
+    registration = receivers.add("message", first, "chat")
+    assert (registration.event, registration.type, registration.receiver) == ("message", "chat", first)
+    assert "_owner" not in repr(registration)

@@ -1,0 +1,274 @@
+"""Searching for a failing run, making it smaller, keeping it and having it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import meshsync
+import simulator
+from meshsync.errors import UsageError
+from simulator import faults, latency
+from simulator.errors import ActorFailed, HorizonReached, SimulationDeadlock
+from simulator.exploring.exploration import explore, replay
+from simulator.simulation import Simulation
+
+
+def fails_at_three(sim: Simulation) -> None:
+    """Fail with seed 3 and above."""
+    room = sim.room("demo")
+    room.join("alice", enable=True)
+    sim.sleep(1)
+    if isinstance(sim.seed, int) and sim.seed >= 3:
+        raise ValueError(f"seed {sim.seed}")
+
+
+def meets_faults(sim: Simulation) -> None:
+    """Fail if alice lost her connection twice, or bob his."""
+    room = sim.room("demo")
+    alice, bob = room.join("alice"), room.join("bob")
+    sim.plan(faults.at(2, faults.reset("bob")), faults.at(2, faults.join("carol")))
+    sim.sleep(1.5)
+    if not alice.is_connected:
+        alice = room.join("alice")
+        sim.sleep(2)
+        assert alice.is_connected, "twice"
+    assert bob.is_connected
+
+
+def program_of_an_actor(sim: Simulation) -> None:
+    """Fail in an actor."""
+    sim.spawn(lambda: {}["key"], name="broken")
+    sim.sleep(1)
+
+
+def program_without_end(sim: Simulation) -> None:
+    """Sleep."""
+    sim.sleep(1e6)
+
+
+def program_stuck(sim: Simulation) -> None:
+    """Wait for what never comes."""
+    with meshsync.condition() as lock:
+        lock.wait()
+
+
+def quietly(program, seeds=range(10), **options):
+    """Explore without a file and a report."""
+    return explore(program, seeds, save=None, report=None, **options)
+
+
+def test_first_failing_seed_is_returned():
+    """With its exception, where it was raised, the transcripts; the seeds after it are not run."""
+    failure = quietly(fails_at_three)
+    assert (failure.seed, type(failure.error), str(failure.error)) == (3, ValueError, "seed 3")
+    assert failure.symptom.kind == "ValueError"
+    assert failure.symptom.place.startswith("test_exploration.py:")
+    assert failure.symptom.place.endswith(" in fails_at_three")
+    assert [record.kind for record in failure.transcripts["demo"]] == ["connected", "enabled"]
+    assert (failure.plan, failure.deviations, failure.is_repeatable) == ((), (), True)
+
+
+def test_nothing_is_returned_if_no_seed_fails():
+    """And nothing is written."""
+    assert quietly(fails_at_three, range(3)) is None
+    assert quietly(fails_at_three, ["a text is a seed too"]) is None
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "symptom"),
+    [
+        (program_of_an_actor, ActorFailed, "ActorFailed: KeyError at test_exploration.py:{} in <lambda>"),
+        (program_without_end, HorizonReached, "HorizonReached at test_exploration.py:{} in program_without_end"),
+        (program_stuck, SimulationDeadlock, "SimulationDeadlock at test_exploration.py:{} in program_stuck"),
+    ],
+)
+def test_what_the_simulation_reports_is_a_failure(program, kind, symptom):
+    """Of an actor, what it raised and where it did."""
+    failure = quietly(program, horizon=1000)
+    assert type(failure.error) is kind
+    line = failure.symptom.place.partition(":")[2].partition(" ")[0]
+    assert str(failure.symptom) == symptom.format(line)
+
+
+def test_plan_is_shrunk_to_what_matters():
+    """Of six faults, those of the program included, the two that it takes are left."""
+    plan = [
+        faults.at(1, faults.reset("alice")),
+        faults.at(0.5, faults.join("dora")),
+        faults.during(0.1, 0.2, faults.partition({"bob"})),
+        faults.at(3, faults.reset("alice")),
+    ]
+    failure = quietly(meets_faults, plan=plan, latency=0.01)
+    assert failure.plan == (faults.at(1, faults.reset("alice")), faults.at(3, faults.reset("alice")))
+    assert failure.run.case.left_out == (1, 2, 4, 5)
+    assert str(failure.error).startswith("twice")
+
+
+def test_faults_that_the_program_plans_are_left_out_too():
+    """By their numbers, behind those that were planned before it began."""
+
+    def program(sim):
+        bob = sim.room("demo").join("bob")
+        sim.plan(faults.at(1, faults.reset("bob")), faults.at(1, faults.join("carol")))
+        sim.sleep(2)
+        assert bob.is_connected
+
+    failure = quietly(program, plan=[faults.at(0.5, faults.join("dora"))])
+    assert failure.plan == (faults.at(1, faults.reset("bob")),)
+    assert failure.run.case.left_out == (0, 2)
+    assert [record.type for record in failure.transcripts["demo"].faults()] == ["reset"]
+
+
+def test_plan_may_be_drawn_from_the_seed():
+    """Anew for each; what was drawn is what is kept."""
+
+    def plan(chance):
+        return [faults.at(1 + 9 * chance.random(), faults.reset("alice"))]
+
+    def program(sim):
+        alice = sim.room("demo").join("alice")
+        sim.sleep(2)
+        assert alice.is_connected
+
+    failure = quietly(program, range(100), plan=plan)
+    (entry,) = failure.plan
+    assert failure.seed != 0
+    assert 1 < entry.time < 2
+
+
+def test_plan_that_cannot_be_is_no_failure_of_the_program():
+    """A bare fault strikes before anybody is there."""
+    with pytest.raises(UsageError, match=r"nobody has heard of.*faults\.at"):
+        quietly(fails_at_three, plan=[faults.reset("alice")])
+    with Simulation():
+        pass  # and none is left open
+
+
+def test_interrupt_is_no_failure():
+    """Ctrl-C ends the search, and the simulation is closed."""
+
+    def program(sim):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quietly(program)
+    with Simulation():
+        pass
+
+
+def test_program_that_remembers_is_told_apart():
+    """If a second run does not fail, it is not made smaller, and the report points to check()."""
+    calls = []
+
+    def program(sim):
+        calls.append(sim)
+        assert len(calls) != 2
+
+    failure = quietly(program)
+    assert (failure.is_repeatable, failure.seed, failure.runs) == (False, 1, 3)
+    assert "see check()" in str(failure)
+
+
+def test_budget_of_runs_is_kept():
+    """No run more than allowed, and none if shrinking is not wanted."""
+    plan = [faults.at(time, faults.reset("alice")) for time in (1, 1.1, 1.2, 3)]
+    failure = quietly(meets_faults, plan=plan, shrinking=3)
+    assert failure.runs == 1 + 3
+    failure = quietly(meets_faults, plan=plan, shrinking=0)
+    assert (failure.runs, failure.plan) == (1, failure.found.plan)
+
+
+# --- keeping it -------------------------------------------------------------------------------------------------------
+
+
+def test_failure_is_kept_and_replayed(tmp_path, monkeypatch):
+    """Under a name of program and seed, in the current directory unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+    law = latency.lognormal(0.04, 0.4)
+    reports: list[str] = []
+    plan = [faults.at(0.5, faults.reset("alice"))]
+    failure = explore(fails_at_three, schedule="pct", latency=law, plan=plan, report=reports.append)
+
+    assert failure.path == Path("replay-fails_at_three-3.json")
+    assert reports == [str(failure)]
+    assert reports[0].endswith("\npython -m simulator replay replay-fails_at_three-3.json")
+    kept = json.loads(failure.path.read_text())
+    assert (kept["case"]["seed"], kept["case"]["latency"]["law"], kept["case"]["left_out"]) == (3, "lognormal", [0])
+    made = replay(failure.path)
+    assert made.is_same
+    assert made.is_identical
+    assert str(made) == f"fails as it did: {failure.symptom}"
+
+
+def test_directory_or_file_to_keep_it_in_may_be_given(tmp_path):
+    """Directories are made."""
+    one = explore(fails_at_three, save=tmp_path / "deep" / "down", report=None)
+    two = explore(fails_at_three, save=tmp_path / "here.json", report=None)
+    assert one.path == tmp_path / "deep" / "down" / "replay-fails_at_three-3.json"
+    assert two.path == tmp_path / "here.json"
+    assert one.path.read_text() == two.path.read_text()
+
+
+def test_program_without_a_name_is_replayed_here(tmp_path):
+    """Nothing is written unless asked; what is written then needs the program beside it."""
+
+    def program(sim):
+        fails_at_three(sim)
+
+    reports: list[str] = []
+    failure = explore(program, save=tmp_path, report=reports.append)
+    assert failure.path is None
+    assert list(tmp_path.iterdir()) == []
+    assert "no name" in reports[0]
+    assert failure.replay().is_same
+
+    failure.save(tmp_path / "kept.json")
+    assert replay(tmp_path / "kept.json", program=program).is_same
+    with pytest.raises(UsageError, match="program="):
+        replay(tmp_path / "kept.json")
+
+
+def test_replay_tells_what_is_different(tmp_path):
+    """A program that was mended, or fails in another way."""
+    path = explore(fails_at_three, save=tmp_path, report=None).path
+
+    def otherwise(sim):
+        raise LookupError
+
+    mended = replay(path, program=lambda sim: None)
+    assert (mended.is_same, str(mended).partition(";")[0]) == (False, "does not fail any more")
+    other = replay(path, program=otherwise)
+    assert (other.is_same, str(other)[:38]) == (False, "fails in another way: LookupError at t")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("", "Expecting value"), ("[]", "list indices"), ("{}", "'replay'"), ('{"replay": 99}', "version 99")],
+)
+def test_file_that_is_no_failure_is_refused(tmp_path, text, wrong):
+    """Whatever it is instead."""
+    (tmp_path / "kept.json").write_text(text)
+    with pytest.raises(UsageError, match=f"is no failure.*{wrong}"):
+        replay(tmp_path / "kept.json")
+    with pytest.raises(UsageError, match="cannot be read"):
+        replay(tmp_path / "nothing.json")
+
+
+def test_damaged_case_is_refused(tmp_path):
+    """With the member that is wrong."""
+    path = explore(fails_at_three, save=tmp_path, report=None).path
+    kept = json.loads(path.read_text())
+    del kept["case"]["latency"]
+    path.write_text(json.dumps(kept))
+    with pytest.raises(UsageError, match="'latency' is missing"):
+        replay(path)
+
+
+def test_face_of_the_package_hands_them_on():
+    """As functions, whichever of the modules was imported before."""
+    assert simulator.explore is explore
+    assert simulator.replay is replay
+    assert callable(simulator.check)

@@ -1,0 +1,181 @@
+"""Delay laws: draws match their law, come from one number each, and are whole microseconds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from random import Random
+from statistics import quantiles
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator import latency
+from simulator.latency import Law, as_law, constant, empirical, exponential, lognormal, uniform
+
+DRAWS = 10_000
+TOLERANCE = 0.03
+"""Share by which median and 95th percentile of so many draws may miss those of the law."""
+
+MEASURED = [0.010, 0.011, 0.012, 0.012, 0.013, 0.015, 0.018, 0.030, 0.090, 0.250]
+
+LAWS = {
+    "constant": (constant(0.040), 0.040, 0.040),
+    "uniform": (uniform(0.010, 0.030), 0.020, 0.029),
+    # ln 2 and ln 20 means.
+    "exponential": (exponential(0.200), 0.200 * math.log(2), 0.200 * math.log(20)),
+    # exp(1.6449 * 0.4) medians.
+    "lognormal": (lognormal(median=0.040, sigma=0.4), 0.040, 0.040 * math.exp(1.644854 * 0.4)),
+    "empirical": (empirical([0.1, 0.2, 0.3]), 0.2, 0.3),
+}
+"""Each law with its median and 95th percentile, from textbooks and not from the code."""
+
+
+class Counting(Random):
+    """A random stream that counts its draws and knows no other method."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.draws = 0
+
+    def random(self) -> float:
+        self.draws += 1
+        return super().random()
+
+    def _refuse(self, *_: object, **__: object) -> float:
+        raise AssertionError("only random() may be drawn on")
+
+    uniform = gauss = expovariate = lognormvariate = choice = choices = getrandbits = _refuse  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("law", "median", "high"), LAWS.values(), ids=LAWS)
+def test_draws_match_their_law(law: Law, median: float, high: float) -> None:
+    """Median and 95th percentile of 10,000 seeded draws are within 3 % of the law's."""
+    stream = Random(7)
+    twentieths = quantiles([law.draw(stream) for _ in range(DRAWS)], n=20)
+    assert twentieths[9] == pytest.approx(median, rel=TOLERANCE)
+    assert twentieths[18] == pytest.approx(high, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("law", "median", "high"), LAWS.values(), ids=LAWS)
+def test_quantiles_are_the_laws(law: Law, median: float, high: float) -> None:
+    """Asked without chance, a law gives its exact quantiles."""
+    assert law.quantile(0.5) == pytest.approx(median)
+    assert law.quantile(0.95) == pytest.approx(high)
+
+
+def test_measured_delays_are_drawn_equally_often() -> None:
+    """An empirical law gives its samples and nothing between them, repeated ones more often."""
+    law, stream = empirical(MEASURED), Random(1)
+    drawn = [law.draw(stream) for _ in range(DRAWS)]
+    assert set(drawn) == set(MEASURED)
+    assert 0.18 < drawn.count(0.012) / DRAWS < 0.22
+
+
+@pytest.mark.parametrize("law", [law for law, *_ in LAWS.values()], ids=LAWS)
+def test_a_draw_takes_one_number_at_most(law: Law) -> None:
+    """Each draw takes one number of ``random()`` and nothing else; a constant takes none."""
+    stream = Counting(3)
+    for _ in range(100):
+        law.draw(stream)
+    assert stream.draws == (0 if law == constant(0.040) else 100)
+
+
+@pytest.mark.parametrize("law", [law for law, *_ in LAWS.values()], ids=LAWS)
+def test_same_seed_gives_the_same_delays(law: Law) -> None:
+    """Delays follow from the seed."""
+    first, second, other = ([law.draw(stream) for _ in range(50)] for stream in map(Random, (5, 5, 6)))
+    assert first == second
+    assert (first == other) is (law == constant(0.040))
+
+
+def test_delays_of_a_seed_are_known() -> None:
+    """The delays of one seed are the same on every machine: these were drawn once and written down."""
+    drawn = {name: [law.draw_us(Random(2026)), law.draw_us(Random(7))] for name, (law, *_) in LAWS.items()}
+    assert drawn == {
+        "constant": [40_000, 40_000],
+        "uniform": [12_382, 16_477],
+        "exponential": [25_367, 78_263],
+        "lognormal": [24_956, 33_317],
+        "empirical": [100_000, 100_000],
+    }
+
+
+@pytest.mark.parametrize("law", [law for law, *_ in LAWS.values()], ids=LAWS)
+@given(draw=st.one_of(st.sampled_from([0.0, 2.0**-53, 1 - 2.0**-53]), st.floats(0, 1, exclude_max=True)))
+def test_every_draw_is_a_delay(law: Law, draw: float) -> None:
+    """Whatever ``random()`` gives, the delay is finite, not negative, and a whole number of microseconds."""
+
+    class Fixed(Random):
+        def random(self) -> float:
+            return draw
+
+    delay = law.draw_us(Fixed())
+    assert isinstance(delay, int)
+    assert 0 <= delay < 10 * latency.MICROSECONDS
+    assert law.draw(Fixed()) == delay / latency.MICROSECONDS
+
+
+@given(low=st.floats(0, 1e3), width=st.floats(0, 1e3), seed=st.integers(0, 2**32))
+def test_uniform_delays_stay_between_their_bounds(low: float, width: float, seed: int) -> None:
+    """No uniform delay leaves the bounds by more than rounding to microseconds does."""
+    delay = Fraction(uniform(low, low + width).draw(Random(seed)))
+    assert Fraction(low) - Fraction(1, 10**6) <= delay <= Fraction(low + width) + Fraction(1, 10**6)
+
+
+WRONG: dict[str, tuple[Callable[[], Law], str]] = {
+    "negative": (lambda: constant(-0.1), "seconds must be at least 0"),
+    "not a number": (lambda: constant(math.nan), "seconds must be at least 0"),
+    "infinite": (lambda: exponential(math.inf), "at most 1e\\+09 seconds, got inf"),
+    "a text": (lambda: constant("0.1"), "seconds must be a number, not str"),  # type: ignore[arg-type]
+    "a truth": (lambda: constant(True), "seconds must be a number, not bool"),
+    "bounds swapped": (lambda: uniform(0.2, 0.1), "low must not be above high"),
+    "median of nothing": (lambda: lognormal(0, 1), "median must be above 0"),
+    "sigma too wide": (lambda: lognormal(1, 11), "sigma must be at least 0 and at most 10, got 11"),
+    "no samples": (lambda: empirical([]), "samples must not be empty"),
+    "a bad sample": (lambda: empirical([0.1, -1]), r"samples\[1\] must be at least 0"),
+}
+
+
+@pytest.mark.parametrize(("make", "text"), WRONG.values(), ids=WRONG)
+def test_wrong_parameters_are_refused(make: Callable[[], Law], text: str) -> None:
+    """Each parameter out of its range raises an error that names it."""
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_a_number_is_a_law() -> None:
+    """Where a delay is expected, a number of seconds means a constant."""
+    law = exponential(1)
+    assert as_law(law) is law
+    assert as_law(2) == as_law(2.0) == constant(2.0)
+    for wrong in (None, "1", True):
+        with pytest.raises(TypeError, match="a law or a number of seconds"):
+            as_law(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("law", [law for law, *_ in LAWS.values()], ids=LAWS)
+def test_laws_survive_json(law: Law) -> None:
+    """A law written as JSON text and read again is equal."""
+    assert latency.from_json(json.loads(json.dumps(law.to_json()))) == law
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"law": "normal", "mean": 1}, "'normal' is no law of delays; there are constant, "),
+        ({}, "None is no law"),
+        ({"law": ["uniform"]}, "is no law"),
+        ({"law": "uniform", "low": 1}, "uniform takes low and high, got low"),
+        ({"law": "constant", "seconds": 1, "more": 2}, "constant takes seconds"),
+        ({"law": "constant", "seconds": -1}, "seconds must be at least 0"),
+        ({"law": "empirical", "samples": 1}, "samples must be a list"),
+    ],
+)
+def test_other_json_is_refused(value: dict[str, object], text: str) -> None:
+    """What no law wrote is refused with its fault named."""
+    with pytest.raises(ValueError, match=text):
+        latency.from_json(value)

@@ -1,0 +1,240 @@
+"""The project's own machinery: packaging, the search for interpreters, and the verdict of a CI run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.interop.matrix import BEGIN, END, Matrix, write
+from tests.interop.releases import RELEASES, SHORT, PythonRelease, Streams, TypeScriptRelease, chosen, find
+from tools import interpreters
+
+ROOT = Path(__file__).parents[3]
+
+
+def load_summary() -> ModuleType:
+    """Return .ci/summary.py as a module."""
+    spec = importlib.util.spec_from_file_location("ci_summary", ROOT / ".ci" / "summary.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+summary = load_summary()
+
+
+def record(environment: str, python: str, seed: str = "0", **changes: Any) -> dict[str, Any]:
+    """Return the record of a session that passed, with changes."""
+    passed = {"exit_status": 0, "outcomes": {"passed": 5}, "releases": {}, "skipped": [], "seconds": 1.0}
+    return {"environment": environment, "python": python, "hash_seed": seed, **passed, **changes}
+
+
+PYTHONS = [
+    record(environment, python, seed)
+    for environment, python in (("py310", "3.10.13"), ("py312", "3.12.1"), ("py313", "3.13.0"))
+    for seed in ("0", "1")
+]
+IN_PYTHON = {"0.0.21 on 3.11.7": 3, "0.35.6 on 3.13.0": 2, "0.56.0 on 3.13.0": 2}
+INTEROP = record("interop", "3.11.7", releases={**IN_PYTHON, "ts-0.39.9 on node 20.20.2": 1})
+WITHOUT_NODE = record("interop", "3.11.7", releases=IN_PYTHON)
+
+
+# --- packaging --------------------------------------------------------------------------------------------------------
+
+
+def test_the_wheel_has_every_module_of_the_tree() -> None:
+    """What tox installs is all of both packages, their markers for type checkers included."""
+    try:
+        distribution = importlib.metadata.distribution("meshsync-client")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("meshsync-client is not installed here")
+    installed = {path.as_posix() for path in distribution.files or ()}
+    if any(path.startswith("__editable__") or path.endswith(".egg-link") for path in installed):
+        pytest.skip("an editable installation has no modules of its own")
+    files = [file for package in ("meshsync", "simulator") for file in (ROOT / package).rglob("*")]
+    wanted = {file.relative_to(ROOT).as_posix() for file in files if file.suffix == ".py" or file.name == "py.typed"}
+    assert wanted - installed == set()
+
+
+def test_every_directory_with_modules_is_a_package() -> None:
+    """A directory without __init__.py would be left out of the wheel."""
+    files = [file for package in ("meshsync", "simulator") for file in (ROOT / package).rglob("*.py")]
+    assert [str(file) for file in files if not (file.parent / "__init__.py").exists()] == []
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    """The command in .ci/run is, word for word, one line of README.md."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\{ (python3 .*); \} \|\| status", script, flags=re.MULTILINE)
+    assert command in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+
+
+# --- interpreters -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Path:
+    """Return a program named as this interpreter that refuses to start one, as shims of version managers do."""
+    path = tmp_path / "shims" / f"python3.{sys.version_info[1]}"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\necho 'command not found' >&2\nexit 127\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="shims are shell scripts")
+def test_a_shim_that_does_not_start_is_passed_over(shim: Path) -> None:
+    """The search goes on behind a shim, and finds the interpreter."""
+    here = Path(sys.executable)
+    assert interpreters.ask(shim) is None
+    assert interpreters.find([shim, here]) == {sys.version_info[:2]: here}
+
+
+def test_version_managers_are_searched_before_the_path(tmp_path: Path) -> None:
+    """An interpreter under pyenv's root is a candidate before anything on PATH, the newest of a version first."""
+    path = tmp_path / "bin" / "python3.12"
+    managed = [tmp_path / "pyenv" / "versions" / version / "bin" / "python3.12" for version in ("3.12.10", "3.12.9")]
+    for file in (path, *managed):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    environ = {"HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path / "pyenv"), "PATH": str(path.parent)}
+    assert list(interpreters.candidates(environ)) == [*managed, path]
+
+
+def test_what_tox_is_told_comes_first() -> None:
+    """TOX_DISCOVER names interpreters outright."""
+    environ = {"TOX_DISCOVER": "/a/python3.11,/b/python3.12", "HOME": "/nowhere", "PATH": ""}
+    assert list(interpreters.candidates(environ)) == [Path("/a/python3.11"), Path("/b/python3.12")]
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def test_three_pythons_and_the_releases_of_the_short_form_are_enough() -> None:
+    """Nothing is missing when three Pythons passed under two hash seeds and each release took part."""
+    assert {*summary.RELEASES, summary.NODE_RELEASE} == set(SHORT)
+    assert summary.faults([*PYTHONS, INTEROP], has_node=True) == []
+    assert summary.left_out([*PYTHONS, INTEROP], has_node=True) is None
+
+
+def test_the_release_for_node_may_be_missing_by_name_where_there_is_none() -> None:
+    """Without node its absence is told and no fault; with node it is one."""
+    records = [*PYTHONS, WITHOUT_NODE]
+    assert summary.faults(records, has_node=False) == []
+    assert summary.left_out(records, has_node=False) == "ts-0.39.9"
+    assert summary.faults(records, has_node=True) == ["SDK ts-0.39.9 did not run, though there is node"]
+
+
+def test_skips_are_counted_by_their_reason() -> None:
+    """The table has one line for each reason."""
+    skipped = [f"tests/test_x.py::test_{name}: Skipped: no node here" for name in ("a", "b")]
+    assert summary.table([record("interop", "3.11.7", skipped=skipped)]).endswith("\n    skipped 2: no node here")
+
+
+@pytest.mark.parametrize(
+    ("records", "fault"),
+    [
+        ([], "0 Pythons"),
+        ([*PYTHONS[:4], INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], record("py313", "3.12.1", "1"), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], record("py313", "3.13.0", "1", outcomes={"skipped": 5}), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], record("py313", "3.13.0", "1", exit_status=1), INTEROP], "ended with status 1"),
+        (PYTHONS, "SDK 0.0.21 on Python 3.11 did not run"),
+        ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.11.7": 3}}], "SDK 0.56.0 on Python 3.13 did not run"),
+        ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.13.0": 3}}], "SDK 0.0.21 on Python 3.11 did not run"),
+        ([*PYTHONS, {**INTEROP, "exit_status": 1}], "SDK 0.0.21 on Python 3.11 did not run"),
+    ],
+)
+def test_what_did_not_run_is_named(records: list[dict[str, Any]], fault: str) -> None:
+    """A missing Python, hash seed or release, a failed session and one that only skipped are each a fault."""
+    assert any(fault in found for found in summary.faults(records, has_node=True))
+
+
+# --- SDK releases -----------------------------------------------------------------------------------------------------
+
+
+def test_an_environment_variable_says_which_releases_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All, four, or any by name; without a word all."""
+    for wanted, names in (
+        ("", [*RELEASES]),
+        ("full", [*RELEASES]),
+        ("short", [*SHORT]),
+        ("0.12.0, 0.8.4", ["0.12.0", "0.8.4"]),
+    ):
+        monkeypatch.setenv("MESHSYNC_INTEROP", wanted)
+        assert chosen() == names
+    assert isinstance(find("ts-0.35.8"), TypeScriptRelease)
+    assert isinstance(find("0.12.0"), PythonRelease)
+
+
+@pytest.mark.parametrize(
+    ("version", "streams"),
+    [
+        ("0.8.4", Streams.ONE_WAY),
+        ("0.9.0", Streams.BOTH_WAYS),
+        ("0.10.0", Streams.BOTH_WAYS),
+        ("0.35.6", Streams.BOTH_WAYS),
+        ("0.35.7", Streams.NONE),
+        ("0.47.0", Streams.NONE),
+        ("0.47.1", Streams.DUPLEX),
+    ],
+)
+def test_a_release_has_the_streams_of_its_time(version: str, streams: Streams) -> None:
+    """The bounds are those of PROTOCOL section 1."""
+    assert find(version).streams is streams
+
+
+def filled(outcomes: dict[tuple[str, str, str], str]) -> Matrix:
+    """Return a table that was told how tests went: first, second and column to outcome."""
+    matrix = Matrix()
+    for cell, outcome in outcomes.items():
+        report = pytest.TestReport(
+            "a test", ("", None, ""), {}, outcome, None, "call", user_properties=[("cell", cell)]
+        )  # type: ignore[arg-type]
+        matrix.pytest_runtest_logreport(report)
+    return matrix
+
+
+def test_the_table_joins_the_orders_of_a_pair_that_went_alike() -> None:
+    """One line for both where they agree, two where they differ; what nobody tried is a dash."""
+    old, new = "0.0.21", "0.35.6"
+    alike = {(first, second, "send"): "passed" for first in (old, new) for second in (old, new)}
+    assert filled(alike).lines() == [["", "send"], [old, "ok"], [new, "ok"], [f"{old} ⇄ {new}", "ok"]]
+    differing = {**alike, (new, old, "send"): "failed", (old, old, "stream"): "skipped"}
+    assert filled(differing).lines() == [
+        ["", "send", "stream"],
+        [old, "ok", "not run"],
+        [new, "ok", "–"],
+        [f"{old} → {new}", "ok", "–"],
+        [f"{new} → {old}", "FAILED", "–"],
+    ]
+
+
+def test_the_table_is_written_between_the_markers_alone(tmp_path: Path) -> None:
+    """What is around it stays, what was there goes; without markers nothing is written."""
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    write(readme, [["", "send"], ["0.0.21", "ok"]])
+    table = "|  | send |\n|---|---|\n| 0.0.21 | ok |"
+    assert readme.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{table}\n{END}\nafter\n"
+    readme.write_text("nothing", encoding="utf-8")
+    with pytest.raises(ValueError, match="once each"):
+        write(readme, [["", "send"]])
+    assert readme.read_text(encoding="utf-8") == "nothing"
+
+
+def test_the_table_of_the_readme_has_every_release() -> None:
+    """It was written by a run of the full form."""
+    _, table = (ROOT / "README.md").read_text(encoding="utf-8").split(BEGIN)
+    lines = table.split(END)[0].splitlines()
+    alone = {line.split("|")[1].strip() for line in lines if line.startswith("| ")}
+    assert alone >= {*RELEASES, "meshsync"}
