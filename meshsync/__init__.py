@@ -48,9 +48,9 @@ from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.room import ClientStats, RoomClient
+from meshsync.streams.endpoints import MessageStreamReader, MessageStreamWriter
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.streams.registry import StreamSubscription
-from meshsync.streams.stream import MessageStreamReader, MessageStreamWriter
 from meshsync.tokens import ApiKey, Grant, ParticipantToken
 from meshsync.world import condition, monotonic, sleep, spawn
 

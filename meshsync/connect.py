@@ -19,12 +19,13 @@ from meshsync.protocol.dialects import dialect as find_dialect
 from meshsync.protocol.packets import PACKET_SIZE
 from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
+from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadRuntime
-from meshsync.streams.interfaces import Timeout
 from meshsync.tokens import ApiKey, ParticipantToken
+from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
-from meshsync.transport.websocket import WebSocketConnector
-from meshsync.world import Runtime, World, current_world, set_default_world
+from meshsync.world import World, current_world, set_default_world
 
 __all__ = ["connect"]
 

@@ -24,16 +24,16 @@ from meshsync.errors import (
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
 from meshsync.messages import Buffer, RoomMessage, RoomMessageEvent, as_buffer
-from meshsync.participants import LocalParticipant, RemoteParticipant
-from meshsync.presence import Presence
+from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import AnswerChunk, Broadcast, Call, CallChunk, Disable, Enable, Send
 from meshsync.protocol.roster import Member
 from meshsync.protocol.stream_messages import STREAM_TYPES
+from meshsync.runtime.deadlines import Timeout
 from meshsync.signals import EVENTS, name_of
-from meshsync.streams.interfaces import StreamReader, StreamWriter, Timeout
+from meshsync.streams.interfaces import StreamReader, StreamWriter
 from meshsync.streams.registry import Accepter, StreamKind, StreamSubscription, StreamTable
 
 __all__ = ["MessagingClient"]
@@ -69,7 +69,7 @@ class MessagingClient:
         self._room = room
         self._connection = room.connection
         self._runtime = room.connection.runtime
-        self._presence = Presence(self._runtime)
+        self._presence = ParticipantDirectory(self._runtime)
         is_hooked = type(self).received is not MessagingClient.received
         self._router = Router(self._connection, self, self.received if is_hooked else None)
         self._streams = StreamTable(
@@ -653,7 +653,7 @@ def _id_of(participant: object) -> str:
     raise TypeError(f"give a participant or the id of one, not {participant!r:.100}")
 
 
-def _differs(presence: Presence, seen: int) -> bool:
+def _differs(presence: ParticipantDirectory, seen: int) -> bool:
     return presence.changes != seen
 
 

@@ -14,11 +14,11 @@ from meshsync.errors import ConnectTimeout, MeshsyncError, RoomUnavailable
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol import events
-from meshsync.protocol.dialects import SetAttributes
+from meshsync.protocol.operations import SetAttributes
 from meshsync.protocol.session import Session
-from meshsync.streams.interfaces import Timeout
+from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Transport
-from meshsync.world import Runtime
 
 __all__ = ["ClientStats", "RoomClient"]
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import blinker
 
-from meshsync.world import TaskExit
+from meshsync.runtime.interfaces import TaskExit
 
 __all__ = [
     "EVENTS",

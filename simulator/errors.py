@@ -22,7 +22,7 @@
 from __future__ import annotations
 
 from meshsync.errors import MeshsyncError
-from meshsync.world import TaskExit
+from meshsync.runtime.interfaces import TaskExit
 
 __all__ = [
     "ActorExit",

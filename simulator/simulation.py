@@ -28,9 +28,10 @@ from urllib.parse import urlsplit
 import meshsync
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.room import RoomClient
+from meshsync.runtime.interfaces import Task
 from meshsync.tokens import ParticipantToken
 from meshsync.transport.interfaces import Endpoint
-from meshsync.world import Task, World, install_world
+from meshsync.world import World, install_world
 from simulator.admission import Credentials, admit, check_room_name
 from simulator.engine.kernel import Kernel
 from simulator.engine.runtime import VirtualRuntime

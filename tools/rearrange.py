@@ -174,6 +174,7 @@ _split(
     "_decode_disable _decode_send _decode_broadcast _decode_set_attributes _REQUEST_TYPES encode_reply encode_push "
     "encode_status decode_push _decode_either",
 )
+_split("meshsync.streams.interfaces", "meshsync.runtime.deadlines", "", "Timeout")
 _G = "simulator.emulator.gateway"
 _split(_G, "simulator.emulator.settings", "What a gateway goes by.", "Settings")
 _split(

@@ -18,15 +18,15 @@ Tree = Mapping[str, str]
 
 FLOORS = """
 0  meshsync.errors
-1  meshsync.protocol: envelopes frames heartbeat packets / content roster send_buffer stream_messages / operations
-                      / attachments bridging events / tool_calls / dialects / session
-2  meshsync.runtime: interfaces / threads deadlines mutex
-3  meshsync.transport: interfaces sockets / handshake / websocket
-3  meshsync.participants
-4  meshsync.messages  meshsync.presence  meshsync.signals  meshsync.tokens  meshsync.world
-5  meshsync.connection: deliveries inbox / connection
+1  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
+                      / operations / attachments bridging events greeting / dialects tool_calls / codec / session
+2  meshsync.runtime: interfaces / deadlines mutex threads
+3  meshsync.transport: endings interfaces sockets / handshake poller / websocket / connector
+3  meshsync.participants  meshsync.signals
+4  meshsync.messages  meshsync.tokens  meshsync.world
+5  meshsync.connection: deliveries inbox / send_queue / connection
 6  meshsync.dispatch: receivers subscriptions / router
-7  meshsync.streams: channels interfaces / stream / duplex / registry
+7  meshsync.streams: channels interfaces / endpoints stream / duplex / registry
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: file_names partial_file progress / transfer
 9  meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
@@ -43,7 +43,7 @@ e  simulator.admission
 e  simulator.network: heartbeat_timer links / client_end room_end / network / connector headless_end
 f  simulator.record: calls_as_streams transcript / recorder wording / timeline / charts
 g  simulator.participants: peers / stream / participant / messaging streaming visiting
-h  simulator.emulator: gateway / emulator
+h  simulator.emulator: settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
 j  simulator.cli: demo programs / main
@@ -72,9 +72,12 @@ PEERS_SHARE = (
 SEAM = frozenset(
     {
         "meshsync/runtime/threads.py",
+        "meshsync/transport/poller.py",
         "meshsync/transport/websocket.py",
         "meshsync/transport/handshake.py",
+        "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",
+        "simulator/emulator/loop_thread.py",
         "simulator/cli/main.py",
         "simulator/engine/runtime.py",
     }

@@ -17,8 +17,9 @@ from copy import copy
 from enum import Enum
 from typing import Protocol
 
-from meshsync.connection.deliveries import Delivery, Turns
+from meshsync.connection.deliveries import Delivery
 from meshsync.connection.inbox import Inbox, InboxClosed
+from meshsync.connection.send_queue import Turns
 from meshsync.errors import (
     ClientClosed,
     ConnectionLost,
@@ -36,8 +37,8 @@ from meshsync.protocol import events
 from meshsync.protocol.content import Content, Error, ErrorCode
 from meshsync.protocol.operations import Request, is_answered
 from meshsync.protocol.session import Encoded, Session
+from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 from meshsync.transport.interfaces import Transport
-from meshsync.world import Runtime, Task, TaskExit
 
 __all__ = ["Connection", "Handler", "State"]
 

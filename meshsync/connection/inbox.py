@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
-from meshsync.world import Runtime
+from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Inbox", "InboxClosed"]
 

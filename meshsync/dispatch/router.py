@@ -18,8 +18,8 @@ from meshsync.dispatch.receivers import Receivers
 from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.runtime.interfaces import TaskExit
 from meshsync.signals import EVENTS, log_failure, name_of
-from meshsync.world import TaskExit
 
 __all__ = ["Router"]
 

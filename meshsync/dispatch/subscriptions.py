@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
 from meshsync.messages import RoomMessage
-from meshsync.world import Runtime
+from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Feed", "Overflow", "Subscription"]
 

@@ -43,7 +43,8 @@ from meshsync.files.partial_file import PartialFile, find_folder
 from meshsync.files.progress import Progress, Report, reporting
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import as_object
-from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter, Timeout
+from meshsync.runtime.deadlines import Timeout
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 
 __all__ = ["Opener", "ReceivedFile", "SentFile", "receive_file", "send_file"]
 

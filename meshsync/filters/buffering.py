@@ -8,10 +8,11 @@ from collections.abc import Callable
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.filters.filtering import CHUNK_LIMIT
 from meshsync.filters.wrapping import WrappedWriter
-from meshsync.messages import as_buffer
+from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
-from meshsync.runtime.deadlines import Turn, countdown
-from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamWriter, Timeout
+from meshsync.runtime.deadlines import Timeout, countdown
+from meshsync.runtime.mutex import Turn
+from meshsync.streams.interfaces import MessageStreamChunk, StreamWriter
 from meshsync.world import condition, monotonic, spawn
 
 __all__ = ["BufferedWriter", "buffered"]

@@ -26,10 +26,11 @@ from meshsync.errors import (
     UsageError,
 )
 from meshsync.filters.wrapping import WrappedReader, WrappedWriter
-from meshsync.messages import as_buffer
+from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
-from meshsync.runtime.deadlines import Turn, countdown
-from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamReader, StreamWriter, Timeout
+from meshsync.runtime.deadlines import Timeout, countdown
+from meshsync.runtime.mutex import Turn
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.world import condition
 
 __all__ = [

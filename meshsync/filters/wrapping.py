@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
+from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
-from meshsync.runtime.deadlines import countdown
-from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamReader, StreamWriter, Timeout
+from meshsync.runtime.deadlines import Timeout, countdown
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 
 __all__ = ["WrappedReader", "WrappedWriter"]
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from meshsync.errors import InvalidMessage
 from meshsync.protocol.content import Content
-from meshsync.protocol.envelopes import JsonObject
+from meshsync.protocol.envelopes import (
+    JsonObject,
+)
 
 __all__ = [
     "Accepted",
@@ -261,3 +264,14 @@ class Call:
     """``stream``."""
     arguments: Content
     """``Control("open")``, or the call is to be refused."""
+
+
+def check_text(value: object, name: str) -> None:
+    """Raise `InvalidMessage` unless ``value`` is a text of at least one character."""
+    if not isinstance(value, str) or not value:
+        raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}")
+
+
+def declare(streams: tuple[str, ...]) -> JsonObject:
+    """Return the members of a request to enable messaging that say which kinds of streams a client understands."""
+    return {"meshsync": {"streams": list(streams)}} if streams else {}

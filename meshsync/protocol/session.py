@@ -12,8 +12,9 @@ from itertools import count
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
+from meshsync.protocol.codec import decode_push, encode_apart
 from meshsync.protocol.content import Content, Empty, Error, ErrorCode
-from meshsync.protocol.dialects import Dialect, decode_push, encode_apart
+from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.operations import (
     AnswerChunk,
     Call,

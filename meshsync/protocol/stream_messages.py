@@ -28,48 +28,24 @@ Not the business of this module: who the peer is, waiting, and duplex streams' s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.envelopes import JsonObject, encode_object, read_member
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE
+from meshsync.protocol.envelopes import JsonObject, read_member
 
 __all__ = [
-    "CHUNK_OVERHEAD",
-    "LEAST_WINDOW",
     "STREAM_TYPES",
-    "UNREAD_LIMIT",
-    "WINDOW",
-    "WINDOWS_OF_A_CLIENT",
     "Accept",
-    "Account",
     "Cancel",
     "Chunk",
     "Close",
     "Credit",
     "Open",
-    "Phase",
     "Reject",
     "StreamWord",
     "decode_stream_word",
     "encode_stream_word",
-    "next_window",
-    "size_of",
 ]
-
-WINDOW = 8 * 1024 * 1024
-"""Bytes that a stream may have unread, if few others are open."""
-WINDOWS_OF_A_CLIENT = 32 * 1024 * 1024
-"""Bytes that all streams of a client share; later ones get less."""
-LEAST_WINDOW = 256 * 1024
-"""Bytes that every stream gets, however many there are."""
-UNREAD_LIMIT = 64 * 1024 * 1024
-"""Bytes unread after which a stream without flow control fails."""
-CHUNK_OVERHEAD = 256
-"""Bytes that a chunk counts beside its content: it takes room even if it is empty."""
 
 
 # --- vocabulary -------------------------------------------------------------------------------------------------------
@@ -227,132 +203,3 @@ def _window(body: JsonObject) -> int | None:
     own = body.get(_OWN)
     window = own.get("window") if isinstance(own, dict) and own.get("version") == 1 else None
     return window if type(window) is int and window > 0 else None
-
-
-def size_of(header: Mapping[str, Any], data: bytes | bytearray | memoryview) -> int:
-    """Return what a chunk counts: its data, its header as compact JSON, and `CHUNK_OVERHEAD`, in bytes.
-
-    Raises:
-        InvalidMessage: If the header is no JSON object.
-    """
-    return len(data) + CHUNK_OVERHEAD + (len(encode_object(header, "header")) if header else 2)
-
-
-def next_window(granted: int) -> int:
-    """Return the window of one more stream of a client whose others have ``granted`` bytes together."""
-    # Half of what is left, so that those that come late still find some.
-    return max(LEAST_WINDOW, min(WINDOW, (WINDOWS_OF_A_CLIENT - granted) // 2))
-
-
-# --- one side's account -----------------------------------------------------------------------------------------------
-
-
-class Phase(Enum):
-    """The life of a stream, as one side sees it."""
-
-    OFFERED = "offered"
-    """Opened by one side, not yet answered by the other."""
-    OPEN = "open"
-    ENDED = "ended"
-
-
-_MOVES = {
-    Phase.OFFERED: {Phase.OPEN, Phase.ENDED},
-    Phase.OPEN: {Phase.ENDED},
-    Phase.ENDED: set[Phase](),
-}
-
-
-class Account:
-    """One side's account of a stream: its phase, what may be sent, and what is held unread. Sizes are bytes.
-
-    Not safe to use from two tasks at once.
-
-    Args:
-        window: What this side is ready to hold unread.
-    """
-
-    __slots__ = ("_owed", "_room", "_unread", "is_agreed", "is_held", "phase", "window")
-
-    def __init__(self, window: int) -> None:
-        self.phase = Phase.OFFERED
-        self.window = window
-        self.is_agreed = False
-        """Whether both sides know flow control and cancelling."""
-        self.is_held = False
-        """Whether nothing may go out yet, since this side's consent has to go first."""
-        self._room = 0
-        self._unread = 0
-        self._owed = 0
-
-    def open(self, peer_window: int | None) -> None:
-        """Note that the stream was accepted; None if the peer knows no flow control."""
-        self.move(Phase.OPEN)
-        self.is_agreed = peer_window is not None
-        self._room = peer_window or 0
-
-    def move(self, phase: Phase) -> None:
-        """Change the phase.
-
-        Raises:
-            RuntimeError: If there is no way from the present one; nothing has changed.
-        """
-        if phase not in _MOVES[self.phase]:
-            raise RuntimeError(f"a stream that is {self.phase.value} cannot become {phase.value}")
-        self.phase = phase
-
-    # --- what goes out ------------------------------------------------------------------------------------------------
-
-    @property
-    def may_send(self) -> bool:
-        """Whether the other side can take another chunk."""
-        return (self._room > 0 or not self.is_agreed) and not self.is_held
-
-    def send(self, size: int) -> None:
-        """Count a chunk that goes out."""
-        self._room -= size
-
-    def make_room(self, size: int) -> None:
-        """Count what the other side has read, or a chunk of which nothing went out after all."""
-        self._room += size
-
-    # --- what comes in ------------------------------------------------------------------------------------------------
-
-    @property
-    def unread(self) -> int:
-        """What has come and was not read."""
-        return self._unread
-
-    def arrive(self, size: int) -> None:
-        """Count a chunk that came.
-
-        Raises:
-            ProtocolError: If it is more than this side is ready to hold.
-        """
-        # The last chunk that the window let through may be as large as a message can be.
-        limit = self.window + MAX_MESSAGE_SIZE + CHUNK_OVERHEAD if self.is_agreed else UNREAD_LIMIT
-        self._unread += size
-        if self._unread > limit:
-            what = "despite flow control" if self.is_agreed else "and the other side knows no flow control"
-            raise ProtocolError(f"{self._unread} bytes are unread, {what}; at most {limit} are kept")
-
-    def read(self, size: int) -> None:
-        """Count a chunk that was read."""
-        self._unread -= size
-        self._owed += size
-
-    def owe(self, size: int) -> None:
-        """Take back a credit that could not be sent."""
-        self._owed += size
-
-    def widen(self, window: int) -> None:
-        """Be ready to hold more unread from now on; the other side is told with the next credit."""
-        self._owed += window - self.window
-        self.window = window
-
-    def take_credit(self) -> int:
-        """Return how much the other side is to be told it may send, or 0 while that is not worth a message."""
-        if not self.is_agreed or self._owed * 2 < self.window or self.phase is not Phase.OPEN:
-            return 0
-        owed, self._owed = self._owed, 0
-        return owed

@@ -37,7 +37,6 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 
-from meshsync.errors import InvalidMessage
 from meshsync.protocol.attachments import MEMBER, encode_attached, open_attached, read_attachment
 from meshsync.protocol.content import Content, Json, decode_content, encode_content
 from meshsync.protocol.envelopes import (
@@ -69,6 +68,8 @@ from meshsync.protocol.operations import (
     Request,
     Send,
     UnknownRequest,
+    check_text,
+    declare,
 )
 from meshsync.protocol.packets import Message
 
@@ -79,8 +80,6 @@ __all__ = [
     "CALL_CHUNK",
     "CALL_CHUNK_PUSH",
     "INVOKE_TOOL",
-    "check_text",
-    "declare",
     "decode_answer",
     "decode_answer_chunk",
     "decode_call",
@@ -103,17 +102,6 @@ ANSWER_CHUNK = "room.tool_call_response_chunk"
 """Message types."""
 
 _TOOLKIT = "messaging"
-
-
-def check_text(value: object, name: str) -> None:
-    """Raise `InvalidMessage` unless ``value`` is a text of at least one character."""
-    if not isinstance(value, str) or not value:
-        raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}")
-
-
-def declare(streams: tuple[str, ...]) -> JsonObject:
-    """Return the members of a request to enable messaging that say which kinds of streams a client understands."""
-    return {"meshsync": {"streams": list(streams)}} if streams else {}
 
 
 def read_declaration(header: JsonObject) -> tuple[str, ...]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
+from meshsync.runtime.deadlines import Timeout
 
-__all__ = ["Buffer", "MessageStreamChunk", "StreamReader", "StreamWriter", "Timeout"]
-
-Timeout = float | Literal["default"] | None
-"""Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""
+__all__ = ["MessageStreamChunk", "StreamReader", "StreamWriter"]
 
 W = TypeVar("W", bound="StreamWriter")
 

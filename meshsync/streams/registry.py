@@ -20,11 +20,11 @@ from meshsync.errors import (
     UsageError,
 )
 from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.participants import RemoteParticipant
-from meshsync.presence import Presence
+from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
+from meshsync.protocol.flow_control import Phase, next_window
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk
 from meshsync.protocol.stream_messages import (
     Accept,
@@ -33,18 +33,18 @@ from meshsync.protocol.stream_messages import (
     Close,
     Credit,
     Open,
-    Phase,
     Reject,
     StreamWord,
     decode_stream_word,
-    next_window,
 )
+from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import log_warning, name_of
 from meshsync.streams.channels import Carrier, Classic
 from meshsync.streams.duplex import Calls
-from meshsync.streams.interfaces import StreamReader, Timeout
-from meshsync.streams.stream import MessageStreamReader, Stream
-from meshsync.world import Runtime, TaskExit
+from meshsync.streams.endpoints import MessageStreamReader
+from meshsync.streams.interfaces import StreamReader
+from meshsync.streams.stream import Stream
 
 __all__ = ["Accepter", "StreamKind", "StreamSubscription", "StreamTable"]
 
@@ -90,7 +90,7 @@ class StreamTable:
     def __init__(
         self,
         connection: Connection,
-        presence: Presence,
+        presence: ParticipantDirectory,
         *,
         publish: Callable[[RoomMessageEvent], None],
         limit: Callable[[Timeout], float | None],

@@ -28,8 +28,8 @@ from meshsync.errors import (
     RoomUnavailable,
     UsageError,
 )
+from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Endpoint
-from meshsync.world import Runtime
 
 __all__ = ["Attempt", "Handshake", "Request", "check_endpoint", "prepare"]
 

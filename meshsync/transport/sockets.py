@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
-from meshsync.world import Condition
+from meshsync.runtime.interfaces import Condition
 
 __all__ = ["READ", "WRITE", "PlainWire", "Socket", "TlsWire", "Wire"]
 

@@ -16,127 +16,29 @@ The rules that keep it right:
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import Enum
-from math import ceil
-from typing import Any
+from dataclasses import replace
 
-from meshsync.errors import ConnectFailed, ConnectionLost, ConnectTimeout, MeshsyncError, ProtocolError, SendTimeout
+from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError, SendTimeout
 from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT, Batch, SendBuffer
-from meshsync.transport.handshake import Attempt, Handshake, check_endpoint, prepare
-from meshsync.transport.interfaces import Endpoint, TransportStats
-from meshsync.transport.sockets import READ, WRITE, PlainWire, TlsWire, Wire
-from meshsync.world import Runtime
+from meshsync.runtime.interfaces import Runtime
+from meshsync.transport.endings import CLOSED_HERE, MOVES, Ending, Life, broke
+from meshsync.transport.interfaces import TransportStats
+from meshsync.transport.poller import Poller
+from meshsync.transport.sockets import PlainWire, TlsWire, Wire
 
-__all__ = ["WebSocketConnector", "WebSocketTransport"]
+__all__ = ["WebSocketTransport"]
 
 _LINGER = 1.0
 """Seconds to get an answering goodbye out, or to read what a broken connection still holds."""
 
 _READER_TURNS = 4
 """Buffers the reader writes before it reads again, so that neither direction starves."""
-
-
-class Life(Enum):
-    """Where a connection is in its life."""
-
-    OPEN = "open"
-    CLOSING = "closing"
-    """We want to end: flushing, or waiting for the answer to our goodbye."""
-    ANSWERING = "answering"
-    """The other side said goodbye first, ours is on its way."""
-    BROKEN = "broken"
-    """Nothing can be written any more; what came is still being read."""
-    ENDED = "ended"
-
-
-_MOVES = {
-    Life.OPEN: {Life.CLOSING, Life.ANSWERING, Life.BROKEN, Life.ENDED},
-    Life.CLOSING: {Life.ANSWERING, Life.BROKEN, Life.ENDED},
-    Life.ANSWERING: {Life.ENDED},
-    Life.BROKEN: {Life.ENDED},
-    Life.ENDED: set[Life](),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How a connection ended; every caller gets an error of its own made from it."""
-
-    text: str
-    code: int | None = None
-    reason: str = ""
-    clean: bool = False
-
-    def loss(self) -> ConnectionLost:
-        return ConnectionLost(self.text, code=self.code, reason=self.reason, clean=self.clean)
-
-
-class _Poller:
-    """Waits for the socket, or for a wake-up from another task."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._ears, self._bell = socket.socketpair()
-        self._ears.setblocking(False)
-        self._bell.setblocking(False)
-        self._events = READ
-        # ``select`` alone, as on Windows, refuses descriptors above 1023 elsewhere.
-        self._poll = select.poll() if hasattr(select, "poll") else None
-        if self._poll is not None:
-            self._poll.register(self._ears, select.POLLIN)
-            self._poll.register(connection, select.POLLIN)
-
-    def wait(self, events: int, timeout: float | None) -> int:
-        """Return which of READ and WRITE the socket is ready for, both if it is broken.
-
-        Returns:
-            0 after ``timeout`` seconds, or a ring.
-        """
-        if self._poll is None:
-            return self._select(events, timeout)
-        if events != self._events:
-            mask = (select.POLLIN if events & READ else 0) | (select.POLLOUT if events & WRITE else 0)
-            self._poll.modify(self._connection, mask)
-            self._events = events
-        ready = 0
-        # Rounded up, lest the last millisecond be spent in a busy loop; a day bounds what the system's integer holds.
-        for descriptor, event in self._poll.poll(None if timeout is None else ceil(min(timeout, 86400.0) * 1000)):
-            if descriptor == self._connection.fileno():
-                if event & ~(select.POLLIN | select.POLLOUT):
-                    ready = READ | WRITE
-                else:
-                    ready |= (READ if event & select.POLLIN else 0) | (WRITE if event & select.POLLOUT else 0)
-        return ready
-
-    def _select(self, events: int, timeout: float | None) -> int:
-        reads: list[Any] = [self._ears, self._connection] if events & READ else [self._ears]
-        writes: list[Any] = [self._connection] if events & WRITE else []
-        readable, writable, broken = select.select(reads, writes, [self._connection], timeout)
-        if broken:
-            return READ | WRITE
-        return (READ if self._connection in readable else 0) | (WRITE if writable else 0)
-
-    def ring(self) -> None:
-        """Make `wait` return."""
-        with suppress(OSError):  # full of earlier rings, which do as well
-            self._bell.send(b"\0")
-
-    def hush(self) -> None:
-        """Take back the rings so far."""
-        with suppress(OSError):
-            self._ears.recv(64)
-
-    def close(self) -> None:
-        self._ears.close()
-        self._bell.close()
 
 
 class WebSocketTransport:
@@ -178,12 +80,12 @@ class WebSocketTransport:
             if isinstance(connection, ssl.SSLSocket)
             else PlainWire(connection, received)
         )
-        self._poller = _Poller(connection)
+        self._poller = Poller(connection)
         self._buffer = SendBuffer(send_buffer)
         self._decoder = frames.FrameDecoder(masked=False, max_size=max_packet, mask=mask)
         self._heartbeat = heartbeat.Heartbeat(self._now(), interval=heartbeat_interval, timeout=heartbeat_timeout)
         self._life = Life.OPEN
-        self._end: _End | None = None
+        self._end: Ending | None = None
         self._fault: ProtocolError | None = None
         self._linger_until: float | None = None
         self._writer: object = None
@@ -422,22 +324,24 @@ class WebSocketTransport:
                 is_urgent = True
             if self._fault is not None:
                 bye = frames.encode_close(self._fault.code, str(self._fault), self._entropy(4))
-                self._say_goodbye_and_end(now, bye, _End(str(self._fault), self._fault.code, str(self._fault)))
+                self._say_goodbye_and_end(now, bye, Ending(str(self._fault), self._fault.code, str(self._fault)))
                 is_urgent = True
             elif self._decoder.close is not None:
                 self._hear_goodbye(now, self._decoder.close)
                 is_urgent = True
         elif failure is not None:
-            self._finish(self._end or _broke(failure))
+            self._finish(self._end or broke(failure))
         elif data is not None:
-            self._finish(self._end or _End("the other side dropped the connection without a goodbye", reason="dropped"))
+            self._finish(
+                self._end or Ending("the other side dropped the connection without a goodbye", reason="dropped")
+            )
         else:
             beat = self._heartbeat.look(now)
             if beat is heartbeat.Beat.ASKED:
                 self._buffer.put_ping(frames.encode_control(frames.Opcode.PING, b"", self._entropy(4)))
                 is_urgent = True
             elif beat is heartbeat.Beat.DEAD:
-                self._finish(_End("the other side gives no sign of life", reason="no sign of life"))
+                self._finish(Ending("the other side gives no sign of life", reason="no sign of life"))
         if self._linger_until is not None and now >= self._linger_until:
             self._finish()
         return is_urgent
@@ -459,12 +363,12 @@ class WebSocketTransport:
         try:
             with self._lock:
                 if timeout <= 0:
-                    self._finish(_CLOSED_HERE)
+                    self._finish(CLOSED_HERE)
                 if self._life is Life.ENDED or self._closer is not None:
                     return
                 self._closer = packets
                 if self._life is Life.OPEN:
-                    self._move(Life.CLOSING, _CLOSED_HERE)
+                    self._move(Life.CLOSING, CLOSED_HERE)
                     self._buffer.put_bye(bye)
             while not self._close_step(packets, flush_until, deadline):
                 pass
@@ -501,15 +405,15 @@ class WebSocketTransport:
 
     def _hear_goodbye(self, now: float, close: frames.CloseFrame) -> None:
         said = f"{close.code or 'no code'}{': ' + close.reason if close.reason else ''}"
-        end = _End(f"the other side closed the connection ({said})", close.code, close.reason)
+        end = Ending(f"the other side closed the connection ({said})", close.code, close.reason)
         if self._life is Life.CLOSING and self._buffer.bye_sent:
-            self._finish(_End(_CLOSED_HERE.text, close.code, close.reason), is_answered=True)
+            self._finish(Ending(CLOSED_HERE.text, close.code, close.reason), is_answered=True)
         elif self._life is Life.BROKEN:
             self._finish(end)
         else:
             self._say_goodbye_and_end(now, frames.encode_close(close.code, close.reason, self._entropy(4)), end)
 
-    def _say_goodbye_and_end(self, now: float, bye: bytes, end: _End) -> None:
+    def _say_goodbye_and_end(self, now: float, bye: bytes, end: Ending) -> None:
         """Send a close frame as soon as the frame on its way is through, and end after it."""
         if self._buffer.bye_sent or self._life is Life.BROKEN:
             self._finish(end)
@@ -521,7 +425,7 @@ class WebSocketTransport:
 
     def _writing_failed(self, error: OSError) -> None:
         """Stop writing, lock held; what the other side said before it went can still be read."""
-        end = _broke(error)
+        end = broke(error)
         if self._life is Life.ANSWERING:
             self._finish()
         elif self._life in (Life.OPEN, Life.CLOSING):
@@ -532,19 +436,19 @@ class WebSocketTransport:
             else:
                 self._finish(end)
 
-    def _move(self, life: Life, end: _End | None = None) -> None:
-        if life not in _MOVES[self._life]:
+    def _move(self, life: Life, end: Ending | None = None) -> None:
+        if life not in MOVES[self._life]:
             raise RuntimeError(f"a connection cannot go from {self._life.value} to {life.value}")
         self._life = life
         if end is not None:
             self._end = end
         self._lock.notify_all()
 
-    def _finish(self, end: _End | None = None, *, is_answered: bool = False) -> None:
+    def _finish(self, end: Ending | None = None, *, is_answered: bool = False) -> None:
         """End, lock held: the one way to it. Without ``end``, as was foreseen when the connection left OPEN."""
         if self._life is Life.ENDED:
             return
-        end = end or self._end or _CLOSED_HERE
+        end = end or self._end or CLOSED_HERE
         if is_answered and self._fault is None:
             end = replace(end, clean=True)
         self._move(Life.ENDED, end)
@@ -568,7 +472,7 @@ class WebSocketTransport:
                 self._writer = None
             if self._reader is mine:
                 self._reader = None
-            self._finish(_End("a call was interrupted while bytes were on their way", reason="interrupted"))
+            self._finish(Ending("a call was interrupted while bytes were on their way", reason="interrupted"))
             self._shut_if_unused()
 
     def _ring(self) -> None:
@@ -578,7 +482,7 @@ class WebSocketTransport:
             self._poller.ring()
 
     def _loss(self) -> ConnectionLost:
-        return (self._end or _CLOSED_HERE).loss()
+        return (self._end or CLOSED_HERE).loss()
 
     def _error(self) -> MeshsyncError:
         if self._fault is not None:
@@ -602,67 +506,3 @@ class WebSocketTransport:
         """Return how many accepted packets have had a byte handed to the network."""
         with self._lock:
             return self._buffer.packets_started()
-
-
-_CLOSED_HERE = _End("the connection was closed on this side", reason="closed on this side")
-
-
-def _broke(error: OSError) -> _End:
-    reason = error.strerror or str(error) or type(error).__name__
-    return _End(f"the connection broke: {reason}", reason=reason)
-
-
-class WebSocketConnector:
-    """Opens WebSocket connections to one endpoint."""
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        runtime: Runtime,
-        *,
-        heartbeat_interval: float | None = heartbeat.INTERVAL,
-        heartbeat_timeout: float = heartbeat.TIMEOUT,
-        send_buffer: int = LIMIT,
-        max_packet: int = frames.MAX_SIZE,
-        mask: frames.Mask | None = None,
-    ) -> None:
-        """Remember where to connect; the options are those of `WebSocketTransport`.
-
-        Raises:
-            UsageError: If the endpoint can never be connected to, such as a URL that is not ``ws://`` or ``wss://``.
-            ValueError: If a duration of the heartbeat is not positive.
-        """
-        check_endpoint(endpoint)
-        heartbeat.Heartbeat(0.0, interval=heartbeat_interval, timeout=heartbeat_timeout)  # refuses what it cannot take
-        self._endpoint = endpoint
-        self._runtime = runtime
-        self._options: dict[str, Any] = {
-            "heartbeat_interval": heartbeat_interval,
-            "heartbeat_timeout": heartbeat_timeout,
-            "send_buffer": send_buffer,
-            "max_packet": max_packet,
-            "mask": mask,
-        }
-
-    def connect(self, timeout: float | None) -> WebSocketTransport:
-        """Open a connection; see `meshsync.transport.interfaces.Connector.connect`.
-
-        The endpoint's token is asked for in the calling task, and what that raises is passed on.
-        """
-        deadline = None if timeout is None else self._runtime.monotonic() + timeout
-        request = prepare(self._endpoint, self._endpoint.token())
-        left = None if deadline is None else deadline - self._runtime.monotonic()
-        late = f"no connection to {request.address} within {timeout} s"
-        if left is not None and left <= 0:
-            raise ConnectTimeout(late)
-        attempt = Attempt(Handshake(self._endpoint, request), self._runtime, left)
-        try:
-            outcome = attempt.result(left)
-            if outcome is None:
-                outcome = ConnectTimeout(late)
-            if isinstance(outcome, ConnectFailed):
-                raise outcome
-            return WebSocketTransport(outcome[0], self._runtime, received=outcome[1], **self._options)
-        except BaseException:
-            attempt.abandon()
-            raise

@@ -8,7 +8,9 @@ from types import MappingProxyType, TracebackType
 
 from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
-from simulator.emulator.gateway import Gateway, LoopThread, Settings, url_host
+from simulator.emulator.gateway import Gateway, url_host
+from simulator.emulator.loop_thread import LoopThread
+from simulator.emulator.settings import Settings
 from simulator.room.calls import ANSWER_LIMIT
 from simulator.room.seat import QUEUE_LIMIT
 

@@ -18,8 +18,8 @@ from enum import Enum
 from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError, SendTimeout
 from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat, send_buffer
+from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import TransportStats
-from meshsync.world import Runtime
 from simulator.engine.kernel import Kernel
 from simulator.network.heartbeat_timer import Pulse
 from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye

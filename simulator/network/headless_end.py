@@ -13,8 +13,8 @@ from enum import Enum
 from typing import Protocol, cast
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.dialects import Request
 from meshsync.protocol.heartbeat import Beat
+from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from simulator.network.heartbeat_timer import Pulse
 from simulator.network.links import Control, Frame, Goodbye, frame, goodbye

@@ -15,10 +15,11 @@ from typing import Protocol
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
-from meshsync.protocol.dialects import Push, encode_push
+from meshsync.protocol.codec import encode_push
+from meshsync.protocol.operations import Push
 from meshsync.protocol.packets import split
+from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Endpoint
-from meshsync.world import Runtime
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
 from simulator.faults import kinds

@@ -17,8 +17,8 @@ from random import Random
 from typing import Any
 
 from meshsync.errors import UsageError
-from meshsync.protocol.dialects import Broadcast, Enable, Push, Request, Send, SetAttributes
 from meshsync.protocol.envelopes import JsonObject, encode_object
+from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send, SetAttributes
 from simulator.engine.kernel import Timer
 from simulator.engine.seeds import Seeds
 from simulator.latency import Law, as_law

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol.codec import decode_request, encode_push
 from meshsync.protocol.content import Error
-from meshsync.protocol.dialects import decode_request, encode_push
 from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,

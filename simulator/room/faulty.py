@@ -12,7 +12,7 @@ from random import Random
 from typing import Protocol
 
 from meshsync.protocol.content import Error
-from meshsync.protocol.dialects import GreetingForm
+from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import (
     AnswerCall,
     CallChunk,

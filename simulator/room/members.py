@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from meshsync.protocol.codec import encode_push, encode_reply
 from meshsync.protocol.content import Content, Empty
-from meshsync.protocol.dialects import encode_push, encode_reply, ends_streams_of_leavers, family_of, streams_of
+from meshsync.protocol.dialects import ends_streams_of_leavers, family_of, streams_of
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
 

@@ -24,9 +24,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol.codec import encode_push
 from meshsync.protocol.content import Error, ErrorCode
-from meshsync.protocol.dialects import GreetingForm, encode_connected, encode_push, encode_room_ready
 from meshsync.protocol.envelopes import JsonObject, encode_object
+from meshsync.protocol.greeting import GreetingForm, encode_connected, encode_room_ready
 from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,

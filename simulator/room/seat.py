@@ -14,7 +14,9 @@ from enum import Enum
 from typing import Any
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.dialects import Request, decode_request, greeting_form
+from meshsync.protocol.codec import decode_request
+from meshsync.protocol.greeting import greeting_form
+from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from simulator.room.rules import Member, Output, Rights, Room
 

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from meshsync.errors import WouldDeadlock
-from meshsync.world import Condition, Runtime, Task
+from meshsync.runtime.interfaces import Condition, Runtime, Task
 
 SHORT = 0.02
 """Seconds that a wait in these tests lasts."""

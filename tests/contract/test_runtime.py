@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from meshsync.runtime.interfaces import Condition, Runtime, Task
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime, ThreadTask
-from meshsync.world import Condition, Runtime, Task
 from simulator.engine.conditions import VirtualCondition
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.tasks import VirtualTask

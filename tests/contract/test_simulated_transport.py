@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Connector, Endpoint, Transport
-from meshsync.world import Runtime
 from simulator import faults
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import Law, constant, lognormal

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
+from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint, Transport
-from meshsync.transport.websocket import WebSocketConnector, WebSocketTransport
-from meshsync.world import Runtime
+from meshsync.transport.websocket import WebSocketTransport
 from tests.contract.transport_contract import BUFFER, Pair, Peer, TransportContract
 from tests.support.scripted_server import ScriptedPeer, ScriptedServer
 

@@ -13,8 +13,8 @@ from typing import Protocol
 import pytest
 
 from meshsync.errors import ConnectionLost, ProtocolError, SendTimeout
+from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.transport.interfaces import Connector, Transport
-from meshsync.world import Runtime, Task
 
 LONG = 20.0
 """Seconds that nothing in these tests should take."""

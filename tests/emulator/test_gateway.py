@@ -15,8 +15,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from meshsync.protocol.bridging import NO_HANDLER
+from meshsync.protocol.codec import decode_push
 from meshsync.protocol.content import Control, Empty, Error
-from meshsync.protocol.dialects import decode_push
 from meshsync.protocol.operations import (
     Accepted,
     AnswerCall,

@@ -15,14 +15,31 @@ from typing import Any
 
 import pytest
 
+from meshsync.protocol.codec import (
+    decode_push,
+    decode_request,
+    encode_push,
+    encode_reply,
+    encode_request,
+    encode_status,
+)
 from meshsync.protocol.content import decode_content, encode_content
-from meshsync.protocol.dialects import (
-    DIALECTS,
+from meshsync.protocol.dialects import DIALECTS, dialect, family_of
+from meshsync.protocol.envelopes import decode_envelope, decode_object
+from meshsync.protocol.greeting import GreetingForm, encode_connected, encode_room_ready, greeting_form
+from meshsync.protocol.operations import (
+    Accepted,
+    AnswerCall,
+    AnswerChunk,
     Broadcast,
+    Call,
+    CallChunk,
+    CallMessage,
+    ChunkContent,
     Connected,
     Disable,
     Enable,
-    GreetingForm,
+    OpenCall,
     Push,
     Reply,
     Request,
@@ -30,28 +47,6 @@ from meshsync.protocol.dialects import (
     Send,
     SetAttributes,
     Status,
-    decode_push,
-    decode_request,
-    dialect,
-    encode_connected,
-    encode_push,
-    encode_reply,
-    encode_request,
-    encode_room_ready,
-    encode_status,
-    family_of,
-    greeting_form,
-)
-from meshsync.protocol.envelopes import decode_envelope, decode_object
-from meshsync.protocol.operations import (
-    Accepted,
-    AnswerCall,
-    AnswerChunk,
-    Call,
-    CallChunk,
-    CallMessage,
-    ChunkContent,
-    OpenCall,
 )
 from meshsync.protocol.packets import Message, Reassembler, split
 

@@ -14,7 +14,7 @@ import jwt
 import pytest
 
 import meshsync
-from meshsync.protocol import dialects
+from meshsync.protocol import codec, dialects, greeting
 from meshsync.protocol.content import Control
 from meshsync.protocol.envelopes import decode_envelope
 from meshsync.protocol.operations import (
@@ -95,9 +95,9 @@ def start(pool: Pool, record_property: Callable[[str, object], None]) -> Iterato
 def greet(connection: ScriptedConnection, kind: str) -> None:
     """Greet a client of that release as it expects."""
     release = find(kind)
-    form = dialects.greeting_form(None if is_typescript(release) else release.version)
-    ready = dialects.encode_room_ready(RoomReady(ScriptedServer.ROOM, "https://example.test/demo", "s-1"), form)
-    connected = dialects.encode_connected(Connected(ScriptedServer.ALICE, {"name": "alice"}), form)
+    form = greeting.greeting_form(None if is_typescript(release) else release.version)
+    ready = greeting.encode_room_ready(RoomReady(ScriptedServer.ROOM, "https://example.test/demo", "s-1"), form)
+    connected = greeting.encode_connected(Connected(ScriptedServer.ALICE, {"name": "alice"}), form)
     connection.send((1, *ready), (2, *connected))
 
 
@@ -254,7 +254,7 @@ def test_a_client_without_a_handler_never_answers_a_call(kind: str, start: Start
     peer.do("wait_for_peer", name="bob")
     first = CallMessage("ask", {}, sender=ScriptedServer.BOB)
     for push in (Call(9, "c-1", ScriptedServer.BOB, "stream", Control("open")), CallChunk("c-1", first)):
-        room.send((9, *dialects.encode_push(push)))
+        room.send((9, *codec.encode_push(push)))
     room.send(room.push("chat", {}))
     peer.expect("message")
     assert next_word(peer, room) == "marker"
@@ -282,7 +282,7 @@ def test_the_emulator_ends_a_call_that_nobody_answers(kind: str, start: Start) -
 def test_leftovers_of_a_broken_message_damage_the_next(kind: str, start: Start, server: ScriptedServer) -> None:
     """After a message that lost a packet on the way, one is not heard as it was said, and the one after that is."""
     peer, room = take_part(start, server, kind)
-    first, second, _, fourth = split(7, *dialects.encode_push(Push("p-2", "chat", {"text": "x" * 70})), 48)
+    first, second, _, fourth = split(7, *codec.encode_push(Push("p-2", "chat", {"text": "x" * 70})), 48)
     for packet in (first, second, fourth):
         room.protocol.send_binary(packet)
     room.send(room.push("chat", {"text": "damaged"}), room.push("chat", {"text": "heard"}))
@@ -441,4 +441,4 @@ def test_node_survives_a_restart_of_the_emulator(kind: str, start: Start) -> Non
 
 def packets(id: int, request: Request, size: int = 1024) -> list[bytes]:
     """Return what a client of 0.29.4 writes."""
-    return split(id, *dialects.encode_request(request, dialects.dialect("A3")), size)
+    return split(id, *codec.encode_request(request, dialects.dialect("A3")), size)

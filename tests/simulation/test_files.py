@@ -22,9 +22,10 @@ from meshsync.errors import (
 )
 from meshsync.files.transfer import ReceivedFile, receive_file, send_file
 from meshsync.filters.wrapping import WrappedReader, WrappedWriter
+from meshsync.messages import Buffer
 from meshsync.messaging import MessagingClient
 from meshsync.room import RoomClient
-from meshsync.streams.interfaces import Buffer, MessageStreamChunk, StreamReader, StreamWriter
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from simulator import Simulation, faults, latency, participants
 from tests.support.worlds import simulated
 

@@ -80,7 +80,7 @@ def test_a_lock_held_while_waiting_stalls_whoever_wants_it() -> None:
 def test_waiting_on_oneself_is_refused() -> None:
     """A task that joins itself, and a receiver that waits for the receivers to end."""
     with simulated() as sim:
-        tasks: list[meshsync.world.Task] = []
+        tasks: list[meshsync.runtime.interfaces.Task] = []
 
         def waits() -> None:
             tasks[0].join()

@@ -17,7 +17,7 @@ from meshsync import (
     UsageError,
 )
 from meshsync.errors import RoomError
-from meshsync.protocol.stream_messages import Phase
+from meshsync.protocol.flow_control import Phase
 from simulator import faults
 from tests.support.streaming import MIB, Pair, Result, accept, account, held, is_tidy
 from tests.support.worlds import simulated

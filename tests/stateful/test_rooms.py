@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from meshsync.protocol.content import Empty, Error
-from meshsync.protocol.dialects import (
+from meshsync.protocol.operations import (
     Broadcast,
     Connected,
     Disable,

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from meshsync.protocol import events
 from meshsync.protocol.content import Empty, Error
-from meshsync.protocol.dialects import Connected, Disable, Enable, Push, Reply, Request, RoomReady, Send, dialect
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Connected, Disable, Enable, Push, Reply, Request, RoomReady, Send
 from meshsync.protocol.session import Session
 from tests.support.scripted import packets_of
 

@@ -28,9 +28,10 @@ from websockets.http11 import Request as Handshake
 from websockets.server import ServerProtocol
 
 import meshsync
-from meshsync.protocol import dialects
+from meshsync.protocol import codec, greeting
 from meshsync.protocol.content import Content, Empty
-from meshsync.protocol.dialects import Connected, GreetingForm, Push, RoomReady, Send
+from meshsync.protocol.greeting import GreetingForm
+from meshsync.protocol.operations import Connected, Push, RoomReady, Send
 from meshsync.protocol.packets import Message, Reassembler, split
 from simulator import Emulator
 
@@ -268,9 +269,9 @@ class ScriptedConnection:
 
     def greet(self) -> None:
         """Say that the room is ready, and who this client is."""
-        ready = dialects.encode_room_ready(RoomReady("demo", "https://example.test/demo", "s-1"), GreetingForm.ENVELOPE)
+        ready = greeting.encode_room_ready(RoomReady("demo", "https://example.test/demo", "s-1"), GreetingForm.ENVELOPE)
         connected = Connected(ScriptedServer.ALICE, {"name": "alice"})
-        self.send((1, *ready), (2, *dialects.encode_connected(connected, GreetingForm.ENVELOPE)))
+        self.send((1, *ready), (2, *greeting.encode_connected(connected, GreetingForm.ENVELOPE)))
 
     def enable(self, request_id: int) -> None:
         """Answer a wish to take part: Bob is there."""
@@ -283,11 +284,11 @@ class ScriptedConnection:
 
     def answer(self, request_id: int, content: Content | None = None) -> tuple[int, str, bytes]:
         """Return the answer to a request, for `send`."""
-        return request_id, *dialects.encode_reply(content or Empty())
+        return request_id, *codec.encode_reply(content or Empty())
 
     def push(self, type: str, message: dict[str, Any], *, sender: str = ScriptedServer.BOB) -> tuple[int, str, bytes]:
         """Return a message from Bob, for `send`."""
-        return 0, *dialects.encode_push(Push(sender, type, message))
+        return 0, *codec.encode_push(Push(sender, type, message))
 
     def send(self, *messages: tuple[int, str, bytes]) -> None:
         """Send messages in one breath: they arrive in one piece."""
@@ -362,7 +363,7 @@ class ScriptedConnection:
     def read_send(self) -> tuple[int, Send]:
         """Return the id and the content of the next request, which has to be a message to somebody."""
         message = self.read_message()
-        request = dialects.decode_request(message)
+        request = codec.decode_request(message)
         assert isinstance(request, Send), request
         return message.id, request
 

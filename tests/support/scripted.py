@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from meshsync.errors import ConnectionLost as Lost
 from meshsync.errors import MeshsyncError, SendTimeout
-from meshsync.protocol import dialects
+from meshsync.protocol import codec
 from meshsync.protocol.content import Content, Empty
-from meshsync.protocol.dialects import GreetingForm
 from meshsync.protocol.envelopes import JsonObject
+from meshsync.protocol.greeting import GreetingForm, encode_connected, encode_room_ready
 from meshsync.protocol.operations import (
     AnswerChunk,
     Call,
@@ -58,15 +58,15 @@ def packets_of(*messages: Said) -> list[bytes]:
     for message in messages:
         match message:
             case Reply(request_id, content):
-                packets += split(request_id, *dialects.encode_reply(content))
+                packets += split(request_id, *codec.encode_reply(content))
             case Call(push_id=push_id):
-                packets += split(push_id, *dialects.encode_push(message))
+                packets += split(push_id, *codec.encode_push(message))
             case Push() | CallChunk() | AnswerChunk():
-                packets += split(0, *dialects.encode_push(message))
+                packets += split(0, *codec.encode_push(message))
             case RoomReady():
-                packets += split(0, *dialects.encode_room_ready(message, GreetingForm.ENVELOPE))
+                packets += split(0, *encode_room_ready(message, GreetingForm.ENVELOPE))
             case Connected():
-                packets += split(0, *dialects.encode_connected(message, GreetingForm.ENVELOPE))
+                packets += split(0, *encode_connected(message, GreetingForm.ENVELOPE))
     return packets
 
 
@@ -122,7 +122,7 @@ class ScriptedTransport:
             if not self.has_room:
                 raise SendTimeout("no room in the scripted buffer", retryable=True)
             self._accepted += len(packets)
-            came = [(m.id, dialects.decode_request(m)) for m in self._reassembler.feed(packets)]
+            came = [(m.id, codec.decode_request(m)) for m in self._reassembler.feed(packets)]
             self.requests += came
             self._changed.notify_all()
         for request_id, request in came if self.answers else ():

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from meshsync.errors import UsageError
+from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
-from meshsync.streams.interfaces import Buffer, MessageStreamChunk, Timeout
+from meshsync.runtime.deadlines import Timeout
+from meshsync.streams.interfaces import MessageStreamChunk
 
 __all__ = ["RecordingOpener", "RecordingWriter", "ScriptedReader"]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import struct
 
-from meshsync.protocol.dialects import Enable, Request, SetAttributes, decode_push, dialect, encode_request
+from meshsync.protocol.codec import decode_push, encode_request
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Enable, Request, SetAttributes
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, split
 from simulator.room.rules import Room
 from simulator.room.seat import QUEUE_LIMIT, Seat, SeatedRoom

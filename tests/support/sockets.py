@@ -13,7 +13,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_websocket
 
-from meshsync.protocol.dialects import Connected, Enable, Request, decode_push, dialect, encode_request
+from meshsync.protocol.codec import decode_push, encode_request
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Connected, Enable, Request
 from meshsync.protocol.packets import Message, Reassembler, split
 from simulator import Emulator
 

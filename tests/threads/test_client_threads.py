@@ -23,7 +23,8 @@ from websockets.frames import Opcode
 
 import meshsync
 from meshsync import MeshsyncError, RoomClient
-from meshsync.protocol.dialects import Enable, Send, SetAttributes, decode_request
+from meshsync.protocol.codec import decode_request
+from meshsync.protocol.operations import Enable, Send, SetAttributes
 from simulator import Emulator
 from tests.support.rooms import PATIENCE, ROOT, Ears, Join, ScriptedConnection, ScriptedServer, finish, run, start
 

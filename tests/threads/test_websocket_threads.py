@@ -21,8 +21,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from meshsync.errors import ConnectionLost, SendTimeout
 from meshsync.protocol.frames import FrameDecoder, encode
 from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
-from meshsync.transport.websocket import WebSocketConnector, WebSocketTransport
+from meshsync.transport.websocket import WebSocketTransport
 from tests.support.scripted_server import ScriptedServer
 
 LONG = 30.0

@@ -11,7 +11,7 @@ import pytest
 import meshsync
 from meshsync import RoomMessageEvent
 from meshsync.errors import ConnectionLost
-from meshsync.protocol.dialects import Push
+from meshsync.protocol.operations import Push
 from meshsync.signals import EVENTS
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 

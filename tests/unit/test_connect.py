@@ -26,7 +26,7 @@ from meshsync.errors import (
     UsageError,
 )
 from meshsync.protocol import events
-from meshsync.protocol.dialects import Broadcast, Enable, Push, Send, SetAttributes
+from meshsync.protocol.operations import Broadcast, Enable, Push, Send, SetAttributes
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, ParticipantToken
 from meshsync.transport.interfaces import Connector, Endpoint

@@ -31,7 +31,8 @@ from meshsync.errors import (
 )
 from meshsync.protocol import events
 from meshsync.protocol.content import Error
-from meshsync.protocol.dialects import Broadcast, Push, Request, Send, SetAttributes, dialect
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Broadcast, Push, Request, Send, SetAttributes
 from meshsync.protocol.session import Session
 from meshsync.runtime.threads import ThreadRuntime, ThreadTask
 from tests.support.scripted import PATIENCE, ScriptedTransport, packets_of, wait_until

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from meshsync.connection.deliveries import Delivery, Turns
+from meshsync.connection.deliveries import Delivery
+from meshsync.connection.send_queue import Turns
 from meshsync.errors import NotSent, RoomError, SendTimeout, WouldDeadlock
 from meshsync.runtime.threads import ThreadRuntime
 from tests.support.scripted import PATIENCE, wait_until

@@ -11,7 +11,7 @@ import pytest
 
 import simulator
 from meshsync.errors import UsageError
-from meshsync.protocol.dialects import Enable, Push
+from meshsync.protocol.operations import Enable, Push
 from meshsync.tokens import ApiKey, ParticipantToken
 from simulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, Limits
 from tests.support.sockets import PATIENCE, PlainSocket, RawClient

@@ -9,7 +9,7 @@ import pytest
 from meshsync.errors import ConnectionLost, ProtocolError, SendTimeout
 from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat
-from meshsync.world import Task
+from meshsync.runtime.interfaces import Task
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import constant
 from simulator.network.client_end import Life, SimulatedTransport

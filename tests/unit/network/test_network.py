@@ -18,11 +18,12 @@ from meshsync.errors import (
     RoomUnavailable,
     UsageError,
 )
-from meshsync.protocol.dialects import Broadcast, Enable, Request, dialect
+from meshsync.protocol.dialects import dialect
 from meshsync.protocol.events import Event, Received, Skipped
+from meshsync.protocol.operations import Broadcast, Enable, Request
 from meshsync.protocol.session import Session
+from meshsync.runtime.interfaces import Task
 from meshsync.transport.interfaces import Endpoint
-from meshsync.world import Task
 from simulator import faults
 from simulator.engine.runtime import VirtualRuntime
 from simulator.faults.kinds import Fault

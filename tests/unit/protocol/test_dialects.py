@@ -12,15 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol.codec import (
+    decode_push,
+    decode_request,
+    encode_apart,
+    encode_push,
+    encode_reply,
+    encode_request,
+    encode_status,
+)
 from meshsync.protocol.content import Content, Control, Empty, Error, Json
-from meshsync.protocol.dialects import (
-    DIALECTS,
+from meshsync.protocol.dialects import DIALECTS, Dialect, dialect, family_of, streams_of
+from meshsync.protocol.envelopes import RESERVED
+from meshsync.protocol.greeting import GreetingForm, encode_connected, encode_room_ready, greeting_form
+from meshsync.protocol.operations import (
     Broadcast,
     Connected,
-    Dialect,
     Disable,
     Enable,
-    GreetingForm,
+    OpenCall,
     Push,
     Reply,
     Request,
@@ -29,22 +39,7 @@ from meshsync.protocol.dialects import (
     SetAttributes,
     Status,
     UnknownRequest,
-    decode_push,
-    decode_request,
-    dialect,
-    encode_apart,
-    encode_connected,
-    encode_push,
-    encode_reply,
-    encode_request,
-    encode_room_ready,
-    encode_status,
-    family_of,
-    greeting_form,
-    streams_of,
 )
-from meshsync.protocol.envelopes import RESERVED
-from meshsync.protocol.operations import OpenCall
 from meshsync.protocol.packets import Message, Reassembler, split
 
 PROPERTY = settings(deadline=None, max_examples=150)

@@ -8,9 +8,17 @@ import pytest
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
+from meshsync.protocol.codec import decode_request, encode_status
 from meshsync.protocol.content import Content, Control, Empty, Error, Text
-from meshsync.protocol.dialects import (
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import (
+    Accepted,
+    AnswerCall,
+    AnswerChunk,
     Broadcast,
+    Call,
+    CallChunk,
+    CallMessage,
     Connected,
     Disable,
     Enable,
@@ -21,11 +29,7 @@ from meshsync.protocol.dialects import (
     Send,
     SetAttributes,
     Status,
-    decode_request,
-    dialect,
-    encode_status,
 )
-from meshsync.protocol.operations import Accepted, AnswerCall, AnswerChunk, Call, CallChunk, CallMessage
 from meshsync.protocol.packets import Reassembler, split
 from meshsync.protocol.roster import Member
 from meshsync.protocol.session import Participation, Session

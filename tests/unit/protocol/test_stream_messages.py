@@ -7,26 +7,28 @@ from typing import Any
 import pytest
 
 from meshsync.errors import InvalidMessage, ProtocolError
-from meshsync.protocol.stream_messages import (
+from meshsync.protocol.flow_control import (
     CHUNK_OVERHEAD,
     LEAST_WINDOW,
-    STREAM_TYPES,
     UNREAD_LIMIT,
     WINDOW,
-    Accept,
     Account,
+    Phase,
+    next_window,
+    size_of,
+)
+from meshsync.protocol.stream_messages import (
+    STREAM_TYPES,
+    Accept,
     Cancel,
     Chunk,
     Close,
     Credit,
     Open,
-    Phase,
     Reject,
     StreamWord,
     decode_stream_word,
     encode_stream_word,
-    next_window,
-    size_of,
 )
 
 MIB = 1024 * 1024

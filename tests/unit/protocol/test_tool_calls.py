@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol.codec import decode_push, decode_request, encode_push, encode_request
 from meshsync.protocol.content import Binary, Control, Empty, Error, Json, Text
-from meshsync.protocol.dialects import decode_push, decode_request, dialect, encode_push, encode_request
+from meshsync.protocol.dialects import dialect
 from meshsync.protocol.envelopes import RESERVED
 from meshsync.protocol.operations import (
     Accepted,

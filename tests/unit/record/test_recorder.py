@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from meshsync.protocol.dialects import Broadcast, Enable, Request, Send, SetAttributes, dialect, encode_request
+from meshsync.protocol.codec import encode_request
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Broadcast, Enable, Request, Send, SetAttributes
 from meshsync.protocol.packets import split
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshsync.protocol.bridging import NO_HANDLER
+from meshsync.protocol.codec import decode_push
 from meshsync.protocol.content import Content, Control, Empty, Error, Json
-from meshsync.protocol.dialects import GreetingForm, decode_push
+from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import (
     Accepted,
     AnswerCall,

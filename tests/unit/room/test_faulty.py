@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meshsync.protocol.content import Control, Error
-from meshsync.protocol.dialects import greeting_form
+from meshsync.protocol.greeting import greeting_form
 from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,

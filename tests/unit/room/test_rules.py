@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol.codec import decode_push
 from meshsync.protocol.content import Empty, Error
-from meshsync.protocol.dialects import (
+from meshsync.protocol.greeting import GreetingForm
+from meshsync.protocol.operations import (
     Broadcast,
     Connected,
     Disable,
     Enable,
-    GreetingForm,
     Push,
     Reply,
     RoomReady,
     Send,
     SetAttributes,
     UnknownRequest,
-    decode_push,
 )
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Message
 from simulator.room.rules import MAX_ATTRIBUTES_SIZE, RESERVED_TYPES, Member, Output, Presence, Rights, Room

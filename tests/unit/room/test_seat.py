@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from meshsync.errors import ProtocolError
+from meshsync.protocol.codec import decode_push
 from meshsync.protocol.content import Empty, Error
-from meshsync.protocol.dialects import Broadcast, Connected, Enable, Push, Reply, RoomReady, Send, decode_push
+from meshsync.protocol.operations import Broadcast, Connected, Enable, Push, Reply, RoomReady, Send
 from meshsync.protocol.packets import Reassembler
 from simulator.room.seat import PACKET_SIZE, Seat, SeatState
 from tests.support.seats import FAULTS, LARGEST, Hall, body, packets_of, read, start

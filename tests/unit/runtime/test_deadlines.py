@@ -6,7 +6,8 @@ import pytest
 
 import meshsync
 from meshsync.errors import StreamTimeout
-from meshsync.runtime.deadlines import Turn, countdown
+from meshsync.runtime.deadlines import countdown
+from meshsync.runtime.mutex import Turn
 from tests.support.scripted import PATIENCE, wait_until
 
 

@@ -21,15 +21,14 @@ from meshsync.errors import (
     StreamTimeout,
 )
 from meshsync.messages import RoomMessageEvent
-from meshsync.participants import RemoteParticipant
-from meshsync.presence import Presence
+from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.roster import Member
+from meshsync.runtime.interfaces import TaskExit
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.streams import registry
 from meshsync.streams.registry import StreamTable
-from meshsync.world import TaskExit
 
 RUNTIME = ThreadRuntime()
 
@@ -90,7 +89,7 @@ class Client:
         self.line = Line()
         self.published: list[RoomMessageEvent] = []
         self.reports: list[BaseException] = []
-        presence = Presence(RUNTIME)
+        presence = ParticipantDirectory(RUNTIME)
         self.bob: RemoteParticipant = presence.enter(Member("p-2", "user", {"name": "bob"}))
         line: Any = self.line
         self.table = StreamTable(

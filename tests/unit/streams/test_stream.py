@@ -24,19 +24,11 @@ from meshsync.errors import (
     WouldDeadlock,
 )
 from meshsync.participants import RemoteParticipant
-from meshsync.protocol.stream_messages import (
-    LEAST_WINDOW,
-    Accept,
-    Cancel,
-    Chunk,
-    Close,
-    Credit,
-    Reject,
-    StreamWord,
-    size_of,
-)
+from meshsync.protocol.flow_control import LEAST_WINDOW, size_of
+from meshsync.protocol.stream_messages import Accept, Cancel, Chunk, Close, Credit, Reject, StreamWord
+from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.threads import ThreadRuntime
-from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter, Timeout
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.streams.stream import UNACKNOWLEDGED, UNACKNOWLEDGED_SIZE, Stream
 
 RUNTIME = ThreadRuntime()

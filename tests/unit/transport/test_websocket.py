@@ -31,10 +31,11 @@ from meshsync.errors import (
     UsageError,
 )
 from meshsync.protocol.frames import FrameDecoder, mask_in_python
+from meshsync.runtime.interfaces import Task
 from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
-from meshsync.transport.websocket import WebSocketConnector, WebSocketTransport
-from meshsync.world import Task
+from meshsync.transport.websocket import WebSocketTransport
 from tests.support.scripted_server import LONG, ScriptedPeer, ScriptedServer
 
 TOKEN = "eyJ.secret-token+/=.x"

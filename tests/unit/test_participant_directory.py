@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshsync.presence import Presence
+from meshsync.participants import ParticipantDirectory
 from meshsync.protocol.roster import Member
 from meshsync.runtime.threads import ThreadRuntime
 from tests.support.scripted import PATIENCE, wait_until
@@ -15,12 +15,12 @@ EVE = Member("p-3", "agent", {"name": "eve"})
 
 
 @pytest.fixture
-def presence() -> Presence:
+def presence() -> ParticipantDirectory:
     """Return a presence with nobody."""
-    return Presence(RUNTIME)
+    return ParticipantDirectory(RUNTIME)
 
 
-def test_there_is_one_object_per_id_while_it_is_here(presence: Presence) -> None:
+def test_there_is_one_object_per_id_while_it_is_here(presence: ParticipantDirectory) -> None:
     """Entering again gives the same object, and is no change."""
     bob = presence.enter(BOB)
     changes = presence.changes
@@ -29,7 +29,7 @@ def test_there_is_one_object_per_id_while_it_is_here(presence: Presence) -> None
     assert (presence.participants, presence.changes) == ((bob,), changes)
 
 
-def test_who_comes_back_is_somebody_new(presence: Presence) -> None:
+def test_who_comes_back_is_somebody_new(presence: ParticipantDirectory) -> None:
     """The object of one who left stays offline, also when the id returns."""
     before = presence.enter(BOB)
     assert presence.leave(BOB) is before
@@ -38,7 +38,7 @@ def test_who_comes_back_is_somebody_new(presence: Presence) -> None:
     assert (before.online, after.online) == (False, True)
 
 
-def test_snapshot_is_in_order_of_arrival_and_never_changes(presence: Presence) -> None:
+def test_snapshot_is_in_order_of_arrival_and_never_changes(presence: ParticipantDirectory) -> None:
     """Each arrival and departure makes a new tuple."""
     eve, bob = presence.enter(EVE), presence.enter(BOB)
     before = presence.participants
@@ -48,7 +48,7 @@ def test_snapshot_is_in_order_of_arrival_and_never_changes(presence: Presence) -
     assert presence.get("p-3") is None
 
 
-def test_earliest_of_equal_names_is_found(presence: Presence) -> None:
+def test_earliest_of_equal_names_is_found(presence: ParticipantDirectory) -> None:
     """Names are not unique; the first to come is meant."""
     first = presence.enter(BOB)
     presence.enter(Member("p-9", "user", {"name": "bob"}))
@@ -56,7 +56,7 @@ def test_earliest_of_equal_names_is_found(presence: Presence) -> None:
     assert presence.by_name("nobody") is None
 
 
-def test_change_gives_the_same_object_new_attributes(presence: Presence) -> None:
+def test_change_gives_the_same_object_new_attributes(presence: ParticipantDirectory) -> None:
     """Attributes change in place of the participant, not of its snapshot."""
     bob = presence.enter(BOB)
     before = bob.attributes
@@ -64,7 +64,7 @@ def test_change_gives_the_same_object_new_attributes(presence: Presence) -> None
     assert (before["name"], bob.name, presence.by_name("rob")) == ("bob", "rob", bob)
 
 
-def test_end_is_the_end_of_taking_part(presence: Presence) -> None:
+def test_end_is_the_end_of_taking_part(presence: ParticipantDirectory) -> None:
     """When the connection ends nobody takes part any more."""
     presence.set_enabled(True)
     presence.end()
@@ -72,7 +72,7 @@ def test_end_is_the_end_of_taking_part(presence: Presence) -> None:
 
 
 @pytest.mark.parametrize("change", ["enter", "leave", "change", "enable", "end"])
-def test_every_change_wakes_those_who_wait(presence: Presence, change: str) -> None:
+def test_every_change_wakes_those_who_wait(presence: ParticipantDirectory, change: str) -> None:
     """Somebody who waits for the next change sees each kind of it."""
     presence.enter(BOB)
     seen = presence.changes
@@ -92,6 +92,6 @@ def test_every_change_wakes_those_who_wait(presence: Presence, change: str) -> N
     assert outcomes == [True]
 
 
-def test_waiting_in_vain_ends_with_the_time_limit(presence: Presence) -> None:
+def test_waiting_in_vain_ends_with_the_time_limit(presence: ParticipantDirectory) -> None:
     """What does not happen is False."""
     assert presence.wait(lambda: False, 0) is False

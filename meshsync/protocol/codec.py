@@ -1,0 +1,248 @@
+"""Requests and pushes to message types and bodies, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from meshsync.errors import InvalidMessage
+from meshsync.protocol import tool_calls
+from meshsync.protocol.content import Content, decode_content, encode_content
+from meshsync.protocol.dialects import Dialect
+from meshsync.protocol.envelopes import (
+    MAX_DEPTH,
+    MAX_WIRE_DEPTH,
+    RESERVED,
+    JsonObject,
+    as_object,
+    decode_envelope,
+    decode_object,
+    encode_envelope,
+    encode_members,
+    encode_object,
+    read_member,
+)
+from meshsync.protocol.operations import (
+    AnswerCall,
+    AnswerChunk,
+    Broadcast,
+    Buffer,
+    Call,
+    CallChunk,
+    Connected,
+    Disable,
+    Enable,
+    OpenCall,
+    Push,
+    Reply,
+    Request,
+    RoomReady,
+    Send,
+    SetAttributes,
+    Status,
+    UnknownRequest,
+    check_text,
+    declare,
+)
+from meshsync.protocol.packets import Message
+
+__all__ = [
+    "decode_push",
+    "decode_request",
+    "encode_apart",
+    "encode_push",
+    "encode_reply",
+    "encode_request",
+    "encode_status",
+]
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+_NO_HEADER = b"{}"
+
+
+def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
+    """Return the message type and the body of a request.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
+    match request:
+        case SetAttributes(attributes):
+            body = encode_object(attributes, "attributes")
+            if RESERVED in attributes:
+                raise InvalidMessage(f"attributes[{RESERVED!r}]: the protocol keeps this name for itself")
+            return "set_attributes", body if dialect.is_bare else encode_envelope(body)
+        case OpenCall():
+            return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
+        case CallChunk():
+            return tool_calls.CALL_CHUNK, tool_calls.encode_call_chunk(request)
+        case AnswerCall():
+            return tool_calls.ANSWER_CALL, tool_calls.encode_answer(request)
+        case AnswerChunk():
+            return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(request)
+        case UnknownRequest(type):
+            return type, encode_envelope(_NO_HEADER)
+    if dialect.family == "B":
+        return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
+    match request:
+        case Send(to, type, message, attachment):
+            check_text(type, "type")
+            check_text(to, "to")
+            header = {"type": type, "message": as_object(message, "message"), "to_participant_id": to}
+            return "messaging.send", encode_envelope(encode_members(header), attachment)
+        case Broadcast(type, message, attachment):
+            check_text(type, "type")
+            header = {"type": type, "message": as_object(message, "message")}
+            return "messaging.broadcast", encode_envelope(encode_members(header), attachment)
+        case Enable(streams):
+            return "messaging.enable", encode_envelope(encode_members(declare(streams)))
+        case Disable():
+            return "messaging.disable", encode_envelope(_NO_HEADER)
+
+
+def encode_apart(request: Request, dialect: Dialect) -> tuple[str, bytes, Buffer]:
+    """Return the message type and the body of a request in two parts, the second of which was not copied.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
+    if dialect.family != "A" or not isinstance(request, (Send, Broadcast)) or len(request.attachment) < _WORTH_PARTING:
+        return *encode_request(request, dialect), b""
+    # In an envelope the attachment stands as it is, behind all else.
+    return *encode_request(replace(request, attachment=b""), dialect), memoryview(request.attachment)
+
+
+_WORTH_PARTING = 64 * 1024
+"""Bytes of an attachment from which on a copy costs more than keeping it apart: fresh memory has to be had for it."""
+
+
+_MAX_REQUEST_DEPTH = MAX_DEPTH + 1
+"""A header around what a program sends."""
+
+
+def decode_request(message: Message) -> Request:
+    """Return the request that a client sent, whatever its dialect.
+
+    Raises:
+        ProtocolError: If a body does not hold what its type needs.
+    """
+    decode = _REQUEST_TYPES.get(message.type)
+    return UnknownRequest(message.type) if decode is None else decode(message)
+
+
+def _decode_enable(message: Message) -> Request:
+    return Enable(tool_calls.read_declaration(decode_envelope(message.body, message.type)[0]))
+
+
+def _decode_disable(message: Message) -> Request:
+    decode_envelope(message.body, message.type)
+    return Disable()
+
+
+def _decode_send(message: Message) -> Request:
+    what = message.type
+    header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
+    to = read_member(header, "to_participant_id", str, what)
+    return Send(to, read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
+
+
+def _decode_broadcast(message: Message) -> Request:
+    what = message.type
+    header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
+    return Broadcast(read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
+
+
+def _decode_set_attributes(message: Message) -> Request:
+    return SetAttributes(_decode_either(message, MAX_DEPTH))
+
+
+_REQUEST_TYPES: dict[str, Callable[[Message], Request]] = {
+    "messaging.enable": _decode_enable,
+    "messaging.disable": _decode_disable,
+    "messaging.send": _decode_send,
+    "messaging.broadcast": _decode_broadcast,
+    "set_attributes": _decode_set_attributes,
+    tool_calls.INVOKE_TOOL: tool_calls.decode_invocation,
+    tool_calls.CALL_CHUNK: tool_calls.decode_call_chunk,
+    tool_calls.ANSWER_CALL: tool_calls.decode_answer,
+    tool_calls.ANSWER_CHUNK: tool_calls.decode_answer_chunk,
+}
+
+
+# --- replies and pushes -----------------------------------------------------------------------------------------------
+
+
+def encode_reply(content: Content) -> tuple[str, bytes]:
+    """Return the message type and the body of a reply; its message id is that of the request."""
+    header, payload = encode_content(content)
+    return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
+
+
+def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes]:
+    """Return the message type and the body of a push; the message id of a `Call` is its own."""
+    match push:
+        case Call():
+            return tool_calls.CALL, tool_calls.encode_call(push)
+        case CallChunk():
+            return tool_calls.CALL_CHUNK_PUSH, tool_calls.encode_call_chunk(push, forwarded=True)
+        case AnswerChunk():
+            return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(push, forwarded=True)
+    message = as_object(push.message, "message")
+    header = {"from_participant_id": push.sender, "type": push.type, "message": message}
+    return "messaging.send", encode_envelope(encode_members(header, forwarded=True), push.attachment)
+
+
+def encode_status(status: Status) -> tuple[str, bytes]:
+    """Return the message type and the body of a status."""
+    return "room.status", encode_envelope(encode_object(status.members, "status", forwarded=True))
+
+
+def decode_push(
+    message: Message,
+) -> RoomReady | Connected | Status | Reply | Push | Call | CallChunk | AnswerChunk | None:
+    """Return what a room sent, or None for a type that no messaging client needs.
+
+    Raises:
+        ProtocolError: If a body does not hold what its type needs.
+    """
+    body, type = message.body, message.type
+    match type:
+        case "messaging.send":
+            header, payload = decode_envelope(body, type)
+            sender = read_member(header, "from_participant_id", str, type)
+            name, content = read_member(header, "type", str, type), read_member(header, "message", dict, type)
+            # The payload is copied out: a program may keep it, and must not keep a whole read of the socket with it.
+            return Push(sender, name, content, bytes(payload))
+        case "__response__":
+            header, payload = decode_envelope(body, type)
+            return Reply(message.id, decode_content(header, payload))
+        case "room_ready":
+            header = _decode_either(message)
+            name, url = read_member(header, "room_name", str, type), read_member(header, "room_url", str, type)
+            return RoomReady(name, url, read_member(header, "session_id", str, type))
+        case "connected":
+            header = _decode_either(message)
+            if read_member(header, "type", str, type) != "init":
+                return None
+            attributes = read_member(header, "attributes", dict, type)
+            return Connected(read_member(header, "participantId", str, type), attributes)
+        case "room.status":
+            return Status(decode_envelope(body, type)[0])
+        case tool_calls.CALL:
+            return tool_calls.decode_call(message)
+        case tool_calls.CALL_CHUNK_PUSH:
+            return tool_calls.decode_call_chunk(message)
+        case tool_calls.ANSWER_CHUNK:
+            return tool_calls.decode_answer_chunk(message)
+    return None
+
+
+def _decode_either(message: Message, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
+    """Read bare JSON, JSON behind blanks, or an envelope."""
+    if bytes(message.body[:1]) in (b"{", b" "):
+        header = decode_object(message.body, message.type, levels)
+        header.pop(RESERVED, None)
+        return header
+    return decode_envelope(message.body, message.type, levels)[0]

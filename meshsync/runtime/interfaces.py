@@ -1,0 +1,115 @@
+"""Time, threads and chance as interfaces.
+
+Production code waits, spawns and draws chance only through a `Runtime`. ``meshsync.runtime.threads`` implements it with
+real threads; the simulator implements it on a virtual clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from random import Random
+from types import TracebackType
+from typing import Protocol
+
+__all__ = ["Condition", "Runtime", "Task", "TaskExit"]
+
+
+class TaskExit(BaseException):
+    """Raised by a runtime in a task that it ends, at what the task waits for, and at every wait after that.
+
+    No `Exception`, so that a program's ``except Exception`` lets it pass; ``finally`` blocks run. Real threads cannot
+    be ended from outside; a simulation's can.
+    """
+
+
+class Condition(Protocol):
+    """A lock and a place to wait: the one blocking primitive. Queues and futures build on it.
+
+    Non-reentrant. ``wait``, ``wait_for`` and ``notify_all`` raise `RuntimeError` unless the caller holds it. There is
+    no ``notify(n)``: a wake-up taken by a waiter that is then interrupted would be lost. Waiters must expect spurious
+    wake-ups.
+    """
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Release, wait for a notification, and take again; False if ``timeout`` seconds passed first."""
+        ...
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until ``predicate()`` holds, at most ``timeout`` seconds; return its last value."""
+        ...
+
+    def notify_all(self) -> None:
+        """Wake everyone who waits."""
+        ...
+
+
+class Task(Protocol):
+    """A thread of execution that a runtime spawned. It never keeps the process alive."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_done(self) -> bool: ...
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the target raised; None while it runs or after it returned."""
+        ...
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most ``timeout`` seconds; return whether it came. Does not raise ``error``."""
+        ...
+
+
+class Runtime(Protocol):
+    """What gives time, waiting, threads and chance."""
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary origin; never goes back."""
+        ...
+
+    def wall(self) -> float:
+        """Return seconds since the Unix epoch; the expiry of tokens is checked with it."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; zero or less only yields."""
+        ...
+
+    def condition(self) -> Condition:
+        """Make a condition."""
+        ...
+
+    def spawn(self, target: Callable[[], None], *, name: str) -> Task:
+        """Run ``target`` in a task of its own.
+
+        Raises:
+            RuntimeError: If no task can be started any more, because the interpreter is shutting down.
+        """
+        ...
+
+    def current(self) -> Hashable:
+        """Return who is running: equal for two calls from one task, different for two tasks that live at once."""
+        ...
+
+    def random(self, stream: str) -> Random:
+        """Return the random stream of that name, for jitter. In a simulation it follows from the seed.
+
+        Only ``Random.random()`` may be drawn on: it alone gives the same numbers on every Python.
+        """
+        ...
+
+    def entropy(self, size: int) -> bytes:
+        """Return ``size`` unpredictable bytes, for keys, nonces and ids."""
+        ...
+
+    def is_exiting(self) -> bool:
+        """Return whether the interpreter is past its main program: handlers of ``atexit`` run, no task starts."""
+        ...

@@ -1,0 +1,206 @@
+"""What a program has of a stream: its writer and its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from meshsync.messages import Buffer
+from meshsync.participants import RemoteParticipant
+from meshsync.protocol.flow_control import Phase
+from meshsync.runtime.deadlines import Timeout
+from meshsync.streams.interfaces import MessageStreamChunk
+
+if TYPE_CHECKING:
+    from meshsync.streams.stream import Stream
+
+__all__ = ["MessageStreamReader", "MessageStreamWriter"]
+
+
+class MessageStreamWriter:
+    """Writes a stream's chunks. Any task may write; a context manager closes it.
+
+    Leaving the ``with`` block by an exception aborts the stream, so that its reader doesn't take it for complete.
+    (Official clients have no word for that: to them it is closed.)
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @property
+    def stream_id(self) -> str:
+        """The id that its opener gave to the stream."""
+        return self._stream.id
+
+    @property
+    def to(self) -> RemoteParticipant:
+        """Who reads it."""
+        return self._stream.peer
+
+    @property
+    def reader(self) -> MessageStreamReader:
+        """What the other side writes on the same stream; clients before 0.9.0 write only what they opened."""
+        return self._stream.reader
+
+    @property
+    def peer_is_meshsync(self) -> bool:
+        """Whether the other side is a meshsync program too, so that flow control and cancelling are agreed upon."""
+        return self._stream.peer_is_meshsync
+
+    def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        """Send a chunk, or bytes alone as a chunk with an empty header, and return before it is acknowledged.
+
+        It waits while too much is unacknowledged, and while the other side can hold no more unread.
+
+        Args:
+            timeout: The longest wait, in seconds; 30 by default.
+        Raises:
+            StreamTimeout: If it could not be sent in time; nothing of it was, and it may be written again.
+            StreamCancelled: If the other side wants no more.
+            StreamInterrupted: If the other side left, the connection was lost, or the room refused an earlier chunk,
+                which is then the ``__cause__``.
+            InvalidMessage: If the header is no JSON object, or the chunk is larger than a message can be.
+            UsageError: If this program closed the stream.
+        """
+        self._stream.write(chunk, timeout)
+
+    def flush(self, *, timeout: Timeout = "default") -> None:
+        """Wait until the room has acknowledged all that was written; raises as ``write``."""
+        self._stream.flush(timeout)
+
+    def close(self, *, timeout: Timeout = "default") -> None:
+        """End the stream, in both directions, when all that was written is acknowledged. Again does nothing.
+
+        Raises:
+            StreamTimeout: If that took longer than ``timeout`` seconds, 30 by default.
+            StreamCancelled: If the other side had ended it early; `StreamInterrupted` likewise, as for ``write``.
+        """
+        self._stream.close_writer(timeout)
+
+    def abort(self, reason: str = "") -> None:
+        """End the stream at once, incomplete. The reader gets what came, and then a `StreamInterrupted`."""
+        self._stream.abandon(reason)
+
+    def __enter__(self) -> MessageStreamWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is not None:
+            self.abort(f"{kind.__name__}: {error}"[:500])
+            return
+        try:
+            self.close()
+        except BaseException as failure:
+            self.abort(f"{type(failure).__name__}: {failure}"[:500])  # Nobody will close it after this.
+            raise
+
+    def __repr__(self) -> str:
+        return f"<MessageStreamWriter of {self._stream!r}: {self._stream.account.phase.value}>"
+
+
+class MessageStreamReader:
+    """Reads a stream's chunks: iterate over it, or call ``read``. One task at a time may read.
+
+    One that was offered is accepted by ``accept``, by the first read, or when the accept callback returns.
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @property
+    def stream_id(self) -> str:
+        """The id that its opener gave to the stream."""
+        return self._stream.id
+
+    _streamId = stream_id  # as MeshAgent's documentation has it
+
+    @property
+    def sender(self) -> RemoteParticipant:
+        """Who writes it."""
+        return self._stream.peer
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """What its opener said of the stream."""
+        return self._stream.header
+
+    @property
+    def writer(self) -> MessageStreamWriter:
+        """The way back to the other side; clients before 0.9.0 drop what comes by it."""
+        return self._stream.writer
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more will come; what has come can still be read."""
+        return self._stream.account.phase is Phase.ENDED
+
+    def accept(self) -> None:
+        """Accept the stream; once accepted, this does nothing.
+
+        Raises:
+            UsageError: If this program rejected it.
+            StreamInterrupted: If its other side is gone.
+        """
+        self._stream.accept()
+
+    def reject(self, reason: str = "") -> None:
+        """Reject the stream; the reason is told to its opener.
+
+        Raises:
+            UsageError: If it was accepted or rejected before.
+        """
+        self._stream.reject(reason)
+
+    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+        """Return the next chunk, or None when the other side has closed the stream and all has been read.
+
+        Args:
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls.
+        Raises:
+            ReceiveTimeout: If none came in time.
+            StreamInterrupted: If the stream ended otherwise and all that came has been read.
+            UsageError: If another task is reading, or this program closed the reader.
+            WouldDeadlock: If this program rejected the stream.
+        """
+        return self._stream.read(timeout)
+
+    def read_all(self, timeout: float | None = None) -> bytes:
+        """Return the data of all chunks up to the regular end, joined; raises as ``read``.
+
+        What came before it raised can still be read, by this or by ``read``.
+
+        Args:
+            timeout: The longest wait for all of it, in seconds.
+        """
+        _, left = self._stream.deadline(timeout)
+        chunks: list[MessageStreamChunk] = []
+        try:
+            while (chunk := self.read(left())) is not None:
+                chunks.append(chunk)
+        except BaseException:
+            self._stream.put_back(chunks)
+            raise
+        return b"".join(chunk.data for chunk in chunks)
+
+    def __iter__(self) -> Iterator[MessageStreamChunk]:
+        return self
+
+    def __next__(self) -> MessageStreamChunk:
+        chunk = self.read()
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def close(self, reason: str = "") -> None:
+        """Read no more: an undecided stream is rejected, one that goes on is ended early, which the writer is told."""
+        self._stream.close_reader(reason)
+
+    def __repr__(self) -> str:
+        return f"<MessageStreamReader of {self._stream!r}: {self._stream.account.phase.value}>"

@@ -1,0 +1,71 @@
+"""Opens WebSocket connections to one endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshsync.errors import ConnectFailed, ConnectTimeout
+from meshsync.protocol import frames, heartbeat
+from meshsync.protocol.send_buffer import LIMIT
+from meshsync.runtime.interfaces import Runtime
+from meshsync.transport.handshake import Attempt, Handshake, check_endpoint, prepare
+from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.websocket import WebSocketTransport
+
+__all__ = ["WebSocketConnector"]
+
+
+class WebSocketConnector:
+    """Opens WebSocket connections to one endpoint."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        runtime: Runtime,
+        *,
+        heartbeat_interval: float | None = heartbeat.INTERVAL,
+        heartbeat_timeout: float = heartbeat.TIMEOUT,
+        send_buffer: int = LIMIT,
+        max_packet: int = frames.MAX_SIZE,
+        mask: frames.Mask | None = None,
+    ) -> None:
+        """Remember where to connect; the options are those of `WebSocketTransport`.
+
+        Raises:
+            UsageError: If the endpoint can never be connected to, such as a URL that is not ``ws://`` or ``wss://``.
+            ValueError: If a duration of the heartbeat is not positive.
+        """
+        check_endpoint(endpoint)
+        heartbeat.Heartbeat(0.0, interval=heartbeat_interval, timeout=heartbeat_timeout)  # refuses what it cannot take
+        self._endpoint = endpoint
+        self._runtime = runtime
+        self._options: dict[str, Any] = {
+            "heartbeat_interval": heartbeat_interval,
+            "heartbeat_timeout": heartbeat_timeout,
+            "send_buffer": send_buffer,
+            "max_packet": max_packet,
+            "mask": mask,
+        }
+
+    def connect(self, timeout: float | None) -> WebSocketTransport:
+        """Open a connection; see `meshsync.transport.interfaces.Connector.connect`.
+
+        The endpoint's token is asked for in the calling task, and what that raises is passed on.
+        """
+        deadline = None if timeout is None else self._runtime.monotonic() + timeout
+        request = prepare(self._endpoint, self._endpoint.token())
+        left = None if deadline is None else deadline - self._runtime.monotonic()
+        late = f"no connection to {request.address} within {timeout} s"
+        if left is not None and left <= 0:
+            raise ConnectTimeout(late)
+        attempt = Attempt(Handshake(self._endpoint, request), self._runtime, left)
+        try:
+            outcome = attempt.result(left)
+            if outcome is None:
+                outcome = ConnectTimeout(late)
+            if isinstance(outcome, ConnectFailed):
+                raise outcome
+            return WebSocketTransport(outcome[0], self._runtime, received=outcome[1], **self._options)
+        except BaseException:
+            attempt.abandon()
+            raise

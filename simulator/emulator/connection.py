@@ -1,0 +1,234 @@
+"""One client's WebSocket: frames in bulk both ways, its heartbeat, and how it ends.
+
+aiohttp does the handshake. What comes in one read is handled in one go, and what one turn of the loop produced for a
+participant leaves in one buffer, framed once for all who get it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from aiohttp import web
+
+from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol import frames
+from meshsync.protocol.heartbeat import Beat, Heartbeat
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE
+from simulator.admission import Admission
+from simulator.emulator.settings import Settings
+from simulator.room.seat import Parcel, Seat, SeatedRoom
+
+__all__ = ["GatewayConnection", "HandshakeSocket"]
+
+_log = logging.getLogger("simulator.emulator")
+
+
+_MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
+"""Bytes of one WebSocket message: a whole message may come as one packet, and the seat is to judge its size."""
+
+_HIGH_WATER = 256 * 1024
+"""Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings get in between."""
+
+_BATCH = 1024 * 1024
+"""Bytes of messages taken from a queue at once."""
+
+_JOINED = 64 * 1024
+"""Bytes up to which a message is copied together with its neighbours instead of being written by itself."""
+
+
+class HandshakeSocket(web.WebSocketResponse):
+    """aiohttp's end of a WebSocket, which makes the handshake and nothing after it."""
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        return False
+
+
+class GatewayConnection(asyncio.Protocol):
+    """One client's connection and its seat. It takes the transport over once aiohttp has made the handshake.
+
+    aiohttp gives frames one by one, which for a stream costs more than all that the room does with them.
+    """
+
+    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings) -> None:
+        self.name = name
+        self._transport = transport
+        self._linger = settings.linger
+        self._loop = asyncio.get_running_loop()
+        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET)
+        self._heartbeat = Heartbeat(self._loop.time(), interval=settings.heartbeat, timeout=settings.heartbeat / 2)
+        self._timer: asyncio.TimerHandle | None = None
+        self._seat: Seat | None = None
+        self._is_scheduled = False
+        """Whether a flush is."""
+        self._pending: deque[bytes] = deque()
+        """Whole frames that were drained from the seat's queue and not written."""
+        self._is_full = False
+        """Whether the client has to read before more is written."""
+        self._has_said_goodbye = False
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when the connection is."""
+        self._aiohttp = transport.get_protocol()
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        transport.set_protocol(self)
+
+    async def run(self, room: SeatedRoom, admission: Admission) -> None:
+        """Serve the client until its connection ends."""
+        try:
+            self._seat = room.take(
+                admission.name,
+                wake=self._wake,
+                role=admission.role,
+                rights=admission.rights,
+                version=admission.version,
+                token_version=admission.token_version,
+            )
+        except InvalidMessage as error:
+            self.end(1008, str(error))
+        self._beat()
+        try:
+            await self._ended
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._seat is not None:
+                self._seat.leave()
+            self._transport.abort()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. After goodbye it is thrown away.
+
+        It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
+        never see why.
+        """
+        seat = self._seat
+        if seat is None or self._has_said_goodbye:
+            return
+        self._heartbeat.alive(self._loop.time())
+        try:
+            self._take(data, seat)
+        except Exception:
+            _log.exception("a connection failed for no fault of its client's")
+            self.end(1011, "internal error")
+
+    def _take(self, data: bytes, seat: Seat) -> None:
+        decoder = self._decoder
+        packets: list[bytes] = []
+        fault: ProtocolError | None = None
+        try:
+            decoder.feed(data, packets)
+        except ProtocolError as error:
+            fault = error
+        ping = decoder.take_ping()
+        if ping is not None:
+            self._transport.write(frames.encode_control(frames.Opcode.PONG, ping, None))
+        if packets:
+            # Its own flush goes before its recipients': whoever asked waits for the answer, one write earlier.
+            self._schedule()
+            seat.feed(packets)
+        if fault is not None:
+            seat.lose(fault)
+        elif decoder.close is not None:
+            seat.leave()
+            self.end(decoder.close.code or 1000, "")
+
+    def eof_received(self) -> bool:
+        """Let the transport close: a client that sends no more reads no more."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note of the end; aiohttp has to know too."""
+        self._aiohttp.connection_lost(exc)
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _beat(self) -> None:
+        """Ping a client that is silent, and give up one that stays so."""
+        beat = self._heartbeat.look(self._loop.time())
+        if beat is Beat.ASKED:
+            self._transport.write(frames.encode_control(frames.Opcode.PING, b"", None))
+        elif beat is Beat.DEAD:
+            self._transport.abort()
+        if self._heartbeat.deadline is not None:
+            self._timer = self._loop.call_at(self._heartbeat.deadline, self._beat)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """Let messages wait in the seat's queue, so that pings get in between."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        self._is_full = False
+        self._schedule()
+
+    def _wake(self) -> None:
+        if not self._is_full:
+            self._schedule()
+        elif self._seat is not None and self._seat.fault is not None:
+            self.end(self._seat.fault.code, str(self._seat.fault))  # One who does not read is not waited for.
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_scheduled = False
+        seat, transport = self._seat, self._transport
+        if seat is None or self._has_said_goodbye or transport.is_closing():
+            return
+        pending = self._pending
+        if not pending and not self._is_full:
+            pending.extend(_join(seat.drain(_BATCH)))
+        # Never much more than what the transport takes: it would move the rest forward at each write.
+        while pending and not self._is_full:
+            transport.write(pending.popleft())
+        is_empty = not pending and not seat.queued
+        if seat.fault is not None and (self._is_full or is_empty):
+            self.end(seat.fault.code, str(seat.fault))
+        elif not is_empty and not self._is_full:
+            self._schedule()
+
+    # --- ending -------------------------------------------------------------------------------------------------------
+
+    def end(self, code: int, reason: str) -> None:
+        """Say goodbye, and give the client a moment to read it. Again does nothing."""
+        if self._has_said_goodbye:
+            return
+        self._has_said_goodbye = True
+        transport = self._transport
+        if transport.is_closing():
+            return
+        transport.resume_reading()
+        transport.write(frames.encode_close(code, reason, None))
+        transport.write_eof()
+        self._loop.call_later(self._linger, transport.abort)
+
+    def cut(self) -> None:
+        """End the TCP connection without a word."""
+        self._transport.abort()
+
+
+def _join(parcels: list[Parcel]) -> list[bytes]:
+    """Return what to write for these messages: small ones copied together, large ones a frame at a time."""
+    buffers: list[bytes] = []
+    small: list[bytes] = []
+    for parcel in parcels:
+        wire: list[bytes] | None = parcel.wire
+        if wire is None:
+            packets = parcel.packets()
+            is_small = parcel.output.size <= _JOINED
+            wire = [frames.encode(part, None) for part in ([packets] if is_small else ([p] for p in packets))]
+            parcel.wire = wire
+        if len(wire) == 1:
+            small += wire
+            continue
+        buffers += (b"".join(small), *wire)
+        small.clear()
+    buffers.append(b"".join(small))
+    return [buffer for buffer in buffers if buffer]

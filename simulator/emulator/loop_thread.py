@@ -1,0 +1,74 @@
+"""A gateway's loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from meshsync.errors import UsageError
+from simulator.emulator.gateway import Gateway
+
+__all__ = ["LoopThread"]
+
+_log = logging.getLogger("simulator.emulator")
+
+_T = TypeVar("_T")
+
+
+class LoopThread:
+    """A gateway's loop in a thread of its own, driven from others."""
+
+    def __init__(self, gateway: Gateway, host: str, port: int) -> None:
+        """Start the thread and wait until it listens.
+
+        Raises:
+            UsageError: If the address cannot be had; no thread is left.
+        """
+        self.gateway = gateway
+        self._closing = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: concurrent.futures.Future[int] = concurrent.futures.Future()
+        # A daemon: a program that never closes its emulator ends all the same.
+        self._thread = threading.Thread(target=self._run, args=(host, port), name="simulator.emulator", daemon=True)
+        self._thread.start()
+        try:
+            self.port = self._opened.result()
+        except OSError as error:
+            self._thread.join()
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise UsageError(f"cannot listen on {host} port {port}: {why}; port=0 picks a free one") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, work: Coroutine[Any, Any, _T], *, timeout: float) -> _T:
+        """Run ``work`` in the loop and return what it returns, from any other thread."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+
+    def close(self) -> None:
+        """Close the gateway and end the thread, within a few seconds."""
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join(self.gateway.settings.linger + 5)
+        if self._thread.is_alive():
+            _log.warning("the emulator did not end in time")
+
+    def _run(self, host: str, port: int) -> None:
+        try:
+            asyncio.run(self._main(host, port))
+        except BaseException as error:
+            if self._opened.done():
+                raise
+            self._opened.set_exception(error)
+
+    async def _main(self, host: str, port: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._opened.set_result(await self.gateway.open(host, port))
+        await self._closing.wait()
+        await self.gateway.close()

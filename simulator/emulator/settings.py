@@ -1,0 +1,26 @@
+"""What a gateway goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.room.calls import ANSWER_LIMIT
+from simulator.room.seat import QUEUE_LIMIT
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a gateway goes by."""
+
+    secret: str
+    acknowledge: str = "routed"
+    queue_limit: int = QUEUE_LIMIT
+    """Bytes that may wait for one participant."""
+    heartbeat: float = 30.0
+    """Seconds of silence before a ping; as long again by half, and the connection is given up."""
+    linger: float = 2.0
+    """Seconds in which a client that was told goodbye may read it and go, before its connection is cut."""
+    answer: float = ANSWER_LIMIT
+    """Seconds in which a duplex stream has to be answered."""
