@@ -31,7 +31,6 @@ from meshsync import (
     UsageError,
     WouldDeadlock,
 )
-from meshsync.protocol import stream_messages as words
 from simulator import Simulation, faults, latency
 from tests.support.streaming import Result, account, is_tidy
 
@@ -52,9 +51,9 @@ class Room(RuleBasedStateMachine):
     def start(self, seed: int, **options: Any) -> None:
         """Let everybody in."""
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(words, "WINDOW", WINDOW)
-        self.patch.setattr(words, "WINDOWS_OF_A_CLIENT", SHARED)
-        self.patch.setattr(words, "LEAST_WINDOW", LEAST)
+        self.patch.setattr(flow_control, "WINDOW", WINDOW)
+        self.patch.setattr(flow_control, "WINDOWS_OF_A_CLIENT", SHARED)
+        self.patch.setattr(flow_control, "LEAST_WINDOW", LEAST)
         self.patch.setattr(meshsync.streams.stream, "LEAST_WINDOW", LEAST)
         self.simulation = Simulation(seed, **options)
         self.room = self.simulation.room("demo")
