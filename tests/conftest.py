@@ -1,4 +1,4 @@
-"""What every test shares: the simulator's fixtures, and a record of what really ran.
+"""What every test shares: the simulator's fixtures, a profile of Hypothesis, and a record of what really ran.
 
 With ``MESHSYNC_RUN_RECORD`` naming a directory, each session leaves one file of JSON there: which Python, which hash
 seed, which SDK releases, how many tests passed. ``.ci/summary.py`` reads them, so that an environment that was skipped
@@ -18,9 +18,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import profiles
+
 _INSTALLED = "meshsync_simulator" in {entry.name for entry in entry_points(group="pytest11")}
 if not _INSTALLED and find_spec("simulator.pytest_plugin"):  # a source tree, not an installation: load it ourselves
     pytest_plugins = ["simulator.pytest_plugin"]
+
+# Before any module with a property is imported.
+profiles.choose(os.environ)
 
 
 class RunRecord:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import Simulation, latency
+from tests.profiles import examples
 
 COUNTS = st.lists(st.sampled_from(["alice", "bob"]), max_size=8)
 LAWS = st.one_of(
@@ -17,7 +18,7 @@ LAWS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(seed=st.integers(), law=LAWS, schedule=st.sampled_from(["fifo", "random", "pct"]), senders=COUNTS)
 def test_messages_of_each_sender_arrive_once_and_in_order(seed, law, schedule, senders):
     """Whatever the delays, the schedule and who sends when."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -17,6 +16,7 @@ from meshsync.protocol import events
 from meshsync.protocol.content import Empty, Error
 from meshsync.protocol.dialects import Connected, Disable, Enable, Push, Reply, Request, RoomReady, Send, dialect
 from meshsync.protocol.session import Session
+from tests.profiles import examples
 from tests.scripted import packets_of
 
 PEERS = st.sampled_from(["p-2", "p-3", "p-4"])
@@ -170,4 +170,4 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 TestSession = SessionMachine.TestCase
-TestSession.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestSession.settings = examples(100, stateful_step_count=30)

@@ -9,13 +9,14 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.attachments import MEMBER, encode_attached, open_attached, read_attachment, read_base64
+from tests.profiles import examples
 
-PROPERTY = settings(deadline=None, max_examples=200)
+PROPERTY = examples(200)
 PATH = ("a", "b")
 HEADER = b'{"a":{"b":{"null":"null","attachment_base64":null}}}'
 MEGABYTE = bytes(range(256)) * 4096

@@ -7,13 +7,14 @@ import tracemalloc
 from collections.abc import Iterable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
+from tests.profiles import examples
 
-PROPERTY = settings(deadline=None, max_examples=300)
+PROPERTY = examples(300)
 
 IDS = st.integers(0, 2**64 - 1)
 TYPES = st.text(max_size=30)
