@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which what has to come is given up; a test that passes never waits so long."""
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from meshsync.threads import ThreadRuntime
 from meshsync.transport import Connector, Endpoint, Transport
 from meshsync.websocket import WebSocketConnector, WebSocketTransport
 from tests.contract.scripted_server import ScriptedPeer, ScriptedServer
-from tests.contract.transport_contract import BUFFER, Pair, Peer, TransportContract
+from tests.contract.transport_contract import BUFFER, FramedTransportContract, Pair, Peer
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,6 @@ def authority() -> trustme.CA:
 
 class WebSocketPair:
     """Connects to a scripted server on loopback."""
-
-    has_frames = True
 
     def __init__(self, server: ScriptedServer, ssl_context: ssl.SSLContext | None = None) -> None:
         self.runtime: Runtime = ThreadRuntime()
@@ -44,7 +42,7 @@ class WebSocketPair:
         return WebSocketConnector(self._endpoint, self.runtime)
 
 
-class TestPlainWebSocket(TransportContract):
+class TestPlainWebSocket(FramedTransportContract):
     """TCP without TLS."""
 
     @pytest.fixture
@@ -64,7 +62,7 @@ class TestPlainWebSocket(TransportContract):
         )
 
 
-class TestTlsWebSocket(TransportContract):
+class TestTlsWebSocket(FramedTransportContract):
     """TLS, where bytes hide in a layer of their own."""
 
     @pytest.fixture

@@ -371,7 +371,7 @@ def test_enabling_that_another_thread_undoes_at_once_still_returns(server: Scrip
     wire.send(wire.answer(first), wire.answer(wire.read_request().id))
     disabling.result(PATIENCE)
     for waiting in enabling:
-        waiting.result(PATIENCE / 2)
+        waiting.result(PATIENCE)
     alice.close(0)
 
 

@@ -417,7 +417,7 @@ def test_a_refusal_on_the_way_back_ends_a_node_process(kind: str, start: Start, 
     peer, room = take_part(start, server, kind)
     room.cut()
     server.refuse(403)
-    peer.wait_end(timeout=10)
+    peer.wait_end(timeout=30)
     assert not peer.is_running
 
 
