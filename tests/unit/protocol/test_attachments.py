@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import base64
 import json
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.attachments import MEMBER, encode_attached, open_attached, read_attachment, read_base64
+from tests.effort import peak_of
 from tests.profiles import examples
 
 PROPERTY = examples(200)
@@ -58,17 +58,6 @@ def test_buffer_with_gaps_is_refused() -> None:
     """What does not lie in one piece is no buffer for us."""
     with pytest.raises(InvalidMessage, match="attachment: memoryview is neither bytes nor a contiguous buffer"):
         encode_attached(HEADER, memoryview(b"abcdef")[::2])
-
-
-def peak_of(work: Any) -> int:
-    """Return the most bytes that a call had allocated at once, its result included."""
-    work()
-    tracemalloc.start()
-    try:
-        result = work()
-        return tracemalloc.get_traced_memory()[1] if result is not None else 0
-    finally:
-        tracemalloc.stop()
 
 
 def test_writing_a_megabyte_allocates_the_body_alone() -> None:
