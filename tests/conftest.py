@@ -12,13 +12,14 @@ import os
 import platform
 import time
 from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests import profiles
+from tests import profiles, seeds
 
 _INSTALLED = "meshsync_simulator" in {entry.name for entry in entry_points(group="pytest11")}
 if not _INSTALLED and find_spec("simulator.pytest_plugin"):  # a source tree, not an installation: load it ourselves
@@ -39,6 +40,17 @@ class RunRecord:
         self.begun = time.monotonic()
         self.skipped: list[str] = []
         """Why tests were skipped, one line each."""
+        self.collected = 0
+        """How many tests there were to choose from, without those of the releases."""
+        self.selected = 0
+        """How many of them were chosen to run."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        """Count before and after pytest leaves out what was not asked for."""
+        self.collected = sum(item.get_closest_marker("releases") is None for item in items)
+        yield
+        self.selected = sum(item.get_closest_marker("releases") is None for item in items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it ran, or when its setup or teardown decided otherwise."""
@@ -62,6 +74,8 @@ class RunRecord:
             "outcomes": dict(self.outcomes),
             "releases": dict(self.releases),
             "skipped": self.skipped,
+            "collected": self.collected,
+            "selected": self.selected,
             "seconds": round(time.monotonic() - self.begun, 1),
         }
         path = self.directory / f"{environment or 'pytest'}-{os.getpid()}.json"
@@ -72,6 +86,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep a record where one is asked for."""
     if directory := os.environ.get("MESHSYNC_RUN_RECORD"):
         config.pluginmanager.register(RunRecord(Path(directory)), "run_record")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what could depend on the hash seed, and so runs under two: see ``tests/seeds.py``."""
+    for item in items:
+        if seeds.depends(item.path):
+            item.add_marker("hash_seed")
 
 
 @pytest.fixture(scope="session")

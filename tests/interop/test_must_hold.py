@@ -758,21 +758,16 @@ def test_lost_client_refuses_everything_at_once(join: Join, emulated: Emulator) 
 def test_wait_on_a_lost_client_is_possible_from_a_thread_that_took_over_the_readers_name(
     join: Join, emulated: Emulator
 ) -> None:
-    """The system gives a dead thread's number to a new one; that one is not taken for the reader."""
+    """The system may give a dead thread's number to a new one; that one is not taken for the reader."""
     alice = join("alice-to-lose")
     inbox = alice.messaging.messages()
-    reader_id = alice.connection._reader_id
+    assert alice.connection._reader_id is not None
     emulated.drop("alice-to-lose")
     assert alice.wait_closed(PATIENCE)
     alice.close()
-    idents = set()
-    for _ in range(200):
-        wait = start(lambda: (threading.get_ident(), _error_of(inbox.get)))
-        ident, error = wait.result(PATIENCE)
-        assert type(error) is meshsync.ConnectionLost
-        idents.add(ident)
-    if reader_id not in idents:
-        pytest.skip("this system did not use the number of that thread again")
+    assert alice.connection._reader_id is None
+    for _ in range(200):  # among which is one with that number, on most systems
+        assert type(start(_error_of, inbox.get).result(PATIENCE)) is meshsync.ConnectionLost
 
 
 def _error_of(call: Callable[[], Any]) -> MeshsyncError:
