@@ -92,6 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what could depend on the hash seed, and so runs under two: see ``tests/seeds.py``."""
     for item in items:
+        if profiles.is_longer_than_usual():
+            item.add_marker(pytest.mark.timeout(0))
         if seeds.depends(item.path):
             item.add_marker("hash_seed")
 

@@ -2,7 +2,7 @@
 
 Nothing here is timed: a machine may be busy, so neither an example nor the making of its data has a deadline. Under CI
 the examples are the same in every run; what new ones find is for ``HYPOTHESIS_PROFILE=fuzz``, which tries 20 times as
-many. ``tests/conftest.py`` loads a profile before any test module is imported.
+many and has no time limit of pytest's either. ``tests/conftest.py`` loads a profile before any test module is imported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-__all__ = ["PROFILES", "choose", "examples"]
+__all__ = ["PROFILES", "choose", "examples", "is_longer_than_usual"]
 
 _USUAL = 100
 """Hypothesis's own number of examples, which both the default profile and the counts in the modules go by."""
@@ -51,3 +51,8 @@ def examples(count: int, *, suppress: Sequence[HealthCheck] = (), **more: Any) -
         suppress_health_check=[*settings.default.suppress_health_check, *suppress],
         **more,
     )
+
+
+def is_longer_than_usual() -> bool:
+    """Return whether the loaded profile has more examples than the time limits of tests allow for."""
+    return settings.default.max_examples > _USUAL

@@ -20,7 +20,7 @@ from meshsync import MeshsyncError, MessagingClient, RoomClient, RoomMessage, Ro
 from meshsync.protocol.content import Error
 from meshsync.signals import EVENTS
 from simulator import Emulator
-from tests.rooms import PATIENCE, Ears, Join, ScriptedConnection, ScriptedServer, finish, run, settle, start
+from tests.rooms import PATIENCE, Ears, Join, ScriptedConnection, ScriptedServer, finish, own_port, run, settle, start
 
 Receiver = Callable[[RoomMessageEvent], Any]
 
@@ -497,7 +497,8 @@ def test_nothing_to_join_with_lists_what_was_looked_for(emulated: Emulator, monk
 
 def test_nothing_listening_is_a_room_that_cannot_be_had_now(emulated: Emulator) -> None:
     """A refused connection may be tried again, when something listens."""
-    closed = Emulator()
+    port = own_port()
+    closed = Emulator(port=port)
     with closed:
         url, token = closed.url, closed.token("lab", "eve")
 
@@ -506,7 +507,7 @@ def test_nothing_listening_is_a_room_that_cannot_be_had_now(emulated: Emulator) 
 
     error = fails(meshsync.RoomUnavailable, join, retryable=True, connection_alive=False)
     assert error.http_status is None
-    with Emulator(port=int(url.rpartition(":")[2])):
+    with Emulator(port=port):
         join().close()
 
 

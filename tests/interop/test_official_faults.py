@@ -37,7 +37,7 @@ from tests.interop.meshsync_peer import MeshsyncPeer
 from tests.interop.peers import OfficialPeer, PeerFailed
 from tests.interop.releases import PythonRelease, Release, Streams, chosen, find
 from tests.interop.sockets import RawClient
-from tests.rooms import ScriptedConnection, ScriptedServer
+from tests.rooms import ScriptedConnection, ScriptedServer, own_port
 
 pytestmark = [pytest.mark.releases, pytest.mark.timeout(180)]
 
@@ -424,8 +424,9 @@ def test_a_refusal_on_the_way_back_ends_a_node_process(kind: str, start: Start, 
 @pytest.mark.parametrize("kind", RECONNECTING)
 def test_node_survives_a_restart_of_the_emulator(kind: str, start: Start) -> None:
     """While it is away it does not listen, and then lets those in who come back."""
-    with Emulator(port=0) as emulator:
-        port, peer = emulator.port, start(kind, emulator.url)
+    port = own_port()
+    with Emulator(port=port) as emulator:
+        peer = start(kind, emulator.url)
         peer.do("connect", room="lab", name="ada")
         peer.do("enable")
         peer.expect("messaging_enabled")
