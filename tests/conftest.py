@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ from tests import profiles, seeds
 _INSTALLED = "meshsync_simulator" in {entry.name for entry in entry_points(group="pytest11")}
 if not _INSTALLED and find_spec("simulator.pytest_plugin"):  # a source tree, not an installation: load it ourselves
     pytest_plugins = ["simulator.pytest_plugin"]
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any module with a property is imported.
 profiles.choose(os.environ)
