@@ -26,6 +26,10 @@ _INSTALLED = "meshsync_simulator" in {entry.name for entry in entry_points(group
 if not _INSTALLED and find_spec("simulator.pytest_plugin"):  # a source tree, not an installation: load it ourselves
     pytest_plugins = ["simulator.pytest_plugin"]
 
+# What leads the user's own programs to a room is nothing to tests, nor to the programs that they start.
+for name in [name for name in os.environ if name.startswith("MESHAGENT_")]:
+    del os.environ[name]
+
 # A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

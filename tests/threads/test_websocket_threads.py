@@ -277,6 +277,8 @@ def converse(strike_after: float) -> bool:
         signal.setitimer(signal.ITIMER_REAL, 0)
     is_alive = True
     try:
+        while transport.stats().bytes_buffered:  # A send would wait for room, which only a reader makes.
+            received.extend(transport.receive(0.01))
         transport.send([b"after"], LONG)
         transport.close(LONG)
     except ConnectionLost:
