@@ -1,4 +1,4 @@
-"""What every test shares: the simulator's fixtures, and a record of what really ran.
+"""What every test shares: the simulator's fixtures, a profile of Hypothesis, and a record of what really ran.
 
 With ``MESHSYNC_RUN_RECORD`` naming a directory, each session leaves one file of JSON there: which Python, which hash
 seed, which SDK releases, how many tests passed. ``.ci/summary.py`` reads them, so that an environment that was skipped
@@ -10,17 +10,33 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.support import profiles
+from tools import seeds
+
 _INSTALLED = "meshsync_simulator" in {entry.name for entry in entry_points(group="pytest11")}
 if not _INSTALLED and find_spec("simulator.pytest_plugin"):  # a source tree, not an installation: load it ourselves
     pytest_plugins = ["simulator.pytest_plugin"]
+
+# What leads the user's own programs to a room is nothing to tests, nor to the programs that they start.
+for name in [name for name in os.environ if name.startswith("MESHAGENT_")]:
+    del os.environ[name]
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Before any module with a property is imported.
+profiles.choose(os.environ)
 
 
 class RunRecord:
@@ -34,6 +50,17 @@ class RunRecord:
         self.begun = time.monotonic()
         self.skipped: list[str] = []
         """Why tests were skipped, one line each."""
+        self.collected = 0
+        """How many tests there were to choose from, without those of the releases."""
+        self.selected = 0
+        """How many of them were chosen to run."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        """Count before and after pytest leaves out what was not asked for."""
+        self.collected = sum(item.get_closest_marker("releases") is None for item in items)
+        yield
+        self.selected = sum(item.get_closest_marker("releases") is None for item in items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it ran, or when its setup or teardown decided otherwise."""
@@ -57,6 +84,8 @@ class RunRecord:
             "outcomes": dict(self.outcomes),
             "releases": dict(self.releases),
             "skipped": self.skipped,
+            "collected": self.collected,
+            "selected": self.selected,
             "seconds": round(time.monotonic() - self.begun, 1),
         }
         path = self.directory / f"{environment or 'pytest'}-{os.getpid()}.json"
@@ -67,6 +96,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep a record where one is asked for."""
     if directory := os.environ.get("MESHSYNC_RUN_RECORD"):
         config.pluginmanager.register(RunRecord(Path(directory)), "run_record")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what could depend on the hash seed, and so runs under two: see ``tests/seeds.py``."""
+    for item in items:
+        if profiles.is_longer_than_usual():
+            item.add_marker(pytest.mark.timeout(0))
+        if seeds.depends(item.path):
+            item.add_marker("hash_seed")
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from meshsync.runtime.interfaces import Condition, Runtime, Task
 
 SHORT = 0.02
 """Seconds that a wait in these tests lasts."""
-LONG = 20.0
-"""Seconds that nothing in these tests should take."""
+LONG = 30.0
+"""Seconds after which what has to come is given up; no test that passes waits so long."""
 EARLY = 1e-3
 """Seconds by which two readings of a clock and a timer may disagree."""
 
@@ -143,12 +143,10 @@ class RuntimeContract:
     def test_no_time_polls(self, runtime: Runtime, timeout: float) -> None:
         """A timeout of zero or less does not wait."""
         condition = runtime.condition()
-        start = runtime.monotonic()
         with condition:
             assert condition.wait(timeout) is False
             assert condition.wait_for(lambda: False, timeout) is False
             assert condition.wait_for(lambda: True, timeout) is True
-        assert runtime.monotonic() - start < LONG
 
     @pytest.mark.parametrize("timeout", [None, LONG, math.inf], ids=str)
     def test_notification_ends_a_wait(self, runtime: Runtime, timeout: float | None) -> None:
@@ -266,9 +264,8 @@ class RuntimeContract:
         start = runtime.monotonic()
         with condition:
             assert condition.wait_for(lambda: False, SHORT) is False
-        waited = runtime.monotonic() - start
+        assert runtime.monotonic() - start >= SHORT - EARLY
         stop.append(True)
-        assert SHORT - EARLY <= waited < LONG
         assert task.join(LONG)
 
     def test_failing_predicate_passes_its_exception(self, runtime: Runtime) -> None:
@@ -401,9 +398,9 @@ class RuntimeContract:
     @pytest.mark.parametrize("seconds", [0, 0.0, -5.0, -math.inf])
     def test_sleeping_no_time_returns(self, runtime: Runtime, seconds: float) -> None:
         """Zero or less only yields."""
-        start = runtime.monotonic()
-        runtime.sleep(seconds)
-        assert 0 <= runtime.monotonic() - start < LONG
+        task = runtime.spawn(lambda: runtime.sleep(seconds), name="sleep")
+        assert task.join(LONG)
+        assert task.error is None
 
     def test_clocks_do_not_go_back(self, runtime: Runtime) -> None:
         """Both clocks are floats; the monotonic one never decreases."""

@@ -102,8 +102,6 @@ class ScriptedPeer:
 class SimulatedPair:
     """Connects a simulated transport to a scripted peer by two links with a law of delays."""
 
-    has_frames = False
-
     def __init__(self, runtime: VirtualRuntime, delay: Law) -> None:
         self._virtual = runtime
         self.runtime: Runtime = runtime

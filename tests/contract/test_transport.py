@@ -13,7 +13,7 @@ from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint, Transport
 from meshsync.transport.websocket import WebSocketTransport
-from tests.contract.transport_contract import BUFFER, Pair, Peer, TransportContract
+from tests.contract.transport_contract import BUFFER, FramedTransportContract, Pair, Peer
 from tests.support.scripted_server import ScriptedPeer, ScriptedServer
 
 
@@ -25,8 +25,6 @@ def authority() -> trustme.CA:
 
 class WebSocketPair:
     """Connects to a scripted server on loopback."""
-
-    has_frames = True
 
     def __init__(self, server: ScriptedServer, ssl_context: ssl.SSLContext | None = None) -> None:
         self.runtime: Runtime = ThreadRuntime()
@@ -45,7 +43,7 @@ class WebSocketPair:
         return WebSocketConnector(self._endpoint, self.runtime)
 
 
-class TestPlainWebSocket(TransportContract):
+class TestPlainWebSocket(FramedTransportContract):
     """TCP without TLS."""
 
     @pytest.fixture
@@ -65,7 +63,7 @@ class TestPlainWebSocket(TransportContract):
         )
 
 
-class TestTlsWebSocket(TransportContract):
+class TestTlsWebSocket(FramedTransportContract):
     """TLS, where bytes hide in a layer of their own."""
 
     @pytest.fixture

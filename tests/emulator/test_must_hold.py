@@ -20,7 +20,18 @@ from meshsync import MeshsyncError, MessagingClient, RoomClient, RoomMessage, Ro
 from meshsync.protocol.content import Error
 from meshsync.signals import EVENTS
 from simulator import Emulator
-from tests.support.rooms import PATIENCE, Ears, Join, ScriptedConnection, ScriptedServer, finish, run, settle, start
+from tests.support.rooms import (
+    PATIENCE,
+    Ears,
+    Join,
+    ScriptedConnection,
+    ScriptedServer,
+    finish,
+    own_port,
+    run,
+    settle,
+    start,
+)
 
 Receiver = Callable[[RoomMessageEvent], Any]
 
@@ -98,8 +109,8 @@ def test_receiver_can_disable_and_enable_messaging(join: Join) -> None:
 
 def test_receiver_can_close_its_client(join: Join) -> None:
     """``close()`` in a receiver begins to close and returns; the client then ends as ever, ``disconnected`` told."""
-    alice, bob, heard = join("alice"), join("bob"), Ears()
-    alice.messaging.on("participant_removed", heard)
+    alice, bob, removed, heard = join("alice"), join("bob"), Ears(), Ears()
+    alice.messaging.on("participant_removed", removed)
     bob.messaging.on("disconnected", heard)
 
     def receive(event: RoomMessageEvent) -> None:
@@ -111,7 +122,7 @@ def test_receiver_can_close_its_client(join: Join) -> None:
     ask(alice, bob)
     assert heard.next() is False
     assert bob.wait_closed(PATIENCE)
-    assert {heard.next().name, heard.next().name} == {"disconnected", "participant_removed"}
+    assert (heard.next().name, removed.next().name) == ("disconnected", "participant_removed")
     bob.close()
 
 
@@ -371,7 +382,7 @@ def test_enabling_that_another_thread_undoes_at_once_still_returns(server: Scrip
     wire.send(wire.answer(first), wire.answer(wire.read_request().id))
     disabling.result(PATIENCE)
     for waiting in enabling:
-        waiting.result(PATIENCE / 2)
+        waiting.result(PATIENCE)
     alice.close(0)
 
 
@@ -497,7 +508,8 @@ def test_nothing_to_join_with_lists_what_was_looked_for(emulated: Emulator, monk
 
 def test_nothing_listening_is_a_room_that_cannot_be_had_now(emulated: Emulator) -> None:
     """A refused connection may be tried again, when something listens."""
-    closed = Emulator()
+    port = own_port()
+    closed = Emulator(port=port)
     with closed:
         url, token = closed.url, closed.token("lab", "eve")
 
@@ -506,7 +518,7 @@ def test_nothing_listening_is_a_room_that_cannot_be_had_now(emulated: Emulator) 
 
     error = fails(meshsync.RoomUnavailable, join, retryable=True, connection_alive=False)
     assert error.http_status is None
-    with Emulator(port=int(url.rpartition(":")[2])):
+    with Emulator(port=port):
         join().close()
 
 
@@ -758,21 +770,16 @@ def test_lost_client_refuses_everything_at_once(join: Join, emulated: Emulator) 
 def test_wait_on_a_lost_client_is_possible_from_a_thread_that_took_over_the_readers_name(
     join: Join, emulated: Emulator
 ) -> None:
-    """The system gives a dead thread's number to a new one; that one is not taken for the reader."""
+    """The system may give a dead thread's number to a new one; that one is not taken for the reader."""
     alice = join("alice-to-lose")
     inbox = alice.messaging.messages()
-    reader_id = alice.connection._reader_id
+    assert alice.connection._reader_id is not None
     emulated.drop("alice-to-lose")
     assert alice.wait_closed(PATIENCE)
     alice.close()
-    idents = set()
-    for _ in range(200):
-        wait = start(lambda: (threading.get_ident(), _error_of(inbox.get)))
-        ident, error = wait.result(PATIENCE)
-        assert type(error) is meshsync.ConnectionLost
-        idents.add(ident)
-    if reader_id not in idents:
-        pytest.skip("this system did not use the number of that thread again")
+    assert alice.connection._reader_id is None
+    for _ in range(200):  # among which is one with that number, on most systems
+        assert type(start(_error_of, inbox.get).result(PATIENCE)) is meshsync.ConnectionLost
 
 
 def _error_of(call: Callable[[], Any]) -> MeshsyncError:

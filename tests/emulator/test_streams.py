@@ -73,9 +73,12 @@ def test_a_reader_that_never_reads_bounds_client_and_room(join: Join) -> None:
     to = alice.messaging.wait_for_participant(name="bob", timeout=PATIENCE)
     writer: Any = alice.messaging.create_stream(to)
     written = 0
+    while written <= 8 * MIB - 100_000:
+        writer.write(bytes(100_000), timeout=PATIENCE)
+        written += 100_000
     with pytest.raises(StreamTimeout, match="bob has read nothing of it"):
         while written < 100_000_000:
-            writer.write(bytes(100_000), timeout=1.0)
+            writer.write(bytes(100_000), timeout=0.2)
             written += 100_000
     writer.flush()
     assert ids == [writer.stream_id]

@@ -65,7 +65,7 @@ class Pool:
             peer.kill()
         else:
             try:
-                peer.do("close", timeout=5)
+                peer.do("close", timeout=30)
             except (AssertionError, PeerFailed):
                 peer.kill()
                 raise

@@ -33,7 +33,7 @@ class MeshsyncPeer(Peer):
         assert self._room is not None
         return self._room
 
-    def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
+    def do(self, do: str, timeout: float = 30, **arguments: Any) -> Event:
         """Do it here and now; the calls have time limits of their own."""
         try:
             return {"event": "done", **(getattr(self, f"_{do}")(**arguments) or {})}
@@ -68,7 +68,7 @@ class MeshsyncPeer(Peer):
         return {"participants": [self._describe(other) for other in self.room.messaging.remote_participants]}
 
     def _wait_for_peer(self, name: str) -> Event:
-        return {"participant": self._describe(self.room.messaging.wait_for_participant(name=name, timeout=15))}
+        return {"participant": self._describe(self.room.messaging.wait_for_participant(name=name, timeout=30))}
 
     def _send(self, to: str, type: str, message: Any, size: int | None = None, seed: int = 0) -> None:
         attachment = None if size is None else attachment_of(size, seed)
@@ -85,7 +85,7 @@ class MeshsyncPeer(Peer):
         self._refusal = reason
 
     def _open_stream(self, to: str, header: Any) -> Event:
-        writer = self.room.messaging.create_stream(to=self._find(to), header=header, timeout=10)
+        writer = self.room.messaging.create_stream(to=self._find(to), header=header, timeout=30)
         name = self._keep(writer)
         threading.Thread(target=self._read, args=(name, writer.reader), name=name, daemon=True).start()
         return {"stream": name}

@@ -55,7 +55,7 @@ class Peer(ABC):
         self.end()
 
     @abstractmethod
-    def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
+    def do(self, do: str, timeout: float = 30, **arguments: Any) -> Event:
         """Do one thing that ``official_peer.py`` lists, wait until it is done, and return the answer.
 
         Raises:
@@ -66,7 +66,7 @@ class Peer(ABC):
     def end(self) -> None:
         """Leave, and let go of everything."""
 
-    def expect(self, event: str, timeout: float = 15, **details: Any) -> Event:
+    def expect(self, event: str, timeout: float = 30, **details: Any) -> Event:
         """Return, and take away, the earliest event of that name with those details; wait for it if need be."""
         wanted = {"event": event, **details}
         return self._take(lambda told: wanted.items() <= told.items(), str(wanted), timeout)
@@ -157,7 +157,7 @@ class OfficialPeer(Peer):
         self._input.flush()
         return self._refs
 
-    def finish(self, ref: int, timeout: float = 15) -> Event:
+    def finish(self, ref: int, timeout: float = 30) -> Event:
         """Wait until the command of that number is done, and return its answer."""
         answer = self._take(lambda event: event.get("ref") == ref, f"the end of command {ref}", timeout)
         self._unfinished.discard(ref)
@@ -165,7 +165,7 @@ class OfficialPeer(Peer):
             raise PeerFailed(answer["error"], answer["text"])
         return answer
 
-    def do(self, do: str, timeout: float = 15, **arguments: Any) -> Event:
+    def do(self, do: str, timeout: float = 30, **arguments: Any) -> Event:
         """Give a command, wait until it is done, and return its answer."""
         return self.finish(self.begin(do, **arguments), timeout)
 
@@ -192,11 +192,11 @@ class OfficialPeer(Peer):
             return
         try:
             self._input.close()
-            self._process.wait(10)
+            self._process.wait(30)
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait()
-        self._reader.join(5)
+        self._reader.join(30)
         self._output.close()
         self._log.close()
 

@@ -31,7 +31,7 @@ def test_an_official_program_gets_a_file_chunk_by_chunk(release: str, meet: Meet
     ada, bob = meet(MESHSYNC, release)
     assert isinstance(ada, MeshsyncPeer)
     (tmp_path / "größe.bin").write_bytes(CONTENT)
-    to_bob = ada.room.messaging.wait_for_participant(name="bob", timeout=15)
+    to_bob = ada.room.messaging.wait_for_participant(name="bob", timeout=30)
     sent = send_file(ada.room.messaging, tmp_path / "größe.bin", to_bob, chunk_size=100_000)
     assert (sent.sha256, sent.is_confirmed) == (DIGEST, False)
     offered = bob.expect("stream_offered")
@@ -50,14 +50,14 @@ def test_a_file_from_an_official_program_is_checked_and_confirmed(release: str, 
     received: queue.Queue[ReceivedFile] = queue.Queue()
 
     def store(reader: StreamReader) -> None:
-        received.put(receive_file(reader, tmp_path, timeout=15))
+        received.put(receive_file(reader, tmp_path, timeout=30))
 
     bob.room.messaging.enable(store)
     stream = ada.do("open_stream", to="bob", header={"file": {"name": "größe.bin", "size": 250_000}})["stream"]
     for seed, piece in enumerate(PIECES, 1):
         header = {"sha256": DIGEST} if seed == len(PIECES) else {}
         ada.do("write", stream=stream, header=header, size=len(piece), seed=seed)
-    assert received.get(timeout=15) == ReceivedFile(tmp_path / "größe.bin", 250_000, DIGEST)
+    assert received.get(timeout=30) == ReceivedFile(tmp_path / "größe.bin", 250_000, DIGEST)
     assert (tmp_path / "größe.bin").read_bytes() == CONTENT
     if find(release).streams is Streams.BOTH_WAYS:
         assert ada.expect("chunk", stream=stream)["header"] == {"received": DIGEST}

@@ -36,7 +36,7 @@ from tests.interop.matrix import MESHSYNC, each
 from tests.interop.meshsync_peer import MeshsyncPeer
 from tests.interop.peers import OfficialPeer, PeerFailed
 from tests.interop.releases import PythonRelease, Release, Streams, chosen, find
-from tests.support.rooms import ScriptedConnection, ScriptedServer
+from tests.support.rooms import ScriptedConnection, ScriptedServer, own_port
 from tests.support.sockets import RawClient
 
 pytestmark = [pytest.mark.releases, pytest.mark.timeout(180)]
@@ -417,15 +417,16 @@ def test_a_refusal_on_the_way_back_ends_a_node_process(kind: str, start: Start, 
     peer, room = take_part(start, server, kind)
     room.cut()
     server.refuse(403)
-    peer.wait_end(timeout=10)
+    peer.wait_end(timeout=30)
     assert not peer.is_running
 
 
 @pytest.mark.parametrize("kind", RECONNECTING)
 def test_node_survives_a_restart_of_the_emulator(kind: str, start: Start) -> None:
     """While it is away it does not listen, and then lets those in who come back."""
-    with Emulator(port=0) as emulator:
-        port, peer = emulator.port, start(kind, emulator.url)
+    port = own_port()
+    with Emulator(port=port) as emulator:
+        peer = start(kind, emulator.url)
         peer.do("connect", room="lab", name="ada")
         peer.do("enable")
         peer.expect("messaging_enabled")

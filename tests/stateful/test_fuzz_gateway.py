@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from meshsync.errors import ProtocolError
@@ -35,6 +35,7 @@ from meshsync.protocol.operations import (
 )
 from simulator import Emulator
 from simulator.room.seat import SeatState
+from tests.support.profiles import examples
 from tests.support.seats import Hall, packets_of, read
 from tests.support.sockets import RawClient, frame
 
@@ -132,7 +133,7 @@ def converse(hall: Hall) -> None:
     assert read(hall["eve"]) == [Push("p-2", "chat", {"text": "hi"}, b"\x01")]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(packets(), max_size=6))
 def test_any_packets_cost_at_most_their_senders_seat(batches: list[list[bytes]]) -> None:
     """Nothing but a ProtocolError comes of it, which can be given as a reason, and the others go on talking."""
@@ -150,7 +151,7 @@ def test_any_packets_cost_at_most_their_senders_seat(batches: list[list[bytes]])
     converse(hall)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(REQUESTS, max_size=8))
 def test_any_requests_are_answered_and_nobody_loses_a_seat(requests: list[Request]) -> None:
     """Each but attributes gets one reply under its id, in order; what is right in form never ends a connection."""
@@ -184,7 +185,7 @@ FRAMES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress=[HealthCheck.function_scoped_fixture])
 @given(data=st.lists(FRAMES, max_size=4))
 def test_any_bytes_cost_at_most_their_senders_connection(
     witnesses: tuple[Emulator, RawClient, RawClient], data: list[bytes]

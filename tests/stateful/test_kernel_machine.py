@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from simulator.engine.kernel import Kernel, Timer
+from tests.support.profiles import examples
 
 
 @dataclass
@@ -97,4 +97,4 @@ class KernelMachine(RuleBasedStateMachine):
 
 
 TestKernel = KernelMachine.TestCase
-TestKernel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestKernel.settings = examples(60, stateful_step_count=40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -21,6 +20,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
 )
 from simulator.room.seat import Seat
+from tests.support.profiles import examples
 from tests.support.seats import Hall, packets_of, read
 
 ATTRIBUTES = st.dictionaries(st.sampled_from("ab"), st.integers(0, 3), max_size=2)
@@ -141,4 +141,4 @@ class Rooms(RuleBasedStateMachine):
 
 
 TestRooms = Rooms.TestCase
-TestRooms.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestRooms.settings = examples(100, stateful_step_count=40)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -18,6 +17,7 @@ from meshsync.protocol.content import Empty, Error
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.operations import Connected, Disable, Enable, Push, Reply, Request, RoomReady, Send
 from meshsync.protocol.session import Session
+from tests.support.profiles import examples
 from tests.support.scripted import packets_of
 
 PEERS = st.sampled_from(["p-2", "p-3", "p-4"])
@@ -171,4 +171,4 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 TestSession = SessionMachine.TestCase
-TestSession.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestSession.settings = examples(100, stateful_step_count=30)

@@ -14,7 +14,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -31,7 +30,9 @@ from meshsync import (
     UsageError,
     WouldDeadlock,
 )
+from meshsync.protocol import flow_control
 from simulator import Simulation, faults, latency
+from tests.support.profiles import examples
 from tests.support.streaming import Result, account, is_tidy
 
 NAMES = ("ada", "ben", "eve")
@@ -343,7 +344,7 @@ class QuietStreams(Room):
 
 
 TestQuietStreams = QuietStreams.TestCase
-TestQuietStreams.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestQuietStreams.settings = examples(150, stateful_step_count=40)
 
 
 # --- everything at once -----------------------------------------------------------------------------------------------
@@ -525,4 +526,4 @@ def fail() -> None:
 
 
 TestCrossingStreams = CrossingStreams.TestCase
-TestCrossingStreams.settings = settings(max_examples=200, stateful_step_count=12, deadline=None)
+TestCrossingStreams.settings = examples(200, stateful_step_count=12)

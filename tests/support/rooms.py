@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import socket
 import struct
 import subprocess
@@ -43,14 +44,15 @@ __all__ = [
     "emulated",
     "finish",
     "join",
+    "own_port",
     "run",
     "server",
     "settle",
     "start",
 ]
 
-ROOT = Path(__file__).parents[2]
-PATIENCE = 10.0
+ROOT = Path(__file__).parents[1]
+PATIENCE = 30.0
 """Seconds after which what has to come is given up; a test that passes never waits so long."""
 
 T = TypeVar("T")
@@ -170,6 +172,18 @@ def finish(process: subprocess.Popen[str], timeout: float = PATIENCE) -> str:
         pytest.fail(f"the script did not end within {timeout} s: {output}\n{errors}")
     assert process.returncode == 0, f"{output}\n{errors}"
     return output
+
+
+def own_port() -> int:
+    """Return a free port of 127.0.0.1 that stays free while nobody listens there.
+
+    One that the system chose could be given, by the system, to any connection that is made meanwhile. These lie below
+    those that it gives: from 32768 on Linux, from 49152 elsewhere.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("all of a hundred ports are taken")
 
 
 # --- a server that does as it is told ---------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from meshsync.transport.interfaces import TransportStats
 __all__ = ["PATIENCE", "ScriptedConnector", "ScriptedTransport", "greeting", "packets_of", "wait_until"]
 
 RUNTIME = ThreadRuntime()
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds after which a test fails that waits for what has to come."""
 
 

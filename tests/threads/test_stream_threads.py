@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import pytest
 from meshsync import MeshsyncError, MessageStreamChunk, StreamInterrupted, StreamRejected
 from simulator import Emulator
 from tests.support.rooms import PATIENCE, Join, start
-from tests.threads.test_client_threads import interrupt
+from tests.threads.test_client_threads import await_frame, interrupt
 
 
 def pair(join: Join) -> tuple[Any, Any, Any, Any]:
@@ -26,20 +25,6 @@ def pair(join: Join) -> tuple[Any, Any, Any, Any]:
     reader.accept()
     offers.close()
     return opening.result(PATIENCE), reader, alice, bob
-
-
-def await_frame(thread: threading.Thread, *names: str) -> None:
-    """Return when a thread waits inside functions of these names."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        frame, seen = sys._current_frames().get(thread.ident or 0), []
-        while frame is not None:
-            seen.append(frame.f_code.co_name)
-            frame = frame.f_back
-        if seen and seen[0] in ("wait", "_acquire_heeding_signals") and set(names) <= set(seen):
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"nobody waits in {names}")
 
 
 def test_many_threads_write_one_stream(join: Join) -> None:

@@ -19,19 +19,33 @@ from types import FrameType
 import pytest
 
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime, ThreadTask
+from tests.effort import calls_of
 
 ROOT = Path(__file__).parents[2]
 INTERRUPTS = """
-import _thread, os, signal, threading, time
+import _thread, os, signal, sys, threading, time
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
 
-def interrupt_after(seconds):
-    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+def await_waiting():
+    # Return when the main thread waits in a function of meshsync, in two looks 50 ms apart.
+    seen = 0
+    while seen < 2:
+        frame = sys._current_frames()[threading.main_thread().ident]
+        is_waiting = frame.f_code.co_name in ("wait", "_acquire_heeding_signals", "sleep")
+        seen = seen + 1 if is_waiting else 0
+        time.sleep(0.05)
+
+def interrupt_waiting():
+    # Send the process Ctrl-C when its main thread waits.
+    def strike():
+        await_waiting()
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=strike, daemon=True).start()
 """
 posix = pytest.mark.skipif(os.name != "posix", reason="sends itself signals")
 
 
-def run(script: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+def run(script: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str]:
     """Run a script in a fresh interpreter that finds this checkout, and return what it printed."""
     return subprocess.run(
         [sys.executable, "-c", INTERRUPTS + textwrap.dedent(script)],
@@ -44,13 +58,12 @@ def run(script: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
 
 
 @posix
-@pytest.mark.parametrize("timeout", ["None", "20"])
+@pytest.mark.parametrize("timeout", ["None", "1000"])
 def test_interrupt_ends_a_wait_and_leaves_the_condition_held(timeout: str) -> None:
     """Ctrl-C raises out of ``wait`` with the condition held, the waiter gone and everything usable."""
     outcome = run(f"""
         condition = ThreadCondition()
-        interrupt_after(0.2)
-        start = time.monotonic()
+        interrupt_waiting()
         with condition:
             try:
                 condition.wait({timeout})
@@ -58,29 +71,29 @@ def test_interrupt_ends_a_wait_and_leaves_the_condition_held(timeout: str) -> No
                 print("interrupted", condition._is_owned(), condition._waiters)
             condition.notify_all()
             print(condition.wait(0.01))
-        print(condition._is_owned(), time.monotonic() - start < 10)
+        print(condition._is_owned())
     """)
-    assert outcome.stdout.split("\n") == ["interrupted True []", "False", "False True", ""], outcome.stderr
+    assert outcome.stdout.split("\n") == ["interrupted True []", "False", "False", ""], outcome.stderr
 
 
 @posix
-@pytest.mark.parametrize("timeout", ["None", "20"])
+@pytest.mark.parametrize("timeout", ["None", "1000"])
 def test_interrupt_that_another_thread_received_still_ends_a_wait(timeout: str) -> None:
     """A signal that interrupts no system call of the main thread, as one that came just before it, is heeded soon."""
     outcome = run(f"""
         def strike():
-            time.sleep(0.2)
+            await_waiting()
             signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-            time.sleep(10)
+            time.sleep(1000)
         threading.Thread(target=strike, daemon=True).start()
-        condition, start = ThreadCondition(), time.monotonic()
+        condition = ThreadCondition()
         with condition:
             try:
                 condition.wait({timeout})
             except KeyboardInterrupt:
-                print("interrupted", time.monotonic() - start < 5)
+                print("interrupted")
     """)
-    assert outcome.stdout.split("\n") == ["interrupted True", ""], outcome.stderr
+    assert outcome.stdout == "interrupted\n", outcome.stderr
 
 
 @posix
@@ -100,37 +113,36 @@ def test_interrupt_waits_until_the_condition_is_free_again() -> None:
             except KeyboardInterrupt:
                 order.append("interrupted")
                 print(condition._is_owned())
-        print(order, condition._is_owned(), holder.join(5))
+        print(order, condition._is_owned(), holder.join(30))
     """)
     assert outcome.stdout == "True\n['released', 'interrupted'] False True\n", outcome.stderr
 
 
 @posix
-@pytest.mark.parametrize("call", ["runtime.sleep(20)", "task.join()", "task.join(20)"])
+@pytest.mark.parametrize("call", ["runtime.sleep(1000)", "task.join()", "task.join(1000)"])
 def test_interrupt_ends_sleeping_and_joining(call: str) -> None:
     """Ctrl-C raises out of ``sleep`` and ``join``, and the task can be joined afterwards."""
     outcome = run(f"""
         runtime, gate = ThreadRuntime(), threading.Event()
-        task = runtime.spawn(lambda: gate.wait(20) and None, name="waits")
-        interrupt_after(0.2)
+        task = runtime.spawn(lambda: gate.wait() and None, name="waits")
+        interrupt_waiting()
         try:
             {call}
         except KeyboardInterrupt:
             print("interrupted", task.join(0))
         gate.set()
-        print(task.join(10))
+        print(task.join(30))
     """)
     assert outcome.stdout == "interrupted False\nTrue\n", outcome.stderr
 
 
 @posix
 def test_hail_of_interrupts_never_leaves_the_condition_held() -> None:
-    """A hundred interrupts and more at arbitrary instructions tear neither entering, leaving, waiting nor notifying."""
+    """Two hundred interrupts at arbitrary instructions tear neither entering, leaving, waiting nor notifying."""
     outcome = run("""
         import random
         condition, draw = ThreadCondition(), random.Random(7)
         seen = 0
-        deadline = time.monotonic() + 2
         def answer():
             while True:
                 with condition:
@@ -147,7 +159,7 @@ def test_hail_of_interrupts_never_leaves_the_condition_held() -> None:
                 raise KeyboardInterrupt
         signal.signal(signal.SIGINT, handler)
         ThreadRuntime().spawn(hail, name="hail")
-        while time.monotonic() < deadline:
+        while seen < 200:
             try:
                 armed = True
                 while True:
@@ -164,9 +176,9 @@ def test_hail_of_interrupts_never_leaves_the_condition_held() -> None:
                 assert not condition._is_owned(), f"held after interrupt {seen}"
         with condition:
             condition.notify_all()
-        print(seen > 50, condition._is_owned())
+        print(condition._is_owned())
     """)
-    assert outcome.stdout == "True False\n", (outcome.stdout, outcome.stderr)
+    assert outcome.stdout == "False\n", (outcome.stdout, outcome.stderr)
 
 
 class InterruptAfterCall:
@@ -231,7 +243,7 @@ def test_wait_interrupted_anywhere_leaves_the_condition_free(timeout: float | No
         timer.cancel()
         (task,) = sleepers_after(condition)
         notify(condition)
-        assert task.join(10), f"not woken after call {number}"
+        assert task.join(30), f"not woken after call {number}"
         assert condition._waiters == []
         if not was_interrupted:
             break
@@ -251,7 +263,7 @@ def test_notify_interrupted_anywhere_wakes_all_or_none(count: int) -> None:
             asleep = len(condition._waiters)
         assert asleep in (0, count), f"{asleep} of {count} left asleep after call {number}"
         notify(condition)
-        assert all(task.join(10) for task in tasks), f"lost after call {number}"
+        assert all(task.join(30) for task in tasks), f"lost after call {number}"
         if not was_interrupted:
             break
     assert number > 2
@@ -302,7 +314,7 @@ def test_failure_of_a_task_is_printed() -> None:
     outcome = run("""
         def fail():
             raise ValueError("unseen")
-        print(ThreadRuntime().spawn(fail, name="culprit").join(10))
+        print(ThreadRuntime().spawn(fail, name="culprit").join(30))
     """)
     assert outcome.stdout == "True\n"
     assert "ValueError: unseen" in outcome.stderr
@@ -310,32 +322,33 @@ def test_failure_of_a_task_is_printed() -> None:
 
 
 def test_waiters_of_one_condition_sleep_without_using_the_processor() -> None:
-    """A wait is no polling loop: ten threads that wait half a second use next to no processor time."""
+    """A wait is no polling loop: each of ten threads that wait half a second makes a few calls and no more."""
     condition = ThreadCondition()
+    counts: list[int] = []
 
     def wait() -> None:
         with condition:
             condition.wait(0.5)
 
-    before = time.process_time()
-    threads = [threading.Thread(target=wait) for _ in range(10)]
+    threads = [threading.Thread(target=lambda: counts.append(calls_of(wait))) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.process_time() - before < 0.25
+    assert len(counts) == 10
+    assert max(counts) < 100
 
 
 def test_spawned_task_is_a_daemon_thread_of_its_name() -> None:
     """What a runtime spawns can be found among the process's threads."""
-    runtime, gate = ThreadRuntime(), threading.Event()
+    runtime, gate, before = ThreadRuntime(), threading.Event(), set(threading.enumerate())
     task = runtime.spawn(lambda: assert_set(gate), name="findable")
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "findable"]
+    (thread,) = [thread for thread in set(threading.enumerate()) - before if thread.name == "findable"]
     assert thread.daemon
     gate.set()
-    assert task.join(10)
+    assert task.join(30)
 
 
 def assert_set(gate: threading.Event) -> None:
     """Fail unless the event is set soon."""
-    assert gate.wait(10)
+    assert gate.wait(30)

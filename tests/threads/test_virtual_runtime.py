@@ -28,18 +28,24 @@ def runtime() -> Iterator[VirtualRuntime]:
         yield runtime
 
 
-def run(script: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+def run(script: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str]:
     """Run a script in a fresh interpreter that finds this checkout, and return what it printed."""
     imports = """
         import _thread, os, signal, threading, time
         from simulator.errors import *
         from simulator.engine.runtime import VirtualRuntime
-        def interrupt_after(*delays):
+        strikes = []
+        def interrupts():
+            # Return what asks for a Ctrl-C, soon, from a thread that is no actor: it starts before the simulation.
+            asked = threading.Semaphore(0)
             def interrupt():
-                for delay in delays:
-                    time.sleep(delay)
+                while True:
+                    asked.acquire()
+                    time.sleep(0.05)
+                    strikes.append(1)
                     os.kill(os.getpid(), signal.SIGINT)
             threading.Thread(target=interrupt, daemon=True).start()
+            return asked.release
     """
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(imports) + textwrap.dedent(script)],
@@ -55,16 +61,16 @@ def run(script: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
 def test_actor_that_blocks_for_real_is_named_with_its_line(block: str) -> None:
     """``time.sleep`` or ``queue.get`` in an actor stalls everyone: the main thread is told the line."""
     release = threading.Event()
-    outsider = threading.Thread(target=release.wait, args=(20,), daemon=True)
+    outsider = threading.Thread(target=release.wait, args=(50,), daemon=True)
     outsider.start()
     with pytest.warns(RuntimeWarning, match="1 of the actors did not end"), pytest.raises(WorldStalled) as caught:
         with VirtualRuntime(7, stall_after=0.2) as runtime:
 
             def stall() -> None:
                 if block == "sleep":
-                    time.sleep(20)
+                    time.sleep(50)
                 elif block == "queue":
-                    queue.Queue[int]().get(timeout=20)
+                    queue.Queue[int]().get(timeout=50)
                 else:
                     threading.Thread.join(outsider)
 
@@ -101,13 +107,15 @@ def test_running_at_speed_takes_real_time(runtime: VirtualRuntime) -> None:
 def test_interrupt_reaches_main_while_actors_are_busy() -> None:
     """Ctrl-C pulls the main thread out of a wait at the next hand-over; actors end properly."""
     outcome = run("""
-        interrupt_after(0.3)
-        begun = time.monotonic()
+        interrupt = interrupts()
+        before = set(threading.enumerate())
         try:
             with VirtualRuntime(1) as runtime:
                 condition = runtime.condition()
                 def busy():
                     try:
+                        runtime.sleep(1000)
+                        interrupt()
                         while True:
                             runtime.sleep(1)
                     finally:
@@ -116,17 +124,17 @@ def test_interrupt_reaches_main_while_actors_are_busy() -> None:
                 with condition:
                     condition.wait()
         except KeyboardInterrupt:
-            print("interrupted", runtime.is_open, runtime.now > 1000, time.monotonic() - begun < 5)
-        print(threading.active_count() <= 2, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+            print("interrupted", runtime.is_open, runtime.now > 1000)
+        print(set(threading.enumerate()) <= before, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
     """)
-    assert outcome.stdout == "ended\ninterrupted False True True\nTrue True\n", outcome.stderr
+    assert outcome.stdout == "ended\ninterrupted False True\nTrue True\n", outcome.stderr
 
 
 @posix
 def test_interrupts_one_after_the_other_leave_the_world_usable() -> None:
     """Each Ctrl-C that was answered counts for itself: a second one later does not end the simulation."""
     outcome = run("""
-        interrupt_after(0.3, 0.5, 0.5)
+        interrupt = interrupts()
         with VirtualRuntime(1) as runtime:
             def busy():
                 while True:
@@ -134,6 +142,7 @@ def test_interrupts_one_after_the_other_leave_the_world_usable() -> None:
             runtime.spawn(busy, name="busy")
             for _ in range(3):
                 try:
+                    interrupt()
                     runtime.sleep(1e12)
                 except KeyboardInterrupt:
                     print("interrupted")
@@ -147,10 +156,11 @@ def test_interrupts_one_after_the_other_leave_the_world_usable() -> None:
 def test_interrupt_outside_the_engine_strikes_at_once() -> None:
     """While the main thread runs its own code Ctrl-C is as ever, and the simulation can go on."""
     outcome = run("""
-        interrupt_after(0.3)  # before the simulation opens: a thread that an actor starts is an actor
+        interrupt = interrupts()
         with VirtualRuntime(1) as runtime:
             try:
-                time.sleep(20)
+                interrupt()
+                time.sleep(1000)
             except KeyboardInterrupt:
                 print("interrupted")
             runtime.sleep(5)
@@ -164,8 +174,15 @@ def test_interrupt_outside_the_engine_strikes_at_once() -> None:
 def test_second_interrupt_leaves_a_world_that_is_held_up(hold_up: str) -> None:
     """An actor that never hands over cannot keep the main thread from a second Ctrl-C; the rest ends properly."""
     outcome = run(f"""
-        interrupt_after(0.3, 0.3)
-        begun = time.monotonic()
+        interrupt = interrupts()
+        def insist():
+            # The first that main has not answered with its end is followed by a second, and by more if two came as one.
+            started.wait()
+            for pause in (0.3, 5, 5, 5):
+                interrupt()
+                time.sleep(pause)
+        started = threading.Event()
+        threading.Thread(target=insist, daemon=True).start()
         try:
             with VirtualRuntime(1, stall_after=60) as runtime:
                 def polite():
@@ -174,12 +191,14 @@ def test_second_interrupt_leaves_a_world_that_is_held_up(hold_up: str) -> None:
                     finally:
                         print("ended")
                 def hog():
+                    started.set()
                     {hold_up}
                 runtime.spawn(polite, name="polite")
                 runtime.spawn(hog, name="hog")
                 runtime.sleep(1)
         except KeyboardInterrupt:
-            print("interrupted", runtime.is_open, 0.5 < time.monotonic() - begun < 10)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            print("interrupted", runtime.is_open, len(strikes) >= 2)
     """)
     assert outcome.stdout == "ended\ninterrupted False True\n", outcome.stderr
     assert "actors did not end" in outcome.stderr
@@ -195,11 +214,14 @@ def test_exception_from_another_signal_leaves_the_world() -> None:
         def limit(number, frame):
             raise TooLong
         signal.signal(signal.SIGALRM, limit)
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:
             with VirtualRuntime(1) as runtime:
+                busy_ones = []
                 def busy():
                     try:
+                        busy_ones.append(1)
+                        if len(busy_ones) == 4:
+                            signal.setitimer(signal.ITIMER_REAL, 0.05)
                         while True:
                             runtime.sleep(1)
                     finally:
@@ -215,7 +237,7 @@ def test_exception_from_another_signal_leaves_the_world() -> None:
 
 @posix
 def test_hail_of_interrupts_never_tears_the_engine() -> None:
-    """After a hundred interrupts at arbitrary moments the world still works: nobody lost, nothing held."""
+    """After two hundred interrupts at arbitrary moments the world still works: nobody lost, nothing held."""
     outcome = run("""
         import random
         draw, armed, seen = random.Random(3), False, 0
@@ -239,8 +261,7 @@ def test_hail_of_interrupts_never_tears_the_engine() -> None:
                         condition.wait(0.02)
             for me in range(3):
                 runtime.spawn(lambda me=me: work(me), name="work")
-            deadline = time.monotonic() + 3
-            while time.monotonic() < deadline:
+            while seen < 200:
                 try:
                     armed = True
                     while True:
@@ -254,6 +275,6 @@ def test_hail_of_interrupts_never_tears_the_engine() -> None:
                     assert condition.owner is not runtime._scheduler.main
             before = list(counts)
             runtime.sleep(10)
-            print(seen > 50, all(new - old > 200 for new, old in zip(counts, before)))
+            print(all(new - old > 200 for new, old in zip(counts, before)))
     """)
-    assert outcome.stdout == "True True\n", (outcome.stdout, outcome.stderr)
+    assert outcome.stdout == "True\n", (outcome.stdout, outcome.stderr)

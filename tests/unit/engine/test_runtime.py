@@ -747,7 +747,7 @@ def test_no_thread_is_left() -> None:
             runtime.spawn(lambda number=number: runtime.sleep(number), name=f"a{number}")
         threading.Thread(target=lambda: runtime.sleep(50)).start()
         runtime.sleep(5)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_process_gets_back_what_it_lent() -> None:

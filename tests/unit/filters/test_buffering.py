@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import meshsync
@@ -79,7 +79,6 @@ def test_header_and_data_are_those_at_the_time_of_the_call() -> None:
     assert inner.chunks == [MessageStreamChunk({"a": [1]}, b"1")]
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20)), st.integers(1, 30))
 def test_no_byte_is_lost_or_moved(pieces: list[bytes], size: int) -> None:
     """Whatever is written arrives, in chunks of at most the size or what was written at once."""

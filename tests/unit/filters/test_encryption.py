@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.own_filter import Checksummed
@@ -25,6 +25,7 @@ from meshsync.filters.encryption import encryption
 from meshsync.filters.filtering import CHUNK_LIMIT, MakeFilter
 from meshsync.filters.negotiation import accept_filtered, open_filtered
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
+from tests.support.profiles import examples
 from tests.support.scripted_streams import BOB, RecordingOpener, RecordingWriter, ScriptedReader
 
 KEY = bytes(range(32))
@@ -329,7 +330,6 @@ def opened_and_closed(chunks: Chunks, header: dict[str, Any], filters: tuple[Mak
     return json.loads(json.dumps(opener.opened[0][1])), travelled(inner.chunks)
 
 
-@settings(deadline=None)
 @given(CHUNKS, CHUNKS, HEADERS, COMPOSITIONS)
 def test_any_chunks_pass_any_composition_of_filters(
     chunks: Chunks, answers: Chunks, header: dict[str, Any], filters: tuple[MakeFilter, ...]
@@ -399,7 +399,7 @@ def flipped(chunk: MessageStreamChunk, place: int, bit: int) -> MessageStreamChu
     return MessageStreamChunk({**chunk.header, "aead": b64encode(sealed).decode()}, bytes(data))
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(CHUNKS, attacks(), st.permutations([Checksummed, compression()]), st.integers(0, 2))
 def test_no_attack_shows_anything_that_was_not_written(
     chunks: Chunks, attack: Callable[[Chunks, Chunks], Chunks], others: list[MakeFilter], count: int

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.protocol import frames as wire
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.latency import Law, constant, exponential, lognormal
 from simulator.network.links import WINDOW, Content, Control, Frame, Goodbye, Link, LinkState, frame, goodbye
+from tests.support.profiles import examples
 
 MS = SECOND // 1000
 """Nanoseconds in a millisecond."""
-PROPERTY = settings(deadline=None, max_examples=200)
+PROPERTY = examples(200)
 
 
 class Bench:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import array
 import base64
 import json
-import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.attachments import MEMBER, encode_attached, open_attached, read_attachment, read_base64
+from tests.effort import peak_of
+from tests.support.profiles import examples
 
-PROPERTY = settings(deadline=None, max_examples=200)
+PROPERTY = examples(200)
 PATH = ("a", "b")
 HEADER = b'{"a":{"b":{"null":"null","attachment_base64":null}}}'
 MEGABYTE = bytes(range(256)) * 4096
@@ -57,17 +58,6 @@ def test_buffer_with_gaps_is_refused() -> None:
     """What does not lie in one piece is no buffer for us."""
     with pytest.raises(InvalidMessage, match="attachment: memoryview is neither bytes nor a contiguous buffer"):
         encode_attached(HEADER, memoryview(b"abcdef")[::2])
-
-
-def peak_of(work: Any) -> int:
-    """Return the most bytes that a call had allocated at once, its result included."""
-    work()
-    tracemalloc.start()
-    try:
-        result = work()
-        return tracemalloc.get_traced_memory()[1] if result is not None else 0
-    finally:
-        tracemalloc.stop()
 
 
 def test_writing_a_megabyte_allocates_the_body_alone() -> None:

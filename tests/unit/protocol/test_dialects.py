@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
@@ -41,8 +41,9 @@ from meshsync.protocol.operations import (
     UnknownRequest,
 )
 from meshsync.protocol.packets import Message, Reassembler, split
+from tests.support.profiles import examples
 
-PROPERTY = settings(deadline=None, max_examples=150)
+PROPERTY = examples(150)
 
 A1, A2, A3, B1, B2, B3 = DIALECTS
 FAMILY_A = (A1, A2, A3)

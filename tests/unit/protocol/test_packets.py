@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import struct
-import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
+from tests.effort import peak_of
+from tests.support.profiles import examples
 
-PROPERTY = settings(deadline=None, max_examples=300)
+PROPERTY = examples(300)
 
 IDS = st.integers(0, 2**64 - 1)
 TYPES = st.text(max_size=30)
@@ -230,17 +231,14 @@ def test_type_is_limited_to_1024_bytes(length: int, is_taken: bool) -> None:
 
 def test_tiny_packets_take_no_more_memory_than_their_content() -> None:
     """A peer that cuts its body into single bytes cannot make its room keep an object for each."""
+
     # 20,000 views take 20,000 * 184 = 3.7 MB; their bytes are 20 KB, and growing a buffer may double that for a moment.
-    packets: Iterator[bytes] = (piece(1, index) for index in range(1, 20_001))
-    reassembler = Reassembler()
-    list(reassembler.feed([start(1, 20_001)]))
-    tracemalloc.start()
-    try:
-        list(reassembler.feed(packets))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 200_000
+    def receive() -> None:
+        reassembler = Reassembler()
+        list(reassembler.feed([start(1, 20_001)]))
+        list(reassembler.feed(piece(1, index) for index in range(1, 20_001)))
+
+    assert peak_of(receive) < 200_000
 
 
 @PROPERTY

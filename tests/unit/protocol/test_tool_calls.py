@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
@@ -36,6 +36,7 @@ from meshsync.protocol.operations import (
     is_answered,
 )
 from meshsync.protocol.packets import Message, Reassembler, split
+from tests.support.profiles import examples
 
 B3 = dialect("B3")
 OPEN, CLOSE = Control("open"), Control("close")
@@ -220,14 +221,14 @@ def test_push_is_written_as_documented(push: Call | CallChunk | AnswerChunk, typ
 # --- what is read -----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(REQUESTS)
 def test_request_survives(request_: Request) -> None:
     """A room reads what a client wrote on a call; an answer is told by the id of its message."""
     assert decode_request(travel(*encode_request(request_, B3))) == request_
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(PUSHES)
 def test_push_survives(push: Call | CallChunk | AnswerChunk) -> None:
     """A client reads what a room wrote on a call."""
@@ -415,7 +416,7 @@ TREES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.sampled_from([*GARBAGE_TYPES, "room.tool_call_response", "room.tool_call.messaging"]), TREES)
 def test_garbage_is_a_value_or_a_protocol_error(type: str, header: Any) -> None:
     """Neither side meets anything but values and ProtocolError, whatever the other one sends."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.protocol.bridging import NO_HANDLER
@@ -35,6 +35,7 @@ from meshsync.protocol.packets import Message
 from simulator.room.calls import ANSWER_LIMIT, MAX_CALLS
 from simulator.room.members import Member, Output, Rights
 from simulator.room.rules import Room
+from tests.support.profiles import examples
 
 OPEN, CLOSE, OK = Control("open"), Control("close"), Empty()
 A, B = "messaging.enable", "room.invoke_tool"
@@ -935,7 +936,7 @@ class Crowd(Hall):
         del self.members[name]
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.lists(STEPS, max_size=40))
 def test_whatever_they_do_each_request_is_answered_once_and_nothing_is_left(steps: list[tuple[Any, ...]]) -> None:
     """Requests of calls that nobody answers are answered when their time is up, or when somebody leaves."""

@@ -175,7 +175,7 @@ def test_nothing_is_written_before_the_acceptance_is_on_its_way(desk: Desk) -> N
 
     desk.before_send = write_meanwhile
     stream.accept()
-    assert writing[0].join(10)
+    assert writing[0].join(30)
     assert desk.said == [Accept("s-1", 10_000), Chunk("s-1", {}, b"patient")]
 
 
@@ -322,7 +322,7 @@ def test_a_writer_that_gives_up_lets_another_go(desk: Desk) -> None:
     desk.before_send = wait_and_fail
     with pytest.raises(StreamTimeout):
         stream.write(b"first", 0)
-    assert others[0].join(10)
+    assert others[0].join(30)
     assert [bytes(word.data) for word in desk.said] == [b"second"]  # type: ignore[union-attr]
 
 

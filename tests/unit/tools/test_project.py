@@ -14,7 +14,7 @@ import pytest
 
 from tests.interop.matrix import BEGIN, END, Matrix, write
 from tests.interop.releases import RELEASES, SHORT, PythonRelease, Streams, TypeScriptRelease, chosen, find
-from tools import interpreters
+from tools import interpreters, seeds
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,14 +33,20 @@ summary = load_summary()
 
 def record(environment: str, python: str, seed: str = "0", **changes: Any) -> dict[str, Any]:
     """Return the record of a session that passed, with changes."""
-    passed = {"exit_status": 0, "outcomes": {"passed": 5}, "releases": {}, "skipped": [], "seconds": 1.0}
-    return {"environment": environment, "python": python, "hash_seed": seed, **passed, **changes}
+    passed = {"exit_status": 0, "outcomes": {"passed": 10}, "releases": {}, "skipped": [], "seconds": 1.0}
+    counts = {"collected": 10, "selected": 10}
+    return {"environment": environment, "python": python, "hash_seed": seed, **passed, **counts, **changes}
+
+
+def part(environment: str, python: str, seed: str = "1", *, ran: int = 7, **changes: Any) -> dict[str, Any]:
+    """Return the record of a session that passed so many of ten tests, all it was asked for, with changes."""
+    return record(environment, python, seed, **{"outcomes": {"passed": ran}, "selected": ran, **changes})
 
 
 PYTHONS = [
-    record(environment, python, seed)
+    session
     for environment, python in (("py310", "3.10.13"), ("py312", "3.12.1"), ("py313", "3.13.0"))
-    for seed in ("0", "1")
+    for session in (record(environment, python), part(environment, python))
 ]
 IN_PYTHON = {"0.0.21 on 3.11.7": 3, "0.35.6 on 3.13.0": 2, "0.56.0 on 3.13.0": 2}
 INTEROP = record("interop", "3.11.7", releases={**IN_PYTHON, "ts-0.39.9 on node 20.20.2": 1})
@@ -119,7 +125,7 @@ def test_what_tox_is_told_comes_first() -> None:
 
 
 def test_three_pythons_and_the_releases_of_the_short_form_are_enough() -> None:
-    """Nothing is missing when three Pythons passed under two hash seeds and each release took part."""
+    """Nothing is missing when three Pythons passed all under one hash seed and a part under another."""
     assert {*summary.RELEASES, summary.NODE_RELEASE} == set(SHORT)
     assert summary.faults([*PYTHONS, INTEROP], has_node=True) == []
     assert summary.left_out([*PYTHONS, INTEROP], has_node=True) is None
@@ -145,9 +151,14 @@ def test_skips_are_counted_by_their_reason() -> None:
         ([], "0 Pythons"),
         ([*PYTHONS[:4], INTEROP], "2 Pythons"),
         ([*PYTHONS[:5], INTEROP], "2 Pythons"),
-        ([*PYTHONS[:5], record("py313", "3.12.1", "1"), INTEROP], "2 Pythons"),
-        ([*PYTHONS[:5], record("py313", "3.13.0", "1", outcomes={"skipped": 5}), INTEROP], "2 Pythons"),
-        ([*PYTHONS[:5], record("py313", "3.13.0", "1", exit_status=1), INTEROP], "ended with status 1"),
+        ([*PYTHONS[:4], PYTHONS[5], INTEROP], "2 Pythons"),
+        ([*PYTHONS[:4], PYTHONS[5], part("py313", "3.13.0", "0"), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], part("py313", "3.12.1"), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], part("py313", "3.13.0", "0"), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], part("py313", "3.13.0", ran=5), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], part("py313", "3.13.0", outcomes={"passed": 1}), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], part("py313", "3.13.0", outcomes={"skipped": 7}), INTEROP], "2 Pythons"),
+        ([*PYTHONS[:5], part("py313", "3.13.0", exit_status=1), INTEROP], "ended with status 1"),
         (PYTHONS, "SDK 0.0.21 on Python 3.11 did not run"),
         ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.11.7": 3}}], "SDK 0.56.0 on Python 3.13 did not run"),
         ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.13.0": 3}}], "SDK 0.0.21 on Python 3.11 did not run"),
@@ -157,6 +168,68 @@ def test_skips_are_counted_by_their_reason() -> None:
 def test_what_did_not_run_is_named(records: list[dict[str, Any]], fault: str) -> None:
     """A missing Python, hash seed or release, a failed session and one that only skipped are each a fault."""
     assert any(fault in found for found in summary.faults(records, has_node=True))
+
+
+PANDAS = "could not import 'pandas': No module named 'pandas'"
+NO_NODE = "SDK ts-0.39.9 needs node and npm, which are not on this machine"
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason", "has_node", "is_fault"),
+    [
+        ("py313", PANDAS, True, False),
+        ("notebooks", PANDAS, True, True),
+        ("py313", "could not import 'xdist': No module named 'xdist'", True, True),
+        ("py313", "meshsync-client is not installed here", True, True),
+        ("interop", NO_NODE, False, False),
+        ("interop", NO_NODE, True, True),
+        ("interop", "SDK 0.0.21 needs Python 3.11, which is not on this machine", True, True),
+        ("interop", "none of the chosen releases has what this is about", True, False),
+        ("py313", "unconditional skip", True, True),
+    ],
+)
+def test_a_skipped_test_is_a_fault_but_for_few_reasons(
+    environment: str, reason: str, has_node: bool, is_fault: bool
+) -> None:
+    """Of a session that passed otherwise; the fault names environment, reason and the number of tests."""
+    skipped = [f"tests/test_x.py::test_{name}: Skipped: {reason}" for name in ("a", "b")]
+    session = record(environment, "3.13.0", "7", skipped=skipped)
+    expected = [f"{environment} (hash seed 7) skipped 2: {reason}"] if is_fault else []
+    assert summary.faults([*PYTHONS, INTEROP, session], has_node=has_node) == expected
+
+
+# --- hash seeds -------------------------------------------------------------------------------------------------------
+
+
+def test_what_runs_under_one_hash_seed_only_is_there() -> None:
+    """A name in the table that no file has any more would leave out nothing, or its successor."""
+    assert [name for name in seeds.INDIFFERENT if not (seeds.TESTS / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_marked"),
+    [
+        ("simulation/test_determinism.py", True),
+        ("stateful/test_rooms.py", True),
+        ("unit/test_signals.py", True),
+        ("unit/protocol/test_dialects.py", True),
+        ("unit/test_that_is_new.py", True),
+        ("contract/test_simulated_transport.py", True),
+        ("contract/test_transport.py", False),
+        ("threads/test_threads.py", False),
+        ("interop/test_client.py", False),
+    ],
+)
+def test_what_could_depend_on_the_hash_seed_runs_under_two(name: str, is_marked: bool) -> None:
+    """Everything but what is named: real sockets, threads, processes and files."""
+    assert seeds.depends(seeds.TESTS / name) is is_marked
+
+
+def test_the_mark_is_given_to_tests_by_their_place(request: pytest.FixtureRequest) -> None:
+    """This module is one of those that run once; elsewhere in this session there are others."""
+    marked = {item.path for item in request.session.items if item.get_closest_marker("hash_seed")}
+    assert Path(__file__) not in marked
+    assert all(seeds.depends(path) for path in marked)
 
 
 # --- SDK releases -----------------------------------------------------------------------------------------------------
