@@ -18,9 +18,9 @@ Tree = Mapping[str, str]
 
 FLOORS = """
 0  meshsync.errors
-1  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
+1  meshsync.runtime: interfaces lifecycle / deadlines mutex threads
+2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
-2  meshsync.runtime: interfaces / deadlines mutex threads
 3  meshsync.transport: endings interfaces sockets / handshake poller / websocket / connector
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
@@ -58,6 +58,7 @@ PEERS = ("simulator.room", "simulator.participants")
 """The other side of a conversation with the client."""
 PEERS_SHARE = (
     "errors",
+    "runtime.lifecycle",
     "protocol.packets",
     "protocol.envelopes",
     "protocol.content",

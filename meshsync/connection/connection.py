@@ -38,6 +38,7 @@ from meshsync.protocol.content import Content, Error, ErrorCode
 from meshsync.protocol.operations import Request, is_answered
 from meshsync.protocol.session import Encoded, Session
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
+from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import Transport
 
 __all__ = ["Connection", "Handler", "State"]
@@ -219,9 +220,7 @@ class Connection:
             raise WouldDeadlock(f"{what} on the task that reads the connection would never end")
 
     def _move(self, state: State) -> None:
-        if state not in _MOVES[self._state]:
-            raise RuntimeError(f"a connection cannot go from {self._state.value} to {state.value}")
-        self._state = state
+        self._state = move(_MOVES, self._state, state, "a connection")
         self._condition.notify_all()
 
     # --- sending ------------------------------------------------------------------------------------------------------

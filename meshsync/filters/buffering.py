@@ -10,10 +10,10 @@ from meshsync.filters.filtering import CHUNK_LIMIT
 from meshsync.filters.wrapping import WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
-from meshsync.runtime.deadlines import Timeout, countdown
-from meshsync.runtime.mutex import Turn
+from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.mutex import TimedMutex
 from meshsync.streams.interfaces import MessageStreamChunk, StreamWriter
-from meshsync.world import condition, monotonic, spawn
+from meshsync.world import condition, current_world, monotonic, spawn
 
 __all__ = ["BufferedWriter", "buffered"]
 
@@ -44,7 +44,7 @@ class BufferedWriter(WrappedWriter):
         super().__init__(inner)
         self._size = size
         self._max_delay = max_delay
-        self._turn = Turn()
+        self._mutex = TimedMutex(current_world().runtime)
         self._header = b"{}"
         """The header of what is joined, as JSON."""
         self._pieces: list[bytes] = []
@@ -61,8 +61,8 @@ class BufferedWriter(WrappedWriter):
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
-        left = countdown(timeout)
-        with self._turn.take(left(), self):
+        left = Deadline(current_world().runtime, timeout).rest
+        with self._mutex.hold(left(), self):
             self._check_open()
             is_alone = not len(data) or len(data) >= self._size
             if is_alone or self._is_overdue or header != self._header or self._length + len(data) > self._size:
@@ -77,15 +77,15 @@ class BufferedWriter(WrappedWriter):
                 self._set_clock()
 
     def flush(self, *, timeout: Timeout = "default") -> None:
-        left = countdown(timeout)
-        with self._turn.take(left(), self):
+        left = Deadline(current_world().runtime, timeout).rest
+        with self._mutex.hold(left(), self):
             self._check_open()
             self._hand_on(left)
         self._inner.flush(timeout=left())
 
     def close(self, *, timeout: Timeout = "default") -> None:
-        left = countdown(timeout)
-        with self._turn.take(left(), self):
+        left = Deadline(current_world().runtime, timeout).rest
+        with self._mutex.hold(left(), self):
             self._hand_on(left)
             self._is_closed = True
         self._stop_clock()
@@ -129,7 +129,7 @@ class BufferedWriter(WrappedWriter):
     def _watch_clock(self) -> None:
         while self._wait_until_due():
             try:
-                with self._turn.take(None, self):
+                with self._mutex.hold(None, self):
                     if self._due is not None and self._due <= monotonic():
                         self._hand_on(lambda: "default")
             except MeshsyncError:

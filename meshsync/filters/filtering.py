@@ -28,10 +28,10 @@ from meshsync.errors import (
 from meshsync.filters.wrapping import WrappedReader, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
-from meshsync.runtime.deadlines import Timeout, countdown
-from meshsync.runtime.mutex import Turn
+from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.mutex import TimedMutex
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
-from meshsync.world import condition
+from meshsync.world import condition, current_world
 
 __all__ = [
     "CHUNK_LIMIT",
@@ -188,7 +188,7 @@ class FilteredWriter(WrappedWriter):
     def __init__(self, inner: StreamWriter, ends: _Ends) -> None:
         self._inner = inner
         self._ends = ends
-        self._turn = Turn()
+        self._mutex = TimedMutex(current_world().runtime)
         self._pieces: deque[MessageStreamChunk] = deque()
         """What is encoded and not sent."""
         self._begun: MessageStreamChunk | None = None
@@ -206,8 +206,8 @@ class FilteredWriter(WrappedWriter):
         if chunk.header != {}:
             encode_object(chunk.header, "header")  # Raises before a filter's state has changed.
         chunk = MessageStreamChunk(chunk.header, as_buffer(chunk.data, "chunk"))
-        left = countdown(timeout)
-        with self._turn.take(left(), self):
+        left = Deadline(current_world().runtime, timeout).rest
+        with self._mutex.hold(left(), self):
             self._check_usable()
             if self._begun != chunk:
                 self._send(left)
@@ -221,16 +221,16 @@ class FilteredWriter(WrappedWriter):
                 raise
 
     def flush(self, *, timeout: Timeout = "default") -> None:
-        left = countdown(timeout)
-        with self._turn.take(left(), self):
+        left = Deadline(current_world().runtime, timeout).rest
+        with self._mutex.hold(left(), self):
             self._check_usable()
             self._send(left)
         self._inner.flush(timeout=left())
 
     def close(self, *, timeout: Timeout = "default") -> None:
-        left = countdown(timeout)
+        left = Deadline(current_world().runtime, timeout).rest
         if not self._ends.is_closed_here:
-            with self._turn.take(left(), self):
+            with self._mutex.hold(left(), self):
                 self._send(left)
                 if not self._is_finished:
                     self._pieces.extend(list(self._ends.filter.finish()))
@@ -289,7 +289,7 @@ class FilteredReader(WrappedReader):
         return self._ends.writer
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
-        left = countdown(timeout)
+        left = Deadline(current_world().runtime, timeout).left
         with self._alone():
             while not self._chunks:
                 if self._ends.failure is not None:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
-from meshsync.runtime.deadlines import Timeout, countdown
+from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
+from meshsync.world import current_world
 
 __all__ = ["WrappedReader", "WrappedWriter"]
 
@@ -134,7 +135,7 @@ class WrappedReader:
         Args:
             timeout: The longest wait for all of it, in seconds.
         """
-        left = countdown(timeout)
+        left = Deadline(current_world().runtime, timeout).left
         pieces = []
         while (chunk := self.read(left())) is not None:
             pieces.append(chunk.data)

@@ -9,6 +9,7 @@ from typing import Any
 from meshsync.errors import ProtocolError
 from meshsync.protocol.envelopes import encode_object
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
+from meshsync.runtime.lifecycle import move
 
 __all__ = [
     "CHUNK_OVERHEAD",
@@ -103,9 +104,7 @@ class Account:
         Raises:
             RuntimeError: If there is no way from the present one; nothing has changed.
         """
-        if phase not in _MOVES[self.phase]:
-            raise RuntimeError(f"a stream that is {self.phase.value} cannot become {phase.value}")
-        self.phase = phase
+        self.phase = move(_MOVES, self.phase, phase, "a stream")
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 

@@ -1,28 +1,42 @@
-"""Time limits, and what is left of them."""
+"""Time limits: a call makes one `Deadline` of its timeout at its door, and hands that down."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, overload
+from typing import Literal
 
-from meshsync.world import monotonic
+from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Timeout", "countdown"]
+__all__ = ["Deadline", "Timeout"]
 
 Timeout = float | Literal["default"] | None
 """Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""
 
 
-@overload
-def countdown(timeout: float | None) -> Callable[[], float | None]: ...
-@overload
-def countdown(timeout: Timeout) -> Callable[[], Timeout]: ...
-def countdown(timeout: Timeout) -> Callable[[], Timeout]:
-    """Return what returns how much is left of a time limit that begins now; None and ``"default"`` stay what they are.
+class Deadline:
+    """When a time limit that began when this was made is over.
 
-    Seconds.
+    Args:
+        timeout: Seconds from now. None never ends, and neither does ``"default"``, which is handed on as it is, to the
+            call that knows the default.
     """
-    if not isinstance(timeout, (int, float)):
-        return lambda: timeout
-    deadline = monotonic() + timeout
-    return lambda: max(0.0, deadline - monotonic())
+
+    __slots__ = ("_monotonic", "_timeout", "at")
+
+    def __init__(self, runtime: Runtime, timeout: Timeout) -> None:
+        self._monotonic = runtime.monotonic
+        self._timeout = timeout
+        self.at = self._monotonic() + timeout if isinstance(timeout, (int, float)) else None
+        """A point on the runtime's monotonic clock, in seconds; None if there is none."""
+
+    def left(self) -> float | None:
+        """Return how many seconds are left, 0 once it is over; None if it never is."""
+        return None if self.at is None else max(0.0, self.at - self._monotonic())
+
+    def rest(self) -> Timeout:
+        """Return what to hand down as a time limit: what is left, or None or ``"default"`` as they were given."""
+        return self._timeout if self.at is None else self.left()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left."""
+        return self.at is not None and self._monotonic() >= self.at

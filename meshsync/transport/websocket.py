@@ -27,6 +27,7 @@ from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError, SendTi
 from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT, Batch, SendBuffer
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.lifecycle import move
 from meshsync.transport.endings import CLOSED_HERE, MOVES, Ending, Life, broke
 from meshsync.transport.interfaces import TransportStats
 from meshsync.transport.poller import Poller
@@ -437,9 +438,7 @@ class WebSocketTransport:
                 self._finish(end)
 
     def _move(self, life: Life, end: Ending | None = None) -> None:
-        if life not in MOVES[self._life]:
-            raise RuntimeError(f"a connection cannot go from {self._life.value} to {life.value}")
-        self._life = life
+        self._life = move(MOVES, self._life, life, "a connection")
         if end is not None:
             self._end = end
         self._lock.notify_all()

@@ -19,6 +19,7 @@ from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError, SendTi
 from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat, send_buffer
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import TransportStats
 from simulator.engine.kernel import Kernel
 from simulator.network.heartbeat_timer import Pulse
@@ -324,9 +325,7 @@ class SimulatedTransport:
         self._finish(_End(f"the other side closed the connection ({what})", said.code, said.reason, clean=True))
 
     def _move(self, life: Life, end: _End) -> None:
-        if life not in _MOVES[self._life]:
-            raise RuntimeError(f"a connection cannot go from {self._life.value} to {life.value}")
-        self._life = life
+        self._life = move(_MOVES, self._life, life, "a connection")
         self._end = end
         self._lock.notify_all()
 

@@ -16,6 +16,7 @@ from meshsync.errors import ProtocolError
 from meshsync.protocol.heartbeat import Beat
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
+from meshsync.runtime.lifecycle import move
 from simulator.network.heartbeat_timer import Pulse
 from simulator.network.links import Control, Frame, Goodbye, frame, goodbye
 from simulator.network.network import Guest, Network
@@ -196,9 +197,7 @@ class PlainEnd:
         self._listener.ended()
 
     def _move(self, state: _State) -> None:
-        if state not in _MOVES[self._state]:
-            raise RuntimeError(f"an end that is {self._state.name} cannot become {state.name}")
-        self._state = state
+        self._state = move(_MOVES, self._state, state, "an end")
 
     # --- what happens to it -------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from random import Random
 from typing import TypeAlias
 
 from meshsync.protocol import frames as wire
+from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import SECOND, Kernel, Timer
 from simulator.latency import MICROSECONDS, Law
 
@@ -434,9 +435,7 @@ class Link:
             self.tap(self, "lost", frames)
 
     def _move(self, state: LinkState) -> None:
-        if state not in _MOVES[self.state]:
-            raise RuntimeError(f"a link that is {self.state.name} cannot become {state.name}")
-        self.state = state
+        self.state = move(_MOVES, self.state, state, "a link")
 
 
 _END = frame(Control.END, is_masked=False)

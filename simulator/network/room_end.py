@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
+from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import Kernel, Timer
 from simulator.network.heartbeat_timer import Pulse
 from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
@@ -188,6 +189,4 @@ class SeatCarrier:
             self.seat.leave()
 
     def _move(self, state: CarrierState) -> None:
-        if state not in _MOVES[self.state]:
-            raise RuntimeError(f"a carrier that is {self.state.name} cannot become {state.name}")
-        self.state = state
+        self.state = move(_MOVES, self.state, state, "a carrier")

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
+from meshsync.runtime.lifecycle import move
 from simulator.participants.peers import Peer
 
 __all__ = ["WINDOW", "Stream", "StreamState", "size_of", "window_in"]
@@ -188,9 +189,7 @@ class Stream:
         self._say(type, {"stream_id": self.id, **more}, b"")
 
     def _move(self, state: StreamState) -> None:
-        if state not in _MOVES[self.state]:
-            raise RuntimeError(f"a stream that is {self.state.value} cannot become {state.value}")
-        self.state = state
+        self.state = move(_MOVES, self.state, state, "a stream")
 
     def __repr__(self) -> str:
         way = "to" if self.is_opener else "from"

@@ -30,6 +30,7 @@ from meshsync.protocol.bridging import NO_HANDLER, chunk_to_message
 from meshsync.protocol.content import Control, Error, ErrorCode
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.operations import AnswerCall, AnswerChunk, CallChunk, CallMessage, ChunkContent, OpenCall, Send
+from meshsync.runtime.lifecycle import move
 from simulator.room.call_ends import (
     CLOSE,
     ClassicAcceptor,
@@ -96,9 +97,7 @@ class _Call:
         self.state = _State.HELD
 
     def move(self, state: _State) -> None:
-        if state not in _MOVES[self.state]:
-            raise RuntimeError(f"a call of which {self.state.value} cannot become: {state.value}")
-        self.state = state
+        self.state = move(_MOVES, self.state, state, "a call")
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ from meshsync.protocol.content import Content, Empty
 from meshsync.protocol.dialects import ends_streams_of_leavers, family_of, streams_of
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
+from meshsync.runtime.lifecycle import move
 
 __all__ = ["EMPTY", "Member", "Output", "Presence", "Rights", "push", "reply"]
 
@@ -99,9 +100,7 @@ class Member:
         Raises:
             RuntimeError: If there is no way from the present one; nothing has changed.
         """
-        if presence not in _MOVES[self.presence]:
-            raise RuntimeError(f"{self!r} cannot become: {presence.value}")
-        self.presence = presence
+        self.presence = move(_MOVES, self.presence, presence, repr(self))
 
     def heard(self, type: str) -> None:
         """Take note of the type of a message that its client sent: how it speaks tells what it knows."""

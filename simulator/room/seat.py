@@ -18,6 +18,7 @@ from meshsync.protocol.codec import decode_request
 from meshsync.protocol.greeting import greeting_form
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
+from meshsync.runtime.lifecycle import move
 from simulator.room.rules import Member, Output, Rights, Room
 
 __all__ = ["PACKET_SIZE", "QUEUE_LIMIT", "Parcel", "Seat", "SeatState", "SeatedRoom"]
@@ -175,9 +176,7 @@ class Seat:
         self.lose(ProtocolError(f"reads too slowly: {waiting} bytes are waiting", code=1008))
 
     def _end(self, state: SeatState) -> None:
-        if state not in _MOVES[self.state]:
-            raise RuntimeError(f"a seat that is {self.state.value} cannot become: {state.value}")
-        self.state = state
+        self.state = move(_MOVES, self.state, state, "a seat")
         self._room.vacate(self)
 
 

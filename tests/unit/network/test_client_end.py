@@ -370,7 +370,7 @@ def test_an_interrupted_close_ends_the_connection(line: Line) -> None:
 def test_illegal_moves_raise(line: Line) -> None:
     """A state that cannot follow is a fault of ours and is not passed over."""
     line.transport.close(0)
-    with line.transport._lock, pytest.raises(RuntimeError, match="cannot go from ended to closing"):
+    with line.transport._lock, pytest.raises(RuntimeError, match="cannot go from ENDED to CLOSING"):
         line.transport._move(Life.CLOSING, line.transport._end)  # type: ignore[arg-type]
 
 

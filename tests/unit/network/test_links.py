@@ -398,7 +398,7 @@ def test_illegal_moves_raise() -> None:
     """A state that cannot follow is a fault of ours and is not passed over."""
     bench = Bench()
     bench.link.reset()
-    with pytest.raises(RuntimeError, match="BROKEN cannot become OPEN"):
+    with pytest.raises(RuntimeError, match="cannot go from BROKEN to OPEN"):
         bench.link._move(LinkState.OPEN)
 
 

@@ -206,7 +206,7 @@ def test_an_offer_can_be_taken_back() -> None:
 def test_it_is_accepted_once() -> None:
     """Again is a fault of this library's."""
     side = opened()
-    with pytest.raises(RuntimeError, match="open cannot become open"):
+    with pytest.raises(RuntimeError, match="a stream cannot go from OPEN to OPEN"):
         side.stream.accepted(None)
 
 

@@ -214,7 +214,7 @@ def test_leaving_twice_is_a_defect_of_the_caller():
     ada = join(room, "ada")
     room.leave(ada)
 
-    with pytest.raises(RuntimeError, match="cannot become: has left"):
+    with pytest.raises(RuntimeError, match="cannot go from GONE to GONE"):
         room.leave(ada)
 
 

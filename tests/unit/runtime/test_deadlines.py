@@ -1,46 +1,50 @@
-"""Taking turns, and what is left of a time limit."""
+"""A deadline is made once, and says what is left of it."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
-import meshsync
-from meshsync.errors import StreamTimeout
-from meshsync.runtime.deadlines import countdown
-from meshsync.runtime.mutex import Turn
-from tests.support.scripted import PATIENCE, wait_until
+from meshsync.runtime.deadlines import Deadline
 
 
-def test_a_turn_is_had_by_one_task_at_a_time() -> None:
-    """Who comes second waits until the first has left, and then has it."""
-    turn, order = Turn(), []
+class Clock:
+    """A runtime of which only the monotonic clock is asked."""
 
-    def second() -> None:
-        with turn.take(None, "the tap"):
-            order.append("second")
+    now = 100.0
 
-    with turn.take(None, "the tap"):
-        task = meshsync.spawn(second)
-        with pytest.raises(StreamTimeout, match="'the tap' is in use by another task, for 0 s now; nothing was done"):
-            turn.take(0, "the tap").__enter__()
-        order.append("first")
-    assert task.join(PATIENCE)
-    assert order == ["first", "second"]
+    def monotonic(self) -> float:
+        return self.now
 
 
-def test_a_turn_is_given_back_by_an_error() -> None:
-    """Whoever fails has had its turn."""
-    turn = Turn()
-    with pytest.raises(ZeroDivisionError), turn.take(0, "dividing"):
-        _ = 1 / 0
-    with turn.take(0, "dividing"):
-        pass
+@pytest.fixture
+def clock() -> Any:
+    """Return a clock that the test moves."""
+    return Clock()
 
 
-def test_a_countdown_reaches_zero_and_stays_there() -> None:
-    """What is left shrinks and is never negative; no limit and the default stay what they are."""
-    left = countdown(0.0001)
-    assert left() <= 0.0001
-    wait_until(lambda: left() == 0)
-    assert countdown(None)() is None
-    assert countdown("default")() == "default"
+def test_what_is_left_shrinks_to_zero_and_stays_there(clock: Any) -> None:
+    """It is measured on the runtime's clock, from the moment the deadline was made."""
+    deadline = Deadline(clock, 5.0)
+    assert (deadline.at, deadline.left(), deadline.is_over) == (105.0, 5.0, False)
+    clock.now = 104.0
+    assert (deadline.left(), deadline.rest(), deadline.is_over) == (1.0, 1.0, False)
+    clock.now = 105.0
+    assert (deadline.left(), deadline.is_over) == (0.0, True)
+    clock.now = 1000.0
+    assert (deadline.left(), deadline.is_over) == (0.0, True)
+
+
+@pytest.mark.parametrize("timeout", [None, "default"])
+def test_no_limit_and_the_default_stay_what_they_are(clock: Any, timeout: Any) -> None:
+    """Neither is ever over."""
+    deadline = Deadline(clock, timeout)
+    clock.now = math.inf
+    assert (deadline.at, deadline.left(), deadline.rest(), deadline.is_over) == (None, None, timeout, False)
+
+
+def test_a_limit_of_zero_is_over_at_once(clock: Any) -> None:
+    """It polls."""
+    assert (Deadline(clock, 0).left(), Deadline(clock, 0).is_over) == (0, True)

@@ -80,7 +80,7 @@ def test_a_sound_tree_passes() -> None:
             "def f():\n    from meshsync.runtime.threads import ThreadRuntime",
             "lower floor",
         ),
-        ("meshsync/protocol/frames.py", "from ..runtime.interfaces import Runtime", "lower floor"),
+        ("meshsync/protocol/frames.py", "from ..connect import connect", "lower floor"),
         (
             "meshsync/runtime/interfaces.py",
             "import importlib as i\ni.import_module('meshsync.room')",
