@@ -140,8 +140,9 @@ class WebSocketTransport:
         """Wait, lock held, until ``size`` bytes may be accepted, in order of arrival: large batches must not starve."""
         deadline = None if timeout is None else self._now() + timeout
         ticket = object()
-        self._waiters.append(ticket)
         try:
+            # In here, since Ctrl-C may strike when it returns: a ticket left behind would bar all who come later.
+            self._waiters.append(ticket)
             while True:
                 if self._life is not Life.OPEN:
                     raise self._loss()
@@ -156,8 +157,10 @@ class WebSocketTransport:
                     )
                 self._lock.wait(left)
         finally:
-            self._waiters.remove(ticket)
-            self._lock.notify_all()
+            try:
+                self._waiters.remove(ticket)
+            finally:
+                self._lock.notify_all()
 
     def _write(self, data: bytes | memoryview, turns: int) -> None:
         """As the writer, write ``data`` and up to ``turns`` buffers in all, then give up the role."""

@@ -7,12 +7,14 @@ import hashlib
 import logging
 import socket
 import ssl
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
@@ -747,6 +749,33 @@ def test_a_sender_that_gives_up_lets_the_next_one_in() -> None:
         assert large.join(LONG)
         assert large.error is None
         assert transport.stats().bytes_buffered > 50_000
+
+
+def test_a_wait_for_room_that_is_interrupted_anywhere_leaves_no_ticket() -> None:
+    """Whichever call inside the wait is the last before Ctrl-C, the next sender's turn comes."""
+    number, was_interrupted = 0, True
+    while was_interrupted:
+        number, left, was_interrupted = number + 1, number + 1, False
+
+        def strike(frame: FrameType, event: str, _: object) -> None:
+            nonlocal left
+            if event == "c_return" and frame.f_code is WebSocketTransport._await_room.__code__:
+                left -= 1
+                if left == 0:
+                    sys.setprofile(None)
+                    raise KeyboardInterrupt
+
+        with pair(send_buffer=100_000) as (transport, _):
+            transport.send([bytes(8 << 20)], LONG)
+            sys.setprofile(strike)
+            try:
+                transport.send([bytes(90_000)], 0.001)
+            except (KeyboardInterrupt, SendTimeout) as error:
+                was_interrupted = isinstance(error, KeyboardInterrupt)
+            finally:
+                sys.setprofile(None)
+            assert not transport._waiters, f"left behind after call {number}"
+    assert number > 2
 
 
 def test_a_goodbye_that_cannot_be_answered_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
