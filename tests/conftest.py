@@ -100,7 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what could depend on the hash seed, and so runs under two: see ``tests/seeds.py``."""
+    """Mark what could depend on the hash seed, and so runs under two: see ``tools/seeds.py``."""
     for item in items:
         if profiles.is_longer_than_usual():
             item.add_marker(pytest.mark.timeout(0))

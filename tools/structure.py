@@ -1,4 +1,4 @@
-"""Read the imports of the two packages and judge them: the floors and the seam of DESIGN.md, sections 2 and 3.
+"""Read the imports of the two packages and judge them: the floors and the seam of docs/ARCHITECTURE.md.
 
 Nothing is imported or run; a tree is a mapping of paths, relative to the repository, to source text. So a planted fault
 is a mapping too.
@@ -92,7 +92,7 @@ WORLDLY_MODULES = frozenset(
     {"time", "threading", "_thread", "queue", "_queue", "socket", "_socket", "select", "selectors", "uuid", "secrets"}
     | {"asyncio", "concurrent", "multiprocessing", "sched"}
 )
-"""The modules that DESIGN.md names, and others that are clocks, threads or sockets by another name."""
+"""The modules that the seam is made of, and others that are clocks, threads or sockets by another name."""
 WORLDLY_NAMES = frozenset(
     {
         "os.urandom",
@@ -227,7 +227,7 @@ def check_floors(tree: Tree) -> list[str]:
     for path, text in tree.items():
         importer = module_name(path)
         for found in read_imports(path, ast.parse(text, path)):
-            target = _target(found, modules)
+            target = find_target(found, modules)
             if target is None or target == importer:
                 continue
             if breach := _breach(importer, target, modules, floors):
@@ -270,7 +270,7 @@ def _is_face(path: str) -> bool:
     return path.endswith("__init__.py")
 
 
-def _target(found: Import, modules: Mapping[str, str]) -> str | None:
+def find_target(found: Import, modules: Mapping[str, str]) -> str | None:
     """Return the module of ours that an import reaches, None for a foreign one."""
     if found.module.split(".")[0] not in ("meshsync", "simulator"):
         return None

@@ -500,7 +500,7 @@ def test_senseless_subscription_is_refused(join: Join, options: dict[str, Any]) 
 
 
 def told(event: meshsync.RoomMessageEvent) -> tuple[str, str, Any]:
-    """Return what DESIGN.md's table says of an event."""
+    """Return what the table in ``meshsync.signals`` says of an event."""
     return event.name, event.message.type, event.message.message
 
 

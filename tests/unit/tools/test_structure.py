@@ -46,7 +46,7 @@ def planted(path: str, text: str) -> dict[str, str]:
 
 
 def test_modules_import_only_from_lower_floors() -> None:
-    """The tree of this repository keeps DESIGN.md's table."""
+    """The tree of this repository keeps the table of floors."""
     tree = read_tree(ROOT)
     assert "meshsync/errors.py" in tree
     breaches = [breach for breach in check_floors(tree) if not breach.startswith(PENDING)]

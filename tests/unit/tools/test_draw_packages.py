@@ -1,0 +1,39 @@
+"""The picture of the packages is that of today's imports, and shows no arrow that follows from others."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.draw_packages import draw, main, panel_of, read_graph, reduce
+
+
+def test_the_picture_in_docs_is_up_to_date() -> None:
+    """Whoever changes what imports what draws it anew: python -m tools.draw_packages."""
+    assert main(["--check"]) == 0
+
+
+def test_edges_that_follow_from_others_are_left_out() -> None:
+    """What is reached in two steps needs no arrow of its own."""
+    assert reduce({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
+
+
+def test_the_other_half_is_one_box() -> None:
+    """simulator uses a dozen modules of meshsync: its half of the picture shows that it stands on meshsync."""
+    graph = {"simulator.room": {"meshsync.errors", "meshsync.protocol"}, "meshsync.errors": set(), "meshsync": set()}
+    assert panel_of(graph, "simulator") == {"simulator.room": {"meshsync"}, "meshsync": set()}
+
+
+def test_a_planted_import_appears_as_an_arrow() -> None:
+    """The picture is made from imports and from nothing else."""
+    tree = {"meshsync/errors.py": "", "meshsync/tokens.py": "", "meshsync/runtime/interfaces.py": ""}
+    importing = {**tree, "meshsync/tokens.py": "from meshsync.errors import UsageError"}
+    assert read_graph(importing)["meshsync.tokens"] == {"meshsync.errors"}
+    arrow = "meshsync.tokens imports meshsync.errors"
+    assert arrow in draw(importing)
+    assert arrow not in draw(tree)
+
+
+@pytest.mark.parametrize("word", ["protocol", "streams", "engine", "faults"])
+def test_each_package_has_a_box(word: str) -> None:
+    """A reader finds the package by its name."""
+    assert f">{word}</text>" in draw({"meshsync/errors.py": ""})
