@@ -28,8 +28,7 @@ from simulator.errors import ActorsRefuse, WorldStalled
 from simulator.exploring.programs import load, reference
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
 from simulator.exploring.shrinking import shrink
-from simulator.faults import plans
-from simulator.faults.kinds import Fault
+from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Law, as_law
 from simulator.record.transcript import Transcript

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from simulator import Transcript, faults
-from simulator.faults.kinds import Fault
+from simulator.faults import Fault
 from simulator.record.transcript import first_difference
 from tests.simulation import busy_room
 

@@ -11,7 +11,7 @@ from meshsync import ConnectionLost, DeliveryUnknown, ProtocolError, RoomError, 
 from meshsync.errors import UsageError
 from simulator import Simulation, faults, participants
 from simulator.errors import ActorFailed
-from simulator.faults.kinds import Fault
+from simulator.faults import Fault
 from simulator.simulation import SimulatedRoom
 from tests.support.worlds import outcomes, simulated, told
 
@@ -41,7 +41,7 @@ class Pair:
         }
 
 
-# --- the network's blows ----------------------------------------------------------------------------------------------
+# --- what strikes once ------------------------------------------------------------------------------------------------
 
 
 def test_a_reset_breaks_the_connection_and_loses_what_is_in_flight() -> None:
@@ -196,7 +196,7 @@ def test_somebody_joins_the_room_that_knows_the_name() -> None:
         assert [seat.member.name for seat in sim.room("first").seated.seats] == ["zoe"]
 
 
-# --- the network's conditions -----------------------------------------------------------------------------------------
+# --- what lasts, in the network ---------------------------------------------------------------------------------------
 
 
 def test_a_partition_freezes_what_is_in_flight_and_thaws_it() -> None:
@@ -266,7 +266,7 @@ def test_a_throttled_connection_carries_so_many_bytes_per_second(name: str) -> N
         assert record.latency_s == pytest.approx(10.0, rel=0.02)
 
 
-# --- the room's conditions --------------------------------------------------------------------------------------------
+# --- what lasts, in the room ------------------------------------------------------------------------------------------
 
 
 def test_streams_are_rejected_by_the_room_in_a_name() -> None:
@@ -328,7 +328,7 @@ def test_replies_come_later_than_a_client_waits() -> None:
 # --- when -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_blow_strikes_again_and_again() -> None:
+def test_a_one_off_fault_strikes_again_and_again() -> None:
     """The first time after one interval."""
     with simulated() as sim:
         room = sim.room("demo")
@@ -392,7 +392,7 @@ def test_a_trigger_counts_and_chooses() -> None:
 
 
 def test_quiet_heals_everything_and_forgets_what_was_planned() -> None:
-    """Conditions end, pauses too, and nothing planned for later strikes; what is planned afterwards does."""
+    """Lasting faults end, pauses too, and nothing planned for later strikes; what is planned afterwards does."""
     with simulated(latency=0.1) as sim:
         pair = Pair(sim)
         sim.plan(
@@ -442,7 +442,7 @@ def test_half_a_trigger_is_no_fault() -> None:
         sim.plan(faults.on("message"))  # type: ignore[arg-type]
 
 
-def test_a_condition_holds_in_rooms_that_are_made_later() -> None:
+def test_a_lasting_fault_holds_in_rooms_that_are_made_later() -> None:
     """A fault is about a name, wherever that is."""
     with simulated() as sim:
         Pair(sim)

@@ -26,7 +26,7 @@ from meshsync.protocol.operations import (
 )
 from simulator import faults
 from simulator.engine.seeds import Seeds
-from simulator.faults.kinds import Fault
+from simulator.faults.layers import RoomFault
 from simulator.room.faulty import FaultyRoom
 from simulator.room.members import Member, Output
 
@@ -71,7 +71,7 @@ class Notes:
 class Hall:
     """A faulty room with alice and bob in it, both enabled."""
 
-    def __init__(self, *in_force: Fault, **options: Any) -> None:
+    def __init__(self, *in_force: RoomFault, **options: Any) -> None:
         self.notes = Notes()
         ids: dict[str, int] = {}
 
@@ -79,7 +79,7 @@ class Hall:
             ids[name] = ids.get(name, 0) + 1
             return f"{name}-{ids[name]}"
 
-        self.in_force: list[Fault] = []
+        self.in_force: list[RoomFault] = []
         self.room = FaultyRoom(
             "lab",
             url="",
@@ -87,7 +87,7 @@ class Hall:
             watcher=self.notes,
             in_force=self.in_force,
             later=self.notes.later,
-            stream=self.notes.stream,
+            chance=self.notes.stream,
             **options,
         )
         form = greeting_form(None)
@@ -244,7 +244,7 @@ def test_late_replies_hold_back_answers_and_nothing_else() -> None:
 
 
 def test_an_error_of_a_fault_can_be_late_too() -> None:
-    """Conditions add up."""
+    """Delays add up."""
     hall = Hall(faults.late_replies("alice", 40), faults.error_replies("alice", 1011), faults.late_replies("alice", 2))
     assert shape(hall.send()) == []
     ((seconds, outputs),) = hall.notes.late
@@ -271,7 +271,7 @@ def test_an_answer_held_back_is_lost_with_its_sender() -> None:
 
 # --- chance -----------------------------------------------------------------------------------------------------------
 
-RATED: dict[str, Callable[[float], Fault]] = {
+RATED: dict[str, Callable[[float], RoomFault]] = {
     "reject_streams": lambda rate: faults.reject_streams("bob", rate=rate),
     "error_replies": lambda rate: faults.error_replies("alice", 1011, rate),
 }
