@@ -120,9 +120,7 @@ class FaultInjector:
         for entry in taken:
             fault = getattr(entry, "fault", entry)
             if isinstance(fault, Fault) and fault.word not in KINDS:
-                raise UsageError(
-                    f"{type(fault).__name__} is no registered kind of fault: put @register above its class"
-                )
+                raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
         for entry in taken:
             self._take(entry)
 

@@ -640,8 +640,9 @@ def record(seed: int, names: Sequence[str] = ("alice", "bob"), *, schedule: str 
 
     with VirtualRuntime(seed=seed, schedule=schedule) as runtime:
         town = Town(runtime, up=lognormal(0.040, 0.4), down=lognormal(0.060, 0.4), tap=tap)
-        for second, fault in enumerate([faults.partition({"bob"}), faults.pause("alice", 0.5), faults.reset("bob")]):
-            town.at(3 + second, fault)
+        town.at(3, faults.partition({"bob"}))
+        town.at(4, faults.pause("alice", 0.5))
+        town.at(5, faults.reset("bob"))
         for name in names:
             # Side by side, lest the one's delays move the other's start.
             runtime.spawn(lambda name=name: converse(town, name), name=name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from meshsync.errors import UsageError
 from meshsync.protocol.content import Control, Error
 from meshsync.protocol.greeting import greeting_form
 from meshsync.protocol.operations import (
@@ -26,7 +28,7 @@ from meshsync.protocol.operations import (
 )
 from simulator import faults
 from simulator.engine.seeds import Seeds
-from simulator.faults.layers import RoomFault
+from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, RoomFault, RoomRequest
 from simulator.room.faulty import FaultyRoom
 from simulator.room.members import Member, Output
 
@@ -267,6 +269,46 @@ def test_an_answer_held_back_is_lost_with_its_sender() -> None:
     hall.room.leave(hall.alice)
     assert list(hall.notes.late[0][1]()) == []
     assert hall.notes.told == [("left", "alice", ""), ("lost", "alice", "")]
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stubborn(RoomFault):
+    """A kind of fault that gives one verdict on everything."""
+
+    word: ClassVar[str] = "stubborn"
+    verdict: Any = field(metadata={"check": lambda _, value: value})
+
+    def on_request(self, request: RoomRequest, chance: Chance) -> Any:
+        return self.verdict
+
+
+def test_the_first_verdict_that_does_not_pass_wins() -> None:
+    """In the order in which the faults struck; those behind it are not asked."""
+    hall = Hall(Stubborn(Pass()), Stubborn(Fail(7, "first")), faults.error_replies("alice", 1011, 0.5))
+    assert shape(hall.send()) == [("alice", "first")]
+    assert hall.notes.streams == {}
+
+
+def test_any_request_can_be_postponed() -> None:
+    """It is handled after the delay; that of one who has left by then is lost."""
+    hall = Hall(Stubborn(Postpone(3)))
+    assert hall.send() == hall.send() == []
+    (seconds, outputs), (_, too_late) = hall.notes.late
+    assert (seconds, shape(outputs())) == (3, [("bob", "chat"), ("alice", "ok")])
+    hall.room.leave(hall.alice)
+    assert list(too_late()) == []
+
+
+def test_a_verdict_that_does_not_fit_is_a_mistake_of_its_kind() -> None:
+    """What is not answered cannot fail, and what offers no stream cannot be rejected; the text names the kind."""
+    with pytest.raises(UsageError, match="stubborn: a request that is not answered cannot fail"):
+        hall = Hall(Stubborn(Fail(7, "no")))
+        hall.room.handle(hall.alice, 5, SetAttributes({}))
+    with pytest.raises(UsageError, match="stubborn: only a request that offers a stream can be rejected"):
+        Hall(Stubborn(RejectOffer("no"))).send()
 
 
 # --- chance -----------------------------------------------------------------------------------------------------------
