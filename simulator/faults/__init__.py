@@ -5,7 +5,7 @@ Programs make them by the functions here: ``sim.plan(faults.during(2, 6, faults.
 To add a kind of fault, write a module in `simulator.faults.kinds`, or a class in a program of your own. The class is a
 frozen dataclass under ``@register`` that derives from the class of its layer (`simulator.faults.layers`), has a
 ``word``, fields with a check each (`simulator.faults.fields`), and defines what it does: ``strike``, or the verdicts
-that it gives. ``kinds/partition.py`` is an example of 40 lines. A function that makes it has the docstring for users;
+that it gives. ``kinds/partition.py`` is an example of 35 lines. A function that makes it has the docstring for users;
 name it here, below. Plans, replay files, transcripts and charts then know the kind.
 """
 
