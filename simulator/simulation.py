@@ -37,13 +37,12 @@ from simulator.engine.kernel import Kernel
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import entropy
-from simulator.faults import plans
-from simulator.faults.injection import Plan
-from simulator.faults.kinds import Fault
+from simulator.faults import Fault, plans
+from simulator.faults.injection import FaultInjector
 from simulator.latency import Law, as_law
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import Control, Frame, Link
-from simulator.network.network import Connection, Guest, Network
+from simulator.network.network import Guest, Network, SimulatedConnection
 from simulator.participants import Participant, Surroundings
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Transcript
@@ -132,7 +131,7 @@ class Simulation:
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
         """When to look for some that are of no use any more."""
-        self._plan = Plan(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms)
+        self._faults = FaultInjector(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer)
         self._before = install_world(self.world)
         _current = self
 
@@ -205,7 +204,7 @@ class Simulation:
             UsageError: If a fault that strikes now is about somebody nobody has heard of. One that is planned is
                 checked when it strikes.
         """
-        self._plan.add(entries)
+        self._faults.add(entries)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
@@ -274,6 +273,9 @@ class Simulation:
         room.recorder.appeared(admission.name)
         return Guest(admission.name, room.seated, admission.role, admission.rights, admission.version)
 
+    def _newcomer(self, room: str, name: str, role: str) -> None:
+        self._rooms[room].add(Participant(name, role))
+
     def _tap(self, link: Link, what: str, frames: Sequence[Frame]) -> None:
         wire = self._wires.get(link.name)
         if wire is None:
@@ -310,7 +312,7 @@ class Simulation:
 class _Wire:
     """A link, and whose."""
 
-    connection: Connection
+    connection: SimulatedConnection
     recorder: Recorder
     line: Line
     member_id: str = ""
@@ -342,15 +344,15 @@ class SimulatedRoom:
         self.simulation = simulation
         self.transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
-        self.recorder = Recorder(self.transcript, lambda: kernel.now, simulation._plan.notice)
+        self.recorder = Recorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
         self.rules = FaultyRoom(
             name,
             url=f"ws://{_HOST}/rooms/{name}",
             new_id=lambda who: entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex(),
             watcher=self.recorder,
-            in_force=simulation._plan.in_force,
+            in_force=simulation._faults.in_force,
             later=self._later,
-            stream=lambda purpose: seeds.stream(f"rooms/{name}/{purpose}"),
+            chance=lambda purpose: seeds.stream(f"rooms/{name}/{purpose}"),
             acknowledge=acknowledge,
         )
         if acknowledge == "delivered":

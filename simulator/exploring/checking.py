@@ -19,7 +19,7 @@ from meshsync.errors import UsageError
 from simulator.errors import SimulationError
 from simulator.exploring.programs import load, reference
 from simulator.exploring.runs import START, Case, Program, run
-from simulator.faults.kinds import Fault
+from simulator.faults import Fault
 from simulator.faults.plans import Planned
 from simulator.latency import Law, as_law
 from simulator.record.transcript import Transcript, first_difference

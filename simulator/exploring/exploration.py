@@ -28,8 +28,7 @@ from simulator.errors import ActorsRefuse, WorldStalled
 from simulator.exploring.programs import load, reference
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
 from simulator.exploring.shrinking import shrink
-from simulator.faults import plans
-from simulator.faults.kinds import Fault
+from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Law, as_law
 from simulator.record.transcript import Transcript
@@ -223,16 +222,18 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         if value["replay"] != FORMAT:
             raise ValueError(f"it is of version {value['replay']!r}")
+        named, digests = value["program"], dict(value["digests"])
+        if program is None and named is not None:
+            program = load(named)  # Before the case: the kinds of faults in its plan may be the program's own.
         case = Case.from_json(value["case"])
         expected = Symptom(value["failure"]["kind"], value["failure"]["place"])
-        named, digests = value["program"], dict(value["digests"])
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no failure kept by version {FORMAT} of this library: {error}") from None
-    if program is None and named is None:
+    if program is None:
         raise UsageError(f"{path} names no program, for it had no name: replay(path, program=…) in its own process")
-    return _repeat(program or load(named), case, expected, digests, stall_after)
+    return _repeat(program, case, expected, digests, stall_after)
 
 
 def _repeat(

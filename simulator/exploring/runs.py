@@ -18,8 +18,7 @@ from meshsync.errors import UsageError
 from simulator import latency as laws
 from simulator.engine.schedules import Deviation, ReplaySchedule, Schedule
 from simulator.errors import ActorFailed, SimulationDeadlock
-from simulator.faults import plans
-from simulator.faults.kinds import Fault
+from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Law
 from simulator.record import charts  # its import is what lets transcripts be drawn

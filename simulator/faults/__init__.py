@@ -1,43 +1,44 @@
 """What goes wrong in a simulation, and when: faults and fault plans, as data, and what carries them out.
 
 Programs make them by the functions here: ``sim.plan(faults.during(2, 6, faults.partition({"bob"})))``.
+
+To add a kind of fault, write a module in `simulator.faults.kinds`, or a class in a program of your own. The class is a
+frozen dataclass under ``@register`` that derives from the class of its layer (`simulator.faults.layers`), has a
+``word``, fields with a check each (`simulator.faults.fields`), and defines what it does: ``strike``, or the verdicts
+that it gives. ``kinds/partition.py`` is an example of 35 lines. A function that makes it has the docstring for users;
+name it here, below. Plans, replay files, transcripts and charts then know the kind.
 """
 
+from simulator.faults.fault import Fault, happens
+from simulator.faults.kinds.connecting import delay_connect, refuse_connect
+from simulator.faults.kinds.half_open import half_open
+from simulator.faults.kinds.join import join
+from simulator.faults.kinds.latency import latency
+from simulator.faults.kinds.leave import leave
+from simulator.faults.kinds.offers import delay_accept, reject_streams
+from simulator.faults.kinds.partition import partition
+from simulator.faults.kinds.pause import pause
+from simulator.faults.kinds.pushes import malformed_push, oversized_push
+from simulator.faults.kinds.replies import error_replies, late_replies
+from simulator.faults.kinds.reset import reset
+from simulator.faults.kinds.restart import restart
+from simulator.faults.kinds.throttle import throttle
 from simulator.faults.plans import (
     EVENTS,
     At,
     During,
     Every,
-    Fault,
     On,
     Planned,
     Quiet,
     Trigger,
     at,
-    delay_accept,
-    delay_connect,
     during,
-    error_replies,
     every,
     from_json,
-    half_open,
-    happens,
-    join,
-    late_replies,
-    latency,
-    leave,
-    malformed_push,
     names,
     on,
-    oversized_push,
-    partition,
-    pause,
     quiet,
-    refuse_connect,
-    reject_streams,
-    reset,
-    restart,
-    throttle,
     to_json,
 )
 

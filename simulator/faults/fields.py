@@ -1,7 +1,7 @@
 """Frozen values that check their own fields: what a fault plan is made of.
 
 Each field of a `Value` says by its metadata what it may be; the check also settles it, so that equal plans are equal
-values: numbers become plain floats, names are sorted. Every fault is a `ValueError` that names the field.
+values: numbers become plain floats, names are sorted. Every mistake is a `ValueError` that names the field.
 """
 
 from __future__ import annotations
@@ -9,14 +9,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any
+from typing import Any, TypedDict
 
-from simulator.latency import as_law
+from simulator import latency
+from simulator.latency import Law
 
-__all__ = ["Value", "choice", "law", "name", "names", "number", "optional", "text", "truth", "whole"]
+__all__ = [
+    "Metadata",
+    "Value",
+    "choice",
+    "instance",
+    "law",
+    "name",
+    "names",
+    "number",
+    "optional",
+    "rate",
+    "settled_law",
+    "settled_names",
+    "text",
+    "truth",
+    "whole",
+]
 
 Check = Callable[[str, Any], Any]
 """Takes the name of a field and what it was given; returns what it is to be, or raises `ValueError`."""
+
+Read = Callable[[Mapping[str, Any]], object]
+"""Takes the JSON object that a value was written as; returns the value, or raises `ValueError`."""
+
+
+class Metadata(TypedDict):
+    """What a field says of its values."""
+
+    check: Check
+    read: Read | None
+    """None if they are not written as JSON objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +57,9 @@ class Value:
             object.__setattr__(self, field.name, settled)
 
 
-def checked(check: Check) -> Mapping[str, Check]:
+def checked(check: Check, read: Read | None = None) -> Metadata:
     """Return the metadata of a field with that check."""
-    return {"check": check}
+    return {"check": check, "read": read}
 
 
 def _name(field: str, value: Any) -> str:
@@ -40,7 +68,8 @@ def _name(field: str, value: Any) -> str:
     return value
 
 
-def _names(field: str, value: Any) -> tuple[str, ...]:
+def settled_names(field: str, value: Iterable[str]) -> tuple[str, ...]:
+    """Return names for a field, sorted, each once; raise `ValueError` unless there is one and all are names."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ValueError(f"{field} must be a set of names, not {value!r:.100}")
     settled = tuple(sorted({_name(field, one) for one in value}))
@@ -61,24 +90,25 @@ def _truth(field: str, value: Any) -> bool:
     return value
 
 
-def _law(field: str, value: Any) -> Any:
+def settled_law(field: str, value: Law | float) -> Law:
+    """Return a law for a field; raise `ValueError` unless it is one or a number of seconds."""
     try:
-        return as_law(value)
+        return latency.as_law(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{field}: {error}") from None
 
 
 name = checked(_name)
 """A participant's name."""
-names = checked(_names)
+names = checked(settled_names)
 """Names of participants, at least one; kept sorted."""
 text = checked(_text)
 truth = checked(_truth)
-law = checked(_law)
+law = checked(settled_law, latency.from_json)
 """A law of delays, or a number of seconds."""
 
 
-def choice(*choices: str) -> Mapping[str, Check]:
+def choice(*choices: str) -> Metadata:
     """Return the metadata of a field that is one of some words."""
 
     def check(field: str, value: Any) -> Any:
@@ -89,7 +119,7 @@ def choice(*choices: str) -> Mapping[str, Check]:
     return checked(check)
 
 
-def whole(least: int) -> Mapping[str, Check]:
+def whole(least: int) -> Metadata:
     """Return the metadata of a field that is a whole number, at least ``least``."""
 
     def check(field: str, value: Any) -> int:
@@ -100,7 +130,7 @@ def whole(least: int) -> Mapping[str, Check]:
     return checked(check)
 
 
-def number(*, most: float = 1e12, is_zero_fine: bool = True) -> Mapping[str, Check]:
+def number(*, most: float = 1e12, is_zero_fine: bool = True) -> Metadata:
     """Return the metadata of a field that is a number from 0 to ``most``: a duration, a time, an amount, a rate."""
 
     def check(field: str, value: Any) -> float:
@@ -115,7 +145,11 @@ def number(*, most: float = 1e12, is_zero_fine: bool = True) -> Mapping[str, Che
     return checked(check)
 
 
-def instance(kind: type) -> Mapping[str, Check]:
+rate = number(most=1.0)
+"""A share of all cases."""
+
+
+def instance(kind: type, read: Read) -> Metadata:
     """Return the metadata of a field that is itself a value of that class."""
 
     def check(field: str, value: Any) -> Any:
@@ -123,10 +157,10 @@ def instance(kind: type) -> Mapping[str, Check]:
             raise ValueError(f"{field} must be a {kind.__name__.lower()}, not {type(value).__name__}")
         return value
 
-    return checked(check)
+    return checked(check, read)
 
 
-def optional(metadata: Mapping[str, Check]) -> Mapping[str, Check]:
+def optional(metadata: Metadata) -> Metadata:
     """Return the metadata of a field that may also be None."""
     check = metadata["check"]
-    return checked(lambda field, value: None if value is None else check(field, value))
+    return checked(lambda field, value: None if value is None else check(field, value), metadata["read"])

@@ -1,7 +1,7 @@
 """Makes faults strike and end when a plan says so, in every room of a simulation.
 
-What a fault does to connections is the network's business, what it does to requests the room's. Here it is decided
-when, and whom it is about; and written down.
+What a fault does is its kind's business, how that is done the network's and the rooms'. Here it is decided when, and
+checked that the participants whom it is about are known; and it is recorded.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from meshsync.errors import UsageError
 from simulator.engine.kernel import SECOND, Kernel, Timer
 from simulator.engine.seeds import Seeds
 from simulator.faults import plans
-from simulator.faults.kinds import Fault, Join, Restart
-from simulator.network.network import Network
-from simulator.participants import Participant
-from simulator.record.recorder import Recorder
-from simulator.room.faulty import CONDITIONS
+from simulator.faults.fault import Fault, LastingFault
+from simulator.faults.layers import (
+    ConnectionFault,
+    NetworkFault,
+    RoomFault,
+    SimulationFault,
+    StruckNetwork,
+    StruckRoom,
+)
+from simulator.faults.registry import KINDS
 
-__all__ = ["Plan", "PlannedRoom"]
+__all__ = ["FaultInjector", "FaultRecorder", "InjectedNetwork", "InjectedRoom"]
 
 _SHORTEST_INTERVAL = 1e-6
 """Seconds: a law may draw zero again and again, and the clock has to move."""
@@ -30,14 +35,35 @@ _SHORTEST_INTERVAL = 1e-6
 _ENTRIES: tuple[type, ...] = (Fault, plans.At, plans.During, plans.Every, plans.On, plans.Quiet)
 
 
-class PlannedRoom(Protocol):
-    """What a plan has to do with a room."""
+class InjectedNetwork(StruckNetwork, Protocol):
+    """What an injector needs of a network."""
 
     @property
-    def recorder(self) -> Recorder: ...
+    def in_force(self) -> tuple[NetworkFault, ...]:
+        """The lasting faults that are in force, in the order in which they struck."""
+
+    def strike(self, fault: ConnectionFault | NetworkFault) -> int:
+        """Do what a one-off fault says, or put a lasting one in force; return how many connections it met."""
+
+    def lift(self, fault: NetworkFault) -> None:
+        """End a lasting fault."""
+
+    def lift_all(self) -> None:
+        """End all lasting faults, pauses and a restart included."""
+
+
+class FaultRecorder(Protocol):
+    """What an injector needs of the recorder of a room."""
+
+    def struck(self, word: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
+        """Record that a fault of that kind struck, began or ended."""
+
+
+class InjectedRoom(StruckRoom, Protocol):
+    """What an injector needs of a room."""
+
     @property
-    def participants(self) -> Sequence[Participant]: ...
-    def add(self, *participants: Participant) -> None: ...
+    def recorder(self) -> FaultRecorder: ...
 
 
 @dataclass(slots=True)
@@ -50,24 +76,31 @@ class _Pending:
     fault: Fault
 
 
-class Plan:
-    """The faults of a simulation: those that hold, and those to come.
+class FaultInjector:
+    """The faults of a simulation: those in force, and those to come.
 
     Args:
         rooms: Returns the rooms there are, in the order of making.
+        newcomer: Has a new participant without a program join a room: the room's name, the participant's, its role.
 
     Attributes:
-        in_force: The rooms' conditions that hold, in the order in which they struck; every room looks here.
+        in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room looks here.
     """
 
     def __init__(
-        self, kernel: Kernel, seeds: Seeds, network: Network, rooms: Callable[[], Sequence[PlannedRoom]]
+        self,
+        kernel: Kernel,
+        seeds: Seeds,
+        network: InjectedNetwork,
+        rooms: Callable[[], Sequence[InjectedRoom]],
+        newcomer: Callable[[str, str, str], None],
     ) -> None:
-        self.in_force: list[Fault] = []
+        self.in_force: list[RoomFault] = []
         self._kernel = kernel
         self._seeds = seeds
         self._network = network
         self._rooms = rooms
+        self._newcomer = newcomer
         self._timers: dict[Timer, None] = {}
         self._pending: list[_Pending] = []
         self._count = 0
@@ -76,13 +109,18 @@ class Plan:
         """Take entries of a fault plan; a bare fault strikes now.
 
         Raises:
-            UsageError: If one is no fault, in which case none is taken; or a bare one is about somebody nobody knows.
+            UsageError: If one is no fault, or of no registered kind, in which case none is taken; or a bare one is
+                about a participant that no room knows.
         """
         taken = tuple(entries)
         strange = next((entry for entry in taken if not isinstance(entry, _ENTRIES)), None)
         if strange is not None:
             hint = ": on(…) needs .do(fault)" if hasattr(strange, "do") else ""
             raise UsageError(f"a plan is made of faults, not of {type(strange).__name__}{hint}")
+        for entry in taken:
+            fault = getattr(entry, "fault", entry)
+            if isinstance(fault, Fault) and fault.word not in KINDS:
+                raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
         for entry in taken:
             self._take(entry)
 
@@ -144,21 +182,20 @@ class Plan:
 
     def _strike(self, fault: Fault) -> None:
         self._check(fault)
-        self._tell(fault, "began" if fault.is_condition else "struck")
-        if isinstance(fault, CONDITIONS):
-            self.in_force.append(fault)
-        elif isinstance(fault, Join):
-            self._join(fault)
-        elif isinstance(fault, Restart):
-            self._restart(fault)
-        else:
-            self._network.strike(fault)
+        self._tell(fault, "began" if isinstance(fault, LastingFault) else "struck")
+        match fault:
+            case RoomFault():
+                self.in_force.append(fault)
+            case ConnectionFault() | NetworkFault():
+                self._network.strike(fault)
+            case SimulationFault():
+                fault.strike(self)
         self.notice("fault", to=fault.names[0] if len(fault.names) == 1 else None, type=fault.word)
 
     def _lift(self, fault: Fault) -> None:
-        if fault in self.in_force:
+        if isinstance(fault, RoomFault) and fault in self.in_force:
             self.in_force.remove(fault)
-        elif fault in self._network.in_force:
+        elif isinstance(fault, NetworkFault) and fault in self._network.in_force:
             self._network.lift(fault)
         else:
             return
@@ -177,28 +214,8 @@ class Plan:
         self.in_force.clear()
         self._network.lift_all()
 
-    def _join(self, fault: Join) -> None:
-        """Have somebody join: in the room that knows the name, or else in the first one."""
-        rooms = self._rooms()
-        if not rooms:
-            raise UsageError(f"{fault.name!r} cannot join: there is no room yet")
-        for room in rooms:
-            for participant in room.participants:
-                if participant.name == fault.name and not participant.is_here:
-                    participant.come_back()
-                    return
-        room = next((room for room in rooms if fault.name in room.recorder.names), rooms[0])
-        room.add(Participant(fault.name, fault.role))
-
-    def _restart(self, fault: Restart) -> None:
-        """Take the server down. Participants without a client come back with it: nothing else would bring them."""
-        here = [participant for room in self._rooms() for participant in room.participants if participant.is_here]
-        self._network.strike(fault)
-        if here:
-            self._kernel.after(fault.down, partial(_come_back, here))
-
     def _check(self, fault: Fault) -> None:
-        known = dict.fromkeys(name for room in self._rooms() for name in room.recorder.names)
+        known = dict.fromkeys(name for room in self._rooms() for name in room.names())
         for name in fault.names:
             if name not in known:
                 there_are = ", ".join(known) or "none"
@@ -207,10 +224,22 @@ class Plan:
     def _tell(self, fault: Fault, outcome: str) -> None:
         detail = plans.to_json([fault])[0]
         for room in self._rooms():
-            if not fault.names or any(name in room.recorder.names for name in fault.names):
+            if not fault.names or not set(fault.names).isdisjoint(room.names()):
                 room.recorder.struck(fault.word, fault.names, outcome, detail)
 
+    # --- what a fault of the simulation has before it -----------------------------------------------------------------
 
-def _come_back(participants: Iterable[Participant]) -> None:
-    for participant in participants:
-        participant.come_back()
+    @property
+    def network(self) -> StruckNetwork:
+        """See `StruckSimulation`, as for the others below."""
+        return self._network
+
+    @property
+    def rooms(self) -> Sequence[StruckRoom]:
+        return self._rooms()
+
+    def join(self, room: StruckRoom, name: str, role: str) -> None:
+        self._newcomer(room.name, name, role)
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._kernel.after(seconds, action)

@@ -1,10 +1,9 @@
 """Fault plans: what goes wrong in a simulation, and when, as frozen data.
 
-What goes wrong is a *fault*, such as `reset` or `partition`; they are made in ``mishaps`` and handed on here. When is
-said by a *planned* fault: `at` a time, `during` a while, `every` so often, `on` an event, until `quiet`. Both are
-values: they can be compared, kept, written as JSON with `to_json` and read again, and a plan that fails a program can
-be made smaller by leaving parts out. Times are in seconds of virtual time since the start. Doing any of it is not this
-module's business.
+What goes wrong is a *fault*, such as ``reset`` or ``partition``. When is said by a *planned* fault: `at` a time,
+`during` a while, `every` so often, `on` an event, until `quiet`. Both are values: they can be compared, kept, written
+as JSON with `to_json` and read again, and a plan that fails a program can be made smaller by leaving parts out. Times
+are in seconds of virtual time since the start. Doing any of it is not this module's business.
 """
 
 from __future__ import annotations
@@ -14,29 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from simulator import latency as laws
-from simulator.faults import fields, kinds
-from simulator.faults.kinds import (
-    Fault,
-    delay_accept,
-    delay_connect,
-    error_replies,
-    half_open,
-    happens,
-    join,
-    late_replies,
-    latency,
-    leave,
-    malformed_push,
-    oversized_push,
-    partition,
-    pause,
-    refuse_connect,
-    reject_streams,
-    reset,
-    restart,
-    throttle,
-)
+from simulator.faults import fields
+from simulator.faults.fault import Fault, LastingFault
+from simulator.faults.registry import KINDS
 from simulator.latency import Law
 
 __all__ = [
@@ -44,36 +23,17 @@ __all__ = [
     "At",
     "During",
     "Every",
-    "Fault",
     "On",
     "Planned",
     "Quiet",
     "Trigger",
     "at",
-    "delay_accept",
-    "delay_connect",
     "during",
-    "error_replies",
     "every",
     "from_json",
-    "half_open",
-    "happens",
-    "join",
-    "late_replies",
-    "latency",
-    "leave",
-    "malformed_push",
     "names",
     "on",
-    "oversized_push",
-    "partition",
-    "pause",
     "quiet",
-    "refuse_connect",
-    "reject_streams",
-    "reset",
-    "restart",
-    "throttle",
     "to_json",
 ]
 
@@ -126,6 +86,10 @@ class Trigger(fields.Value):
         )
 
 
+_FAULT = fields.instance(Fault, lambda member: _read(member))  # noqa: PLW0108  # it is defined below
+_TRIGGER = fields.instance(Trigger, lambda member: Trigger(**member))
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan(fields.Value):
     word: ClassVar[str] = ""
@@ -143,40 +107,40 @@ class At(_Plan):
 
     word: ClassVar[str] = "at"
     time: float = field(metadata=fields.number())
-    fault: Fault = field(metadata=fields.instance(Fault))
+    fault: Fault = field(metadata=_FAULT)
 
 
 @dataclass(frozen=True, slots=True)
 class During(_Plan):
-    """The condition holds from one time until another."""
+    """The lasting fault is in force from one time until another."""
 
     word: ClassVar[str] = "during"
     start: float = field(metadata=fields.number())
     end: float = field(metadata=fields.number())
-    fault: Fault = field(metadata=fields.instance(Fault))
+    fault: Fault = field(metadata=_FAULT)
 
     def __post_init__(self) -> None:
         fields.Value.__post_init__(self)
         if not self.start < self.end:
             raise ValueError(f"during needs a start before its end, got {self.start:g} and {self.end:g} seconds")
-        if not self.fault.is_condition:
+        if not isinstance(self.fault, LastingFault):
             raise ValueError(f"{self.fault.word} is over by itself and cannot hold for a while: use at")
 
 
 @dataclass(frozen=True, slots=True)
 class Every(_Plan):
-    """The blow strikes again and again, the first time after one interval."""
+    """The one-off fault strikes again and again, the first time after one interval."""
 
     word: ClassVar[str] = "every"
     interval: Law = field(metadata=fields.law)
-    fault: Fault = field(metadata=fields.instance(Fault))
+    fault: Fault = field(metadata=_FAULT)
 
     def __post_init__(self) -> None:
         fields.Value.__post_init__(self)
         # The likely mistake. Against a law that now and then draws zero, whoever draws puts a bound.
         if not self.interval.quantile(0.5) > 0:
             raise ValueError("with an interval of 0 seconds it would strike for ever without the clock moving")
-        if self.fault.is_condition:
+        if isinstance(self.fault, LastingFault):
             raise ValueError(f"{self.fault.word} holds until it is lifted and cannot be repeated: use during")
 
 
@@ -185,10 +149,10 @@ class On(_Plan):
     """The fault strikes right after an event, the ``nth`` that matches, once."""
 
     word: ClassVar[str] = "on"
-    trigger: Trigger = field(metadata=fields.instance(Trigger))
+    trigger: Trigger = field(metadata=_TRIGGER)
     nth: int = field(metadata=fields.whole(1))
     """From 1."""
-    fault: Fault = field(metadata=fields.instance(Fault))
+    fault: Fault = field(metadata=_FAULT)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -197,7 +161,7 @@ class On(_Plan):
 
 @dataclass(frozen=True, slots=True)
 class Quiet(_Plan):
-    """From a time on nothing strikes any more, and every condition is lifted."""
+    """From a time on nothing strikes any more, and every lasting fault is lifted."""
 
     word: ClassVar[str] = "quiet"
     after: float = field(metadata=fields.number())
@@ -223,7 +187,7 @@ class _Following:
 
 
 def at(time: float, fault: Fault) -> At:
-    """Plan a fault for a time, in seconds since the start; a condition holds from there on.
+    """Plan a fault for a time, in seconds since the start; a lasting one is in force from there on.
 
     Raises:
         ValueError: As all functions here, if an argument is not what it has to be; the text names it.
@@ -232,7 +196,7 @@ def at(time: float, fault: Fault) -> At:
 
 
 def during(start: float, end: float, fault: Fault) -> During:
-    """Plan a condition to hold from ``start`` to ``end``, in seconds since the start.
+    """Plan a lasting fault to be in force from ``start`` to ``end``, in seconds since the start.
 
     Raises:
         ValueError: Also if the fault is over by itself, such as a reset.
@@ -241,12 +205,12 @@ def during(start: float, end: float, fault: Fault) -> During:
 
 
 def every(interval: Law | float, fault: Fault) -> Every:
-    """Plan a blow to strike again and again, with intervals drawn from a law, or of so many seconds.
+    """Plan a one-off fault to strike again and again, with intervals drawn from a law, or of so many seconds.
 
     Raises:
-        ValueError: Also if the fault is a condition, which would never end.
+        ValueError: Also if the fault is a lasting one, which would never end.
     """
-    return Every(interval, fault)  # type: ignore[arg-type]  # settled by its check
+    return Every(fields.settled_law("interval", interval), fault)
 
 
 def on(
@@ -285,10 +249,7 @@ def names(plan: Iterable[Planned | Fault]) -> tuple[str, ...]:
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
-_FAULTS: dict[str, type[Any]] = {
-    kind.word: kind for kind in vars(kinds).values() if isinstance(kind, type) and issubclass(kind, Fault) and kind.word
-}
-_PLANS: dict[str, type[Any]] = {kind.word: kind for kind in (At, During, Every, On, Quiet)}
+_PLANS: dict[str, type[_Plan]] = {kind.word: kind for kind in (At, During, Every, On, Quiet)}
 
 
 def to_json(plan: Iterable[Planned | Fault]) -> list[dict[str, Any]]:
@@ -329,27 +290,21 @@ def from_json(value: Any) -> tuple[Planned | Fault, ...]:
     return tuple(plan)
 
 
-def _read(value: Any) -> Any:
+def _read(value: object) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected an object, got {type(value).__name__}")
     given = dict(value)
-    kinds, word = (_PLANS, given.pop("when")) if "when" in given else (_FAULTS, given.pop("fault", None))
+    is_planned = "when" in given
+    kinds: Mapping[str, type[_Plan] | type[Fault]] = _PLANS if is_planned else KINDS
+    word = given.pop("when" if is_planned else "fault", None)
     kind = kinds.get(word) if isinstance(word, str) else None
     if kind is None:
-        raise ValueError(f"{word!r} is none of {', '.join(kinds)}")
-    wanted = [part.name for part in dataclasses.fields(kind)]
-    if sorted(given) != sorted(wanted):
-        raise ValueError(f"{word} takes {', '.join(wanted)}, got {', '.join(sorted(given)) or 'nothing'}")
+        raise ValueError(f"{word!r} is none of {', '.join(sorted(kinds))}")
+    parts = {part.name: part for part in dataclasses.fields(kind)}
+    if given.keys() != parts.keys():
+        raise ValueError(f"{word} takes {', '.join(parts)}, got {', '.join(sorted(given)) or 'nothing'}")
     for name, member in given.items():
-        if isinstance(member, Mapping):
-            given[name] = _MEMBERS[name](member) if name in _MEMBERS else member
+        read = parts[name].metadata["read"]
+        if isinstance(member, Mapping) and read is not None:
+            given[name] = read(member)
     return kind(**given)
-
-
-_MEMBERS: dict[str, Any] = {
-    "fault": _read,
-    "trigger": lambda member: Trigger(**member),
-    "delay": laws.from_json,
-    "interval": laws.from_json,
-}
-"""How to read each member that is an object."""

@@ -1,35 +1,32 @@
 """The connections of a simulation: whose they are, and what happens to them.
 
-A `Network` knows all connections by participant, from the first packet of the handshake on, and does to them what a
-fault says. Faults of the room itself, such as `reject_streams`, are not its business, nor is when anything strikes.
+A `Network` knows all connections by participant, from the first packet of the handshake on. One-off faults strike them,
+and lasting ones give verdicts on their links and on attempts; see `simulator.faults.layers`. Faults of the room itself,
+such as ``reject_streams``, are not its business, nor is when anything strikes.
 """
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
-from meshsync.protocol.codec import encode_push
-from meshsync.protocol.operations import Push
-from meshsync.protocol.packets import split
 from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Endpoint
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
-from simulator.faults import kinds
+from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
 from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
 from simulator.network.room_end import SeatCarrier
 from simulator.room.rules import Rights
-from simulator.room.seat import PACKET_SIZE, Seat, SeatedRoom
+from simulator.room.seat import Seat, SeatedRoom
 
-__all__ = ["ClientEnd", "Connection", "Door", "Guest", "Heartbeats", "Network"]
+__all__ = ["ClientEnd", "Door", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class ClientEnd(Protocol):
     def resume(self) -> None: ...
 
 
-class Connection:
+class SimulatedConnection:
     """One connection, from the first packet of its handshake until both ends have done with it."""
 
     def __init__(self, network: Network, name: str, label: str, up: Link, down: Link) -> None:
@@ -125,6 +122,39 @@ class Connection:
         elif self.refuse is not None:
             self.refuse(RoomUnavailable("the connection was reset during the handshake"))
 
+    def silence(self) -> None:
+        """Have nothing arrive any more at either end, without telling them."""
+        self.up.silence()
+        self.down.silence()
+
+    def pause(self, seconds: float) -> None:
+        """Stop the client's end, if it is there, for so many seconds; the longest of several pauses counts."""
+        if self.transport is not None:
+            kernel = self._network.kernel
+            end = kernel.instant(seconds)
+            self.paused_until = max(self.paused_until, end)
+            self.transport.pause()
+            kernel.at(end, self._resume)
+
+    def end_pause(self) -> None:
+        """Have the client's end go on, however long it was to be paused."""
+        self.paused_until = self._network.kernel.now
+        self._resume()
+
+    def _resume(self) -> None:
+        if self.transport is not None and self._network.kernel.now >= self.paused_until:
+            self.transport.resume()
+
+    def close(self, code: int, reason: str) -> None:
+        """Have the room's end, if it is there, send a close frame."""
+        if self.carrier is not None:
+            self.carrier.end(code, reason)
+
+    def push(self, packets: Sequence[bytes]) -> None:
+        """Have the room's end, if it is there, send packets as they are, right or wrong."""
+        if self.carrier is not None:
+            self.carrier.push_raw(packets)
+
 
 class Network:
     """All connections of a simulation.
@@ -166,20 +196,20 @@ class Network:
         self._bandwidth = bandwidth
         self._window = window
         self._tap = tap
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[SimulatedConnection, None] = {}
         """In the order of connecting."""
         self._count: Counter[str] = Counter()
-        self._in_force: list[kinds.Fault] = []
+        self._in_force: list[NetworkFault] = []
         self._up_again_at = 0
         """When a server that went down is back, in nanoseconds."""
 
     # --- connections --------------------------------------------------------------------------------------------------
 
-    def connections(self, name: str | None = None) -> tuple[Connection, ...]:
+    def connections(self, name: str | None = None) -> tuple[SimulatedConnection, ...]:
         """Return the live connections of a participant, or all, in the order of connecting; attempts included."""
         return tuple(connection for connection in self._connections if name in (None, connection.name))
 
-    def open(self, name: str) -> Connection:
+    def open(self, name: str) -> SimulatedConnection:
         """Make the links of a new connection."""
         self._count[name] += 1
         # A token may give a name with half a surrogate pair, which nobody can encode.
@@ -195,178 +225,110 @@ class Network:
             )
             for direction in ("up", "down")
         )
-        connection = Connection(self, name, label, up, down)
+        connection = SimulatedConnection(self, name, label, up, down)
         self._connections[connection] = None
         self._settle(connection)
         return connection
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: SimulatedConnection) -> None:
         """Take note that a connection has ended at both ends."""
         self._connections.pop(connection, None)
 
     def is_refusing(self, name: str) -> bool:
         """Return whether nobody would answer an attempt of that participant at this moment."""
         return self.kernel.now < self._up_again_at or any(
-            isinstance(fault, kinds.RefuseConnect) and fault.name == name for fault in self._in_force
+            isinstance(fault.on_attempt(name), Refuse) for fault in self._in_force
         )
 
     def connect_delay(self, name: str) -> int:
         """Return by how much an attempt of that participant is delayed, in nanoseconds."""
-        laws = [fault.delay for fault in self._in_force if isinstance(fault, kinds.DelayConnect) and fault.name == name]
+        verdicts = [fault.on_attempt(name) for fault in self._in_force]
+        laws = [verdict.law for verdict in verdicts if isinstance(verdict, Delay)]
         return sum(law.draw_us(self._seeds.stream(f"network/{name}/connect")) * 1000 for law in laws)
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
     @property
-    def in_force(self) -> tuple[kinds.Fault, ...]:
-        """The conditions that hold, in the order in which they struck."""
+    def in_force(self) -> tuple[NetworkFault, ...]:
+        """The lasting faults that are in force, in the order in which they struck."""
         return tuple(self._in_force)
 
-    @staticmethod
-    def knows(fault: kinds.Fault) -> bool:
-        """Return whether a fault is the network's to do, and not the room's."""
-        return type(fault) in _BLOWS or type(fault) in _CONDITIONS
-
-    def strike(self, fault: kinds.Fault) -> int:
-        """Do what a fault says, or let a condition hold from now on; return how many connections it met.
-
-        Raises:
-            ValueError: If it is not the network's to do.
-        """
-        if type(fault) in _CONDITIONS:
+    def strike(self, fault: ConnectionFault | NetworkFault) -> int:
+        """Do what a one-off fault says, or put a lasting one in force; return how many connections it met."""
+        if isinstance(fault, NetworkFault):
             self._in_force.append(fault)
             self._settle_all()
             return sum(1 for one in self._connections if not fault.names or one.name in fault.names)
-        if type(fault) not in _BLOWS:
-            raise ValueError(f"{fault.word} is nothing that happens to a network")
-        if isinstance(fault, kinds.Restart):
-            return self._restart(fault)
         struck = [one for one in self._connections if one.name in fault.names]
         for connection in struck:
-            self._blow(fault, connection)
+            fault.strike(connection)
         return len(struck)
 
-    def lift(self, fault: kinds.Fault) -> None:
-        """End a condition; of equal ones, one. If it does not hold, since `lift_all` came first, that is no error."""
+    def restart(self, down: float, *, forgets: bool) -> int:
+        """Reset every connection, refuse attempts for ``down`` seconds, and return how many connections there were.
+
+        Args:
+            forgets: Whether the participants have left at once; else they are listed until heartbeats would fail.
+        """
+        self._up_again_at = max(self._up_again_at, self.kernel.instant(down))
+        struck = tuple(self._connections)
+        ghosts: list[Seat] = []
+        for connection in struck:
+            if connection.carrier is not None and not forgets:
+                ghosts.append(connection.carrier.seat)
+            connection.reset(leaves=forgets)
+        if ghosts and self.heartbeats.interval is not None:
+            patience = self.heartbeats.interval + self.heartbeats.timeout
+            self.kernel.after(down + patience, partial(_leave_all, ghosts))
+        return len(struck)
+
+    def lift(self, fault: NetworkFault) -> None:
+        """End a lasting fault; of equal ones, one. If `lift_all` came first and it has ended, that is no error."""
         if fault in self._in_force:
             self._in_force.remove(fault)
             self._settle_all()
 
     def lift_all(self) -> None:
-        """End all conditions, pauses and a restart included: from here on the network is as it was made."""
+        """End all lasting faults, pauses and a restart included: from here on the network is as it was made."""
         self._in_force.clear()
         self._up_again_at = self.kernel.now
         self._settle_all()
         for connection in tuple(self._connections):
-            connection.paused_until = self.kernel.now
-            self._resume(connection)
+            connection.end_pause()
 
     def _settle_all(self) -> None:
         for connection in tuple(self._connections):
             self._settle(connection)
 
-    def _settle(self, connection: Connection) -> None:
-        """Make the links of a connection as the conditions in force want them."""
+    def _settle(self, connection: SimulatedConnection) -> None:
+        """Make the links of a connection as the verdicts of the faults in force want them."""
         up, down = self._up, self._down
         limits: dict[str, list[float]] = {"up": [], "down": []}
         if self._bandwidth is not None:
             limits = {"up": [self._bandwidth], "down": [self._bandwidth]}
-        is_cut_off = False
+        is_held = False
         for fault in self._in_force:
-            if isinstance(fault, kinds.Partition):
-                is_cut_off = is_cut_off or connection.name in fault.cut_off
-            elif isinstance(fault, kinds.ChangedLatency) and fault.name in (None, connection.name):
-                up = fault.delay if fault.direction != "down" else up
-                down = fault.delay if fault.direction != "up" else down
-            elif isinstance(fault, kinds.Throttle) and fault.name == connection.name:
-                for direction in ("up", "down"):
-                    if fault.direction in (direction, "both"):
-                        limits[direction].append(fault.bandwidth)
+            match fault.on_link(connection.name):
+                case Hold():
+                    is_held = True
+                case Delay(law, direction):
+                    up = law if direction != "down" else up
+                    down = law if direction != "up" else down
+                case Limit(bandwidth, direction):
+                    for way in ("up", "down"):
+                        if direction in (way, "both"):
+                            limits[way].append(bandwidth)
         connection.up.change_delay(up, down)
         connection.down.change_delay(down, up)
         connection.up.change_bandwidth(min(limits["up"], default=None))
         connection.down.change_bandwidth(min(limits["down"], default=None))
         for link in (connection.up, connection.down):
-            if is_cut_off:
+            if is_held:
                 link.freeze()
             else:
                 link.thaw()
-
-    def _blow(self, fault: kinds.Fault, connection: Connection) -> None:
-        carrier = connection.carrier
-        if isinstance(fault, kinds.Reset):
-            connection.reset()
-        elif isinstance(fault, kinds.HalfOpen):
-            connection.up.silence()
-            connection.down.silence()
-        elif isinstance(fault, kinds.Pause):
-            self._pause(connection, fault.seconds)
-        elif carrier is not None:
-            if isinstance(fault, kinds.Leave):
-                carrier.end(1001, "the room ended this participant's connection")
-            elif isinstance(fault, kinds.MalformedPush):
-                carrier.push_raw(_MALFORMED[fault.kind])
-            elif isinstance(fault, kinds.OversizedPush):
-                carrier.push_raw(split(0, _PUSH_TYPE, bytes(fault.size), PACKET_SIZE))
-
-    def _pause(self, connection: Connection, seconds: float) -> None:
-        if connection.transport is not None:
-            end = self.kernel.instant(seconds)
-            connection.paused_until = max(connection.paused_until, end)
-            connection.transport.pause()
-            self.kernel.at(end, partial(self._resume, connection))
-
-    def _resume(self, connection: Connection) -> None:
-        if connection.transport is not None and self.kernel.now >= connection.paused_until:
-            connection.transport.resume()
-
-    def _restart(self, fault: kinds.Restart) -> int:
-        back = self.kernel.instant(fault.down)
-        self._up_again_at = max(self._up_again_at, back)
-        struck = tuple(self._connections)
-        ghosts: list[Seat] = []
-        for connection in struck:
-            if connection.carrier is not None and not fault.forgets:
-                ghosts.append(connection.carrier.seat)
-            connection.reset(leaves=fault.forgets)
-        if ghosts and self.heartbeats.interval is not None:
-            patience = self.heartbeats.interval + self.heartbeats.timeout
-            self.kernel.after(fault.down + patience, partial(_leave_all, ghosts))
-        return len(struck)
-
-
-_BLOWS = frozenset(
-    {
-        kinds.Reset,
-        kinds.HalfOpen,
-        kinds.Pause,
-        kinds.Restart,
-        kinds.Leave,
-        kinds.MalformedPush,
-        kinds.OversizedPush,
-    }
-)
-_CONDITIONS = frozenset(
-    {
-        kinds.Partition,
-        kinds.RefuseConnect,
-        kinds.DelayConnect,
-        kinds.ChangedLatency,
-        kinds.Throttle,
-    }
-)
 
 
 def _leave_all(seats: Iterable[Seat]) -> None:
     for seat in seats:
         seat.leave()
-
-
-_PUSH_TYPE = encode_push(Push("", "", {}))[0]
-
-_MALFORMED: dict[str, list[bytes]] = {
-    "packet": [struct.pack(">QI", 1, 1) + b"a body packet, where a message has to start"],
-    "text": [struct.pack(">QII", 1, 0, 0) + b"\xff"],
-    "json": split(0, _PUSH_TYPE, struct.pack(">Q", 5) + b"{nope"),
-}
-"""Packets that break the protocol, one list for each of `kinds.MALFORMATIONS`."""

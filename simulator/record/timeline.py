@@ -199,7 +199,7 @@ def _draw_faults(ax: Axes, view: _View, records: Sequence[Record]) -> int:
 
 
 def _fault_spans(records: Sequence[Record], view: _View) -> list[tuple[float, float | None, Record]]:
-    """Return each fault within the view: its beginning, its end or None for a blow, and its record."""
+    """Return each fault within the view: its beginning, its end or None for a one-off fault, and its record."""
     found: list[tuple[float, float | None, Record]] = []
     held: defaultdict[object, list[float]] = defaultdict(list)
     faults = [record for record in records if record.kind == "fault"]

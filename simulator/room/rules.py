@@ -169,6 +169,20 @@ class Room:
             case UnknownRequest(type):
                 return [reply(member, request_id, Error(f"unknown request {type!r:.100}", ErrorCode.INVALID_REQUEST))]
 
+    # --- for what stands around a room --------------------------------------------------------------------------------
+
+    def find(self, id: str) -> Member | None:
+        """Return the participant with that id, if it takes part in messaging."""
+        return self._enabled.get(id)
+
+    def push(self, to: Member, what: Push) -> Output:
+        """Return a push that no request led to, with an id of this room."""
+        return self._push((to,), what)
+
+    def refuse_call(self, opener: Member, call_id: str, error: Error) -> list[Output]:
+        """Refuse a call, as if its recipient had; one that is unknown or answered is left as it is."""
+        return self._calls.refuse(opener, call_id, error)
+
     # --- taking part --------------------------------------------------------------------------------------------------
 
     def _enable(self, member: Member, request_id: int, streams: tuple[str, ...]) -> list[Output]:

@@ -11,17 +11,17 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.codec import decode_request
-from meshsync.protocol.greeting import greeting_form
+from meshsync.protocol.greeting import GreetingForm, greeting_form
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
-from simulator.room.rules import Member, Output, Rights, Room
+from simulator.room.rules import Member, Output, Rights
 
-__all__ = ["PACKET_SIZE", "QUEUE_LIMIT", "Parcel", "Seat", "SeatState", "SeatedRoom"]
+__all__ = ["PACKET_SIZE", "QUEUE_LIMIT", "Parcel", "RoomRules", "Seat", "SeatState", "SeatedRoom"]
 
 PACKET_SIZE = 64 * 1024
 """Body bytes in a packet to a client. Every release takes any size (PROTOCOL.md, section 4.2); fewer cost less."""
@@ -180,6 +180,22 @@ class Seat:
         self._room.vacate(self)
 
 
+class RoomRules(Protocol):
+    """What seats need of a room: a `Room`, or one with something around it."""
+
+    def join(
+        self,
+        name: str,
+        *,
+        form: GreetingForm,
+        role: str = "user",
+        rights: Rights | None = None,
+        version: str | None = None,
+    ) -> tuple[Member, list[Output]]: ...
+    def leave(self, member: Member) -> list[Output]: ...
+    def handle(self, member: Member, request_id: int, request: Request) -> list[Output]: ...
+
+
 class SeatedRoom:
     """A room and the seats of those in it.
 
@@ -187,7 +203,7 @@ class SeatedRoom:
         queue_limit: Bytes that may wait for one participant before it loses its seat.
     """
 
-    def __init__(self, rules: Room, *, queue_limit: int = QUEUE_LIMIT) -> None:
+    def __init__(self, rules: RoomRules, *, queue_limit: int = QUEUE_LIMIT) -> None:
         self.rules = rules
         self._queue_limit = queue_limit
         self._seats: dict[str, Seat] = {}

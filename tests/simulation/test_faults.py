@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 import meshsync
 from meshsync import ConnectionLost, DeliveryUnknown, ProtocolError, RoomError, RoomUnavailable, SendTimeout
 from meshsync.errors import UsageError
-from simulator import Simulation, faults, participants
+from meshsync.protocol.operations import Send
+from simulator import Simulation, faults, latency, participants
 from simulator.errors import ActorFailed
-from simulator.faults.kinds import Fault
+from simulator.exploring.exploration import replay
+from simulator.exploring.runs import Case
+from simulator.faults import Fault, fields
+from simulator.faults.layers import (
+    PASS,
+    Chance,
+    ConnectionFault,
+    Delay,
+    NetworkFault,
+    Pass,
+    Postpone,
+    RoomFault,
+    RoomRequest,
+    SimulationFault,
+    StruckConnection,
+    StruckSimulation,
+)
+from simulator.faults.registry import KINDS, register
+from simulator.latency import Law
 from simulator.simulation import SimulatedRoom
 from tests.support.worlds import outcomes, simulated, told
 
@@ -41,7 +64,7 @@ class Pair:
         }
 
 
-# --- the network's blows ----------------------------------------------------------------------------------------------
+# --- what strikes once ------------------------------------------------------------------------------------------------
 
 
 def test_a_reset_breaks_the_connection_and_loses_what_is_in_flight() -> None:
@@ -196,7 +219,7 @@ def test_somebody_joins_the_room_that_knows_the_name() -> None:
         assert [seat.member.name for seat in sim.room("first").seated.seats] == ["zoe"]
 
 
-# --- the network's conditions -----------------------------------------------------------------------------------------
+# --- what lasts, in the network ---------------------------------------------------------------------------------------
 
 
 def test_a_partition_freezes_what_is_in_flight_and_thaws_it() -> None:
@@ -266,7 +289,7 @@ def test_a_throttled_connection_carries_so_many_bytes_per_second(name: str) -> N
         assert record.latency_s == pytest.approx(10.0, rel=0.02)
 
 
-# --- the room's conditions --------------------------------------------------------------------------------------------
+# --- what lasts, in the room ------------------------------------------------------------------------------------------
 
 
 def test_streams_are_rejected_by_the_room_in_a_name() -> None:
@@ -328,7 +351,7 @@ def test_replies_come_later_than_a_client_waits() -> None:
 # --- when -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_blow_strikes_again_and_again() -> None:
+def test_a_one_off_fault_strikes_again_and_again() -> None:
     """The first time after one interval."""
     with simulated() as sim:
         room = sim.room("demo")
@@ -392,7 +415,7 @@ def test_a_trigger_counts_and_chooses() -> None:
 
 
 def test_quiet_heals_everything_and_forgets_what_was_planned() -> None:
-    """Conditions end, pauses too, and nothing planned for later strikes; what is planned afterwards does."""
+    """Lasting faults end, pauses too, and nothing planned for later strikes; what is planned afterwards does."""
     with simulated(latency=0.1) as sim:
         pair = Pair(sim)
         sim.plan(
@@ -442,10 +465,165 @@ def test_half_a_trigger_is_no_fault() -> None:
         sim.plan(faults.on("message"))  # type: ignore[arg-type]
 
 
-def test_a_condition_holds_in_rooms_that_are_made_later() -> None:
+def test_a_lasting_fault_holds_in_rooms_that_are_made_later() -> None:
     """A fault is about a name, wherever that is."""
     with simulated() as sim:
         Pair(sim)
         sim.plan(faults.error_replies("alice", 1011))
         with pytest.raises(RoomError):
             sim.room("later").join("alice", enable=True)
+
+
+# --- kinds of one's own -----------------------------------------------------------------------------------------------
+
+
+class Own:
+    """Kinds of faults as a program defines them, each in one place: value, what it does, and what makes it."""
+
+    @dataclass(frozen=True, slots=True)
+    class Eviction(ConnectionFault):
+        """The room closes the participant's connection with a code of the program's choice."""
+
+        word: ClassVar[str] = "eviction"
+        name: str = field(metadata=fields.name)
+        code: int = field(metadata=fields.whole(1000))
+
+        def strike(self, connection: StruckConnection) -> None:
+            connection.close(self.code, "evicted")
+
+    @dataclass(frozen=True, slots=True)
+    class Detour(NetworkFault):
+        """What the participants are sent takes another way."""
+
+        word: ClassVar[str] = "detour"
+        to: tuple[str, ...] = field(metadata=fields.names)
+        way: Law = field(metadata=fields.law)
+
+        @property
+        def names(self) -> tuple[str, ...]:
+            return self.to
+
+        def on_link(self, name: str) -> Pass | Delay:
+            return Delay(self.way, "down") if name in self.to else PASS
+
+    @dataclass(frozen=True, slots=True)
+    class Censorship(RoomFault):
+        """Messages of a type, whoever sends them, are passed on some time later."""
+
+        word: ClassVar[str] = "censorship"
+        type: str = field(metadata=fields.text)
+        seconds: float = field(metadata=fields.number())
+
+        def on_request(self, request: RoomRequest, chance: Chance) -> Pass | Postpone:
+            content = request.content
+            return Postpone(self.seconds) if isinstance(content, Send) and content.type == self.type else PASS
+
+    @dataclass(frozen=True, slots=True)
+    class Crowd(SimulationFault):
+        """So many participants join the first room at once."""
+
+        word: ClassVar[str] = "crowd"
+        size: int = field(metadata=fields.whole(1))
+
+        def strike(self, simulation: StruckSimulation) -> None:
+            for number in range(self.size):
+                simulation.join(simulation.rooms[0], f"guest-{number}", "user")
+
+
+OWN = (Own.Eviction, Own.Detour, Own.Censorship, Own.Crowd)
+
+
+@pytest.fixture
+def own() -> Iterator[None]:
+    """Have the kinds above registered."""
+    for kind in OWN:
+        register(kind)
+    yield
+    for kind in OWN:
+        del KINDS[kind.word]
+
+
+@pytest.mark.usefixtures("own")
+def test_a_kind_of_ones_own_acts_is_saved_and_is_named() -> None:
+    """One of each layer, from a plan that went through JSON; the transcript calls each by its word."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        begun = sim.now
+        written = json.dumps(
+            faults.to_json(
+                [
+                    faults.during(begun + 1, begun + 9, Own.Detour(("bob",), latency.constant(2))),
+                    Own.Censorship("secret", 3),
+                    faults.at(begun + 10, Own.Crowd(2)),
+                    faults.on("message", type="last").do(Own.Eviction("bob", 4000)),
+                ]
+            )
+        )
+        sim.plan(*faults.from_json(json.loads(written)))
+        sim.sleep(2)
+        pair.tell("slow")
+        pair.tell("secret", "echo")
+        sim.sleep(8)
+        assert {"guest-0", "guest-1"} < set(pair.room.names())
+        pair.tell("last", "echo")
+        sim.sleep(1)
+        times = {record.type: record.latency_s for record in pair.room.transcript.messages(sender="alice")}
+        assert [times["slow"], times["secret"]] == pytest.approx([2.1, 3.2])
+        with pytest.raises(ConnectionLost) as caught:
+            pair.bob.messaging.wait_for_message()
+        assert (caught.value.code, caught.value.reason) == (4000, "evicted")
+        assert [(r.type, r.recipient, r.outcome) for r in pair.room.transcript.faults()] == [
+            ("censorship", "", "began"),
+            ("detour", "bob", "began"),
+            ("detour", "bob", "ended"),
+            ("crowd", "", "struck"),
+            ("eviction", "bob", "struck"),
+        ]
+        assert "fault detour began: bob" in pair.room.transcript.to_text()
+
+
+def test_a_kind_that_is_not_registered_is_refused() -> None:
+    """A plan with it could be saved, and not loaded: the text says what is missing, and nothing strikes."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        with pytest.raises(UsageError, match="Crowd is no registered kind of fault; put @register above it"):
+            sim.plan(faults.reset("alice"), faults.at(5, Own.Crowd(1)))
+        assert pair.alice.is_connected
+
+
+PROGRAM = """
+from dataclasses import dataclass, field
+from typing import ClassVar
+from simulator.faults import fields
+from simulator.faults.layers import ConnectionFault
+from simulator.faults.registry import register
+
+@register
+@dataclass(frozen=True, slots=True)
+class Stumble(ConnectionFault):
+    word: ClassVar[str] = "stumble"
+    name: str = field(metadata=fields.name)
+    def strike(self, connection):
+        connection.pause(1)
+
+def program(sim):
+    room = sim.room("demo").join("alice")
+    sim.plan(Stumble("alice"))
+    sim.sleep(1)
+    raise ValueError("this program fails")
+"""
+
+
+def test_a_replay_file_with_a_programs_own_kind_is_read_where_that_is_new(tmp_path: Path) -> None:
+    """The program that the file names is imported first, and registers its kinds."""
+    place = tmp_path / "stumbling.py"
+    place.write_text(PROGRAM, encoding="utf-8")
+    kept = tmp_path / "kept.json"
+    case = Case(plan=(faults.at(20, faults.reset("alice")),)).to_json()
+    case["plan"][0]["fault"]["fault"] = "stumble"
+    value = {"replay": 1, "program": f"{place}:program", "case": case, "digests": {}}
+    kept.write_text(json.dumps(value | {"failure": {"kind": "ValueError", "place": ""}}), encoding="utf-8")
+    again = replay(kept).run
+    assert [entry.fault.word for entry in again.case.plan if isinstance(entry, faults.At)] == ["stumble"]
+    assert isinstance(again.error, ValueError)
+    del KINDS["stumble"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from meshsync.errors import UsageError
 from meshsync.protocol.content import Control, Error
 from meshsync.protocol.greeting import greeting_form
 from meshsync.protocol.operations import (
@@ -26,7 +28,7 @@ from meshsync.protocol.operations import (
 )
 from simulator import faults
 from simulator.engine.seeds import Seeds
-from simulator.faults.kinds import Fault
+from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, RoomFault, RoomRequest
 from simulator.room.faulty import FaultyRoom
 from simulator.room.members import Member, Output
 
@@ -71,7 +73,7 @@ class Notes:
 class Hall:
     """A faulty room with alice and bob in it, both enabled."""
 
-    def __init__(self, *in_force: Fault, **options: Any) -> None:
+    def __init__(self, *in_force: RoomFault, **options: Any) -> None:
         self.notes = Notes()
         ids: dict[str, int] = {}
 
@@ -79,7 +81,7 @@ class Hall:
             ids[name] = ids.get(name, 0) + 1
             return f"{name}-{ids[name]}"
 
-        self.in_force: list[Fault] = []
+        self.in_force: list[RoomFault] = []
         self.room = FaultyRoom(
             "lab",
             url="",
@@ -87,7 +89,7 @@ class Hall:
             watcher=self.notes,
             in_force=self.in_force,
             later=self.notes.later,
-            stream=self.notes.stream,
+            chance=self.notes.stream,
             **options,
         )
         form = greeting_form(None)
@@ -244,7 +246,7 @@ def test_late_replies_hold_back_answers_and_nothing_else() -> None:
 
 
 def test_an_error_of_a_fault_can_be_late_too() -> None:
-    """Conditions add up."""
+    """Delays add up."""
     hall = Hall(faults.late_replies("alice", 40), faults.error_replies("alice", 1011), faults.late_replies("alice", 2))
     assert shape(hall.send()) == []
     ((seconds, outputs),) = hall.notes.late
@@ -269,9 +271,49 @@ def test_an_answer_held_back_is_lost_with_its_sender() -> None:
     assert hall.notes.told == [("left", "alice", ""), ("lost", "alice", "")]
 
 
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stubborn(RoomFault):
+    """A kind of fault that gives one verdict on everything."""
+
+    word: ClassVar[str] = "stubborn"
+    verdict: Any = field(metadata={"check": lambda _, value: value})
+
+    def on_request(self, request: RoomRequest, chance: Chance) -> Any:
+        return self.verdict
+
+
+def test_the_first_verdict_that_does_not_pass_wins() -> None:
+    """In the order in which the faults struck; those behind it are not asked."""
+    hall = Hall(Stubborn(Pass()), Stubborn(Fail(7, "first")), faults.error_replies("alice", 1011, 0.5))
+    assert shape(hall.send()) == [("alice", "first")]
+    assert hall.notes.streams == {}
+
+
+def test_any_request_can_be_postponed() -> None:
+    """It is handled after the delay; that of one who has left by then is lost."""
+    hall = Hall(Stubborn(Postpone(3)))
+    assert hall.send() == hall.send() == []
+    (seconds, outputs), (_, too_late) = hall.notes.late
+    assert (seconds, shape(outputs())) == (3, [("bob", "chat"), ("alice", "ok")])
+    hall.room.leave(hall.alice)
+    assert list(too_late()) == []
+
+
+def test_a_verdict_that_does_not_fit_is_a_mistake_of_its_kind() -> None:
+    """What is not answered cannot fail, and what offers no stream cannot be rejected; the text names the kind."""
+    with pytest.raises(UsageError, match="stubborn: a request that is not answered cannot fail"):
+        hall = Hall(Stubborn(Fail(7, "no")))
+        hall.room.handle(hall.alice, 5, SetAttributes({}))
+    with pytest.raises(UsageError, match="stubborn: only a request that offers a stream can be rejected"):
+        Hall(Stubborn(RejectOffer("no"))).send()
+
+
 # --- chance -----------------------------------------------------------------------------------------------------------
 
-RATED: dict[str, Callable[[float], Fault]] = {
+RATED: dict[str, Callable[[float], RoomFault]] = {
     "reject_streams": lambda rate: faults.reject_streams("bob", rate=rate),
     "error_replies": lambda rate: faults.error_replies("alice", 1011, rate),
 }

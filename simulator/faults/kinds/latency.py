@@ -1,0 +1,33 @@
+"""Delays in transit change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from simulator.faults import fields
+from simulator.faults.layers import DIRECTIONS, PASS, Delay, NetworkFault, Pass
+from simulator.faults.registry import register
+from simulator.latency import Law
+
+__all__ = ["ChangedLatency", "latency"]
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class ChangedLatency(NetworkFault):
+    """Delays in transit follow another law; what is in flight arrives as it would have."""
+
+    word: ClassVar[str] = "latency"
+    delay: Law = field(metadata=fields.law)
+    name: str | None = field(metadata=fields.optional(fields.name))
+    """Whose connections; None for all."""
+    direction: str = field(metadata=fields.choice(*DIRECTIONS))
+
+    def on_link(self, name: str) -> Pass | Delay:
+        return Delay(self.delay, self.direction) if self.name in (None, name) else PASS
+
+
+def latency(delay: Law | float, name: str | None = None, *, direction: str = "both") -> ChangedLatency:
+    """Change the law of delays in transit, for one participant or all, in one direction or both."""
+    return ChangedLatency(fields.settled_law("delay", delay), name, direction)

@@ -1,0 +1,53 @@
+"""A room's answers are errors, or late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from simulator.faults import fields
+from simulator.faults.fault import happens
+from simulator.faults.layers import PASS, Chance, Fail, Pass, Postpone, RoomFault, RoomRequest
+from simulator.faults.registry import register
+
+__all__ = ["ErrorReplies", "LateReplies", "error_replies", "late_replies"]
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class ErrorReplies(RoomFault):
+    """A share of the participant's requests is answered with an error, and nothing comes of them."""
+
+    word: ClassVar[str] = "error_replies"
+    name: str = field(metadata=fields.name)
+    code: int = field(metadata=fields.whole(0))
+    rate: float = field(metadata=fields.rate)
+
+    def on_request(self, request: RoomRequest, chance: Chance) -> Pass | Fail:
+        # What is not answered cannot be answered with an error.
+        is_meant = request.sender == self.name and request.is_answered
+        is_hit = is_meant and happens(self.rate, chance(f"error_replies/{self.name}"))
+        return Fail(self.code, "a fault of this simulation") if is_hit else PASS
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class LateReplies(RoomFault):
+    """What the room answers to the participant's requests is held back; what comes of them is not."""
+
+    word: ClassVar[str] = "late_replies"
+    name: str = field(metadata=fields.name)
+    seconds: float = field(metadata=fields.number())
+
+    def on_reply(self, name: str) -> Pass | Postpone:
+        return Postpone(self.seconds) if name == self.name else PASS
+
+
+def error_replies(name: str, code: int, rate: float = 1.0) -> ErrorReplies:
+    """Answer a share of the participant's requests with an error of that code."""
+    return ErrorReplies(name, code, rate)
+
+
+def late_replies(name: str, seconds: float) -> LateReplies:
+    """Hold back the room's answers to the participant for so many seconds."""
+    return LateReplies(name, seconds)

@@ -1,0 +1,48 @@
+"""The server restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+from simulator.faults import fields
+from simulator.faults.layers import SimulationFault, StruckParticipant, StruckSimulation
+from simulator.faults.registry import register
+
+__all__ = ["Restart", "restart"]
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Restart(SimulationFault):
+    """The room's server goes down with every connection, and comes back after a while."""
+
+    word: ClassVar[str] = "restart"
+    down: float = field(metadata=fields.number())
+    """Seconds during which connecting is refused."""
+    forgets: bool = field(metadata=fields.truth)
+    """Whether everybody has left when it is back; else they are still listed, until it notices that they are gone."""
+
+    def strike(self, simulation: StruckSimulation) -> None:
+        """Take the server down. Participants without a client come back with it: nothing else would bring them."""
+        here = [participant for room in simulation.rooms for participant in room.participants if participant.is_here]
+        simulation.network.restart(self.down, forgets=self.forgets)
+        if here:
+            simulation.after(self.down, partial(_come_back, here))
+
+
+def restart(*, down: float = 1.0, forgets: bool = True) -> Restart:
+    """Take the room's server down with every connection, for so many seconds.
+
+    Args:
+        forgets: Whether it comes back with nobody in it. If not, the participants of before are listed until the server
+            notices that their connections are gone, as long after as a heartbeat takes.
+    """
+    return Restart(down, forgets)
+
+
+def _come_back(participants: Iterable[StruckParticipant]) -> None:
+    for participant in participants:
+        participant.come_back()
