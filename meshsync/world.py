@@ -15,7 +15,7 @@ from typing import Any
 from meshsync.runtime.interfaces import Condition, Runtime, Task
 from meshsync.transport.interfaces import Connector, Endpoint
 
-__all__ = ["World", "condition", "current_world", "monotonic", "sleep", "spawn"]
+__all__ = ["World", "condition", "current_world", "monotonic", "runtime_of", "sleep", "spawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,17 @@ def install_world(world: World | None) -> World | None:
     if world is not None:
         _worlds.installed[key] = world
     return before
+
+
+def runtime_of(owner: object) -> Runtime:
+    """Return the runtime that something lives in: that of its client, whichever task asks.
+
+    Args:
+        owner: A writer, reader or filter of a stream, or a `MessagingClient`. One that says nothing of a runtime, as
+            those that programs write themselves, lives in the world of the calling task.
+    """
+    runtime: Runtime | None = getattr(owner, "_runtime", None)
+    return runtime if runtime is not None else current_world().runtime
 
 
 def sleep(seconds: float) -> None:
