@@ -46,7 +46,11 @@ def set_default_world(world: World) -> None:
 
 
 def current_world() -> World:
-    """Return the world of the calling task."""
+    """Return the world of the calling task.
+
+    Raises:
+        RuntimeError: If there is no default world, because only this module was imported.
+    """
     default = _worlds.default
     if default is None:
         raise RuntimeError("no world: import meshsync, which sets the default one")
@@ -56,7 +60,11 @@ def current_world() -> World:
 
 
 def install_world(world: World | None) -> World | None:
-    """Make ``world`` that of the calling task, or with None give it back the default; return what was installed."""
+    """Make ``world`` that of the calling task, or with None give it back the default; return what was installed.
+
+    Raises:
+        RuntimeError: As `current_world`.
+    """
     default = _worlds.default
     if default is None:
         raise RuntimeError("no world: import meshsync, which sets the default one")

@@ -56,6 +56,13 @@ class BufferedWriter(WrappedWriter):
         self._has_task = False
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        """Join a chunk to those before it, or hand it on where it cannot be joined.
+
+        Raises:
+            InvalidMessage: If its header is no JSON object, or its data no buffer.
+            UsageError: If this program closed the stream.
+            MeshsyncError: As the inner writer, about this chunk or those before it, which are kept; this one is not.
+        """
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
@@ -75,6 +82,7 @@ class BufferedWriter(WrappedWriter):
                 self._set_clock()
 
     def flush(self, *, timeout: Timeout = "default") -> None:
+        """Hand on what is joined, and wait until it is acknowledged; raises as ``write``."""
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._check_open()
@@ -82,6 +90,7 @@ class BufferedWriter(WrappedWriter):
         self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
+        """Hand on what is joined, and end the stream; raises as the inner writer, and may then be called again."""
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._hand_on(deadline)
@@ -90,6 +99,7 @@ class BufferedWriter(WrappedWriter):
         self._inner.close(timeout=deadline.rest())
 
     def abort(self, reason: str = "") -> None:
+        """End the stream at once; what is joined is dropped."""
         self._is_closed = True
         self._pieces = []
         self._stop_clock()

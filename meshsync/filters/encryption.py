@@ -122,6 +122,11 @@ class Encryption(StreamFilter):
         return {"cipher": CIPHER, "salt": _to_text(self._salt), "proof": _to_text(self._derive("proof", self._salt))}
 
     def accept(self, entry: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        """Derive the opener's key from what it announced, and check that both sides mean the same stream.
+
+        Raises:
+            StreamError: If the cipher is another one, the salt is missing, or key or header differ.
+        """
         if entry.get("cipher") != CIPHER:
             raise StreamError(f"only {CIPHER} is known here, not {entry.get('cipher')!r:.50}")
         self._salt, self._context = _read_salt(entry), _digest(header)
@@ -145,6 +150,11 @@ class Encryption(StreamFilter):
     # --- what goes out ------------------------------------------------------------------------------------------------
 
     def encode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
+        """Return a chunk, encrypted.
+
+        Raises:
+            InvalidMessage: If it is larger than can be carried once encrypted; the stream goes on without it.
+        """
         header = encode_object(chunk.header, "header")
         size = len(header) * 2 + len(chunk.data)
         if size > _SIZE_LIMIT:
@@ -172,6 +182,11 @@ class Encryption(StreamFilter):
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def decode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
+        """Return a chunk, decrypted, nothing for the last one of the direction.
+
+        Raises:
+            StreamError: If it is not encrypted, or not the peer's chunk of that number.
+        """
         from cryptography.exceptions import InvalidTag
 
         sealed = _from_text(chunk.header.get("aead"))
@@ -197,6 +212,11 @@ class Encryption(StreamFilter):
             yield MessageStreamChunk(decode_object(header, "the chunk's header"), data)
 
     def check_end(self) -> None:
+        """Check that the peer's last chunk has come.
+
+        Raises:
+            StreamInterrupted: If it has not.
+        """
         if not self._has_ended:
             raise StreamInterrupted(
                 "the stream was closed without the end that the other side has to confirm: it was cut off on the way, "

@@ -211,6 +211,16 @@ class FilteredWriter(WrappedWriter):
         return self._ends.reader
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        """Encode a chunk, or bytes alone as a chunk with an empty header, and send what comes of it.
+
+        Raises:
+            InvalidMessage: If its header is no JSON object, its data no buffer, or a filter refuses it. If it is
+                refused once encoded, the stream is aborted.
+            StreamTimeout: If it could not be sent in ``timeout`` seconds: see the class.
+            StreamError: If what the peer sends cannot be decoded.
+            UsageError: If this program closed the stream.
+            MeshsyncError: As the inner writer.
+        """
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         if chunk.header != {}:
@@ -231,6 +241,7 @@ class FilteredWriter(WrappedWriter):
                 raise
 
     def flush(self, *, timeout: Timeout = "default") -> None:
+        """Wait until all that was written is acknowledged; raises as ``write``."""
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._check_usable()
@@ -238,6 +249,11 @@ class FilteredWriter(WrappedWriter):
         self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
+        """End the stream regularly, after what the filter has still to send; raises as the inner writer.
+
+        Raises:
+            StreamTimeout: If that took longer than ``timeout`` seconds; it may be closed again.
+        """
         deadline = Deadline(self._runtime, timeout)
         if not self._ends.is_closed_here:
             with self._mutex.hold(deadline.rest(), self):
@@ -252,6 +268,7 @@ class FilteredWriter(WrappedWriter):
         self._inner.close(timeout=deadline.rest())
 
     def abort(self, reason: str = "") -> None:
+        """End the stream at once, incomplete."""
         self._ends.is_closed_here = True
         self._inner.abort(reason)
 
@@ -297,6 +314,15 @@ class FilteredReader(WrappedReader):
         return self._ends.writer
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+        """Return the next chunk, decoded, None at the regular end.
+
+        Args:
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls.
+        Raises:
+            StreamError: If it cannot be decoded: see the class. `StreamInterrupted` if the end came too early.
+            UsageError: If another task is reading.
+            MeshsyncError: As the inner reader.
+        """
         deadline = Deadline(self._runtime, timeout)
         with self._alone():
             while not self._chunks:
@@ -313,6 +339,7 @@ class FilteredReader(WrappedReader):
             self._chunks.extendleft(reversed(chunks))
 
     def close(self, reason: str = "") -> None:
+        """Read no more: the peer is told."""
         self._ends.is_closed_here = True
         super().close(reason)
 

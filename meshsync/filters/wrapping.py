@@ -20,7 +20,7 @@ __all__ = ["WrappedReader", "WrappedWriter"]
 
 
 class WrappedWriter(ClosingWriter):
-    """A `StreamWriter` around another, which lives in that one's runtime.
+    """A `StreamWriter` around another, which lives in that one's runtime. Every call raises what the inner one's does.
 
     Args:
         inner: What everything is handed on to.
@@ -73,7 +73,7 @@ class WrappedWriter(ClosingWriter):
 
 
 class WrappedReader(IteratedReader):
-    """A `StreamReader` around another, which lives in that one's runtime.
+    """A `StreamReader` around another, which lives in that one's runtime. Every call raises what the inner one's does.
 
     To change what is read, override ``_read``: ``read``, iteration and ``read_all`` go through it.
 
