@@ -17,7 +17,8 @@ from meshsync.filters.compression import compression
 from meshsync.filters.encryption import encryption
 from meshsync.filters.negotiation import accept_filtered, open_filtered
 from meshsync.protocol.operations import Send
-from meshsync.runtime.threads import ThreadRuntime
+from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
+from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, runtime_of
 from tests.support.scripted import PATIENCE
 from tests.support.switchboard import connect_two
@@ -40,7 +41,7 @@ class RecordingRuntime(ThreadRuntime):
         self.readings += 1
         return super().monotonic()
 
-    def condition(self) -> Any:
+    def condition(self) -> ThreadCondition:
         self.conditions += 1
         return super().condition()
 
@@ -56,16 +57,19 @@ class RecordingRuntime(ThreadRuntime):
 class NoRuntime(ThreadRuntime):
     """The runtime of a world in which nothing is to happen."""
 
-    def fail(self, *_: object, **__: object) -> NoReturn:
-        raise AssertionError("the world of the calling task was used")
+    def __getattribute__(self, name: str) -> NoReturn:
+        raise AssertionError(f"the world of the calling task was asked for {name}")
 
-    monotonic = wall = sleep = condition = spawn = random = entropy = fail  # type: ignore[assignment]
+
+def no_connector(endpoint: Endpoint) -> NoReturn:
+    """Refuse to join rooms of that world."""
+    raise AssertionError("the world of the calling task was asked for a connection")
 
 
 @pytest.fixture
 def runtimes(monkeypatch: pytest.MonkeyPatch) -> tuple[RecordingRuntime, RecordingRuntime]:
     """Return Alice's and Bob's runtimes, in a process where every task's own world is unusable."""
-    monkeypatch.setattr(worlds._worlds, "default", World(NoRuntime(), NoRuntime().fail, {}))
+    monkeypatch.setattr(worlds._worlds, "default", World(NoRuntime(), no_connector, {}))
     return RecordingRuntime(1), RecordingRuntime(2)
 
 
