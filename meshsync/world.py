@@ -15,7 +15,7 @@ from typing import Any
 from meshsync.runtime.interfaces import Condition, Runtime, Task
 from meshsync.transport.interfaces import Connector, Endpoint
 
-__all__ = ["World", "condition", "current_world", "monotonic", "sleep", "spawn"]
+__all__ = ["World", "condition", "current_world", "monotonic", "runtime_of", "sleep", "spawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,11 @@ def set_default_world(world: World) -> None:
 
 
 def current_world() -> World:
-    """Return the world of the calling task."""
+    """Return the world of the calling task.
+
+    Raises:
+        RuntimeError: If there is no default world, because only this module was imported.
+    """
     default = _worlds.default
     if default is None:
         raise RuntimeError("no world: import meshsync, which sets the default one")
@@ -56,7 +60,11 @@ def current_world() -> World:
 
 
 def install_world(world: World | None) -> World | None:
-    """Make ``world`` that of the calling task, or with None give it back the default; return what was installed."""
+    """Make ``world`` that of the calling task, or with None give it back the default; return what was installed.
+
+    Raises:
+        RuntimeError: As `current_world`.
+    """
     default = _worlds.default
     if default is None:
         raise RuntimeError("no world: import meshsync, which sets the default one")
@@ -65,6 +73,17 @@ def install_world(world: World | None) -> World | None:
     if world is not None:
         _worlds.installed[key] = world
     return before
+
+
+def runtime_of(owner: object) -> Runtime:
+    """Return the runtime that something lives in: that of its client, whichever task asks.
+
+    Args:
+        owner: A writer, reader or filter of a stream, or a `MessagingClient`. One that says nothing of a runtime, as
+            those that programs write themselves, lives in the world of the calling task.
+    """
+    runtime: Runtime | None = getattr(owner, "_runtime", None)
+    return runtime if runtime is not None else current_world().runtime
 
 
 def sleep(seconds: float) -> None:
