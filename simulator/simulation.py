@@ -42,7 +42,7 @@ from simulator.faults.injection import Plan
 from simulator.faults.kinds import Fault
 from simulator.latency import Law, as_law
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import Control, Frame, Link
+from simulator.network.links import ControlFrame, Frame, Link
 from simulator.network.network import Connection, Guest, Network
 from simulator.participants import Participant, Surroundings
 from simulator.record.recorder import Line, Recorder
@@ -284,7 +284,7 @@ class Simulation:
         if not wire.member_id:
             if connection.carrier is not None:
                 wire.member_id = connection.carrier.seat.member.id
-            elif what == "sent" and any(content is Control.REFUSED for content, _ in frames):
+            elif what == "sent" and any(content is ControlFrame.REFUSED for content, _ in frames):
                 wire.recorder.refused(connection.name, "nobody answers")
         if wire.member_id:  # From here on nothing about it changes, and nobody needs to ask whose it is.
             link.tap = partial(wire.recorder.tap, wire.line, wire.member_id)

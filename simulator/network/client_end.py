@@ -23,7 +23,7 @@ from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import TransportStats
 from simulator.engine.kernel import Kernel
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
+from simulator.network.links import ControlFrame, Frame, Goodbye, Link, frame, framed, goodbye
 
 __all__ = ["SimulatedTransport"]
 
@@ -64,8 +64,8 @@ _DROPPED = _End("the other side dropped the connection without a goodbye", reaso
 _DEAD = _End("the other side gives no sign of life", reason="no sign of life")
 _INTERRUPTED = _End("a call was interrupted while bytes were on their way", reason="interrupted")
 
-_PING = frame(Control.PING, is_masked=True)
-_PONG = frame(Control.PONG, is_masked=True)
+_PING = frame(ControlFrame.PING, is_masked=True)
+_PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
 class SimulatedTransport:
@@ -236,9 +236,9 @@ class SimulatedTransport:
                 self._take(content)
             elif isinstance(content, Goodbye):
                 self._hear(content)
-            elif content is Control.END:
+            elif content is ControlFrame.END:
                 self._finish(self._end or _DROPPED)
-            elif content is Control.PING:
+            elif content is ControlFrame.PING:
                 is_pinged = True
         if is_pinged and self._life is not _HAS_ENDED:
             self._say(_PONG, is_background=True)

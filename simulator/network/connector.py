@@ -13,7 +13,7 @@ from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomU
 from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
 from simulator.network.client_end import SimulatedTransport
-from simulator.network.links import Control, LinkState, frame, goodbye
+from simulator.network.links import ControlFrame, LinkState, frame, goodbye
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import SeatCarrier
 
@@ -105,7 +105,7 @@ class _Attempt:
 
     def _begin(self) -> None:
         if self._outcome is None:
-            self._connection.up.put((frame(Control.OPEN, is_masked=False),))
+            self._connection.up.put((frame(ControlFrame.OPEN, is_masked=False),))
 
     def _conclude(self, outcome: SimulatedTransport | ConnectFailed) -> None:
         if self._outcome is not None:
@@ -124,25 +124,25 @@ class _Attempt:
         # One by one: what comes behind the request is for the carrier, which reads it at once.
         while frames := connection.up.read(1):
             content = frames[0][0]
-            if content is Control.OPEN:
+            if content is ControlFrame.OPEN:
                 is_refused = self._network.is_refusing(connection.name)
-                self._answer(Control.REFUSED if is_refused else Control.OPENED, is_last=is_refused)
-            elif content is Control.REQUEST:
+                self._answer(ControlFrame.REFUSED if is_refused else ControlFrame.OPENED, is_last=is_refused)
+            elif content is ControlFrame.REQUEST:
                 if isinstance(self._guest, Guest):
                     self._admit(self._guest)
                 else:
-                    self._answer(Control.DENIED, is_last=True)
+                    self._answer(ControlFrame.DENIED, is_last=True)
             else:
                 connection.room_ended()
 
-    def _answer(self, answer: Control, *, is_last: bool) -> None:
+    def _answer(self, answer: ControlFrame, *, is_last: bool) -> None:
         self._connection.down.put((frame(answer, is_masked=False),))
         if is_last:
             self._connection.room_ended()
 
     def _admit(self, guest: Guest) -> None:
         connection, network = self._connection, self._network
-        self._answer(Control.ADMITTED, is_last=False)
+        self._answer(ControlFrame.ADMITTED, is_last=False)
         take = partial(guest.room.take, guest.name, role=guest.role, rights=guest.rights, version=guest.version)
         try:
             connection.carrier = SeatCarrier(
@@ -164,11 +164,11 @@ class _Attempt:
         # One by one: the greeting, close behind the last answer, is for the transport.
         while self._outcome is None and (frames := connection.down.read(1)):
             content = frames[0][0]
-            if content is Control.OPENED:
-                connection.up.put((frame(Control.REQUEST, is_masked=False),))
-            elif content is Control.REFUSED:
+            if content is ControlFrame.OPENED:
+                connection.up.put((frame(ControlFrame.REQUEST, is_masked=False),))
+            elif content is ControlFrame.REFUSED:
                 self._conclude(RoomUnavailable(f"cannot reach {self._address}: Connection refused"))
-            elif content is Control.DENIED and isinstance(self._guest, ConnectFailed):
+            elif content is ControlFrame.DENIED and isinstance(self._guest, ConnectFailed):
                 self._conclude(self._guest)
             else:
                 self._conclude(self._join())

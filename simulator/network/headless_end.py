@@ -18,7 +18,7 @@ from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import Control, Frame, Goodbye, frame, goodbye
+from simulator.network.links import ControlFrame, Frame, Goodbye, frame, goodbye
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import CarrierState, SeatCarrier
 from simulator.room.rules import Output
@@ -46,7 +46,7 @@ class Listener(Protocol):
         """Take note that the connection has ended."""
 
 
-class _State(Enum):
+class HeadlessState(Enum):
     """The life of a participant's end."""
 
     OPEN = "open"
@@ -55,13 +55,13 @@ class _State(Enum):
 
 
 _MOVES = {
-    _State.OPEN: {_State.LEAVING, _State.ENDED},
-    _State.LEAVING: {_State.ENDED},
-    _State.ENDED: set[_State](),
+    HeadlessState.OPEN: {HeadlessState.LEAVING, HeadlessState.ENDED},
+    HeadlessState.LEAVING: {HeadlessState.ENDED},
+    HeadlessState.ENDED: set[HeadlessState](),
 }
 
-_PING = frame(Control.PING, is_masked=True)
-_PONG = frame(Control.PONG, is_masked=True)
+_PING = frame(ControlFrame.PING, is_masked=True)
+_PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
 class _PlainCarrier(SeatCarrier):
@@ -93,7 +93,7 @@ class PlainEnd:
         self.connection = connection = network.open(guest.name)
         connection.guest = guest
         connection.transport = self
-        self._state = _State.OPEN
+        self._state = HeadlessState.OPEN
         self._listener = listener
         self._up, self._down = connection.up, connection.down
         self._outgoing: deque[Frame] = deque()
@@ -120,7 +120,7 @@ class PlainEnd:
     @property
     def is_open(self) -> bool:
         """Whether the participant is connected, as far as it knows."""
-        return self._state is _State.OPEN
+        return self._state is HeadlessState.OPEN
 
     @property
     def is_paused(self) -> bool:
@@ -134,18 +134,18 @@ class PlainEnd:
 
     def leave(self) -> None:
         """Say goodbye behind what was said, and take nothing more. Again does nothing."""
-        if self._state is _State.OPEN:
-            self._move(_State.LEAVING)
+        if self._state is HeadlessState.OPEN:
+            self._move(HeadlessState.LEAVING)
             self._write()
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        if self._is_paused or self._state is _State.ENDED:
+        if self._is_paused or self._state is HeadlessState.ENDED:
             return
         if self._outgoing:
             self._up.fill(self._outgoing)
-        if self._state is _State.LEAVING and not self._outgoing:
+        if self._state is HeadlessState.LEAVING and not self._outgoing:
             self._up.put((goodbye(1000, "", is_masked=True),))
             self._finish()
 
@@ -153,17 +153,17 @@ class PlainEnd:
         if self._is_paused:
             return
         for content, _ in self._down.read():
-            if self._state is not _State.OPEN:
+            if self._state is not HeadlessState.OPEN:
                 return
             self._pulse.alive()
             if isinstance(content, Output):
                 self._listener.heard(content)
-            elif content is Control.PING:
+            elif content is ControlFrame.PING:
                 self._up.put((_PONG,), is_background=True)
             elif isinstance(content, Goodbye):
                 self._up.put((goodbye(content.code, content.reason, is_masked=True),))
                 self._finish()
-            elif content is Control.END:
+            elif content is ControlFrame.END:
                 self._finish()
             elif isinstance(content, bytes):
                 self._check(content)
@@ -187,16 +187,16 @@ class PlainEnd:
             self._finish()
 
     def _finish(self) -> None:
-        if self._state is _State.ENDED:
+        if self._state is HeadlessState.ENDED:
             return
-        self._move(_State.ENDED)
+        self._move(HeadlessState.ENDED)
         self._outgoing.clear()
         self._pulse.stop()
         self._up.finish()
         self.connection.client_ended()
         self._listener.ended()
 
-    def _move(self, state: _State) -> None:
+    def _move(self, state: HeadlessState) -> None:
         self._state = move(_MOVES, self._state, state, "an end")
 
     # --- what happens to it -------------------------------------------------------------------------------------------
@@ -216,8 +216,8 @@ class PlainEnd:
         if self._is_paused:
             self._is_paused = False
             self._read()
-            if self._state is _State.OPEN:
+            if self._state is HeadlessState.OPEN:
                 self._listener.went_on()
             self._write()
-            if self._state is not _State.ENDED:
+            if self._state is not HeadlessState.ENDED:
                 self._look()

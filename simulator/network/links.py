@@ -24,7 +24,7 @@ from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import SECOND, Kernel, Timer
 from simulator.latency import MICROSECONDS, Law
 
-__all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "framed", "goodbye"]
+__all__ = ["WINDOW", "Content", "ControlFrame", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "framed", "goodbye"]
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that a link takes before its peer has read any: what two sockets and the path between them hold.
@@ -36,7 +36,7 @@ _MICROSECOND = 1000
 """In nanoseconds."""
 
 
-class Control(Enum):
+class ControlFrame(Enum):
     """A frame that carries no packet."""
 
     PING = "ping"
@@ -51,15 +51,15 @@ class Control(Enum):
 
 
 _SIZES = {
-    Control.PING: 2,
-    Control.PONG: 2,
-    Control.END: 0,
-    Control.OPEN: 60,
-    Control.OPENED: 60,
-    Control.REFUSED: 40,
-    Control.REQUEST: 600,
-    Control.ADMITTED: 200,
-    Control.DENIED: 200,
+    ControlFrame.PING: 2,
+    ControlFrame.PONG: 2,
+    ControlFrame.END: 0,
+    ControlFrame.OPEN: 60,
+    ControlFrame.OPENED: 60,
+    ControlFrame.REFUSED: 40,
+    ControlFrame.REQUEST: 600,
+    ControlFrame.ADMITTED: 200,
+    ControlFrame.DENIED: 200,
 }
 """Bytes without a mask; those of a handshake are about what it takes."""
 
@@ -72,7 +72,7 @@ class Goodbye:
     reason: str = ""
 
 
-Content: TypeAlias = "bytes | Control | Goodbye"
+Content: TypeAlias = "bytes | ControlFrame | Goodbye"
 Frame: TypeAlias = tuple[Content, int]
 """What travels, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
 
@@ -80,13 +80,13 @@ Tap: TypeAlias = "Callable[[Link, str, Sequence[Frame]], None]"
 """Told of frames that were ``"sent"``, that ``"arrived"``, and that were ``"lost"``. It must not use the link."""
 
 
-def frame(content: bytes | Control, *, is_masked: bool) -> Frame:
+def frame(content: bytes | ControlFrame, *, is_masked: bool) -> Frame:
     """Return a frame as a client's (masked) or a room's; the size is that on a WebSocket.
 
     Source: RFC 6455, section 5.2.
     """
-    if isinstance(content, Control):
-        return content, _SIZES[content] + (4 if is_masked and content in (Control.PING, Control.PONG) else 0)
+    if isinstance(content, ControlFrame):
+        return content, _SIZES[content] + (4 if is_masked and content in (ControlFrame.PING, ControlFrame.PONG) else 0)
     return framed((content,), is_masked=is_masked)[0]
 
 
@@ -223,11 +223,6 @@ class Link:
         """Bytes that have arrived and were not read."""
         return self._unread_size
 
-    @property
-    def is_frozen(self) -> bool:
-        """Whether its time stands still."""
-        return self._frozen_at is not None
-
     # --- the sender's end ---------------------------------------------------------------------------------------------
 
     def fill(self, queue: deque[Frame]) -> Sequence[Frame]:
@@ -289,7 +284,7 @@ class Link:
                 self._launch(_Burst((one,), one[1], delay, is_background), now)
 
     def finish(self) -> None:
-        """End it behind what is in flight: the reader gets ``Control.END`` as the last frame. Again does nothing."""
+        """End it behind what is in flight: the reader gets ``ControlFrame.END`` as the last frame. Again does nothing."""
         self.put((_END,))
         if self.state is LinkState.OPEN:
             self._move(LinkState.FINISHED)
@@ -438,7 +433,7 @@ class Link:
         self.state = move(_MOVES, self.state, state, "a link")
 
 
-_END = frame(Control.END, is_masked=False)
+_END = frame(ControlFrame.END, is_masked=False)
 
 
 def _size(frames: Sequence[Frame]) -> int:

@@ -13,7 +13,7 @@ from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
 from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import Kernel, Timer
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
+from simulator.network.links import ControlFrame, Frame, Goodbye, Link, frame, framed, goodbye
 from simulator.room.seat import Parcel, Seat
 
 __all__ = ["LINGER", "CarrierState", "SeatCarrier"]
@@ -38,8 +38,8 @@ _MOVES = {
 
 _OPEN = CarrierState.OPEN  # Not asked for by name at each packet: before 3.12 that is a call in Python.
 
-_PING = frame(Control.PING, is_masked=False)
-_PONG = frame(Control.PONG, is_masked=False)
+_PING = frame(ControlFrame.PING, is_masked=False)
+_PONG = frame(ControlFrame.PONG, is_masked=False)
 
 
 class SeatCarrier:
@@ -95,15 +95,15 @@ class SeatCarrier:
     def _arrived(self) -> None:
         packets: list[bytes] = []
         for content, _ in self._up.read():
-            if type(content) is bytes or not isinstance(content, (Control, Goodbye)):
+            if type(content) is bytes or not isinstance(content, (ControlFrame, Goodbye)):
                 packets.append(content)
                 continue
             self._feed(packets)
-            if content is Control.PING and self.state is _OPEN:
+            if content is ControlFrame.PING and self.state is _OPEN:
                 self._down.put((_PONG,), is_background=True)
             elif isinstance(content, Goodbye):
                 self._answer(content)
-            elif content is Control.END:
+            elif content is ControlFrame.END:
                 self._finish()
         self._feed(packets)
         if self.state is _OPEN:

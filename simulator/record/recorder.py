@@ -35,7 +35,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
 )
 from meshsync.protocol.packets import Message
-from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
+from simulator.network.links import ControlFrame, Frame, Goodbye, Link, LinkState
 from simulator.record.calls_as_streams import as_message
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import RESERVED_TYPES, Member, Output
@@ -392,7 +392,7 @@ class Recorder:
         now = self._now()
         if line.is_up and what == "sent":
             for content, _ in frames:
-                if type(content) is bytes or not isinstance(content, (Control, Goodbye)):
+                if type(content) is bytes or not isinstance(content, (ControlFrame, Goodbye)):
                     line.under_way.append((now, content))
         elif line.is_up:
             self._left(line, member_id, now, what == "lost", frames)
@@ -409,13 +409,13 @@ class Recorder:
                     self._pass(line, content, member_id, is_lost)
                 elif isinstance(content, Output):
                     self.arrived(content.id, member_id, is_lost=is_lost)
-                elif content is Control.END:
+                elif content is ControlFrame.END:
                     self._give_up(member_id)
 
     def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame]) -> None:
         """Take frames that have come to the end of their way up."""
         for content, _ in frames:
-            if type(content) is not bytes and isinstance(content, (Control, Goodbye)):
+            if type(content) is not bytes and isinstance(content, (ControlFrame, Goodbye)):
                 continue
             sent_ns, said = line.under_way.popleft()
             if type(said) is bytes:

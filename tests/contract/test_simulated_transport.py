@@ -14,7 +14,7 @@ from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import Law, constant, lognormal
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, goodbye
+from simulator.network.links import ControlFrame, Frame, Goodbye, Link, frame, goodbye
 from simulator.network.network import Guest, Network
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
@@ -89,9 +89,9 @@ class ScriptedPeer:
             for content, _ in self._up.read():
                 if isinstance(content, Goodbye):
                     self._said = content
-                elif content is Control.END:
+                elif content is ControlFrame.END:
                     self._has_ended = True
-                elif not isinstance(content, Control):
+                elif not isinstance(content, ControlFrame):
                     self._packets.append(content)
             return is_there()
 

@@ -13,10 +13,10 @@ from meshsync.runtime.interfaces import Task
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import constant
 from simulator.network.client_end import Life, SimulatedTransport
-from simulator.network.links import Content, Control, Goodbye, Link, frame, goodbye
+from simulator.network.links import Content, ControlFrame, Goodbye, Link, frame, goodbye
 
-PING = frame(Control.PING, is_masked=False)
-PONG = frame(Control.PONG, is_masked=False)
+PING = frame(ControlFrame.PING, is_masked=False)
+PONG = frame(ControlFrame.PONG, is_masked=False)
 
 
 class Line:
@@ -48,7 +48,7 @@ class Line:
     def read(self) -> None:
         for content, _ in self.up.read() if self.is_reading else ():
             self.heard.append((round(self.runtime.now, 6), content))
-            if content is Control.PING and self.is_alive:
+            if content is ControlFrame.PING and self.is_alive:
                 self.down.put([PONG], is_background=True)
 
     def say(self, *packets: bytes) -> None:
@@ -94,7 +94,7 @@ def test_silence_is_noticed_after_interval_and_timeout(line: Line) -> None:
     assert line.kernel.now == 45 * 10**9
     assert (caught.value.code, caught.value.reason, caught.value.clean) == (None, "no sign of life", False)
     line.runtime.sleep(1)
-    assert line.heard == [(30.01, Control.PING), (45.01, Control.END)]
+    assert line.heard == [(30.01, ControlFrame.PING), (45.01, ControlFrame.END)]
 
 
 def test_a_peer_that_answers_pings_is_kept(line: Line) -> None:
@@ -145,7 +145,7 @@ def test_pings_are_answered_without_waking_the_reader(line: Line) -> None:
     turns = line.runtime.turns
     line.down.put([PING, PING])
     line.runtime.sleep(0.021)
-    assert line.heard == [(1.02, Control.PONG)]
+    assert line.heard == [(1.02, ControlFrame.PONG)]
     assert got == []
     # Of the turns one is the timer of each link, the others belong to this test's own sleep.
     assert line.runtime.turns - turns <= 5
@@ -158,7 +158,7 @@ def test_pings_are_not_answered_while_nobody_receives(line: Line) -> None:
     assert line.heard == []
     assert list(line.transport.receive(0)) == []
     line.runtime.sleep(1)
-    assert line.heard == [(5.01, Control.PONG)]
+    assert line.heard == [(5.01, ControlFrame.PONG)]
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_an_oversized_packet_ends_the_connection(line: Line) -> None:
     line.runtime.sleep(1)
     assert [content for _, content in line.heard] == [
         Goodbye(1009, "a packet of more than 2000 bytes"),
-        Control.END,
+        ControlFrame.END,
     ]
 
 
@@ -307,7 +307,7 @@ def test_closing_gives_up_flushing_at_half_time(line: Line) -> None:
     line.is_reading = True
     line.read()
     heard = [content for _, content in line.heard]
-    assert heard == [bytes(100)] * 9 + [Goodbye(1000, ""), Control.END]
+    assert heard == [bytes(100)] * 9 + [Goodbye(1000, ""), ControlFrame.END]
     assert line.transport.written() == 9
 
 
@@ -325,7 +325,7 @@ def test_a_goodbye_that_comes_while_flushing_is_answered(line: Line) -> None:
     line.runtime.sleep(1)
     line.is_reading = True
     line.read()
-    assert [content for _, content in line.heard][9:] == [Goodbye(4000, "me first"), Control.END]
+    assert [content for _, content in line.heard][9:] == [Goodbye(4000, "me first"), ControlFrame.END]
 
 
 def test_a_code_that_must_not_be_sent_changes_nothing(line: Line) -> None:
@@ -390,7 +390,7 @@ def test_a_paused_end_neither_reads_nor_writes(line: Line) -> None:
     line.transport.resume()
     line.runtime.sleep(1)
     assert got == [b"one"]
-    assert line.heard == [(11.01, Control.PONG), (11.01, b"two")]
+    assert line.heard == [(11.01, ControlFrame.PONG), (11.01, b"two")]
 
 
 def test_a_long_pause_kills_no_peer(line: Line) -> None:

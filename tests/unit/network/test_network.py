@@ -30,7 +30,7 @@ from simulator.faults.kinds import Fault
 from simulator.latency import Law, lognormal
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import Control, Frame, Link, frame
+from simulator.network.links import ControlFrame, Frame, Link, frame
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import CarrierState
 from simulator.room.rules import Room
@@ -300,9 +300,9 @@ def test_the_room_answers_pings(town: Town) -> None:
         (town.runtime.kernel.now / 1e9, content) for content, _ in carried if what == "arrived"
     )
     town.runtime.sleep(1 - town.runtime.now)
-    connection.up.put([frame(Control.PING, is_masked=True)], is_background=True)
+    connection.up.put([frame(ControlFrame.PING, is_masked=True)], is_background=True)
     town.runtime.sleep(1)
-    assert seen == [(1.030, Control.PONG)]
+    assert seen == [(1.030, ControlFrame.PONG)]
 
 
 def test_a_goodbye_is_not_waited_for_for_ever(town: Town) -> None:
@@ -689,7 +689,7 @@ def test_every_link_is_tapped_from_the_handshake_on(town: Town) -> None:
     town.runtime.sleep(1)
     ups = [(what, content) for name, what, content in seen if name == "alice#1/up"]
     assert ups == [
-        (what, content) for content in (Control.OPEN, Control.REQUEST, Control.END) for what in ("sent", "arrived")
+        (what, content) for content in (ControlFrame.OPEN, ControlFrame.REQUEST, ControlFrame.END) for what in ("sent", "arrived")
     ]
 
 

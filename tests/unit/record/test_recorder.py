@@ -15,7 +15,7 @@ from meshsync.protocol.packets import split
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
 from simulator.latency import constant
-from simulator.network.links import Control, Link, frame
+from simulator.network.links import ControlFrame, Link, frame
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import Member, Room
@@ -199,7 +199,7 @@ def test_messages_in_a_queue_that_was_dropped_are_lost_when_the_link_ends(tape: 
     tape.handle(tape.members["alice"], Send(bob.id, "chat", {"n": 2}))
     tape.tap("bob", "down", "sent", *Parcel(first).packets())
     tape.recorder.left(bob)
-    tape.tap("bob", "down", "arrived", *Parcel(first).packets(), (Control.END, 0))
+    tape.tap("bob", "down", "arrived", *Parcel(first).packets(), (ControlFrame.END, 0))
     assert [(record.detail, record.outcome) for record in tape.news[1:]] == [
         ({"n": 1}, "delivered"),
         ({"n": 2}, "lost"),
