@@ -44,6 +44,7 @@ from simulator.latency import Law, as_law
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import ControlFrame, Frame, Link
 from simulator.network.network import Connection, Guest, Network
+from simulator.network.traffic import Traffic
 from simulator.participants import Participant, Surroundings
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Transcript
@@ -274,7 +275,7 @@ class Simulation:
         room.recorder.appeared(admission.name)
         return Guest(admission.name, room.seated, admission.role, admission.rights, admission.version)
 
-    def _tap(self, link: Link, what: str, frames: Sequence[Frame]) -> None:
+    def _tap(self, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]) -> None:
         wire = self._wires.get(link.name)
         if wire is None:
             wire = self._wire(link)
@@ -290,7 +291,7 @@ class Simulation:
             link.tap = partial(wire.recorder.tap, wire.line, wire.member_id)
         wire.recorder.tap(wire.line, wire.member_id, link, what, frames)
 
-    def _wire(self, link: Link) -> _Wire | None:
+    def _wire(self, link: Link[Traffic]) -> _Wire | None:
         """Return what is known of a link; None for one of somebody who is not let in."""
         if len(self._wires) >= self._most_wires:
             self._wires = {name: wire for name, wire in self._wires.items() if wire.is_in_use}

@@ -40,7 +40,7 @@ b  simulator.engine: housekeeping kernel os_process seeds stalls / actors schedu
 c  simulator.faults: fields / kinds / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
-e  simulator.network: heartbeat_timer links / client_end room_end / network / connector headless_end
+e  simulator.network: heartbeat_timer links traffic / client_end room_end / network / connector headless_end
 f  simulator.record: calls_as_streams transcript / recorder wording / timeline / charts
 g  simulator.participants: peers / stream / participant / messaging streaming visiting
 h  simulator.emulator: settings / connection / gateway / loop_thread / emulator

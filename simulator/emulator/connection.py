@@ -219,7 +219,7 @@ def _join(parcels: list[Parcel]) -> list[bytes]:
     buffers: list[bytes] = []
     small: list[bytes] = []
     for parcel in parcels:
-        wire: list[bytes] | None = parcel.wire
+        wire = parcel.wire
         if wire is None:
             packets = parcel.packets()
             is_small = parcel.output.size <= _JOINED

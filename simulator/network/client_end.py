@@ -18,12 +18,14 @@ from enum import Enum
 from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError, SendTimeout
 from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat, send_buffer
+from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import TransportStats
 from simulator.engine.kernel import Kernel
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import ControlFrame, Frame, Goodbye, Link, frame, framed, goodbye
+from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
+from simulator.network.traffic import Traffic
 
 __all__ = ["SimulatedTransport"]
 
@@ -85,8 +87,8 @@ class SimulatedTransport:
         self,
         kernel: Kernel,
         runtime: Runtime,
-        up: Link,
-        down: Link,
+        up: Link[Traffic],
+        down: Link[Traffic],
         *,
         heartbeat_interval: float | None = heartbeat.INTERVAL,
         heartbeat_timeout: float = heartbeat.TIMEOUT,
@@ -109,10 +111,10 @@ class SimulatedTransport:
         self._is_reading = False
         self._is_due = True
         """Whether there may be work that nobody has done, since no task was in ``receive``."""
-        self._goodbye: Frame | None = None
+        self._goodbye: Frame[Traffic] | None = None
         """What `close` will say, until it is said."""
         self._waiters: deque[object] = deque()
-        self._buffer: deque[Frame] = deque()
+        self._buffer: deque[Frame[Traffic]] = deque()
         self._buffered = 0
         self._is_stalled = False
         """Whether the link last took less than was there. Only then does a write that goes on show that the peer lives:
@@ -234,7 +236,7 @@ class SimulatedTransport:
             self._bytes_received += size
             if type(content) is bytes:
                 self._take(content)
-            elif isinstance(content, Goodbye):
+            elif isinstance(content, CloseFrame):
                 self._hear(content)
             elif content is ControlFrame.END:
                 self._finish(self._end or _DROPPED)
@@ -249,7 +251,7 @@ class SimulatedTransport:
             self._inbox.append(packet)
             return
         self._fault = fault = ProtocolError(f"a packet of more than {self._max_packet} bytes", code=1009)
-        self._say(goodbye(fault.code, str(fault), is_masked=True))
+        self._say(close_frame(fault.code, str(fault), is_masked=True))
         self._finish(_End(str(fault), fault.code, str(fault)))
 
     def _write(self) -> None:
@@ -271,7 +273,7 @@ class SimulatedTransport:
             said, self._goodbye = self._goodbye, None
             self._say(said)
 
-    def _say(self, what: Frame, *, is_background: bool = False) -> None:
+    def _say(self, what: Frame[Traffic], *, is_background: bool = False) -> None:
         """Send a control frame, which waits for no window."""
         self._bytes_sent += what[1]
         self._up.put((what,), is_background=is_background)
@@ -286,7 +288,7 @@ class SimulatedTransport:
         Raises:
             ValueError: If ``code`` is no close code that may be sent; nothing has changed.
         """
-        bye = goodbye(code, reason, is_masked=True)
+        bye = close_frame(code, reason, is_masked=True)
         with self._lock:
             if timeout <= 0:
                 self._finish()
@@ -316,11 +318,11 @@ class SimulatedTransport:
                 return
             self._lock.wait((deadline if now >= flush_until else flush_until) - now)
 
-    def _hear(self, said: Goodbye) -> None:
+    def _hear(self, said: CloseFrame) -> None:
         if self._life is Life.CLOSING and self._goodbye is None:
             self._finish(_End(_CLOSED_HERE.text, said.code, said.reason, clean=True))
             return
-        self._say(goodbye(said.code, said.reason, is_masked=True))
+        self._say(close_frame(said.code, said.reason, is_masked=True))
         what = f"{said.code or 'no code'}{': ' + said.reason if said.reason else ''}"
         self._finish(_End(f"the other side closed the connection ({what})", said.code, said.reason, clean=True))
 

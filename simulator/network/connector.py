@@ -13,7 +13,7 @@ from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomU
 from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
 from simulator.network.client_end import SimulatedTransport
-from simulator.network.links import ControlFrame, LinkState, frame, goodbye
+from simulator.network.links import ControlFrame, LinkState, close_frame, frame
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import SeatCarrier
 
@@ -155,7 +155,7 @@ class _Attempt:
                 ended=connection.room_ended,
             )
         except InvalidMessage as error:
-            connection.down.put((goodbye(1008, str(error), is_masked=False),))
+            connection.down.put((close_frame(1008, str(error), is_masked=False),))
             connection.down.finish()
             connection.room_ended()
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol
 
 from meshsync.errors import ProtocolError
+from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.heartbeat import Beat
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import ControlFrame, Frame, Goodbye, frame, goodbye
+from simulator.network.links import ControlFrame, Frame, close_frame, frame
 from simulator.network.network import Guest, Network
-from simulator.network.room_end import CarrierState, SeatCarrier
+from simulator.network.room_end import SeatCarrier
+from simulator.network.traffic import Traffic
 from simulator.room.rules import Output
 from simulator.room.seat import Parcel
 
@@ -65,19 +67,10 @@ _PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
 class _PlainCarrier(SeatCarrier):
-    """The room's end: hands on requests and outputs as they are."""
+    """The room's end: sends the room's messages as they are."""
 
-    def _feed(self, packets: list[bytes]) -> None:
-        for request in cast("list[Request]", packets):
-            if self.state is CarrierState.OPEN:
-                self.seat.ask(request)
-        packets.clear()
-
-    def _frames(self, parcel: Parcel) -> Iterable[Frame]:
-        frames: tuple[Frame, ...] | None = parcel.wire
-        if frames is None:
-            frames = parcel.wire = (cast(Frame, (parcel.output, parcel.output.size)),)
-        return frames
+    def _frames(self, parcel: Parcel) -> Iterable[Frame[Traffic]]:
+        return ((parcel.output, parcel.output.size),)
 
 
 class PlainEnd:
@@ -96,7 +89,7 @@ class PlainEnd:
         self._state = HeadlessState.OPEN
         self._listener = listener
         self._up, self._down = connection.up, connection.down
-        self._outgoing: deque[Frame] = deque()
+        self._outgoing: deque[Frame[Traffic]] = deque()
         self._is_paused = False
         self._reassembler = Reassembler(_LARGEST)
         self._pulse = Pulse(network.kernel, self._look, interval=beats.interval, timeout=beats.timeout)
@@ -129,7 +122,7 @@ class PlainEnd:
 
     def say(self, request: Request, size: int) -> None:
         """Send a request whose content has so many bytes. What the link does not take waits here."""
-        self._outgoing.append(cast(Frame, (request, size + _OVERHEAD)))
+        self._outgoing.append((request, size + _OVERHEAD))
         self._write()
 
     def leave(self) -> None:
@@ -146,7 +139,7 @@ class PlainEnd:
         if self._outgoing:
             self._up.fill(self._outgoing)
         if self._state is HeadlessState.LEAVING and not self._outgoing:
-            self._up.put((goodbye(1000, "", is_masked=True),))
+            self._up.put((close_frame(1000, "", is_masked=True),))
             self._finish()
 
     def _read(self) -> None:
@@ -160,8 +153,8 @@ class PlainEnd:
                 self._listener.heard(content)
             elif content is ControlFrame.PING:
                 self._up.put((_PONG,), is_background=True)
-            elif isinstance(content, Goodbye):
-                self._up.put((goodbye(content.code, content.reason, is_masked=True),))
+            elif isinstance(content, CloseFrame):
+                self._up.put((close_frame(content.code, content.reason, is_masked=True),))
                 self._finish()
             elif content is ControlFrame.END:
                 self._finish()
@@ -174,7 +167,7 @@ class PlainEnd:
             for _ in self._reassembler.feed((packet,)):
                 pass
         except ProtocolError as error:
-            self._up.put((goodbye(error.code, str(error)[:100], is_masked=True),))
+            self._up.put((close_frame(error.code, str(error)[:100], is_masked=True),))
             self._finish()
 
     def _look(self) -> None:

@@ -11,7 +11,6 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.codec import decode_request
@@ -48,8 +47,8 @@ class Parcel:
         self.output = output
         self.cost = output.size + _PARCEL_COST
         """Bytes that it counts in a queue."""
-        self.wire: Any = None
-        """For carriers of one kind to keep what they made of it, which is the same for all recipients."""
+        self.wire: list[bytes] | None = None
+        """The WebSocket frames that the gateway made of it, which are the same for all recipients."""
 
     def pieces(self) -> list[Piece]:
         """Return the packets, each as buffers to be joined: nothing of the body is copied yet."""

@@ -9,11 +9,13 @@ import pytest
 from meshsync.errors import ConnectionLost, ProtocolError, SendTimeout
 from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat
+from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.interfaces import Task
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import constant
 from simulator.network.client_end import Life, SimulatedTransport
-from simulator.network.links import Content, ControlFrame, Goodbye, Link, frame, goodbye
+from simulator.network.links import ControlFrame, Link, close_frame, frame, framed
+from simulator.network.traffic import Traffic
 
 PING = frame(ControlFrame.PING, is_masked=False)
 PONG = frame(ControlFrame.PONG, is_masked=False)
@@ -29,14 +31,14 @@ class Line:
         self.runtime = runtime
         self.kernel = runtime.kernel
         self.up, self.down = (
-            Link(runtime.kernel, runtime.seeds.stream(name), delay=constant(0.010), window=1000, name=name)
+            Link[Traffic](runtime.kernel, runtime.seeds.stream(name), delay=constant(0.010), window=1000, name=name)
             for name in ("up", "down")
         )
         self.ends = 0
         self.transport = SimulatedTransport(
             runtime.kernel, runtime, self.up, self.down, send_buffer=500, max_packet=2000, ended=self._ended
         )
-        self.heard: list[tuple[float, Content]] = []
+        self.heard: list[tuple[float, Traffic | ControlFrame | CloseFrame]] = []
         self.is_reading = True
         self.is_alive = False
         """Whether the room answers pings."""
@@ -52,7 +54,7 @@ class Line:
                 self.down.put([PONG], is_background=True)
 
     def say(self, *packets: bytes) -> None:
-        self.down.put([frame(packet, is_masked=False) for packet in packets])
+        self.down.put(framed(packets, is_masked=False))
 
     def listen(self) -> list[object]:
         """Have a task receive for ever; what it got is in the list, and at last the error."""
@@ -226,7 +228,7 @@ def test_an_oversized_packet_ends_the_connection(line: Line) -> None:
         assert caught.value.code == 1009
     line.runtime.sleep(1)
     assert [content for _, content in line.heard] == [
-        Goodbye(1009, "a packet of more than 2000 bytes"),
+        CloseFrame(1009, "a packet of more than 2000 bytes"),
         ControlFrame.END,
     ]
 
@@ -284,9 +286,9 @@ def test_a_reset_wakes_everyone(line: Line) -> None:
 def test_closing_asks_and_waits_for_the_answer(line: Line) -> None:
     """Goodbye and answer take 10 ms each way; the loss is clean, and tells that we closed."""
     line.up.on_arrival = lambda: [
-        line.down.put([goodbye(said.code, said.reason, is_masked=False)])
+        line.down.put([close_frame(said.code, said.reason, is_masked=False)])
         for said, _ in line.up.read()
-        if isinstance(said, Goodbye)
+        if isinstance(said, CloseFrame)
     ]
     line.transport.send([b"x"], 0)
     line.transport.close(5, 1001, "away")
@@ -307,7 +309,7 @@ def test_closing_gives_up_flushing_at_half_time(line: Line) -> None:
     line.is_reading = True
     line.read()
     heard = [content for _, content in line.heard]
-    assert heard == [bytes(100)] * 9 + [Goodbye(1000, ""), ControlFrame.END]
+    assert heard == [bytes(100)] * 9 + [CloseFrame(1000, ""), ControlFrame.END]
     assert line.transport.written() == 9
 
 
@@ -316,7 +318,7 @@ def test_a_goodbye_that_comes_while_flushing_is_answered(line: Line) -> None:
     line.is_reading = False
     for _ in range(13):
         line.transport.send([bytes(100)], 0)
-    line.kernel.after(1, lambda: line.down.put([goodbye(4000, "me first", is_masked=False)]))
+    line.kernel.after(1, lambda: line.down.put([close_frame(4000, "me first", is_masked=False)]))
     line.transport.close(20, 1000, "bye")
     assert line.runtime.now == 1.010
     with pytest.raises(ConnectionLost) as caught:
@@ -325,7 +327,7 @@ def test_a_goodbye_that_comes_while_flushing_is_answered(line: Line) -> None:
     line.runtime.sleep(1)
     line.is_reading = True
     line.read()
-    assert [content for _, content in line.heard][9:] == [Goodbye(4000, "me first"), ControlFrame.END]
+    assert [content for _, content in line.heard][9:] == [CloseFrame(4000, "me first"), ControlFrame.END]
 
 
 def test_a_code_that_must_not_be_sent_changes_nothing(line: Line) -> None:

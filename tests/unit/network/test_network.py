@@ -33,6 +33,7 @@ from simulator.network.connector import SimulatedConnector
 from simulator.network.links import ControlFrame, Frame, Link, frame
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import CarrierState
+from simulator.network.traffic import Traffic
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
 
@@ -641,7 +642,7 @@ def record(seed: int, names: Sequence[str] = ("alice", "bob"), *, schedule: str 
     """Run a conversation with faults and return a digest of all that each link carried, and when."""
     digests: dict[str, Any] = {}
 
-    def tap(link: Link, what: str, carried: Sequence[Frame]) -> None:
+    def tap(link: Link[Traffic], what: str, carried: Sequence[Frame[Traffic]]) -> None:
         digest = digests.setdefault(link.name, hashlib.sha256())
         for content, size in carried:
             text = content if isinstance(content, bytes) else str(content).encode()
@@ -689,7 +690,9 @@ def test_every_link_is_tapped_from_the_handshake_on(town: Town) -> None:
     town.runtime.sleep(1)
     ups = [(what, content) for name, what, content in seen if name == "alice#1/up"]
     assert ups == [
-        (what, content) for content in (ControlFrame.OPEN, ControlFrame.REQUEST, ControlFrame.END) for what in ("sent", "arrived")
+        (what, content)
+        for content in (ControlFrame.OPEN, ControlFrame.REQUEST, ControlFrame.END)
+        for what in ("sent", "arrived")
     ]
 
 
@@ -699,7 +702,7 @@ def test_delays_of_messages_match_the_law() -> None:
         sent: list[float] = []
         delays: list[float] = []
 
-        def tap(link: Link, what: str, carried: Sequence[Frame]) -> None:
+        def tap(link: Link[Traffic], what: str, carried: Sequence[Frame[Traffic]]) -> None:
             if link.name.endswith("/up") and isinstance(carried[0][0], bytes):
                 sent.append(runtime.kernel.now) if what == "sent" else delays.append(runtime.kernel.now - sent.pop(0))
 
