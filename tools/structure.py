@@ -21,7 +21,8 @@ FLOORS = """
 1  meshsync.runtime: interfaces lifecycle / deadlines mutex threads
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
-3  meshsync.transport: endings interfaces sockets / handshake poller / websocket / connector
+3  meshsync.transport: endings interfaces senders sockets / handshake poller / shared_socket / closing
+                      / websocket / connector
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: deliveries inbox / send_queue / connection
@@ -74,7 +75,7 @@ SEAM = frozenset(
     {
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
-        "meshsync/transport/websocket.py",
+        "meshsync/transport/shared_socket.py",
         "meshsync/transport/handshake.py",
         "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomUnavailable
+from meshsync.runtime.deadlines import Deadline
 from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
 from simulator.network.client_end import SimulatedTransport
@@ -39,8 +40,7 @@ class SimulatedConnector:
         The endpoint's token is asked for in the calling task, and what that raises is passed on.
         """
         network, endpoint = self._network, self._endpoint
-        now = network.runtime.monotonic
-        deadline = None if timeout is None else now() + timeout
+        deadline = Deadline(network.runtime, timeout)
         token = endpoint.token()
         address = prepare(endpoint, token).address
         guest: Guest | ConnectFailed
@@ -48,8 +48,8 @@ class SimulatedConnector:
             guest = network.door(endpoint, token)
         except ConnectFailed as refusal:
             guest = refusal
-        left = None if deadline is None else deadline - now()
-        if left is not None and left <= 0:
+        left = deadline.left()
+        if left == 0:
             raise ConnectTimeout(f"no connection to {address} within {timeout} s")
         attempt = _Attempt(network, guest, address)
         try:

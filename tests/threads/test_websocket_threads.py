@@ -24,6 +24,7 @@ from meshsync.protocol.heartbeat import Beat
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 from tests.effort import calls_of
 from tests.support.scripted_server import ScriptedServer
@@ -174,7 +175,7 @@ def test_closing_while_everybody_is_busy(echo: Echo) -> None:
     closing = runtime.spawn(lambda: connection.close(3), name="closer")
     assert closing.join(LONG)
     assert all(task.join(LONG) and task.error is None for task in tasks)
-    assert connection._socket.fileno() == -1
+    assert connection._socket.connection.fileno() == -1
 
 
 def test_pings_keep_an_idle_connection(echo: Echo) -> None:
@@ -251,7 +252,8 @@ def test_ctrl_c_never_tears_the_wire() -> None:
 def converse(strike_after: float) -> bool:
     """Send and receive until interrupted, check what both ends saw, and return whether the connection lives."""
     ours, theirs = socket.socketpair()
-    transport = WebSocketTransport(ours, ThreadRuntime())
+    runtime = ThreadRuntime()
+    transport = WebSocketTransport(SharedSocket(ours, runtime), runtime)
     arrived: list[bytes] = []
 
     def read() -> None:  # in a thread of its own, where no signal strikes

@@ -11,9 +11,10 @@ from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat
 from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.interfaces import Task
+from meshsync.transport.endings import Life
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import constant
-from simulator.network.client_end import Life, SimulatedTransport
+from simulator.network.client_end import SimulatedTransport
 from simulator.network.links import ControlFrame, Link, close_frame, frame, framed
 from simulator.network.traffic import Traffic
 
@@ -373,7 +374,7 @@ def test_illegal_moves_raise(line: Line) -> None:
     """A state that cannot follow is a fault of ours and is not passed over."""
     line.transport.close(0)
     with line.transport._lock, pytest.raises(RuntimeError, match="cannot go from ENDED to CLOSING"):
-        line.transport._move(Life.CLOSING, line.transport._end)  # type: ignore[arg-type]
+        line.transport._move(Life.CLOSING, line.transport._ending)  # type: ignore[arg-type]
 
 
 # --- paused -----------------------------------------------------------------------------------------------------------

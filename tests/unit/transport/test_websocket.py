@@ -10,7 +10,7 @@ import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,6 +35,7 @@ from meshsync.runtime.interfaces import Task
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 from tests.support.scripted_server import LONG, ScriptedPeer, ScriptedServer
 
@@ -332,7 +333,8 @@ def test_bytes_right_behind_the_handshake_are_not_lost(server: ScriptedServer, c
 def test_bytes_that_the_library_buffered_come_first() -> None:
     """What a transport is given as received already comes before what the socket holds."""
     ours, theirs = socket.socketpair()
-    transport = WebSocketTransport(ours, ThreadRuntime(), received=b"\x82\x03one\x82")
+    runtime = ThreadRuntime()
+    transport = WebSocketTransport(SharedSocket(ours, runtime, received=b"\x82\x03one\x82"), runtime)
     theirs.sendall(b"\x03two")
     assert list(transport.receive(LONG)) == [b"one"]
     assert list(transport.receive(LONG)) == [b"two"]
@@ -621,7 +623,8 @@ def test_each_frame_is_masked_with_a_key_of_its_own() -> None:
             return drawn[-1]
 
     ours, theirs = socket.socketpair()
-    transport = WebSocketTransport(ours, Recording(), mask=mask_in_python)
+    runtime = Recording()
+    transport = WebSocketTransport(SharedSocket(ours, runtime), runtime, mask=mask_in_python)
     transport.send([b"same"] * 100, LONG)
     data = theirs.recv(100_000)
     keys = [data[place + 2 : place + 6] for place in range(0, len(data), 10)]
@@ -675,8 +678,26 @@ def test_the_sockets_are_closed_at_the_end() -> None:
         reader = ThreadRuntime().spawn(lambda: reading_to_the_end(transport), name="reader")
         transport.close(SHORT)
         assert reader.join(LONG)
-        assert transport._socket.fileno() == -1
-        assert transport._poller._ears.fileno() == -1
+        assert transport._socket.connection.fileno() == -1
+        assert transport._socket.poller._ears.fileno() == -1
+
+
+def test_what_close_reads_is_for_receive_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packet that close() reads is in the next receive(), even one that comes before close() goes on."""
+    with pair() as (transport, peer):
+        turn, got = transport._turn, list[bytes]()
+
+        def turn_and_receive(*arguments: Any) -> bool:
+            is_over = turn(*arguments)
+            if is_over:
+                with suppress(ConnectionLost):
+                    got.extend(transport.receive(0))
+            return is_over
+
+        monkeypatch.setattr(transport, "_turn", turn_and_receive)
+        peer.send([b"first"])
+        transport.close(SHORT)
+        assert got == [b"first"]
 
 
 def reading_to_the_end(transport: WebSocketTransport) -> None:
@@ -694,23 +715,23 @@ def test_the_socket_outlives_a_system_call_on_it(monkeypatch: pytest.MonkeyPatch
 
         def close_meanwhile(*_: object) -> int:
             transport.close(0)
-            seen.append(transport._socket.fileno())
+            seen.append(transport._socket.connection.fileno())
             if role == "poll":
                 return 0
             raise ConnectionResetError
 
         peer.send([b"x"])
         if role == "poll":
-            monkeypatch.setattr(transport._poller, "wait", close_meanwhile)
+            monkeypatch.setattr(transport._socket.poller, "wait", close_meanwhile)
         else:
             scripted = type("ScriptedSocket", (), {role: close_meanwhile})()
-            transport._wire._socket = scripted  # type: ignore[attr-defined]
+            transport._socket.wire._socket = scripted  # type: ignore[attr-defined]
         if role == "send":
             transport.send([b"x"], LONG)
         with pytest.raises(ConnectionLost):
             transport.receive(LONG)
         assert seen[0] != -1
-        assert transport._socket.fileno() == -1
+        assert transport._socket.connection.fileno() == -1
 
 
 def test_senders_get_room_in_order_of_arrival() -> None:
@@ -719,7 +740,7 @@ def test_senders_get_room_in_order_of_arrival() -> None:
         transport.send([bytes(8 << 20)], LONG)
         transport._buffer.bytes_buffered = 50_000  # as if most of it had gone: room for the small one only
         large = ThreadRuntime().spawn(lambda: losing(transport, bytes(90_000)), name="large")
-        while not transport._waiters:
+        while not transport._senders.tickets:
             assert not large.is_done
         with pytest.raises(SendTimeout):
             transport.send([b"small"], 0)
@@ -739,7 +760,7 @@ def test_a_sender_that_gives_up_lets_the_next_one_in() -> None:
                 transport.send([bytes(90_000)], 10 * SHORT)
 
         large = ThreadRuntime().spawn(give_up, name="large")
-        while not transport._waiters and not large.is_done:
+        while not transport._senders.tickets and not large.is_done:
             ThreadRuntime().sleep(0)  # only yields
         small = ThreadRuntime().spawn(lambda: transport.send([b"small"], None), name="small")
         assert small.join(LONG)
@@ -751,7 +772,7 @@ def test_a_sender_that_gives_up_lets_the_next_one_in() -> None:
 
 def test_a_goodbye_that_cannot_be_answered_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other side says goodbye and reads nothing more: the answer is given up soon, and its words are told."""
-    monkeypatch.setattr("meshsync.transport.websocket._LINGER", SHORT)
+    monkeypatch.setattr("meshsync.transport.closing._LINGER", SHORT)
     with pair() as (transport, peer):
         transport.send([bytes(16 << 20)], LONG)
         peer.close(1001, "restarting")
@@ -813,7 +834,7 @@ class InterruptedSocket:
 def test_a_write_of_unknown_length_ends_the_connection() -> None:
     """Rather than go on in the middle of a frame, the connection is dropped; the interruption is passed on."""
     with pair() as (transport, peer):
-        transport._wire._socket = InterruptedSocket(transport._socket)  # type: ignore[attr-defined]
+        transport._socket.wire._socket = InterruptedSocket(transport._socket.connection)  # type: ignore[attr-defined]
         with pytest.raises(KeyboardInterrupt):
             transport.send([bytes(1000)], LONG)
         with pytest.raises(ConnectionLost, match="interrupted"):
@@ -827,7 +848,7 @@ def test_a_read_of_unknown_length_ends_the_connection() -> None:
     """Bytes that were taken from the system and never looked at would tear the stream."""
     with pair() as (transport, peer):
         peer.send([b"lost"])
-        transport._wire._socket = InterruptedSocket(transport._socket)  # type: ignore[attr-defined]
+        transport._socket.wire._socket = InterruptedSocket(transport._socket.connection)  # type: ignore[attr-defined]
         with pytest.raises(KeyboardInterrupt):
             transport.receive(LONG)
         with pytest.raises(ConnectionLost, match="interrupted"):
@@ -843,7 +864,7 @@ def test_an_interrupted_wait_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> No
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(transport._poller, "wait", wait)
+            patch.setattr(transport._socket.poller, "wait", wait)
             with pytest.raises(KeyboardInterrupt):
                 transport.receive(LONG)
         peer.send([b"still here"])
@@ -879,8 +900,8 @@ def test_an_interrupted_close_ends_the_connection(monkeypatch: pytest.MonkeyPatc
         def wait(events: int, timeout: float | None) -> int:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(transport._poller, "wait", wait)
+        monkeypatch.setattr(transport._socket.poller, "wait", wait)
         with pytest.raises(KeyboardInterrupt):
             transport.close(LONG)
         peer.await_end()
-        assert transport._socket.fileno() == -1
+        assert transport._socket.connection.fileno() == -1
