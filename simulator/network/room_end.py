@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 
 from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
@@ -17,27 +16,13 @@ from simulator.engine.kernel import Kernel, Timer
 from simulator.network.heartbeat_timer import Pulse
 from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
 from simulator.network.traffic import Traffic
-from simulator.room.seat import Parcel, Seat
+from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat
 
-__all__ = ["LINGER", "CarrierState", "SeatCarrier"]
+__all__ = ["LINGER", "SeatCarrier"]
 
 LINGER = 2.0
 """Seconds in which a client that was told goodbye may answer it, before its connection is cut, as at the gateway."""
 
-
-class CarrierState(Enum):
-    """The life of a carrier."""
-
-    OPEN = "open"
-    LEAVING = "goodbye was said, its answer is awaited"
-    ENDED = "ended"
-
-
-_MOVES = {
-    CarrierState.OPEN: {CarrierState.LEAVING, CarrierState.ENDED},
-    CarrierState.LEAVING: {CarrierState.ENDED},
-    CarrierState.ENDED: set[CarrierState](),
-}
 
 _OPEN = CarrierState.OPEN  # Not asked for by name at each packet: before 3.12 that is a call in Python.
 
@@ -194,4 +179,4 @@ class SeatCarrier:
             self.seat.leave()
 
     def _move(self, state: CarrierState) -> None:
-        self.state = move(_MOVES, self.state, state, "a carrier")
+        self.state = move(CARRIER_MOVES, self.state, state, "a carrier")

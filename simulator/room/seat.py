@@ -20,7 +20,16 @@ from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
 from simulator.room.rules import Member, Output, Rights, Room
 
-__all__ = ["PACKET_SIZE", "QUEUE_LIMIT", "Parcel", "Seat", "SeatState", "SeatedRoom"]
+__all__ = [
+    "CARRIER_MOVES",
+    "PACKET_SIZE",
+    "QUEUE_LIMIT",
+    "CarrierState",
+    "Parcel",
+    "Seat",
+    "SeatState",
+    "SeatedRoom",
+]
 
 PACKET_SIZE = 64 * 1024
 """Body bytes in a packet to a client. Every release takes any size (PROTOCOL.md, section 4.2); fewer cost less."""
@@ -85,6 +94,22 @@ _MOVES = {
     SeatState.LEFT: set[SeatState](),
     SeatState.LOST: set[SeatState](),
 }
+
+
+class CarrierState(Enum):
+    """The life of a carrier, at the room's end of a connection."""
+
+    OPEN = "open"
+    LEAVING = "the room has sent its close frame; what comes from the client is thrown away"
+    ENDED = "ended"
+
+
+CARRIER_MOVES = {
+    CarrierState.OPEN: {CarrierState.LEAVING, CarrierState.ENDED},
+    CarrierState.LEAVING: {CarrierState.ENDED},
+    CarrierState.ENDED: set[CarrierState](),
+}
+"""One table for every kind of carrier."""
 
 
 class Seat:

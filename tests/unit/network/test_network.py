@@ -32,10 +32,9 @@ from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import ControlFrame, Frame, Link, frame
 from simulator.network.network import Guest, Network
-from simulator.network.room_end import CarrierState
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Room
-from simulator.room.seat import SeatedRoom
+from simulator.room.seat import CarrierState, SeatedRoom
 
 URL = "ws://ops.test/rooms/ops"
 
