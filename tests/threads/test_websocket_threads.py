@@ -27,9 +27,7 @@ from meshsync.transport.interfaces import Endpoint
 from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 from tests.effort import calls_of
-from tests.support.scripted_server import ScriptedServer
-
-LONG = 30.0
+from tests.support.scripted_server import LONG, SMALL, ScriptedServer
 
 
 @contextmanager
@@ -195,12 +193,12 @@ def test_pings_keep_an_idle_connection(echo: Echo) -> None:
 def test_a_paused_reader_does_not_kill_its_peer() -> None:
     """After a pause longer than interval and timeout together, receive first reads and asks, and goes on."""
     runtime = LeapingRuntime()
-    with ScriptedServer() as server:
-        accepting = server.accept()
+    with ScriptedServer(receive_buffer=SMALL) as server:
+        accepting = server.begin_to_accept()
         transport = WebSocketConnector(
             Endpoint(server.url, lambda: ""), runtime, heartbeat_interval=1000, heartbeat_timeout=1000
         ).connect(LONG)
-        peer = accepting.peer()
+        peer = accepting.result(LONG)
         runtime.leap(3000)
         assert list(transport.receive(0)) == []
         peer.send([b"alive"])
@@ -210,10 +208,10 @@ def test_a_paused_reader_does_not_kill_its_peer() -> None:
 
 def test_waiting_costs_no_processor_time() -> None:
     """A reader with nothing to read, and one with nothing it may write, sleep: in 0.5 s they make a few calls."""
-    with ScriptedServer() as server:
-        accepting = server.accept()
+    with ScriptedServer(receive_buffer=SMALL) as server:
+        accepting = server.begin_to_accept()
         transport = WebSocketConnector(Endpoint(server.url, lambda: ""), ThreadRuntime()).connect(LONG)
-        accepting.peer()
+        accepting.result(LONG)
         for _ in range(2):
             transport.receive(0)
             assert calls_of(lambda: transport.receive(0.5)) < 1000

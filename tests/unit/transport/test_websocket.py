@@ -37,7 +37,7 @@ from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
 from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
-from tests.support.scripted_server import LONG, ScriptedPeer, ScriptedServer
+from tests.support.scripted_server import LONG, SMALL, ScriptedPeer, ScriptedServer
 
 TOKEN = "eyJ.secret-token+/=.x"
 """Has letters that a URL spells otherwise."""
@@ -55,7 +55,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     """Return a server without TLS."""
-    with ScriptedServer() as scripted:
+    with ScriptedServer(receive_buffer=SMALL) as scripted:
         yield scripted
 
 
@@ -69,7 +69,7 @@ def tls_server(authority: trustme.CA, name: str = "localhost") -> ScriptedServer
     """Return a server that shows a certificate for ``name``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
-    return ScriptedServer(context)
+    return ScriptedServer(context, receive_buffer=SMALL)
 
 
 def connector(url: str, **options: Any) -> WebSocketConnector:
@@ -128,21 +128,21 @@ def failure(attempt: WebSocketConnector, timeout: float | None = LONG) -> Connec
 @pytest.mark.parametrize(
     ("options", "path", "authorization"),
     [
-        ({}, "/rooms/lab?a=1&b=%20", f"Bearer {TOKEN}"),
-        ({"version": "0.56.0"}, "/rooms/lab?a=1&b=%20&v=0.56.0", f"Bearer {TOKEN}"),
-        ({"token_in": "query"}, f"/rooms/lab?a=1&b=%20&token={quote(TOKEN, safe='')}", None),
-        ({"token_in": "query", "version": "1"}, f"/rooms/lab?a=1&b=%20&token={quote(TOKEN, safe='')}&v=1", None),
-        ({"token": lambda: ""}, "/rooms/lab?a=1&b=%20", None),
-        ({"token": lambda: "", "token_in": "query"}, "/rooms/lab?a=1&b=%20", None),
+        ({}, "/rooms/demo?a=1&b=%20", f"Bearer {TOKEN}"),
+        ({"version": "0.56.0"}, "/rooms/demo?a=1&b=%20&v=0.56.0", f"Bearer {TOKEN}"),
+        ({"token_in": "query"}, f"/rooms/demo?a=1&b=%20&token={quote(TOKEN, safe='')}", None),
+        ({"token_in": "query", "version": "1"}, f"/rooms/demo?a=1&b=%20&token={quote(TOKEN, safe='')}&v=1", None),
+        ({"token": lambda: ""}, "/rooms/demo?a=1&b=%20", None),
+        ({"token": lambda: "", "token_in": "query"}, "/rooms/demo?a=1&b=%20", None),
     ],
 )
 def test_the_token_goes_where_the_endpoint_says(
     server: ScriptedServer, options: dict[str, Any], path: str, authorization: str | None
 ) -> None:
     """In the header or the query, the URL's own query kept as it is, an empty token not at all."""
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector(f"{server.url}?a=1&b=%20#part", **options).connect(LONG).close(0)
-    request = accepting.peer().request
+    request = accepting.result(LONG).request
     assert request is not None
     assert (request.path, request.headers.get("Authorization")) == (path, authorization)
     assert "Origin" not in request.headers
@@ -150,9 +150,9 @@ def test_the_token_goes_where_the_endpoint_says(
 
 def test_further_headers_are_sent(server: ScriptedServer) -> None:
     """The endpoint's own headers are part of the handshake."""
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector(server.url, headers={"X-Site": "north"}).connect(LONG).close(0)
-    request = accepting.peer().request
+    request = accepting.result(LONG).request
     assert request is not None
     assert request.headers["X-Site"] == "north"
 
@@ -162,9 +162,9 @@ def test_each_attempt_asks_for_a_token(server: ScriptedServer) -> None:
     tokens = iter(["first", "second"])
     attempt = connector(server.url, token=lambda: next(tokens))
     for token in ("first", "second"):
-        accepting = server.accept()
+        accepting = server.begin_to_accept()
         attempt.connect(LONG).close(0)
-        request = accepting.peer().request
+        request = accepting.result(LONG).request
         assert request is not None
         assert request.headers["Authorization"] == f"Bearer {token}"
     with pytest.raises(StopIteration):
@@ -233,7 +233,7 @@ def test_a_status_becomes_its_error(
         error = failure(connector(server.url))
     assert type(error) is kind
     assert (error.http_status, error.retryable) == (int(status[:3]), retryable)
-    assert f"localhost:{server.port}" in str(error)
+    assert f"127.0.0.1:{server.port}" in str(error)
     assert 'because of that"' in str(error)
 
 
@@ -263,7 +263,7 @@ def test_a_page_for_browsers_is_no_reason(server: ScriptedServer) -> None:
 @pytest.mark.parametrize("token_in", ["header", "query"])
 def test_a_redirect_is_not_followed(server: ScriptedServer, status: int, token_in: str) -> None:
     """The token goes to the first server only, and the error says why."""
-    with ScriptedServer() as elsewhere, answering(elsewhere, saying("101 X")) as got:
+    with ScriptedServer(receive_buffer=SMALL) as elsewhere, answering(elsewhere, saying("101 X")) as got:
         location = f"{elsewhere.url}?token={quote(TOKEN, safe='')}"
         with answering(server, saying(f"{status} Moved\r\nLocation: {location}")) as asked:
             error = failure(connector(server.url, token_in=token_in))
@@ -347,7 +347,7 @@ def test_bytes_that_the_library_buffered_come_first() -> None:
 
 def test_a_refused_connection_is_retryable() -> None:
     """Where nobody listens, the room is unavailable."""
-    with ScriptedServer() as server:
+    with ScriptedServer(receive_buffer=SMALL) as server:
         url = server.url
     error = failure(connector(url))
     assert type(error) is RoomUnavailable
@@ -441,9 +441,9 @@ def test_an_interpreter_that_starts_no_threads_connects_to_nobody(server: Script
 def test_nothing_is_logged_of_the_token(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     """A handshake, good or bad, leaves no token in the log at any level."""
     caplog.set_level(logging.DEBUG)
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector(server.url, token_in="query").connect(LONG).close(0)
-    accepting.peer()
+    accepting.result(LONG)
     with answering(server, saying("403 No")):
         failure(connector(server.url, token_in="query"))
     ours = [record.getMessage() for record in caplog.records if not record.name.startswith("websockets.")]
@@ -483,9 +483,9 @@ def test_no_proxy_is_obeyed(server: ScriptedServer, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("no_proxy", f"other.test,{exempt}")
     address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [address])
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector("ws://rooms.test/rooms/lab").connect(LONG).close(0)
-    request = accepting.peer().request
+    request = accepting.result(LONG).request
     assert request is not None
     assert request.headers["Host"] == "rooms.test"
 
@@ -494,9 +494,9 @@ def test_no_proxy_is_obeyed(server: ScriptedServer, monkeypatch: pytest.MonkeyPa
 def test_this_machine_needs_no_proxy(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     """An emulator on loopback is reached whatever the environment says: no proxy could find it."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    accepting = server.accept()
-    connector(server.url.replace("localhost", host)).connect(LONG).close(0)
-    accepting.peer()
+    accepting = server.begin_to_accept()
+    connector(server.url.replace("127.0.0.1", host)).connect(LONG).close(0)
+    accepting.result(LONG)
 
 
 @pytest.mark.parametrize(
@@ -520,9 +520,9 @@ def test_a_proxy_that_refuses_is_blamed(
 
 def connect_over_tls(server: ScriptedServer, **options: Any) -> None:
     """Connect and have one packet go there and back."""
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     transport = connector(server.url, **options).connect(LONG)
-    peer = accepting.peer()
+    peer = accepting.result(LONG)
     transport.send([b"ping"], LONG)
     peer.send(peer.receive(1))
     assert list(transport.receive(LONG)) == [b"ping"]
@@ -605,10 +605,10 @@ def test_hanging_up_during_tls_is_retryable(server: ScriptedServer) -> None:
 @contextmanager
 def pair(**options: Any) -> Iterator[tuple[WebSocketTransport, ScriptedPeer]]:
     """Yield a transport and the peer at its other end."""
-    with ScriptedServer() as server:
-        accepting = server.accept()
+    with ScriptedServer(receive_buffer=SMALL) as server:
+        accepting = server.begin_to_accept()
         transport = WebSocketConnector(Endpoint(server.url, lambda: ""), ThreadRuntime(), **options).connect(LONG)
-        yield transport, accepting.peer()
+        yield transport, accepting.result(LONG)
         transport.close(0)
 
 
