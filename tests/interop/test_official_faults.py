@@ -312,7 +312,7 @@ def hang_up(start: Start, server: ScriptedServer, kind: str) -> tuple[OfficialPe
     """Let a client connect, hang up before it is ready, and return it with the number of its command."""
     peer = start(kind, server.url)
     connecting = peer.begin("connect", room=ScriptedServer.ROOM, name="alice")
-    server.accept().say_goodbye()
+    server.accept().close()
     return peer, connecting
 
 
