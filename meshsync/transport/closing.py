@@ -50,8 +50,8 @@ class Closing:
         """How it ended, or will end, since it left OPEN."""
         self.fault: ProtocolError | None = None
         """What the peer broke the protocol with."""
-        self.linger = Deadline(runtime, None)
-        """When a connection that is ANSWERING or BROKEN is given up."""
+        self.linger: Deadline | None = None
+        """When a connection that is ANSWERING or BROKEN is given up; None in any other life."""
 
     # --- what leads to the end ----------------------------------------------------------------------------------------
 
@@ -75,8 +75,8 @@ class Closing:
         self.fault = fault
         self._send_and_end(fault.code, str(fault), protocol_broken(fault))
 
-    def bytes_went(self) -> None:
-        """Take note that something was written: behind an answering close frame comes the end."""
+    def answer_went(self) -> None:
+        """Take note that something was written while ANSWERING: behind our close frame comes the end."""
         if self.life is Life.ANSWERING and self._buffer.bye_sent:
             self.finish(is_answered=True)
 

@@ -46,7 +46,7 @@ class SharedSocket:
         received: Bytes already read behind the handshake.
     """
 
-    __slots__ = ("_is_polling", "_is_rung", "connection", "lock", "poller", "reader", "state", "wire", "writer")
+    __slots__ = ("_is_polling", "connection", "is_rung", "lock", "poller", "reader", "state", "wire", "writer")
 
     def __init__(self, connection: socket.socket, runtime: Runtime, *, received: bytes = b"") -> None:
         connection.setblocking(False)
@@ -66,7 +66,8 @@ class SharedSocket:
         self.writer: object = None
         """What holds the writer's role; None if no task has it."""
         self._is_polling = False
-        self._is_rung = False
+        self.is_rung = False
+        """Whether the reader has been rung for since the last `hush`."""
 
     def prepare_to_wait(self) -> None:
         """As the reader, have `ring` end the `wait` that follows."""
@@ -82,15 +83,14 @@ class SharedSocket:
 
     def ring(self) -> None:
         """Make the reader look again."""
-        if self._is_polling and not self._is_rung and self.state is not SocketState.CLOSED:
-            self._is_rung = True
+        if self._is_polling and not self.is_rung and self.state is not SocketState.CLOSED:
+            self.is_rung = True
             self.poller.ring()
 
     def hush(self) -> None:
         """As the reader, take back the rings so far."""
-        if self._is_rung:
-            self._is_rung = False
-            self.poller.hush()
+        self.is_rung = False
+        self.poller.hush()
 
     def leave_reading(self) -> None:
         """Give up the reader's role."""

@@ -33,6 +33,9 @@ __all__ = ["WebSocketTransport"]
 _READER_TURNS = 4
 """Buffers the reader writes before it reads again, so that neither direction starves."""
 
+_OPEN, _ANSWERING, _BROKEN, _ENDED = Life.OPEN, Life.ANSWERING, Life.BROKEN, Life.ENDED
+# Not asked for by name at each packet: before 3.12 that is a call in Python.
+
 
 class WebSocketTransport:
     """One live WebSocket connection; see `meshsync.transport.interfaces.Transport`."""
@@ -87,7 +90,7 @@ class WebSocketTransport:
         is_touched = False
         try:
             with self._lock:
-                if self._closing.life is not Life.OPEN or self._senders.tickets or not self._buffer.has_room(size):
+                if self._closing.life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
                     self._senders.await_room(size, timeout)
                 is_touched = True
                 is_idle = self._socket.writer is None and self._buffer.is_idle
@@ -129,11 +132,12 @@ class WebSocketTransport:
                     if self._senders.tickets:
                         self._lock.notify_all()
                 self._is_stalled = sent < len(data)
-                if turns and not self._is_stalled and self._closing.life is not Life.ENDED:
+                if turns and not self._is_stalled and self._closing.life is not _ENDED:
                     data = self._buffer.take()
                     if data:
                         continue
-                self._closing.bytes_went()
+                if self._closing.life is _ANSWERING:
+                    self._closing.answer_went()
                 if not self._buffer.is_idle:
                     self._socket.ring()
                 self._socket.leave_writing()
@@ -142,7 +146,7 @@ class WebSocketTransport:
     def _flush(self, mine: object) -> None:
         """As the reader, write what waits, unless a sender is at it."""
         with self._lock:
-            if self._socket.writer is not None or self._closing.life in (Life.BROKEN, Life.ENDED):
+            if self._socket.writer is not None or self._closing.life in (_BROKEN, _ENDED):
                 return
             data = self._buffer.take()
             if not data:
@@ -173,7 +177,7 @@ class WebSocketTransport:
                 if self._turn(ready, packets, deadline):
                     break
                 is_touched = False
-            if not packets and self._closing.life is Life.ENDED:
+            if not packets and self._closing.life is _ENDED:
                 raise self._closing.error()
             return packets
         except MeshsyncError:
@@ -190,7 +194,7 @@ class WebSocketTransport:
     def _begin_reading(self, mine: list[bytes], deadline: Deadline) -> bool:
         """Take the reader's role, lock held; False if there is nothing to read for: packets are there or time is up."""
         while not self._inbox:
-            if self._closing.life is Life.ENDED:
+            if self._closing.life is _ENDED:
                 raise self._closing.error()
             if self._socket.reader is None:
                 self._socket.reader = mine
@@ -210,7 +214,7 @@ class WebSocketTransport:
         if mine is self._closer:
             self._inbox += mine
             mine.clear()
-        if self._closing.life is not Life.OPEN:
+        if self._closing.life is not _OPEN:
             self._lock.notify_all()  # close() may want to take over
         self._socket.leave_reading()
 
@@ -218,15 +222,17 @@ class WebSocketTransport:
         """Return what to wait for and how long, lock held."""
         life, wire = self._closing.life, self._socket.wire
         events = 0
-        if life is not Life.ANSWERING:
+        if life is not _ANSWERING:
             events = wire.read_wants
-        if self._socket.writer is None and life is not Life.BROKEN and not self._buffer.is_idle:
+        if self._socket.writer is None and life is not _BROKEN and not self._buffer.is_idle:
             events |= wire.write_wants
         self._socket.prepare_to_wait()
         if wire.has_more:
             return events, 0.0
-        ends = (deadline.at, self._heartbeat.deadline, self._closing.linger.at)
-        first = min((end for end in ends if end is not None), default=None)
+        first = self._heartbeat.deadline
+        for limit in (deadline, self._closing.linger):
+            if limit is not None and limit.at is not None and (first is None or limit.at < first):
+                first = limit.at
         return events, None if first is None else max(0.0, first - self._now())
 
     def _turn(self, ready: int, packets: list[bytes], deadline: Deadline) -> bool:
@@ -236,7 +242,7 @@ class WebSocketTransport:
             self._flush(packets)
         data: bytes | None = None
         failure: Exception | None = None
-        if (ready & wire.read_wants or wire.has_more) and self._closing.life is not Life.ANSWERING:
+        if (ready & wire.read_wants or wire.has_more) and self._closing.life is not _ANSWERING:
             try:
                 data = wire.receive()
                 if data:
@@ -244,9 +250,10 @@ class WebSocketTransport:
             except (OSError, ProtocolError) as error:
                 failure = error
         with self._lock:
-            self._socket.hush()
+            if self._socket.is_rung:
+                self._socket.hush()
             is_urgent = self._take(data, failure, packets) if data else self._look(data, failure)
-            if self._closing.linger.is_over:
+            if self._closing.linger is not None and self._closing.linger.is_over:
                 self._closing.finish()
             if not is_urgent:
                 return self._is_done(packets, deadline)
@@ -255,7 +262,7 @@ class WebSocketTransport:
             return self._is_done(packets, deadline)
 
     def _is_done(self, packets: list[bytes], deadline: Deadline) -> bool:
-        if packets or self._closing.life is Life.ENDED or deadline.is_over:
+        if packets or self._closing.life is _ENDED or deadline.is_over:
             self._end_reading(packets)
             return True
         return False
@@ -308,7 +315,7 @@ class WebSocketTransport:
             with self._lock:
                 if timeout <= 0:
                     self._closing.finish(CLOSED_HERE)
-                if self._closing.life is Life.ENDED or self._closer is not None:
+                if self._closing.life is _ENDED or self._closer is not None:
                     return
                 self._closer = packets
                 self._closing.begin(bye)
@@ -323,7 +330,7 @@ class WebSocketTransport:
         with self._lock:
             if deadline.is_over:
                 self._closing.finish()
-            if self._closing.life is Life.ENDED:
+            if self._closing.life is _ENDED:
                 return True
             until = flushing
             if flushing.is_over:

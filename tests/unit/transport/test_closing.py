@@ -29,7 +29,7 @@ class Connection:
         """Write all that waits."""
         while data := self.buffer.take():
             self.buffer.advance(len(data))
-        self.closing.bytes_went()
+        self.closing.answer_went()
 
     @property
     def outcome(self) -> tuple[int | None, str, bool]:
@@ -85,7 +85,7 @@ def test_a_failed_write_leaves_reading_if_the_peer_has_gone(connection: Connecti
     """What a peer sent before it went may still be read, for a while; another failure is the end."""
     connection.closing.writing_failed(error)
     assert connection.closing.life is life
-    assert (connection.closing.linger.at is not None) is (life is Life.BROKEN)
+    assert (connection.closing.linger is not None) is (life is Life.BROKEN)
     with pytest.raises(ConnectionLost, match=error.strerror or ""):
         connection.closing.check_open()
 
