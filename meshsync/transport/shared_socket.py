@@ -42,7 +42,7 @@ class SharedSocket:
     """A connected socket, its wake-up, its two roles and their lock. Methods but `wait` are called with the lock held.
 
     Args:
-        connection: Closed by nobody else from here on.
+        connection: The socket; only this object closes it from here on.
         received: Bytes already read behind the handshake.
     """
 

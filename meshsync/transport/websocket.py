@@ -3,8 +3,8 @@
 After the handshake no task ever blocks in a read or write. A sender that finds the wire idle writes what the kernel
 takes and returns; the task in ``receive`` writes the rest, reads, answers pings and watches the heartbeat; ``close``
 does that work itself when no task is there. Not the business of this module: the handshake's errors (``handshake``),
-frames, order and bounds of what goes out (``protocol``), TLS (``sockets``), who may use the socket (``shared_socket``),
-why the connection ends (``closing``).
+frames, order and bounds of what goes out (``protocol``), TLS (``sockets``), which task uses the socket
+(``shared_socket``), why the connection ends (``closing``).
 
 The rules that keep it right:
 
@@ -183,7 +183,7 @@ class WebSocketTransport:
         except MeshsyncError:
             raise
         except BaseException:
-            # Interrupted while waiting, nothing is lost; later, bytes may be that nobody would ever see.
+            # Interrupted while waiting, nothing is lost; later, bytes may be that no call would ever return.
             if is_touched or packets:
                 self._abort(packets)
             else:

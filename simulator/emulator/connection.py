@@ -127,7 +127,7 @@ class GatewayConnection(asyncio.Protocol):
         if ping is not None:
             self._transport.write(frames.encode_control(frames.Opcode.PONG, ping, None))
         if packets:
-            # Its own flush goes before its recipients': whoever asked waits for the answer, one write earlier.
+            # Its own flush goes before its recipients': the sender's answer so comes one write earlier.
             self._schedule()
             seat.feed(packets)
         if fault is not None:
@@ -172,7 +172,7 @@ class GatewayConnection(asyncio.Protocol):
         if not self._is_full:
             self._schedule()
         elif self._seat is not None and self._seat.fault is not None:
-            self.end(self._seat.fault.code, str(self._seat.fault))  # One who does not read is not waited for.
+            self.end(self._seat.fault.code, str(self._seat.fault))  # A client that does not read is not waited for.
 
     def _schedule(self) -> None:
         if not self._is_scheduled:

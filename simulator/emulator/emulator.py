@@ -113,7 +113,7 @@ class Emulator:
         return self
 
     def close(self) -> None:
-        """Disconnect everybody and stop listening, within a few seconds. Again does nothing."""
+        """Disconnect all clients and stop listening, within a few seconds. Again does nothing."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
@@ -182,12 +182,12 @@ class Emulator:
         return self._last_stats if thread is None else thread.call(_stats_of(thread.gateway), timeout=5)
 
     def drop(self, name: str) -> None:
-        """Cut the TCP connections of everybody called ``name``, without a close frame, as a failing network does.
+        """Cut the TCP connections of participants called ``name``, without a close frame, as a failing network does.
 
         Official Python clients from 0.38.0 on come back after that, and after nothing else; so does TypeScript 0.39.9.
 
         Raises:
-            UsageError: If nobody with that name is connected.
+            UsageError: If no participant with that name is connected.
         """
         thread = self._opened
         if not thread.call(thread.gateway.drop(name), timeout=5):

@@ -63,7 +63,7 @@ class Gateway:
         return bound
 
     async def close(self) -> None:
-        """Say goodbye to everybody and stop listening; takes little longer than ``linger``."""
+        """Send a close frame to every client and stop listening; takes little longer than ``linger``."""
         if self._server is not None:
             await _stop_listening(self._server)
         for connection in tuple(self._connections):
@@ -81,7 +81,7 @@ class Gateway:
         )
 
     async def drop(self, name: str) -> int:
-        """Cut the TCP connections of everybody with that name, without a word; return how many."""
+        """Cut the TCP connections of all participants with that name, without a close frame; return how many."""
         found = [connection for connection in self._connections if connection.name == name]
         for connection in found:
             connection.cut()

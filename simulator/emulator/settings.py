@@ -12,7 +12,7 @@ __all__ = ["EmulatorStats", "Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a gateway goes by."""
+    """The options of a gateway."""
 
     secret: str
     queue_limit: int = QUEUE_LIMIT
@@ -20,7 +20,7 @@ class Settings:
     heartbeat: float = 30.0
     """Seconds of silence before a ping; as long again by half, and the connection is given up."""
     linger: float = 2.0
-    """Seconds in which a client that was told goodbye may read it and go, before its connection is cut."""
+    """Seconds in which a client that was sent a close frame may read it and go, before its connection is cut."""
     answer: float = ANSWER_LIMIT
     """Seconds in which a duplex stream has to be answered."""
 

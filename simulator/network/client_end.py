@@ -1,10 +1,10 @@
 """A simulated connection as its client sees it: the `Transport` of production code over two links.
 
-It behaves as ``meshsync.transport.websocket`` does, down to the texts of its errors: nobody but a task in ``receive``
+It behaves as ``meshsync.transport.websocket`` does, down to the texts of its errors: only a task in ``receive``
 (or ``close``) reads, answers pings, writes what a sender left over and watches the heartbeat. While such a task waits,
 the timers of the links do that work in its name, and wake it only if there is something for it.
 
-Timers run when no task can, and nobody waits while holding the lock for something else; so a timer always finds the
+Timers run when no task can, and no task waits for something else while it holds the lock; so a timer always finds the
 lock free. Not the business of this module: what travels, how long it takes, and how a connection comes about.
 """
 
@@ -126,9 +126,9 @@ class SimulatedTransport:
         self._is_paused = False
         self._is_reading = False
         self._is_due = True
-        """Whether there may be work that nobody has done, since no task was in ``receive``."""
-        self._goodbye: Frame[Traffic] | None = None
-        """What `close` will say, until it is said."""
+        """Whether there may be work undone, since no task was in ``receive``."""
+        self._close_frame: Frame[Traffic] | None = None
+        """The close frame of `close`, until it is sent."""
         self._buffer = FrameBuffer(send_buffer)
         self._senders = WaitingSenders(runtime, self._lock, self._buffer, self._check_open)
         self._is_stalled = False
@@ -203,7 +203,7 @@ class SimulatedTransport:
             return
         self._is_due = False
         self._read()
-        if self._buffer.frames or self._goodbye is not None:
+        if self._buffer.frames or self._close_frame is not None:
             self._write()
         beat = None if self._life is _HAS_ENDED else self._pulse.look()
         if beat is None:
@@ -255,8 +255,8 @@ class SimulatedTransport:
                 if self._senders.tickets:
                     self._lock.notify_all()
             self._is_stalled = bool(waiting)
-        if self._goodbye is not None and not waiting:
-            said, self._goodbye = self._goodbye, None
+        if self._close_frame is not None and not waiting:
+            said, self._close_frame = self._close_frame, None
             self._say(said)
 
     def _say(self, what: Frame[Traffic], *, is_background: bool = False) -> None:
@@ -281,7 +281,7 @@ class SimulatedTransport:
             if self._life is not Life.OPEN:
                 return
             self._move(Life.CLOSING, CLOSED_HERE)
-            self._goodbye = bye
+            self._close_frame = bye
             try:
                 self._await_end(timeout)
             except BaseException:
@@ -302,7 +302,7 @@ class SimulatedTransport:
             self._lock.wait((deadline if flushing.is_over else flushing).left())
 
     def _hear(self, close: CloseFrame) -> None:
-        if self._life is Life.CLOSING and self._goodbye is None:
+        if self._life is Life.CLOSING and self._close_frame is None:
             self._finish(closed_here(close, clean=True))
             return
         self._say(close_frame(close.code, close.reason, is_masked=True))
@@ -317,7 +317,7 @@ class SimulatedTransport:
         """End, lock held: the one way to it. Without ``ending``, as was foreseen when the connection left OPEN."""
         if self._life is Life.ENDED:
             return
-        self._goodbye = None
+        self._close_frame = None
         self._pulse.stop()
         self._up.finish()
         self._ended()

@@ -77,7 +77,7 @@ class PlainEnd:
     """The participant's end, open from construction: no handshake takes place, it is there at once.
 
     Args:
-        guest: Who takes part, and where.
+        guest: The participant, and its room.
         opening: What is asked for at once, without a delay.
     """
 
@@ -126,7 +126,7 @@ class PlainEnd:
         self._write()
 
     def leave(self) -> None:
-        """Say goodbye behind what was said, and take nothing more. Again does nothing."""
+        """Send a close frame behind what was said, and take nothing more. Again does nothing."""
         if self._state is HeadlessState.OPEN:
             self._move(HeadlessState.LEAVING)
             self._write()

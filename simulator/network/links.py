@@ -150,7 +150,7 @@ class Link(Generic[Payload]):
     Args:
         stream: Where its delays are drawn from; no other link has it.
         delay: The law of delays.
-        name: For whoever taps it.
+        name: For the tap.
         echo: The law of the other direction, whose median is how long the sender takes to learn that something was
             read. By default the same.
         bandwidth: Bytes per second; None for no limit.
@@ -350,7 +350,7 @@ class Link(Generic[Payload]):
             self._await_echo()
 
     def silence(self) -> None:
-        """Lose what is in flight and all that is put in later, with nobody told; the window is never freed again."""
+        """Lose what is in flight and all that is put in later, and no end is told; the window is never freed again."""
         if self.state in _IS_HEARD:
             self._move(LinkState.SILENT)
             self._stop()
@@ -358,7 +358,7 @@ class Link(Generic[Payload]):
     def reset(self) -> None:
         """End it and lose what is in flight; what has arrived can still be read. Again does nothing.
 
-        Both ends have to be told by whoever does this.
+        The caller tells both ends.
         """
         if self.state is not LinkState.BROKEN:
             self._move(LinkState.BROKEN)
@@ -444,4 +444,4 @@ def _median(law: Law) -> int:
 
 
 def _nothing() -> None:
-    """Do nothing: nobody listens."""
+    """Do nothing: there is no handler."""

@@ -21,7 +21,7 @@ from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat
 __all__ = ["LINGER", "SeatCarrier"]
 
 LINGER = 2.0
-"""Seconds in which a client that was told goodbye may answer it, before its connection is cut, as at the gateway."""
+"""Seconds for a client to answer a close frame before its connection is cut, as at the gateway."""
 
 
 _OPEN = CarrierState.OPEN  # Not asked for by name at each packet: before 3.12 that is a call in Python.
@@ -147,7 +147,7 @@ class SeatCarrier:
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def end(self, code: int, reason: str) -> None:
-        """Say goodbye, and give the client a moment to answer. What waited is dropped. Again does nothing."""
+        """Send a close frame, and give the client a moment to answer. What waited is dropped. Again does nothing."""
         if self.state is not CarrierState.OPEN:
             return
         self._move(CarrierState.LEAVING)
@@ -161,7 +161,7 @@ class SeatCarrier:
         """Learn that the connection was reset.
 
         Args:
-            leaves: Whether the room notices; else the seat stays taken until somebody has it left.
+            leaves: Whether the room notices; else the seat stays taken until its `Seat.leave` is called.
         """
         self._finish(leaves=leaves)
 

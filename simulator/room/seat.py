@@ -193,7 +193,7 @@ class Seat:
         return True
 
     def overflow(self) -> None:
-        """Take the seat away from one who does not read, with everything that waits."""
+        """Take the seat away from a participant that does not read, with everything that waits."""
         waiting = self.queued
         self._queue.clear()
         self.queued = 0
@@ -225,7 +225,7 @@ class SeatedRoom:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is here."""
+        """Whether no seat is taken."""
         return not self._seats
 
     def take(
@@ -238,7 +238,7 @@ class SeatedRoom:
         version: str | None = None,
         token_version: str | None = None,
     ) -> Seat:
-        """Let somebody in; the greeting waits in its queue.
+        """Let a participant in; the greeting waits in its queue.
 
         Args:
             wake: Called when there is something to drain after there was nothing, and when the seat is lost. It must
@@ -247,7 +247,7 @@ class SeatedRoom:
                 client that does not say, and none that it is mistaken for.
             token_version: The release that made its token, which often is the client's too.
         Raises:
-            InvalidMessage: If the name or role cannot be written; nobody has joined.
+            InvalidMessage: If the name or role cannot be written; the room is as before.
         """
         form = greeting_form(version)
         known = version or token_version
@@ -259,7 +259,7 @@ class SeatedRoom:
     def route(self, outputs: Iterable[Output]) -> None:
         """Put each message into its recipients' queues."""
         self._unrouted.extend(outputs)
-        if self._is_routing:  # Somebody lost its seat below; its leaving is told when this message is through.
+        if self._is_routing:  # A participant lost its seat below; its leaving is told when this message is through.
             return
         self._is_routing = True
         try:
