@@ -76,7 +76,7 @@ def check_room_name(name: str) -> None:
 
 
 def admit(room: str, credentials: Credentials | None, *, version: str | None, secret: str, now: float) -> Admission:
-    """Return what somebody is let in with.
+    """Return what a client is let in with.
 
     Args:
         version: What the client says in the URL that it is.

@@ -41,8 +41,9 @@ from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
 from simulator.latency import Law, as_law
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import Control, Frame, Link
+from simulator.network.links import ControlFrame, Frame, Link
 from simulator.network.network import Guest, Network, SimulatedConnection
+from simulator.network.traffic import Traffic
 from simulator.participants import Participant, Surroundings
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Transcript
@@ -276,7 +277,7 @@ class Simulation:
     def _newcomer(self, room: str, name: str, role: str) -> None:
         self._rooms[room].add(Participant(name, role))
 
-    def _tap(self, link: Link, what: str, frames: Sequence[Frame]) -> None:
+    def _tap(self, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]) -> None:
         wire = self._wires.get(link.name)
         if wire is None:
             wire = self._wire(link)
@@ -286,13 +287,13 @@ class Simulation:
         if not wire.member_id:
             if connection.carrier is not None:
                 wire.member_id = connection.carrier.seat.member.id
-            elif what == "sent" and any(content is Control.REFUSED for content, _ in frames):
+            elif what == "sent" and any(content is ControlFrame.REFUSED for content, _ in frames):
                 wire.recorder.refused(connection.name, "nobody answers")
         if wire.member_id:  # From here on nothing about it changes, and nobody needs to ask whose it is.
             link.tap = partial(wire.recorder.tap, wire.line, wire.member_id)
         wire.recorder.tap(wire.line, wire.member_id, link, what, frames)
 
-    def _wire(self, link: Link) -> _Wire | None:
+    def _wire(self, link: Link[Traffic]) -> _Wire | None:
         """Return what is known of a link; None for one of somebody who is not let in."""
         if len(self._wires) >= self._most_wires:
             self._wires = {name: wire for name, wire in self._wires.items() if wire.is_in_use}

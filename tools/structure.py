@@ -21,7 +21,8 @@ FLOORS = """
 1  meshsync.runtime: interfaces lifecycle / deadlines mutex threads
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
-3  meshsync.transport: endings interfaces sockets / handshake poller / websocket / connector
+3  meshsync.transport: endings interfaces senders sockets / handshake poller / shared_socket / closing
+                      / websocket / connector
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: deliveries inbox / send_queue / connection
@@ -42,7 +43,7 @@ c  simulator.faults: fields / fault / layers / registry / kinds.connecting kinds
                      kinds.restart kinds.throttle / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
-e  simulator.network: heartbeat_timer links / client_end room_end / network / connector headless_end
+e  simulator.network: heartbeat_timer links traffic / client_end room_end / network / connector headless_end
 f  simulator.record: calls_as_streams transcript / recorder wording / timeline / charts
 g  simulator.participants: peers / stream / participant / messaging streaming visiting
 h  simulator.emulator: settings / connection / gateway / loop_thread / emulator
@@ -76,7 +77,7 @@ SEAM = frozenset(
     {
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
-        "meshsync/transport/websocket.py",
+        "meshsync/transport/shared_socket.py",
         "meshsync/transport/handshake.py",
         "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",

@@ -23,7 +23,7 @@ __all__ = [
     "ErrorCode",
     "File",
     "Json",
-    "Link",
+    "LinkContent",
     "Raw",
     "Text",
     "decode_content",
@@ -86,7 +86,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkContent:
     """An address of something elsewhere."""
 
     name: str
@@ -118,7 +118,7 @@ class Binary:
     headers: JsonObject = field(default_factory=dict)
 
 
-Content = Empty | Json | Text | Error | File | Link | Raw | Control | Binary
+Content = Empty | Json | Text | Error | File | LinkContent | Raw | Control | Binary
 
 
 def encode_content(content: Content) -> tuple[JsonObject, bytes]:
@@ -136,7 +136,7 @@ def encode_content(content: Content) -> tuple[JsonObject, bytes]:
             return {"type": "error", "text": text, "code": code}, b""
         case File(name, mime_type, data):
             return {"type": "file", "name": name, "mime_type": mime_type}, data
-        case Link(name, url):
+        case LinkContent(name, url):
             return {"type": "link", "name": name, "url": url}, b""
         case Raw(outputs):
             return {"type": "raw", "outputs": outputs}, b""
@@ -168,7 +168,7 @@ def decode_content(header: JsonObject, payload: bytes | memoryview = b"") -> Con
         case "file":
             return File(_read(header, "name", str), _read(header, "mime_type", str), bytes(payload))
         case "link":
-            return Link(_read(header, "name", str), _read(header, "url", str))
+            return LinkContent(_read(header, "name", str), _read(header, "url", str))
         case "raw":
             return Raw(_read(header, "outputs", list))
         case "control":

@@ -32,8 +32,6 @@ class Dialect:
     """Whether greeting and attributes are bare JSON instead of envelopes."""
     streams: tuple[str, ...] = (CLASSIC,)
     """The kinds of streams that its releases know."""
-    streams_both_ways: bool = True
-    """Whether the acceptor of a stream may write to it."""
 
     @property
     def family(self) -> str:
@@ -42,11 +40,11 @@ class Dialect:
 
 
 DIALECTS = (
-    Dialect("A1", (0, 0, 2), "0.0.30", "query", is_bare=True, streams_both_ways=False),
-    Dialect("A2", (0, 0, 31), "0.8.4", "query", streams_both_ways=False),
+    Dialect("A1", (0, 0, 2), "0.0.30", "query", is_bare=True),
+    Dialect("A2", (0, 0, 31), "0.8.4", "query"),
     Dialect("A3", (0, 9, 0), "0.29.4", "query"),
     Dialect("B1", (0, 30, 0), "0.35.6", "query"),
-    Dialect("B2", (0, 35, 7), "0.47.0", "header", streams=(), streams_both_ways=False),
+    Dialect("B2", (0, 35, 7), "0.47.0", "header", streams=()),
     Dialect("B3", (0, 47, 1), "0.56.0", "header", streams=(DUPLEX,)),
 )
 """All dialects that can be spoken, oldest first."""

@@ -63,7 +63,7 @@ class Opcode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CloseFrame:
-    """The other side's goodbye."""
+    """The peer's close frame."""
 
     code: int | None
     """None if the frame was empty, which is allowed."""
@@ -236,7 +236,7 @@ class FrameDecoder:
     no answer and are dropped. Bytes behind a close frame are ignored (RFC 6455, section 1.4).
 
     Attributes:
-        close: The other side's goodbye, once it has come.
+        close: The peer's close frame, once it has come.
     """
 
     __slots__ = ("_fault", "_flag", "_fragments", "_held", "_mask", "_max_size", "_need", "_parts", "_ping", "close")
@@ -266,7 +266,7 @@ class FrameDecoder:
         """Append to ``into`` the packets that ``data`` completes.
 
         Raises:
-            ProtocolError: If the other side broke the protocol. What came before the fault is in ``into``; any further
+            ProtocolError: If the peer broke the protocol. What came before the fault is in ``into``; any further
                 feed raises again.
         """
         if self._fault is not None:

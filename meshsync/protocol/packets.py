@@ -97,11 +97,6 @@ class Reassembler:
         self._index = 0
         self._body = bytearray()
 
-    @property
-    def is_between_messages(self) -> bool:
-        """Whether the last message is complete."""
-        return self._announced == 0
-
     def feed(self, packets: Iterable[bytes | memoryview]) -> Iterator[Message]:
         """Take packets in order and yield each message that they complete.
 

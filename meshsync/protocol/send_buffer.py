@@ -1,7 +1,7 @@
 """What a connection has accepted and not yet written, and in which order it goes out.
 
-Sans-I/O: whoever writes takes what comes next, hands it to the network, and says how much of it went. Not the business
-of this module: who may write, and locks; its owner calls it under one.
+Sans-I/O: a writer takes what comes next, hands it to the network, and tells how much of it went. Not the business of
+this module: which task may write, and locks; its owner calls it under one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Batch = tuple[bytes, int]
 
 
 class SendBuffer:
-    """An ordered, bounded buffer: control frames before data, the goodbye behind it.
+    """An ordered, bounded buffer: control frames before data, the close frame behind it.
 
     What was taken is the *head*: it is offered again until all of it went, so nothing can come in the middle of a
     frame, and a TLS layer that wants a write repeated gets the same bytes. One pong and one ping wait at most, the
@@ -95,12 +95,12 @@ class SendBuffer:
         self._ping = frame
 
     def put_bye(self, frame: bytes) -> None:
-        """Say goodbye once all that was accepted has gone; the first goodbye counts."""
+        """Send a close frame once all that was accepted has gone; the first one counts."""
         if self._bye is None:
             self._bye = frame
 
     def drop_data(self) -> None:
-        """Forget the packets of which no byte has been taken, so that the goodbye comes next."""
+        """Forget the packets of which no byte has been taken, so that the close frame comes next."""
         while self._batches:
             data, _ = self._batches.popleft()
             self.bytes_buffered -= len(data)

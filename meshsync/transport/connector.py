@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from meshsync.errors import ConnectFailed, ConnectTimeout
 from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT
+from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.handshake import Attempt, Handshake, check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 
 __all__ = ["WebSocketConnector"]
@@ -39,24 +41,26 @@ class WebSocketConnector:
         heartbeat.Heartbeat(0.0, interval=heartbeat_interval, timeout=heartbeat_timeout)  # refuses what it cannot take
         self._endpoint = endpoint
         self._runtime = runtime
-        self._options: dict[str, Any] = {
-            "heartbeat_interval": heartbeat_interval,
-            "heartbeat_timeout": heartbeat_timeout,
-            "send_buffer": send_buffer,
-            "max_packet": max_packet,
-            "mask": mask,
-        }
+        self._take_over = partial(
+            WebSocketTransport,
+            runtime=runtime,
+            heartbeat_interval=heartbeat_interval,
+            heartbeat_timeout=heartbeat_timeout,
+            send_buffer=send_buffer,
+            max_packet=max_packet,
+            mask=mask,
+        )
 
     def connect(self, timeout: float | None) -> WebSocketTransport:
         """Open a connection; see `meshsync.transport.interfaces.Connector.connect`.
 
         The endpoint's token is asked for in the calling task, and what that raises is passed on.
         """
-        deadline = None if timeout is None else self._runtime.monotonic() + timeout
+        deadline = Deadline(self._runtime, timeout)
         request = prepare(self._endpoint, self._endpoint.token())
-        left = None if deadline is None else deadline - self._runtime.monotonic()
+        left = deadline.left()
         late = f"no connection to {request.address} within {timeout} s"
-        if left is not None and left <= 0:
+        if left == 0:
             raise ConnectTimeout(late)
         attempt = Attempt(Handshake(self._endpoint, request), self._runtime, left)
         try:
@@ -65,7 +69,8 @@ class WebSocketConnector:
                 outcome = ConnectTimeout(late)
             if isinstance(outcome, ConnectFailed):
                 raise outcome
-            return WebSocketTransport(outcome[0], self._runtime, received=outcome[1], **self._options)
+            connection, received = outcome
+            return self._take_over(SharedSocket(connection, self._runtime, received=received))
         except BaseException:
             attempt.abandon()
             raise

@@ -1,13 +1,26 @@
-"""How a connection ends: its states, and the reason that every caller gets an error of its own from."""
+"""How a connection ends, a real or a simulated one: its states, and the reason that every caller gets an error from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-from meshsync.errors import ConnectionLost
+from meshsync.errors import ConnectionLost, ProtocolError
+from meshsync.protocol.frames import CloseFrame
 
-__all__ = ["CLOSED_HERE", "MOVES", "Ending", "Life", "broke"]
+__all__ = [
+    "CLOSED_HERE",
+    "DROPPED",
+    "INTERRUPTED",
+    "MOVES",
+    "NO_SIGN_OF_LIFE",
+    "Ending",
+    "Life",
+    "broke",
+    "closed_by_peer",
+    "closed_here",
+    "protocol_broken",
+]
 
 
 class Life(Enum):
@@ -15,9 +28,9 @@ class Life(Enum):
 
     OPEN = "open"
     CLOSING = "closing"
-    """We want to end: flushing, or waiting for the answer to our goodbye."""
+    """This side ends it: it flushes, or waits for the answer to its close frame."""
     ANSWERING = "answering"
-    """The other side said goodbye first, ours is on its way."""
+    """The peer's close frame came first, or it broke the protocol; our close frame is on its way."""
     BROKEN = "broken"
     """Nothing can be written any more; what came is still being read."""
     ENDED = "ended"
@@ -30,6 +43,7 @@ MOVES = {
     Life.BROKEN: {Life.ENDED},
     Life.ENDED: set[Life](),
 }
+"""A simulated connection is never ANSWERING or BROKEN: its close frames leave at once, and a reset is told at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +61,28 @@ class Ending:
 
 
 CLOSED_HERE = Ending("the connection was closed on this side", reason="closed on this side")
+DROPPED = Ending("the other side dropped the connection without a goodbye", reason="dropped")
+NO_SIGN_OF_LIFE = Ending("the other side gives no sign of life", reason="no sign of life")
+INTERRUPTED = Ending("a call was interrupted while bytes were on their way", reason="interrupted")
 
 
 def broke(error: OSError) -> Ending:
     """Return the end of a connection that the system reported as broken."""
     reason = error.strerror or str(error) or type(error).__name__
     return Ending(f"the connection broke: {reason}", reason=reason)
+
+
+def closed_here(answer: CloseFrame, *, clean: bool = False) -> Ending:
+    """Return the end of a connection that this side closed and the peer's close frame answered."""
+    return Ending(CLOSED_HERE.text, answer.code, answer.reason, clean)
+
+
+def closed_by_peer(close: CloseFrame, *, clean: bool = False) -> Ending:
+    """Return the end of a connection that the peer's close frame ended."""
+    said = f"{close.code or 'no code'}{': ' + close.reason if close.reason else ''}"
+    return Ending(f"the other side closed the connection ({said})", close.code, close.reason, clean)
+
+
+def protocol_broken(fault: ProtocolError) -> Ending:
+    """Return the end of a connection whose peer broke the protocol."""
+    return Ending(str(fault), fault.code, str(fault))

@@ -30,7 +30,7 @@ class TransportStats:
 class Transport(Protocol):
     """One live connection.
 
-    Any task may call ``send`` and ``close``; only one at a time may be in ``receive``. Somebody has to be in
+    Any task may call ``send`` and ``close``; only one at a time may be in ``receive``. Some task has to be in
     ``receive`` most of the time: it is what reads, answers pings, and finishes writes that a sender began.
 
     Noticing a dead peer is part of the contract: ``receive`` and ``send`` raise `ConnectionLost` within the heartbeat's
@@ -60,15 +60,15 @@ class Transport(Protocol):
             The packets in order; empty on time-out.
         Raises:
             ConnectionLost: If the connection has ended and all that came before has been returned.
-            ProtocolError: If the other side broke the framing; the transport has closed itself with the error's code.
+            ProtocolError: If the peer broke the framing; the transport has closed itself with the error's code.
         """
         ...
 
     def close(self, timeout: float, code: int = 1000, reason: str = "") -> None:
-        """End the connection: flush what was accepted, say goodbye, wait for the other side's, shut down.
+        """End the connection: flush what was accepted, send a close frame, wait for the peer's, shut down.
 
         From any task, also while another is blocked in ``receive`` or ``send``; theirs raise `ConnectionLost`. Returns
-        within ``timeout`` seconds; 0 means no flush and no goodbye. Closing again does nothing.
+        within ``timeout`` seconds; 0 means no flush and no close frame. Closing again does nothing.
         """
         ...
 

@@ -1,7 +1,7 @@
 """A connected socket as two questions that never wait: what has come, and how much can go.
 
 Plain TCP and TLS differ in what has to be done around a system call; that is all this module knows. Not its business:
-waiting, and who may read or write when.
+waiting, and which task may read or write when.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import frames
 from meshsync.protocol.heartbeat import Beat, Heartbeat
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
+from meshsync.runtime.lifecycle import move
 from simulator.admission import Admission
 from simulator.emulator.settings import Settings
-from simulator.room.seat import Parcel, Seat, SeatedRoom
+from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat, SeatedRoom
 
 __all__ = ["GatewayConnection", "HandshakeSocket"]
 
@@ -53,6 +54,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def __init__(self, name: str, transport: asyncio.Transport, settings: Settings) -> None:
         self.name = name
+        self.state = CarrierState.OPEN
         self._transport = transport
         self._linger = settings.linger
         self._loop = asyncio.get_running_loop()
@@ -66,7 +68,6 @@ class GatewayConnection(asyncio.Protocol):
         """Whole frames that were drained from the seat's queue and not written."""
         self._is_full = False
         """Whether the client has to read before more is written."""
-        self._has_said_goodbye = False
         self._ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection is."""
         self._aiohttp = transport.get_protocol()
@@ -99,13 +100,13 @@ class GatewayConnection(asyncio.Protocol):
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take what came. After goodbye it is thrown away.
+        """Take what came. After our close frame it is thrown away.
 
         It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
         never see why.
         """
         seat = self._seat
-        if seat is None or self._has_said_goodbye:
+        if seat is None or self.state is not CarrierState.OPEN:
             return
         self._heartbeat.alive(self._loop.time())
         try:
@@ -126,7 +127,7 @@ class GatewayConnection(asyncio.Protocol):
         if ping is not None:
             self._transport.write(frames.encode_control(frames.Opcode.PONG, ping, None))
         if packets:
-            # Its own flush goes before its recipients': whoever asked waits for the answer, one write earlier.
+            # Its own flush goes before its recipients': the sender's answer so comes one write earlier.
             self._schedule()
             seat.feed(packets)
         if fault is not None:
@@ -142,7 +143,8 @@ class GatewayConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end; aiohttp has to know too."""
         self._aiohttp.connection_lost(exc)
-        if not self._ended.done():
+        self._move(CarrierState.ENDED)
+        if not self._ended.done():  # It is, cancelled, if the gateway's loop is ending.
             self._ended.set_result(None)
 
     def _beat(self) -> None:
@@ -170,7 +172,7 @@ class GatewayConnection(asyncio.Protocol):
         if not self._is_full:
             self._schedule()
         elif self._seat is not None and self._seat.fault is not None:
-            self.end(self._seat.fault.code, str(self._seat.fault))  # One who does not read is not waited for.
+            self.end(self._seat.fault.code, str(self._seat.fault))  # A client that does not read is not waited for.
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -180,7 +182,7 @@ class GatewayConnection(asyncio.Protocol):
     def _flush(self) -> None:
         self._is_scheduled = False
         seat, transport = self._seat, self._transport
-        if seat is None or self._has_said_goodbye or transport.is_closing():
+        if seat is None or self.state is not CarrierState.OPEN or transport.is_closing():
             return
         pending = self._pending
         if not pending and not self._is_full:
@@ -197,10 +199,10 @@ class GatewayConnection(asyncio.Protocol):
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def end(self, code: int, reason: str) -> None:
-        """Say goodbye, and give the client a moment to read it. Again does nothing."""
-        if self._has_said_goodbye:
+        """Send a close frame, and give the client a moment to read it. Again does nothing."""
+        if self.state is not CarrierState.OPEN:
             return
-        self._has_said_goodbye = True
+        self._move(CarrierState.LEAVING)
         transport = self._transport
         if transport.is_closing():
             return
@@ -210,8 +212,11 @@ class GatewayConnection(asyncio.Protocol):
         self._loop.call_later(self._linger, transport.abort)
 
     def cut(self) -> None:
-        """End the TCP connection without a word."""
+        """End the TCP connection without a close frame."""
         self._transport.abort()
+
+    def _move(self, state: CarrierState) -> None:
+        self.state = move(CARRIER_MOVES, self.state, state, "a connection")
 
 
 def _join(parcels: list[Parcel]) -> list[bytes]:
@@ -219,7 +224,7 @@ def _join(parcels: list[Parcel]) -> list[bytes]:
     buffers: list[bytes] = []
     small: list[bytes] = []
     for parcel in parcels:
-        wire: list[bytes] | None = parcel.wire
+        wire = parcel.wire
         if wire is None:
             packets = parcel.packets()
             is_small = parcel.output.size <= _JOINED

@@ -10,11 +10,11 @@ from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
 from simulator.emulator.gateway import Gateway, url_host
 from simulator.emulator.loop_thread import LoopThread
-from simulator.emulator.settings import Settings
+from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.calls import ANSWER_LIMIT
 from simulator.room.seat import QUEUE_LIMIT
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "Limits"]
+__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits"]
 
 DEVELOPMENT_SECRET = "meshsync-emulator-development-secret-that-everybody-knows"
 """Signs tokens unless another is given. It protects nothing: the emulator listens on the loopback by default."""
@@ -82,8 +82,9 @@ class Emulator:
         self.host = host
         self.secret = secret
         self._port = port
-        self._settings = Settings(secret, acknowledge, limits.queue, limits.heartbeat, limits.linger, limits.answer)
+        self._settings = Settings(secret, limits.queue, limits.heartbeat, limits.linger, limits.answer)
         self._thread: LoopThread | None = None
+        self._last_stats = EmulatorStats()
 
     def __enter__(self) -> Emulator:
         return self.start()
@@ -112,10 +113,11 @@ class Emulator:
         return self
 
     def close(self) -> None:
-        """Disconnect everybody and stop listening, within a few seconds. Again does nothing."""
+        """Disconnect all clients and stop listening, within a few seconds. Again does nothing."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
+            self._last_stats = thread.gateway.stats()
 
     @property
     def port(self) -> int:
@@ -174,13 +176,18 @@ class Emulator:
         )
         return token.encode(self.secret)
 
+    def stats(self) -> EmulatorStats:
+        """Return how much there is of what an emulator holds; once it is closed, what its end has left behind."""
+        thread = self._thread
+        return self._last_stats if thread is None else thread.call(_stats_of(thread.gateway), timeout=5)
+
     def drop(self, name: str) -> None:
-        """Cut the TCP connections of everybody called ``name``, without a close frame, as a failing network does.
+        """Cut the TCP connections of participants called ``name``, without a close frame, as a failing network does.
 
         Official Python clients from 0.38.0 on come back after that, and after nothing else; so does TypeScript 0.39.9.
 
         Raises:
-            UsageError: If nobody with that name is connected.
+            UsageError: If no participant with that name is connected.
         """
         thread = self._opened
         if not thread.call(thread.gateway.drop(name), timeout=5):
@@ -195,3 +202,8 @@ class Emulator:
         if self._thread is None:
             raise UsageError("the emulator is not running: use it as a context manager, or call start()")
         return self._thread
+
+
+async def _stats_of(gateway: Gateway) -> EmulatorStats:
+    """Return a gateway's figures, from its own loop."""
+    return gateway.stats()

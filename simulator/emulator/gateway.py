@@ -20,7 +20,7 @@ from aiohttp import web
 from meshsync.errors import ConnectFailed
 from simulator.admission import Admission, admit, find_credentials
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
-from simulator.emulator.settings import Settings
+from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.members import Output
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
@@ -63,15 +63,25 @@ class Gateway:
         return bound
 
     async def close(self) -> None:
-        """Say goodbye to everybody and stop listening; takes little longer than ``linger``."""
+        """Send a close frame to every client and stop listening; takes little longer than ``linger``."""
         if self._server is not None:
             await _stop_listening(self._server)
         for connection in tuple(self._connections):
             connection.end(1001, "the emulator was closed")
         await self._runner.cleanup()
 
+    def stats(self) -> EmulatorStats:
+        """Return what there is at the moment."""
+        seats = [seat for room in self._rooms.values() for seat in room.seats]
+        return EmulatorStats(
+            rooms=len(self._rooms),
+            participants=len(seats),
+            connections=len(self._connections),
+            queued=sum(seat.queued for seat in seats),
+        )
+
     async def drop(self, name: str) -> int:
-        """Cut the TCP connections of everybody with that name, without a word; return how many."""
+        """Cut the TCP connections of all participants with that name, without a close frame; return how many."""
         found = [connection for connection in self._connections if connection.name == name]
         for connection in found:
             connection.cut()
@@ -104,14 +114,7 @@ class Gateway:
         if room is None:
             url = f"{self._base}/rooms/{name}"
             later = _Later()
-            rules = Room(
-                name,
-                url=url,
-                ids=_new_id,
-                acknowledge=self.settings.acknowledge,
-                later=later,
-                answer_limit=self.settings.answer,
-            )
+            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=self.settings.answer)
             room = later.room = self._rooms[name] = SeatedRoom(rules, queue_limit=self.settings.queue_limit)
         self._connections[connection] = None
         try:

@@ -1,71 +1,90 @@
 """A simulated connection as its client sees it: the `Transport` of production code over two links.
 
-It behaves as ``meshsync.transport.websocket`` does, down to the texts of its errors: nobody but a task in ``receive``
+It behaves as ``meshsync.transport.websocket`` does, down to the texts of its errors: only a task in ``receive``
 (or ``close``) reads, answers pings, writes what a sender left over and watches the heartbeat. While such a task waits,
 the timers of the links do that work in its name, and wake it only if there is something for it.
 
-Timers run when no task can, and nobody waits while holding the lock for something else; so a timer always finds the
+Timers run when no task can, and no task waits for something else while it holds the lock; so a timer always finds the
 lock free. Not the business of this module: what travels, how long it takes, and how a connection comes about.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable, Sequence
+from errno import ECONNRESET
 
-from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError, SendTimeout
+from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError
 from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat, send_buffer
+from meshsync.protocol.frames import CloseFrame
+from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.lifecycle import move
+from meshsync.transport.endings import (
+    CLOSED_HERE,
+    DROPPED,
+    INTERRUPTED,
+    MOVES,
+    NO_SIGN_OF_LIFE,
+    Ending,
+    Life,
+    broke,
+    closed_by_peer,
+    closed_here,
+    protocol_broken,
+)
 from meshsync.transport.interfaces import TransportStats
+from meshsync.transport.senders import WaitingSenders
 from simulator.engine.kernel import Kernel
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
+from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
+from simulator.network.traffic import Traffic
 
 __all__ = ["SimulatedTransport"]
-
-
-class Life(Enum):
-    """Where a connection is in its life."""
-
-    OPEN = "open"
-    CLOSING = "closing"
-    """We want to end: flushing, or waiting for the answer to our goodbye."""
-    ENDED = "ended"
-
-
-_MOVES = {
-    Life.OPEN: {Life.CLOSING, Life.ENDED},
-    Life.CLOSING: {Life.ENDED},
-    Life.ENDED: set[Life](),
-}
 
 
 _OPEN, _CLOSING, _HAS_ENDED = Life.OPEN, Life.CLOSING, Life.ENDED
 # Not asked for by name at each packet: before 3.12 that is a call in Python.
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How a connection ended; every caller gets an error of its own made from it."""
+_RESET = broke(ConnectionResetError(ECONNRESET, "Connection reset by peer"))
 
-    text: str
-    code: int | None = None
-    reason: str = ""
-    clean: bool = False
+_PING = frame(ControlFrame.PING, is_masked=True)
+_PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
-_CLOSED_HERE = _End("the connection was closed on this side", reason="closed on this side")
-_RESET = _End("the connection broke: Connection reset by peer", reason="Connection reset by peer")
-_DROPPED = _End("the other side dropped the connection without a goodbye", reason="dropped")
-_DEAD = _End("the other side gives no sign of life", reason="no sign of life")
-_INTERRUPTED = _End("a call was interrupted while bytes were on their way", reason="interrupted")
+class FrameBuffer:
+    """Frames of packets that were accepted and that the link has not taken; bounded in bytes."""
 
-_PING = frame(Control.PING, is_masked=True)
-_PONG = frame(Control.PONG, is_masked=True)
+    __slots__ = ("_limit", "bytes_buffered", "frames", "packets_written")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.frames: deque[Frame[Traffic]] = deque()
+        self.bytes_buffered = 0
+        self.packets_written = 0
+
+    def has_room(self, size: int) -> bool:
+        """Return whether ``size`` more bytes may be accepted: within the limit, or anything when nothing waits."""
+        return not self.bytes_buffered or self.bytes_buffered + size <= self._limit
+
+    def accept(self, frames: Iterable[Frame[Traffic]], size: int) -> None:
+        """Append frames of ``size`` bytes together."""
+        self.frames.extend(frames)
+        self.bytes_buffered += size
+
+    def advance(self, taken: Sequence[Frame[Traffic]]) -> int:
+        """Take note that the link has these; return their bytes."""
+        size = sum([size for _, size in taken])
+        self.packets_written += len(taken)
+        self.bytes_buffered -= size
+        return size
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self.frames.clear()
+        self.bytes_buffered = 0
 
 
 class SimulatedTransport:
@@ -85,8 +104,8 @@ class SimulatedTransport:
         self,
         kernel: Kernel,
         runtime: Runtime,
-        up: Link,
-        down: Link,
+        up: Link[Traffic],
+        down: Link[Traffic],
         *,
         heartbeat_interval: float | None = heartbeat.INTERVAL,
         heartbeat_timeout: float = heartbeat.TIMEOUT,
@@ -94,31 +113,28 @@ class SimulatedTransport:
         max_packet: int = wire.MAX_SIZE,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        self._now = runtime.monotonic
+        self._runtime = runtime
         self._lock = runtime.condition()
         self._up = up
         self._down = down
         self._pulse = Pulse(kernel, self._work_for_others, interval=heartbeat_interval, timeout=heartbeat_timeout)
-        self._limit = send_buffer
         self._max_packet = max_packet
         self._ended = ended
         self._life = Life.OPEN
-        self._end: _End | None = None
+        self._ending: Ending | None = None
         self._fault: ProtocolError | None = None
         self._is_paused = False
         self._is_reading = False
         self._is_due = True
-        """Whether there may be work that nobody has done, since no task was in ``receive``."""
-        self._goodbye: Frame | None = None
-        """What `close` will say, until it is said."""
-        self._waiters: deque[object] = deque()
-        self._buffer: deque[Frame] = deque()
-        self._buffered = 0
+        """Whether there may be work undone, since no task was in ``receive``."""
+        self._close_frame: Frame[Traffic] | None = None
+        """The close frame of `close`, until it is sent."""
+        self._buffer = FrameBuffer(send_buffer)
+        self._senders = WaitingSenders(runtime, self._lock, self._buffer, self._check_open)
         self._is_stalled = False
         """Whether the link last took less than was there. Only then does a write that goes on show that the peer lives:
         a link takes writes to a dead one too, up to its window."""
         self._inbox: list[bytes] = []
-        self._written = 0
         self._bytes_sent = 0
         self._bytes_received = 0
         self._packets_received = 0
@@ -132,39 +148,13 @@ class SimulatedTransport:
         frames = framed(packets, is_masked=True)
         size = sum([size for _, size in frames])
         with self._lock:
-            if self._life is not _OPEN or self._waiters or not self._has_room(size):
-                self._await_room(size, timeout)
-            is_idle = not self._buffer
-            self._buffer.extend(frames)
-            self._buffered += size
-            # If something waits already, whoever is in receive() will write it all.
+            if self._life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
+                self._senders.await_room(size, timeout)
+            is_idle = not self._buffer.frames
+            self._buffer.accept(frames, size)
+            # If something waits already, the task in receive() will write it all.
             if is_idle:
                 self._write()
-
-    def _has_room(self, size: int) -> bool:
-        return not self._buffered or self._buffered + size <= self._limit
-
-    def _await_room(self, size: int, timeout: float | None) -> None:
-        """Wait, lock held, until ``size`` bytes may be accepted, in order of arrival: large batches must not starve."""
-        deadline = None if timeout is None else self._now() + timeout
-        ticket = object()
-        self._waiters.append(ticket)
-        try:
-            while True:
-                if self._life is not Life.OPEN:
-                    raise self._loss()
-                if self._waiters[0] is ticket and self._has_room(size):
-                    return
-                left = None if deadline is None else deadline - self._now()
-                if left is not None and left <= 0:
-                    raise SendTimeout(
-                        f"no room for {size} bytes within {timeout:g} s: {self._buffered} bytes wait to be written",
-                        retryable=True,
-                    )
-                self._lock.wait(left)
-        finally:
-            self._waiters.remove(ticket)
-            self._lock.notify_all()
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
@@ -175,7 +165,7 @@ class SimulatedTransport:
             RuntimeError: If another task is in ``receive``.
         """
         with self._lock:
-            deadline = None if timeout is None else self._now() + timeout
+            deadline = Deadline(self._runtime, timeout)
             if self._is_reading:
                 raise RuntimeError("another task is in receive(): only one may be at a time")
             self._is_reading = True
@@ -188,8 +178,8 @@ class SimulatedTransport:
                         return packets
                     if self._life is _HAS_ENDED:
                         raise self._error()
-                    left = None if deadline is None else deadline - self._now()
-                    if left is not None and left <= 0:
+                    left = deadline.left()
+                    if left == 0:
                         return []
                     self._lock.wait(left)
             finally:
@@ -213,7 +203,7 @@ class SimulatedTransport:
             return
         self._is_due = False
         self._read()
-        if self._buffer or self._goodbye is not None:
+        if self._buffer.frames or self._close_frame is not None:
             self._write()
         beat = None if self._life is _HAS_ENDED else self._pulse.look()
         if beat is None:
@@ -221,7 +211,7 @@ class SimulatedTransport:
         if beat is heartbeat.Beat.ASKED:
             self._say(_PING, is_background=True)
         elif beat is heartbeat.Beat.DEAD:
-            self._finish(_DEAD)
+            self._finish(NO_SIGN_OF_LIFE)
 
     def _read(self) -> None:
         is_pinged = False
@@ -234,11 +224,11 @@ class SimulatedTransport:
             self._bytes_received += size
             if type(content) is bytes:
                 self._take(content)
-            elif isinstance(content, Goodbye):
+            elif isinstance(content, CloseFrame):
                 self._hear(content)
-            elif content is Control.END:
-                self._finish(self._end or _DROPPED)
-            elif content is Control.PING:
+            elif content is ControlFrame.END:
+                self._finish(self._ending or DROPPED)
+            elif content is ControlFrame.PING:
                 is_pinged = True
         if is_pinged and self._life is not _HAS_ENDED:
             self._say(_PONG, is_background=True)
@@ -249,29 +239,27 @@ class SimulatedTransport:
             self._inbox.append(packet)
             return
         self._fault = fault = ProtocolError(f"a packet of more than {self._max_packet} bytes", code=1009)
-        self._say(goodbye(fault.code, str(fault), is_masked=True))
-        self._finish(_End(str(fault), fault.code, str(fault)))
+        self._say(close_frame(fault.code, str(fault), is_masked=True))
+        self._finish(protocol_broken(fault))
 
     def _write(self) -> None:
         if self._is_paused or self._life is _HAS_ENDED:
             return
-        if self._buffer:
-            taken = self._up.fill(self._buffer)
+        waiting = self._buffer.frames
+        if waiting:
+            taken = self._up.fill(waiting)
             if taken:
-                size = sum([size for _, size in taken])
-                self._written += len(taken)
-                self._buffered -= size
-                self._bytes_sent += size
+                self._bytes_sent += self._buffer.advance(taken)
                 if self._is_stalled:
                     self._pulse.alive()
-                if self._waiters:
+                if self._senders.tickets:
                     self._lock.notify_all()
-            self._is_stalled = bool(self._buffer)
-        if self._goodbye is not None and not self._buffer:
-            said, self._goodbye = self._goodbye, None
+            self._is_stalled = bool(waiting)
+        if self._close_frame is not None and not waiting:
+            said, self._close_frame = self._close_frame, None
             self._say(said)
 
-    def _say(self, what: Frame, *, is_background: bool = False) -> None:
+    def _say(self, what: Frame[Traffic], *, is_background: bool = False) -> None:
         """Send a control frame, which waits for no window."""
         self._bytes_sent += what[1]
         self._up.put((what,), is_background=is_background)
@@ -286,62 +274,61 @@ class SimulatedTransport:
         Raises:
             ValueError: If ``code`` is no close code that may be sent; nothing has changed.
         """
-        bye = goodbye(code, reason, is_masked=True)
+        bye = close_frame(code, reason, is_masked=True)
         with self._lock:
             if timeout <= 0:
                 self._finish()
             if self._life is not Life.OPEN:
                 return
-            self._move(Life.CLOSING, _CLOSED_HERE)
-            self._goodbye = bye
+            self._move(Life.CLOSING, CLOSED_HERE)
+            self._close_frame = bye
             try:
                 self._await_end(timeout)
             except BaseException:
-                self._finish(_INTERRUPTED)
+                self._finish(INTERRUPTED)
                 raise
 
     def _await_end(self, timeout: float) -> None:
         """Wait, lock held, until the connection has ended, which it has done at the latest after ``timeout``."""
-        begun = self._now()
-        deadline, flush_until = begun + timeout, begun + timeout / 2
+        deadline, flushing = Deadline(self._runtime, timeout), Deadline(self._runtime, timeout / 2)
         while True:
-            now = self._now()
-            if now >= deadline:
+            if deadline.is_over:
                 self._finish()
-            elif now >= flush_until:
+            elif flushing.is_over:
                 self._buffer.clear()
-                self._buffered = 0
             self._work()
             if self._life is Life.ENDED:
                 return
-            self._lock.wait((deadline if now >= flush_until else flush_until) - now)
+            self._lock.wait((deadline if flushing.is_over else flushing).left())
 
-    def _hear(self, said: Goodbye) -> None:
-        if self._life is Life.CLOSING and self._goodbye is None:
-            self._finish(_End(_CLOSED_HERE.text, said.code, said.reason, clean=True))
+    def _hear(self, close: CloseFrame) -> None:
+        if self._life is Life.CLOSING and self._close_frame is None:
+            self._finish(closed_here(close, clean=True))
             return
-        self._say(goodbye(said.code, said.reason, is_masked=True))
-        what = f"{said.code or 'no code'}{': ' + said.reason if said.reason else ''}"
-        self._finish(_End(f"the other side closed the connection ({what})", said.code, said.reason, clean=True))
+        self._say(close_frame(close.code, close.reason, is_masked=True))
+        self._finish(closed_by_peer(close, clean=True))
 
-    def _move(self, life: Life, end: _End) -> None:
-        self._life = move(_MOVES, self._life, life, "a connection")
-        self._end = end
+    def _move(self, life: Life, ending: Ending) -> None:
+        self._life = move(MOVES, self._life, life, "a connection")
+        self._ending = ending
         self._lock.notify_all()
 
-    def _finish(self, end: _End | None = None) -> None:
-        """End, lock held: the one way to it. Without ``end``, as was foreseen when the connection left OPEN."""
+    def _finish(self, ending: Ending | None = None) -> None:
+        """End, lock held: the one way to it. Without ``ending``, as was foreseen when the connection left OPEN."""
         if self._life is Life.ENDED:
             return
-        self._goodbye = None
+        self._close_frame = None
         self._pulse.stop()
         self._up.finish()
         self._ended()
-        self._move(Life.ENDED, end or self._end or _CLOSED_HERE)
+        self._move(Life.ENDED, ending or self._ending or CLOSED_HERE)
 
     def _loss(self) -> ConnectionLost:
-        end = self._end or _CLOSED_HERE
-        return ConnectionLost(end.text, code=end.code, reason=end.reason, clean=end.clean)
+        return (self._ending or CLOSED_HERE).loss()
+
+    def _check_open(self) -> None:
+        if self._life is not _OPEN:
+            raise self._loss()
 
     def _error(self) -> MeshsyncError:
         if self._fault is not None:
@@ -355,7 +342,7 @@ class SimulatedTransport:
         with self._lock:
             if self._life is not Life.ENDED:
                 self._read()
-                self._finish(self._end or _RESET)
+                self._finish(self._ending or _RESET)
 
     def pause(self) -> None:
         """Neither read nor write from here on, as if the process were stopped; what is asked for waits."""
@@ -376,12 +363,12 @@ class SimulatedTransport:
             return TransportStats(
                 bytes_sent=self._bytes_sent,
                 bytes_received=self._bytes_received,
-                packets_sent=self._written,
+                packets_sent=self._buffer.packets_written,
                 packets_received=self._packets_received,
-                bytes_buffered=self._buffered,
+                bytes_buffered=self._buffer.bytes_buffered,
             )
 
     def written(self) -> int:
         """Return how many accepted packets the link has taken."""
         with self._lock:
-            return self._written
+            return self._buffer.packets_written

@@ -10,10 +10,11 @@ from __future__ import annotations
 from functools import partial
 
 from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomUnavailable
+from meshsync.runtime.deadlines import Deadline
 from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
 from simulator.network.client_end import SimulatedTransport
-from simulator.network.links import Control, LinkState, frame, goodbye
+from simulator.network.links import ControlFrame, LinkState, close_frame, frame
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import SeatCarrier
 
@@ -39,8 +40,7 @@ class SimulatedConnector:
         The endpoint's token is asked for in the calling task, and what that raises is passed on.
         """
         network, endpoint = self._network, self._endpoint
-        now = network.runtime.monotonic
-        deadline = None if timeout is None else now() + timeout
+        deadline = Deadline(network.runtime, timeout)
         token = endpoint.token()
         address = prepare(endpoint, token).address
         guest: Guest | ConnectFailed
@@ -48,8 +48,8 @@ class SimulatedConnector:
             guest = network.door(endpoint, token)
         except ConnectFailed as refusal:
             guest = refusal
-        left = None if deadline is None else deadline - now()
-        if left is not None and left <= 0:
+        left = deadline.left()
+        if left == 0:
             raise ConnectTimeout(f"no connection to {address} within {timeout} s")
         attempt = _Attempt(network, guest, address)
         try:
@@ -105,7 +105,7 @@ class _Attempt:
 
     def _begin(self) -> None:
         if self._outcome is None:
-            self._connection.up.put((frame(Control.OPEN, is_masked=False),))
+            self._connection.up.put((frame(ControlFrame.OPEN, is_masked=False),))
 
     def _conclude(self, outcome: SimulatedTransport | ConnectFailed) -> None:
         if self._outcome is not None:
@@ -124,25 +124,25 @@ class _Attempt:
         # One by one: what comes behind the request is for the carrier, which reads it at once.
         while frames := connection.up.read(1):
             content = frames[0][0]
-            if content is Control.OPEN:
+            if content is ControlFrame.OPEN:
                 is_refused = self._network.is_refusing(connection.name)
-                self._answer(Control.REFUSED if is_refused else Control.OPENED, is_last=is_refused)
-            elif content is Control.REQUEST:
+                self._answer(ControlFrame.REFUSED if is_refused else ControlFrame.OPENED, is_last=is_refused)
+            elif content is ControlFrame.REQUEST:
                 if isinstance(self._guest, Guest):
                     self._admit(self._guest)
                 else:
-                    self._answer(Control.DENIED, is_last=True)
+                    self._answer(ControlFrame.DENIED, is_last=True)
             else:
                 connection.room_ended()
 
-    def _answer(self, answer: Control, *, is_last: bool) -> None:
+    def _answer(self, answer: ControlFrame, *, is_last: bool) -> None:
         self._connection.down.put((frame(answer, is_masked=False),))
         if is_last:
             self._connection.room_ended()
 
     def _admit(self, guest: Guest) -> None:
         connection, network = self._connection, self._network
-        self._answer(Control.ADMITTED, is_last=False)
+        self._answer(ControlFrame.ADMITTED, is_last=False)
         take = partial(guest.room.take, guest.name, role=guest.role, rights=guest.rights, version=guest.version)
         try:
             connection.carrier = SeatCarrier(
@@ -155,7 +155,7 @@ class _Attempt:
                 ended=connection.room_ended,
             )
         except InvalidMessage as error:
-            connection.down.put((goodbye(1008, str(error), is_masked=False),))
+            connection.down.put((close_frame(1008, str(error), is_masked=False),))
             connection.down.finish()
             connection.room_ended()
 
@@ -164,11 +164,11 @@ class _Attempt:
         # One by one: the greeting, close behind the last answer, is for the transport.
         while self._outcome is None and (frames := connection.down.read(1)):
             content = frames[0][0]
-            if content is Control.OPENED:
-                connection.up.put((frame(Control.REQUEST, is_masked=False),))
-            elif content is Control.REFUSED:
+            if content is ControlFrame.OPENED:
+                connection.up.put((frame(ControlFrame.REQUEST, is_masked=False),))
+            elif content is ControlFrame.REFUSED:
                 self._conclude(RoomUnavailable(f"cannot reach {self._address}: Connection refused"))
-            elif content is Control.DENIED and isinstance(self._guest, ConnectFailed):
+            elif content is ControlFrame.DENIED and isinstance(self._guest, ConnectFailed):
                 self._conclude(self._guest)
             else:
                 self._conclude(self._join())

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol
 
 from meshsync.errors import ProtocolError
+from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.heartbeat import Beat
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import Control, Frame, Goodbye, frame, goodbye
+from simulator.network.links import ControlFrame, Frame, close_frame, frame
 from simulator.network.network import Guest, Network
-from simulator.network.room_end import CarrierState, SeatCarrier
+from simulator.network.room_end import SeatCarrier
+from simulator.network.traffic import Traffic
 from simulator.room.rules import Output
 from simulator.room.seat import Parcel
 
@@ -46,7 +48,7 @@ class Listener(Protocol):
         """Take note that the connection has ended."""
 
 
-class _State(Enum):
+class HeadlessState(Enum):
     """The life of a participant's end."""
 
     OPEN = "open"
@@ -55,36 +57,27 @@ class _State(Enum):
 
 
 _MOVES = {
-    _State.OPEN: {_State.LEAVING, _State.ENDED},
-    _State.LEAVING: {_State.ENDED},
-    _State.ENDED: set[_State](),
+    HeadlessState.OPEN: {HeadlessState.LEAVING, HeadlessState.ENDED},
+    HeadlessState.LEAVING: {HeadlessState.ENDED},
+    HeadlessState.ENDED: set[HeadlessState](),
 }
 
-_PING = frame(Control.PING, is_masked=True)
-_PONG = frame(Control.PONG, is_masked=True)
+_PING = frame(ControlFrame.PING, is_masked=True)
+_PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
 class _PlainCarrier(SeatCarrier):
-    """The room's end: hands on requests and outputs as they are."""
+    """The room's end: sends the room's messages as they are."""
 
-    def _feed(self, packets: list[bytes]) -> None:
-        for request in cast("list[Request]", packets):
-            if self.state is CarrierState.OPEN:
-                self.seat.ask(request)
-        packets.clear()
-
-    def _frames(self, parcel: Parcel) -> Iterable[Frame]:
-        frames: tuple[Frame, ...] | None = parcel.wire
-        if frames is None:
-            frames = parcel.wire = (cast(Frame, (parcel.output, parcel.output.size)),)
-        return frames
+    def _frames(self, parcel: Parcel) -> Iterable[Frame[Traffic]]:
+        return ((parcel.output, parcel.output.size),)
 
 
 class PlainEnd:
     """The participant's end, open from construction: no handshake takes place, it is there at once.
 
     Args:
-        guest: Who takes part, and where.
+        guest: The participant, and its room.
         opening: What is asked for at once, without a delay.
     """
 
@@ -93,10 +86,10 @@ class PlainEnd:
         self.connection = connection = network.open(guest.name)
         connection.guest = guest
         connection.transport = self
-        self._state = _State.OPEN
+        self._state = HeadlessState.OPEN
         self._listener = listener
         self._up, self._down = connection.up, connection.down
-        self._outgoing: deque[Frame] = deque()
+        self._outgoing: deque[Frame[Traffic]] = deque()
         self._is_paused = False
         self._reassembler = Reassembler(_LARGEST)
         self._pulse = Pulse(network.kernel, self._look, interval=beats.interval, timeout=beats.timeout)
@@ -120,7 +113,7 @@ class PlainEnd:
     @property
     def is_open(self) -> bool:
         """Whether the participant is connected, as far as it knows."""
-        return self._state is _State.OPEN
+        return self._state is HeadlessState.OPEN
 
     @property
     def is_paused(self) -> bool:
@@ -129,41 +122,41 @@ class PlainEnd:
 
     def say(self, request: Request, size: int) -> None:
         """Send a request whose content has so many bytes. What the link does not take waits here."""
-        self._outgoing.append(cast(Frame, (request, size + _OVERHEAD)))
+        self._outgoing.append((request, size + _OVERHEAD))
         self._write()
 
     def leave(self) -> None:
-        """Say goodbye behind what was said, and take nothing more. Again does nothing."""
-        if self._state is _State.OPEN:
-            self._move(_State.LEAVING)
+        """Send a close frame behind what was said, and take nothing more. Again does nothing."""
+        if self._state is HeadlessState.OPEN:
+            self._move(HeadlessState.LEAVING)
             self._write()
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        if self._is_paused or self._state is _State.ENDED:
+        if self._is_paused or self._state is HeadlessState.ENDED:
             return
         if self._outgoing:
             self._up.fill(self._outgoing)
-        if self._state is _State.LEAVING and not self._outgoing:
-            self._up.put((goodbye(1000, "", is_masked=True),))
+        if self._state is HeadlessState.LEAVING and not self._outgoing:
+            self._up.put((close_frame(1000, "", is_masked=True),))
             self._finish()
 
     def _read(self) -> None:
         if self._is_paused:
             return
         for content, _ in self._down.read():
-            if self._state is not _State.OPEN:
+            if self._state is not HeadlessState.OPEN:
                 return
             self._pulse.alive()
             if isinstance(content, Output):
                 self._listener.heard(content)
-            elif content is Control.PING:
+            elif content is ControlFrame.PING:
                 self._up.put((_PONG,), is_background=True)
-            elif isinstance(content, Goodbye):
-                self._up.put((goodbye(content.code, content.reason, is_masked=True),))
+            elif isinstance(content, CloseFrame):
+                self._up.put((close_frame(content.code, content.reason, is_masked=True),))
                 self._finish()
-            elif content is Control.END:
+            elif content is ControlFrame.END:
                 self._finish()
             elif isinstance(content, bytes):
                 self._check(content)
@@ -174,7 +167,7 @@ class PlainEnd:
             for _ in self._reassembler.feed((packet,)):
                 pass
         except ProtocolError as error:
-            self._up.put((goodbye(error.code, str(error)[:100], is_masked=True),))
+            self._up.put((close_frame(error.code, str(error)[:100], is_masked=True),))
             self._finish()
 
     def _look(self) -> None:
@@ -187,16 +180,16 @@ class PlainEnd:
             self._finish()
 
     def _finish(self) -> None:
-        if self._state is _State.ENDED:
+        if self._state is HeadlessState.ENDED:
             return
-        self._move(_State.ENDED)
+        self._move(HeadlessState.ENDED)
         self._outgoing.clear()
         self._pulse.stop()
         self._up.finish()
         self.connection.client_ended()
         self._listener.ended()
 
-    def _move(self, state: _State) -> None:
+    def _move(self, state: HeadlessState) -> None:
         self._state = move(_MOVES, self._state, state, "an end")
 
     # --- what happens to it -------------------------------------------------------------------------------------------
@@ -216,8 +209,8 @@ class PlainEnd:
         if self._is_paused:
             self._is_paused = False
             self._read()
-            if self._state is _State.OPEN:
+            if self._state is HeadlessState.OPEN:
                 self._listener.went_on()
             self._write()
-            if self._state is not _State.ENDED:
+            if self._state is not HeadlessState.ENDED:
                 self._look()

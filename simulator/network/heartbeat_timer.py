@@ -1,4 +1,4 @@
-"""When to look whether the other side is alive: the client's own heartbeat on timers of the kernel.
+"""When to look whether the peer is alive: the client's own heartbeat on timers of the kernel.
 
 Its timers are background ones, since they go on for ever by themselves.
 """
@@ -17,7 +17,7 @@ class Pulse:
     """A `Heartbeat` that asks to be looked at when it is due.
 
     Args:
-        due: Called when it is time to `look`. If it does not, it is not called again until somebody has looked.
+        due: Called when it is time to `look`. If it does not, it is not called again until `look` was.
         interval: Seconds of silence before a ping; None never pings and never gives up.
         timeout: Seconds from the ping to giving up.
     """

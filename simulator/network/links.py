@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from random import Random
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from meshsync.protocol import frames as wire
+from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import SECOND, Kernel, Timer
 from simulator.latency import MICROSECONDS, Law
 
-__all__ = ["WINDOW", "Content", "Control", "Frame", "Goodbye", "Link", "LinkState", "Tap", "frame", "framed", "goodbye"]
+__all__ = ["WINDOW", "ControlFrame", "Frame", "Link", "LinkState", "Payload", "Tap", "close_frame", "frame", "framed"]
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that a link takes before its peer has read any: what two sockets and the path between them hold.
@@ -36,7 +36,7 @@ _MICROSECOND = 1000
 """In nanoseconds."""
 
 
-class Control(Enum):
+class ControlFrame(Enum):
     """A frame that carries no packet."""
 
     PING = "ping"
@@ -51,63 +51,58 @@ class Control(Enum):
 
 
 _SIZES = {
-    Control.PING: 2,
-    Control.PONG: 2,
-    Control.END: 0,
-    Control.OPEN: 60,
-    Control.OPENED: 60,
-    Control.REFUSED: 40,
-    Control.REQUEST: 600,
-    Control.ADMITTED: 200,
-    Control.DENIED: 200,
+    ControlFrame.PING: 2,
+    ControlFrame.PONG: 2,
+    ControlFrame.END: 0,
+    ControlFrame.OPEN: 60,
+    ControlFrame.OPENED: 60,
+    ControlFrame.REFUSED: 40,
+    ControlFrame.REQUEST: 600,
+    ControlFrame.ADMITTED: 200,
+    ControlFrame.DENIED: 200,
 }
 """Bytes without a mask; those of a handshake are about what it takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Goodbye:
-    """A close frame."""
+Payload = TypeVar("Payload")
+"""What a link carries besides control frames and close frames: packets, or values that stand for messages."""
 
-    code: int | None
-    reason: str = ""
-
-
-Content: TypeAlias = "bytes | Control | Goodbye"
-Frame: TypeAlias = tuple[Content, int]
+Frame: TypeAlias = tuple[Payload | ControlFrame | CloseFrame, int]
 """What travels, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
 
-Tap: TypeAlias = "Callable[[Link, str, Sequence[Frame]], None]"
+Tap: TypeAlias = "Callable[[Link[Payload], str, Sequence[Frame[Payload]]], None]"
 """Told of frames that were ``"sent"``, that ``"arrived"``, and that were ``"lost"``. It must not use the link."""
 
 
-def frame(content: bytes | Control, *, is_masked: bool) -> Frame:
-    """Return a frame as a client's (masked) or a room's; the size is that on a WebSocket.
+def frame(content: ControlFrame, *, is_masked: bool) -> tuple[ControlFrame, int]:
+    """Return a control frame as a client's (masked) or a room's; the size is that on a WebSocket.
 
     Source: RFC 6455, section 5.2.
     """
-    if isinstance(content, Control):
-        return content, _SIZES[content] + (4 if is_masked and content in (Control.PING, Control.PONG) else 0)
-    return framed((content,), is_masked=is_masked)[0]
+    return content, _SIZES[content] + (4 if is_masked and content in (ControlFrame.PING, ControlFrame.PONG) else 0)
 
 
-def framed(packets: Iterable[bytes], *, is_masked: bool) -> list[Frame]:
-    """Return the frame of each packet; see `frame`."""
+def framed(packets: Iterable[bytes], *, is_masked: bool) -> list[tuple[bytes, int]]:
+    """Return the frame of each packet, as a client's (masked) or a room's; the size is that on a WebSocket.
+
+    Source: RFC 6455, section 5.2.
+    """
     mask = 4 if is_masked else 0
-    frames: list[Frame] = []
+    frames: list[tuple[bytes, int]] = []
     for packet in packets:
         size = len(packet)
         frames.append((packet, size + mask + (2 if size < 126 else 4 if size < 65536 else 10)))
     return frames
 
 
-def goodbye(code: int | None, reason: str, *, is_masked: bool) -> Frame:
+def close_frame(code: int | None, reason: str, *, is_masked: bool) -> tuple[CloseFrame, int]:
     """Return a close frame; a reason longer than 123 bytes of UTF-8 is cut.
 
     Raises:
         ValueError: If ``code`` is no close code that may be sent.
     """
     written = wire.encode_close(code, reason, None)
-    return Goodbye(code, written[4:].decode()), len(written) + (4 if is_masked else 0)
+    return CloseFrame(code, written[4:].decode()), len(written) + (4 if is_masked else 0)
 
 
 class LinkState(Enum):
@@ -131,12 +126,12 @@ _MOVES = {
 }
 
 
-class _Burst:
+class _Burst(Generic[Payload]):
     """Frames that arrive together. Times are in nanoseconds of the link's own clock."""
 
     __slots__ = ("arrives", "begins", "delay", "frames", "is_background", "lasts", "size")
 
-    def __init__(self, frames: Sequence[Frame], size: int, delay: int, is_background: bool) -> None:
+    def __init__(self, frames: Sequence[Frame[Payload]], size: int, delay: int, is_background: bool) -> None:
         self.frames = frames
         self.size = size
         self.delay = delay
@@ -149,13 +144,13 @@ class _Burst:
         """When the last one is there, unless an earlier burst is not: nothing overtakes."""
 
 
-class Link:
-    """One direction of one connection.
+class Link(Generic[Payload]):
+    """One direction of one connection, which carries payloads of one type.
 
     Args:
         stream: Where its delays are drawn from; no other link has it.
         delay: The law of delays.
-        name: For whoever taps it.
+        name: For the tap.
         echo: The law of the other direction, whose median is how long the sender takes to learn that something was
             read. By default the same.
         bandwidth: Bytes per second; None for no limit.
@@ -178,7 +173,7 @@ class Link:
         echo: Law | None = None,
         bandwidth: float | None = None,
         window: int = WINDOW,
-        tap: Tap | None = None,
+        tap: Tap[Payload] | None = None,
     ) -> None:
         self.name = name
         self.state = LinkState.OPEN
@@ -191,13 +186,13 @@ class Link:
         self._echo = _median(echo or delay)
         self._bandwidth = bandwidth
         self._window = window
-        self._flight: deque[_Burst] = deque()
+        self._flight: deque[_Burst[Payload]] = deque()
         self._foreground = 0
         """Bursts in flight that are not background."""
         self._timer: Timer | None = None
         self._free_at = 0
         """When the wire has carried all that was put in."""
-        self._unread: list[Frame] = []
+        self._unread: list[Frame[Payload]] = []
         self._unread_size = 0
         self._charged = 0
         """Bytes that the sender does not know to have been read."""
@@ -223,14 +218,9 @@ class Link:
         """Bytes that have arrived and were not read."""
         return self._unread_size
 
-    @property
-    def is_frozen(self) -> bool:
-        """Whether its time stands still."""
-        return self._frozen_at is not None
-
     # --- the sender's end ---------------------------------------------------------------------------------------------
 
-    def fill(self, queue: deque[Frame]) -> Sequence[Frame]:
+    def fill(self, queue: deque[Frame[Payload]]) -> Sequence[Frame[Payload]]:
         """Take frames from the front of ``queue``, as many as the window allows, and return them.
 
         A frame larger than the window is taken alone, when nothing else is under way. If something is left, ``on_room``
@@ -243,7 +233,7 @@ class Link:
             now = self._now()
             while echoes and echoes[0][0] <= now:
                 self._charged -= echoes.popleft()[1]
-        taken: list[Frame] = []
+        taken: list[Frame[Payload]] = []
         size, room = 0, self._window - self._charged
         for one in queue:
             if size + one[1] > room and (taken or self._charged):
@@ -262,7 +252,7 @@ class Link:
             self._await_echo()
         return taken
 
-    def put(self, frames: Sequence[Frame], *, is_background: bool = False) -> None:
+    def put(self, frames: Sequence[Frame[Payload]], *, is_background: bool = False) -> None:
         """Take frames whatever the window says, as is right for control frames. On an ended link it does nothing.
 
         Args:
@@ -271,7 +261,7 @@ class Link:
         if self.state not in _HAS_ENDED:
             self._carry(frames, _size(frames), is_background)
 
-    def _carry(self, frames: Sequence[Frame], size: int, is_background: bool) -> None:
+    def _carry(self, frames: Sequence[Frame[Payload]], size: int, is_background: bool) -> None:
         """Take frames of ``size`` bytes."""
         self._charged += size
         if self.tap is not None:
@@ -289,12 +279,12 @@ class Link:
                 self._launch(_Burst((one,), one[1], delay, is_background), now)
 
     def finish(self) -> None:
-        """End it behind what is in flight: the reader gets ``Control.END`` as the last frame. Again does nothing."""
+        """End it behind what is in flight: the reader gets ``ControlFrame.END`` last. Again does nothing."""
         self.put((_END,))
         if self.state is LinkState.OPEN:
             self._move(LinkState.FINISHED)
 
-    def _launch(self, burst: _Burst, now: int) -> None:
+    def _launch(self, burst: _Burst[Payload], now: int) -> None:
         self._schedule(burst, now)
         self._flight.append(burst)
         if not burst.is_background:
@@ -302,7 +292,7 @@ class Link:
         if self._timer is None or (self._timer.is_background and not burst.is_background):
             self._arm()
 
-    def _schedule(self, burst: _Burst, now: int) -> None:
+    def _schedule(self, burst: _Burst[Payload], now: int) -> None:
         begins = now if now > self._free_at else self._free_at
         lasts = 0 if self._bandwidth is None else -int(-burst.size * SECOND // self._bandwidth)
         self._free_at = begins + lasts
@@ -310,7 +300,7 @@ class Link:
 
     # --- the reader's end ---------------------------------------------------------------------------------------------
 
-    def read(self, count: int | None = None) -> list[Frame]:
+    def read(self, count: int | None = None) -> list[Frame[Payload]]:
         """Return what has arrived, at most ``count`` frames, in order; the sender may send as much more in time."""
         frames = self._unread
         if not frames:
@@ -360,7 +350,7 @@ class Link:
             self._await_echo()
 
     def silence(self) -> None:
-        """Lose what is in flight and all that is put in later, with nobody told; the window is never freed again."""
+        """Lose what is in flight and all that is put in later, and no end is told; the window is never freed again."""
         if self.state in _IS_HEARD:
             self._move(LinkState.SILENT)
             self._stop()
@@ -368,7 +358,7 @@ class Link:
     def reset(self) -> None:
         """End it and lose what is in flight; what has arrived can still be read. Again does nothing.
 
-        Both ends have to be told by whoever does this.
+        The caller tells both ends.
         """
         if self.state is not LinkState.BROKEN:
             self._move(LinkState.BROKEN)
@@ -430,7 +420,7 @@ class Link:
         self._foreground = 0
         self._echoes.clear()
 
-    def _lose(self, frames: Sequence[Frame]) -> None:
+    def _lose(self, frames: Sequence[Frame[Payload]]) -> None:
         if self.tap is not None:
             self.tap(self, "lost", frames)
 
@@ -438,10 +428,10 @@ class Link:
         self.state = move(_MOVES, self.state, state, "a link")
 
 
-_END = frame(Control.END, is_masked=False)
+_END = frame(ControlFrame.END, is_masked=False)
 
 
-def _size(frames: Sequence[Frame]) -> int:
+def _size(frames: Sequence[Frame[Payload]]) -> int:
     size = 0
     for _, length in frames:  # Not sum() over a generator, which takes twice as long for the usual two.
         size += length
@@ -454,4 +444,4 @@ def _median(law: Law) -> int:
 
 
 def _nothing() -> None:
-    """Do nothing: nobody listens."""
+    """Do nothing: there is no handler."""

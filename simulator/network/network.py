@@ -23,6 +23,7 @@ from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, Network
 from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
 from simulator.network.room_end import SeatCarrier
+from simulator.network.traffic import Traffic
 from simulator.room.rules import Rights
 from simulator.room.seat import Seat, SeatedRoom
 
@@ -65,7 +66,7 @@ class ClientEnd(Protocol):
 class SimulatedConnection:
     """One connection, from the first packet of its handshake until both ends have done with it."""
 
-    def __init__(self, network: Network, name: str, label: str, up: Link, down: Link) -> None:
+    def __init__(self, network: Network, name: str, label: str, up: Link[Traffic], down: Link[Traffic]) -> None:
         self.name = name
         """The participant's; empty if it is not known."""
         self.label = label
@@ -183,7 +184,7 @@ class Network:
         window: int = WINDOW,
         send_buffer: int = send_buffer.LIMIT,
         heartbeats: Heartbeats | None = None,
-        tap: Tap | None = None,
+        tap: Tap[Traffic] | None = None,
     ) -> None:
         self.kernel = kernel
         self.runtime = runtime
@@ -215,7 +216,7 @@ class Network:
         # A token may give a name with half a surrogate pair, which nobody can encode.
         label = f"{name}#{self._count[name]}".encode("utf-8", "backslashreplace").decode()
         up, down = (
-            Link(
+            Link[Traffic](
                 self.kernel,
                 self._seeds.new_stream(f"network/{label}/{direction}"),
                 delay=self._up,

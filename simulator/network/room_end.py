@@ -7,43 +7,31 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 
+from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
+from meshsync.protocol.operations import Request
 from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import Kernel, Timer
 from simulator.network.heartbeat_timer import Pulse
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, framed, goodbye
-from simulator.room.seat import Parcel, Seat
+from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
+from simulator.network.traffic import Traffic
+from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat
 
-__all__ = ["LINGER", "CarrierState", "SeatCarrier"]
+__all__ = ["LINGER", "SeatCarrier"]
 
 LINGER = 2.0
-"""Seconds in which a client that was told goodbye may answer it, before its connection is cut, as at the gateway."""
+"""Seconds for a client to answer a close frame before its connection is cut, as at the gateway."""
 
-
-class CarrierState(Enum):
-    """The life of a carrier."""
-
-    OPEN = "open"
-    LEAVING = "goodbye was said, its answer is awaited"
-    ENDED = "ended"
-
-
-_MOVES = {
-    CarrierState.OPEN: {CarrierState.LEAVING, CarrierState.ENDED},
-    CarrierState.LEAVING: {CarrierState.ENDED},
-    CarrierState.ENDED: set[CarrierState](),
-}
 
 _OPEN = CarrierState.OPEN  # Not asked for by name at each packet: before 3.12 that is a call in Python.
 
-_PING = frame(Control.PING, is_masked=False)
-_PONG = frame(Control.PONG, is_masked=False)
+_PING = frame(ControlFrame.PING, is_masked=False)
+_PONG = frame(ControlFrame.PONG, is_masked=False)
 
 
 class SeatCarrier:
-    """Carries packets between two links and a seat.
+    """Carries packets, or requests of a participant without a client, between two links and a seat.
 
     Args:
         up: What comes from the client. This carrier is told of it from here on.
@@ -60,8 +48,8 @@ class SeatCarrier:
     def __init__(
         self,
         kernel: Kernel,
-        up: Link,
-        down: Link,
+        up: Link[Traffic],
+        down: Link[Traffic],
         take: Callable[[Callable[[], None]], Seat],
         *,
         heartbeat_interval: float | None = INTERVAL,
@@ -73,7 +61,7 @@ class SeatCarrier:
         self._up = up
         self._down = down
         self._ended = ended
-        self._outgoing: deque[Frame] = deque()
+        self._outgoing: deque[Frame[Traffic]] = deque()
         """The rest of a message that the link has not taken whole."""
         self._linger: Timer | None = None
         self._seat: Seat | None = None
@@ -95,16 +83,18 @@ class SeatCarrier:
     def _arrived(self) -> None:
         packets: list[bytes] = []
         for content, _ in self._up.read():
-            if type(content) is bytes or not isinstance(content, (Control, Goodbye)):
+            if type(content) is bytes:
                 packets.append(content)
                 continue
             self._feed(packets)
-            if content is Control.PING and self.state is _OPEN:
+            if content is ControlFrame.PING and self.state is _OPEN:
                 self._down.put((_PONG,), is_background=True)
-            elif isinstance(content, Goodbye):
+            elif isinstance(content, CloseFrame):
                 self._answer(content)
-            elif content is Control.END:
+            elif content is ControlFrame.END:
                 self._finish()
+            elif isinstance(content, Request) and self.state is _OPEN:
+                self.seat.ask(content)
         self._feed(packets)
         if self.state is _OPEN:
             self._pulse.alive()
@@ -114,10 +104,10 @@ class SeatCarrier:
             self.seat.feed(packets)
         packets.clear()
 
-    def _answer(self, said: Goodbye) -> None:
+    def _answer(self, said: CloseFrame) -> None:
         if self.state is CarrierState.OPEN:
             self.seat.leave()
-            self._down.put((goodbye(said.code, said.reason, is_masked=False),))
+            self._down.put((close_frame(said.code, said.reason, is_masked=False),))
         self._finish()
 
     def _look(self) -> None:
@@ -150,20 +140,20 @@ class SeatCarrier:
         if seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))
 
-    def _frames(self, parcel: Parcel) -> Iterable[Frame]:
+    def _frames(self, parcel: Parcel) -> Iterable[Frame[Traffic]]:
         """Return a message as it travels; others may have theirs travel otherwise."""
         return framed(parcel.packets(), is_masked=False)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def end(self, code: int, reason: str) -> None:
-        """Say goodbye, and give the client a moment to answer. What waited is dropped. Again does nothing."""
+        """Send a close frame, and give the client a moment to answer. What waited is dropped. Again does nothing."""
         if self.state is not CarrierState.OPEN:
             return
         self._move(CarrierState.LEAVING)
         self._outgoing.clear()
         self._pulse.stop()
-        self._down.put((goodbye(code, reason, is_masked=False),))
+        self._down.put((close_frame(code, reason, is_masked=False),))
         self._linger = self._kernel.after(LINGER, self._finish)
         self.seat.leave()
 
@@ -171,7 +161,7 @@ class SeatCarrier:
         """Learn that the connection was reset.
 
         Args:
-            leaves: Whether the room notices; else the seat stays taken until somebody has it left.
+            leaves: Whether the room notices; else the seat stays taken until its `Seat.leave` is called.
         """
         self._finish(leaves=leaves)
 
@@ -189,4 +179,4 @@ class SeatCarrier:
             self.seat.leave()
 
     def _move(self, state: CarrierState) -> None:
-        self.state = move(_MOVES, self.state, state, "a carrier")
+        self.state = move(CARRIER_MOVES, self.state, state, "a carrier")

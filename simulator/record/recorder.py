@@ -14,11 +14,12 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.codec import decode_request, encode_push
 from meshsync.protocol.content import Error
+from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,
@@ -35,7 +36,8 @@ from meshsync.protocol.operations import (
     SetAttributes,
 )
 from meshsync.protocol.packets import Message
-from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
+from simulator.network.links import ControlFrame, Frame, Link, LinkState
+from simulator.network.traffic import Traffic
 from simulator.record.calls_as_streams import as_message
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import RESERVED_TYPES, Member, Output
@@ -93,7 +95,7 @@ class Line:
     """Whose connection."""
     is_up: bool
     ends: Ends
-    under_way: deque[tuple[int, object]] = field(default_factory=deque)
+    under_way: deque[tuple[int, bytes | Request]] = field(default_factory=deque)
     """When each packet that is under way, up, was sent, and the packet; or the whole request."""
     partial: _Asked | None = None
     """The message of which some packets have ended their way, up."""
@@ -134,7 +136,7 @@ class Recorder:
         """Whose id it is that goes by a name at the moment."""
         self._enabled: set[str] = set()
         self._trips: dict[int, _Trip] = {}
-        self._down: dict[str, Link] = {}
+        self._down: dict[str, Link[Traffic]] = {}
         """The link to each participant that has one, by id."""
         self._asked: dict[str, deque[_Asked]] = {}
         """What has arrived from each participant who is here, by id, and was not handled yet."""
@@ -383,7 +385,7 @@ class Recorder:
 
     # --- what links carry ---------------------------------------------------------------------------------------------
 
-    def tap(self, line: Line, member_id: str, link: Link, what: str, frames: Sequence[Frame]) -> None:
+    def tap(self, line: Line, member_id: str, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]) -> None:
         """Take what a link tells of its frames.
 
         Args:
@@ -392,7 +394,7 @@ class Recorder:
         now = self._now()
         if line.is_up and what == "sent":
             for content, _ in frames:
-                if type(content) is bytes or not isinstance(content, (Control, Goodbye)):
+                if type(content) is bytes or not isinstance(content, (ControlFrame, CloseFrame, Output)):
                     line.under_way.append((now, content))
         elif line.is_up:
             self._left(line, member_id, now, what == "lost", frames)
@@ -409,23 +411,23 @@ class Recorder:
                     self._pass(line, content, member_id, is_lost)
                 elif isinstance(content, Output):
                     self.arrived(content.id, member_id, is_lost=is_lost)
-                elif content is Control.END:
+                elif content is ControlFrame.END:
                     self._give_up(member_id)
 
-    def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame]) -> None:
+    def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame[Traffic]]) -> None:
         """Take frames that have come to the end of their way up."""
         for content, _ in frames:
-            if type(content) is not bytes and isinstance(content, (Control, Goodbye)):
+            if type(content) is not bytes and isinstance(content, (ControlFrame, CloseFrame)):
                 continue
             sent_ns, said = line.under_way.popleft()
-            if type(said) is bytes:
+            if isinstance(said, bytes):
                 if not is_lost:
                     self.transcript.add_packet(now, line.label, "up", said)
                 asked = self._gather(line, member_id, sent_ns, said)
                 if asked is None:
                     continue
             else:  # What is no packet is a request of one who has no client.
-                asked = _Asked(sent_ns, request=cast(Request, said))
+                asked = _Asked(sent_ns, request=said)
             waiting = self._asked.get(member_id)
             if is_lost or waiting is None:
                 self._lose(member_id, asked)

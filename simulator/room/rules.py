@@ -67,7 +67,6 @@ class Room:
     Args:
         url: What participants are told as the room's address; without meaning here.
         ids: Returns a new id for each participant and session; never the same twice.
-        acknowledge: When a send is acknowledged: ``"routed"``, when it is in the recipient's queue, is all there is.
         later: Has outputs routed after so many seconds; None for a room without time limits.
         answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
     """
@@ -78,12 +77,9 @@ class Room:
         *,
         url: str = "",
         ids: Callable[[], str],
-        acknowledge: str = "routed",
         later: Later | None = None,
         answer_limit: float = ANSWER_LIMIT,
     ) -> None:
-        if acknowledge != "routed":
-            raise ValueError(f"acknowledge: there is 'routed', not {acknowledge!r}")
         self.name = name
         self.url = url
         self._ids = ids

@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.codec import decode_request
@@ -21,7 +21,17 @@ from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
 from simulator.room.rules import Member, Output, Rights
 
-__all__ = ["PACKET_SIZE", "QUEUE_LIMIT", "Parcel", "RoomRules", "Seat", "SeatState", "SeatedRoom"]
+__all__ = [
+    "CARRIER_MOVES",
+    "PACKET_SIZE",
+    "QUEUE_LIMIT",
+    "CarrierState",
+    "Parcel",
+    "RoomRules",
+    "Seat",
+    "SeatState",
+    "SeatedRoom",
+]
 
 PACKET_SIZE = 64 * 1024
 """Body bytes in a packet to a client. Every release takes any size (PROTOCOL.md, section 4.2); fewer cost less."""
@@ -48,8 +58,8 @@ class Parcel:
         self.output = output
         self.cost = output.size + _PARCEL_COST
         """Bytes that it counts in a queue."""
-        self.wire: Any = None
-        """For carriers of one kind to keep what they made of it, which is the same for all recipients."""
+        self.wire: list[bytes] | None = None
+        """The WebSocket frames that the gateway made of it, which are the same for all recipients."""
 
     def pieces(self) -> list[Piece]:
         """Return the packets, each as buffers to be joined: nothing of the body is copied yet."""
@@ -86,6 +96,22 @@ _MOVES = {
     SeatState.LEFT: set[SeatState](),
     SeatState.LOST: set[SeatState](),
 }
+
+
+class CarrierState(Enum):
+    """The life of a carrier, at the room's end of a connection."""
+
+    OPEN = "open"
+    LEAVING = "the room has sent its close frame; what comes from the client is thrown away"
+    ENDED = "ended"
+
+
+CARRIER_MOVES = {
+    CarrierState.OPEN: {CarrierState.LEAVING, CarrierState.ENDED},
+    CarrierState.LEAVING: {CarrierState.ENDED},
+    CarrierState.ENDED: set[CarrierState](),
+}
+"""One table for every kind of carrier."""
 
 
 class Seat:
@@ -169,7 +195,7 @@ class Seat:
         return True
 
     def overflow(self) -> None:
-        """Take the seat away from one who does not read, with everything that waits."""
+        """Take the seat away from a participant that does not read, with everything that waits."""
         waiting = self.queued
         self._queue.clear()
         self.queued = 0
@@ -217,7 +243,7 @@ class SeatedRoom:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is here."""
+        """Whether no seat is taken."""
         return not self._seats
 
     def take(
@@ -230,7 +256,7 @@ class SeatedRoom:
         version: str | None = None,
         token_version: str | None = None,
     ) -> Seat:
-        """Let somebody in; the greeting waits in its queue.
+        """Let a participant in; the greeting waits in its queue.
 
         Args:
             wake: Called when there is something to drain after there was nothing, and when the seat is lost. It must
@@ -239,7 +265,7 @@ class SeatedRoom:
                 client that does not say, and none that it is mistaken for.
             token_version: The release that made its token, which often is the client's too.
         Raises:
-            InvalidMessage: If the name or role cannot be written; nobody has joined.
+            InvalidMessage: If the name or role cannot be written; the room is as before.
         """
         form = greeting_form(version)
         known = version or token_version
@@ -251,7 +277,7 @@ class SeatedRoom:
     def route(self, outputs: Iterable[Output]) -> None:
         """Put each message into its recipients' queues."""
         self._unrouted.extend(outputs)
-        if self._is_routing:  # Somebody lost its seat below; its leaving is told when this message is through.
+        if self._is_routing:  # A participant lost its seat below; its leaving is told when this message is through.
             return
         self._is_routing = True
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Connector, Endpoint, Transport
 from simulator import faults
@@ -14,23 +15,24 @@ from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import Law, constant, lognormal
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import Control, Frame, Goodbye, Link, frame, goodbye
+from simulator.network.links import ControlFrame, Frame, Link, close_frame, framed
 from simulator.network.network import Guest, Network
+from simulator.network.traffic import Traffic
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
 from tests.contract.transport_contract import BUFFER, LONG, Pair, Peer, TransportContract
 
 
-class ScriptedPeer:
+class SimulatedPeer:
     """The room's end of two links, which reads when it is told to and answers nothing by itself."""
 
-    def __init__(self, runtime: Runtime, up: Link, down: Link) -> None:
+    def __init__(self, runtime: Runtime, up: Link[Traffic], down: Link[Traffic]) -> None:
         self._lock = runtime.condition()
         self._up = up
         self._down = down
-        self._outgoing: deque[Frame] = deque()
+        self._outgoing: deque[Frame[Traffic]] = deque()
         self._packets: list[bytes] = []
-        self._said: Goodbye | None = None
+        self._said: CloseFrame | None = None
         self._has_ended = False
         up.on_arrival = self._notice
         down.on_room = self._flush
@@ -43,12 +45,12 @@ class ScriptedPeer:
 
     def send(self, packets: Sequence[bytes]) -> None:
         """Send packets, in order."""
-        self._outgoing.extend(frame(packet, is_masked=False) for packet in packets)
+        self._outgoing.extend(framed(packets, is_masked=False))
         self._flush()
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye."""
-        self._down.put((goodbye(code, reason, is_masked=False),))
+        self._down.put((close_frame(code, reason, is_masked=False),))
 
     def await_close(self) -> tuple[int | None, str]:
         """Answer the client's goodbye, as a server does, and return its code and reason."""
@@ -87,11 +89,11 @@ class ScriptedPeer:
     def _read_until(self, is_there: Callable[[], bool]) -> None:
         def look() -> bool:
             for content, _ in self._up.read():
-                if isinstance(content, Goodbye):
+                if isinstance(content, CloseFrame):
                     self._said = content
-                elif content is Control.END:
+                elif content is ControlFrame.END:
                     self._has_ended = True
-                elif not isinstance(content, Control):
+                elif isinstance(content, bytes):
                     self._packets.append(content)
             return is_there()
 
@@ -110,7 +112,7 @@ class SimulatedPair:
     def connect(self, *, heartbeat: tuple[float, float] = (30.0, 15.0)) -> tuple[Transport, Peer]:
         interval, timeout = heartbeat
         kernel, seeds = self._virtual.kernel, self._virtual.seeds
-        up, down = (Link(kernel, seeds.stream(name), delay=self._delay, name=name) for name in ("up", "down"))
+        up, down = (Link[Traffic](kernel, seeds.stream(name), delay=self._delay, name=name) for name in ("up", "down"))
         transport = SimulatedTransport(
             kernel,
             self.runtime,
@@ -120,7 +122,7 @@ class SimulatedPair:
             heartbeat_timeout=timeout,
             send_buffer=BUFFER,
         )
-        return transport, ScriptedPeer(self.runtime, up, down)
+        return transport, SimulatedPeer(self.runtime, up, down)
 
     def connector_to_nobody(self) -> Connector:
         room = SeatedRoom(Room("ops", ids=iter("abcd").__next__))
@@ -153,11 +155,11 @@ class TestSimulatedTransport(SimulatedContract):
         """The type checker accepts each class for its interface; at run time the peer is the contract's."""
         connector: type[Connector] = SimulatedConnector
         transport: type[Transport] = SimulatedTransport
-        peer: type[Peer] = ScriptedPeer
+        peer: type[Peer] = SimulatedPeer
         assert [one.__name__ for one in (connector, transport, peer)] == [
             "SimulatedConnector",
             "SimulatedTransport",
-            "ScriptedPeer",
+            "SimulatedPeer",
         ]
 
 

@@ -14,7 +14,7 @@ from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint, Transport
 from meshsync.transport.websocket import WebSocketTransport
 from tests.contract.transport_contract import BUFFER, FramedTransportContract, Pair, Peer
-from tests.support.scripted_server import ScriptedPeer, ScriptedServer
+from tests.support.scripted_server import LONG, SMALL, ScriptedPeer, ScriptedServer
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ class WebSocketPair:
         connector = WebSocketConnector(
             self._endpoint, self.runtime, heartbeat_interval=interval, heartbeat_timeout=timeout, send_buffer=BUFFER
         )
-        accepting = self._server.accept()
-        return connector.connect(20), accepting.peer()
+        accepting = self._server.begin_to_accept()
+        return connector.connect(20), accepting.result(LONG)
 
     def connector_to_nobody(self) -> Connector:
         return WebSocketConnector(self._endpoint, self.runtime)
@@ -48,7 +48,7 @@ class TestPlainWebSocket(FramedTransportContract):
 
     @pytest.fixture
     def pair(self) -> Iterator[Pair]:
-        with ScriptedServer() as server:
+        with ScriptedServer(receive_buffer=SMALL) as server:
             yield WebSocketPair(server)
 
     def test_classes_fulfil_the_interfaces(self, pair: Pair) -> None:
@@ -72,5 +72,5 @@ class TestTlsWebSocket(FramedTransportContract):
         authority.issue_cert("localhost").configure_cert(theirs)
         ours = ssl.create_default_context()
         authority.configure_trust(ours)
-        with ScriptedServer(theirs) as server:
+        with ScriptedServer(theirs, receive_buffer=SMALL) as server:
             yield WebSocketPair(server, ours)

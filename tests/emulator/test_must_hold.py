@@ -24,14 +24,13 @@ from tests.support.rooms import (
     PATIENCE,
     Ears,
     Join,
-    ScriptedConnection,
-    ScriptedServer,
     finish,
     own_port,
     run,
     settle,
     start,
 )
+from tests.support.scripted_server import ScriptedPeer, ScriptedServer
 
 Receiver = Callable[[RoomMessageEvent], Any]
 
@@ -217,9 +216,9 @@ def react() -> Iterator[Callable[[Callable[[], Any]], None]]:
         logger.removeHandler(handler)
 
 
-def make_reader_log(wire: ScriptedConnection) -> None:
+def make_reader_log(wire: ScriptedPeer) -> None:
     """Send what a client does not know: its reader logs that it skipped it."""
-    wire.send((9, "a type of another service", b""))
+    wire.say((9, "a type of another service", b""))
 
 
 @pytest.mark.parametrize("call", ENDLESS_ON_THE_READER)
@@ -243,7 +242,7 @@ def test_blocking_on_the_reader_is_refused_at_once(
     assert caught.next().startswith("meshsync reader")
     assert type(caught.next()) is meshsync.WouldDeadlock
     with alice.messaging.messages() as inbox:
-        wire.send(wire.push("chat", {"still": "alive"}))
+        wire.say(wire.push("chat", {"still": "alive"}))
         assert inbox.get(PATIENCE).message == {"still": "alive"}
     assert alice.is_connected
     alice.close(0)
@@ -289,7 +288,7 @@ def test_what_does_not_block_works_on_the_reader(
     assert done.next()
     request_id, request = wire.read_send()
     assert request.type == "chat"
-    wire.send(wire.answer(request_id))
+    wire.say(wire.answer(request_id))
     assert wire.read_close_code() == 1000
     assert alice.wait_closed(PATIENCE)
 
@@ -319,7 +318,7 @@ def test_reply_in_the_same_instant_as_the_acknowledgement_is_never_missed(server
         for n in range(300):
             request_id, _ = wire.read_send()
             pieces = [wire.push("reply", {"n": n}), wire.answer(request_id)]
-            wire.send(*(pieces if order == "reply first" else reversed(pieces)))
+            wire.say(*(pieces if order == "reply first" else reversed(pieces)))
 
     answering = start(answer)
     for n in range(300):
@@ -355,11 +354,11 @@ def test_enabling_is_done_when_the_roster_is_there(server: ScriptedServer) -> No
         return [participant.name for participant in alice.messaging.remote_participants]
 
     enabling = start(enable)
-    wire.send(wire.answer(wire.read_request().id))
+    wire.say(wire.answer(wire.read_request().id))
     for _ in range(3):  # round trips: the consent has long been read
         wire.ping(b"")
         wire.read()
-    wire.send(wire.roster())
+    wire.say(wire.roster())
     assert enabling.result(PATIENCE) == ["bob"]
     alice.close(0)
 
@@ -373,13 +372,13 @@ def test_enabling_that_another_thread_undoes_at_once_still_returns(server: Scrip
     alice = connecting.result(PATIENCE)
     enabling = [start(alice.messaging.enable, timeout=PATIENCE) for _ in range(2)]
     first, second = wire.read_request().id, wire.read_request().id
-    wire.send(wire.roster())
-    wire.send(wire.answer(second))
+    wire.say(wire.roster())
+    wire.say(wire.answer(second))
     while not alice.messaging.is_enabled:  # round trips
         wire.ping(b"")
         wire.read()
     disabling = start(alice.messaging.disable, timeout=PATIENCE)
-    wire.send(wire.answer(first), wire.answer(wire.read_request().id))
+    wire.say(wire.answer(first), wire.answer(wire.read_request().id))
     disabling.result(PATIENCE)
     for waiting in enabling:
         waiting.result(PATIENCE)
@@ -606,8 +605,8 @@ def test_other_refusal_of_the_room_is_a_room_error_with_its_code(server: Scripte
     alice, wire = server.join()
 
     def refuse() -> None:
-        wire.send(wire.answer(wire.read_send()[0], Error("not on Sundays", 1006)))
-        wire.send(wire.answer(wire.read_send()[0]))
+        wire.say(wire.answer(wire.read_send()[0], Error("not on Sundays", 1006)))
+        wire.say(wire.answer(wire.read_send()[0]))
 
     refusing = start(refuse)
 
@@ -843,7 +842,7 @@ def test_time_limits_of_nothing_poll(server: ScriptedServer) -> None:
     assert list(messaging.messages(timeout=0)) == []
     assert alice.wait_closed(0) is False
     assert messaging.get_participant(ScriptedServer.BOB) is messaging.wait_for_participant(name="bob", timeout=0)
-    wire.send(wire.answer(wire.read_send()[0]))
+    wire.say(wire.answer(wire.read_send()[0]))
     delivery.wait(PATIENCE)
     alice.close(0)
 
@@ -873,7 +872,7 @@ def test_late_acknowledgement_is_ignored(server: ScriptedServer) -> None:
 
     def answer() -> None:
         mine, _ = wire.read_send()
-        wire.send(wire.answer(late, Error("too late", 1003)), wire.answer(mine))
+        wire.say(wire.answer(late, Error("too late", 1003)), wire.answer(mine))
 
     answering = start(answer)
     alice.messaging.send_message(ScriptedServer.BOB, "2", {}, timeout=PATIENCE)

@@ -36,7 +36,8 @@ from tests.interop.matrix import MESHSYNC, each
 from tests.interop.meshsync_peer import MeshsyncPeer
 from tests.interop.peers import OfficialPeer, PeerFailed
 from tests.interop.releases import PythonRelease, Release, Streams, chosen, find
-from tests.support.rooms import ScriptedConnection, ScriptedServer, own_port
+from tests.support.rooms import own_port
+from tests.support.scripted_server import ScriptedPeer, ScriptedServer
 from tests.support.sockets import RawClient
 
 pytestmark = [pytest.mark.releases, pytest.mark.timeout(180)]
@@ -92,16 +93,16 @@ def start(pool: Pool, record_property: Callable[[str, object], None]) -> Iterato
 # --- a server that does as it is told ---------------------------------------------------------------------------------
 
 
-def greet(connection: ScriptedConnection, kind: str) -> None:
+def greet(connection: ScriptedPeer, kind: str) -> None:
     """Greet a client of that release as it expects."""
     release = find(kind)
     form = greeting.greeting_form(None if is_typescript(release) else release.version)
     ready = greeting.encode_room_ready(RoomReady(ScriptedServer.ROOM, "https://example.test/demo", "s-1"), form)
     connected = greeting.encode_connected(Connected(ScriptedServer.ALICE, {"name": "alice"}), form)
-    connection.send((1, *ready), (2, *connected))
+    connection.say((1, *ready), (2, *connected))
 
 
-def connect(peer: OfficialPeer, server: ScriptedServer, kind: str) -> ScriptedConnection:
+def connect(peer: OfficialPeer, server: ScriptedServer, kind: str) -> ScriptedPeer:
     """Let a client into the scripted room and return the server's end of its connection."""
     connecting = peer.begin("connect", room=ScriptedServer.ROOM, name="alice")
     connection = server.accept()
@@ -110,7 +111,7 @@ def connect(peer: OfficialPeer, server: ScriptedServer, kind: str) -> ScriptedCo
     return connection
 
 
-def take_part(start: Start, server: ScriptedServer, kind: str) -> tuple[OfficialPeer, ScriptedConnection]:
+def take_part(start: Start, server: ScriptedServer, kind: str) -> tuple[OfficialPeer, ScriptedPeer]:
     """Return a client that has enabled messaging in the scripted room, where Bob is, and the server's end."""
     peer = start(kind, server.url)
     connection = connect(peer, server, kind)
@@ -123,7 +124,7 @@ def take_part(start: Start, server: ScriptedServer, kind: str) -> tuple[Official
     return peer, connection
 
 
-def next_word(peer: OfficialPeer, connection: ScriptedConnection) -> str:
+def next_word(peer: OfficialPeer, connection: ScriptedPeer) -> str:
     """Return the type of what the client sends next, which is a marker unless it had something to say."""
     peer.begin("send", to="bob", type="marker", message={})
     return connection.read_send()[1].type
@@ -136,7 +137,7 @@ def next_word(peer: OfficialPeer, connection: ScriptedConnection) -> str:
 def test_a_classic_client_never_answers_a_stranger(kind: str, start: Start, server: ScriptedServer) -> None:
     """An offer of a stream from somebody it was not told of gets no answer at all."""
     peer, room = take_part(start, server, kind)
-    room.send(room.push("stream.open", {"stream_id": "s-1", "header": {}}, sender="p-99"), room.push("chat", {}))
+    room.say(room.push("stream.open", {"stream_id": "s-1", "header": {}}, sender="p-99"), room.push("chat", {}))
     peer.expect("message")
     assert next_word(peer, room) == "marker"
 
@@ -162,7 +163,7 @@ def test_a_classic_client_refuses_what_comes_with_its_being_enabled(
     room = connect(peer, server, kind)
     peer.begin("enable")
     reply = room.answer(room.read_request().id)
-    room.send(reply, room.roster(), room.push("stream.open", {"stream_id": "s-1", "header": {}}))
+    room.say(reply, room.roster(), room.push("stream.open", {"stream_id": "s-1", "header": {}}))
     _, answer = room.read_send()
     assert answer.type == "stream.reject"
     assert answer.message == {"stream_id": "s-1", "error": "Streams are not allowed by this client"}
@@ -188,13 +189,13 @@ def test_a_stream_to_whoever_has_just_come_is_accepted(kind: str, enter: Enter) 
 def test_an_old_reader_hangs_when_its_opener_has_gone(kind: str, start: Start, server: ScriptedServer) -> None:
     """That a participant left ends no stream of theirs; a close does."""
     peer, room = take_part(start, server, kind)
-    room.send(room.push("stream.open", {"stream_id": "s-1", "header": {}}))
+    room.say(room.push("stream.open", {"stream_id": "s-1", "header": {}}))
     request_id, answer = room.read_send()
     assert answer.type == "stream.accept"
-    room.send(room.answer(request_id), room.push("participant.disabled", {"id": ScriptedServer.BOB}))
+    room.say(room.answer(request_id), room.push("participant.disabled", {"id": ScriptedServer.BOB}))
     peer.expect("participant_removed")
     assert not peer.has("stream_ended")
-    room.send(room.push("stream.close", {"stream_id": "s-1"}))
+    room.say(room.push("stream.close", {"stream_id": "s-1"}))
     peer.expect("stream_ended")
 
 
@@ -254,8 +255,8 @@ def test_a_client_without_a_handler_never_answers_a_call(kind: str, start: Start
     peer.do("wait_for_peer", name="bob")
     first = CallMessage("ask", {}, sender=ScriptedServer.BOB)
     for push in (Call(9, "c-1", ScriptedServer.BOB, "stream", Control("open")), CallChunk("c-1", first)):
-        room.send((9, *codec.encode_push(push)))
-    room.send(room.push("chat", {}))
+        room.say((9, *codec.encode_push(push)))
+    room.say(room.push("chat", {}))
     peer.expect("message")
     assert next_word(peer, room) == "marker"
 
@@ -285,7 +286,7 @@ def test_leftovers_of_a_broken_message_damage_the_next(kind: str, start: Start, 
     first, second, _, fourth = split(7, *codec.encode_push(Push("p-2", "chat", {"text": "x" * 70})), 48)
     for packet in (first, second, fourth):
         room.protocol.send_binary(packet)
-    room.send(room.push("chat", {"text": "damaged"}), room.push("chat", {"text": "heard"}))
+    room.say(room.push("chat", {"text": "damaged"}), room.push("chat", {"text": "heard"}))
     assert peer.expect("message")["message"] == {"text": "heard"}
 
 
@@ -311,7 +312,7 @@ def hang_up(start: Start, server: ScriptedServer, kind: str) -> tuple[OfficialPe
     """Let a client connect, hang up before it is ready, and return it with the number of its command."""
     peer = start(kind, server.url)
     connecting = peer.begin("connect", room=ScriptedServer.ROOM, name="alice")
-    server.accept().say_goodbye()
+    server.accept().close()
     return peer, connecting
 
 
@@ -387,7 +388,7 @@ def test_clients_wait_for_replies_without_limit(kind: str, start: Start, server:
     request_id, _ = room.read_send()
     with pytest.raises(AssertionError, match="nothing for"):
         peer.finish(sending, SILENCE)
-    room.send(room.answer(request_id))
+    room.say(room.answer(request_id))
     peer.finish(sending)
 
 

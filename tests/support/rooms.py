@@ -1,8 +1,6 @@
-"""What tests of the whole client share: rooms to join, a server that does as it is told, and ears.
+"""What tests of the whole client share: rooms to join, scripts to run, and ears.
 
-Most tests join rooms of one emulator. What the emulator would never do (stay silent, answer in one breath, hang up
-without a word, not read) does a `ScriptedServer`, whose WebSocket side is the sans-I/O half of `websockets`, so that
-our frames are read by somebody else.
+Most tests join rooms of one emulator. What the emulator never does, a `ScriptedServer` does.
 """
 
 from __future__ import annotations
@@ -11,36 +9,24 @@ import os
 import queue
 import random
 import socket
-import struct
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request as Handshake
-from websockets.server import ServerProtocol
 
 import meshsync
-from meshsync.protocol import codec, greeting
-from meshsync.protocol.content import Content, Empty
-from meshsync.protocol.greeting import GreetingForm
-from meshsync.protocol.operations import Connected, Push, RoomReady, Send
-from meshsync.protocol.packets import Message, Reassembler, split
 from simulator import Emulator
+from tests.support.scripted_server import LONG, ScriptedServer, start
 
 __all__ = [
     "Ears",
     "Join",
-    "ScriptedConnection",
-    "ScriptedServer",
     "emulated",
     "finish",
     "join",
@@ -52,7 +38,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30.0
+PATIENCE = LONG
 """Seconds after which what has to come is given up; a test that passes never waits so long."""
 
 T = TypeVar("T")
@@ -135,20 +121,6 @@ def settle(room: meshsync.RoomClient) -> None:
         told.next()
 
 
-def start(function: Callable[..., T], *arguments: Any, **options: Any) -> Future[T]:
-    """Run a function in a thread; ``result(timeout)`` of what is returned waits for it."""
-    future: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(function(*arguments, **options))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, daemon=True, name=f"test {getattr(function, '__name__', '')}").start()
-    return future
-
-
 def run(script: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Start a script in a fresh interpreter that finds this checkout."""
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
@@ -184,206 +156,3 @@ def own_port() -> int:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("all of a hundred ports are taken")
-
-
-# --- a server that does as it is told ---------------------------------------------------------------------------------
-
-
-class ScriptedServer:
-    """Listens; the test accepts, answers, refuses or ignores."""
-
-    ROOM = "demo"
-    ALICE = "p-1"
-    """The id of whoever joins."""
-    BOB = "p-2"
-    """The id of one who is there already."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(PATIENCE)
-        self._connections: list[ScriptedConnection] = []
-        self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/rooms/{self.ROOM}"
-
-    def shrink_buffers(self) -> None:
-        """Have the system take little for connections to come, so that whoever sends here soon has to wait."""
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-
-    def accept(self) -> ScriptedConnection:
-        """Accept a connection and agree to its handshake."""
-        connection = ScriptedConnection(self._listener.accept()[0])
-        self._connections.append(connection)
-        connection.agree()
-        return connection
-
-    def serve(self) -> ScriptedConnection:
-        """Accept a connection, greet it, and answer its wish to take part: Bob is there."""
-        connection = self.accept()
-        connection.greet()
-        connection.enable(connection.read_request().id)
-        return connection
-
-    def refuse(self, status: int) -> None:
-        """Answer one handshake with an HTTP status."""
-        connection = ScriptedConnection(self._listener.accept()[0])
-        self._connections.append(connection)
-        connection.refuse(status)
-
-    def connect(self, **options: Any) -> meshsync.RoomClient:
-        """Connect to this server as Alice; returns when it greets."""
-        token = meshsync.ParticipantToken.for_room(self.ROOM, "alice").encode("a secret that nobody here will check")
-        return meshsync.connect(url=self.url, token=token, **options)
-
-    def join(self, **options: Any) -> tuple[meshsync.RoomClient, ScriptedConnection]:
-        """Return Alice, who takes part, and the server's end of her connection."""
-        serving = start(self.serve)
-        client = self.connect(**options)
-        client.messaging.enable()
-        return client, serving.result(PATIENCE)
-
-    def close(self) -> None:
-        """Hang up on everybody."""
-        self._listener.close()
-        for connection in self._connections:
-            connection.cut()
-
-
-class ScriptedConnection:
-    """The server's end of one connection. Nothing is read unless the test says so."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.socket.settimeout(PATIENCE)
-        self.protocol = ServerProtocol(max_size=None)
-        self.frames: list[Frame] = []
-        """All frames that were read, in order."""
-        self._messages: list[Message] = []
-        self._reassembler = Reassembler()
-
-    def agree(self) -> None:
-        """Do the handshake."""
-        request = self._read_handshake()
-        self.protocol.send_response(self.protocol.accept(request))
-        self._flush()
-
-    def refuse(self, status: int) -> None:
-        """Answer the handshake with an HTTP status."""
-        self._read_handshake()
-        self.protocol.send_response(self.protocol.reject(status, "refused by the test"))
-        self._flush()
-        self.socket.close()
-
-    def _read_handshake(self) -> Handshake:
-        while True:
-            self.protocol.receive_data(self.socket.recv(65536))
-            for event in self.protocol.events_received():
-                assert isinstance(event, Handshake)
-                return event
-
-    # --- what goes out ------------------------------------------------------------------------------------------------
-
-    def greet(self) -> None:
-        """Say that the room is ready, and who this client is."""
-        ready = greeting.encode_room_ready(RoomReady("demo", "https://example.test/demo", "s-1"), GreetingForm.ENVELOPE)
-        connected = Connected(ScriptedServer.ALICE, {"name": "alice"})
-        self.send((1, *ready), (2, *greeting.encode_connected(connected, GreetingForm.ENVELOPE)))
-
-    def enable(self, request_id: int) -> None:
-        """Answer a wish to take part: Bob is there."""
-        self.send(self.answer(request_id), self.roster())
-
-    def roster(self) -> tuple[int, str, bytes]:
-        """Return the list of who is there, for `send`."""
-        bob = {"id": ScriptedServer.BOB, "role": "user", "attributes": {"name": "bob"}}
-        return self.push("messaging.enabled", {"participants": [bob]}, sender=ScriptedServer.ALICE)
-
-    def answer(self, request_id: int, content: Content | None = None) -> tuple[int, str, bytes]:
-        """Return the answer to a request, for `send`."""
-        return request_id, *codec.encode_reply(content or Empty())
-
-    def push(self, type: str, message: dict[str, Any], *, sender: str = ScriptedServer.BOB) -> tuple[int, str, bytes]:
-        """Return a message from Bob, for `send`."""
-        return 0, *codec.encode_push(Push(sender, type, message))
-
-    def send(self, *messages: tuple[int, str, bytes]) -> None:
-        """Send messages in one breath: they arrive in one piece."""
-        for id, type, body in messages:
-            for packet in split(id, type, body, 65536):
-                self.protocol.send_binary(packet)
-        self._flush()
-
-    def ping(self, data: bytes) -> None:
-        """Ask for a sign of life."""
-        self.protocol.send_ping(data)
-        self._flush()
-
-    def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame."""
-        self.protocol.send_close(code, reason)
-        self._flush()
-
-    def cut(self) -> None:
-        """End the TCP connection as a crash does, with a reset."""
-        try:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
-            return  # closed already
-        self.socket.close()
-
-    def _flush(self) -> None:
-        data = b"".join(self.protocol.data_to_send())
-        if data:
-            self.socket.sendall(data)
-
-    # --- what comes ---------------------------------------------------------------------------------------------------
-
-    def read(self, size: int = 65536) -> bool:
-        """Read what is there, at least something; return False at the end."""
-        try:
-            data = self.socket.recv(size)
-        except ConnectionResetError:
-            return False
-        if not data:
-            return False
-        self.protocol.receive_data(data)
-        for event in self.protocol.events_received():
-            assert isinstance(event, Frame)
-            self.frames.append(event)
-            if event.opcode is Opcode.BINARY:
-                self._messages += self._reassembler.feed([bytes(event.data)])
-        with suppress(OSError):  # the client may be gone
-            self._flush()  # an answer to a ping or a goodbye
-        return True
-
-    def read_message(self) -> Message:
-        """Return the next whole message."""
-        while not self._messages:
-            assert self.read(), "the client hung up"
-        return self._messages.pop(0)
-
-    def read_request(self) -> Message:
-        """Return the next whole message as the client sent it; its ``id`` is what an answer needs."""
-        return self.read_message()
-
-    def take_messages(self) -> list[Message]:
-        """Return the whole messages that were read and not yet asked for."""
-        messages, self._messages = self._messages, []
-        return messages
-
-    def take_frames(self) -> list[Frame]:
-        """Return the frames that were read since the last time."""
-        frames, self.frames = self.frames, []
-        return frames
-
-    def read_send(self) -> tuple[int, Send]:
-        """Return the id and the content of the next request, which has to be a message to somebody."""
-        message = self.read_message()
-        request = codec.decode_request(message)
-        assert isinstance(request, Send), request
-        return message.id, request
-
-    def read_close_code(self) -> int | None:
-        """Read to the end and return the code of the client's goodbye; None if it hung up without one."""
-        while self.read():
-            pass
-        closing = [frame for frame in self.frames if frame.opcode is Opcode.CLOSE]
-        return struct.unpack("!H", closing[0].data[:2])[0] if closing else None

@@ -26,7 +26,8 @@ from meshsync import MeshsyncError, RoomClient
 from meshsync.protocol.codec import decode_request
 from meshsync.protocol.operations import Enable, Send, SetAttributes
 from simulator import Emulator
-from tests.support.rooms import PATIENCE, ROOT, Ears, Join, ScriptedConnection, ScriptedServer, finish, run, start
+from tests.support.rooms import PATIENCE, ROOT, Ears, Join, finish, run, start
+from tests.support.scripted_server import ScriptedPeer, ScriptedServer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals, or fork")
 BOB = ScriptedServer.BOB
@@ -35,7 +36,7 @@ BOB = ScriptedServer.BOB
 class Answering:
     """Serves one connection in a thread: answers every request and keeps it, but is silent to what it is told."""
 
-    def __init__(self, wire: ScriptedConnection, *, silent: tuple[str, ...] = ()) -> None:
+    def __init__(self, wire: ScriptedPeer, *, silent: tuple[str, ...] = ()) -> None:
         self.wire = wire
         self.silent = frozenset(silent)
         self.sends: list[Send] = []
@@ -67,7 +68,7 @@ class Answering:
             with self.told:
                 self.told.notify_all()
             try:
-                wire.send(*answers)
+                wire.say(*answers)
             except OSError:
                 return
 
@@ -79,7 +80,7 @@ class Answering:
     def answer_the_rest(self) -> None:
         """Answer what it was silent to."""
         unanswered, self._unanswered = self._unanswered, []
-        self.wire.send(*(self.wire.answer(id) for id in unanswered))
+        self.wire.say(*(self.wire.answer(id) for id in unanswered))
 
     def by_type(self) -> dict[str, list[int]]:
         """Return the numbers in the messages, by type, in order of arrival; a torn message fails."""
@@ -339,7 +340,7 @@ def test_attributes_set_by_many_threads_are_all_there(join: Join) -> None:
 
 
 @pytest.fixture
-def stalled(server: ScriptedServer) -> Iterator[tuple[RoomClient, ScriptedConnection]]:
+def stalled(server: ScriptedServer) -> Iterator[tuple[RoomClient, ScriptedPeer]]:
     """Return a client whose server reads nothing, with so much sent that its buffer is full."""
     server.shrink_buffers()
     room, wire = server.join()
@@ -352,7 +353,7 @@ def stalled(server: ScriptedServer) -> Iterator[tuple[RoomClient, ScriptedConnec
 
 
 def test_stalled_server_blocks_only_senders_and_those_up_to_their_time_limits(
-    stalled: tuple[RoomClient, ScriptedConnection],
+    stalled: tuple[RoomClient, ScriptedPeer],
 ) -> None:
     """While nothing can be sent, messages still come in and are dispatched; sends end at their own limits."""
     room, wire = stalled
@@ -370,7 +371,7 @@ def test_stalled_server_blocks_only_senders_and_those_up_to_their_time_limits(
     senders = [start(send, limit) for limit in limits]
     with room.messaging.messages() as inbox:
         for n in range(50):
-            wire.send(wire.push("news", {"n": n}))
+            wire.say(wire.push("news", {"n": n}))
             assert inbox.get(PATIENCE).message == heard.next().message.message == {"n": n}
         assert room.messaging.wait_for_participant(name="bob", timeout=0).id == BOB
         assert room.stats().bytes_buffered > 500_000
@@ -381,12 +382,12 @@ def test_stalled_server_blocks_only_senders_and_those_up_to_their_time_limits(
     assert not unlimited.done()
 
 
-def test_ping_of_a_stalled_server_is_answered_before_what_waits(stalled: tuple[RoomClient, ScriptedConnection]) -> None:
+def test_ping_of_a_stalled_server_is_answered_before_what_waits(stalled: tuple[RoomClient, ScriptedPeer]) -> None:
     """A server that pings and then reads again finds the pong ahead of the data that waited."""
     room, wire = stalled
     with room.messaging.messages("behind") as inbox:
         wire.ping(b"are you there?")
-        wire.send(wire.push("behind", {}))
+        wire.say(wire.push("behind", {}))
         inbox.get(PATIENCE)  # so that the reader has taken the ping, too, while nothing can be written
     last = start(room.messaging.send_message_nowait, BOB, "last", {}, timeout=PATIENCE)
     while wire.read_send()[1].type != "last":
@@ -398,11 +399,11 @@ def test_ping_of_a_stalled_server_is_answered_before_what_waits(stalled: tuple[R
     assert sum(len(frame.data) for frame in behind) > 500_000
 
 
-def test_senders_go_on_when_a_stalled_server_reads_again(stalled: tuple[RoomClient, ScriptedConnection]) -> None:
+def test_senders_go_on_when_a_stalled_server_reads_again(stalled: tuple[RoomClient, ScriptedPeer]) -> None:
     """A send that waits for room gets it, and its acknowledgement, as soon as the server reads and answers."""
     room, wire = stalled
     sender = start(room.messaging.send_message, BOB, "late", {"n": 0}, bytes(60_000), timeout=PATIENCE)
-    while not room.connection._transport._waiters:  # type: ignore[attr-defined]
+    while not room.connection._transport._senders.tickets:  # type: ignore[attr-defined]
         time.sleep(0.01)
     assert not sender.done()
     answering = Answering(wire)
@@ -410,7 +411,7 @@ def test_senders_go_on_when_a_stalled_server_reads_again(stalled: tuple[RoomClie
     assert answering.sends[-1].type == "late"
 
 
-def test_interrupted_wait_for_room_leaves_the_turn_to_others(stalled: tuple[RoomClient, ScriptedConnection]) -> None:
+def test_interrupted_wait_for_room_leaves_the_turn_to_others(stalled: tuple[RoomClient, ScriptedPeer]) -> None:
     """A sender that is interrupted while it waits for room, or for its turn, is out of everybody's way."""
     room, wire = stalled
     results = [Ears(), Ears()]
@@ -443,7 +444,7 @@ def test_interrupted_wait_for_room_leaves_the_turn_to_others(stalled: tuple[Room
 
 
 def test_death_of_the_server_is_known_to_everybody(
-    stalled: tuple[RoomClient, ScriptedConnection],
+    stalled: tuple[RoomClient, ScriptedPeer],
 ) -> None:
     """Blocked sends, subscriptions and waits each end with the right class; after that, calls raise at once."""
     room, wire = stalled
@@ -457,10 +458,10 @@ def test_death_of_the_server_is_known_to_everybody(
         (meshsync.ConnectionLost, start(messaging.wait_for_participant, name="nobody")),
         (meshsync.ConnectionLost, start(messaging.wait_for_message, "nothing")),
     ]
-    wire.send(wire.push("news", {"n": 0}), wire.push("news", {"n": 1}))
+    wire.say(wire.push("news", {"n": 0}), wire.push("news", {"n": 1}))
     reading = start(list_until_error, inbox)
     with messaging.messages("last") as last:
-        wire.send(wire.push("last", {}))
+        wire.say(wire.push("last", {}))
         last.get(PATIENCE)  # What was not read when the reset comes is lost.
     time.sleep(0.2)  # So that all of them wait as a rule; who does not yet is told the same.
     wire.cut()
@@ -553,7 +554,7 @@ def test_goodbye_of_the_server_is_told_with_its_code_and_reason(server: Scripted
     room, wire = server.join()
     unanswered = start(room.messaging.send_message, BOB, "chat", {}, timeout=None)
     wire.read_send()
-    wire.say_goodbye(code, "closing time")
+    wire.close(code, "closing time")
     error = unanswered.exception(PATIENCE)
     assert type(error) is meshsync.DeliveryUnknown
     assert (error.code, error.reason, error.clean) == (code, "closing time", True)
@@ -691,7 +692,7 @@ def test_closing_takes_no_longer_than_its_limit(server: ScriptedServer, state: s
             while True:
                 room.messaging.send_message_nowait(BOB, "flood", {}, bytes(60_000), timeout=0)
     if state == "a receiver that never returns":
-        wire.send(wire.push("stuck", {}))
+        wire.say(wire.push("stuck", {}))
     start(room.close, 0.5).result(PATIENCE)
     release.set()
     assert room.wait_closed(PATIENCE)
@@ -715,7 +716,7 @@ def test_closing_waits_for_what_is_unacknowledged(server: ScriptedServer) -> Non
     with pytest.raises(TimeoutError):  # no goodbye yet
         wire.read()
     wire.socket.settimeout(PATIENCE)
-    wire.send(wire.answer(request_id))
+    wire.say(wire.answer(request_id))
     assert wire.read_close_code() == 1000
     closing.result(PATIENCE)
     delivery.wait(0)

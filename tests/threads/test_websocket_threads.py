@@ -24,11 +24,10 @@ from meshsync.protocol.heartbeat import Beat
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 from tests.effort import calls_of
-from tests.support.scripted_server import ScriptedServer
-
-LONG = 30.0
+from tests.support.scripted_server import LONG, SMALL, ScriptedServer
 
 
 @contextmanager
@@ -174,7 +173,7 @@ def test_closing_while_everybody_is_busy(echo: Echo) -> None:
     closing = runtime.spawn(lambda: connection.close(3), name="closer")
     assert closing.join(LONG)
     assert all(task.join(LONG) and task.error is None for task in tasks)
-    assert connection._socket.fileno() == -1
+    assert connection._socket.connection.fileno() == -1
 
 
 def test_pings_keep_an_idle_connection(echo: Echo) -> None:
@@ -194,12 +193,12 @@ def test_pings_keep_an_idle_connection(echo: Echo) -> None:
 def test_a_paused_reader_does_not_kill_its_peer() -> None:
     """After a pause longer than interval and timeout together, receive first reads and asks, and goes on."""
     runtime = LeapingRuntime()
-    with ScriptedServer() as server:
-        accepting = server.accept()
+    with ScriptedServer(receive_buffer=SMALL) as server:
+        accepting = server.begin_to_accept()
         transport = WebSocketConnector(
             Endpoint(server.url, lambda: ""), runtime, heartbeat_interval=1000, heartbeat_timeout=1000
         ).connect(LONG)
-        peer = accepting.peer()
+        peer = accepting.result(LONG)
         runtime.leap(3000)
         assert list(transport.receive(0)) == []
         peer.send([b"alive"])
@@ -209,10 +208,10 @@ def test_a_paused_reader_does_not_kill_its_peer() -> None:
 
 def test_waiting_costs_no_processor_time() -> None:
     """A reader with nothing to read, and one with nothing it may write, sleep: in 0.5 s they make a few calls."""
-    with ScriptedServer() as server:
-        accepting = server.accept()
+    with ScriptedServer(receive_buffer=SMALL) as server:
+        accepting = server.begin_to_accept()
         transport = WebSocketConnector(Endpoint(server.url, lambda: ""), ThreadRuntime()).connect(LONG)
-        accepting.peer()
+        accepting.result(LONG)
         for _ in range(2):
             transport.receive(0)
             assert calls_of(lambda: transport.receive(0.5)) < 1000
@@ -251,7 +250,8 @@ def test_ctrl_c_never_tears_the_wire() -> None:
 def converse(strike_after: float) -> bool:
     """Send and receive until interrupted, check what both ends saw, and return whether the connection lives."""
     ours, theirs = socket.socketpair()
-    transport = WebSocketTransport(ours, ThreadRuntime())
+    runtime = ThreadRuntime()
+    transport = WebSocketTransport(SharedSocket(ours, runtime), runtime)
     arrived: list[bytes] = []
 
     def read() -> None:  # in a thread of its own, where no signal strikes

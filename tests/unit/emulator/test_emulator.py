@@ -13,7 +13,7 @@ import simulator
 from meshsync.errors import UsageError
 from meshsync.protocol.operations import Enable, Push
 from meshsync.tokens import ApiKey, ParticipantToken
-from simulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, Limits
+from simulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, EmulatorStats, Limits
 from tests.support.sockets import PATIENCE, PlainSocket, RawClient
 
 
@@ -158,6 +158,22 @@ def test_drop_cuts_the_connection_without_a_close_frame():
                 assert ada.ending() == (None, "")
                 assert twin.ending() == (None, "")
                 assert ben.read() == Push(ada.id, "participant.disabled", {"id": ada.id})
+
+
+def test_stats_count_what_there_is():
+    """A participant has a seat; one that was sent a close frame has but a connection, until that is cut."""
+    emulator = Emulator(limits=Limits(linger=PATIENCE))
+    assert emulator.stats() == EmulatorStats()
+    with emulator, PlainSocket(emulator, "mal") as mal:
+        assert emulator.stats() == EmulatorStats(rooms=1, participants=1, connections=1)
+        mal.socket.sendall(b"\x81\x81\0\0\0\0x")  # text, where packets are binary
+        while (figures := emulator.stats()).participants:
+            pass
+        assert figures == EmulatorStats(rooms=1, connections=1)
+        emulator.drop("mal")
+        while emulator.stats() != EmulatorStats():
+            pass
+    assert emulator.stats() == EmulatorStats()
 
 
 def test_drop_of_nobody_is_an_error():

@@ -9,14 +9,17 @@ import pytest
 from meshsync.errors import ConnectionLost, ProtocolError, SendTimeout
 from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat
+from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.interfaces import Task
+from meshsync.transport.endings import Life
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import constant
-from simulator.network.client_end import Life, SimulatedTransport
-from simulator.network.links import Content, Control, Goodbye, Link, frame, goodbye
+from simulator.network.client_end import SimulatedTransport
+from simulator.network.links import ControlFrame, Link, close_frame, frame, framed
+from simulator.network.traffic import Traffic
 
-PING = frame(Control.PING, is_masked=False)
-PONG = frame(Control.PONG, is_masked=False)
+PING = frame(ControlFrame.PING, is_masked=False)
+PONG = frame(ControlFrame.PONG, is_masked=False)
 
 
 class Line:
@@ -29,14 +32,14 @@ class Line:
         self.runtime = runtime
         self.kernel = runtime.kernel
         self.up, self.down = (
-            Link(runtime.kernel, runtime.seeds.stream(name), delay=constant(0.010), window=1000, name=name)
+            Link[Traffic](runtime.kernel, runtime.seeds.stream(name), delay=constant(0.010), window=1000, name=name)
             for name in ("up", "down")
         )
         self.ends = 0
         self.transport = SimulatedTransport(
             runtime.kernel, runtime, self.up, self.down, send_buffer=500, max_packet=2000, ended=self._ended
         )
-        self.heard: list[tuple[float, Content]] = []
+        self.heard: list[tuple[float, Traffic | ControlFrame | CloseFrame]] = []
         self.is_reading = True
         self.is_alive = False
         """Whether the room answers pings."""
@@ -48,11 +51,11 @@ class Line:
     def read(self) -> None:
         for content, _ in self.up.read() if self.is_reading else ():
             self.heard.append((round(self.runtime.now, 6), content))
-            if content is Control.PING and self.is_alive:
+            if content is ControlFrame.PING and self.is_alive:
                 self.down.put([PONG], is_background=True)
 
     def say(self, *packets: bytes) -> None:
-        self.down.put([frame(packet, is_masked=False) for packet in packets])
+        self.down.put(framed(packets, is_masked=False))
 
     def listen(self) -> list[object]:
         """Have a task receive for ever; what it got is in the list, and at last the error."""
@@ -94,7 +97,7 @@ def test_silence_is_noticed_after_interval_and_timeout(line: Line) -> None:
     assert line.kernel.now == 45 * 10**9
     assert (caught.value.code, caught.value.reason, caught.value.clean) == (None, "no sign of life", False)
     line.runtime.sleep(1)
-    assert line.heard == [(30.01, Control.PING), (45.01, Control.END)]
+    assert line.heard == [(30.01, ControlFrame.PING), (45.01, ControlFrame.END)]
 
 
 def test_a_peer_that_answers_pings_is_kept(line: Line) -> None:
@@ -145,7 +148,7 @@ def test_pings_are_answered_without_waking_the_reader(line: Line) -> None:
     turns = line.runtime.turns
     line.down.put([PING, PING])
     line.runtime.sleep(0.021)
-    assert line.heard == [(1.02, Control.PONG)]
+    assert line.heard == [(1.02, ControlFrame.PONG)]
     assert got == []
     # Of the turns one is the timer of each link, the others belong to this test's own sleep.
     assert line.runtime.turns - turns <= 5
@@ -158,7 +161,7 @@ def test_pings_are_not_answered_while_nobody_receives(line: Line) -> None:
     assert line.heard == []
     assert list(line.transport.receive(0)) == []
     line.runtime.sleep(1)
-    assert line.heard == [(5.01, Control.PONG)]
+    assert line.heard == [(5.01, ControlFrame.PONG)]
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -226,8 +229,8 @@ def test_an_oversized_packet_ends_the_connection(line: Line) -> None:
         assert caught.value.code == 1009
     line.runtime.sleep(1)
     assert [content for _, content in line.heard] == [
-        Goodbye(1009, "a packet of more than 2000 bytes"),
-        Control.END,
+        CloseFrame(1009, "a packet of more than 2000 bytes"),
+        ControlFrame.END,
     ]
 
 
@@ -284,9 +287,9 @@ def test_a_reset_wakes_everyone(line: Line) -> None:
 def test_closing_asks_and_waits_for_the_answer(line: Line) -> None:
     """Goodbye and answer take 10 ms each way; the loss is clean, and tells that we closed."""
     line.up.on_arrival = lambda: [
-        line.down.put([goodbye(said.code, said.reason, is_masked=False)])
+        line.down.put([close_frame(said.code, said.reason, is_masked=False)])
         for said, _ in line.up.read()
-        if isinstance(said, Goodbye)
+        if isinstance(said, CloseFrame)
     ]
     line.transport.send([b"x"], 0)
     line.transport.close(5, 1001, "away")
@@ -307,7 +310,7 @@ def test_closing_gives_up_flushing_at_half_time(line: Line) -> None:
     line.is_reading = True
     line.read()
     heard = [content for _, content in line.heard]
-    assert heard == [bytes(100)] * 9 + [Goodbye(1000, ""), Control.END]
+    assert heard == [bytes(100)] * 9 + [CloseFrame(1000, ""), ControlFrame.END]
     assert line.transport.written() == 9
 
 
@@ -316,7 +319,7 @@ def test_a_goodbye_that_comes_while_flushing_is_answered(line: Line) -> None:
     line.is_reading = False
     for _ in range(13):
         line.transport.send([bytes(100)], 0)
-    line.kernel.after(1, lambda: line.down.put([goodbye(4000, "me first", is_masked=False)]))
+    line.kernel.after(1, lambda: line.down.put([close_frame(4000, "me first", is_masked=False)]))
     line.transport.close(20, 1000, "bye")
     assert line.runtime.now == 1.010
     with pytest.raises(ConnectionLost) as caught:
@@ -325,7 +328,7 @@ def test_a_goodbye_that_comes_while_flushing_is_answered(line: Line) -> None:
     line.runtime.sleep(1)
     line.is_reading = True
     line.read()
-    assert [content for _, content in line.heard][9:] == [Goodbye(4000, "me first"), Control.END]
+    assert [content for _, content in line.heard][9:] == [CloseFrame(4000, "me first"), ControlFrame.END]
 
 
 def test_a_code_that_must_not_be_sent_changes_nothing(line: Line) -> None:
@@ -371,7 +374,7 @@ def test_illegal_moves_raise(line: Line) -> None:
     """A state that cannot follow is a fault of ours and is not passed over."""
     line.transport.close(0)
     with line.transport._lock, pytest.raises(RuntimeError, match="cannot go from ENDED to CLOSING"):
-        line.transport._move(Life.CLOSING, line.transport._end)  # type: ignore[arg-type]
+        line.transport._move(Life.CLOSING, line.transport._ending)  # type: ignore[arg-type]
 
 
 # --- paused -----------------------------------------------------------------------------------------------------------
@@ -390,7 +393,7 @@ def test_a_paused_end_neither_reads_nor_writes(line: Line) -> None:
     line.transport.resume()
     line.runtime.sleep(1)
     assert got == [b"one"]
-    assert line.heard == [(11.01, Control.PONG), (11.01, b"two")]
+    assert line.heard == [(11.01, ControlFrame.PONG), (11.01, b"two")]
 
 
 def test_a_long_pause_kills_no_peer(line: Line) -> None:

@@ -30,11 +30,11 @@ from simulator.faults.layers import ConnectionFault, NetworkFault
 from simulator.latency import Law, lognormal
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import Control, Frame, Link, frame
+from simulator.network.links import ControlFrame, Frame, Link, frame
 from simulator.network.network import Guest, Network
-from simulator.network.room_end import CarrierState
+from simulator.network.traffic import Traffic
 from simulator.room.rules import Room
-from simulator.room.seat import SeatedRoom
+from simulator.room.seat import CarrierState, SeatedRoom
 
 URL = "ws://ops.test/rooms/ops"
 
@@ -300,9 +300,9 @@ def test_the_room_answers_pings(town: Town) -> None:
         (town.runtime.kernel.now / 1e9, content) for content, _ in carried if what == "arrived"
     )
     town.runtime.sleep(1 - town.runtime.now)
-    connection.up.put([frame(Control.PING, is_masked=True)], is_background=True)
+    connection.up.put([frame(ControlFrame.PING, is_masked=True)], is_background=True)
     town.runtime.sleep(1)
-    assert seen == [(1.030, Control.PONG)]
+    assert seen == [(1.030, ControlFrame.PONG)]
 
 
 def test_a_goodbye_is_not_waited_for_for_ever(town: Town) -> None:
@@ -632,7 +632,7 @@ def record(seed: int, names: Sequence[str] = ("alice", "bob"), *, schedule: str 
     """Run a conversation with faults and return a digest of all that each link carried, and when."""
     digests: dict[str, Any] = {}
 
-    def tap(link: Link, what: str, carried: Sequence[Frame]) -> None:
+    def tap(link: Link[Traffic], what: str, carried: Sequence[Frame[Traffic]]) -> None:
         digest = digests.setdefault(link.name, hashlib.sha256())
         for content, size in carried:
             text = content if isinstance(content, bytes) else str(content).encode()
@@ -681,7 +681,9 @@ def test_every_link_is_tapped_from_the_handshake_on(town: Town) -> None:
     town.runtime.sleep(1)
     ups = [(what, content) for name, what, content in seen if name == "alice#1/up"]
     assert ups == [
-        (what, content) for content in (Control.OPEN, Control.REQUEST, Control.END) for what in ("sent", "arrived")
+        (what, content)
+        for content in (ControlFrame.OPEN, ControlFrame.REQUEST, ControlFrame.END)
+        for what in ("sent", "arrived")
     ]
 
 
@@ -691,7 +693,7 @@ def test_delays_of_messages_match_the_law() -> None:
         sent: list[float] = []
         delays: list[float] = []
 
-        def tap(link: Link, what: str, carried: Sequence[Frame]) -> None:
+        def tap(link: Link[Traffic], what: str, carried: Sequence[Frame[Traffic]]) -> None:
             if link.name.endswith("/up") and isinstance(carried[0][0], bytes):
                 sent.append(runtime.kernel.now) if what == "sent" else delays.append(runtime.kernel.now - sent.pop(0))
 

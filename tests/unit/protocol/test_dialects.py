@@ -97,12 +97,12 @@ def nested(levels: int) -> dict[str, Any]:
 def test_dialects_are_as_documented() -> None:
     """The tables of PROTOCOL.md, sections 1 and 2.1: from which release, which we say we are, token, and streams."""
     assert (
-        Dialect("A1", (0, 0, 2), "0.0.30", "query", is_bare=True, streams=("classic",), streams_both_ways=False),
-        Dialect("A2", (0, 0, 31), "0.8.4", "query", is_bare=False, streams=("classic",), streams_both_ways=False),
-        Dialect("A3", (0, 9, 0), "0.29.4", "query", is_bare=False, streams=("classic",), streams_both_ways=True),
-        Dialect("B1", (0, 30, 0), "0.35.6", "query", is_bare=False, streams=("classic",), streams_both_ways=True),
-        Dialect("B2", (0, 35, 7), "0.47.0", "header", is_bare=False, streams=(), streams_both_ways=False),
-        Dialect("B3", (0, 47, 1), "0.56.0", "header", is_bare=False, streams=("duplex",), streams_both_ways=True),
+        Dialect("A1", (0, 0, 2), "0.0.30", "query", is_bare=True, streams=("classic",)),
+        Dialect("A2", (0, 0, 31), "0.8.4", "query", is_bare=False, streams=("classic",)),
+        Dialect("A3", (0, 9, 0), "0.29.4", "query", is_bare=False, streams=("classic",)),
+        Dialect("B1", (0, 30, 0), "0.35.6", "query", is_bare=False, streams=("classic",)),
+        Dialect("B2", (0, 35, 7), "0.47.0", "header", is_bare=False, streams=()),
+        Dialect("B3", (0, 47, 1), "0.56.0", "header", is_bare=False, streams=("duplex",)),
     ) == DIALECTS
 
 

@@ -15,7 +15,8 @@ from meshsync.protocol.packets import split
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
 from simulator.latency import constant
-from simulator.network.links import Control, Link, frame
+from simulator.network.links import ControlFrame, Link, framed
+from simulator.network.traffic import Traffic
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Record, Transcript
 from simulator.room.rules import Member, Room
@@ -35,7 +36,7 @@ class Tape:
         self.recorder = Recorder(self.transcript, lambda: self.kernel.now, self.notice)
         ids = iter(range(100))
         self.room = Room("lab", ids=lambda: f"p-{next(ids)}")
-        self.links: dict[str, Link] = {}
+        self.links: dict[str, Link[Traffic]] = {}
         self.lines: dict[str, Line] = {}
         self.members = {name: self.join(name) for name in names}
         self.begin = len(self.transcript)
@@ -60,7 +61,7 @@ class Tape:
         return outputs
 
     def tap(self, name: str, direction: str, what: str, *packets: Any, is_heard: bool = True) -> None:
-        frames = [one if isinstance(one, tuple) else frame(one, is_masked=True) for one in packets]
+        frames = [one if isinstance(one, tuple) else framed([one], is_masked=True)[0] for one in packets]
         key = name + direction
         self.lines[key].ends.is_client_gone = not is_heard
         self.recorder.tap(self.lines[key], self.members[name].id, self.links[key], what, frames)
@@ -199,7 +200,7 @@ def test_messages_in_a_queue_that_was_dropped_are_lost_when_the_link_ends(tape: 
     tape.handle(tape.members["alice"], Send(bob.id, "chat", {"n": 2}))
     tape.tap("bob", "down", "sent", *Parcel(first).packets())
     tape.recorder.left(bob)
-    tape.tap("bob", "down", "arrived", *Parcel(first).packets(), (Control.END, 0))
+    tape.tap("bob", "down", "arrived", *Parcel(first).packets(), (ControlFrame.END, 0))
     assert [(record.detail, record.outcome) for record in tape.news[1:]] == [
         ({"n": 1}, "delivered"),
         ({"n": 2}, "lost"),

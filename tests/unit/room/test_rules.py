@@ -103,12 +103,6 @@ def test_id_that_is_given_twice_is_a_defect_of_the_factory():
         room.join("ben", form=GreetingForm.ENVELOPE)
 
 
-def test_acknowledgement_that_does_not_exist_is_refused():
-    """The one way of acknowledging is named in the error."""
-    with pytest.raises(ValueError, match="'routed'"):
-        Room("lab", ids=str, acknowledge="delivered")
-
-
 def test_enabling_answers_then_lists_then_announces():
     """The reply comes first, then the roster in order of arrival, then the others hear of it."""
     room = make_room()

@@ -37,8 +37,10 @@ from meshsync.runtime.interfaces import Task
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.senders import WaitingSenders
+from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
-from tests.support.scripted_server import LONG, ScriptedPeer, ScriptedServer
+from tests.support.scripted_server import LONG, SMALL, ScriptedPeer, ScriptedServer
 
 TOKEN = "eyJ.secret-token+/=.x"
 """Has letters that a URL spells otherwise."""
@@ -56,7 +58,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     """Return a server without TLS."""
-    with ScriptedServer() as scripted:
+    with ScriptedServer(receive_buffer=SMALL) as scripted:
         yield scripted
 
 
@@ -70,7 +72,7 @@ def tls_server(authority: trustme.CA, name: str = "localhost") -> ScriptedServer
     """Return a server that shows a certificate for ``name``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
-    return ScriptedServer(context)
+    return ScriptedServer(context, receive_buffer=SMALL)
 
 
 def connector(url: str, **options: Any) -> WebSocketConnector:
@@ -129,21 +131,21 @@ def failure(attempt: WebSocketConnector, timeout: float | None = LONG) -> Connec
 @pytest.mark.parametrize(
     ("options", "path", "authorization"),
     [
-        ({}, "/rooms/lab?a=1&b=%20", f"Bearer {TOKEN}"),
-        ({"version": "0.56.0"}, "/rooms/lab?a=1&b=%20&v=0.56.0", f"Bearer {TOKEN}"),
-        ({"token_in": "query"}, f"/rooms/lab?a=1&b=%20&token={quote(TOKEN, safe='')}", None),
-        ({"token_in": "query", "version": "1"}, f"/rooms/lab?a=1&b=%20&token={quote(TOKEN, safe='')}&v=1", None),
-        ({"token": lambda: ""}, "/rooms/lab?a=1&b=%20", None),
-        ({"token": lambda: "", "token_in": "query"}, "/rooms/lab?a=1&b=%20", None),
+        ({}, "/rooms/demo?a=1&b=%20", f"Bearer {TOKEN}"),
+        ({"version": "0.56.0"}, "/rooms/demo?a=1&b=%20&v=0.56.0", f"Bearer {TOKEN}"),
+        ({"token_in": "query"}, f"/rooms/demo?a=1&b=%20&token={quote(TOKEN, safe='')}", None),
+        ({"token_in": "query", "version": "1"}, f"/rooms/demo?a=1&b=%20&token={quote(TOKEN, safe='')}&v=1", None),
+        ({"token": lambda: ""}, "/rooms/demo?a=1&b=%20", None),
+        ({"token": lambda: "", "token_in": "query"}, "/rooms/demo?a=1&b=%20", None),
     ],
 )
 def test_the_token_goes_where_the_endpoint_says(
     server: ScriptedServer, options: dict[str, Any], path: str, authorization: str | None
 ) -> None:
     """In the header or the query, the URL's own query kept as it is, an empty token not at all."""
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector(f"{server.url}?a=1&b=%20#part", **options).connect(LONG).close(0)
-    request = accepting.peer().request
+    request = accepting.result(LONG).request
     assert request is not None
     assert (request.path, request.headers.get("Authorization")) == (path, authorization)
     assert "Origin" not in request.headers
@@ -151,9 +153,9 @@ def test_the_token_goes_where_the_endpoint_says(
 
 def test_further_headers_are_sent(server: ScriptedServer) -> None:
     """The endpoint's own headers are part of the handshake."""
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector(server.url, headers={"X-Site": "north"}).connect(LONG).close(0)
-    request = accepting.peer().request
+    request = accepting.result(LONG).request
     assert request is not None
     assert request.headers["X-Site"] == "north"
 
@@ -163,9 +165,9 @@ def test_each_attempt_asks_for_a_token(server: ScriptedServer) -> None:
     tokens = iter(["first", "second"])
     attempt = connector(server.url, token=lambda: next(tokens))
     for token in ("first", "second"):
-        accepting = server.accept()
+        accepting = server.begin_to_accept()
         attempt.connect(LONG).close(0)
-        request = accepting.peer().request
+        request = accepting.result(LONG).request
         assert request is not None
         assert request.headers["Authorization"] == f"Bearer {token}"
     with pytest.raises(StopIteration):
@@ -234,7 +236,7 @@ def test_a_status_becomes_its_error(
         error = failure(connector(server.url))
     assert type(error) is kind
     assert (error.http_status, error.retryable) == (int(status[:3]), retryable)
-    assert f"localhost:{server.port}" in str(error)
+    assert f"127.0.0.1:{server.port}" in str(error)
     assert 'because of that"' in str(error)
 
 
@@ -264,7 +266,7 @@ def test_a_page_for_browsers_is_no_reason(server: ScriptedServer) -> None:
 @pytest.mark.parametrize("token_in", ["header", "query"])
 def test_a_redirect_is_not_followed(server: ScriptedServer, status: int, token_in: str) -> None:
     """The token goes to the first server only, and the error says why."""
-    with ScriptedServer() as elsewhere, answering(elsewhere, saying("101 X")) as got:
+    with ScriptedServer(receive_buffer=SMALL) as elsewhere, answering(elsewhere, saying("101 X")) as got:
         location = f"{elsewhere.url}?token={quote(TOKEN, safe='')}"
         with answering(server, saying(f"{status} Moved\r\nLocation: {location}")) as asked:
             error = failure(connector(server.url, token_in=token_in))
@@ -334,7 +336,8 @@ def test_bytes_right_behind_the_handshake_are_not_lost(server: ScriptedServer, c
 def test_bytes_that_the_library_buffered_come_first() -> None:
     """What a transport is given as received already comes before what the socket holds."""
     ours, theirs = socket.socketpair()
-    transport = WebSocketTransport(ours, ThreadRuntime(), received=b"\x82\x03one\x82")
+    runtime = ThreadRuntime()
+    transport = WebSocketTransport(SharedSocket(ours, runtime, received=b"\x82\x03one\x82"), runtime)
     theirs.sendall(b"\x03two")
     assert list(transport.receive(LONG)) == [b"one"]
     assert list(transport.receive(LONG)) == [b"two"]
@@ -347,7 +350,7 @@ def test_bytes_that_the_library_buffered_come_first() -> None:
 
 def test_a_refused_connection_is_retryable() -> None:
     """Where nobody listens, the room is unavailable."""
-    with ScriptedServer() as server:
+    with ScriptedServer(receive_buffer=SMALL) as server:
         url = server.url
     error = failure(connector(url))
     assert type(error) is RoomUnavailable
@@ -441,9 +444,9 @@ def test_an_interpreter_that_starts_no_threads_connects_to_nobody(server: Script
 def test_nothing_is_logged_of_the_token(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     """A handshake, good or bad, leaves no token in the log at any level."""
     caplog.set_level(logging.DEBUG)
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector(server.url, token_in="query").connect(LONG).close(0)
-    accepting.peer()
+    accepting.result(LONG)
     with answering(server, saying("403 No")):
         failure(connector(server.url, token_in="query"))
     ours = [record.getMessage() for record in caplog.records if not record.name.startswith("websockets.")]
@@ -483,9 +486,9 @@ def test_no_proxy_is_obeyed(server: ScriptedServer, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("no_proxy", f"other.test,{exempt}")
     address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [address])
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     connector("ws://rooms.test/rooms/lab").connect(LONG).close(0)
-    request = accepting.peer().request
+    request = accepting.result(LONG).request
     assert request is not None
     assert request.headers["Host"] == "rooms.test"
 
@@ -494,9 +497,9 @@ def test_no_proxy_is_obeyed(server: ScriptedServer, monkeypatch: pytest.MonkeyPa
 def test_this_machine_needs_no_proxy(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     """An emulator on loopback is reached whatever the environment says: no proxy could find it."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    accepting = server.accept()
-    connector(server.url.replace("localhost", host)).connect(LONG).close(0)
-    accepting.peer()
+    accepting = server.begin_to_accept()
+    connector(server.url.replace("127.0.0.1", host)).connect(LONG).close(0)
+    accepting.result(LONG)
 
 
 @pytest.mark.parametrize(
@@ -520,9 +523,9 @@ def test_a_proxy_that_refuses_is_blamed(
 
 def connect_over_tls(server: ScriptedServer, **options: Any) -> None:
     """Connect and have one packet go there and back."""
-    accepting = server.accept()
+    accepting = server.begin_to_accept()
     transport = connector(server.url, **options).connect(LONG)
-    peer = accepting.peer()
+    peer = accepting.result(LONG)
     transport.send([b"ping"], LONG)
     peer.send(peer.receive(1))
     assert list(transport.receive(LONG)) == [b"ping"]
@@ -605,10 +608,10 @@ def test_hanging_up_during_tls_is_retryable(server: ScriptedServer) -> None:
 @contextmanager
 def pair(**options: Any) -> Iterator[tuple[WebSocketTransport, ScriptedPeer]]:
     """Yield a transport and the peer at its other end."""
-    with ScriptedServer() as server:
-        accepting = server.accept()
+    with ScriptedServer(receive_buffer=SMALL) as server:
+        accepting = server.begin_to_accept()
         transport = WebSocketConnector(Endpoint(server.url, lambda: ""), ThreadRuntime(), **options).connect(LONG)
-        yield transport, accepting.peer()
+        yield transport, accepting.result(LONG)
         transport.close(0)
 
 
@@ -623,7 +626,8 @@ def test_each_frame_is_masked_with_a_key_of_its_own() -> None:
             return drawn[-1]
 
     ours, theirs = socket.socketpair()
-    transport = WebSocketTransport(ours, Recording(), mask=mask_in_python)
+    runtime = Recording()
+    transport = WebSocketTransport(SharedSocket(ours, runtime), runtime, mask=mask_in_python)
     transport.send([b"same"] * 100, LONG)
     data = theirs.recv(100_000)
     keys = [data[place + 2 : place + 6] for place in range(0, len(data), 10)]
@@ -677,8 +681,26 @@ def test_the_sockets_are_closed_at_the_end() -> None:
         reader = ThreadRuntime().spawn(lambda: reading_to_the_end(transport), name="reader")
         transport.close(SHORT)
         assert reader.join(LONG)
-        assert transport._socket.fileno() == -1
-        assert transport._poller._ears.fileno() == -1
+        assert transport._socket.connection.fileno() == -1
+        assert transport._socket.poller._ears.fileno() == -1
+
+
+def test_what_close_reads_is_for_receive_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packet that close() reads is in the next receive(), even one that comes before close() goes on."""
+    with pair() as (transport, peer):
+        turn, got = transport._turn, list[bytes]()
+
+        def turn_and_receive(*arguments: Any) -> bool:
+            is_over = turn(*arguments)
+            if is_over:
+                monkeypatch.setattr(transport, "_turn", turn)
+                got.extend(transport.receive(0))
+            return is_over
+
+        monkeypatch.setattr(transport, "_turn", turn_and_receive)
+        peer.send([b"first"])
+        transport.close(SHORT)
+        assert got == [b"first"]
 
 
 def reading_to_the_end(transport: WebSocketTransport) -> None:
@@ -696,23 +718,23 @@ def test_the_socket_outlives_a_system_call_on_it(monkeypatch: pytest.MonkeyPatch
 
         def close_meanwhile(*_: object) -> int:
             transport.close(0)
-            seen.append(transport._socket.fileno())
+            seen.append(transport._socket.connection.fileno())
             if role == "poll":
                 return 0
             raise ConnectionResetError
 
         peer.send([b"x"])
         if role == "poll":
-            monkeypatch.setattr(transport._poller, "wait", close_meanwhile)
+            monkeypatch.setattr(transport._socket.poller, "wait", close_meanwhile)
         else:
             scripted = type("ScriptedSocket", (), {role: close_meanwhile})()
-            transport._wire._socket = scripted  # type: ignore[attr-defined]
+            transport._socket.wire._socket = scripted  # type: ignore[attr-defined]
         if role == "send":
             transport.send([b"x"], LONG)
         with pytest.raises(ConnectionLost):
             transport.receive(LONG)
         assert seen[0] != -1
-        assert transport._socket.fileno() == -1
+        assert transport._socket.connection.fileno() == -1
 
 
 def test_senders_get_room_in_order_of_arrival() -> None:
@@ -721,7 +743,7 @@ def test_senders_get_room_in_order_of_arrival() -> None:
         transport.send([bytes(8 << 20)], LONG)
         transport._buffer.bytes_buffered = 50_000  # as if most of it had gone: room for the small one only
         large = ThreadRuntime().spawn(lambda: losing(transport, bytes(90_000)), name="large")
-        while not transport._waiters:
+        while not transport._senders.tickets:
             assert not large.is_done
         with pytest.raises(SendTimeout):
             transport.send([b"small"], 0)
@@ -741,7 +763,7 @@ def test_a_sender_that_gives_up_lets_the_next_one_in() -> None:
                 transport.send([bytes(90_000)], 10 * SHORT)
 
         large = ThreadRuntime().spawn(give_up, name="large")
-        while not transport._waiters and not large.is_done:
+        while not transport._senders.tickets and not large.is_done:
             ThreadRuntime().sleep(0)  # only yields
         small = ThreadRuntime().spawn(lambda: transport.send([b"small"], None), name="small")
         assert small.join(LONG)
@@ -759,7 +781,7 @@ def test_a_wait_for_room_that_is_interrupted_anywhere_leaves_no_ticket() -> None
 
         def strike(frame: FrameType, event: str, _: object) -> None:
             nonlocal left
-            if event == "c_return" and frame.f_code is WebSocketTransport._await_room.__code__:
+            if event == "c_return" and frame.f_code is WaitingSenders.await_room.__code__:
                 left -= 1
                 if left == 0:
                     sys.setprofile(None)
@@ -774,13 +796,13 @@ def test_a_wait_for_room_that_is_interrupted_anywhere_leaves_no_ticket() -> None
                 was_interrupted = isinstance(error, KeyboardInterrupt)
             finally:
                 sys.setprofile(None)
-            assert not transport._waiters, f"left behind after call {number}"
+            assert not transport._senders.tickets, f"left behind after call {number}"
     assert number > 2
 
 
 def test_a_goodbye_that_cannot_be_answered_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other side says goodbye and reads nothing more: the answer is given up soon, and its words are told."""
-    monkeypatch.setattr("meshsync.transport.websocket._LINGER", SHORT)
+    monkeypatch.setattr("meshsync.transport.closing._LINGER", SHORT)
     with pair() as (transport, peer):
         transport.send([bytes(16 << 20)], LONG)
         peer.close(1001, "restarting")
@@ -842,7 +864,7 @@ class InterruptedSocket:
 def test_a_write_of_unknown_length_ends_the_connection() -> None:
     """Rather than go on in the middle of a frame, the connection is dropped; the interruption is passed on."""
     with pair() as (transport, peer):
-        transport._wire._socket = InterruptedSocket(transport._socket)  # type: ignore[attr-defined]
+        transport._socket.wire._socket = InterruptedSocket(transport._socket.connection)  # type: ignore[attr-defined]
         with pytest.raises(KeyboardInterrupt):
             transport.send([bytes(1000)], LONG)
         with pytest.raises(ConnectionLost, match="interrupted"):
@@ -856,7 +878,7 @@ def test_a_read_of_unknown_length_ends_the_connection() -> None:
     """Bytes that were taken from the system and never looked at would tear the stream."""
     with pair() as (transport, peer):
         peer.send([b"lost"])
-        transport._wire._socket = InterruptedSocket(transport._socket)  # type: ignore[attr-defined]
+        transport._socket.wire._socket = InterruptedSocket(transport._socket.connection)  # type: ignore[attr-defined]
         with pytest.raises(KeyboardInterrupt):
             transport.receive(LONG)
         with pytest.raises(ConnectionLost, match="interrupted"):
@@ -872,7 +894,7 @@ def test_an_interrupted_wait_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> No
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(transport._poller, "wait", wait)
+            patch.setattr(transport._socket.poller, "wait", wait)
             with pytest.raises(KeyboardInterrupt):
                 transport.receive(LONG)
         peer.send([b"still here"])
@@ -908,8 +930,8 @@ def test_an_interrupted_close_ends_the_connection(monkeypatch: pytest.MonkeyPatc
         def wait(events: int, timeout: float | None) -> int:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(transport._poller, "wait", wait)
+        monkeypatch.setattr(transport._socket.poller, "wait", wait)
         with pytest.raises(KeyboardInterrupt):
             transport.close(LONG)
         peer.await_end()
-        assert transport._socket.fileno() == -1
+        assert transport._socket.connection.fileno() == -1

@@ -1,0 +1,133 @@
+"""How one WebSocket connection comes to its end: its life, the close frames of both sides, and why it ended.
+
+Every method is called with the transport's lock held. Not the business of this module: reading and writing, which tell
+it what they met.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+
+from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError
+from meshsync.protocol import frames
+from meshsync.protocol.send_buffer import SendBuffer
+from meshsync.runtime.deadlines import Deadline
+from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.lifecycle import move
+from meshsync.transport.endings import (
+    CLOSED_HERE,
+    MOVES,
+    Ending,
+    Life,
+    broke,
+    closed_by_peer,
+    closed_here,
+    protocol_broken,
+)
+from meshsync.transport.shared_socket import SharedSocket, SocketState
+
+__all__ = ["Closing"]
+
+_LINGER = 1.0
+"""Seconds to get an answering close frame out, or to read what a broken connection still holds."""
+
+_PEER_IS_GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""Failures of a write after which there may still be something to read."""
+
+
+class Closing:
+    """The life of one connection, and the closing handshake that leads to its end."""
+
+    __slots__ = ("_buffer", "_runtime", "_socket", "ending", "fault", "life", "linger")
+
+    def __init__(self, runtime: Runtime, socket: SharedSocket, buffer: SendBuffer) -> None:
+        self._runtime = runtime
+        self._socket = socket
+        self._buffer = buffer
+        self.life = Life.OPEN
+        self.ending: Ending | None = None
+        """How it ended, or will end, since it left OPEN."""
+        self.fault: ProtocolError | None = None
+        """What the peer broke the protocol with."""
+        self.linger: Deadline | None = None
+        """When a connection that is ANSWERING or BROKEN is given up; None in any other life."""
+
+    # --- what leads to the end ----------------------------------------------------------------------------------------
+
+    def begin(self, bye: bytes) -> None:
+        """Close from this side: ``bye``, the close frame, goes behind what was accepted. If it is open."""
+        if self.life is Life.OPEN:
+            self._move(Life.CLOSING, CLOSED_HERE)
+            self._buffer.put_bye(bye)
+
+    def close_frame_came(self, close: frames.CloseFrame) -> None:
+        """Take the peer's close frame: the answer to ours, or one that is to be answered."""
+        if self.life is Life.CLOSING and self._buffer.bye_sent:
+            self.finish(closed_here(close), is_answered=True)
+        elif self.life is Life.BROKEN:
+            self.finish(closed_by_peer(close))
+        else:
+            self._send_and_end(close.code, close.reason, closed_by_peer(close))
+
+    def peer_broke_protocol(self, fault: ProtocolError) -> None:
+        """Tell the peer what was wrong, and end."""
+        self.fault = fault
+        self._send_and_end(fault.code, str(fault), protocol_broken(fault))
+
+    def answer_went(self) -> None:
+        """Take note that something was written while ANSWERING: behind our close frame comes the end."""
+        if self.life is Life.ANSWERING and self._buffer.bye_sent:
+            self.finish(is_answered=True)
+
+    def writing_failed(self, error: OSError) -> None:
+        """Stop writing; what the peer sent before it went can still be read."""
+        if self.life is Life.ANSWERING:
+            self.finish()
+        elif self.life in (Life.OPEN, Life.CLOSING):
+            if isinstance(error, _PEER_IS_GONE):
+                self._move(Life.BROKEN, broke(error))
+                self.linger = Deadline(self._runtime, _LINGER)
+                self._socket.ring()
+            else:
+                self.finish(broke(error))
+
+    def _send_and_end(self, code: int | None, reason: str, ending: Ending) -> None:
+        """Send a close frame as soon as the frame on its way is through, and end after it."""
+        if self._buffer.bye_sent or self.life is Life.BROKEN:
+            self.finish(ending)
+        elif self.life in (Life.OPEN, Life.CLOSING):
+            self._move(Life.ANSWERING, ending)
+            self._buffer.drop_data()
+            self._buffer.put_bye(frames.encode_close(code, reason, self._runtime.entropy(4)))
+            self.linger = Deadline(self._runtime, _LINGER)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def finish(self, ending: Ending | None = None, *, is_answered: bool = False) -> None:
+        """End, the one way to it. Without ``ending``, as was foreseen when the connection left OPEN."""
+        if self.life is not Life.ENDED:
+            ending = ending or self.ending or CLOSED_HERE
+            if is_answered and self.fault is None:
+                ending = replace(ending, clean=True)
+            self._move(Life.ENDED, ending)
+        if self._socket.state is SocketState.OPEN:  # It is with a connection that has ended if Ctrl-C struck above.
+            self._socket.shut_down()
+
+    def loss(self) -> ConnectionLost:
+        """Return a new error that tells how the connection ended."""
+        return (self.ending or CLOSED_HERE).loss()
+
+    def error(self) -> MeshsyncError:
+        """Return a new error for the reader: the peer's fault, if it was one, or the loss."""
+        return self.loss() if self.fault is None else ProtocolError(str(self.fault), code=self.fault.code)
+
+    def check_open(self) -> None:
+        """Raise the loss unless the connection is open."""
+        if self.life is not Life.OPEN:
+            raise self.loss()
+
+    def _move(self, life: Life, ending: Ending) -> None:
+        self.life = move(MOVES, self.life, life, "a connection")
+        self.ending = ending
+        self._socket.lock.notify_all()

@@ -1,0 +1,76 @@
+"""Senders that wait for room in a transport's buffer; shared by the real transport and the simulated one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from meshsync.errors import SendTimeout
+from meshsync.runtime.deadlines import Deadline
+from meshsync.runtime.interfaces import Condition, Runtime
+
+__all__ = ["BoundedBuffer", "WaitingSenders"]
+
+
+class BoundedBuffer(Protocol):
+    """What has been accepted and not yet written."""
+
+    bytes_buffered: int
+
+    def has_room(self, size: int) -> bool:
+        """Return whether ``size`` more bytes may be accepted."""
+        ...
+
+
+class WaitingSenders:
+    """Lets senders wait in order of arrival, so that a large batch does not starve behind small ones.
+
+    Args:
+        lock: The transport's; notified when there is room, and when the connection ends.
+        check_open: Raises the connection's end if there is one.
+    """
+
+    __slots__ = ("_buffer", "_check_open", "_lock", "_runtime", "tickets")
+
+    def __init__(
+        self, runtime: Runtime, lock: Condition, buffer: BoundedBuffer, check_open: Callable[[], None]
+    ) -> None:
+        self._runtime = runtime
+        self._lock = lock
+        self._buffer = buffer
+        self._check_open = check_open
+        self.tickets: deque[object] = deque()
+        """One for each sender that waits; while there is any, nothing is accepted without `await_room`."""
+
+    def await_room(self, size: int, timeout: float | None) -> None:
+        """Wait, lock held, until ``size`` bytes may be accepted.
+
+        Args:
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls.
+        Raises:
+            SendTimeout: If there was no room in time.
+            ConnectionLost: If the connection has ended.
+        """
+        deadline = Deadline(self._runtime, timeout)
+        ticket = object()
+        try:
+            # In here, since Ctrl-C may strike when it returns: a ticket left behind would bar all later senders.
+            self.tickets.append(ticket)
+            while True:
+                self._check_open()
+                if self.tickets[0] is ticket and self._buffer.has_room(size):
+                    return
+                left = deadline.left()
+                if left == 0:
+                    raise SendTimeout(
+                        f"no room for {size} bytes within {timeout:g} s: {self._buffer.bytes_buffered} bytes wait "
+                        "to be written",
+                        retryable=True,
+                    )
+                self._lock.wait(left)
+        finally:
+            try:
+                self.tickets.remove(ticket)
+            finally:
+                self._lock.notify_all()

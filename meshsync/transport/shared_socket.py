@@ -1,0 +1,119 @@
+"""A non-blocking socket that tasks share in two roles, and that is closed under none of them.
+
+- Two roles, the *writer* and the *reader*, each held by at most one task: only the writer may call the wire's ``send``,
+  only the reader may wait for the socket and call the wire's ``receive``. A role is held by the identity of an object
+  that its holder made.
+- The socket is closed by the task that gives up the last role after the end, so never under a system call.
+
+Not the business of this module: what is read and written, and why a connection ends.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import suppress
+from enum import Enum
+
+from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.lifecycle import move
+from meshsync.transport.poller import Poller
+from meshsync.transport.sockets import PlainWire, TlsWire, Wire
+
+__all__ = ["SharedSocket", "SocketState"]
+
+
+class SocketState(Enum):
+    """The life of a socket."""
+
+    OPEN = "open"
+    SHUT_DOWN = "nothing goes either way; closed once no task has a role"
+    CLOSED = "its descriptor is gone"
+
+
+_MOVES = {
+    SocketState.OPEN: {SocketState.SHUT_DOWN},
+    SocketState.SHUT_DOWN: {SocketState.CLOSED},
+    SocketState.CLOSED: set[SocketState](),
+}
+
+
+class SharedSocket:
+    """A connected socket, its wake-up, its two roles and their lock. Methods but `wait` are called with the lock held.
+
+    Args:
+        connection: The socket; only this object closes it from here on.
+        received: Bytes already read behind the handshake.
+    """
+
+    __slots__ = ("_is_polling", "connection", "is_rung", "lock", "poller", "reader", "state", "wire", "writer")
+
+    def __init__(self, connection: socket.socket, runtime: Runtime, *, received: bytes = b"") -> None:
+        connection.setblocking(False)
+        with suppress(OSError):  # no TCP, or the connection has gone already, which the first read tells
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection = connection
+        self.lock = runtime.condition()
+        self.wire: Wire = (
+            TlsWire(connection, runtime.condition(), received)
+            if isinstance(connection, ssl.SSLSocket)
+            else PlainWire(connection, received)
+        )
+        self.poller = Poller(connection)
+        self.state = SocketState.OPEN
+        self.reader: object = None
+        """What holds the reader's role; None if no task has it."""
+        self.writer: object = None
+        """What holds the writer's role; None if no task has it."""
+        self._is_polling = False
+        self.is_rung = False
+        """Whether the reader has been rung for since the last `hush`."""
+
+    def prepare_to_wait(self) -> None:
+        """As the reader, have `ring` end the `wait` that follows."""
+        self._is_polling = True
+
+    def wait(self, events: int, timeout: float | None) -> int:
+        """As the reader, without the lock, wait for the socket or a ring; see `Poller.wait`."""
+        ready = self.poller.wait(events, timeout)
+        self._is_polling = (
+            False  # No lock needed: a ring too many does no harm, and the next wait is prepared under it.
+        )
+        return ready
+
+    def ring(self) -> None:
+        """Make the reader look again."""
+        if self._is_polling and not self.is_rung and self.state is not SocketState.CLOSED:
+            self.is_rung = True
+            self.poller.ring()
+
+    def hush(self) -> None:
+        """As the reader, take back the rings so far."""
+        self.is_rung = False
+        self.poller.hush()
+
+    def leave_reading(self) -> None:
+        """Give up the reader's role."""
+        self._is_polling = False
+        self.reader = None
+        self._close_if_unused()
+
+    def leave_writing(self) -> None:
+        """Give up the writer's role."""
+        self.writer = None
+        self._close_if_unused()
+
+    def shut_down(self) -> None:
+        """End both directions; the peer notices, and so does any call under way."""
+        self.state = move(_MOVES, self.state, SocketState.SHUT_DOWN, "a socket")
+        # Not the method of `ssl`, which would first unwrap it, unlocked.
+        with suppress(OSError):  # the network has gone already
+            socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
+        self.ring()
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self.state is SocketState.SHUT_DOWN and self.reader is None and self.writer is None:
+            self.state = move(_MOVES, self.state, SocketState.CLOSED, "a socket")
+            self.connection.close()
+            self.poller.close()

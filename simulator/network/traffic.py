@@ -1,0 +1,13 @@
+"""What the links of a network carry: packets of clients, or values of participants that have no client."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from meshsync.protocol.operations import Request
+from simulator.room.members import Output
+
+__all__ = ["Traffic"]
+
+Traffic: TypeAlias = bytes | Request | Output
+"""A packet, either way; a request, up; a message of the room, down."""
