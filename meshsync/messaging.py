@@ -34,7 +34,9 @@ from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.runtime.deadlines import Timeout
 from meshsync.signals import EVENTS, name_of
 from meshsync.streams.interfaces import StreamReader, StreamWriter
-from meshsync.streams.registry import Accepter, StreamKind, StreamSubscription, StreamTable
+from meshsync.streams.offers import Accepter, StreamSubscription
+from meshsync.streams.opening import StreamKind
+from meshsync.streams.table import StreamTable
 
 __all__ = ["MessagingClient"]
 

@@ -37,14 +37,14 @@ __all__ = [
     "STREAM_TYPES",
     "Accept",
     "Cancel",
-    "Chunk",
     "Close",
     "Credit",
     "Open",
     "Reject",
-    "StreamWord",
-    "decode_stream_word",
-    "encode_stream_word",
+    "StreamChunk",
+    "StreamMessage",
+    "decode_stream_message",
+    "encode_stream_message",
 ]
 
 
@@ -81,7 +81,7 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class StreamChunk:
     """A piece of the stream."""
 
     stream_id: str
@@ -114,18 +114,18 @@ class Cancel:
     reason: str
 
 
-StreamWord = Open | Accept | Reject | Chunk | Close | Credit | Cancel
+StreamMessage = Open | Accept | Reject | StreamChunk | Close | Credit | Cancel
 
 _OWN = "meshsync"
 _NO_REASON = "The stream was rejected by the remote client"
 """What a rejection without a reason means to official clients (PROTOCOL.md, section 8)."""
 
 
-def encode_stream_word(word: StreamWord) -> tuple[str, JsonObject]:
+def encode_stream_message(word: StreamMessage) -> tuple[str, JsonObject]:
     """Return message type and body; a chunk's data is the message's attachment."""
     body: JsonObject = {"stream_id": word.stream_id}
     match word:
-        case Chunk(header=header):
+        case StreamChunk(header=header):
             body["header"] = header
             return "stream.chunk", body
         case Credit(size=size):
@@ -150,7 +150,7 @@ def _agreement(window: int | None) -> JsonObject:
     return {} if window is None else {_OWN: {"version": 1, "window": window}}
 
 
-def decode_stream_word(type: str, body: JsonObject, data: bytes) -> StreamWord:
+def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMessage:
     """Return what a message of one of `STREAM_TYPES` says.
 
     Raises:
@@ -159,7 +159,7 @@ def decode_stream_word(type: str, body: JsonObject, data: bytes) -> StreamWord:
     stream_id = read_member(body, "stream_id", str, type)
     match type:
         case "stream.chunk":
-            return Chunk(stream_id, read_member(body, "header", dict, type), data)
+            return StreamChunk(stream_id, read_member(body, "header", dict, type), data)
         case "stream.meshsync.credit":
             size = read_member(body, "bytes", int, type)
             if size < 0:

@@ -1,21 +1,34 @@
-"""What a program has of a stream: its writer and its reader."""
+"""What a program has of a stream: its writer and its reader.
+
+The opener of a stream gets a `MessageStreamWriter`, whose ``reader`` has what comes back; its acceptor gets a
+`MessageStreamReader`, whose ``writer`` is the way back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
-from meshsync.protocol.flow_control import Phase
-from meshsync.runtime.deadlines import Timeout
-from meshsync.streams.interfaces import MessageStreamChunk
+from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.interfaces import Runtime
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader
+from meshsync.streams.stream import ClientStream
 
-if TYPE_CHECKING:
-    from meshsync.streams.stream import Stream
+__all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "has_ended"]
 
-__all__ = ["MessageStreamReader", "MessageStreamWriter"]
+
+class Endpoints:
+    """A stream with its two ends at this client, which know each other."""
+
+    __slots__ = ("reader", "stream", "writer")
+
+    def __init__(self, stream: ClientStream) -> None:
+        self.stream = stream
+        self.writer = MessageStreamWriter(self)
+        self.reader = MessageStreamReader(self)
 
 
 class MessageStreamWriter:
@@ -25,25 +38,31 @@ class MessageStreamWriter:
     (Official clients have no word for that: to them it is closed.)
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_ends", "_stream")
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, ends: Endpoints) -> None:
+        self._ends = ends
+        self._stream = ends.stream
+
+    @property
+    def _runtime(self) -> Runtime:
+        # For what is built on a stream: it has no clock of its own.
+        return self._stream.runtime
 
     @property
     def stream_id(self) -> str:
         """The id that its opener gave to the stream."""
-        return self._stream.id
+        return self._stream.identity.stream_id
 
     @property
     def to(self) -> RemoteParticipant:
         """Who reads it."""
-        return self._stream.peer
+        return self._stream.identity.peer
 
     @property
     def reader(self) -> MessageStreamReader:
         """What the other side writes on the same stream; clients before 0.9.0 write only what they opened."""
-        return self._stream.reader
+        return self._ends.reader
 
     @property
     def peer_is_meshsync(self) -> bool:
@@ -100,7 +119,7 @@ class MessageStreamWriter:
             raise
 
     def __repr__(self) -> str:
-        return f"<MessageStreamWriter of {self._stream!r}: {self._stream.account.phase.value}>"
+        return f"<MessageStreamWriter of {self._stream!r}: {self._stream.life.phase.value}>"
 
 
 class MessageStreamReader:
@@ -109,37 +128,38 @@ class MessageStreamReader:
     One that was offered is accepted by ``accept``, by the first read, or when the accept callback returns.
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_ends", "_stream")
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, ends: Endpoints) -> None:
+        self._ends = ends
+        self._stream = ends.stream
+
+    @property
+    def _runtime(self) -> Runtime:
+        # For what is built on a stream: it has no clock of its own.
+        return self._stream.runtime
 
     @property
     def stream_id(self) -> str:
         """The id that its opener gave to the stream."""
-        return self._stream.id
+        return self._stream.identity.stream_id
 
     _streamId = stream_id  # as MeshAgent's documentation has it
 
     @property
     def sender(self) -> RemoteParticipant:
         """Who writes it."""
-        return self._stream.peer
+        return self._stream.identity.peer
 
     @property
     def header(self) -> Mapping[str, Any]:
         """What its opener said of the stream."""
-        return self._stream.header
+        return self._stream.identity.header
 
     @property
     def writer(self) -> MessageStreamWriter:
         """The way back to the other side; clients before 0.9.0 drop what comes by it."""
-        return self._stream.writer
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether no more will come; what has come can still be read."""
-        return self._stream.account.phase is Phase.ENDED
+        return self._ends.writer
 
     def accept(self) -> None:
         """Accept the stream; once accepted, this does nothing.
@@ -179,15 +199,18 @@ class MessageStreamReader:
         Args:
             timeout: The longest wait for all of it, in seconds.
         """
-        _, left = self._stream.deadline(timeout)
+        deadline = Deadline(self._runtime, timeout)
         chunks: list[MessageStreamChunk] = []
         try:
-            while (chunk := self.read(left())) is not None:
+            while (chunk := self.read(deadline.left())) is not None:
                 chunks.append(chunk)
         except BaseException:
-            self._stream.put_back(chunks)
+            self._put_back(chunks)
             raise
         return b"".join(chunk.data for chunk in chunks)
+
+    def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
+        self._stream.incoming.put_back(chunks)
 
     def __iter__(self) -> Iterator[MessageStreamChunk]:
         return self
@@ -203,4 +226,9 @@ class MessageStreamReader:
         self._stream.close_reader(reason)
 
     def __repr__(self) -> str:
-        return f"<MessageStreamReader of {self._stream!r}: {self._stream.account.phase.value}>"
+        return f"<MessageStreamReader of {self._stream!r}: {self._stream.life.phase.value}>"
+
+
+def has_ended(reader: StreamReader) -> bool:
+    """Return whether the stream of a plain reader has ended; what has come can still be read."""
+    return isinstance(reader, MessageStreamReader) and reader._stream.life.phase.is_over

@@ -56,7 +56,7 @@ def is_tidy(client: RoomClient) -> bool:
     connection = client.connection
     tasks = [task for task in connection._tasks if not task.is_done]
     table = client.messaging._streams
-    return not (table._streams or connection._alarms or connection.pending or table._callbacks) and len(tasks) == 2
+    return not (table.streams or connection._alarms or connection.pending or table.callbacks) and len(tasks) == 2
 
 
 class Result:
@@ -134,7 +134,8 @@ def account(end: Any) -> Any:
 
 def held(end: Any) -> int:
     """Return how many bytes of data wait to be read at one end."""
-    return sum(len(chunk.data) for chunk, _ in end._stream._chunks)
+    held: int = end._stream.incoming.held
+    return held
 
 
 def send_all(writer: Any, *pieces: bytes) -> None:

@@ -13,7 +13,6 @@ from meshsync.protocol.flow_control import (
     UNREAD_LIMIT,
     WINDOW,
     Account,
-    Phase,
     next_window,
     size_of,
 )
@@ -21,28 +20,28 @@ from meshsync.protocol.stream_messages import (
     STREAM_TYPES,
     Accept,
     Cancel,
-    Chunk,
     Close,
     Credit,
     Open,
     Reject,
-    StreamWord,
-    decode_stream_word,
-    encode_stream_word,
+    StreamChunk,
+    StreamMessage,
+    decode_stream_message,
+    encode_stream_message,
 )
 
 MIB = 1024 * 1024
 ID = {"stream_id": "s"}
 
-WORDS: list[tuple[StreamWord, str, dict[str, Any]]] = [
+WORDS: list[tuple[StreamMessage, str, dict[str, Any]]] = [
     (Open("s", {"kind": "audio"}), "stream.open", ID | {"header": {"kind": "audio"}}),
     (Open("s", {}, 5), "stream.open", ID | {"header": {}, "meshsync": {"version": 1, "window": 5}}),
     (Accept("s"), "stream.accept", ID),
     (Accept("s", 7), "stream.accept", ID | {"meshsync": {"version": 1, "window": 7}}),
     (Reject("s", "busy"), "stream.reject", ID | {"error": "busy"}),
     (Reject("s", ""), "stream.reject", ID | {"error": ""}),
-    (Chunk("s", {"n": 1}, b"data"), "stream.chunk", ID | {"header": {"n": 1}}),
-    (Chunk("s", {}, b"data"), "stream.chunk", ID | {"header": {}}),
+    (StreamChunk("s", {"n": 1}, b"data"), "stream.chunk", ID | {"header": {"n": 1}}),
+    (StreamChunk("s", {}, b"data"), "stream.chunk", ID | {"header": {}}),
     (Close("s"), "stream.close", ID),
     (Close("s", is_complete=False), "stream.close", ID | {"meshsync": {"version": 1, "is_complete": False}}),
     (Credit("s", 12), "stream.meshsync.credit", ID | {"bytes": 12}),
@@ -54,10 +53,10 @@ WORDS: list[tuple[StreamWord, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("word", "type", "body"), WORDS)
-def test_words_are_written_and_read(word: StreamWord, type: str, body: dict[str, Any]) -> None:
+def test_words_are_written_and_read(word: StreamMessage, type: str, body: dict[str, Any]) -> None:
     """Each has one form on the wire, and is itself when it is read again."""
-    assert encode_stream_word(word) == (type, body)
-    assert decode_stream_word(type, body, b"data") == word
+    assert encode_stream_message(word) == (type, body)
+    assert decode_stream_message(type, body, b"data") == word
 
 
 def test_every_word_is_kept_from_programs() -> None:
@@ -83,18 +82,18 @@ def test_every_word_is_kept_from_programs() -> None:
 def test_words_that_lack_something_are_no_words(type: str, body: dict[str, Any], text: str) -> None:
     """The error says what is wrong with which."""
     with pytest.raises(ProtocolError) as caught:
-        decode_stream_word(type, body, b"")
+        decode_stream_message(type, body, b"")
     assert str(caught.value) == text
 
 
 def test_what_official_peers_leave_out_has_its_meaning() -> None:
     """An offer without a header, and a rejection or cancellation without a reason."""
-    assert decode_stream_word("stream.open", ID, b"") == Open("s", {})
-    assert decode_stream_word("stream.open", ID | {"header": None}, b"") == Open("s", {})
+    assert decode_stream_message("stream.open", ID, b"") == Open("s", {})
+    assert decode_stream_message("stream.open", ID | {"header": None}, b"") == Open("s", {})
     no_reason = Reject("s", "The stream was rejected by the remote client")
-    assert decode_stream_word("stream.reject", ID, b"") == no_reason
-    assert decode_stream_word("stream.reject", ID | {"error": 7}, b"") == no_reason
-    assert decode_stream_word("stream.meshsync.cancel", ID | {"reason": None}, b"") == Cancel("s", "")
+    assert decode_stream_message("stream.reject", ID, b"") == no_reason
+    assert decode_stream_message("stream.reject", ID | {"error": 7}, b"") == no_reason
+    assert decode_stream_message("stream.meshsync.cancel", ID | {"reason": None}, b"") == Cancel("s", "")
 
 
 @pytest.mark.parametrize(
@@ -107,17 +106,17 @@ def test_what_official_peers_leave_out_has_its_meaning() -> None:
 )  # fmt: skip
 def test_a_malformed_agreement_is_none(own: Any) -> None:
     """Who writes it so knows no flow control that we know."""
-    assert decode_stream_word("stream.open", ID | {"meshsync": own}, b"") == Open("s", {}, None)
-    assert decode_stream_word("stream.accept", ID | {"meshsync": own}, b"") == Accept("s", None)
-    assert decode_stream_word("stream.close", ID | {"meshsync": own}, b"") == Close("s")
+    assert decode_stream_message("stream.open", ID | {"meshsync": own}, b"") == Open("s", {}, None)
+    assert decode_stream_message("stream.accept", ID | {"meshsync": own}, b"") == Accept("s", None)
+    assert decode_stream_message("stream.close", ID | {"meshsync": own}, b"") == Close("s")
 
 
 def test_unknown_members_are_ignored() -> None:
     """Beside the known ones, at every place."""
     own = {"version": 1, "window": 5, "later": True}
     body = ID | {"meshsync": own, "header": {}, "__meshagent__": {"v": 1}}
-    assert decode_stream_word("stream.accept", body, b"") == Accept("s", 5)
-    assert decode_stream_word("stream.close", ID | {"meshsync": {"is_complete": 0}}, b"") == Close("s")
+    assert decode_stream_message("stream.accept", body, b"") == Accept("s", 5)
+    assert decode_stream_message("stream.close", ID | {"meshsync": {"is_complete": 0}}, b"") == Close("s")
 
 
 def test_a_chunk_counts_its_content_and_what_it_takes_besides() -> None:
@@ -139,38 +138,6 @@ def test_windows_get_smaller_while_others_are_open() -> None:
     assert windows == [8 * MIB, 8 * MIB, 8 * MIB, 4 * MIB, 2 * MIB, MIB, MIB // 2, MIB // 4, MIB // 4]
     assert next_window(100 * MIB) == LEAST_WINDOW == 256 * 1024
     assert next_window(0) == WINDOW == 8 * MIB
-
-
-# --- phases -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("way", "is_allowed"),
-    [
-        ([Phase.OPEN, Phase.ENDED], True),
-        ([Phase.ENDED], True),
-        ([Phase.OFFERED], False),
-        ([Phase.OPEN, Phase.OPEN], False),
-        ([Phase.OPEN, Phase.OFFERED], False),
-        ([Phase.ENDED, Phase.ENDED], False),
-        ([Phase.ENDED, Phase.OPEN], False),
-    ],
-)
-def test_a_stream_is_offered_opened_and_ended_in_this_order(way: list[Phase], is_allowed: bool) -> None:
-    """It ends once; anything else is a fault of ours, and changes nothing."""
-    account = Account(1000)
-    assert account.phase is Phase.OFFERED
-    *before, last = way
-    for phase in before:
-        account.move(phase)
-    if is_allowed:
-        account.move(last)
-        assert account.phase is last
-        return
-    phase = account.phase
-    with pytest.raises(RuntimeError, match=f"a stream cannot go from {phase.name} to {last.name}"):
-        account.move(last)
-    assert account.phase is phase
 
 
 # --- flow control -----------------------------------------------------------------------------------------------------
@@ -234,18 +201,6 @@ def test_credit_that_was_not_sent_is_owed() -> None:
     credit = account.take_credit()
     account.owe(credit)
     assert account.take_credit() == 600
-
-
-@pytest.mark.parametrize("phase", [Phase.OFFERED, Phase.ENDED])
-def test_no_credit_is_given_unless_the_stream_is_open(phase: Phase) -> None:
-    """Who is not sending needs none."""
-    account = Account(10)
-    if phase is Phase.ENDED:
-        account.open(1000)
-        account.move(Phase.ENDED)
-    account.arrive(10)
-    account.read(10)
-    assert account.take_credit() == 0
 
 
 def test_no_credit_is_given_to_who_does_not_know_it() -> None:

@@ -1,8 +1,8 @@
-"""One stream at one client: what its writer and its reader promise, with a table and a carrier that do as told."""
+"""One stream at one client: what its writer and its reader promise, with a host and a channel that do as told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -25,24 +25,37 @@ from meshsync.errors import (
 )
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.flow_control import LEAST_WINDOW, size_of
-from meshsync.protocol.stream_messages import Accept, Cancel, Chunk, Close, Credit, Reject, StreamWord
+from meshsync.protocol.stream_messages import Accept, Cancel, Close, Credit, Reject, StreamChunk, StreamMessage
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.threads import ThreadRuntime
+from meshsync.streams.channels import Channel
+from meshsync.streams.endpoints import Endpoints, has_ended
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
-from meshsync.streams.stream import UNACKNOWLEDGED, UNACKNOWLEDGED_SIZE, Stream
+from meshsync.streams.life import Phase, StreamIdentity, StreamLife
+from meshsync.streams.outgoing import UNACKNOWLEDGED, UNACKNOWLEDGED_SIZE
+from meshsync.streams.stream import ClientStream
 
 RUNTIME = ThreadRuntime()
 BOB = RemoteParticipant("p-2", "user", {"name": "bob"})
 
 
+class WholeStream(ClientStream):
+    """A stream with its two ends."""
+
+    def __init__(self, desk: Desk, header: Mapping[str, Any], *, is_opener: bool, peer_window: int | None = None):
+        super().__init__(desk, desk, StreamIdentity("s-1", BOB, header, is_opener), peer_window=peer_window)
+        ends = Endpoints(self)
+        self.writer, self.reader = ends.writer, ends.reader
+
+
 class Desk:
-    """The table and the carrier of one stream; what is sent is noted, and acknowledged at once unless told not to."""
+    """The host and the channel of one stream; what is sent is noted, and acknowledged at once unless told not to."""
 
     can_cancel = False
 
     def __init__(self) -> None:
         self.runtime = RUNTIME
-        self.said: list[StreamWord] = []
+        self.said: list[StreamMessage] = []
         self.deliveries: list[Delivery] = []
         self.acknowledges = True
         self.refusal: MeshsyncError | None = None
@@ -65,20 +78,20 @@ class Desk:
     def window(self) -> int:
         return self.next_window
 
-    def opened(self, stream: Stream) -> None:
+    def opened(self, life: StreamLife) -> None:
         self.notes.append("opened")
 
-    def ended(self, stream: Stream, reason: str) -> None:
+    def ended(self, life: StreamLife, reason: str) -> None:
         self.notes.append(reason)
 
-    def tell(self, carrier: Any, word: StreamWord, what: str, timeout: float) -> None:
-        carrier.send(word, what, timeout)
+    def tell(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
+        channel.send(message, what, timeout)
 
-    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
+    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
         self.before_send()
         if self.refusal is not None:
             raise self.refusal
-        self.said.append(word)
+        self.said.append(message)
         delivery = Delivery(what, RUNTIME, lambda what: None)
         self.deliveries.append(delivery)
         if self.acknowledges:
@@ -87,20 +100,20 @@ class Desk:
 
     # --- the stream ---------------------------------------------------------------------------------------------------
 
-    def offered(self, peer_window: int | None = 10_000) -> Stream:
+    def offered(self, peer_window: int | None = 10_000) -> WholeStream:
         """Return a stream that Bob offers."""
-        return Stream(self, self, "s-1", BOB, {"kind": "x"}, is_opener=False, peer_window=peer_window)
+        return WholeStream(self, {"kind": "x"}, is_opener=False, peer_window=peer_window)
 
-    def accepted(self, peer_window: int | None = 10_000) -> Stream:
+    def accepted(self, peer_window: int | None = 10_000) -> WholeStream:
         """Return a stream that Bob offered and this program accepted."""
         stream = self.offered(peer_window)
         stream.accept()
         self.said.clear()
         return stream
 
-    def opened_here(self, peer_window: int | None = 10_000) -> Stream:
+    def opened_here(self, peer_window: int | None = 10_000) -> WholeStream:
         """Return a stream that this program opened and Bob accepted."""
-        stream = Stream(self, self, "s-1", BOB, {}, is_opener=True)
+        stream = WholeStream(self, {}, is_opener=True)
         assert stream.accepted(peer_window)
         return stream
 
@@ -111,9 +124,9 @@ def desk() -> Desk:
     return Desk()
 
 
-def chunk(n: int = 0, size: int = 1) -> Chunk:
+def chunk(n: int = 0, size: int = 1) -> StreamChunk:
     """Return a chunk as Bob sends it."""
-    return Chunk("s-1", {"n": n}, bytes(size))
+    return StreamChunk("s-1", {"n": n}, bytes(size))
 
 
 def numbers(reader: Any) -> list[int]:
@@ -142,7 +155,7 @@ def test_ends_know_whose_they_are(desk: Desk) -> None:
     assert reader.stream_id == reader._streamId == writer.stream_id == "s-1"
     assert reader.sender is writer.to is BOB
     assert reader.header == {"kind": "x"}
-    assert not reader.has_ended
+    assert not has_ended(reader)
     assert repr(reader) == "<MessageStreamReader of stream s-1 from bob: offered>"
     assert repr(desk.opened_here().writer) == "<MessageStreamWriter of stream s-1 to bob: open>"
 
@@ -170,13 +183,13 @@ def test_nothing_is_written_before_the_acceptance_is_on_its_way(desk: Desk) -> N
         with pytest.raises(StreamTimeout):
             stream.write(b"too early", 0)
         writing.append(RUNTIME.spawn(lambda: stream.write(b"patient", 20.0), name="writer"))
-        while not stream._condition._waiters:  # type: ignore[attr-defined]
+        while not stream.life.condition._waiters:  # type: ignore[attr-defined]
             RUNTIME.sleep(0)
 
     desk.before_send = write_meanwhile
     stream.accept()
     assert writing[0].join(30)
-    assert desk.said == [Accept("s-1", 10_000), Chunk("s-1", {}, b"patient")]
+    assert desk.said == [Accept("s-1", 10_000), StreamChunk("s-1", {}, b"patient")]
 
 
 def test_an_acceptance_that_cannot_be_sent_ends_the_stream(desk: Desk) -> None:
@@ -193,7 +206,7 @@ def test_an_acceptance_that_cannot_be_sent_ends_the_stream(desk: Desk) -> None:
 
 def test_who_opened_a_stream_cannot_decide_on_it(desk: Desk) -> None:
     """The other side does."""
-    stream = Stream(desk, desk, "s-1", BOB, {}, is_opener=True)
+    stream = WholeStream(desk, {}, is_opener=True)
     with pytest.raises(UsageError, match="was opened by this program: its other side accepts it"):
         stream.accept()
     with pytest.raises(UsageError, match="cannot be rejected"):
@@ -314,7 +327,7 @@ def test_a_writer_that_gives_up_lets_another_go(desk: Desk) -> None:
 
     def wait_and_fail() -> None:
         others.append(RUNTIME.spawn(lambda: stream.write(b"second", 20.0), name="second"))
-        while not stream._condition._waiters:  # type: ignore[attr-defined]
+        while not stream.life.condition._waiters:  # type: ignore[attr-defined]
             RUNTIME.sleep(0)
         desk.before_send = lambda: None
         raise SendTimeout("no room", retryable=True)
@@ -378,7 +391,7 @@ def test_aborting_says_what_the_other_side_understands(desk: Desk, peer_window: 
     stream.writer.abort("enough")
     stream.writer.abort("enough")
     assert desk.said == [Cancel("s-1", "enough") if peer_window else Close("s-1")]
-    assert not stream._chunks
+    assert stream.incoming.held == 0
     with pytest.raises(UsageError, match="cannot be read: this program closed it"):
         stream.read(0)
 
@@ -392,7 +405,7 @@ def test_with_ends_the_stream_either_way(desk: Desk) -> None:
     with pytest.raises(StreamTimeout), desk.opened_here().writer as writer:
         desk.acknowledges = False
         writer.write(b"")
-    texts = [getattr(word, "reason", "") for word in desk.said if not isinstance(word, Chunk)]
+    texts = [getattr(word, "reason", "") for word in desk.said if not isinstance(word, StreamChunk)]
     assert texts[0] == ""
     assert texts[1] == "KeyError: '" + "k" * 489
     assert texts[2].startswith("StreamTimeout: a chunk of stream s-1")
@@ -425,7 +438,7 @@ def test_a_reader_that_is_closed_at_the_end_lets_go_of_what_came(desk: Desk) -> 
     stream.reader.close()
     with pytest.raises(UsageError, match="cannot be read: this program closed it"):
         stream.read(0)
-    assert not stream._chunks
+    assert stream.incoming.held == 0
     assert desk.said == []
 
 
@@ -458,7 +471,7 @@ def test_the_end_comes_after_what_came(desk: Desk) -> None:
         stream.chunk(chunk(0))
         stream.end(failure)
         stream.chunk(chunk(1))
-        assert stream.reader.has_ended
+        assert has_ended(stream.reader)
         assert stream.read(0) == MessageStreamChunk({"n": 0}, b"\0")
         for _ in range(2):
             if failure is None:
@@ -549,7 +562,7 @@ def test_too_much_unread_ends_the_stream(desk: Desk) -> None:
     stream = desk.accepted(None)
     data = bytes(4 * 1024 * 1024)
     for n in range(20):
-        stream.chunk(Chunk("s-1", {"n": n}, data))
+        stream.chunk(StreamChunk("s-1", {"n": n}, data))
     assert desk.said == [Close("s-1")]
     assert numbers(stream.reader) == list(range(15))
     with pytest.raises(StreamInterrupted, match=r"is given up: .* at most 67108864 are kept"):
@@ -605,7 +618,7 @@ def test_an_end_by_the_client_is_no_fault_of_the_program_that_reads(desk: Desk) 
     with pytest.raises(StreamInterrupted, match="disabled"):
         stream.writer.write(b"x")
     desk.offered().abandon("disabled", StreamInterrupted("disabled"))
-    opening = Stream(desk, desk, "s-1", BOB, {}, is_opener=True)
+    opening = WholeStream(desk, {}, is_opener=True)
     opening.abandon("disabled", StreamInterrupted("disabled"))
     with pytest.raises(StreamInterrupted, match="disabled"):
         opening.wait_answer(0)
@@ -614,11 +627,64 @@ def test_an_end_by_the_client_is_no_fault_of_the_program_that_reads(desk: Desk) 
 
 def test_an_opening_is_waited_for_in_time(desk: Desk) -> None:
     """True for consent, an error for a refusal, False for neither."""
-    opening = Stream(desk, desk, "s-1", BOB, {}, is_opener=True)
+    opening = WholeStream(desk, {}, is_opener=True)
     assert not opening.wait_answer(0)
     assert opening.accepted(None)
     assert opening.wait_answer(0)
-    opening = Stream(desk, desk, "s-1", BOB, {}, is_opener=True)
+    opening = WholeStream(desk, {}, is_opener=True)
     opening.end(StreamRejected("no"))
     with pytest.raises(StreamRejected, match="no"):
         opening.wait_answer(0)
+
+
+def test_a_write_that_meets_the_end_tells_of_the_end(desk: Desk) -> None:
+    """Where the peer closes the stream while a chunk cannot be sent, it is the peer that wants no more."""
+    stream = desk.opened_here()
+    desk.before_send = lambda: stream.end(None)
+    desk.refusal = NotSent("the connection was lost")
+    with pytest.raises(StreamCancelled, match="cannot be written to: bob closed it"):
+        stream.writer.write(b"x")
+    assert desk.notes == ["opened", ""]
+
+
+def test_no_credit_goes_out_before_the_consent(desk: Desk) -> None:
+    """The peer would take it for one of a stream that is not open."""
+    stream = desk.offered(100)
+    stream.chunk(chunk(size=9000))
+    credits = []
+
+    def read_meanwhile() -> None:
+        desk.before_send = lambda: None
+        stream.account.read(9000)
+        credits.append(stream.incoming.take_credit())
+
+    desk.before_send = read_meanwhile
+    stream.accept()
+    assert credits == [0]
+    assert stream.incoming.take_credit() == 9000
+    stream.end(None)
+    stream.account.owe(9000)
+    assert stream.incoming.take_credit() == 0
+
+
+def test_a_stream_that_ends_while_it_is_accepted_stays_ended(desk: Desk) -> None:
+    """It was open for a moment, and its end is reported."""
+    stream = desk.offered()
+    desk.before_send = lambda: stream.end(None)
+    stream.accept()
+    assert stream.life.phase is Phase.ENDED
+    assert desk.notes == ["opened", ""]
+    assert stream.read(0) is None
+
+
+def test_ends_have_the_runtime_of_their_client_and_no_doors_inside(desk: Desk) -> None:
+    """What is built on a stream lives in its runtime; programs see what DESIGN.md promises, and nothing else."""
+    stream = desk.offered()
+    assert stream.writer._runtime is stream.reader._runtime is desk.runtime
+    public = {end: {name for name in dir(end) if not name.startswith("_")} for end in (stream.writer, stream.reader)}
+    assert public[stream.writer] == {
+        *("abort", "close", "flush", "peer_is_meshsync", "reader", "stream_id", "to", "write"),
+    }
+    assert public[stream.reader] == {
+        *("accept", "close", "header", "read", "read_all", "reject", "sender", "stream_id", "writer"),
+    }
