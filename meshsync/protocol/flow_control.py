@@ -79,7 +79,7 @@ class Account:
 
     @property
     def may_send(self) -> bool:
-        """Whether the other side can take another chunk."""
+        """Whether the peer can hold another chunk."""
         return self._room > 0 or not self.is_agreed
 
     def send(self, size: int) -> None:
@@ -87,7 +87,7 @@ class Account:
         self._room -= size
 
     def make_room(self, size: int) -> None:
-        """Count what the other side has read, or a chunk of which nothing went out after all."""
+        """Count what the peer has read, or a chunk of which nothing was sent after all."""
         self._room += size
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -120,12 +120,12 @@ class Account:
         self._owed += size
 
     def widen(self, window: int) -> None:
-        """Be ready to hold more unread from now on; the other side is told with the next credit."""
+        """Be ready to hold more unread from now on; the peer is told with the next credit."""
         self._owed += window - self.window
         self.window = window
 
     def take_credit(self) -> int:
-        """Return how much the other side is to be told it may send, or 0 while that is not worth a message."""
+        """Return how much the peer is to be told it may send, or 0 while that is not worth a message."""
         if not self.is_agreed or self._owed * 2 < self.window:
             return 0
         owed, self._owed = self._owed, 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
 from meshsync.participants import RemoteParticipant
@@ -125,7 +125,7 @@ class StreamIdentity:
     stream_id: str
     """Chosen by its opener."""
     peer: RemoteParticipant
-    header: Mapping[str, Any]
+    header: Mapping[str, object]
     """A JSON object from its opener's program."""
     is_opener: bool
     """Whether this client opened it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from meshsync.errors import MeshsyncError, SendTimeout, StreamRejected, StreamTimeout
 from meshsync.participants import RemoteParticipant
@@ -78,7 +78,7 @@ class StreamOpener:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    def open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: Timeout, kind: str) -> Endpoints:
+    def open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: Timeout, kind: str) -> Endpoints:
         """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
         if kind not in get_args(StreamKind):
             raise ValueError(f"kind is one of {', '.join(get_args(StreamKind))}, not {kind!r}")
@@ -92,7 +92,7 @@ class StreamOpener:
                     raise
             self._runtime.sleep(RETRY_AFTER)
 
-    def _open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: float | None, kind: str) -> Endpoints:
+    def _open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: float | None, kind: str) -> Endpoints:
         deadline = Deadline(self._runtime, timeout)
         classic = MessageChannel(self._connection, to.id)
         identity = StreamIdentity(_uuid(self._runtime.entropy(16)), to, header, is_opener=True)

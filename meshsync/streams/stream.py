@@ -221,7 +221,7 @@ class ClientStream:
                 self._give(credit)
             return incoming.take(timeout)
         finally:
-            # Without a call: Ctrl-C strikes between calls, and whoever it strikes must not read for ever.
+            # Without a call: Ctrl-C strikes between calls, and one that it strikes must not keep others from reading.
             if incoming.reading is token:
                 incoming.reading = None
 
@@ -240,7 +240,7 @@ class ClientStream:
         """End it irregularly: neither side is to take it for complete. Never raises; once it has ended, does nothing.
 
         Args:
-            failure: What its reader and its writer raise then, if it is not they who ended it.
+            failure: What its reader and its writer raise then, if their program did not end it.
             timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         with self.life.condition:

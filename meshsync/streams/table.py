@@ -6,7 +6,6 @@ Here is what the client's reader task and its messaging tell, each directed to t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from meshsync.errors import ProtocolError, StreamInterrupted, StreamRejected
 from meshsync.messages import RoomMessageEvent
@@ -77,7 +76,7 @@ class StreamTable:
     def accepter(self, accepter: Accepter | None) -> None:
         self._offers.accepter = accepter
 
-    def open(self, to: RemoteParticipant, header: Mapping[str, Any], timeout: Timeout, kind: str) -> Endpoints:
+    def open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: Timeout, kind: str) -> Endpoints:
         """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
         return self._opener.open(to, header, timeout, kind)
 

@@ -371,6 +371,18 @@ def test_closing_waits_and_says_so_once(desk: Desk) -> None:
     assert desk.notes == ["opened", ""]
 
 
+def test_what_came_before_closing_can_still_be_read(desk: Desk) -> None:
+    """Then comes the regular end; closing the reader too drops it."""
+    stream = desk.opened_here()
+    stream.chunk(chunk(1))
+    stream.chunk(chunk(2))
+    stream.writer.close()
+    assert stream.read(0) == MessageStreamChunk({"n": 1}, b"\0")
+    stream.reader.close()
+    with pytest.raises(UsageError, match="cannot be read: this program closed it"):
+        stream.read(0)
+
+
 def test_closing_tells_if_the_end_was_not_acknowledged(desk: Desk) -> None:
     """In time, or at all."""
     stream = desk.opened_here()
