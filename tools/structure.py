@@ -26,7 +26,7 @@ FLOORS = """
 4  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: deliveries inbox / send_queue / connection
 6  meshsync.dispatch: receivers subscriptions / router
-7  meshsync.streams: channels interfaces / life / duplex incoming outgoing / stream / endpoints / registry
+7  meshsync.streams: channels interfaces / life / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: file_names partial_file progress / transfer

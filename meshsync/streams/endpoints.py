@@ -14,19 +14,23 @@ from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
+from meshsync.streams.incoming import Incoming
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader
+from meshsync.streams.outgoing import Outgoing
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "has_ended"]
 
 
 class Endpoints:
-    """A stream with its two ends at this client, which know each other."""
+    """A stream with its two directions, and the two ends of it that programs meet."""
 
-    __slots__ = ("reader", "stream", "writer")
+    __slots__ = ("incoming", "outgoing", "reader", "stream", "writer")
 
     def __init__(self, stream: ClientStream) -> None:
         self.stream = stream
+        self.outgoing = Outgoing(stream)
+        self.incoming = Incoming(stream)
         self.writer = MessageStreamWriter(self)
         self.reader = MessageStreamReader(self)
 
@@ -84,11 +88,11 @@ class MessageStreamWriter:
             InvalidMessage: If the header is no JSON object, or the chunk is larger than a message can be.
             UsageError: If this program closed the stream.
         """
-        self._stream.write(chunk, timeout)
+        self._ends.outgoing.write(chunk, timeout)
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Wait until the room has acknowledged all that was written; raises as ``write``."""
-        self._stream.flush(timeout)
+        self._ends.outgoing.flush(timeout)
 
     def close(self, *, timeout: Timeout = "default") -> None:
         """End the stream, in both directions, when all that was written is acknowledged. Again does nothing.
@@ -97,7 +101,7 @@ class MessageStreamWriter:
             StreamTimeout: If that took longer than ``timeout`` seconds, 30 by default.
             StreamCancelled: If the other side had ended it early; `StreamInterrupted` likewise, as for ``write``.
         """
-        self._stream.close_writer(timeout)
+        self._ends.outgoing.close(timeout)
 
     def abort(self, reason: str = "") -> None:
         """End the stream at once, incomplete. The reader gets what came, and then a `StreamInterrupted`."""
@@ -189,7 +193,7 @@ class MessageStreamReader:
             UsageError: If another task is reading, or this program closed the reader.
             WouldDeadlock: If this program rejected the stream.
         """
-        return self._stream.read(timeout)
+        return self._ends.incoming.read(timeout)
 
     def read_all(self, timeout: float | None = None) -> bytes:
         """Return the data of all chunks up to the regular end, joined; raises as ``read``.
@@ -210,7 +214,7 @@ class MessageStreamReader:
         return b"".join(chunk.data for chunk in chunks)
 
     def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
-        self._stream.incoming.put_back(chunks)
+        self._ends.incoming.put_back(chunks)
 
     def __iter__(self) -> Iterator[MessageStreamChunk]:
         return self
@@ -223,7 +227,7 @@ class MessageStreamReader:
 
     def close(self, reason: str = "") -> None:
         """Read no more: an undecided stream is rejected, one that goes on is ended early, which the writer is told."""
-        self._stream.close_reader(reason)
+        self._stream.leave(reason)
 
     def __repr__(self) -> str:
         return f"<MessageStreamReader of {self._stream!r}: {self._stream.life.phase.value}>"

@@ -63,10 +63,9 @@ class StreamRegistry:
         """Those that have not ended, in order of their offers."""
         return tuple(ends.stream for ends in list(self._streams.values()))
 
-    def find(self, key: StreamKey) -> ClientStream | None:
+    def find(self, key: StreamKey) -> Endpoints | None:
         """Return the stream with that key, if it is here and has not ended."""
-        ends = self._streams.get(key)
-        return None if ends is None else ends.stream
+        return self._streams.get(key)
 
     def add(self, stream: ClientStream) -> Endpoints:
         """Take in a stream that is offered, by this client or to it; return it with its ends."""

@@ -131,11 +131,11 @@ class StreamTable:
         if isinstance(message, Open):
             self._offered(Offered(message, event.sender, channel))
             return
-        stream = self._registry.find((event.sender, message.stream_id))
-        if stream is None:
+        ends = self._registry.find((event.sender, message.stream_id))
+        if ends is None:
             self._stray(message, event.sender, channel)
         else:
-            _pass_on(stream, message)
+            _pass_on(ends, message)
 
     def take_call(self, operation: Call | CallChunk | AnswerChunk) -> None:
         """Take what the room says of a call. Never waits."""
@@ -143,9 +143,9 @@ class StreamTable:
             case Offered() as offered:
                 self._offered(offered)
             case ForStream(key, message, channel):
-                stream = self._registry.find(key)
-                if stream is not None:
-                    _pass_on(stream, message, channel)
+                ends = self._registry.find(key)
+                if ends is not None:
+                    _pass_on(ends, message, channel)
             case Returned(channel, message, what):
                 self._registry.tell(channel, message, what, 0)
 
@@ -196,16 +196,17 @@ class StreamTable:
         self._offers.end()
 
 
-def _pass_on(stream: ClientStream, message: StreamMessage, channel: Channel | None = None) -> None:
+def _pass_on(ends: Endpoints, message: StreamMessage, channel: Channel | None = None) -> None:
     """Give a stream what its peer told it, by another channel than its own if that is given."""
+    stream = ends.stream
     match message:
         case StreamChunk():
             if stream.is_opening:
                 log_warning("skipped a chunk of %r, which was not accepted", stream)
             else:
-                stream.chunk(message)
+                ends.incoming.arrived(message)
         case Credit(size=size):
-            stream.credited(size)
+            ends.outgoing.credited(size)
         case Accept(window=window):
             if not stream.accepted(window, channel):
                 log_warning("skipped a consent to %r, which needs none", stream)

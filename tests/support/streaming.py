@@ -134,8 +134,7 @@ def account(end: Any) -> Any:
 
 def held(end: Any) -> int:
     """Return how many bytes of data wait to be read at one end."""
-    held: int = end._stream.incoming.held
-    return held
+    return sum(len(chunk.data) for chunk, _ in end._stream.unread)
 
 
 def send_all(writer: Any, *pieces: bytes) -> None:
