@@ -67,7 +67,7 @@ def test_an_exception_that_strikes_a_waiting_reader_loses_no_chunk(join: Join) -
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     for n in range(20):
-        await_frame(thread, "_read")
+        await_frame(thread, "_take")
         interrupt(thread)
         writer.write(MessageStreamChunk({"n": n}))  # What strikes in a lock is raised when the lock is there.
         assert struck.acquire(timeout=PATIENCE)
@@ -96,8 +96,8 @@ def test_an_exception_that_strikes_an_opener_leaves_nothing_behind(join: Join) -
         await_frame(thread, "wait_answer")
         interrupt(thread)
         stream = next(iter(alice.messaging._streams.streams))
-        with stream._condition:
-            stream._condition.notify_all()  # So that it wakes, and is struck.
+        with stream.life.condition:
+            stream.life.condition.notify_all()  # So that it wakes, and is struck.
         thread.join(PATIENCE)
         assert isinstance(outcome[0], KeyboardInterrupt)
         with pytest.raises(StreamInterrupted, match="gave up the stream"):
