@@ -34,7 +34,7 @@ class RecordingConnection:
         self.session = Session(dialect("A"))
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.alarms: dict[object, tuple[float, Callable[[], None]]] = {}
-        self.posted: list[object] = []
+        self.posted: list[Callable[[], None]] = []
         self.tasks: list[Callable[[], None]] = []
         self.refusal: BaseException | None = None
         """What sending raises."""
@@ -71,15 +71,13 @@ class RecordingConnection:
     def cancel_alarm(self, key: object) -> None:
         self.alarms.pop(key, None)
 
-    def post(self, item: object) -> None:
-        self.posted.append(item)
+    def post(self, job: Callable[[], None], /) -> None:
+        self.posted.append(job)
 
     def dispatch(self) -> None:
         """Run what was posted, as the dispatcher does."""
         while self.posted:
-            item = self.posted.pop(0)
-            assert callable(item)
-            item()
+            self.posted.pop(0)()
 
     def spawn(self, target: Callable[[], None], name: str) -> None:
         if self.spawn_error is not None:
