@@ -29,7 +29,7 @@ from meshsync.protocol import events
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import AnswerChunk, Broadcast, Call, CallChunk, Disable, Enable, Send
-from meshsync.protocol.roster import Member
+from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.runtime.deadlines import Timeout
 from meshsync.signals import EVENTS, name_of
@@ -657,5 +657,5 @@ def _differs(presence: ParticipantDirectory, seen: int) -> bool:
     return presence.changes != seen
 
 
-def _about(member: Member) -> dict[str, Any]:
+def _about(member: RosterEntry) -> dict[str, Any]:
     return {"id": member.id, "role": member.role, "attributes": dict(member.attributes)}

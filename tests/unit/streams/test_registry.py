@@ -24,7 +24,7 @@ from meshsync.messages import RoomMessageEvent
 from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
 from meshsync.protocol.dialects import dialect
-from meshsync.protocol.roster import Member
+from meshsync.protocol.roster import RosterEntry
 from meshsync.runtime.interfaces import TaskExit
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.streams import registry
@@ -90,7 +90,7 @@ class Client:
         self.published: list[RoomMessageEvent] = []
         self.reports: list[BaseException] = []
         presence = ParticipantDirectory(RUNTIME)
-        self.bob: RemoteParticipant = presence.enter(Member("p-2", "user", {"name": "bob"}))
+        self.bob: RemoteParticipant = presence.enter(RosterEntry("p-2", "user", {"name": "bob"}))
         line: Any = self.line
         self.table = StreamTable(
             line,
