@@ -9,7 +9,7 @@ from typing import Any
 from meshsync.protocol.roster import RosterEntry
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["LocalParticipant", "ParticipantDirectory", "RemoteParticipant", "RoomParticipant"]
+__all__ = ["LocalParticipant", "ParticipantDirectory", "RemoteParticipant", "RoomParticipant", "id_of"]
 
 
 class RoomParticipant:
@@ -98,6 +98,21 @@ class LocalParticipant(RoomParticipant):
         """
         self._send({name: value})
         self._values[name] = value
+
+
+def id_of(participant: object) -> str:
+    """Return the id of what a program gave as a participant: one, or the id itself.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if isinstance(participant, RoomParticipant):
+        return participant.id
+    if isinstance(participant, str):
+        return participant
+    if hasattr(participant, "local_participant"):
+        raise TypeError("a RoomClient is no participant: give its .local_participant")
+    raise TypeError(f"give a participant or the id of one, not {participant!r:.100}")
 
 
 class ParticipantDirectory:

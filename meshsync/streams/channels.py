@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from meshsync.connection.connection import Connection
 from meshsync.connection.deliveries import Delivery
 from meshsync.errors import MeshsyncError
 from meshsync.protocol.bridging import chunk_to_message
 from meshsync.protocol.content import Control, Error
 from meshsync.protocol.operations import AnswerCall, AnswerChunk, CallChunk, OpenCall, Request, Send
+from meshsync.protocol.session import Session
 from meshsync.protocol.stream_messages import (
     Accept,
     Cancel,
@@ -27,11 +27,40 @@ from meshsync.protocol.stream_messages import (
     StreamWord,
     encode_stream_word,
 )
+from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["ABNORMAL", "Caller", "Carrier", "Classic", "Recipient"]
+__all__ = ["ABNORMAL", "Caller", "Carrier", "Classic", "Recipient", "StreamConnection"]
 
 ABNORMAL = 1011
 """The status with which a call ends irregularly; the regular one is 1000 (PROTOCOL.md, section 9)."""
+
+
+class StreamConnection(Protocol):
+    """What streams need of the connection that carries them; `Connection` says what each call promises."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def session(self) -> Session: ...
+    @property
+    def is_open(self) -> bool: ...
+    def failure(self) -> MeshsyncError: ...
+    def refuse_to_block(self, what: str) -> None: ...
+
+    def request(
+        self,
+        request: Request,
+        what: str,
+        timeout: float | None,
+        on_done: Callable[[MeshsyncError | None], None] | None = None,
+    ) -> Delivery: ...
+    def disregard(self, delivery: Delivery) -> None: ...
+
+    def set_alarm(self, key: object, seconds: float, ring: Callable[[], None]) -> None: ...
+    def cancel_alarm(self, key: object) -> None: ...
+
+    def post(self, job: Callable[[], None]) -> None: ...
+    def spawn(self, target: Callable[[], None], name: str) -> None: ...
 
 
 class Carrier(Protocol):
@@ -52,7 +81,7 @@ class Classic:
 
     can_cancel = False
 
-    def __init__(self, connection: Connection, peer: str) -> None:
+    def __init__(self, connection: StreamConnection, peer: str) -> None:
         self._connection = connection
         self._peer = peer
 
@@ -71,7 +100,9 @@ class Caller:
 
     can_cancel = True
 
-    def __init__(self, connection: Connection, peer: str, answered: Callable[[MeshsyncError | None], None]) -> None:
+    def __init__(
+        self, connection: StreamConnection, peer: str, answered: Callable[[MeshsyncError | None], None]
+    ) -> None:
         self._connection = connection
         self._peer = peer
         self._answered = answered
@@ -102,7 +133,7 @@ class Recipient:
 
     can_cancel = True
 
-    def __init__(self, connection: Connection, push_id: int) -> None:
+    def __init__(self, connection: StreamConnection, push_id: int) -> None:
         self._connection = connection
         self._push_id = push_id
 

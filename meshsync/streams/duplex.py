@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshsync.connection.connection import Connection
 from meshsync.errors import MeshsyncError, ParticipantNotFound, RoomError, StreamRejected, StreamTimeout
 from meshsync.protocol.bridging import message_to_chunk
 from meshsync.protocol.content import Control, Error, ErrorCode
@@ -24,7 +23,7 @@ from meshsync.protocol.operations import (
 )
 from meshsync.protocol.stream_messages import Accept, Cancel, Chunk, Close, Open, Reject, StreamWord
 from meshsync.signals import log_warning
-from meshsync.streams.channels import Caller, Carrier, Recipient
+from meshsync.streams.channels import Caller, Carrier, Recipient, StreamConnection
 from meshsync.streams.stream import Stream
 
 __all__ = ["Calls"]
@@ -46,7 +45,7 @@ class Calls:
         tell: Says something without waiting.
     """
 
-    def __init__(self, connection: Connection, *, offer: Offer, hear: Hear, tell: Tell) -> None:
+    def __init__(self, connection: StreamConnection, *, offer: Offer, hear: Hear, tell: Tell) -> None:
         self._connection = connection
         self._offer = offer
         self._hear = hear

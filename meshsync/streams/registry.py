@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, get_args
 
-from meshsync.connection.connection import Connection
 from meshsync.connection.inbox import InboxClosed
 from meshsync.dispatch.subscriptions import Feed
 from meshsync.errors import (
@@ -40,7 +39,7 @@ from meshsync.protocol.stream_messages import (
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import log_warning, name_of
-from meshsync.streams.channels import Carrier, Classic
+from meshsync.streams.channels import Carrier, Classic, StreamConnection
 from meshsync.streams.duplex import Calls
 from meshsync.streams.endpoints import MessageStreamReader
 from meshsync.streams.interfaces import StreamReader
@@ -89,7 +88,7 @@ class StreamTable:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: StreamConnection,
         presence: ParticipantDirectory,
         *,
         publish: Callable[[RoomMessageEvent], None],
@@ -203,7 +202,7 @@ class StreamTable:
             if not has_ended:
                 self._subscriptions = (*self._subscriptions, subscription)
         if has_ended:
-            subscription.end(self._connection.failure())
+            subscription._end(self._connection.failure())
         return subscription
 
     def _unsubscribe(self, subscription: StreamSubscription) -> None:
@@ -350,7 +349,7 @@ class StreamTable:
         with self._condition:
             self._past.pop(key, None)
             self._streams[key] = stream
-        if any(subscription.offer(stream.reader) for subscription in self._subscriptions):
+        if any(subscription._offer(stream.reader) for subscription in self._subscriptions):
             return None
         reason = NO_HANDLER
         if accepter is not None:
@@ -396,7 +395,7 @@ class StreamTable:
         for stream in list(self._streams.values()):
             self._lose(stream)
         for subscription in subscriptions:
-            subscription.end(self._connection.failure())
+            subscription._end(self._connection.failure())
 
     def _lose(self, stream: Stream) -> None:
         failure = self._connection.failure()
@@ -462,7 +461,7 @@ class StreamSubscription(Feed[StreamReader]):
         self._on_close = on_close
         self._is_closed = False
 
-    def offer(self, reader: MessageStreamReader) -> bool:
+    def _offer(self, reader: MessageStreamReader) -> bool:
         """Take a stream, if there is room; return whether it did. Called by the client; never waits."""
         if not self._inbox.put(reader):
             return False

@@ -47,7 +47,7 @@ def test_a_reader_that_never_reads_bounds_both_ends() -> None:
         assert account(reader).unread < 9 * MIB
         assert caught.value.connection_alive
         sim.sleep(1)
-        assert pair.alice.connection.pending == 0
+        assert pair.alice.stats().pending == 0
         writer.abort()
         sim.sleep(1)
         assert pair.are_tidy()

@@ -338,7 +338,7 @@ class QuietStreams(Room):
             if hasattr(self, "streams"):
                 self.simulation.sleep(100)
                 for client in self.clients.values():
-                    assert client.connection.pending == len(client.connection._alarms) == 0
+                    assert client.stats().pending == len(client._meshsync.connection.alarms) == 0
         finally:
             super().teardown()
 

@@ -214,8 +214,8 @@ def test_refused_call_raises(lab: Lab, answer: Error, expected: type[Exception],
     lab.answer(answer)
     with pytest.raises(expected, match=text):
         opened()
-    assert not lab.room.messaging._streams._streams
-    assert not lab.room.messaging._streams._calls._streams
+    assert not lab.room.messaging._meshsync.streams._streams
+    assert not lab.room.messaging._meshsync.streams._calls._streams
 
 
 def test_unanswered_call_is_given_up(lab: Lab) -> None:

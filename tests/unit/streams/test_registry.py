@@ -57,7 +57,7 @@ class Line:
             raise self.refusal
         self.sent.append((request.type, dict(request.message)))
         delivery = Delivery(what, RUNTIME, self.refuse_to_block)
-        delivery.resolve(None)
+        delivery._resolve(None)
         self.on_send()
         return delivery
 
