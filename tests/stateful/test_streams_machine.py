@@ -318,7 +318,7 @@ class QuietStreams(Room):
         if how == "disable":
             client.messaging.enable()
         else:
-            assert not client.messaging._streams._streams
+            assert not client.messaging._meshsync.streams._streams
             self.join(who)
         self.settle()
 
@@ -328,7 +328,7 @@ class QuietStreams(Room):
     def nothing_is_left_and_bounds_hold(self) -> None:
         for name, client in self.clients.items():
             mine = [stream for stream in self.streams if name in (stream.opener.owner, stream.acceptor.owner)]
-            held = list(client.messaging._streams._streams.values())
+            held = list(client.messaging._meshsync.streams._streams.values())
             assert len(held) == sum(stream.state != "ended" for stream in mine)
             assert sum(stream.account.window for stream in held) <= SHARED + LEAST * len(held)
             assert all(stream.account.unread <= stream.account.window + LARGEST for stream in held)
