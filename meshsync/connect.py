@@ -113,13 +113,7 @@ def connect(
     transport = connector.connect(limit)
     try:
         joined = RoomClient(
-            transport,
-            session,
-            clock,
-            role=role,
-            default_timeout=default_timeout,
-            messaging=messaging,
-            name=label,
+            transport, session, clock, role=role, default_timeout=default_timeout, messaging=messaging, name=label
         )
         client = joined._meshsync
         client.open(deadline.left())

@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 
 from meshsync import signals
+from meshsync.connection.connection import Connection
 from meshsync.dispatch.router import Hook, Router
 from meshsync.dispatch.subscriptions import Subscription
 from meshsync.errors import ClientClosed, ConnectionLost, MeshsyncError, WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.protocol import events
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Push
+from meshsync.protocol.session import Session
 from meshsync.runtime.threads import ThreadRuntime
-from tests.support.scripted import PATIENCE
+from tests.support.scripted import PATIENCE, ScriptedTransport
 
 
 class Sender:
@@ -172,6 +177,41 @@ def test_dropped_events_are_told(make: Make, caplog: pytest.LogCaptureFixture) -
         client.finish()
     assert told == [{"count": 7}]
     assert "7 events were dropped: the receivers are too slow" in caplog.text
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+class Handler:
+    """What hears of one connection, for a router that outlives it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def received(self, event: events.Event) -> None:
+        if isinstance(event, events.Received):
+            self.client.say(int(event.message["number"]))
+
+    def ended(self, error: MeshsyncError | None) -> None:
+        pass
+
+
+def test_second_connection_is_served_by_the_same_dispatcher(make: Make) -> None:
+    """What the first brought runs before what the second brings; receivers and subscriptions need not know."""
+    client, ran = make(), list[tuple[int, int]]()
+    client.router.receivers.add("message", lambda event: ran.append((number_of(event), threading.get_ident())))
+    subscription = client.subscribe()
+    for numbers in ((1, 2), (3, 4)):
+        transport = ScriptedTransport()
+        connection = Connection(transport, Session(dialect("A")), client.runtime, Handler(client), "me in lab")
+        connection.start()
+        transport.say(*[Push("p-2", "chat", {"number": number}) for number in numbers])
+        transport.lose()
+        assert all(task.join(PATIENCE) for task in connection.tasks)
+    client.finish()
+    assert [number for number, _ in ran] == [1, 2, 3, 4]
+    assert len({ident for _, ident in ran}) == 1
+    assert [subscription.get(0).message["number"] for _ in range(4)] == [1, 2, 3, 4]
 
 
 # --- subscriptions ----------------------------------------------------------------------------------------------------
