@@ -31,10 +31,8 @@ NAMES = """
     SendTimeout ReceiveTimeout ProtocolError
 """
 
-READING, WRITING = (
-    "accept close header read read_all reject sender stream_id writer",
-    "abort close flush reader to write",
-)
+READING = "accept close header read read_all reject sender stream_id writer"
+WRITING = "abort close flush reader stream_id to write"
 
 MEMBERS = {
     "ApiKey": "key_id parse project_id secret",
