@@ -467,7 +467,7 @@ def test_an_offer_from_somebody_unknown_is_rejected() -> None:
         called: list[Any] = []
         pair.alice.messaging.enable(called.append)
         offer = events.Received("p-stranger", "stream.open", {"stream_id": "s-1", "header": {}}, b"")
-        pair.alice.messaging.handle(offer)
+        pair.alice._meshsync.received(offer)
         assert is_tidy(pair.alice)
         assert called == []
         (rejection,) = (record for record in pair.room.transcript if record.type == "stream.reject")

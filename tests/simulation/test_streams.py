@@ -601,7 +601,7 @@ def test_a_callback_may_close_its_own_client() -> None:
             writer.reader.read()
         assert len(caught) == 1
         assert not caught[0].connection_alive  # type: ignore[attr-defined]
-        assert [task for task in pair.bob.connection._tasks if not task.is_done] == []
+        assert [task for task in pair.bob._meshsync.tasks if not task.is_done] == []
 
 
 def test_closing_the_client_waits_for_no_callback_for_ever() -> None:
@@ -613,7 +613,7 @@ def test_closing_the_client_waits_for_no_callback_for_ever() -> None:
         begun = sim.now
         pair.bob.close()
         assert sim.now == begun
-        assert [task for task in pair.bob.connection._tasks if not task.is_done] == []
+        assert [task for task in pair.bob._meshsync.tasks if not task.is_done] == []
 
 
 def test_a_callback_that_raises_after_accepting_cancels() -> None:
