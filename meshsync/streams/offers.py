@@ -86,7 +86,7 @@ class StreamOffers:
             if not has_ended:
                 self._subscriptions = (*self._subscriptions, subscription)
         if has_ended:
-            subscription.end(self._connection.failure())
+            subscription._end(self._connection.failure())
         return subscription
 
     def _unsubscribe(self, subscription: StreamSubscription) -> None:
@@ -99,7 +99,7 @@ class StreamOffers:
             self._has_ended = True
             subscriptions, self._subscriptions = self._subscriptions, ()
         for subscription in subscriptions:
-            subscription.end(self._connection.failure())
+            subscription._end(self._connection.failure())
 
     # --- on the client's reader task ----------------------------------------------------------------------------------
 

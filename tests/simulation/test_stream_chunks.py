@@ -178,7 +178,7 @@ def test_an_abandoned_reader_is_cleaned_up_when_its_writer_goes() -> None:
         writer = pair.open()
         writer.write(bytes(100))
         writer.flush()
-        assert len(pair.bob.messaging._streams.streams) == 1
+        assert len(pair.bob.messaging._meshsync.streams.streams) == 1
         pair.alice.close()
         sim.sleep(1)
         assert is_tidy(pair.bob)

@@ -319,7 +319,7 @@ class QuietStreams(Room):
         if how == "disable":
             client.messaging.enable()
         else:
-            assert not client.messaging._streams.streams
+            assert not client.messaging._meshsync.streams.streams
             self.join(who)
         self.settle()
 
@@ -329,7 +329,7 @@ class QuietStreams(Room):
     def nothing_is_left_and_bounds_hold(self) -> None:
         for name, client in self.clients.items():
             mine = [stream for stream in self.streams if name in (stream.opener.owner, stream.acceptor.owner)]
-            held = list(client.messaging._streams.streams)
+            held = list(client.messaging._meshsync.streams.streams)
             assert len(held) == sum(stream.state != "ended" for stream in mine)
             assert sum(stream.account.window for stream in held) <= SHARED + LEAST * len(held)
             assert all(stream.account.unread <= stream.account.window + LARGEST for stream in held)
@@ -339,7 +339,7 @@ class QuietStreams(Room):
             if hasattr(self, "streams"):
                 self.simulation.sleep(100)
                 for client in self.clients.values():
-                    assert client.connection.pending == len(client.connection._alarms) == 0
+                    assert client.stats().pending == len(client._meshsync.connection.alarms) == 0
         finally:
             super().teardown()
 

@@ -12,7 +12,7 @@ from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.operations import Request, Send
-from meshsync.protocol.roster import Member
+from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Session
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadRuntime
@@ -55,7 +55,7 @@ class RecordingConnection:
         assert isinstance(request, Send)
         self.sent.append((request.type, dict(request.message)))
         delivery = Delivery(what, RUNTIME, self.refuse_to_block)
-        delivery.resolve(None)
+        delivery._resolve(None)
         self.on_send()
         return delivery
 
@@ -96,7 +96,7 @@ class TableOfStreams:
         self.published: list[RoomMessageEvent] = []
         self.reports: list[BaseException] = []
         presence = ParticipantDirectory(RUNTIME)
-        self.bob: RemoteParticipant = presence.enter(Member("p-2", "user", {"name": "bob"}))
+        self.bob: RemoteParticipant = presence.enter(RosterEntry("p-2", "user", {"name": "bob"}))
         self.table = StreamTable(
             self.line,
             presence,

@@ -214,8 +214,8 @@ def test_refused_call_raises(lab: Lab, answer: Error, expected: type[Exception],
     lab.answer(answer)
     with pytest.raises(expected, match=text):
         opened()
-    assert not lab.room.messaging._streams.streams
-    assert not lab.room.messaging._streams.calls
+    assert not lab.room.messaging._meshsync.streams.streams
+    assert not lab.room.messaging._meshsync.streams.calls
 
 
 def test_unanswered_call_is_given_up(lab: Lab) -> None:
@@ -408,12 +408,20 @@ def test_late_consent_to_a_call_that_was_given_up_is_answered_with_the_end(lab: 
 
 def test_a_program_that_decides_at_once_leaves_no_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The callback may be through before the task that gave it the stream goes on."""
-    connection = lab.room.connection
+    connection = lab.room.messaging._meshsync.streams._offers._connection
     spawn = connection.spawn
 
     def spawn_and_wait(target: Callable[[], None], name: str) -> None:
-        spawn(target, name)
-        assert connection._tasks[-1].join(PATIENCE)
+        is_done = threading.Event()
+
+        def run() -> None:
+            try:
+                target()
+            finally:
+                is_done.set()
+
+        spawn(run, name)
+        assert is_done.wait(PATIENCE)
 
     monkeypatch.setattr(connection, "spawn", spawn_and_wait)
     lab.room.messaging.enable(lambda reader: reader.reject("no"))
@@ -421,5 +429,5 @@ def test_a_program_that_decides_at_once_leaves_no_call(lab: Lab, monkeypatch: py
     assert lab.await_said(AnswerCall) == [AnswerCall(JOIN, Error("no"))]
     lab.ring(call_id="x-2")
     lab.await_said(AnswerCall, 2)
-    wait_until(lambda: not lab.room.messaging._streams.calls)
-    assert lab.room.messaging._streams.streams == ()
+    wait_until(lambda: not lab.room.messaging._meshsync.streams.calls)
+    assert lab.room.messaging._meshsync.streams.streams == ()

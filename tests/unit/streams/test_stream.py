@@ -96,7 +96,7 @@ class Desk:
         delivery = Delivery(what, RUNTIME, lambda what: None)
         self.deliveries.append(delivery)
         if self.acknowledges:
-            delivery.resolve(self.answer)
+            delivery._resolve(self.answer)
         return delivery
 
     # --- the stream ---------------------------------------------------------------------------------------------------
@@ -263,10 +263,10 @@ def test_so_many_chunks_may_be_unacknowledged(desk: Desk) -> None:
     desk.acknowledges = False
     for _ in range(UNACKNOWLEDGED):
         writer.write(b"x")
-    desk.deliveries[1].resolve(None)
+    desk.deliveries[1]._resolve(None)
     with pytest.raises(StreamTimeout, match="not acknowledged within 0 s"):
         writer.write(b"x")
-    desk.deliveries[0].resolve(None)
+    desk.deliveries[0]._resolve(None)
     writer.write(b"x")
     writer.write(b"x")
     with pytest.raises(StreamTimeout):
@@ -282,7 +282,7 @@ def test_so_many_bytes_may_be_unacknowledged(desk: Desk) -> None:
     writer.write(bytes(2 * UNACKNOWLEDGED_SIZE))
     with pytest.raises(StreamTimeout):
         writer.write(b"")
-    desk.deliveries[0].resolve(None)
+    desk.deliveries[0]._resolve(None)
     half = bytes(UNACKNOWLEDGED_SIZE // 2 - size_of({}, b""))
     writer.write(half)
     writer.write(half)
@@ -361,7 +361,7 @@ def test_closing_waits_and_says_so_once(desk: Desk) -> None:
     with pytest.raises(StreamTimeout):
         stream.writer.close()
     assert len(desk.said) == 1
-    desk.deliveries[0].resolve(None)
+    desk.deliveries[0]._resolve(None)
     desk.acknowledges = True
     stream.writer.close()
     stream.writer.close()
