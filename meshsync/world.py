@@ -19,7 +19,7 @@ from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
 
-__all__ = ["REAL_WORLD", "World", "condition", "current_world", "monotonic", "sleep", "spawn"]
+__all__ = ["REAL_WORLD", "World", "condition", "current_world", "monotonic", "runtime_of", "sleep", "spawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,17 @@ def install_world(world: World | None) -> World | None:
     if world is not None:
         _installed[key] = world
     return before
+
+
+def runtime_of(owner: object) -> Runtime:
+    """Return the runtime that something lives in: that of its client, whichever task asks.
+
+    Args:
+        owner: A writer, reader or filter of a stream, or a `MessagingClient`. One that says nothing of a runtime, as
+            those that programs write themselves, lives in the world of the calling task.
+    """
+    runtime: Runtime | None = getattr(owner, "_runtime", None)
+    return runtime if runtime is not None else current_world().runtime
 
 
 def sleep(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Read the imports of the two packages and judge them: the floors and the seam of DESIGN.md, sections 2 and 3.
+"""Read the imports of the two packages and judge them: the floors, the seam and the one clock of DESIGN.md.
 
 Nothing is imported or run; a tree is a mapping of paths, relative to the repository, to source text. So a planted fault
 is a mapping too.
@@ -26,7 +26,7 @@ FLOORS = """
 4  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms deliveries failures forks inbox / send_queue / connection
 6  meshsync.dispatch: dispatcher receivers subscriptions / router
-7  meshsync.streams: channels interfaces / life / duplex stream / incoming outgoing / endpoints / registry
+7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: file_names partial_file progress / transfer
@@ -109,6 +109,12 @@ WORLDLY_NAMES = frozenset(
 """Single names that bring time or chance in by another door."""
 
 
+CLOCK = frozenset({"meshsync/__init__.py", "meshsync/connect.py", "meshsync/world.py"})
+"""The only files of meshsync that may read the world of the calling task; all else lives in its client's runtime."""
+AMBIENT = frozenset(f"meshsync.world.{name}" for name in ("condition", "current_world", "monotonic", "sleep", "spawn"))
+"""What reads that world, or waits in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Import:
     """One import of a module, or of a name from it."""
@@ -136,7 +142,7 @@ def module_name(path: str) -> str:
 
 def read_imports(path: str, tree: ast.AST) -> Iterator[Import]:
     """Yield every import in a module, wherever it stands: in functions, under TYPE_CHECKING, by ``import_module``."""
-    aliases = read_aliases(tree)
+    aliases = read_aliases(path, tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (Import(path, node.lineno, alias.name) for alias in node.names)
@@ -174,7 +180,7 @@ def _first_text(call: ast.Call) -> str | None:
     return _text(next(iter([*call.args, *named]), None))
 
 
-def read_aliases(tree: ast.AST) -> dict[str, str]:
+def read_aliases(path: str, tree: ast.AST) -> dict[str, str]:
     """Return what each name of a module stands for, as a dotted path: ``{"t": "time", "s": "time.sleep"}``.
 
     Scopes are not told apart; a name that is bound twice may be taken for either.
@@ -186,15 +192,15 @@ def read_aliases(tree: ast.AST) -> dict[str, str]:
                 aliases[alias.asname or alias.name.split(".")[0]] = (
                     alias.name if alias.asname else alias.name.split(".")[0]
                 )
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and (origin := _origin(path, node)):
             for alias in node.names:
-                aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                aliases[alias.asname or alias.name] = f"{origin}.{alias.name}"
     for _ in range(3):  # names of names: `o = os`, then `u = o.urandom`
         for node in ast.walk(tree):
-            if isinstance(node, ast.Assign) and (path := _dotted(node.value, aliases)):
+            if isinstance(node, ast.Assign) and (meant := _dotted(node.value, aliases)):
                 for target in node.targets:
                     if isinstance(target, ast.Name):
-                        aliases.setdefault(target.id, path)
+                        aliases.setdefault(target.id, meant)
     return aliases
 
 
@@ -311,7 +317,7 @@ def check_seam(tree: Tree) -> list[str]:
 
 
 def _seam_breaches(path: str, module: ast.Module) -> Iterator[str]:
-    aliases = read_aliases(module)
+    aliases = read_aliases(path, module)
     for found in read_imports(path, module):
         worldly = found.module.split(".")[0] in WORLDLY_MODULES or found.name in WORLDLY_MODULES - {"time"}
         smuggled = found.name == "time" and found.module != "datetime"  # datetime.time is a class, a value
@@ -344,3 +350,28 @@ def _forbidden_name(dotted: str, path: str) -> str | None:
     if not dotted.startswith("datetime.time") and WORLDLY_MODULES.intersection(rest):
         return f"uses {dotted}, a module taken from another"
     return None
+
+
+# --- one clock --------------------------------------------------------------------------------------------------------
+
+
+def check_clock(tree: Tree) -> list[str]:
+    """Return every use of the calling task's world in meshsync outside `CLOCK`, one line each."""
+    return [
+        f"{path}:{line}: uses {name}, the world of the calling task: take the runtime of the client"
+        for path, text in tree.items()
+        if path.startswith("meshsync/") and path not in CLOCK
+        for line, name in sorted(_ambient_uses(path, ast.parse(text, path)))
+    ]
+
+
+def _ambient_uses(path: str, module: ast.Module) -> set[tuple[int, str]]:
+    aliases = read_aliases(path, module)
+    uses = {(found.line, f"{found.module}.{found.name}") for found in read_imports(path, module)}
+    for node in ast.walk(module):
+        if isinstance(node, (ast.Attribute, ast.Call)) and (used := _dotted(node, aliases)):
+            uses.add((node.lineno, used))
+    # The face hands them on: meshsync.sleep is meshsync.world.sleep.
+    faces = {name.replace("meshsync.world.", "meshsync."): name for name in AMBIENT}
+    named = {(line, faces.get(name, name)) for line, name in uses}
+    return {(line, name) for line, name in named if name in AMBIENT or name == "meshsync.world.*"}

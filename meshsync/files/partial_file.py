@@ -12,13 +12,18 @@ from contextlib import suppress
 from io import FileIO
 from stat import S_ISDIR
 
-from meshsync.world import current_world
+from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["PartialFile", "find_folder"]
 
 
 def find_folder(directory: str | os.PathLike[str], name: str, *, overwrite: bool) -> str:
-    """Return the directory's real path, if a file of that name may be stored there."""
+    """Return the directory's real path, if a file of that name may be stored there.
+
+    Raises:
+        NotADirectoryError: If it is no directory; `FileNotFoundError` if there is none, `OSError` if it cannot be read.
+        FileExistsError: If there is a file of that name and ``overwrite`` is false, or a directory.
+    """
     folder = os.path.realpath(directory)
     if not S_ISDIR(os.stat(folder).st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
@@ -30,17 +35,22 @@ def find_folder(directory: str | os.PathLike[str], name: str, *, overwrite: bool
 
 
 class PartialFile:
-    """A file under a temporary name, which gets a name of its own when it is complete, or else vanishes."""
+    """A file under a temporary name, which gets a name of its own when it is complete, or else vanishes.
 
-    def __init__(self, folder: str) -> None:
+    Args:
+        folder: The directory where it lies.
+        runtime: What the temporary name is drawn from.
+    """
+
+    def __init__(self, folder: str, runtime: Runtime) -> None:
         self._folder = folder
+        self._runtime = runtime
         self._path: str
         self._file: FileIO
 
     def __enter__(self) -> PartialFile:
-        runtime = current_world().runtime
         while True:
-            self._path = os.path.join(self._folder, f".meshsync-{runtime.entropy(8).hex()}.part")
+            self._path = os.path.join(self._folder, f".meshsync-{self._runtime.entropy(8).hex()}.part")
             with suppress(FileExistsError):  # Left behind by a process that was killed, in a run of the same seed.
                 self._file = FileIO(_create(self._path), "wb")
                 return self
@@ -51,6 +61,11 @@ class PartialFile:
             os.unlink(self._path)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Add data at its end.
+
+        Raises:
+            OSError: If the system cannot store it, as on a full disk.
+        """
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -60,6 +75,7 @@ class PartialFile:
 
         Raises:
             FileExistsError: If there is one of that name and ``overwrite`` is false.
+            OSError: If the system cannot store it. The file vanishes at the end of the ``with`` block.
         """
         os.fsync(self._file.fileno())
         self._file.close()

@@ -17,7 +17,11 @@ Progress = Report | bool
 
 @contextmanager
 def reporting(progress: Progress, name: str) -> Iterator[Report]:
-    """Yield what is called with the bytes done and all there are."""
+    """Yield what is called with the bytes done and all there are.
+
+    Raises:
+        UsageError: If a bar is wanted and tqdm is missing.
+    """
     if callable(progress):
         yield progress
     elif progress:

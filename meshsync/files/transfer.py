@@ -43,20 +43,21 @@ from meshsync.files.partial_file import PartialFile, find_folder
 from meshsync.files.progress import Progress, Report, reporting
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import as_object
-from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
+from meshsync.world import runtime_of
 
-__all__ = ["Opener", "ReceivedFile", "SentFile", "receive_file", "send_file"]
+__all__ = ["ReceivedFile", "SentFile", "StreamOpener", "receive_file", "send_file"]
 
 CHUNK_SIZE = 256 * 1024
 """Bytes. Smaller ones cost more time at both ends, larger ones save none; and a window should hold several."""
 MAX_CHUNK_SIZE = 2 * 1024 * 1024
 """Bytes; once encoded, and with what a filter adds, such a chunk fits into a message in every dialect."""
 TIMEOUT = 30.0
-"""Seconds."""
+"""Seconds for each step of sending."""
 
 
-class Opener(Protocol):
+class StreamOpener(Protocol):
     """What sending needs of a `MessagingClient`."""
 
     def create_stream(
@@ -98,7 +99,7 @@ class ReceivedFile:
 
 
 def send_file(
-    messaging: Opener,
+    messaging: StreamOpener,
     path: str | os.PathLike[str],
     to: RemoteParticipant | LocalParticipant | str,
     *,
@@ -122,6 +123,7 @@ def send_file(
         timeout: The longest wait for each step: acceptance, room for a chunk, the confirmation. In seconds; None waits
             for ever.
     Raises:
+        ValueError: If ``chunk_size`` is out of range.
         OSError: If the file cannot be read; `FileNotFoundError`, `IsADirectoryError` and others.
         UsageError: If it is no regular file; `InvalidMessage` if a header or name cannot be sent. Nothing was sent.
         StreamRejected: If the other side declined.
@@ -222,14 +224,15 @@ def _can_confirm(writer: StreamWriter) -> bool:
 
 def _await_confirmation(writer: StreamWriter, digest: str, timeout: float | None) -> bool:
     """Wait for the other side's answer; return whether it came in time."""
+    deadline = Deadline(runtime_of(writer), timeout)
     try:
         with suppress(StreamError):  # It may have answered, and ended the stream, already.
-            writer.flush(timeout=timeout)  # Until then a wrapper may hold back the last of the file.
-        answer = writer.reader.read(timeout)
+            writer.flush(timeout=deadline.left())  # Until then a wrapper may hold back the last of the file.
+        answer = writer.reader.read(deadline.left())
     except ReceiveTimeout:
         return False
     except StreamInterrupted:
-        writer.flush(timeout=timeout)  # The writer knows whether it was cancelled.
+        writer.flush(timeout=deadline.left())  # The writer knows whether it was cancelled.
         raise
     if answer is None:
         raise StreamInterrupted(f"{_who(writer.to)} closed the stream and did not confirm the file")
@@ -278,7 +281,7 @@ def receive_file(
         if max_size is not None and (offer.size or 0) > max_size:
             raise StreamError(_too_large(offer.size, max_size))
         folder = find_folder(directory, offer.name, overwrite=overwrite)
-        with PartialFile(folder) as partial, reporting(progress, offer.name) as report:
+        with PartialFile(folder, runtime_of(reader)) as partial, reporting(progress, offer.name) as report:
             size, digest = _receive_chunks(reader, offer, partial, report, max_size, timeout)
             partial.settle(offer.name, overwrite=overwrite)
     except BaseException as error:

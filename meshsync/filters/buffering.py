@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.filters.filtering import CHUNK_LIMIT
@@ -13,7 +12,6 @@ from meshsync.protocol.envelopes import encode_object
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.mutex import TimedMutex
 from meshsync.streams.interfaces import MessageStreamChunk, StreamWriter
-from meshsync.world import condition, current_world, monotonic, spawn
 
 __all__ = ["BufferedWriter", "buffered"]
 
@@ -44,7 +42,7 @@ class BufferedWriter(WrappedWriter):
         super().__init__(inner)
         self._size = size
         self._max_delay = max_delay
-        self._mutex = TimedMutex(current_world().runtime)
+        self._mutex = TimedMutex(self._runtime)
         self._header = b"{}"
         """The header of what is joined, as JSON."""
         self._pieces: list[bytes] = []
@@ -52,23 +50,30 @@ class BufferedWriter(WrappedWriter):
         self._is_closed = False
         self._is_overdue = False
         """Whether it could not be handed on in time."""
-        self._condition = condition()
-        self._due: float | None = None
+        self._condition = self._runtime.condition()
+        self._due: Deadline | None = None
         """When what is joined has to be handed on; None if nothing is, or nothing has to be."""
         self._has_task = False
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        """Join a chunk to those before it, or hand it on where it cannot be joined.
+
+        Raises:
+            InvalidMessage: If its header is no JSON object, or its data no buffer.
+            UsageError: If this program closed the stream.
+            MeshsyncError: As the inner writer, about this chunk or those before it, which are kept; this one is not.
+        """
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
-        left = Deadline(current_world().runtime, timeout).rest
-        with self._mutex.hold(left(), self):
+        deadline = Deadline(self._runtime, timeout)
+        with self._mutex.hold(deadline.rest(), self):
             self._check_open()
             is_alone = not len(data) or len(data) >= self._size
             if is_alone or self._is_overdue or header != self._header or self._length + len(data) > self._size:
-                self._hand_on(left)
+                self._hand_on(deadline)
             if is_alone:
-                self._inner.write(chunk, timeout=left())
+                self._inner.write(chunk, timeout=deadline.rest())
                 return
             self._header = header
             self._pieces.append(bytes(data))
@@ -77,21 +82,24 @@ class BufferedWriter(WrappedWriter):
                 self._set_clock()
 
     def flush(self, *, timeout: Timeout = "default") -> None:
-        left = Deadline(current_world().runtime, timeout).rest
-        with self._mutex.hold(left(), self):
+        """Hand on what is joined, and wait until it is acknowledged; raises as ``write``."""
+        deadline = Deadline(self._runtime, timeout)
+        with self._mutex.hold(deadline.rest(), self):
             self._check_open()
-            self._hand_on(left)
-        self._inner.flush(timeout=left())
+            self._hand_on(deadline)
+        self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
-        left = Deadline(current_world().runtime, timeout).rest
-        with self._mutex.hold(left(), self):
-            self._hand_on(left)
+        """Hand on what is joined, and end the stream; raises as the inner writer, and may then be called again."""
+        deadline = Deadline(self._runtime, timeout)
+        with self._mutex.hold(deadline.rest(), self):
+            self._hand_on(deadline)
             self._is_closed = True
         self._stop_clock()
-        self._inner.close(timeout=left())
+        self._inner.close(timeout=deadline.rest())
 
     def abort(self, reason: str = "") -> None:
+        """End the stream at once; what is joined is dropped."""
         self._is_closed = True
         self._pieces = []
         self._stop_clock()
@@ -101,10 +109,12 @@ class BufferedWriter(WrappedWriter):
         if self._is_closed:
             raise UsageError(f"{self!r} cannot be written to: this program closed it")
 
-    def _hand_on(self, left: Callable[[], Timeout]) -> None:
+    def _hand_on(self, deadline: Deadline) -> None:
         # What cannot be handed on stays, in case that it can later.
         if self._pieces:
-            self._inner.write(MessageStreamChunk(json.loads(self._header), b"".join(self._pieces)), timeout=left())
+            self._inner.write(
+                MessageStreamChunk(json.loads(self._header), b"".join(self._pieces)), timeout=deadline.rest()
+            )
             self._pieces, self._length = [], 0
             self._stop_clock()
         self._is_overdue = False
@@ -115,10 +125,10 @@ class BufferedWriter(WrappedWriter):
         if self._max_delay is None:
             return
         with self._condition:
-            self._due = monotonic() + self._max_delay
+            self._due = Deadline(self._runtime, self._max_delay)
             is_needed, self._has_task = not self._has_task, True
         if is_needed:
-            spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+            self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
 
     def _stop_clock(self) -> None:
         with self._condition:
@@ -130,8 +140,9 @@ class BufferedWriter(WrappedWriter):
         while self._wait_until_due():
             try:
                 with self._mutex.hold(None, self):
-                    if self._due is not None and self._due <= monotonic():
-                        self._hand_on(lambda: "default")
+                    due = self._due  # Another task may clear it at any moment.
+                    if due is not None and due.is_over:
+                        self._hand_on(Deadline(self._runtime, "default"))
             except MeshsyncError:
                 # The next call tries again first, and raises what there is to be raised.
                 with self._condition:
@@ -140,7 +151,7 @@ class BufferedWriter(WrappedWriter):
     def _wait_until_due(self) -> bool:
         """Wait until something has to be handed on; False if there is nothing any more, and this task is to end."""
         with self._condition:
-            while self._due is not None and (left := self._due - monotonic()) > 0:
-                self._condition.wait(left)
+            while self._due is not None and not self._due.is_over:
+                self._condition.wait(self._due.left())
             self._has_task = self._due is not None
             return self._has_task

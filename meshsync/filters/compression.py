@@ -49,6 +49,11 @@ class Compression(StreamFilter):
         """Whether the other side's last chunk has come."""
 
     def encode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
+        """Return a chunk whose data are compressed.
+
+        Raises:
+            InvalidMessage: If there are more of them than the limit; the stream goes on without it.
+        """
         if len(chunk.data) > self._limit:
             raise InvalidMessage(f"chunk: {len(chunk.data)} bytes; {self._limit} can be compressed at once")
         if len(chunk.data):
@@ -66,6 +71,11 @@ class Compression(StreamFilter):
         return self._compressor
 
     def decode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
+        """Return a chunk whose data are expanded, nothing for the last one of the direction.
+
+        Raises:
+            StreamError: If they do not continue the peer's zlib stream, expand beyond the limit, or come after its end.
+        """
         if self._has_ended:
             raise StreamError("the other side sent a chunk after its last one")
         if not len(chunk.data):
@@ -90,5 +100,10 @@ class Compression(StreamFilter):
             raise StreamError("the other side ended its zlib data in the middle of a chunk")
 
     def check_end(self) -> None:
+        """Check that the peer's zlib stream has ended.
+
+        Raises:
+            StreamInterrupted: If it has not.
+        """
         if not self._has_ended:
             raise StreamInterrupted("the stream was closed without its last chunk: it is incomplete")

@@ -42,8 +42,9 @@ from typing import TYPE_CHECKING, Any
 from meshsync.errors import InvalidMessage, StreamError, StreamInterrupted, UsageError
 from meshsync.filters.filtering import CHUNK_LIMIT, MakeFilter, StreamFilter
 from meshsync.protocol.envelopes import decode_object, encode_object
+from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.interfaces import MessageStreamChunk
-from meshsync.world import current_world
+from meshsync.world import runtime_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -51,14 +52,18 @@ if TYPE_CHECKING:
 __all__ = ["Encryption", "encryption"]
 
 CIPHER = "AES-256-GCM"
+"""As the opening names it."""
 KEY_SIZE = 32
+"""Bytes of the key that both sides have, and of those derived from it."""
 SALT_SIZE = 32
-"""Bytes."""
+"""Bytes; as many as SHA-256 makes. Source: RFC 5869, section 3.1."""
 
 _SIZE_LIMIT = CHUNK_LIMIT * 101 // 100
 """Bytes: a filter before this one may have made the chunk a little longer."""
 _NONCE = struct.Struct(">QI")
+"""A chunk's number in its direction, and which part of the chunk: 12 bytes in all."""
 _HEADER, _DATA = 0, 1
+"""The parts of a chunk, in the nonce; no units."""
 _MIDDLE, _END = b"chunk", b"end"
 
 
@@ -69,7 +74,7 @@ def encryption(key: bytes) -> MakeFilter:
         key: 32 random bytes, such as ``os.urandom(32)``; a password is none.
     Raises:
         UsageError: If the package ``cryptography`` is missing.
-        ValueError: If the key has another length.
+        ValueError: If the key has another length; `TypeError` if it is not bytes.
     """
     if not isinstance(key, (bytes, bytearray)):
         raise TypeError(f"key: give {KEY_SIZE} bytes, not {type(key).__qualname__}")
@@ -91,6 +96,7 @@ class Encryption(StreamFilter):
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._runtime: Runtime | None = None
         self._context = b""
         """The digest of the stream's header."""
         self._salt = b""
@@ -102,14 +108,25 @@ class Encryption(StreamFilter):
         self._has_ended = False
         """Whether the other side's last chunk has come."""
 
+    def _live_in(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def _draw_salt(self) -> bytes:
+        return runtime_of(self).entropy(SALT_SIZE)
+
     # --- the opening --------------------------------------------------------------------------------------------------
 
     def announce(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._salt, self._context = _random(SALT_SIZE), _digest(header)
+        self._salt, self._context = self._draw_salt(), _digest(header)
         self._out = self._cipher("opener", self._salt)
         return {"cipher": CIPHER, "salt": _to_text(self._salt), "proof": _to_text(self._derive("proof", self._salt))}
 
     def accept(self, entry: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        """Derive the opener's key from what it announced, and check that both sides mean the same stream.
+
+        Raises:
+            StreamError: If the cipher is another one, the salt is missing, or key or header differ.
+        """
         if entry.get("cipher") != CIPHER:
             raise StreamError(f"only {CIPHER} is known here, not {entry.get('cipher')!r:.50}")
         self._salt, self._context = _read_salt(entry), _digest(header)
@@ -133,6 +150,11 @@ class Encryption(StreamFilter):
     # --- what goes out ------------------------------------------------------------------------------------------------
 
     def encode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
+        """Return a chunk, encrypted.
+
+        Raises:
+            InvalidMessage: If it is larger than can be carried once encrypted; the stream goes on without it.
+        """
         header = encode_object(chunk.header, "header")
         size = len(header) * 2 + len(chunk.data)
         if size > _SIZE_LIMIT:
@@ -148,7 +170,7 @@ class Encryption(StreamFilter):
         outer: dict[str, Any] = {} if kind is _MIDDLE else {"end": True}
         if self._out is None:
             # An answer has a salt of its own: if an opening is repeated, the same key must not come about again.
-            salt = _random(SALT_SIZE)
+            salt = self._draw_salt()
             outer["salt"] = _to_text(salt)
             self._out = self._cipher("acceptor", self._salt + salt)
         sealed = self._out.encrypt(_NONCE.pack(self._sent, _HEADER), header, kind)
@@ -160,6 +182,11 @@ class Encryption(StreamFilter):
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def decode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
+        """Return a chunk, decrypted, nothing for the last one of the direction.
+
+        Raises:
+            StreamError: If it is not encrypted, or not the peer's chunk of that number.
+        """
         from cryptography.exceptions import InvalidTag
 
         sealed = _from_text(chunk.header.get("aead"))
@@ -185,15 +212,16 @@ class Encryption(StreamFilter):
             yield MessageStreamChunk(decode_object(header, "the chunk's header"), data)
 
     def check_end(self) -> None:
+        """Check that the peer's last chunk has come.
+
+        Raises:
+            StreamInterrupted: If it has not.
+        """
         if not self._has_ended:
             raise StreamInterrupted(
                 "the stream was closed without the end that the other side has to confirm: it was cut off on the way, "
                 "or the other side does not apply this filter"
             )
-
-
-def _random(size: int) -> bytes:
-    return current_world().runtime.entropy(size)
 
 
 def _digest(header: Mapping[str, Any]) -> bytes:

@@ -29,9 +29,10 @@ from meshsync.filters.wrapping import WrappedReader, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
 from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.mutex import TimedMutex
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
-from meshsync.world import condition, current_world
+from meshsync.world import runtime_of
 
 __all__ = [
     "CHUNK_LIMIT",
@@ -97,14 +98,19 @@ class StreamFilter(ABC):
             header: As in ``announce``.
         """
 
+    def _live_in(self, runtime: Runtime) -> None:  # noqa: B027  # most filters need neither time nor chance
+        """Take the runtime of the stream's client; called before anything else."""
+
 
 MakeFilter = Callable[[], StreamFilter]
 """What makes a filter for each stream, such as a subclass of `StreamFilter`."""
 
 
-def make_filters(filters: Iterable[MakeFilter]) -> list[StreamFilter]:
+def make_filters(filters: Iterable[MakeFilter], runtime: Runtime) -> list[StreamFilter]:
     """Make the filters of one stream.
 
+    Args:
+        runtime: That of the client whose stream it is, or is to be.
     Raises:
         TypeError: If something else was given.
         ValueError: If two have the same name, or one has none.
@@ -120,6 +126,7 @@ def make_filters(filters: Iterable[MakeFilter]) -> list[StreamFilter]:
             )
         if not filter.name or filter.name in [other.name for other in made]:
             raise ValueError(f"filters: each needs a name of its own, not {filter.name!r}")
+        filter._live_in(runtime)
         made.append(filter)
     return made
 
@@ -136,8 +143,9 @@ def filtered(stream: StreamWriter | StreamReader, *filters: MakeFilter) -> Strea
 
     Raises:
         UsageError: If the two ends of a filter have to agree on something first, as for encryption.
+        TypeError: If something else than filters was given; `ValueError` if two have the same name, or one has none.
     """
-    made = make_filters(filters)
+    made = make_filters(filters, runtime_of(stream))
     for filter in made:
         if filter.needs_agreement:
             raise UsageError(f"filter {filter.name!r}: needs an agreement; use open_filtered() and accept_filtered()")
@@ -168,6 +176,7 @@ class _Ends:
         self, filter: StreamFilter, reader: StreamReader, writer: StreamWriter, header: Mapping[str, Any]
     ) -> None:
         self.filter = filter
+        self.runtime = runtime_of(reader)
         self.header = header
         """The stream's header as its opener gave it."""
         self.is_closed_here = False
@@ -187,8 +196,9 @@ class FilteredWriter(WrappedWriter):
 
     def __init__(self, inner: StreamWriter, ends: _Ends) -> None:
         self._inner = inner
+        self._runtime = ends.runtime
         self._ends = ends
-        self._mutex = TimedMutex(current_world().runtime)
+        self._mutex = TimedMutex(self._runtime)
         self._pieces: deque[MessageStreamChunk] = deque()
         """What is encoded and not sent."""
         self._begun: MessageStreamChunk | None = None
@@ -201,19 +211,29 @@ class FilteredWriter(WrappedWriter):
         return self._ends.reader
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
+        """Encode a chunk, or bytes alone as a chunk with an empty header, and send what comes of it.
+
+        Raises:
+            InvalidMessage: If its header is no JSON object, its data no buffer, or a filter refuses it. If it is
+                refused once encoded, the stream is aborted.
+            StreamTimeout: If it could not be sent in ``timeout`` seconds: see the class.
+            StreamError: If what the peer sends cannot be decoded.
+            UsageError: If this program closed the stream.
+            MeshsyncError: As the inner writer.
+        """
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         if chunk.header != {}:
             encode_object(chunk.header, "header")  # Raises before a filter's state has changed.
         chunk = MessageStreamChunk(chunk.header, as_buffer(chunk.data, "chunk"))
-        left = Deadline(current_world().runtime, timeout).rest
-        with self._mutex.hold(left(), self):
+        deadline = Deadline(self._runtime, timeout)
+        with self._mutex.hold(deadline.rest(), self):
             self._check_usable()
             if self._begun != chunk:
-                self._send(left)
+                self._send(deadline)
                 self._pieces.extend(list(self._ends.filter.encode(chunk)))
             try:
-                self._send(left)
+                self._send(deadline)
             except BaseException:
                 # Copies: the program may have other plans for its buffer.
                 self._begun = _copied(chunk)
@@ -221,27 +241,34 @@ class FilteredWriter(WrappedWriter):
                 raise
 
     def flush(self, *, timeout: Timeout = "default") -> None:
-        left = Deadline(current_world().runtime, timeout).rest
-        with self._mutex.hold(left(), self):
+        """Wait until all that was written is acknowledged; raises as ``write``."""
+        deadline = Deadline(self._runtime, timeout)
+        with self._mutex.hold(deadline.rest(), self):
             self._check_usable()
-            self._send(left)
-        self._inner.flush(timeout=left())
+            self._send(deadline)
+        self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
-        left = Deadline(current_world().runtime, timeout).rest
+        """End the stream regularly, after what the filter has still to send; raises as the inner writer.
+
+        Raises:
+            StreamTimeout: If that took longer than ``timeout`` seconds; it may be closed again.
+        """
+        deadline = Deadline(self._runtime, timeout)
         if not self._ends.is_closed_here:
-            with self._mutex.hold(left(), self):
-                self._send(left)
+            with self._mutex.hold(deadline.rest(), self):
+                self._send(deadline)
                 if not self._is_finished:
                     self._pieces.extend(list(self._ends.filter.finish()))
                     self._is_finished = True
                 # If the other side has ended the stream, it waits for no end; whether too early, the inner one knows.
                 with suppress(StreamCancelled):
-                    self._send(left)
+                    self._send(deadline)
             self._ends.is_closed_here = True
-        self._inner.close(timeout=left())
+        self._inner.close(timeout=deadline.rest())
 
     def abort(self, reason: str = "") -> None:
+        """End the stream at once, incomplete."""
         self._ends.is_closed_here = True
         self._inner.abort(reason)
 
@@ -251,10 +278,10 @@ class FilteredWriter(WrappedWriter):
         if self._is_finished or self._ends.is_closed_here:
             raise UsageError(f"{self!r} cannot be written to: this program closed it")
 
-    def _send(self, left: Callable[[], Timeout]) -> None:
+    def _send(self, deadline: Deadline) -> None:
         while self._pieces:
             try:
-                self._inner.write(self._pieces[0], timeout=left())
+                self._inner.write(self._pieces[0], timeout=deadline.rest())
             except InvalidMessage as error:
                 # The other side's filter would notice the gap, and take it for somebody's ill will.
                 self.abort(f"a chunk could not be sent: {error}")
@@ -271,12 +298,10 @@ class FilteredReader(WrappedReader):
     """
 
     def __init__(self, inner: StreamReader, ends: _Ends) -> None:
-        self._inner = inner
+        super().__init__(inner, ends.writer)
         self._ends = ends
-        self._condition = condition()
+        self._condition = self._runtime.condition()
         self._is_reading = False
-        self._chunks: deque[MessageStreamChunk] = deque()
-        """What is decoded and not read."""
 
     @property
     def header(self) -> Mapping[str, Any]:
@@ -289,21 +314,34 @@ class FilteredReader(WrappedReader):
         return self._ends.writer
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
-        left = Deadline(current_world().runtime, timeout).left
+        """Return the next chunk, decoded, None at the regular end.
+
+        Args:
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls.
+        Raises:
+            StreamError: If it cannot be decoded: see the class. `StreamInterrupted` if the end came too early.
+            UsageError: If another task is reading.
+            MeshsyncError: As the inner reader.
+        """
+        deadline = Deadline(self._runtime, timeout)
         with self._alone():
             while not self._chunks:
                 if self._ends.failure is not None:
                     raise copy(self._ends.failure)
-                chunk = self._inner.read(left())
+                chunk = self._inner.read(deadline.left())
                 self._decode(chunk)
                 if chunk is None:
                     return None
             return self._chunks.popleft()
 
+    def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
+        if not self._is_closed:
+            self._chunks.extendleft(reversed(chunks))
+
     def close(self, reason: str = "") -> None:
+        """Read no more: the peer is told."""
         self._ends.is_closed_here = True
-        self._chunks.clear()
-        self._inner.close(reason)
+        super().close(reason)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -328,9 +366,9 @@ class FilteredReader(WrappedReader):
             kind = type(error) if isinstance(error, StreamError) else StreamError
             sender = self._inner.sender.name or self._inner.sender.id
             failure = kind(f"stream {self.stream_id} from {sender}: {describe_failure(filter, error)}")
-            self._ends.failure = failure
+            self._ends.failure, self._ends.is_closed_here = failure, True
             with suppress(MeshsyncError):
-                self.close(str(failure))
+                self._inner.close(str(failure))
             raise copy(failure) from error
 
 

@@ -15,6 +15,7 @@ client that adds its own, then the program's list is the first item of the clien
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from meshsync.errors import StreamError, StreamRejected
@@ -27,11 +28,14 @@ from meshsync.filters.filtering import (
     write_through,
 )
 from meshsync.protocol.envelopes import as_object
+from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.interfaces import StreamReader, StreamWriter
+from meshsync.world import runtime_of
 
 __all__ = ["accept_filtered", "open_filtered"]
 
 MEMBER = "meshsync.filters"
+"""The member of a stream's header that lists its filters."""
 
 
 def open_filtered(
@@ -56,12 +60,14 @@ def open_filtered(
         options: Passed on.
     Raises:
         StreamRejected: If the other side lacks one of the filters or demands another; it says which.
+        InvalidMessage: If the header is no JSON object.
+        TypeError: If something else than filters was given; `ValueError` if two have the same name, or one has none.
         MeshsyncError: As ``create_stream``.
     """
     if isinstance(to, Mapping):
         return open_filtered(create_stream, filters=filters, **to, **options)
     header = as_object({} if header is None else header, "header")
-    made = make_filters(filters)
+    made = make_filters(filters, _runtime_behind(create_stream))
     if not made:
         return create_stream(to, header, **options)
     entries = [header[MEMBER]] if MEMBER in header else []
@@ -83,8 +89,10 @@ def accept_filtered(
         optional: What else may be announced.
     Raises:
         StreamRejected: If the stream was rejected; the text, which the opener gets too, names what is lacking.
+        TypeError: If something else than filters was given; `ValueError` if two have the same name, or one has none.
+            The stream is undecided.
     """
-    known = make_filters([*filters, *optional])
+    known = make_filters([*filters, *optional], runtime_of(reader))
     names = [filter.name for filter in known]
     header = dict(reader.header)
     try:
@@ -100,6 +108,18 @@ def accept_filtered(
         reader.close(str(error))
         raise StreamRejected(str(error)) from error
     return read_through(chosen, reader, header) if chosen else reader
+
+
+def _runtime_behind(create_stream: Callable[..., StreamWriter]) -> Runtime:
+    """Return the runtime of the client that a method opens streams of, bare or with arguments bound to it.
+
+    What filters announce is drawn before there is a stream. A function of the program's own does not say whose streams
+    it opens: the world of the calling task has to do.
+    """
+    method: Any = create_stream
+    while isinstance(method, partial):
+        method = method.func
+    return runtime_of(getattr(method, "__self__", None))
 
 
 def _announced(value: Any) -> tuple[list[Any] | None, list[Mapping[str, Any]]]:

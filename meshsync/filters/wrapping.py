@@ -5,23 +5,22 @@ Both ends of a stream are wrapped at once, so that ``wrapper.reader.writer is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
-from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.deadlines import Timeout
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
-from meshsync.world import current_world
+from meshsync.streams.statements import ClosingWriter, IteratedReader
+from meshsync.world import runtime_of
 
 __all__ = ["WrappedReader", "WrappedWriter"]
 
-W = TypeVar("W", bound="WrappedWriter")
 
-
-class WrappedWriter:
-    """A `StreamWriter` around another.
+class WrappedWriter(ClosingWriter):
+    """A `StreamWriter` around another, which lives in that one's runtime. Every call raises what the inner one's does.
 
     Args:
         inner: What everything is handed on to.
@@ -30,6 +29,7 @@ class WrappedWriter:
 
     def __init__(self, inner: StreamWriter, reader: StreamReader | None = None) -> None:
         self._inner = inner
+        self._runtime = runtime_of(inner)
         self._reader: StreamReader = reader if reader is not None else WrappedReader(inner.reader, self)
 
     @property
@@ -68,23 +68,14 @@ class WrappedWriter:
         """End the stream at once, incomplete."""
         self._inner.abort(reason)
 
-    def __enter__(self: W) -> W:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort(f"{kind.__name__}: {error}"[:500])
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self._inner!r}>"
 
 
-class WrappedReader:
-    """A `StreamReader` around another. Overriding ``read`` is enough: iteration and ``read_all`` go through it.
+class WrappedReader(IteratedReader):
+    """A `StreamReader` around another, which lives in that one's runtime. Every call raises what the inner one's does.
+
+    To change what is read, override ``_read``: ``read``, iteration and ``read_all`` go through it.
 
     Args:
         inner: What everything is handed on to.
@@ -93,7 +84,12 @@ class WrappedReader:
 
     def __init__(self, inner: StreamReader, writer: StreamWriter | None = None) -> None:
         self._inner = inner
+        self._runtime = runtime_of(inner)
         self._writer: StreamWriter = writer if writer is not None else WrappedWriter(inner.writer, self)
+        self._chunks: deque[MessageStreamChunk] = deque()
+        """What is to be read before the inner one is asked."""
+        self._is_closed = False
+        """Whether this program reads no more."""
 
     @property
     def stream_id(self) -> str:
@@ -127,31 +123,21 @@ class WrappedReader:
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
         """Return the next chunk, None at the regular end."""
+        return self._chunks.popleft() if self._chunks else self._read(timeout)
+
+    def _read(self, timeout: float | None) -> MessageStreamChunk | None:
+        """Return the next chunk that the inner one brings, None at the regular end."""
         return self._inner.read(timeout)
 
-    def read_all(self, timeout: float | None = None) -> bytes:
-        """Return the data of all chunks up to the regular end, joined. If it raises, what came before is lost.
-
-        Args:
-            timeout: The longest wait for all of it, in seconds.
-        """
-        left = Deadline(current_world().runtime, timeout).left
-        pieces = []
-        while (chunk := self.read(left())) is not None:
-            pieces.append(chunk.data)
-        return b"".join(pieces)
-
-    def __iter__(self) -> Iterator[MessageStreamChunk]:
-        return self
-
-    def __next__(self) -> MessageStreamChunk:
-        chunk = self.read()
-        if chunk is None:
-            raise StopIteration
-        return chunk
+    def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
+        # Lost to a subclass that overrides ``read`` nevertheless, which would change them a second time.
+        if not self._is_closed and type(self).read is WrappedReader.read:
+            self._chunks.extendleft(reversed(chunks))
 
     def close(self, reason: str = "") -> None:
-        """Read no more: the other side is told."""
+        """Read no more: the peer is told."""
+        self._is_closed = True
+        self._chunks.clear()
         self._inner.close(reason)
 
     def __repr__(self) -> str:

@@ -119,7 +119,7 @@ _WORTH_PARTING = 64 * 1024
 
 
 _MAX_REQUEST_DEPTH = MAX_DEPTH + 1
-"""A header around what a program sends."""
+"""Levels of JSON that a request may have: a header around what a program sends."""
 
 
 def decode_request(message: Message) -> Request:
@@ -175,13 +175,21 @@ _REQUEST_TYPES: dict[str, Callable[[Message], Request]] = {
 
 
 def encode_reply(content: Content) -> tuple[str, bytes]:
-    """Return the message type and the body of a reply; its message id is that of the request."""
+    """Return the message type and the body of a reply; its message id is that of the request.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry, or its payload is no buffer.
+    """
     header, payload = encode_content(content)
     return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
 def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes]:
-    """Return the message type and the body of a push; the message id of a `Call` is its own."""
+    """Return the message type and the body of a push; the message id of a `Call` is its own.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry, or its attachment is no buffer.
+    """
     match push:
         case Call():
             return tool_calls.CALL, tool_calls.encode_call(push)
@@ -195,7 +203,11 @@ def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes
 
 
 def encode_status(status: Status) -> tuple[str, bytes]:
-    """Return the message type and the body of a status."""
+    """Return the message type and the body of a status.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
     return "room.status", encode_envelope(encode_object(status.members, "status", forwarded=True))
 
 

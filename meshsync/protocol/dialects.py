@@ -85,6 +85,7 @@ def streams_of(version: str | None, family: str) -> tuple[str, ...]:
 
 
 _FIRST_TO_END_STREAMS = (0, 10, 0)
+"""The release of the SDK, as its three numbers. Source: PROTOCOL.md, section 8."""
 
 
 def ends_streams_of_leavers(version: str | None) -> bool:

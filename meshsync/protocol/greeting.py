@@ -28,6 +28,7 @@ class GreetingForm(Enum):
 
 
 _FIRST_ENVELOPE = (0, 0, 31)
+"""The release of the SDK, as its three numbers, that reads envelopes first. Source: PROTOCOL.md, section 4.4."""
 
 
 def greeting_form(version: str | None) -> GreetingForm:
@@ -47,13 +48,21 @@ def version_numbers(version: str | None) -> tuple[int, ...] | None:
 
 
 def encode_room_ready(ready: RoomReady, form: GreetingForm) -> tuple[str, bytes]:
-    """Return the message type and the body of the greeting's first half."""
+    """Return the message type and the body of the greeting's first half.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
     members = {"room_name": ready.room_name, "room_url": ready.room_url, "session_id": ready.session_id}
     return "room_ready", _greet(members, form)
 
 
 def encode_connected(connected: Connected, form: GreetingForm) -> tuple[str, bytes]:
-    """Return the message type and the body of the greeting's second half."""
+    """Return the message type and the body of the greeting's second half.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
     members = {"type": "init", "participantId": connected.participant_id, "attributes": connected.attributes}
     return "connected", _greet(members, form)
 

@@ -267,7 +267,11 @@ class Call:
 
 
 def check_text(value: object, name: str) -> None:
-    """Raise `InvalidMessage` unless ``value`` is a text of at least one character."""
+    """Check that a value is a text of at least one character.
+
+    Raises:
+        InvalidMessage: If it is not.
+    """
     if not isinstance(value, str) or not value:
         raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}")
 

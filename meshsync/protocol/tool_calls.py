@@ -188,7 +188,11 @@ _TOOLS = ("enable", "disable", "send", "broadcast", "stream")
 
 
 def encode_call(call: Call) -> bytes:
-    """Return the body with which a room tells a recipient of a call."""
+    """Return the body with which a room tells a recipient of a call.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
     arguments, _ = encode_content(call.arguments)
     header = {"name": call.tool, "caller_id": call.caller, "tool_call_id": call.call_id, "arguments": arguments}
     return encode_envelope(encode_members(header, forwarded=True))
@@ -318,7 +322,11 @@ def _other_content(message: Message, header: JsonObject, inner: JsonObject) -> C
 
 
 def encode_answer(answer: AnswerCall) -> bytes:
-    """Return the body of a recipient's answer to a call."""
+    """Return the body of a recipient's answer to a call.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry, or its payload is no buffer.
+    """
     header, payload = encode_content(answer.content)
     return encode_envelope(encode_object(header, "content"), payload)
 

@@ -6,17 +6,17 @@ The opener of a stream gets a `MessageStreamWriter`, whose ``reader`` has what c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
-from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.incoming import Incoming
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader
 from meshsync.streams.outgoing import Outgoing
+from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "has_ended"]
@@ -35,7 +35,7 @@ class Endpoints:
         self.reader = MessageStreamReader(self)
 
 
-class MessageStreamWriter:
+class MessageStreamWriter(ClosingWriter):
     """Writes a stream's chunks. Any task may write; a context manager closes it.
 
     Leaving the ``with`` block by an exception aborts the stream, so that its reader doesn't take it for complete.
@@ -107,26 +107,11 @@ class MessageStreamWriter:
         """End the stream at once, incomplete. The reader gets what came, and then a `StreamInterrupted`."""
         self._stream.abandon(reason)
 
-    def __enter__(self) -> MessageStreamWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        if kind is not None:
-            self.abort(f"{kind.__name__}: {error}"[:500])
-            return
-        try:
-            self.close()
-        except BaseException as failure:
-            self.abort(f"{type(failure).__name__}: {failure}"[:500])  # Nobody will close it after this.
-            raise
-
     def __repr__(self) -> str:
         return f"<MessageStreamWriter of {self._stream!r}: {self._stream.life.phase.value}>"
 
 
-class MessageStreamReader:
+class MessageStreamReader(IteratedReader):
     """Reads a stream's chunks: iterate over it, or call ``read``. One task at a time may read.
 
     One that was offered is accepted by ``accept``, by the first read, or when the accept callback returns.
@@ -195,35 +180,8 @@ class MessageStreamReader:
         """
         return self._ends.incoming.read(timeout)
 
-    def read_all(self, timeout: float | None = None) -> bytes:
-        """Return the data of all chunks up to the regular end, joined; raises as ``read``.
-
-        What came before it raised can still be read, by this or by ``read``.
-
-        Args:
-            timeout: The longest wait for all of it, in seconds.
-        """
-        deadline = Deadline(self._runtime, timeout)
-        chunks: list[MessageStreamChunk] = []
-        try:
-            while (chunk := self.read(deadline.left())) is not None:
-                chunks.append(chunk)
-        except BaseException:
-            self._put_back(chunks)
-            raise
-        return b"".join(chunk.data for chunk in chunks)
-
     def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         self._ends.incoming.put_back(chunks)
-
-    def __iter__(self) -> Iterator[MessageStreamChunk]:
-        return self
-
-    def __next__(self) -> MessageStreamChunk:
-        chunk = self.read()
-        if chunk is None:
-            raise StopIteration
-        return chunk
 
     def close(self, reason: str = "") -> None:
         """Read no more: an undecided stream is rejected, one that goes on is ended early, which the writer is told."""

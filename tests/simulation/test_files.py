@@ -322,9 +322,9 @@ class Inverted(WrappedWriter):
 class Righted(WrappedReader):
     """Turns every bit back."""
 
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def _read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Turn one chunk."""
-        chunk = super().read(timeout)
+        chunk = super()._read(timeout)
         return chunk and MessageStreamChunk(chunk.header, invert(chunk.data))
 
 

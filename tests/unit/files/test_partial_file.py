@@ -9,15 +9,17 @@ from typing import Any, NoReturn
 
 import pytest
 
-from meshsync.files import partial_file
 from meshsync.files.partial_file import PartialFile
+from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.threads import ThreadRuntime
 
+REAL = ThreadRuntime()
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows renames without replacing")
 
 
-def store(folder: Path, *, overwrite: bool = False) -> None:
+def store(folder: Path, runtime: Runtime = REAL, *, overwrite: bool = False) -> None:
     """Store a file ``new``."""
-    with PartialFile(os.fspath(folder)) as partial:
+    with PartialFile(os.fspath(folder), runtime) as partial:
         partial.write(b"data")
         partial.settle("new", overwrite=overwrite)
 
@@ -63,28 +65,24 @@ def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: p
     assert "new" not in synced[0]
 
 
-def test_what_a_killed_process_left_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_left_is_passed_over(tmp_path: Path) -> None:
     """A simulation of the same seed draws the same name again."""
 
-    class Runtime:
+    class Drawing(ThreadRuntime):
         drawn = iter([b"\1" * 8, b"\1" * 8, b"\2" * 8])
 
         def entropy(self, size: int) -> bytes:
             return next(self.drawn)
 
-    class World:
-        runtime: Any = Runtime()
-
-    monkeypatch.setattr(partial_file, "current_world", World)
     (tmp_path / ".meshsync-0101010101010101.part").write_text("left")
-    store(tmp_path)
+    store(tmp_path, Drawing())
     assert sorted(os.listdir(tmp_path)) == [".meshsync-0101010101010101.part", "new"]
     assert (tmp_path / ".meshsync-0101010101010101.part").read_text() == "left"
 
 
 def test_what_is_written_in_part_is_written_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system may take less at once than it is given."""
-    with PartialFile(os.fspath(tmp_path)) as partial:
+    with PartialFile(os.fspath(tmp_path), REAL) as partial:
 
         class Reluctant:
             def __init__(self, file: Any) -> None:

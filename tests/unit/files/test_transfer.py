@@ -133,11 +133,12 @@ def test_a_sparse_file_of_2_gib_takes_the_memory_of_a_few_chunks(tmp_path: Path)
 
 
 def test_the_stream_is_closed_when_the_file_is_confirmed(source: Path) -> None:
-    """All is flushed before the answer is waited for, at most as long as was said."""
+    """All is flushed before the answer is waited for, both within the time limit of one step."""
     writer = RecordingWriter([confirmation()])
     assert send(source, writer, confirm=True, timeout=3).is_confirmed
     assert writer.told == ["flush", "close"]
-    assert writer.reader.timeouts == [3]
+    (left,) = writer.reader.timeouts
+    assert left is not None and 0 <= left <= 3
 
 
 @pytest.mark.parametrize(("is_meshsync", "is_confirmed"), [(True, True), (False, False), (None, True)])

@@ -151,11 +151,11 @@ def test_chunk_that_timed_out_may_be_written_again() -> None:
 
 
 def test_data_that_nobody_wants_is_no_regular_end() -> None:
-    """Closing raises if what was joined could not be handed on."""
+    """Closing raises if what was joined could not be handed on; a ``with`` block then aborts the stream."""
     inner = RecordingWriter(on_chunk=failing(StreamCancelled("enough")))
     with pytest.raises(StreamCancelled, match="enough"), buffered(inner) as writer:
         writer.write(b"a")
-    assert inner.told == []
+    assert inner.told == ["abort: StreamCancelled: enough"]
 
 
 def test_aborting_drops_what_was_joined() -> None:

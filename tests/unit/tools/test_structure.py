@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.structure import check_floors, check_seam, read_floors, read_tree
+from tools.structure import check_clock, check_floors, check_seam, read_floors, read_tree
 
 ROOT = Path(__file__).parents[3]
 
@@ -173,6 +173,42 @@ def test_a_fault_in_files_is_found_as_in_text(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert check_seam(read_tree(tmp_path)) == ["simulator/room/rules.py:1: imports time"]
+
+
+def test_only_joining_reads_the_world_of_the_calling_task() -> None:
+    """All else in meshsync takes the runtime of its client."""
+    assert check_clock(read_tree(ROOT)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from meshsync.world import current_world",
+        "from meshsync.world import World, spawn as start",
+        "from meshsync.world import *",
+        "from .world import sleep",
+        "from . import world\nworld.condition()",
+        "from meshsync import world\nworld.monotonic()",
+        "import meshsync.world\nmeshsync.world.sleep(1)",
+        "import meshsync.world as w\nnow = w.monotonic\nnow()",
+        "import meshsync.world\ngetattr(meshsync.world, 'current_world')()",
+        "from meshsync import sleep",
+        "import meshsync\ndef f(): meshsync.sleep(1)",
+        "from importlib import import_module\nimport_module('meshsync.world').sleep(1)",
+    ],
+)
+def test_a_planted_second_clock_is_caught(text: str) -> None:
+    """Behind aliases and in functions, too; the three files that join or hand on may do it."""
+    complaints = check_clock(planted("meshsync/room.py", text))
+    assert complaints
+    assert all(complaint.startswith("meshsync/room.py:") for complaint in complaints)
+    assert check_clock(planted("meshsync/connect.py", text)) == []
+
+
+def test_the_clock_of_an_owner_is_nobodys_ambient_one() -> None:
+    """The function that finds it, and the types, may be imported."""
+    text = "from meshsync.world import World, runtime_of\nimport meshsync.world\nmeshsync.world.runtime_of(None)"
+    assert check_clock(planted("meshsync/room.py", text)) == []
 
 
 def test_floors_are_read_from_the_table() -> None:

@@ -1,0 +1,90 @@
+"""What Python's statements make of every writer and reader of a stream, plain or wrapped: ``with`` and ``for``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TypeVar
+
+from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.streams.interfaces import MessageStreamChunk
+from meshsync.world import runtime_of
+
+__all__ = ["ClosingWriter", "IteratedReader"]
+
+W = TypeVar("W", bound="ClosingWriter")
+R = TypeVar("R", bound="IteratedReader")
+
+REASON_SIZE = 500
+"""Characters of an error that its peer is told when a ``with`` block aborts a stream."""
+
+
+class ClosingWriter(ABC):
+    """A writer that a ``with`` block closes. Leaving it by an exception aborts the stream, so that it counts as cut."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def close(self, *, timeout: Timeout = "default") -> None:
+        """End the stream regularly."""
+
+    @abstractmethod
+    def abort(self, reason: str = "") -> None:
+        """End the stream at once, incomplete."""
+
+    def __enter__(self: W) -> W:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is not None:
+            self.abort(f"{kind.__name__}: {error}"[:REASON_SIZE])
+            return
+        try:
+            self.close()
+        except BaseException as failure:
+            self.abort(f"{type(failure).__name__}: {failure}"[:REASON_SIZE])  # Nobody will close it after this.
+            raise
+
+
+class IteratedReader(ABC):
+    """A reader that a ``for`` loop reads, or one call as a whole."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+        """Return the next chunk, None at the regular end."""
+
+    @abstractmethod
+    def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
+        """Have chunks read again that were read last."""
+
+    def read_all(self, timeout: float | None = None) -> bytes:
+        """Return the data of all chunks up to the regular end, joined; raises as ``read``.
+
+        What came before it raised can still be read, by this or by ``read``.
+
+        Args:
+            timeout: The longest wait for all of it, in seconds; None waits for ever.
+        """
+        deadline = Deadline(runtime_of(self), timeout)
+        chunks: list[MessageStreamChunk] = []
+        try:
+            while (chunk := self.read(deadline.left())) is not None:
+                chunks.append(chunk)
+        except BaseException:
+            self._put_back(chunks)
+            raise
+        return b"".join(chunk.data for chunk in chunks)
+
+    def __iter__(self: R) -> R:
+        return self
+
+    def __next__(self) -> MessageStreamChunk:
+        chunk = self.read()
+        if chunk is None:
+            raise StopIteration
+        return chunk
