@@ -50,7 +50,7 @@ from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.room import ClientStats, RoomClient
 from meshsync.streams.endpoints import MessageStreamReader, MessageStreamWriter
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
-from meshsync.streams.registry import StreamSubscription
+from meshsync.streams.offers import StreamSubscription
 from meshsync.tokens import ApiKey, Grant, ParticipantToken
 from meshsync.world import condition, monotonic, sleep, spawn
 

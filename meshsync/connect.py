@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import re
 import weakref
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from itertools import count
 from ssl import SSLContext
 from urllib.parse import urlsplit, urlunsplit
 
+from meshsync.client import Client
 from meshsync.errors import AuthenticationFailed, RoomNotFound, UsageError
 from meshsync.messaging import MessagingClient
 from meshsync.protocol.dialects import Dialect
@@ -19,13 +19,11 @@ from meshsync.protocol.dialects import dialect as find_dialect
 from meshsync.protocol.packets import PACKET_SIZE
 from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
-from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
-from meshsync.runtime.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, ParticipantToken
-from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
-from meshsync.world import World, current_world, set_default_world
+from meshsync.world import REAL_WORLD, current_world
 
 __all__ = ["connect"]
 
@@ -34,15 +32,6 @@ CONNECT_TIMEOUT = 30.0
 
 DEFAULT_API_URL = "wss://api.meshagent.com"
 """Source: PROTOCOL.md, section 2."""
-
-_real_runtime = ThreadRuntime()
-
-
-def _real_connector(endpoint: Endpoint) -> Connector:
-    return WebSocketConnector(endpoint, _real_runtime)
-
-
-set_default_world(World(_real_runtime, _real_connector, os.environ))
 
 
 def connect(
@@ -120,25 +109,20 @@ def connect(
             ca_file=ca_file or (None if ssl_context else world.environ.get("MESHAGENT_EXTRA_CA_FILE")) or None,
         )
         connector = world.connector(endpoint)
-    deadline = None if limit is None else clock.monotonic() + limit
+    deadline = Deadline(clock, limit)
     transport = connector.connect(limit)
     try:
-        client = RoomClient(
-            transport,
-            session,
-            clock,
-            role=role,
-            default_timeout=default_timeout,
-            messaging=messaging,
-            name=label,
+        joined = RoomClient(
+            transport, session, clock, role=role, default_timeout=default_timeout, messaging=messaging, name=label
         )
-        client.open(None if deadline is None else max(0.0, deadline - clock.monotonic()))
-        if clock is _real_runtime:
+        client = joined._meshsync
+        client.open(deadline.left())
+        if clock is REAL_WORLD.runtime:
             _open_clients[next(_serials)] = client
     except BaseException:
         transport.close(0)
         raise
-    return client
+    return joined
 
 
 # --- where ------------------------------------------------------------------------------------------------------------
@@ -245,7 +229,8 @@ def _check_room_name(room: str) -> None:
 # --- the end of the process -------------------------------------------------------------------------------------------
 
 _serials = count()
-_open_clients: weakref.WeakValueDictionary[int, RoomClient] = weakref.WeakValueDictionary()
+# The clients and not their rooms: a program may keep `messaging` alone, while the reader keeps the client.
+_open_clients: weakref.WeakValueDictionary[int, Client] = weakref.WeakValueDictionary()
 
 
 _EXIT_TIMEOUT = 5.0
@@ -255,6 +240,6 @@ _EXIT_TIMEOUT = 5.0
 @atexit.register
 def _close_all() -> None:
     """Say goodbye for scripts that never close, so that their peers see them leave and not time out."""
-    deadline = _real_runtime.monotonic() + _EXIT_TIMEOUT
+    deadline = Deadline(REAL_WORLD.runtime, _EXIT_TIMEOUT)
     for client in list(_open_clients.values()):
-        client.close(max(0.0, deadline - _real_runtime.monotonic()))
+        client.close(deadline.left() or 0, None)

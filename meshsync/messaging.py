@@ -7,34 +7,24 @@ from functools import partial
 from os import PathLike
 from typing import Any, Protocol, TypeVar, overload
 
-from meshsync.connection.connection import Connection
+from meshsync.client import SEND_TIMEOUT, Client
 from meshsync.connection.deliveries import Delivery
-from meshsync.dispatch.receivers import Receiver, Registration, check_callable
-from meshsync.dispatch.router import Router
+from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_callable
 from meshsync.dispatch.subscriptions import Overflow, Subscription
-from meshsync.errors import (
-    MeshsyncError,
-    NotEnabled,
-    ParticipantNotFound,
-    ReceiveTimeout,
-    SendTimeout,
-    StreamInterrupted,
-    UsageError,
-)
+from meshsync.errors import ReceiveTimeout, SendTimeout, StreamInterrupted, UsageError
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
-from meshsync.messages import Buffer, RoomMessage, RoomMessageEvent, as_buffer
-from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant
-from meshsync.protocol import events
+from meshsync.messages import Buffer, RoomMessage, as_buffer
+from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, id_of
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
-from meshsync.protocol.operations import AnswerChunk, Broadcast, Call, CallChunk, Disable, Enable, Send
-from meshsync.protocol.roster import Member
-from meshsync.protocol.stream_messages import STREAM_TYPES
-from meshsync.runtime.deadlines import Timeout
+from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
+from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.interfaces import Runtime
 from meshsync.signals import EVENTS, name_of
 from meshsync.streams.interfaces import StreamReader, StreamWriter
-from meshsync.streams.registry import Accepter, StreamKind, StreamSubscription, StreamTable
+from meshsync.streams.offers import Accepter, StreamSubscription
+from meshsync.streams.opening import StreamKind
 
 __all__ = ["MessagingClient"]
 
@@ -42,19 +32,12 @@ R = TypeVar("R", bound=Receiver)
 
 ENABLE_TIMEOUT = 10.0
 """Seconds."""
-SEND_TIMEOUT = 30.0
-"""Seconds; also for opening a stream and for writing to it."""
 
 
-class Room(Protocol):
-    """What messaging needs of its room."""
+class JoinedRoom(Protocol):
+    """What a messaging client needs of its `RoomClient`."""
 
-    @property
-    def local_participant(self) -> LocalParticipant: ...
-    @property
-    def connection(self) -> Connection: ...
-    @property
-    def default_timeout(self) -> float | None: ...
+    _meshsync: Client
 
 
 class MessagingClient:
@@ -62,31 +45,26 @@ class MessagingClient:
 
     Subclasses are given to ``meshsync.connect(messaging=…)``. All sending of messages goes through
     ``send_message_nowait`` and ``broadcast_message_nowait``, all receiving through ``received``; all streams go through
-    ``create_stream`` and ``offered``.
+    ``create_stream`` and ``offered``. Those call each other and nothing else that a subclass may define: every other
+    name is free, ``_meshsync`` and ``_runtime`` aside.
     """
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self._connection = room.connection
-        self._runtime = room.connection.runtime
-        self._presence = ParticipantDirectory(self._runtime)
+    def __init__(self, room: JoinedRoom) -> None:
+        # All that is ours lies behind this one name, which no subclass chooses by chance.
+        self._meshsync = client = room._meshsync
         is_hooked = type(self).received is not MessagingClient.received
-        self._router = Router(self._connection, self, self.received if is_hooked else None)
-        self._streams = StreamTable(
-            self._connection,
-            self._presence,
-            publish=self._router.publish,
-            limit=lambda timeout: self._limit(timeout, SEND_TIMEOUT),
-            hook=self.offered,
-            report=partial(self._router.report, "on_stream_accept"),
-        )
+        client.attach(self, self.received if is_hooked else None, self.offered)
+
+    @property
+    def _runtime(self) -> Runtime:
+        return self._meshsync.runtime
 
     # --- taking part --------------------------------------------------------------------------------------------------
 
     @property
     def is_enabled(self) -> bool:
         """Whether this client takes part in messaging."""
-        return self._presence.is_enabled
+        return self._meshsync.participants.is_enabled
 
     def enable(self, on_stream_accept: Accepter | None = None, *, timeout: Timeout = "default") -> None:
         """Take part in messaging; return when it is known who else does. While enabled, only the callback is replaced.
@@ -104,20 +82,21 @@ class MessagingClient:
         """
         if on_stream_accept is not None:
             check_callable(on_stream_accept, "a MessageStreamReader")
-        presence = self._presence
-        self._connection.check_open()
-        self._streams.accepter = on_stream_accept
-        before = presence.enablings
-        if presence.is_enabled:
+        client = self._meshsync
+        participants = client.participants
+        client.check_open()
+        client.streams.accepter = on_stream_accept
+        before = participants.enablings
+        if participants.is_enabled:
             return
-        self._connection.refuse_to_block("enable()")
-        limit = self._limit(timeout, ENABLE_TIMEOUT)
-        deadline = self._deadline(limit)
-        self._connection.request(Enable((CLASSIC, DUPLEX)), "enabling messaging", limit).wait(self._left(deadline))
-        if not presence.wait(lambda: presence.enablings > before or presence.has_ended, self._left(deadline)):
+        client.refuse_to_block("enable()")
+        limit = client.limit(timeout, ENABLE_TIMEOUT)
+        deadline = Deadline(client.runtime, limit)
+        client.request(Enable((CLASSIC, DUPLEX)), "enabling messaging", limit).wait(deadline.left())
+        if not participants.wait(lambda: participants.enablings > before or participants.has_ended, deadline.left()):
             raise SendTimeout(f"enabling messaging: the room sent no list of participants within {limit or 0:g} s")
-        if presence.has_ended:
-            raise self._connection.failure()
+        if participants.has_ended:
+            raise client.failure()
 
     def disable(self, *, timeout: Timeout = "default") -> None:
         """Leave messaging; while not enabled, this does nothing.
@@ -129,28 +108,29 @@ class MessagingClient:
             RoomError: If the room refused.
             ConnectionLost: If the connection ended.
         """
-        if not self._presence.is_enabled:
+        client = self._meshsync
+        if not client.participants.is_enabled:
             return
-        self._connection.refuse_to_block("disable()")
-        limit = self._limit(timeout, ENABLE_TIMEOUT)
-        deadline = self._deadline(limit)
-        self._streams.abandon_all(StreamInterrupted("messaging was disabled"), 1.0 if limit is None else limit / 2)
-        self._connection.request(Disable(), "disabling messaging", limit).wait(self._left(deadline))
+        client.refuse_to_block("disable()")
+        limit = client.limit(timeout, ENABLE_TIMEOUT)
+        deadline = Deadline(client.runtime, limit)
+        client.streams.abandon_all(StreamInterrupted("messaging was disabled"), 1.0 if limit is None else limit / 2)
+        client.request(Disable(), "disabling messaging", limit).wait(deadline.left())
 
     # --- who is there -------------------------------------------------------------------------------------------------
 
     @property
     def remote_participants(self) -> tuple[RemoteParticipant, ...]:
         """The others who take part, in order of arrival: a snapshot that never changes."""
-        return self._presence.participants
+        return self._meshsync.participants.participants
 
     def get_participant(self, id: str) -> RemoteParticipant | None:
         """Return the participant with that id, or None."""
-        return self._presence.get(id)
+        return self._meshsync.participants.get(id)
 
     def get_participant_by_name(self, name: str) -> RemoteParticipant | None:
         """Return the earliest participant with that name, or None. Names are not unique."""
-        return self._presence.by_name(name)
+        return self._meshsync.participants.by_name(name)
 
     def wait_for_participant(
         self,
@@ -170,22 +150,23 @@ class MessagingClient:
             NotEnabled: If messaging is not enabled, since nobody would ever come.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
         """
-        presence, deadline = self._presence, self._deadline(timeout)
+        client = self._meshsync
+        participants, deadline = client.participants, Deadline(client.runtime, timeout)
         while True:
-            seen = presence.changes
-            for participant in presence.participants:
+            seen = participants.changes
+            for participant in participants.participants:
                 if (
                     (name is None or participant.name == name)
                     and (role is None or participant.role == role)
                     and (where is None or where(participant))
                 ):
                     return participant
-            if presence.has_ended:
-                raise self._connection.failure()
-            self._check_enabled()
-            self._connection.refuse_to_block("wait_for_participant()")
+            if participants.has_ended:
+                raise client.failure()
+            client.check_enabled()
+            client.refuse_to_block("wait_for_participant()")
             # The program's `where` is not called while waiting: it may take as long as it likes.
-            if not presence.wait(partial(_differs, presence, seen), self._left(deadline)):
+            if not participants.wait(partial(_differs, participants, seen), deadline.left()):
                 wanted = {"name": name, "role": role, "where": where and name_of(where)}
                 text = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
                 raise ReceiveTimeout(f"nobody with {text or 'any name'} was there within {timeout or 0:g} s")
@@ -222,10 +203,11 @@ class MessagingClient:
             SendTimeout: If the room did not acknowledge in time.
             NotSent: If the connection ended before anything was written; `DeliveryUnknown` if after.
         """
-        self._connection.refuse_to_block("send_message()")
-        limit = self._limit(timeout, SEND_TIMEOUT)
-        deadline = self._deadline(limit)
-        self.send_message_nowait(to, type, message, attachment, timeout=limit).wait(self._left(deadline))
+        client = self._meshsync
+        client.refuse_to_block("send_message()")
+        limit = client.limit(timeout, SEND_TIMEOUT)
+        deadline = Deadline(client.runtime, limit)
+        self.send_message_nowait(to, type, message, attachment, timeout=limit).wait(deadline.left())
 
     @overload
     def send_message_nowait(
@@ -254,12 +236,11 @@ class MessagingClient:
         if isinstance(to, Mapping):
             to, type, message, attachment = _unpack(to, type, message, attachment, ("to", "type", "message"))
         # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
-        self._check_enabled()
-        recipient = self._address(to)
+        client = self._meshsync
+        client.check_enabled()
+        recipient = client.address(to)
         request = Send(recipient, type, message, as_buffer(attachment, "attachment"))
-        return self._connection.request(
-            request, f"the message {type!r} to {recipient}", self._limit(timeout, SEND_TIMEOUT)
-        )
+        return client.request(request, f"the message {type!r} to {recipient}", client.limit(timeout, SEND_TIMEOUT))
 
     @overload
     def broadcast_message(
@@ -271,10 +252,11 @@ class MessagingClient:
         self, type: Any, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
     ) -> None:
         """Send a message to all others and wait until the room acknowledges it; see `send_message`."""
-        self._connection.refuse_to_block("broadcast_message()")
-        limit = self._limit(timeout, SEND_TIMEOUT)
-        deadline = self._deadline(limit)
-        self.broadcast_message_nowait(type, message, attachment, timeout=limit).wait(self._left(deadline))
+        client = self._meshsync
+        client.refuse_to_block("broadcast_message()")
+        limit = client.limit(timeout, SEND_TIMEOUT)
+        deadline = Deadline(client.runtime, limit)
+        self.broadcast_message_nowait(type, message, attachment, timeout=limit).wait(deadline.left())
 
     @overload
     def broadcast_message_nowait(
@@ -288,9 +270,10 @@ class MessagingClient:
         """Send a message to all others and return at once; see `send_message_nowait`."""
         if isinstance(type, Mapping):
             _, type, message, attachment = _unpack(type, None, message, attachment, ("type", "message"))
-        self._check_enabled()
+        client = self._meshsync
+        client.check_enabled()
         request = Broadcast(type, message, as_buffer(attachment, "attachment"))
-        return self._connection.request(request, f"the broadcast {type!r}", self._limit(timeout, SEND_TIMEOUT))
+        return client.request(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT))
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -329,16 +312,17 @@ class MessagingClient:
             InvalidMessage: If the header cannot be carried.
             UsageError: If it is this client itself; `NotEnabled` if messaging is not enabled.
         """
-        self._connection.refuse_to_block("create_stream()")
+        client = self._meshsync
+        client.refuse_to_block("create_stream()")
         if isinstance(to, Mapping):
             to, header = _unpack_stream(to, header)
-        self._check_enabled()
-        recipient = self._address(to)
-        if recipient == self._room.local_participant.id:
+        client.check_enabled()
+        recipient = client.address(to)
+        if recipient == client.local_participant.id:
             raise UsageError("a stream to oneself would need both ends in one client: use a queue")
-        # The room may know somebody whom this client may not list.
-        peer = self._presence.get(recipient) or RemoteParticipant(recipient, "", {})
-        return self._streams.open(peer, as_object({} if header is None else header, "header"), timeout, kind).writer
+        # The room may know a participant that this client may not list.
+        peer = client.participants.get(recipient) or RemoteParticipant(recipient, "", {})
+        return client.streams.open(peer, as_object({} if header is None else header, "header"), timeout, kind).writer
 
     def send_file(
         self,
@@ -353,7 +337,7 @@ class MessagingClient:
         timeout: Timeout = "default",
     ) -> transfer.SentFile:
         """Send a file through a stream and wait until the other side has it whole; see ``meshsync.files.send_file``."""
-        limit = self._limit(timeout, SEND_TIMEOUT)
+        limit = self._meshsync.limit(timeout, SEND_TIMEOUT)
         return transfer.send_file(
             self,
             path,
@@ -406,7 +390,7 @@ class MessagingClient:
             timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever.
             maxsize: How many streams may wait to be taken; more go to the accept callback, or are rejected.
         """
-        return self._streams.subscribe(timeout, maxsize)
+        return self._meshsync.streams.subscribe(timeout, maxsize)
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
@@ -436,9 +420,9 @@ class MessagingClient:
             maxsize: How many messages may wait to be read.
             overflow: What one more does: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
         """
-        return self._router.subscribe(
+        return self._meshsync.router.subscribe(
             type=type,
-            sender=None if sender is None else _id_of(sender),
+            sender=None if sender is None else id_of(sender),
             timeout=timeout,
             maxsize=maxsize,
             overflow=overflow,
@@ -457,7 +441,7 @@ class MessagingClient:
             ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
         """
-        with self.messages(type, sender) as subscription:
+        with MessagingClient.messages(self, type, sender) as subscription:  # Whatever a subclass calls so.
             return subscription.get(timeout)
 
     @overload
@@ -473,7 +457,7 @@ class MessagingClient:
         Raises:
             ValueError: If there is no such event.
         """
-        return self._register(event, None, receiver)
+        return _register(self._meshsync.router.receivers, event, None, receiver)
 
     @overload
     def on_message(self, type: str) -> Callable[[R], R]: ...
@@ -481,19 +465,7 @@ class MessagingClient:
     def on_message(self, type: str, receiver: Receiver) -> Registration: ...
     def on_message(self, type: str, receiver: Receiver | None = None) -> Registration | Callable[[R], R]:
         """Call ``receiver(event)`` at each message of that type; also a decorator."""
-        return self._register("message", type, receiver)
-
-    def _register(self, event: str, type: str | None, receiver: Receiver | None) -> Registration | Callable[[R], R]:
-        if receiver is not None:
-            return self._router.receivers.add(event, receiver, type)
-        if event not in EVENTS:
-            raise ValueError(f"no event {event!r}; there are {', '.join(EVENTS)}")
-
-        def decorate(function: R) -> R:
-            self._router.receivers.add(event, function, type)
-            return function
-
-        return decorate
+        return _register(self._meshsync.router.receivers, "message", type, receiver)
 
     def off(self, event: str, receiver: Receiver | None = None) -> None:
         """Undo ``on`` and ``on_message`` for a receiver, or for all receivers of an event.
@@ -501,122 +473,22 @@ class MessagingClient:
         Raises:
             ValueError: If there is no such event.
         """
-        self._router.receivers.remove(lambda r: receiver is None or r.receiver == receiver, event)
+        self._meshsync.router.receivers.remove(lambda r: receiver is None or r.receiver == receiver, event)
 
-    # --- what the room passes on --------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin. Called by the room before the first event."""
-        self._router.start()
+def _register(
+    receivers: Receivers, event: str, type: str | None, receiver: Receiver | None
+) -> Registration | Callable[[R], R]:
+    if receiver is not None:
+        return receivers.add(event, receiver, type)
+    if event not in EVENTS:
+        raise ValueError(f"no event {event!r}; there are {', '.join(EVENTS)}")
 
-    def handle(self, event: events.Event) -> None:
-        """Take what arrived. Called by the room on the reader; never waits."""
-        presence = self._presence
-        match event:
-            case events.Received():
-                self._message_came(event)
-            case Call() | CallChunk() | AnswerChunk():
-                self._streams.take_call(event)
-            case events.MemberAdded(member):
-                participant = presence.enter(member)
-                self._streams.peer_came(participant)
-                self._report("participant_added", "participant.enabled", _about(member), participant)
-            case events.MemberRemoved(member):
-                participant = presence.leave(member)
-                self._report("participant_removed", "participant.disabled", {"id": member.id}, participant)
-                self._streams.peer_left(participant)
-            case events.MemberChanged(member, changes):
-                participant = presence.change(member)
-                body: dict[str, Any] = {"attributes": changes}
-                self._report("participant_attributes_updated", "participant.attributes", body, participant)
-            case events.Enabled(members):
-                for member in members:
-                    presence.enter(member)
-                presence.set_enabled(True)
-                body = {"participants": [_about(member) for member in members]}
-                self._report("messaging_enabled", "messaging.enabled", body)
-            case events.Disabled():
-                presence.set_enabled(False)
-                self._report("messaging_disabled", "messaging.disabled", {})
+    def decorate(function: R) -> R:
+        receivers.add(event, function, type)
+        return function
 
-    def closing(self, timeout: float) -> None:
-        """End what others would wait for: the program closes the client. Takes little longer than ``timeout`` seconds.
-
-        Called by the room, while requests can still be made.
-        """
-        self._streams.leave(timeout)
-
-    def end(self, error: MeshsyncError | None) -> None:
-        """Take the end of the connection; None if the program closed it. Called by the room on the reader."""
-        self._presence.end()
-        self._streams.end()
-        reason = "closed by this program" if error is None else str(error)
-        self._report("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
-        self._router.end()
-
-    def dispatch(self, item: object) -> None:
-        """Run what was posted. Called by the room on the dispatcher."""
-        self._router.dispatch(item)
-
-    def dropped(self, count: int) -> None:
-        """Report dropped events. Called by the room on the dispatcher."""
-        self._router.dropped(count)
-
-    def _message_came(self, event: events.Received) -> None:
-        if event.type in STREAM_TYPES:
-            self._streams.take(event)
-            return
-        sender: RemoteParticipant | LocalParticipant | None = self._presence.get(event.sender)
-        local = self._room.local_participant
-        if sender is None and event.sender == local.id:
-            sender = local
-        message = RoomMessage(event.type, event.message, event.attachment, event.sender, sender)
-        self._router.publish(RoomMessageEvent("message", message, sender))
-
-    def _report(
-        self,
-        name: str,
-        type: str,
-        body: dict[str, Any],
-        participant: RemoteParticipant | None = None,
-        *,
-        error: MeshsyncError | None = None,
-    ) -> None:
-        message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
-        self._router.publish(RoomMessageEvent(name, message, participant, error=error))
-
-    # --- odds and ends ------------------------------------------------------------------------------------------------
-
-    def _check_enabled(self) -> None:
-        if not self._presence.is_enabled:
-            self._connection.check_open()
-            raise NotEnabled("messaging is not enabled on this client: call room.messaging.enable() first")
-
-    def _address(self, to: object) -> str:
-        recipient = _id_of(to)
-        if isinstance(to, RemoteParticipant) and not to.online:
-            self._connection.check_open()  # At the end of the connection they all go offline.
-            raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
-        if self._presence.get(recipient) is None and recipient != self._room.local_participant.id:
-            namesake = self.get_participant_by_name(recipient)
-            if namesake is not None:
-                raise ParticipantNotFound(
-                    f"{recipient!r} is a name and no id: give get_participant_by_name({recipient!r}), or its id "
-                    f"{namesake.id!r}"
-                )
-        return recipient
-
-    def _limit(self, timeout: Timeout, default: float) -> float | None:
-        if timeout != "default":
-            return timeout
-        room_wide = self._room.default_timeout
-        return default if room_wide is None else room_wide
-
-    def _deadline(self, timeout: float | None) -> float | None:
-        return None if timeout is None else self._runtime.monotonic() + timeout
-
-    def _left(self, deadline: float | None) -> float | None:
-        return None if deadline is None else max(0.0, deadline - self._runtime.monotonic())
+    return decorate
 
 
 def _unpack(
@@ -643,19 +515,5 @@ def _unpack_stream(fields: Mapping[str, Any], header: Any) -> tuple[Any, Any]:
     return fields["to"], fields.get("header")
 
 
-def _id_of(participant: object) -> str:
-    if isinstance(participant, (RemoteParticipant, LocalParticipant)):
-        return participant.id
-    if isinstance(participant, str):
-        return participant
-    if hasattr(participant, "local_participant"):
-        raise TypeError("a RoomClient is no participant: give its .local_participant")
-    raise TypeError(f"give a participant or the id of one, not {participant!r:.100}")
-
-
-def _differs(presence: ParticipantDirectory, seen: int) -> bool:
-    return presence.changes != seen
-
-
-def _about(member: Member) -> dict[str, Any]:
-    return {"id": member.id, "role": member.role, "attributes": dict(member.attributes)}
+def _differs(participants: ParticipantDirectory, seen: int) -> bool:
+    return participants.changes != seen

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from meshsync.protocol.roster import Member
+from meshsync.protocol.roster import RosterEntry
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["LocalParticipant", "Participant", "ParticipantDirectory", "RemoteParticipant"]
+__all__ = ["LocalParticipant", "ParticipantDirectory", "RemoteParticipant", "RoomParticipant", "id_of"]
 
 
-class Participant:
+class RoomParticipant:
     """Somebody in a room.
 
     Attributes:
@@ -46,7 +46,7 @@ class Participant:
         return f"<{type(self).__name__} {self.name!r} {self.role} {self.id}>"
 
 
-class RemoteParticipant(Participant):
+class RemoteParticipant(RoomParticipant):
     """Another participant. There is one object per id while it is here; afterwards it stays offline for good."""
 
     __slots__ = ("_online",)
@@ -68,7 +68,7 @@ class RemoteParticipant(Participant):
         self._attributes = MappingProxyType(dict(attributes))
 
 
-class LocalParticipant(Participant):
+class LocalParticipant(RoomParticipant):
     """This client's own participant."""
 
     __slots__ = ("_send", "_values")
@@ -100,6 +100,21 @@ class LocalParticipant(Participant):
         self._values[name] = value
 
 
+def id_of(participant: object) -> str:
+    """Return the id of what a program gave as a participant: one, or the id itself.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if isinstance(participant, RoomParticipant):
+        return participant.id
+    if isinstance(participant, str):
+        return participant
+    if hasattr(participant, "local_participant"):
+        raise TypeError("a RoomClient is no participant: give its .local_participant")
+    raise TypeError(f"give a participant or the id of one, not {participant!r:.100}")
+
+
 class ParticipantDirectory:
     """The other participants as objects, one per id while it is here, and whether this client takes part in messaging.
 
@@ -127,7 +142,7 @@ class ParticipantDirectory:
         """Return the earliest participant with that name, or None."""
         return next((p for p in self.participants if p.name == name), None)
 
-    def enter(self, member: Member) -> RemoteParticipant:
+    def enter(self, member: RosterEntry) -> RemoteParticipant:
         """Return the object of a member, made now unless it is there already."""
         participant = self._participants.get(member.id)
         if participant is None:
@@ -137,7 +152,7 @@ class ParticipantDirectory:
             self._changed()
         return participant
 
-    def leave(self, member: Member) -> RemoteParticipant:
+    def leave(self, member: RosterEntry) -> RemoteParticipant:
         """Take a member out, offline from now on."""
         participant = self._participants.pop(member.id)
         participant._went_offline()
@@ -145,7 +160,7 @@ class ParticipantDirectory:
         self._changed()
         return participant
 
-    def change(self, member: Member) -> RemoteParticipant:
+    def change(self, member: RosterEntry) -> RemoteParticipant:
         """Give a participant the attributes that its member has now."""
         participant = self._participants[member.id]
         participant._has_attributes(member.attributes)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
-from meshsync.connection.connection import Connection, State
-from meshsync.errors import ConnectTimeout, MeshsyncError, RoomUnavailable
+from meshsync.client import Client
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
-from meshsync.protocol import events
-from meshsync.protocol.operations import SetAttributes
 from meshsync.protocol.session import Session
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
@@ -22,13 +16,8 @@ from meshsync.transport.interfaces import Transport
 
 __all__ = ["ClientStats", "RoomClient"]
 
-logger = logging.getLogger("meshsync")
-
 CLOSE_TIMEOUT = 5.0
 """Seconds."""
-
-_ATTRIBUTES_TIMEOUT = 30.0
-"""Longest wait for room in the connection's buffer when an attribute is set, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +40,7 @@ class ClientStats:
 class RoomClient:
     """A connection to a room. Any method may be called from any task; a context manager closes it.
 
-    Made by ``meshsync.connect``.
+    Made by ``meshsync.connect``. A subclass may define any name but ``_meshsync``: nothing here calls it.
 
     Attributes:
         messaging: The room's messaging.
@@ -68,71 +57,61 @@ class RoomClient:
         messaging: Callable[[RoomClient], MessagingClient] = MessagingClient,
         name: str = "",
     ) -> None:
-        self.default_timeout = default_timeout
-        self._role = role
-        self._ready: events.Ready | None = None
-        self._local_participant = LocalParticipant("", role, {}, self._set_attributes)
-        self.connection = Connection(transport, session, runtime, self, name)
+        # All that is ours lies behind this one name, which no subclass chooses by chance.
+        self._meshsync = Client(transport, session, runtime, role=role, default_timeout=default_timeout, name=name)
         self.messaging = messaging(self)
-
-    def open(self, timeout: float | None) -> None:
-        """Start, and wait for the room's greeting; called by ``meshsync.connect``.
-
-        Raises:
-            ConnectTimeout: If it did not come within ``timeout`` seconds.
-            RoomUnavailable: If the connection ended before, whoever ended it.
-        """
-        try:
-            self.messaging.start()
-            self.connection.start()
-            is_over = self.connection.wait_open(timeout)
-            if self.connection.state is State.OPEN:
-                return
-            if not is_over:
-                raise ConnectTimeout(f"the room accepted the connection and did not greet within {timeout or 0:.3g} s")
-            raise RoomUnavailable(f"the connection ended before the room was ready: {self.connection.failure()}")
-        except BaseException:
-            self.connection.abandon()
-            raise
 
     # --- who and where ------------------------------------------------------------------------------------------------
 
     @property
     def local_participant(self) -> LocalParticipant:
         """This client's own participant."""
-        return self._local_participant
+        return self._meshsync.local_participant
 
     @property
     def room_name(self) -> str:
         """The room's name, as the room says it."""
-        return self._ready.room_name if self._ready else ""
+        greeting = self._meshsync.greeting
+        return greeting.room_name if greeting else ""
 
     @property
     def room_url(self) -> str:
         """The room's address, as the room says it."""
-        return self._ready.room_url if self._ready else ""
+        greeting = self._meshsync.greeting
+        return greeting.room_url if greeting else ""
 
     @property
     def session_id(self) -> str:
         """The id that the room gave to its session."""
-        return self._ready.session_id if self._ready else ""
+        greeting = self._meshsync.greeting
+        return greeting.session_id if greeting else ""
 
     @property
     def is_connected(self) -> bool:
         """Whether requests can be made."""
-        return self.connection.is_open
+        return self._meshsync.is_open
+
+    @property
+    def default_timeout(self) -> float | None:
+        """The time limit of every call that is not given one, in seconds; None for each one's own. Can be set."""
+        return self._meshsync.default_timeout
+
+    @default_timeout.setter
+    def default_timeout(self, seconds: float | None) -> None:
+        self._meshsync.default_timeout = seconds
 
     def stats(self) -> ClientStats:
         """Return what this client has done so far."""
-        carried = self.connection.transport.stats()
+        client = self._meshsync
+        carried = client.connection.stats()
         return ClientStats(
             bytes_sent=carried.bytes_sent,
             bytes_received=carried.bytes_received,
             packets_sent=carried.packets_sent,
             packets_received=carried.packets_received,
             bytes_buffered=carried.bytes_buffered,
-            pending=self.connection.pending,
-            events_dropped=self.connection.dropped,
+            pending=client.connection.pending,
+            events_dropped=client.router.dispatcher.dropped,
         )
 
     # --- ending -------------------------------------------------------------------------------------------------------
@@ -151,8 +130,9 @@ class RoomClient:
         Raises:
             WouldDeadlock: If asked to wait where that would never end; nothing has happened.
         """
-        limit = timeout if timeout != "default" else self.default_timeout
-        self.connection.close(CLOSE_TIMEOUT if limit is None else limit, wait)
+        client = self._meshsync
+        limit = client.limit(timeout, CLOSE_TIMEOUT)
+        client.close(CLOSE_TIMEOUT if limit is None else limit, wait)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the client has closed or lost its connection, and its receivers have run.
@@ -164,7 +144,7 @@ class RoomClient:
         Raises:
             WouldDeadlock: If called from a receiver.
         """
-        return self.connection.wait_closed(timeout)
+        return self._meshsync.wait_closed(timeout)
 
     def __enter__(self) -> RoomClient:
         return self
@@ -175,41 +155,6 @@ class RoomClient:
         self.close()
 
     def __repr__(self) -> str:
-        state = self.connection.state.value
-        return f"<RoomClient {self.local_participant.name!r} in {self.room_name!r}: {state}>"
-
-    # --- what the connection tells ------------------------------------------------------------------------------------
-
-    def received(self, event: events.Event) -> None:
-        """Take what arrived; see `Handler`."""
-        match event:
-            case events.Ready():
-                self._ready = event
-                self._local_participant = LocalParticipant(
-                    event.participant_id, self._role, event.attributes, self._set_attributes
-                )
-            case events.StatusReported(members):
-                with suppress(Exception):  # What a log handler of the program raises must not end the connection.
-                    logger.info("the room says: %s", members)
-            case _:
-                self.messaging.handle(event)
-
-    def ended(self, error: MeshsyncError | None) -> None:
-        """Take the end; see `Handler`."""
-        self.messaging.end(error)
-
-    def closing(self, timeout: float) -> None:
-        """Say what others have to know; see `Handler`."""
-        self.messaging.closing(timeout)
-
-    def dispatch(self, item: object) -> None:
-        """Run what was posted; see `Handler`."""
-        self.messaging.dispatch(item)
-
-    def dropped(self, count: int) -> None:
-        """Report what was dropped; see `Handler`."""
-        self.messaging.dropped(count)
-
-    def _set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        limit = _ATTRIBUTES_TIMEOUT if self.default_timeout is None else self.default_timeout
-        self.connection.request(SetAttributes(dict(attributes)), "setting an attribute", limit)
+        client = self._meshsync
+        room = client.greeting.room_name if client.greeting else ""
+        return f"<RoomClient {client.local_participant.name!r} in {room!r}: {client.connection.state.value}>"

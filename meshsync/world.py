@@ -2,20 +2,24 @@
 
 Production code waits, spawns and draws chance only through a `Runtime`. ``meshsync.runtime.threads`` implements it with
 real threads; the simulator implements it on a virtual clock. A *world* is a runtime together with what opens
-connections in it; a simulation installs its own for the threads it runs. Not the business of this module: any waiting
-of its own.
+connections in it; a simulation installs its own for the threads it runs. All others live in the real one, which is made
+with this module, so that it is there before anything can ask for it. Not the business of this module: any waiting of
+its own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from meshsync.runtime.interfaces import Condition, Runtime, Task
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
 
-__all__ = ["World", "condition", "current_world", "monotonic", "runtime_of", "sleep", "spawn"]
+__all__ = ["REAL_WORLD", "World", "condition", "current_world", "monotonic", "runtime_of", "sleep", "spawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,49 +33,29 @@ class World:
     """Where ``meshsync.connect`` looks for ``MESHAGENT_*``."""
 
 
-class _Worlds:
-    """Which world each task lives in. Keyed by task and not by context: a notebook runs each cell in a new context."""
-
-    def __init__(self) -> None:
-        self.default: World | None = None
-        self.installed: dict[Hashable, World] = {}
+def _make_real_world() -> World:
+    runtime = ThreadRuntime()
+    return World(runtime, lambda endpoint: WebSocketConnector(endpoint, runtime), os.environ)
 
 
-_worlds = _Worlds()
+REAL_WORLD = _make_real_world()
+"""Real threads, the real clock, WebSockets and the process's environment: the world of every task with no other."""
 
-
-def set_default_world(world: World) -> None:
-    """Set the world of every task that has none installed; called once, by ``meshsync.connect``."""
-    _worlds.default = world
+_installed: dict[Hashable, World] = {}
+"""The worlds of other tasks. Keyed by task and not by context: a notebook runs each cell in a new context."""
 
 
 def current_world() -> World:
-    """Return the world of the calling task.
-
-    Raises:
-        RuntimeError: If there is no default world, because only this module was imported.
-    """
-    default = _worlds.default
-    if default is None:
-        raise RuntimeError("no world: import meshsync, which sets the default one")
-    if not _worlds.installed:
-        return default
-    return _worlds.installed.get(default.runtime.current(), default)
+    """Return the world of the calling task."""
+    return _installed.get(REAL_WORLD.runtime.current(), REAL_WORLD) if _installed else REAL_WORLD
 
 
 def install_world(world: World | None) -> World | None:
-    """Make ``world`` that of the calling task, or with None give it back the default; return what was installed.
-
-    Raises:
-        RuntimeError: As `current_world`.
-    """
-    default = _worlds.default
-    if default is None:
-        raise RuntimeError("no world: import meshsync, which sets the default one")
-    key = default.runtime.current()
-    before = _worlds.installed.pop(key, None)
+    """Make ``world`` that of the calling task, or with None give it back the real one; return what was installed."""
+    key = REAL_WORLD.runtime.current()
+    before = _installed.pop(key, None)
     if world is not None:
-        _worlds.installed[key] = world
+        _installed[key] = world
     return before
 
 

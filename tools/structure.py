@@ -25,11 +25,13 @@ FLOORS = """
                       / websocket / connector
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
-5  meshsync.connection: deliveries inbox / send_queue / connection
-6  meshsync.dispatch: receivers subscriptions / router
-7  meshsync.streams: channels interfaces / statements / endpoints stream / duplex / registry
+5  meshsync.connection: alarms deliveries failures forks inbox / send_queue / connection
+6  meshsync.dispatch: dispatcher receivers subscriptions / router
+7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
+                     / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: file_names partial_file progress / transfer
+8  meshsync.client
 9  meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
 10 meshsync.room
 11 meshsync.connect

@@ -1,4 +1,4 @@
-"""The handle of one request that was sent, and whose turn it is to send."""
+"""The handle of one request that was sent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Delivery"]
 class Delivery:
     """A request on its way: unacknowledged, then done, with an error or without.
 
-    Safe to use from any task; keeping it is optional.
+    Safe to use from any task; keeping it is optional. Its underscored names are for the connection that made it.
     """
 
-    __slots__ = ("_error", "_is_done", "_on_done", "_refuse_to_block", "_what", "condition", "first_packet")
+    __slots__ = ("_condition", "_error", "_first_packet", "_is_done", "_on_done", "_refuse_to_block", "_what")
 
     def __init__(
         self,
@@ -29,11 +29,11 @@ class Delivery:
         self._what = what
         self._on_done = on_done
         self._refuse_to_block = refuse_to_block
-        self.condition = runtime.condition()
+        self._condition = runtime.condition()
         """Where its sender waits: first for its turn, then for the acknowledgement."""
         self._is_done = False
         self._error: MeshsyncError | None = None
-        self.first_packet = 0
+        self._first_packet = 0
         """How many packets the connection had accepted before this delivery's first."""
 
     @property
@@ -58,19 +58,19 @@ class Delivery:
         """
         if not self._is_done:
             self._refuse_to_block("waiting for an acknowledgement")
-            with self.condition:
-                if not self.condition.wait_for(self._get_is_done, timeout):
+            with self._condition:
+                if not self._condition.wait_for(self._get_is_done, timeout):
                     raise SendTimeout(f"{self._what}: not acknowledged within {timeout or 0:.3g} s; it may yet arrive")
         if self._error is not None:
             # A copy: one that is raised keeps its callers' variables alive, and two tasks may wait here.
             raise copy(self._error)
 
-    def resolve(self, error: MeshsyncError | None) -> None:
-        """Mark it done. Called by the connection, once."""
-        with self.condition:
+    def _resolve(self, error: MeshsyncError | None) -> None:
+        """Mark it done: the connection calls this, once."""
+        with self._condition:
             self._error = error
             self._is_done = True
-            self.condition.notify_all()
+            self._condition.notify_all()
         if self._on_done is not None:
             self._on_done(error)
 

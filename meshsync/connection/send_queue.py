@@ -1,4 +1,4 @@
-"""Whose turn it is to send."""
+"""The order in which tasks send."""
 
 from __future__ import annotations
 
@@ -6,42 +6,45 @@ from collections import deque
 
 from meshsync.connection.deliveries import Delivery
 
-__all__ = ["Turns"]
+__all__ = ["SendQueue"]
 
 
-class Turns:
-    """Lets one delivery at a time be sent, first come, first served: whoever is first in line has the turn.
+class SendQueue:
+    """Lets one delivery at a time be sent, first come, first served: the first in the queue has the turn.
 
-    A lock would not do: whoever sends may wait for room in the connection's buffer, and the others' own time limits run
+    A lock would not do: its holder may wait for room in the connection's buffer, and the others' own time limits run
     meanwhile. Each waits at its own condition, so that passing the turn on wakes one task and not all.
 
     It needs no lock of its own: all that counts are single operations of a deque, so Ctrl-C finds each done or not
-    done. ``take`` belongs inside a ``try`` whose ``finally`` calls ``leave``, and calls it again if Ctrl-C strikes in
-    there, which it can even before the first statement: otherwise the turn would be with nobody for good.
+    done. ``wait_for_turn`` belongs inside a ``try`` whose ``finally`` calls ``leave``, and calls it again if Ctrl-C
+    strikes in there, which it can even before the first statement: otherwise the turn would be with nobody for good.
     """
 
     def __init__(self) -> None:
-        self._line: deque[Delivery] = deque()
+        self._queue: deque[Delivery] = deque()
 
-    def take(self, delivery: Delivery, timeout: float | None) -> bool:
-        """Wait for the turn, at most ``timeout`` seconds; return whether it came."""
-        line = self._line
-        line.append(delivery)
-        if line[0] is delivery:
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def wait_for_turn(self, delivery: Delivery, timeout: float | None) -> bool:
+        """Join the queue, and wait for the turn, at most ``timeout`` seconds; return whether it came."""
+        queue = self._queue
+        queue.append(delivery)
+        if queue[0] is delivery:
             return True
-        with delivery.condition:
-            return delivery.condition.wait_for(lambda: line[0] is delivery, timeout)
+        with delivery._condition:
+            return delivery._condition.wait_for(lambda: queue[0] is delivery, timeout)
 
     def leave(self, delivery: Delivery) -> None:
-        """Pass the turn on to who has waited longest, or stop waiting for it. Again does nothing, or what is left."""
-        line = self._line
-        if delivery in line:
-            line.remove(delivery)
-        if not line:
+        """Pass the turn on to the next, or stop waiting for it. Calling it again does nothing, or what is left."""
+        queue = self._queue
+        if delivery in queue:
+            queue.remove(delivery)
+        if not queue:
             return
         try:
-            successor = line[0]
+            successor = queue[0]
         except IndexError:
-            return  # Whoever it was has left meanwhile, and woke the next.
-        with successor.condition:
-            successor.condition.notify_all()
+            return  # That one has left meanwhile, and woke the next.
+        with successor._condition:
+            successor._condition.notify_all()

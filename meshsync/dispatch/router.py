@@ -10,15 +10,15 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
-from meshsync.connection.connection import Connection
 from meshsync.connection.inbox import Inbox, InboxClosed
+from meshsync.dispatch.dispatcher import Dispatcher
 from meshsync.dispatch.receivers import Receivers
 from meshsync.dispatch.subscriptions import Overflow, Subscription
-from meshsync.errors import WouldDeadlock
+from meshsync.errors import ClientClosed, MeshsyncError, WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.runtime.interfaces import TaskExit
+from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, log_failure, name_of
 
 __all__ = ["Router"]
@@ -32,29 +32,41 @@ UNHOOKED = 10_000
 
 
 class Router:
-    """Takes events on the reader, and runs receivers on the dispatcher.
+    """Routes events: published on the reader, they reach subscriptions there and receivers on the dispatcher.
+
+    It outlives connections, and so does its dispatcher.
 
     Args:
-        sender: What blinker's receivers are told as the sender.
-        hook: What may change or drop each message, in a task of its own; None for nothing.
+        name: For the names of its tasks.
+        refuse_to_block: Raises where a task that waits for what it names would wait for ever.
     """
 
-    def __init__(self, connection: Connection, sender: object, hook: Hook | None) -> None:
+    def __init__(self, runtime: Runtime, name: str, refuse_to_block: Callable[[str], None]) -> None:
         self.receivers = Receivers()
-        self._connection = connection
-        self._sender = sender
-        self._hook = hook
+        self.dispatcher = Dispatcher(runtime, name, self._report_dropped)
+        self._runtime = runtime
+        self._refuse = refuse_to_block
+        self._sender: object = None
+        self._hook: Hook | None = None
         self._hook_task: object = None
-        self._unhooked: Inbox[RoomMessageEvent] = Inbox(connection.runtime, UNHOOKED)
-        self._condition = connection.runtime.condition()
+        self._unhooked: Inbox[RoomMessageEvent] = Inbox(runtime, UNHOOKED)
+        self._condition = runtime.condition()
         self._subscriptions: tuple[Subscription, ...] = ()
         self._has_ended = False
+        self._failure: MeshsyncError = ClientClosed("the client was closed by this program")
+        """Why nothing more comes, after the end."""
 
-    def start(self) -> None:
-        """Begin. Called before the first event."""
-        if self._hook is not None:
-            hook = self._hook
-            self._connection.spawn(lambda: self._run_hook(hook), "hook")
+    def start(self, sender: object, hook: Hook | None) -> None:
+        """Begin to route; called before the first event.
+
+        Args:
+            sender: What blinker's receivers are given as the sender.
+            hook: What may change or drop each message, in a task of its own; None for nothing.
+        """
+        self._sender, self._hook = sender, hook
+        if hook is not None:
+            self.dispatcher.spawn(lambda: self._run_hook(hook), "hook")
+        self.dispatcher.start()
 
     def subscribe(
         self,
@@ -67,7 +79,7 @@ class Router:
     ) -> Subscription:
         """Return a subscription to the messages that arrive from now on."""
         subscription = Subscription(
-            self._connection.runtime,
+            self._runtime,
             type=type,
             sender=sender,
             timeout=timeout,
@@ -81,12 +93,12 @@ class Router:
             if not has_ended:
                 self._subscriptions = (*self._subscriptions, subscription)
         if has_ended:
-            subscription.end(self._connection.failure())
+            subscription._end(self._failure)
         return subscription
 
     def _refuse_to_block(self, what: str) -> None:
-        self._connection.refuse_to_block(what)
-        if self._hook is not None and self._hook_task == self._connection.runtime.current():
+        self._refuse(what)
+        if self._hook is not None and self._hook_task == self._runtime.current():
             raise WouldDeadlock(f"{what} in the hook that all messages pass through would never end")
 
     def _unsubscribe(self, subscription: Subscription) -> None:
@@ -96,25 +108,30 @@ class Router:
     # --- on the reader, or in the hook's task -------------------------------------------------------------------------
 
     def publish(self, event: RoomMessageEvent) -> None:
-        """Take an event. Never waits."""
+        """Route an event. Never waits."""
         if self._hook is None:
             self._route(event)
         else:
-            self._connection.count_dropped(self._unhooked.put_dropping(event))
+            self.dispatcher.count_dropped(self._unhooked.put_dropping(event))
 
-    def report(self, event: str, receiver: Callable[..., Any], error: BaseException) -> None:
+    def report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:
         """Have a failure of the program's code logged and reported as ``receiver_failed``."""
-        self._connection.post(_Failure(event, receiver, error))
+        self.dispatcher.post(lambda: self._report(event, receiver, error))
 
-    def end(self) -> None:
-        """Take nothing more; what is on its way still arrives, and then everything ends."""
+    def end(self, failure: MeshsyncError) -> None:
+        """Route nothing more; what is on its way still arrives, and then everything ends.
+
+        Args:
+            failure: What subscriptions raise then.
+        """
+        self._failure = failure
         if self._hook is None:
             self._finish()
         else:
             self._unhooked.close()
 
     def _run_hook(self, hook: Hook) -> None:
-        self._hook_task = self._connection.runtime.current()
+        self._hook_task = self._runtime.current()
         while True:
             try:
                 event = self._unhooked.get(None)
@@ -140,64 +157,44 @@ class Router:
     def _route(self, event: RoomMessageEvent) -> None:
         if event.name == "message":
             for subscription in self._subscriptions:
-                subscription.offer(event.message)
-        self._connection.post(event)
+                subscription._offer(event.message)
+        self.dispatcher.post(partial(self._run_receivers, event))
 
     def _finish(self) -> None:
         with self._condition:
             self._has_ended = True
             subscriptions, self._subscriptions = self._subscriptions, ()
         for subscription in subscriptions:
-            subscription.end(self._connection.failure())
-        self._connection.finish()
+            subscription._end(self._failure)
+        self.dispatcher.finish()
 
     # --- on the dispatcher --------------------------------------------------------------------------------------------
 
-    def dispatch(self, item: object) -> None:
-        """Run what was posted: the receivers of an event, in order, each shielded from the others."""
-        if isinstance(item, RoomMessageEvent):
-            self._run_receivers(item)
-        elif isinstance(item, _Failure):
-            self._report(item)
-        elif callable(item):
-            item()
-
     def _run_receivers(self, event: RoomMessageEvent) -> None:
+        """Run the receivers of an event, in order, each shielded from the others."""
         for receiver in self.receivers.matching(event):
             try:
                 receiver(event)
             except TaskExit:
                 raise
             except BaseException as error:  # Whatever it is, such as pytest's failures, it has no caller to go to.
-                self._report(_Failure(event.name, receiver, error))
+                self._report(event.name, receiver, error)
         EVENTS[event.name].send_reporting(
-            lambda receiver, error: self._report(_Failure(event.name, receiver, error)), self._sender, event=event
+            lambda receiver, error: self._report(event.name, receiver, error), self._sender, event=event
         )
 
-    def _report(self, failure: _Failure) -> None:
-        if not isinstance(failure.error, Exception):
+    def _report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:
+        if not isinstance(error, Exception):
             # A runtime that ends its tasks by an exception of its own, as a simulation does, raises it again here.
-            self._connection.runtime.sleep(0)
-        log_failure(failure.receiver, failure.error)
-        if failure.event == "receiver_failed":
+            self._runtime.sleep(0)
+        log_failure(receiver, error)
+        if event == "receiver_failed":
             return  # One that fails at this is only logged, or it would go round for ever.
-        body = {"event": failure.event, "receiver": name_of(failure.receiver)}
-        message = RoomMessage("receiver_failed", body)
-        self._run_receivers(RoomMessageEvent("receiver_failed", message, error=failure.error))
+        message = RoomMessage("receiver_failed", {"event": event, "receiver": name_of(receiver)})
+        self._run_receivers(RoomMessageEvent("receiver_failed", message, error=error))
 
-    def dropped(self, count: int) -> None:
+    def _report_dropped(self, count: int) -> None:
         """Report that the receivers, or the hook, were too slow."""
         with suppress(Exception):  # As in `log_failure`.
             logger.warning("%d events were dropped: the receivers are too slow", count)
         self._run_receivers(RoomMessageEvent("messages_dropped", RoomMessage("messages_dropped", {"count": count})))
-
-
-class _Failure:
-    """A receiver or hook that raised."""
-
-    __slots__ = ("error", "event", "receiver")
-
-    def __init__(self, event: str, receiver: Callable[..., Any], error: BaseException) -> None:
-        self.event = event
-        self.receiver = receiver
-        self.error = error

@@ -105,8 +105,8 @@ class Feed(Generic[T]):
     ) -> None:
         self.close()
 
-    def end(self, cause: MeshsyncError) -> None:
-        """Close it because the client ended. Called by the client."""
+    def _end(self, cause: MeshsyncError) -> None:
+        """Close it because the client ended: the client calls this."""
         self._inbox.close(cause)
 
 
@@ -148,8 +148,8 @@ class Subscription(Feed[RoomMessage]):
         self._on_close(self)
         super().close()
 
-    def offer(self, message: RoomMessage) -> None:
-        """Take a message if it matches. Called by the client; never waits."""
+    def _offer(self, message: RoomMessage) -> None:
+        """Add a message if it matches: the client calls this. Never waits."""
         if self._type is not None and message.type != self._type:
             return
         if self._sender is not None and message.from_participant_id != self._sender:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from meshsync.protocol.content import Content
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk
-from meshsync.protocol.roster import Member
+from meshsync.protocol.roster import RosterEntry
 
 __all__ = [
     "Answered",
@@ -54,7 +54,7 @@ class Answered:
 class Enabled:
     """This client takes part in messaging, and knows who else does; a `MemberAdded` for each of them follows."""
 
-    members: tuple[Member, ...]
+    members: tuple[RosterEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +66,21 @@ class Disabled:
 class MemberAdded:
     """Somebody takes part who did not before."""
 
-    member: Member
+    member: RosterEntry
 
 
 @dataclass(frozen=True, slots=True)
 class MemberRemoved:
     """Somebody no longer takes part."""
 
-    member: Member
+    member: RosterEntry
 
 
 @dataclass(frozen=True, slots=True)
 class MemberChanged:
     """Attributes of a member were set; ``member`` has them already."""
 
-    member: Member
+    member: RosterEntry
     changes: JsonObject
 
 

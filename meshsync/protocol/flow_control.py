@@ -1,15 +1,13 @@
-"""One side's account of a stream: phases, windows, what may be sent and what is unread. Sans-I/O, no clock."""
+"""One side's account of a stream: windows, what may be sent and what is unread. Sans-I/O, no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.envelopes import encode_object
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
-from meshsync.runtime.lifecycle import move
 
 __all__ = [
     "CHUNK_OVERHEAD",
@@ -18,7 +16,6 @@ __all__ = [
     "WINDOW",
     "WINDOWS_OF_A_CLIENT",
     "Account",
-    "Phase",
     "next_window",
     "size_of",
 ]
@@ -54,71 +51,43 @@ def next_window(granted: int) -> int:
 # --- one side's account -----------------------------------------------------------------------------------------------
 
 
-class Phase(Enum):
-    """The life of a stream, as one side sees it."""
-
-    OFFERED = "offered"
-    """Opened by one side, not yet answered by the other."""
-    OPEN = "open"
-    ENDED = "ended"
-
-
-_MOVES = {
-    Phase.OFFERED: {Phase.OPEN, Phase.ENDED},
-    Phase.OPEN: {Phase.ENDED},
-    Phase.ENDED: set[Phase](),
-}
-
-
 class Account:
-    """One side's account of a stream: its phase, what may be sent, and what is held unread. Sizes are bytes.
+    """One side's account of a stream: what may be sent, and what is held unread. Sizes are bytes.
 
-    Not safe to use from two tasks at once.
+    It belongs to the stream and not to what carries it. Not safe to use from two tasks at once.
 
     Args:
         window: What this side is ready to hold unread.
     """
 
-    __slots__ = ("_owed", "_room", "_unread", "is_agreed", "is_held", "phase", "window")
+    __slots__ = ("_owed", "_room", "_unread", "is_agreed", "window")
 
     def __init__(self, window: int) -> None:
-        self.phase = Phase.OFFERED
         self.window = window
         self.is_agreed = False
         """Whether both sides know flow control and cancelling."""
-        self.is_held = False
-        """Whether nothing may go out yet, since this side's consent has to go first."""
         self._room = 0
         self._unread = 0
         self._owed = 0
 
     def open(self, peer_window: int | None) -> None:
         """Note that the stream was accepted; None if the peer knows no flow control."""
-        self.move(Phase.OPEN)
         self.is_agreed = peer_window is not None
         self._room = peer_window or 0
-
-    def move(self, phase: Phase) -> None:
-        """Change the phase.
-
-        Raises:
-            RuntimeError: If there is no way from the present one; nothing has changed.
-        """
-        self.phase = move(_MOVES, self.phase, phase, "a stream")
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
     @property
     def may_send(self) -> bool:
-        """Whether the other side can take another chunk."""
-        return (self._room > 0 or not self.is_agreed) and not self.is_held
+        """Whether the peer can hold another chunk."""
+        return self._room > 0 or not self.is_agreed
 
     def send(self, size: int) -> None:
         """Count a chunk that goes out."""
         self._room -= size
 
     def make_room(self, size: int) -> None:
-        """Count what the other side has read, or a chunk of which nothing went out after all."""
+        """Count what the peer has read, or a chunk of which nothing was sent after all."""
         self._room += size
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -151,13 +120,13 @@ class Account:
         self._owed += size
 
     def widen(self, window: int) -> None:
-        """Be ready to hold more unread from now on; the other side is told with the next credit."""
+        """Be ready to hold more unread from now on; the peer is told with the next credit."""
         self._owed += window - self.window
         self.window = window
 
     def take_credit(self) -> int:
-        """Return how much the other side is to be told it may send, or 0 while that is not worth a message."""
-        if not self.is_agreed or self._owed * 2 < self.window or self.phase is not Phase.OPEN:
+        """Return how much the peer is to be told it may send, or 0 while that is not worth a message."""
+        if not self.is_agreed or self._owed * 2 < self.window:
             return 0
         owed, self._owed = self._owed, 0
         return owed

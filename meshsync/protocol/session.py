@@ -31,7 +31,7 @@ from meshsync.protocol.operations import (
     is_answered,
 )
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
-from meshsync.protocol.roster import Member, Roster
+from meshsync.protocol.roster import Roster, RosterEntry
 
 __all__ = ["Encoded", "Participation", "Session"]
 
@@ -308,11 +308,11 @@ _ROOM_PUSHES = {
 """The types with which the room speaks of participants. Programs never get them as messages."""
 
 
-def _member(entry: object) -> Member:
+def _member(entry: object) -> RosterEntry:
     if not isinstance(entry, dict):
         raise ProtocolError("a participant that is no JSON object")
     # TypeScript takes a participant without attributes (PROTOCOL.md, section 6.4).
     member_id, role, attributes = entry.get("id"), entry.get("role"), entry.get("attributes") or {}
     if not isinstance(member_id, str) or not isinstance(role, str) or not isinstance(attributes, dict):
         raise ProtocolError("a participant without a proper id, role or attributes")
-    return Member(member_id, role, attributes)
+    return RosterEntry(member_id, role, attributes)

@@ -1,4 +1,4 @@
-"""What the two sides of a stream say to each other, and one side's account of it: sans-I/O, no clock.
+"""The messages of a stream between its two sides: values, and their form on the wire. Sans-I/O, no clock.
 
 A classic stream is five types of ordinary messages between two participants (PROTOCOL.md, section 8), each with the
 stream's ``stream_id``, which its opener made:
@@ -8,22 +8,23 @@ stream's ``stream_id``, which its opener made:
 - ``stream.chunk``: ``header``, a JSON object, and an attachment, possibly empty. From either side.
 - ``stream.close``: the regular end, of both directions. From either side.
 
-Two clients that both know how add flow control and cancelling, which the others never see:
+Two clients of this package add flow control and cancelling, which others never see:
 
 - ``stream.open`` and ``stream.accept`` have one more member, ``meshsync``, an object: ``version``, the number 1, and
-  ``window``, how many bytes its sender is ready to hold unread. Flow control is agreed upon when both have said it.
+  ``window``, how many bytes its sender is ready to hold unread. Flow control is agreed upon when both have sent it.
   A peer that does not know it leaves it out of its ``stream.accept``, or shows it to its program beside the rest of
   the ``stream.open``, as it does ``stream_id``. Members and versions that are not known are ignored.
 - ``stream.meshsync.credit``: ``bytes``, how many more the sender of this may be sent: what its program has read.
   A chunk may be sent whenever what is left of the window is positive, and counts as in `size_of`.
-- ``stream.meshsync.cancel``: ``reason``, a text. The irregular end, of both directions: who writes is to stop, who
-  reads has not got everything.
+- ``stream.meshsync.cancel``: ``reason``, a text. The irregular end, of both directions: a writer
+  is to stop, and a reader has not got everything.
 - ``stream.close`` has the member ``meshsync`` as well, with ``version`` and ``is_complete``, which is false, where an
   opener gives up waiting for the answer: a consent may have crossed it, and its reader would see a regular end.
 
-Without the agreement the irregular end is a ``stream.close`` too, for want of another word.
+Without the agreement the irregular end is a ``stream.close`` too, for want of another message.
 
-Not the business of this module: who the peer is, waiting, and duplex streams' shape on the wire.
+Not the business of this module: the peer's identity, waiting, windows (``flow_control``), and the shape of duplex
+streams on the wire (``bridging``).
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ __all__ = [
     "STREAM_TYPES",
     "Accept",
     "Cancel",
-    "Chunk",
     "Close",
     "Credit",
     "Open",
     "Reject",
-    "StreamWord",
-    "decode_stream_word",
-    "encode_stream_word",
+    "StreamChunk",
+    "StreamMessage",
+    "decode_stream_message",
+    "encode_stream_message",
 ]
 
 
@@ -81,7 +82,7 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class StreamChunk:
     """A piece of the stream."""
 
     stream_id: str
@@ -100,7 +101,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """The word that so many more bytes may come."""
+    """So many more bytes may be sent."""
 
     stream_id: str
     size: int
@@ -114,18 +115,18 @@ class Cancel:
     reason: str
 
 
-StreamWord = Open | Accept | Reject | Chunk | Close | Credit | Cancel
+StreamMessage = Open | Accept | Reject | StreamChunk | Close | Credit | Cancel
 
 _OWN = "meshsync"
 _NO_REASON = "The stream was rejected by the remote client"
 """What a rejection without a reason means to official clients (PROTOCOL.md, section 8)."""
 
 
-def encode_stream_word(word: StreamWord) -> tuple[str, JsonObject]:
+def encode_stream_message(message: StreamMessage) -> tuple[str, JsonObject]:
     """Return message type and body; a chunk's data is the message's attachment."""
-    body: JsonObject = {"stream_id": word.stream_id}
-    match word:
-        case Chunk(header=header):
+    body: JsonObject = {"stream_id": message.stream_id}
+    match message:
+        case StreamChunk(header=header):
             body["header"] = header
             return "stream.chunk", body
         case Credit(size=size):
@@ -150,7 +151,7 @@ def _agreement(window: int | None) -> JsonObject:
     return {} if window is None else {_OWN: {"version": 1, "window": window}}
 
 
-def decode_stream_word(type: str, body: JsonObject, data: bytes) -> StreamWord:
+def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMessage:
     """Return what a message of one of `STREAM_TYPES` says.
 
     Raises:
@@ -159,7 +160,7 @@ def decode_stream_word(type: str, body: JsonObject, data: bytes) -> StreamWord:
     stream_id = read_member(body, "stream_id", str, type)
     match type:
         case "stream.chunk":
-            return Chunk(stream_id, read_member(body, "header", dict, type), data)
+            return StreamChunk(stream_id, read_member(body, "header", dict, type), data)
         case "stream.meshsync.credit":
             size = read_member(body, "bytes", int, type)
             if size < 0:

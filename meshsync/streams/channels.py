@@ -1,7 +1,9 @@
-"""How a stream's words get to its other side: as messages, or on a call.
+"""How a stream's messages get to its peer: as messages to a participant, or on a call; and the connection they use.
 
 What classic and duplex streams make of each other's chunks is described in ``meshsync.protocol.bridging``. A call has
 no flow control, and no acknowledgement of single chunks; but an irregular end is always told apart from a regular one.
+
+A channel belongs to one connection and ends with it; the stream that it carries need not.
 """
 
 from __future__ import annotations
@@ -10,91 +12,127 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from meshsync.connection.connection import Connection
 from meshsync.connection.deliveries import Delivery
 from meshsync.errors import MeshsyncError
 from meshsync.protocol.bridging import chunk_to_message
 from meshsync.protocol.content import Control, Error
 from meshsync.protocol.operations import AnswerCall, AnswerChunk, CallChunk, OpenCall, Request, Send
+from meshsync.protocol.session import Session
 from meshsync.protocol.stream_messages import (
     Accept,
     Cancel,
-    Chunk,
     Close,
     Credit,
     Open,
     Reject,
-    StreamWord,
-    encode_stream_word,
+    StreamChunk,
+    StreamMessage,
+    encode_stream_message,
 )
+from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["ABNORMAL", "Caller", "Carrier", "Classic", "Recipient"]
+__all__ = ["ABNORMAL", "CallerChannel", "Channel", "MessageChannel", "RecipientChannel", "StreamConnection"]
 
 ABNORMAL = 1011
 """The status with which a call ends irregularly; the regular one is 1000 (PROTOCOL.md, section 9)."""
 
 
-class Carrier(Protocol):
-    """How one stream's words get to its other side."""
+class StreamConnection(Protocol):
+    """What streams need of the connection that carries them; `Connection` says what each call promises."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def session(self) -> Session: ...
+    @property
+    def is_open(self) -> bool: ...
+    def failure(self) -> MeshsyncError: ...
+    def refuse_to_block(self, what: str) -> None: ...
+
+    def request(
+        self,
+        request: Request,
+        what: str,
+        timeout: float | None,
+        on_done: Callable[[MeshsyncError | None], None] | None = None,
+    ) -> Delivery: ...
+    def disregard(self, delivery: Delivery) -> None: ...
+
+    def set_alarm(self, key: object, seconds: float, ring: Callable[[], None]) -> None: ...
+    def cancel_alarm(self, key: object) -> None: ...
+
+    def post(self, job: Callable[[], None], /) -> None: ...
+    def spawn(self, target: Callable[[], None], name: str) -> None: ...
+
+
+class Channel(Protocol):
+    """How one stream's messages get to its peer."""
 
     @property
     def can_cancel(self) -> bool:
         """Whether an irregular end can be told without having been agreed upon."""
         ...
 
-    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
-        """Send a word; raises what `Connection.request` does."""
+    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+        """Send a message of the stream; raises what `Connection.request` does.
+
+        Args:
+            what: What is sent, for errors.
+            timeout: The longest wait for room in the connection's buffer, in seconds.
+        """
         ...
 
 
-class Classic:
-    """Carries a stream's words as messages to one participant."""
+class MessageChannel:
+    """Carries a classic stream: each message of the stream is a message to one participant."""
 
     can_cancel = False
 
-    def __init__(self, connection: Connection, peer: str) -> None:
+    def __init__(self, connection: StreamConnection, peer: str) -> None:
         self._connection = connection
         self._peer = peer
 
-    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
-        type, body = encode_stream_word(word)
-        data = word.data if isinstance(word, Chunk) else b""
+    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+        type, body = encode_stream_message(message)
+        data = message.data if isinstance(message, StreamChunk) else b""
         return self._connection.request(Send(self._peer, type, body, data), what, timeout)
 
 
-class Caller:
-    """Carries the words of the side that opened a call.
+class CallerChannel:
+    """Carries a duplex stream at the side that opens the call.
 
     Args:
-        answered: Told, on the reader, what the other side or the room answered to the opening: None for consent.
+        answered: Told, on the reader, what the peer or the room answered to the opening: None for consent.
     """
 
     can_cancel = True
 
-    def __init__(self, connection: Connection, peer: str, answered: Callable[[MeshsyncError | None], None]) -> None:
+    def __init__(
+        self, connection: StreamConnection, peer: str, answered: Callable[[MeshsyncError | None], None]
+    ) -> None:
         self._connection = connection
         self._peer = peer
         self._answered = answered
         self._opening: Delivery | None = None
 
-    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
+    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
         send = self._connection.request
-        match word:
+        match message:
             case Open(call_id, header):
                 opening = self._opening = send(OpenCall(call_id), what, timeout, self._answered)
-                # It alone names the other side: the room holds the call until it comes.
+                # It alone names the peer: the room holds the call until it comes.
                 first = replace(chunk_to_message(header, is_first=True), to=self._peer)
                 send(CallChunk(call_id, first), what, timeout)
                 return opening
-            case Chunk(call_id, header, data):
+            case StreamChunk(call_id, header, data):
                 return send(CallChunk(call_id, chunk_to_message(header, data)), what, timeout)
         if self._opening is not None:
             self._connection.disregard(self._opening)  # The room may never answer a call that its caller has ended.
-        return send(CallChunk(word.stream_id, _ending(word)), what, timeout)
+        return send(CallChunk(message.stream_id, _ending(message)), what, timeout)
 
 
-class Recipient:
-    """Carries the words of the side that was called.
+class RecipientChannel:
+    """Carries a duplex stream at the side that is called.
 
     Args:
         push_id: The message id of the call.
@@ -102,29 +140,29 @@ class Recipient:
 
     can_cancel = True
 
-    def __init__(self, connection: Connection, push_id: int) -> None:
+    def __init__(self, connection: StreamConnection, push_id: int) -> None:
         self._connection = connection
         self._push_id = push_id
 
-    def send(self, word: StreamWord, what: str, timeout: float | None) -> Delivery:
+    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
         request: Request
-        match word:
+        match message:
             case Accept():
                 request = AnswerCall(self._push_id, Control("open"))
             case Reject(_, reason):
                 request = AnswerCall(self._push_id, Error(reason))
-            case Chunk(call_id, header, data):
+            case StreamChunk(call_id, header, data):
                 request = AnswerChunk(self._push_id, call_id, chunk_to_message(header, data))
             case _:
-                request = AnswerChunk(self._push_id, word.stream_id, _ending(word))
+                request = AnswerChunk(self._push_id, message.stream_id, _ending(message))
         return self._connection.request(request, what, timeout)
 
 
-def _ending(word: StreamWord) -> Control:
-    match word:
+def _ending(message: StreamMessage) -> Control:
+    match message:
         case Close(is_complete=is_complete):
             return Control("close") if is_complete else Control("close", ABNORMAL)
         case Cancel(_, reason):
             return Control("close", ABNORMAL, reason)
-        case Open() | Accept() | Reject() | Chunk() | Credit():
-            raise TypeError(f"{word!r} is not said at this end of a call")
+        case Open() | Accept() | Reject() | StreamChunk() | Credit():
+            raise TypeError(f"{message!r} cannot be sent from this side of a call")

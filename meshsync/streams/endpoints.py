@@ -1,22 +1,38 @@
-"""What a program has of a stream: its writer and its reader."""
+"""What a program has of a stream: its writer and its reader.
+
+The opener of a stream gets a `MessageStreamWriter`, whose ``reader`` has what comes back; its acceptor gets a
+`MessageStreamReader`, whose ``writer`` is the way back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
-from meshsync.protocol.flow_control import Phase
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
-from meshsync.streams.interfaces import MessageStreamChunk
+from meshsync.streams.incoming import Incoming
+from meshsync.streams.interfaces import MessageStreamChunk, StreamReader
+from meshsync.streams.outgoing import Outgoing
 from meshsync.streams.statements import ClosingWriter, IteratedReader
+from meshsync.streams.stream import ClientStream
 
-if TYPE_CHECKING:
-    from meshsync.streams.stream import Stream
+__all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "has_ended"]
 
-__all__ = ["MessageStreamReader", "MessageStreamWriter"]
+
+class Endpoints:
+    """A stream with its two directions, and the two ends of it that programs meet."""
+
+    __slots__ = ("incoming", "outgoing", "reader", "stream", "writer")
+
+    def __init__(self, stream: ClientStream) -> None:
+        self.stream = stream
+        self.outgoing = Outgoing(stream)
+        self.incoming = Incoming(stream)
+        self.writer = MessageStreamWriter(self)
+        self.reader = MessageStreamReader(self)
 
 
 class MessageStreamWriter(ClosingWriter):
@@ -26,29 +42,31 @@ class MessageStreamWriter(ClosingWriter):
     (Official clients have no word for that: to them it is closed.)
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_ends", "_stream")
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, ends: Endpoints) -> None:
+        self._ends = ends
+        self._stream = ends.stream
 
     @property
     def _runtime(self) -> Runtime:
-        return self._stream._table.runtime
+        # For what is built on a stream: it has no clock of its own.
+        return self._stream.runtime
 
     @property
     def stream_id(self) -> str:
         """The id that its opener gave to the stream."""
-        return self._stream.id
+        return self._stream.identity.stream_id
 
     @property
     def to(self) -> RemoteParticipant:
         """Who reads it."""
-        return self._stream.peer
+        return self._stream.identity.peer
 
     @property
     def reader(self) -> MessageStreamReader:
         """What the other side writes on the same stream; clients before 0.9.0 write only what they opened."""
-        return self._stream.reader
+        return self._ends.reader
 
     @property
     def peer_is_meshsync(self) -> bool:
@@ -70,11 +88,11 @@ class MessageStreamWriter(ClosingWriter):
             InvalidMessage: If the header is no JSON object, or the chunk is larger than a message can be.
             UsageError: If this program closed the stream.
         """
-        self._stream.write(chunk, timeout)
+        self._ends.outgoing.write(chunk, timeout)
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Wait until the room has acknowledged all that was written; raises as ``write``."""
-        self._stream.flush(timeout)
+        self._ends.outgoing.flush(timeout)
 
     def close(self, *, timeout: Timeout = "default") -> None:
         """End the stream, in both directions, when all that was written is acknowledged. Again does nothing.
@@ -83,14 +101,14 @@ class MessageStreamWriter(ClosingWriter):
             StreamTimeout: If that took longer than ``timeout`` seconds, 30 by default.
             StreamCancelled: If the other side had ended it early; `StreamInterrupted` likewise, as for ``write``.
         """
-        self._stream.close_writer(timeout)
+        self._ends.outgoing.close(timeout)
 
     def abort(self, reason: str = "") -> None:
         """End the stream at once, incomplete. The reader gets what came, and then a `StreamInterrupted`."""
         self._stream.abandon(reason)
 
     def __repr__(self) -> str:
-        return f"<MessageStreamWriter of {self._stream!r}: {self._stream.account.phase.value}>"
+        return f"<MessageStreamWriter of {self._stream!r}: {self._stream.life.phase.value}>"
 
 
 class MessageStreamReader(IteratedReader):
@@ -99,41 +117,38 @@ class MessageStreamReader(IteratedReader):
     One that was offered is accepted by ``accept``, by the first read, or when the accept callback returns.
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_ends", "_stream")
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, ends: Endpoints) -> None:
+        self._ends = ends
+        self._stream = ends.stream
 
     @property
     def _runtime(self) -> Runtime:
-        return self._stream._table.runtime
+        # For what is built on a stream: it has no clock of its own.
+        return self._stream.runtime
 
     @property
     def stream_id(self) -> str:
         """The id that its opener gave to the stream."""
-        return self._stream.id
+        return self._stream.identity.stream_id
 
     _streamId = stream_id  # as MeshAgent's documentation has it
 
     @property
     def sender(self) -> RemoteParticipant:
         """Who writes it."""
-        return self._stream.peer
+        return self._stream.identity.peer
 
     @property
     def header(self) -> Mapping[str, Any]:
         """What its opener said of the stream."""
-        return self._stream.header
+        return self._stream.identity.header
 
     @property
     def writer(self) -> MessageStreamWriter:
         """The way back to the other side; clients before 0.9.0 drop what comes by it."""
-        return self._stream.writer
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether no more will come; what has come can still be read."""
-        return self._stream.account.phase is Phase.ENDED
+        return self._ends.writer
 
     def accept(self) -> None:
         """Accept the stream; once accepted, this does nothing.
@@ -163,14 +178,19 @@ class MessageStreamReader(IteratedReader):
             UsageError: If another task is reading, or this program closed the reader.
             WouldDeadlock: If this program rejected the stream.
         """
-        return self._stream.read(timeout)
+        return self._ends.incoming.read(timeout)
 
     def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
-        self._stream.put_back(list(chunks))
+        self._ends.incoming.put_back(chunks)
 
     def close(self, reason: str = "") -> None:
         """Read no more: an undecided stream is rejected, one that goes on is ended early, which the writer is told."""
-        self._stream.close_reader(reason)
+        self._stream.leave(reason)
 
     def __repr__(self) -> str:
-        return f"<MessageStreamReader of {self._stream!r}: {self._stream.account.phase.value}>"
+        return f"<MessageStreamReader of {self._stream!r}: {self._stream.life.phase.value}>"
+
+
+def has_ended(reader: StreamReader) -> bool:
+    """Return whether the stream of a plain reader has ended; what has come can still be read."""
+    return isinstance(reader, MessageStreamReader) and reader._stream.life.phase.is_over

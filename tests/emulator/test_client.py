@@ -643,7 +643,7 @@ def test_events_that_receivers_are_too_slow_for_are_dropped_and_counted(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With room for ten waiting events, a receiver that is busy for fifteen gets the ten newest, told of the rest."""
-    monkeypatch.setattr("meshsync.connection.connection.BACKLOG", 10)
+    monkeypatch.setattr("meshsync.dispatch.dispatcher.BACKLOG", 10)
     alice, heard, dropped = join("alice"), Ears(), Ears()
     alice.messaging.on("messages_dropped", dropped)
 

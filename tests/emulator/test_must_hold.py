@@ -772,11 +772,11 @@ def test_wait_on_a_lost_client_is_possible_from_a_thread_that_took_over_the_read
     """The system may give a dead thread's number to a new one; that one is not taken for the reader."""
     alice = join("alice-to-lose")
     inbox = alice.messaging.messages()
-    assert alice.connection._reader_id is not None
+    assert alice._meshsync.connection._reader_id is not None
     emulated.drop("alice-to-lose")
     assert alice.wait_closed(PATIENCE)
     alice.close()
-    assert alice.connection._reader_id is None
+    assert alice._meshsync.connection._reader_id is None
     for _ in range(200):  # among which is one with that number, on most systems
         assert type(start(_error_of, inbox.get).result(PATIENCE)) is meshsync.ConnectionLost
 

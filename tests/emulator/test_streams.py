@@ -83,7 +83,7 @@ def test_a_reader_that_never_reads_bounds_client_and_room(join: Join) -> None:
     writer.flush()
     assert ids == [writer.stream_id]
     assert 8 * MIB - 100_000 < written <= 8 * MIB + 100_000
-    assert alice.connection.pending == 0
+    assert alice.stats().pending == 0
     bob.close()
     with pytest.raises(StreamInterrupted, match="bob has left"):
         writer.write(b"", timeout=PATIENCE)

@@ -198,7 +198,7 @@ def test_connection_that_is_cut_interrupts_a_filtered_stream() -> None:
         writer = open_filtered(messaging.create_stream, bob, filters=FILTERS)
         writer.write(b"data")
         simulation.sleep(1)
-        messaging._room.close(0)
+        messaging._meshsync.close(0, None)
         simulation.sleep(1)
         assert raised == ["alice has left"]
 

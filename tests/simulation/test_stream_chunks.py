@@ -17,7 +17,7 @@ from meshsync import (
     UsageError,
 )
 from meshsync.errors import RoomError
-from meshsync.protocol.flow_control import Phase
+from meshsync.streams.life import Phase
 from simulator import faults
 from tests.support.streaming import MIB, Pair, Result, accept, account, held, is_tidy
 from tests.support.worlds import simulated
@@ -76,7 +76,7 @@ def test_a_task_may_write_back_while_another_accepts(seed: int) -> None:
             reader: Any = offers.get(5)
 
             def write() -> None:
-                while reader._stream.account.phase is Phase.OFFERED:
+                while reader._stream.life.phase is Phase.OFFERED:
                     meshsync.sleep(0)
                 reader.writer.write(b"x")
 
@@ -178,7 +178,7 @@ def test_an_abandoned_reader_is_cleaned_up_when_its_writer_goes() -> None:
         writer = pair.open()
         writer.write(bytes(100))
         writer.flush()
-        assert len(pair.bob.messaging._streams._streams) == 1
+        assert len(pair.bob.messaging._meshsync.streams.streams) == 1
         pair.alice.close()
         sim.sleep(1)
         assert is_tidy(pair.bob)

@@ -47,7 +47,7 @@ def test_a_reader_that_never_reads_bounds_both_ends() -> None:
         assert account(reader).unread < 9 * MIB
         assert caught.value.connection_alive
         sim.sleep(1)
-        assert pair.alice.connection.pending == 0
+        assert pair.alice.stats().pending == 0
         writer.abort()
         sim.sleep(1)
         assert pair.are_tidy()
@@ -467,7 +467,7 @@ def test_an_offer_from_somebody_unknown_is_rejected() -> None:
         called: list[Any] = []
         pair.alice.messaging.enable(called.append)
         offer = events.Received("p-stranger", "stream.open", {"stream_id": "s-1", "header": {}}, b"")
-        pair.alice.messaging.handle(offer)
+        pair.alice._meshsync.received(offer)
         assert is_tidy(pair.alice)
         assert called == []
         (rejection,) = (record for record in pair.room.transcript if record.type == "stream.reject")

@@ -408,7 +408,7 @@ def test_an_opening_ends_with_its_own_error(end: Callable[[Pair], object], kind:
             reader.read(0)
         for client in (pair.alice, pair.bob):
             assert is_tidy(client) or not client.is_connected
-            assert client.messaging._streams._streams == client.connection._alarms == {}
+            assert not (client._meshsync.streams.streams or client._meshsync.connection.alarms)
 
 
 def test_an_opening_is_given_up_in_time() -> None:
@@ -578,7 +578,7 @@ def test_an_end_of_the_client_ends_its_streams_at_both_sides(end: Callable[[Pair
         with pytest.raises((StreamInterrupted, StreamCancelled)):
             reader.writer.write(b"x")
         assert is_tidy(pair.bob)
-        assert pair.alice.messaging._streams._streams == pair.alice.connection._alarms == {}
+        assert not (pair.alice._meshsync.streams.streams or pair.alice._meshsync.connection.alarms)
 
 
 def test_a_callback_may_close_its_own_client() -> None:
@@ -601,7 +601,7 @@ def test_a_callback_may_close_its_own_client() -> None:
             writer.reader.read()
         assert len(caught) == 1
         assert not caught[0].connection_alive  # type: ignore[attr-defined]
-        assert [task for task in pair.bob.connection._tasks if not task.is_done] == []
+        assert [task for task in pair.bob._meshsync.tasks if not task.is_done] == []
 
 
 def test_closing_the_client_waits_for_no_callback_for_ever() -> None:
@@ -613,7 +613,7 @@ def test_closing_the_client_waits_for_no_callback_for_ever() -> None:
         begun = sim.now
         pair.bob.close()
         assert sim.now == begun
-        assert [task for task in pair.bob.connection._tasks if not task.is_done] == []
+        assert [task for task in pair.bob._meshsync.tasks if not task.is_done] == []
 
 
 def test_a_callback_that_raises_after_accepting_cancels() -> None:

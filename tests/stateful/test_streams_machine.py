@@ -56,6 +56,7 @@ class Room(RuleBasedStateMachine):
         self.patch.setattr(flow_control, "WINDOWS_OF_A_CLIENT", SHARED)
         self.patch.setattr(flow_control, "LEAST_WINDOW", LEAST)
         self.patch.setattr(meshsync.streams.stream, "LEAST_WINDOW", LEAST)
+        self.patch.setattr(meshsync.streams.incoming, "LEAST_WINDOW", LEAST)
         self.simulation = Simulation(seed, **options)
         self.room = self.simulation.room("demo")
         self.clients: dict[str, RoomClient] = {}
@@ -318,7 +319,7 @@ class QuietStreams(Room):
         if how == "disable":
             client.messaging.enable()
         else:
-            assert not client.messaging._streams._streams
+            assert not client.messaging._meshsync.streams.streams
             self.join(who)
         self.settle()
 
@@ -328,7 +329,7 @@ class QuietStreams(Room):
     def nothing_is_left_and_bounds_hold(self) -> None:
         for name, client in self.clients.items():
             mine = [stream for stream in self.streams if name in (stream.opener.owner, stream.acceptor.owner)]
-            held = list(client.messaging._streams._streams.values())
+            held = list(client.messaging._meshsync.streams.streams)
             assert len(held) == sum(stream.state != "ended" for stream in mine)
             assert sum(stream.account.window for stream in held) <= SHARED + LEAST * len(held)
             assert all(stream.account.unread <= stream.account.window + LARGEST for stream in held)
@@ -338,7 +339,7 @@ class QuietStreams(Room):
             if hasattr(self, "streams"):
                 self.simulation.sleep(100)
                 for client in self.clients.values():
-                    assert client.connection.pending == len(client.connection._alarms) == 0
+                    assert client.stats().pending == len(client._meshsync.connection.alarms) == 0
         finally:
             super().teardown()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from meshsync import MessagingClient, RoomClient
+from meshsync import MeshsyncError, MessagingClient, RoomClient
 from meshsync.protocol import events
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk
 from simulator import Simulation, current
@@ -53,10 +53,10 @@ class Pair:
 def is_tidy(client: RoomClient) -> bool:
     """Return whether a client that is connected has, a second later, nothing left of its streams."""
     current().sleep(1)
-    connection = client.connection
-    tasks = [task for task in connection._tasks if not task.is_done]
-    table = client.messaging._streams
-    return not (table._streams or connection._alarms or connection.pending or table._callbacks) and len(tasks) == 2
+    inner = client._meshsync
+    tasks = [task for task in inner.tasks if not task.is_done]
+    table, connection = inner.streams, inner.connection
+    return not (table.streams or connection.alarms or connection.pending or table.callbacks) and len(tasks) == 2
 
 
 class Result:
@@ -92,17 +92,7 @@ class Scripted(MessagingClient):
         super().__init__(room)
         self.words: list[tuple[str, dict[str, Any], bytes]] = []
         self.answers: dict[str, tuple[str, dict[str, Any]]] = {}
-
-    def handle(self, event: events.Event) -> None:
-        if isinstance(event, (Call, CallChunk, AnswerChunk)):
-            return  # It knows nothing of calls.
-        if not isinstance(event, events.Received) or not event.type.startswith("stream."):
-            super().handle(event)
-            return
-        self.words.append((event.type, dict(event.message), event.attachment))
-        if event.type in self.answers:
-            type, body = self.answers[event.type]
-            self.say(event.sender, type, event.message["stream_id"], **body)
+        self._meshsync.connection._handler = _Between(self)
 
     def say(self, to: Any, type: str, stream_id: object, data: bytes = b"", **body: Any) -> None:
         """Say a word to somebody."""
@@ -111,6 +101,28 @@ class Scripted(MessagingClient):
     def heard(self, type: str) -> list[dict[str, Any]]:
         """Return the bodies of the words of a type."""
         return [body for kind, body, _ in self.words if kind == type]
+
+
+class _Between:
+    """Stands between a connection and its client, where no program could, and takes out the words of streams."""
+
+    def __init__(self, peer: Scripted) -> None:
+        self._peer = peer
+
+    def received(self, event: events.Event) -> None:
+        if isinstance(event, (Call, CallChunk, AnswerChunk)):
+            return  # It knows nothing of calls.
+        peer = self._peer
+        if not isinstance(event, events.Received) or not event.type.startswith("stream."):
+            peer._meshsync.received(event)
+            return
+        peer.words.append((event.type, dict(event.message), event.attachment))
+        if event.type in peer.answers:
+            type, body = peer.answers[event.type]
+            peer.say(event.sender, type, event.message["stream_id"], **body)
+
+    def ended(self, error: MeshsyncError | None) -> None:
+        self._peer._meshsync.ended(error)
 
 
 @contextmanager
@@ -134,7 +146,7 @@ def account(end: Any) -> Any:
 
 def held(end: Any) -> int:
     """Return how many bytes of data wait to be read at one end."""
-    return sum(len(chunk.data) for chunk, _ in end._stream._chunks)
+    return sum(len(chunk.data) for chunk, _ in end._stream.unread)
 
 
 def send_all(writer: Any, *pieces: bytes) -> None:

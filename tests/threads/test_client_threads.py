@@ -403,7 +403,7 @@ def test_senders_go_on_when_a_stalled_server_reads_again(stalled: tuple[RoomClie
     """A send that waits for room gets it, and its acknowledgement, as soon as the server reads and answers."""
     room, wire = stalled
     sender = start(room.messaging.send_message, BOB, "late", {"n": 0}, bytes(60_000), timeout=PATIENCE)
-    while not room.connection._transport._senders.tickets:  # type: ignore[attr-defined]
+    while not room._meshsync.connection._transport._senders.tickets:  # type: ignore[attr-defined]
         time.sleep(0.01)
     assert not sender.done()
     answering = Answering(wire)

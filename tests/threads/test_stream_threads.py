@@ -67,7 +67,7 @@ def test_an_exception_that_strikes_a_waiting_reader_loses_no_chunk(join: Join) -
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     for n in range(20):
-        await_frame(thread, "_read")
+        await_frame(thread, "_take")
         interrupt(thread)
         writer.write(MessageStreamChunk({"n": n}))  # What strikes in a lock is raised when the lock is there.
         assert struck.acquire(timeout=PATIENCE)
@@ -95,16 +95,16 @@ def test_an_exception_that_strikes_an_opener_leaves_nothing_behind(join: Join) -
         reader: Any = offers.get(PATIENCE)
         await_frame(thread, "wait_answer")
         interrupt(thread)
-        stream = next(iter(alice.messaging._streams._streams.values()))
-        with stream._condition:
-            stream._condition.notify_all()  # So that it wakes, and is struck.
+        stream = next(iter(alice.messaging._meshsync.streams.streams))
+        with stream.life.condition:
+            stream.life.condition.notify_all()  # So that it wakes, and is struck.
         thread.join(PATIENCE)
         assert isinstance(outcome[0], KeyboardInterrupt)
         with pytest.raises(StreamInterrupted, match="gave up the stream"):
             while True:
                 reader.accept()
                 time.sleep(0.01)
-    assert alice.messaging._streams._streams == {}
+    assert alice.messaging._meshsync.streams.streams == ()
 
 
 @pytest.mark.parametrize("end", ["close", "drop"])
@@ -157,8 +157,8 @@ def test_streams_opened_and_closed_by_many_threads_leave_nothing(join: Join) -> 
 
     for task in [start(send, who) for who in range(8)]:
         task.result(30)
-    await_that(lambda: not bob.messaging._streams._streams and not bob.messaging._streams._callbacks)
-    assert alice.messaging._streams._streams == {}
+    await_that(lambda: not bob.messaging._meshsync.streams.streams and not bob.messaging._meshsync.streams.callbacks)
+    assert alice.messaging._meshsync.streams.streams == ()
     assert sorted(got) == sorted(bytes([who, n]) * 3 for who in range(8) for n in range(0, 10, 2))
     assert rejected == ["odd"] * 40
 

@@ -31,6 +31,52 @@ NAMES = """
     SendTimeout ReceiveTimeout ProtocolError
 """
 
+READING = "accept close header read read_all reject sender stream_id writer"
+WRITING = "abort close flush reader stream_id to write"
+
+MEMBERS = {
+    "ApiKey": "key_id parse project_id secret",
+    "ClientStats": "bytes_buffered bytes_received bytes_sent events_dropped packets_received packets_sent pending",
+    "Delivery": "error is_done wait",
+    "Grant": "name scope",
+    "LocalParticipant": "attributes get_attribute id name role set_attribute",
+    "MessageStreamChunk": "data header",
+    "MessageStreamReader": READING,
+    "MessageStreamWriter": f"{WRITING} peer_is_meshsync",
+    "MessagingClient": """
+        enable disable is_enabled remote_participants get_participant get_participant_by_name wait_for_participant
+        send_message send_message_nowait broadcast_message broadcast_message_nowait create_stream send_file receive_file
+        offered streams received messages wait_for_message on on_message off
+    """,
+    "ParticipantToken": """
+        decode encode expires extra for_room grants key_id messaging name peek project_id role room version
+    """,
+    "ReceivedFile": "path sha256 size",
+    "Registration": "cancel event receiver type",
+    "RemoteParticipant": "attributes get_attribute id name online role",
+    "RoomClient": """
+        messaging local_participant room_name room_url session_id is_connected default_timeout stats close wait_closed
+    """,
+    "RoomMessage": "attachment from_participant_id message sender type",
+    "RoomMessageEvent": "error message name participant stream",
+    "SentFile": "is_confirmed name sha256 size",
+    "StreamReader": READING,
+    "StreamSubscription": "close get pending timeout",
+    "StreamWriter": WRITING,
+    "Subscription": "close dropped get pending timeout",
+}
+"""The public names of each class that users meet: DESIGN.md, section 4, and what docstrings have promised besides."""
+
+OF_EVERY_ERROR = "connection_alive retryable"
+OF_ERRORS = {
+    meshsync.ConnectFailed: "http_status",
+    meshsync.ConnectionLost: "clean code http_status reason",
+    meshsync.RoomError: "code",
+    meshsync.StreamRejected: "is_final",
+    meshsync.ProtocolError: "code",
+}
+"""What errors of a kind have besides."""
+
 EVENT_NAMES = """
     message participant_added participant_removed participant_attributes_updated stream_opened stream_closed
     messaging_enabled messaging_disabled disconnected reconnected receiver_failed messages_dropped
@@ -63,6 +109,49 @@ def test_public_name_is_documented(name: str, value: Any) -> None:
     assert len(first) > 10
     assert first.rstrip("`").endswith((".", ")", ":"))
     assert not text.startswith(f"{name}(")  # what a dataclass writes where nobody did
+
+
+@pytest.fixture(scope="module")
+def met() -> list[object]:
+    """Return one of each that a program is handed, since some names are only those of an instance."""
+    transport = ScriptedTransport(roster=[BOB])
+    room = meshsync.connect(connector=ScriptedConnector(transport), default_timeout=PATIENCE)
+    messaging = room.messaging
+    messaging.enable()
+    bob = messaging.remote_participants[0]
+    objects = [room, messaging, bob, room.local_participant, room.stats(), messaging.on("message", print)]
+    with messaging.messages() as messages, messaging.streams() as streams:
+        objects += [messages, streams, messaging.send_message_nowait(bob, "chat", {})]
+        transport.say(Push("p-2", "stream.open", {"stream_id": "s-1", "header": {}}))
+        reader = streams.get(PATIENCE)
+        objects += [reader, reader.writer]
+    room.close(PATIENCE)
+    return objects
+
+
+def public(thing: object) -> set[str]:
+    """Return the public names of a class or of an object."""
+    return {name for name in dir(thing) if not name.startswith("_")}
+
+
+def test_classes_have_the_public_names_that_were_promised_and_no_others(met: list[object]) -> None:
+    """Each class of the package's face but errors, and what is handed out of it: no door that only our code uses."""
+    classes = {name for name in meshsync.__all__ if inspect.isclass(getattr(meshsync, name))}
+    errors = {name for name in classes if issubclass(getattr(meshsync, name), Exception)}
+    assert set(MEMBERS) == classes - errors
+    handed = {type(one).__name__: public(one) for one in met}
+    seen = {name: public(getattr(meshsync, name)) | handed.get(name, set()) for name in MEMBERS}
+    assert seen == {name: set(names.split()) for name, names in MEMBERS.items()}
+    assert set(handed) <= set(MEMBERS)
+
+
+@pytest.mark.parametrize("name", meshsync.errors.__all__)
+def test_errors_have_the_public_names_that_were_promised_and_no_others(name: str) -> None:
+    """Besides what every exception has, and every `OSError` where the error is a time-out."""
+    kind = getattr(meshsync, name)
+    promised = {OF_EVERY_ERROR, *(names for base, names in OF_ERRORS.items() if issubclass(kind, base))}
+    builtin = public(TimeoutError()) if issubclass(kind, TimeoutError) else public(Exception())
+    assert public(kind("text")) - builtin == set(" ".join(promised).split())
 
 
 def test_events_are_those_of_the_table() -> None:

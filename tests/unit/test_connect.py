@@ -292,7 +292,7 @@ def test_time_limit_of_connecting(options: dict[str, Any], limit: float | None) 
 
 def tasks_of(room: meshsync.RoomClient) -> list[bool]:
     """Return which tasks of a client have ended."""
-    return [task.join(PATIENCE) for task in room.connection._tasks]
+    return [task.join(PATIENCE) for task in room._meshsync.tasks]
 
 
 class Rooms:
@@ -313,7 +313,7 @@ def test_room_that_does_not_greet_in_time_is_left() -> None:
         meshsync.connect(connector=ScriptedConnector(transport), timeout=0, messaging=rooms.messaging)
     assert transport.closes
     assert all(tasks_of(rooms.made[0]))
-    assert rooms.made[0].connection.state is State.CLOSED
+    assert rooms.made[0]._meshsync.connection.state is State.CLOSED
 
 
 def test_room_that_goes_before_it_greets_is_unavailable() -> None:
@@ -481,7 +481,8 @@ def test_after_disabling_sending_says_that_it_is_not_enabled(joined: Joined) -> 
 def test_in_the_midst_of_the_end_nobody_is_said_to_have_left(joined: Joined) -> None:
     """Between the first departure and the last, a send to one who is offline says that the connection ended."""
     bob, raised = joined.messaging.remote_participants[0], list[BaseException]()
-    received = joined.room.received
+    client = joined.room._meshsync
+    received = client.received
 
     def received_and_send(event: events.Event) -> None:
         received(event)
@@ -490,7 +491,7 @@ def test_in_the_midst_of_the_end_nobody_is_said_to_have_left(joined: Joined) -> 
         except MeshsyncError as error:
             raised.append(error)
 
-    joined.room.received = received_and_send  # type: ignore[method-assign]
+    client.received = received_and_send  # type: ignore[method-assign]
     joined.transport.lose()
     assert joined.room.wait_closed(PATIENCE)
     assert [type(error) for error in raised] == [NotSent]
@@ -505,7 +506,7 @@ def test_enabling_while_enabled_asks_nothing(joined: Joined) -> None:
 def test_everybody_is_there_when_enabling_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The participants come before the flag, so that whoever sees the one finds the others."""
     joined, there = Joined(), list[int]()
-    presence = joined.messaging._presence
+    presence = joined.messaging._meshsync.participants
     set_enabled = presence.set_enabled
 
     def note(is_enabled: bool) -> None:

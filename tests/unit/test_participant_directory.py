@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from meshsync.participants import ParticipantDirectory
-from meshsync.protocol.roster import Member
+from meshsync.protocol.roster import RosterEntry
 from meshsync.runtime.threads import ThreadRuntime
 from tests.support.scripted import PATIENCE, wait_until
 
 RUNTIME = ThreadRuntime()
-BOB = Member("p-2", "user", {"name": "bob"})
-EVE = Member("p-3", "agent", {"name": "eve"})
+BOB = RosterEntry("p-2", "user", {"name": "bob"})
+EVE = RosterEntry("p-3", "agent", {"name": "eve"})
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_snapshot_is_in_order_of_arrival_and_never_changes(presence: Participant
 def test_earliest_of_equal_names_is_found(presence: ParticipantDirectory) -> None:
     """Names are not unique; the first to come is meant."""
     first = presence.enter(BOB)
-    presence.enter(Member("p-9", "user", {"name": "bob"}))
+    presence.enter(RosterEntry("p-9", "user", {"name": "bob"}))
     assert presence.by_name("bob") is first
     assert presence.by_name("nobody") is None
 
@@ -60,7 +60,7 @@ def test_change_gives_the_same_object_new_attributes(presence: ParticipantDirect
     """Attributes change in place of the participant, not of its snapshot."""
     bob = presence.enter(BOB)
     before = bob.attributes
-    assert presence.change(Member("p-2", "user", {"name": "rob"})) is bob
+    assert presence.change(RosterEntry("p-2", "user", {"name": "rob"})) is bob
     assert (before["name"], bob.name, presence.by_name("rob")) == ("bob", "rob", bob)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,10 +10,9 @@ from typing import Any
 import pytest
 
 import meshsync
-from meshsync import world as worlds
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
 from meshsync.transport.interfaces import Connector, Endpoint
-from meshsync.world import World, current_world, install_world
+from meshsync.world import REAL_WORLD, World, current_world, install_world
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 
 
@@ -50,7 +50,9 @@ def world() -> Iterator[World]:
 
 def test_default_world_is_the_real_one() -> None:
     """Importing meshsync is enough."""
-    assert isinstance(current_world().runtime, ThreadRuntime)
+    assert current_world() is REAL_WORLD
+    assert isinstance(REAL_WORLD.runtime, ThreadRuntime)
+    assert REAL_WORLD.environ is os.environ
     assert install_world(None) is None
 
 
@@ -102,13 +104,5 @@ def test_spawned_task_is_named_after_its_target(world: World) -> None:
 def test_connect_joins_rooms_of_the_callers_world(world: World) -> None:
     """The same call that would open a WebSocket takes connector, clock, tasks and settings of the installed runtime."""
     with meshsync.connect("lab", name="planner") as room:
-        assert room.connection.runtime is world.runtime
+        assert room._meshsync.runtime is world.runtime
         assert room.is_connected
-
-
-def test_without_a_default_world_the_error_says_what_to_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only whoever imports this module alone can meet it."""
-    monkeypatch.setattr(worlds._worlds, "default", None)
-    for call in (current_world, lambda: install_world(None), lambda: meshsync.sleep(0)):
-        with pytest.raises(RuntimeError, match="no world: import meshsync, which sets the default one"):
-            call()

@@ -1,18 +1,14 @@
-"""A connection: who reads and dispatches, what is pending, how it ends, and who may not wait for what."""
+"""A connection: its reader, what is sent and unacknowledged, how it ends, and which task may not wait."""
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from meshsync.connection import connection
+from meshsync.connection import forks
 from meshsync.connection.connection import Connection, State
 from meshsync.connection.deliveries import Delivery
 from meshsync.errors import (
@@ -35,32 +31,18 @@ from meshsync.protocol.dialects import dialect
 from meshsync.protocol.operations import Broadcast, Push, Request, Send, SetAttributes
 from meshsync.protocol.session import Session
 from meshsync.runtime.threads import ThreadRuntime, ThreadTask
+from tests.support.interrupts import Interrupt, quiet_threads
 from tests.support.scripted import PATIENCE, ScriptedTransport, packets_of, wait_until
 
 CHAT = Send("p-2", "chat", {"text": "hi"})
 
 
-class ExitingRuntime(ThreadRuntime):
-    """Real threads in a process that seems to be ending, once told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.has_begun_to_exit = False
-
-    def is_exiting(self) -> bool:
-        return self.has_begun_to_exit
-
-
 class Recorder:
-    """A handler that notes what it is told; what is posted to the dispatcher are functions."""
+    """A handler that notes what it is notified of."""
 
     def __init__(self) -> None:
-        self.connection: Connection
         self.events: list[events.Event] = []
         self.ends: list[MeshsyncError | None] = []
-        self.drops: list[int] = []
-        self.closings: list[float] = []
-        """The time limits of what is said before closing."""
         self.on_event: Callable[[events.Event], None] = lambda event: None
 
     def received(self, event: events.Event) -> None:
@@ -69,16 +51,6 @@ class Recorder:
 
     def ended(self, error: MeshsyncError | None) -> None:
         self.ends.append(error)
-        self.connection.finish()
-
-    def closing(self, timeout: float) -> None:
-        self.closings.append(timeout)
-
-    def dispatch(self, item: Any) -> None:
-        item()
-
-    def dropped(self, count: int) -> None:
-        self.drops.append(count)
 
 
 class Client:
@@ -87,15 +59,27 @@ class Client:
     def __init__(self, transport: ScriptedTransport) -> None:
         self.transport = transport
         self.handler = Recorder()
-        self.runtime = ExitingRuntime()
+        self.runtime = ThreadRuntime()
         self.connection = Connection(transport, Session(dialect("A")), self.runtime, self.handler, "me in lab")
-        self.handler.connection = self.connection
 
     def open(self) -> Client:
         """Start, and wait for the greeting."""
         self.connection.start()
         assert self.connection.wait_open(PATIENCE)
         return self
+
+    def wait_ended(self) -> bool:
+        """Wait until the reader has ended; return whether it has."""
+        return all(task.join(PATIENCE) for task in self.connection.tasks)
+
+    def close(self) -> None:
+        """Close it, as a client does that has time."""
+
+        def finish() -> None:
+            self.connection.flush(PATIENCE)
+            self.connection.close_transport(1.0)
+
+        self.connection.close(finish)
 
     def send(self, request: Request = CHAT, timeout: float | None = PATIENCE) -> Delivery:
         """Send a request as messaging does."""
@@ -104,21 +88,6 @@ class Client:
     def spawn(self, target: Callable[[], object]) -> ThreadTask:
         """Run something in a task of the program's."""
         return self.runtime.spawn(lambda: target() and None, name="program")
-
-    def inside(self, target: Callable[[], object]) -> Any:
-        """Run something on the dispatcher and return what it returns or raises."""
-        done, outcome = threading.Event(), list[Any]()
-
-        def run() -> None:
-            try:
-                outcome.append(target())
-            except BaseException as error:
-                outcome.append(error)
-            done.set()
-
-        self.connection.post(run)
-        assert done.wait(PATIENCE)
-        return outcome[0]
 
     def on_reader(self, target: Callable[[], object]) -> Any:
         """Run something on the reader and return what it returns or raises."""
@@ -137,22 +106,12 @@ class Client:
         return outcome[0]
 
 
-@contextmanager
-def quiet_threads() -> Iterator[None]:
-    """Let tasks fail without a report."""
-    hook, threading.excepthook = threading.excepthook, lambda arguments: None
-    try:
-        yield
-    finally:
-        threading.excepthook = hook
-
-
 @pytest.fixture
 def client() -> Iterator[Client]:
     """Return an open client whose room answers everything."""
     made = Client(ScriptedTransport()).open()
     yield made
-    made.connection.close(0, None)
+    made.connection.abandon()
 
 
 @pytest.fixture
@@ -160,12 +119,7 @@ def silent() -> Iterator[Client]:
     """Return an open client whose room answers nothing by itself."""
     made = Client(ScriptedTransport(answers=False)).open()
     yield made
-    made.connection.close(0, None)
-
-
-def tasks_end(client: Client) -> bool:
-    """Return whether every task of the connection ends in good time."""
-    return all(task.join(PATIENCE) for task in client.connection._tasks)
+    made.connection.abandon()
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -181,7 +135,7 @@ def test_connection_is_open_once_the_greeting_came() -> None:
     client.transport.feed(ScriptedTransport()._incoming[0])
     assert client.connection.wait_open(PATIENCE)
     assert client.connection.is_open
-    client.connection.close(0, None)
+    client.connection.abandon()
 
 
 def test_loss_before_the_greeting_ends_the_wait_for_it() -> None:
@@ -196,10 +150,10 @@ def test_loss_before_the_greeting_ends_the_wait_for_it() -> None:
 def test_close_before_the_start_leaves_a_connection_that_ends_at_once() -> None:
     """A program that closes while the client is still being made gets a client that ends as closed."""
     client = Client(ScriptedTransport(greets=False))
-    client.connection.close(1, None)
+    client.connection.abandon()
     client.connection.start()
     assert client.connection.wait_open(PATIENCE)
-    assert client.connection.wait_closed(PATIENCE)
+    assert client.wait_ended()
     assert client.connection.state is State.CLOSED
     assert isinstance(client.connection.failure(), ClientClosed)
 
@@ -217,7 +171,7 @@ def test_client_that_gets_no_reader_leaves_no_task(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(client.runtime, "spawn", refuse_the_reader)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         client.connection.start()
-    assert tasks_end(client)
+    assert client.wait_ended()
     assert (client.connection.state, client.transport.closes) == (State.LOST, [(0, 1000)])
     assert str(client.handler.ends[0]) == "the client failed: RuntimeError: can't start new thread"
 
@@ -321,7 +275,7 @@ def test_each_tasks_order_is_kept_on_the_wire(client: Client) -> None:
         assert [m["number"] for m in came if m["task"] == task] == list(range(50))
     assert [number for number, _ in client.transport.requests] == list(range(1, 401))
     wait_until(lambda: client.connection.pending == 0)
-    assert not client.connection._turns._line
+    assert not client.connection._send_queue
     assert not client.connection.session._pending
 
 
@@ -364,7 +318,7 @@ def test_loss_tells_what_was_written_from_what_was_not(silent: Client) -> None:
     deliveries = [silent.send() for _ in range(3)]
     silent.transport.packets_written = 3
     silent.transport.lose()
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     assert [type(delivery.error) for delivery in deliveries] == [DeliveryUnknown, DeliveryUnknown, NotSent]
     assert str(deliveries[0].error) == "the message may or may not have arrived: the network is gone"
     assert str(deliveries[2].error) == "the message was not sent: the network is gone"
@@ -376,7 +330,7 @@ def test_exactly_unwritten_request_is_safe_to_repeat(silent: Client) -> None:
     deliveries = [silent.send() for _ in range(2)]
     silent.transport.packets_written = 2
     silent.transport.lose()
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     assert [type(delivery.error) for delivery in deliveries] == [DeliveryUnknown, NotSent]
 
 
@@ -389,14 +343,14 @@ def test_requests_that_timed_out_unsent_do_not_count_as_written(silent: Client) 
     delivery = silent.send()
     silent.transport.packets_written = 0
     silent.transport.lose()
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     assert isinstance(delivery.error, NotSent)
 
 
 def test_calls_after_the_loss_raise_at_once(silent: Client) -> None:
     """A request on a lost connection was not sent, and says why."""
     silent.transport.lose("reset by peer")
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     with pytest.raises(NotSent, match="nothing was sent: reset by peer") as info:
         silent.send()
     assert (info.value.retryable, info.value.connection_alive) == (True, False)
@@ -409,7 +363,7 @@ def test_blocked_senders_are_let_go_by_the_loss(silent: Client) -> None:
     silent.transport.fill()
     tasks = [silent.spawn(lambda: silent.send(timeout=None)) for _ in range(3)]
     silent.transport.wait_for_sender()
-    wait_until(lambda: len(silent.connection._turns._line) == 3)
+    wait_until(lambda: len(silent.connection._send_queue) == 3)
     with quiet_threads():
         silent.transport.lose()
         assert all(task.join(PATIENCE) for task in tasks)
@@ -430,14 +384,14 @@ def test_what_came_before_the_loss_is_still_reported(silent: Client) -> None:
     silent.handler.ended = note_end  # type: ignore[method-assign]
     silent.transport.feed(packets_of(*[Push("p-2", "chat", {})] * 3))
     silent.transport.lose()
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     assert told == ["Received", "Received", "Received", "end"]
 
 
 def test_broken_protocol_ends_the_connection_with_its_code(silent: Client) -> None:
     """A packet that makes no sense closes the transport with the fault's code, and callers get the fault."""
     silent.transport.feed([b"\0\0\0"])
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     assert silent.transport.closes[0] == (1.0, 1002)
     assert isinstance(silent.connection.failure(), ProtocolError)
     assert silent.connection.failure() is not silent.connection.failure()
@@ -455,7 +409,7 @@ def test_fault_of_ours_on_the_reader_ends_everything_loudly(silent: Client, capl
     silent.transport.say(Push("p-2", "chat", {}))
     with pytest.raises(DeliveryUnknown, match="the client failed: ZeroDivisionError: oops"):
         delivery.wait(PATIENCE)
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     assert "the reader failed" in caplog.text
 
 
@@ -466,219 +420,53 @@ def test_pushes_that_cannot_be_read_are_skipped(client: Client, caplog: pytest.L
     assert "skipped a message of type 'room.unknown', which this client does not know" in caplog.text
 
 
-# --- dispatching ------------------------------------------------------------------------------------------------------
+# --- closing ----------------------------------------------------------------------------------------------------------
 
 
-def test_posted_items_run_in_order_on_one_task(client: Client) -> None:
-    """The dispatcher runs items one after the other, not on the reader nor on the poster's task."""
-    ran: list[tuple[int, int]] = []
-    for number in range(5):
-        client.connection.post(lambda number=number: ran.append((number, threading.get_ident())))
-    ident = client.inside(threading.get_ident)
-    assert ran == [(number, ident) for number in range(5)]
-    assert ident != threading.get_ident()
-
-
-def test_fault_in_dispatching_loses_one_event_and_no_more(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """Receivers are shielded by the handler; should it fail itself, the next item still runs."""
-
-    def fail() -> None:
-        raise ZeroDivisionError("oops")
-
-    client.connection.post(fail)
-    assert client.inside(lambda: "next") == "next"
-    assert "an event was lost in dispatching" in caplog.text
-
-
-def test_backlog_runs_before_the_end(client: Client) -> None:
-    """Closing waits for what was posted before it."""
-    let_go, ran = threading.Event(), list[int]()
-    client.connection.post(lambda: let_go.wait(PATIENCE))
-    for number in range(3):
-        client.connection.post(lambda number=number: ran.append(number))
-    client.connection.close(1, False)
-    let_go.set()
-    assert client.connection.wait_closed(PATIENCE)
-    assert ran == [0, 1, 2]
-
-
-def test_full_backlog_drops_the_oldest_and_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound the oldest go, counted, and the handler is told before the next item."""
-    # A backlog of 3 behind one that runs: 5 posted, 2 dropped.
-    monkeypatch.setattr("meshsync.connection.connection.BACKLOG", 3)
-    client = Client(ScriptedTransport()).open()
-    running, let_go, ran = threading.Event(), threading.Event(), list[int]()
-    client.connection.post(lambda: (running.set(), let_go.wait(PATIENCE)))
-    assert running.wait(PATIENCE)
-    for number in range(5):
-        client.connection.post(lambda number=number: ran.append(number))
-    let_go.set()
-    client.connection.close(PATIENCE, None)
-    assert (ran, client.handler.drops, client.connection.dropped) == ([2, 3, 4], [2], 2)
-
-
-# --- close, from everywhere -------------------------------------------------------------------------------------------
-
-
-def test_close_leaves_no_task_behind(client: Client) -> None:
-    """After closing from the program everything of the connection has ended, and it counts as closed."""
-    client.connection.close(PATIENCE, None)
-    assert client.connection.state is State.CLOSED
-    assert all(task.is_done for task in client.connection._tasks)
-    assert client.handler.ends == [None]
-    with pytest.raises(ClientClosed, match="closed by this program; connect again"):
-        client.send()
-
-
-def test_close_waits_for_what_is_under_way(silent: Client) -> None:
-    """A request that is acknowledged while closing succeeds, and the goodbye comes after it."""
+def test_closing_refuses_new_requests_and_lets_those_under_way_finish(silent: Client) -> None:
+    """The end comes after the acknowledgement, and counts as the program's wish."""
     delivery = silent.send()
-    closing = silent.spawn(lambda: silent.connection.close(PATIENCE, None))
+    closing = silent.spawn(silent.close)
     wait_until(lambda: silent.connection.state is State.CLOSING)
-    assert silent.transport.closes == []
-    with pytest.raises(ClientClosed):
+    with pytest.raises(ClientClosed, match="closed by this program; connect again"):
         silent.send()
+    assert silent.transport.closes == []
     silent.transport.answer(1)
     assert closing.join(PATIENCE)
+    assert silent.wait_ended()
     delivery.wait(0)
+    assert (silent.connection.state, silent.handler.ends) == (State.CLOSED, [None])
 
 
-def test_handler_has_the_last_word_before_closing(silent: Client) -> None:
-    """While requests can be made, once, and not where there is no time."""
-    states: list[State] = []
-    silent.handler.closing = lambda timeout: states.append(silent.connection.state)  # type: ignore[method-assign]
-    silent.connection.close(4.0, None)
-    silent.connection.close(4.0, None)
-    assert states == [State.OPEN]
+def test_only_the_first_close_finishes_the_connection(client: Client) -> None:
+    """Whatever comes later finds it closing or ended."""
+    finished: list[int] = []
+    for number in range(3):
+        client.connection.close(lambda number=number: finished.append(number))  # type: ignore[misc]
+    assert finished == [0]
 
 
-def test_close_gives_up_waiting_when_half_its_time_is_gone(silent: Client) -> None:
-    """What is not acknowledged by then fails, as unknown since it was written."""
-    delivery = silent.send()
-    silent.connection.close(0, None)
-    with pytest.raises(DeliveryUnknown, match="may or may not have arrived: the client was closed"):
-        delivery.wait(PATIENCE)
+def test_close_that_fails_cuts_the_connection(client: Client) -> None:
+    """Where no task can be started, say: nothing else would end it, since a second close only waits."""
+
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        client.connection.close(fail)
+    assert client.wait_ended()
+    assert (client.connection.state, client.transport.closes[0]) == (State.CLOSED, (0, 1000))
 
 
-def test_close_does_not_wait_for_a_send_that_timed_out_meanwhile(silent: Client) -> None:
-    """A request that is no longer pending because it was never sent lets closing go on too."""
-    silent.transport.fill()
-    with quiet_threads():
-        sending = silent.spawn(lambda: silent.send(timeout=None))
-        silent.transport.wait_for_sender()
-        closing = silent.spawn(lambda: silent.connection.close(1000, None))
-        wait_until(lambda: silent.connection.state is State.CLOSING)
-        silent.transport.let_time_run_out()
-        assert closing.join(PATIENCE)
-        assert sending.join(PATIENCE)
-    assert isinstance(sending.error, SendTimeout)
-
-
-def test_closing_twice_at_once_ends_once(client: Client) -> None:
-    """Ten tasks that close together all return, and the end is told once."""
-    gate = threading.Barrier(10)
-
-    def close() -> None:
-        gate.wait(PATIENCE)
-        client.connection.close(PATIENCE, None)
-
-    tasks = [client.spawn(close) for _ in range(10)]
-    assert all(task.join(PATIENCE) for task in tasks)
-    assert [task.error for task in tasks] == [None] * 10
-    assert client.handler.ends == [None]
-
-
-def test_close_from_a_receiver_begins_and_returns(client: Client) -> None:
-    """On the dispatcher closing only starts; the end comes once the receiver has returned."""
-    assert client.inside(lambda: client.connection.close(PATIENCE, None)) is None
-    assert client.connection.wait_closed(PATIENCE)
-    assert tasks_end(client)
-    assert client.connection.state is State.CLOSED
-
-
-def test_close_from_a_part_of_the_connection_begins_and_returns(client: Client) -> None:
-    """A hook's task may close too, though the end waits for it."""
-    closed = threading.Event()
-
-    def hook() -> None:
-        client.connection.close(PATIENCE, None)
-        closed.set()
-
-    client.connection.spawn(hook, "hook")
-    assert closed.wait(PATIENCE)
-    assert client.connection.wait_closed(PATIENCE)
-
-
-def test_close_from_the_reader_begins_and_returns(client: Client) -> None:
-    """A log handler on the reader may close."""
-    assert client.on_reader(lambda: client.connection.close(PATIENCE, None)) is None
-    assert client.connection.wait_closed(PATIENCE)
-
-
-def test_close_without_waiting_returns_before_the_end(silent: Client) -> None:
-    """``wait=False`` only begins, also from the program's own task."""
-    silent.send()
-    silent.connection.close(1000, False)
-    assert silent.connection.state is State.CLOSING
-    silent.transport.answer(1)
-    assert silent.connection.wait_closed(PATIENCE)
-    assert "meshsync closing of me in lab" in [task.name for task in silent.connection._tasks]
-    assert tasks_end(silent)
-
-
-def test_close_lets_go_those_who_are_blocked_in_sending(silent: Client) -> None:
-    """A sender waiting for room, and one waiting for its turn, end with the connection; nothing was sent."""
-    silent.transport.fill()
-    tasks = [silent.spawn(lambda: silent.send(timeout=None)) for _ in range(2)]
-    silent.transport.wait_for_sender()
-    wait_until(lambda: len(silent.connection._turns._line) == 2)
-    with quiet_threads():
-        silent.connection.close(0, None)
-        assert all(task.join(PATIENCE) for task in tasks)
-    assert {type(task.error) for task in tasks} == {NotSent, ClientClosed}
-
-
-def test_close_of_a_lost_connection_waits_for_its_receivers(client: Client) -> None:
-    """Closing after the loss returns when the dispatcher is through, and changes nothing."""
-    let_go = threading.Event()
-    client.connection.post(lambda: let_go.wait(PATIENCE))
-    client.transport.lose()
-    wait_until(lambda: client.connection.state is State.LOST)
-    let_go.set()
-    client.connection.close(PATIENCE, None)
-    assert tasks_end(client)
-    assert client.connection.state is State.LOST
-
-
-def test_close_while_the_process_exits_only_says_goodbye(client: Client) -> None:
-    """In a handler of ``atexit`` no task can be started: the transport is closed here, within a second."""
-    client.runtime.has_begun_to_exit = True
-    client.connection.close(5, None)
-    assert client.transport.closes[0] == (1.0, 1000)
+def test_abandoned_before_its_start_it_ends_all_the_same() -> None:
+    """There is no reader that notices, and the handler has to know."""
+    client = Client(ScriptedTransport(greets=False))
+    client.connection.abandon()
+    assert (client.connection.state, client.handler.ends) == (State.CLOSED, [None])
+    assert client.transport.closes == [(0, 1000)]
 
 
 # --- what would never end ---------------------------------------------------------------------------------------------
-
-
-def test_waiting_for_the_end_inside_is_refused_and_changes_nothing(client: Client) -> None:
-    """On the dispatcher ``close(wait=True)`` and ``wait_closed`` raise at once, and the connection stays open."""
-    for call in (lambda: client.connection.close(1, True), lambda: client.connection.wait_closed(1)):
-        error = client.inside(call)
-        assert isinstance(error, WouldDeadlock)
-    assert client.connection.is_open
-    client.send().wait(PATIENCE)
-
-
-def test_waiting_on_the_reader_is_refused(client: Client) -> None:
-    """The task that reads must not wait for what only it could bring."""
-    delivery = client.send()
-    for call in (
-        lambda: client.connection.refuse_to_block("it"),
-        lambda: client.connection.wait_closed(1),
-        lambda: client.connection.close(1, True),
-    ):
-        assert isinstance(client.on_reader(call), WouldDeadlock)
-    delivery.wait(PATIENCE)
 
 
 def test_sending_on_the_reader_never_waits(silent: Client) -> None:
@@ -689,80 +477,34 @@ def test_sending_on_the_reader_never_waits(silent: Client) -> None:
     silent.transport.make_room()
 
 
-def test_waiting_for_the_end_while_exiting_is_refused(client: Client) -> None:
-    """``close(wait=True)`` in a handler of ``atexit`` says where it was called."""
-    client.runtime.has_begun_to_exit = True
-    with pytest.raises(WouldDeadlock, match="while the process is exiting"):
-        client.connection.close(1, True)
-    client.runtime.has_begun_to_exit = False
-    assert client.connection.is_open
-
-
 def test_task_that_got_the_readers_name_is_not_taken_for_it(silent: Client) -> None:
     """The system gives a dead thread's name to a new one, which may wait like any other."""
     silent.transport.lose()
-    assert tasks_end(silent)
+    assert silent.wait_ended()
     assert silent.connection._reader_id is None
     silent.connection.refuse_to_block("it")
 
 
-def test_child_of_a_fork_cannot_use_its_parents_client(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a child, sending and waiting raise at once, and closing leaves the parent's connection alone."""
+def test_waiting_on_the_reader_is_refused(client: Client) -> None:
+    """The task that reads must not wait for what only it could bring."""
     delivery = client.send()
-    monkeypatch.setattr(connection, "_forks", 1)
-    pending = Delivery("it", client.runtime, client.connection.refuse_to_block)
-    for call in (client.send, pending.wait, lambda: client.connection.wait_closed(None)):
-        with pytest.raises(ForkedClientError, match=r"belongs to the parent process: call meshsync.connect\(\)"):
-            call()
-    assert not client.connection.is_open
-    client.connection.close(1, None)
-    monkeypatch.undo()
-    assert client.transport.closes == []
+    assert isinstance(client.on_reader(lambda: client.connection.refuse_to_block("it")), WouldDeadlock)
+    assert client.on_reader(lambda: client.connection.is_on_reader)
+    assert not client.connection.is_on_reader
     delivery.wait(PATIENCE)
 
 
+def test_child_of_a_fork_cannot_use_its_parents_connection(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a child, sending and waiting raise at once, and the connection is not open."""
+    monkeypatch.setattr(forks, "_forks", 1)
+    pending = Delivery("it", client.runtime, client.connection.refuse_to_block)
+    for call in (client.send, pending.wait):
+        with pytest.raises(ForkedClientError, match=r"belongs to the parent process: call meshsync.connect\(\)"):
+            call()
+    assert (client.connection.is_open, client.connection.is_of_parent) == (False, True)
+
+
 # --- Ctrl-C, anywhere -------------------------------------------------------------------------------------------------
-
-
-class Interrupt:
-    """Raises `KeyboardInterrupt` in the calling thread at the n-th place where a signal could be handled.
-
-    Python handles signals when a function is entered and when a call has returned, and this counts those of meshsync's
-    modules (jumping back in a loop is the third, and passes such a place here). Not inside the scripted transport,
-    which is not made for it.
-    """
-
-    def __init__(self, at: int) -> None:
-        self.left = at
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event not in ("call", "c_return", "return") or not _is_of_the_client(frame):
-            return
-        self.left -= 1
-        if self.left == 0:
-            sys.setprofile(None)
-            raise KeyboardInterrupt
-
-    def run(self, target: Callable[[], object]) -> bool:
-        """Call; return whether it was interrupted."""
-        sys.setprofile(self)
-        try:
-            target()
-        except KeyboardInterrupt:
-            return True
-        finally:
-            sys.setprofile(None)
-        return False
-
-
-def _is_of_the_client(frame: FrameType | None) -> bool:
-    if frame is None or f"{os.sep}meshsync{os.sep}" not in frame.f_code.co_filename:
-        return False
-    while frame is not None:
-        if frame.f_code.co_filename.endswith("scripted.py"):
-            return False
-        frame = frame.f_back
-    return True
 
 
 @pytest.mark.parametrize("is_contended", [False, True])
@@ -774,7 +516,7 @@ def test_send_interrupted_anywhere_leaves_the_turn_free(client: Client, is_conte
         def let_another_queue_up(behind: list[ThreadTask] = behind) -> None:
             client.transport.before_answer = lambda: None
             behind.append(client.spawn(lambda: client.send().wait(PATIENCE)))
-            wait_until(lambda: len(client.connection._turns._line) == 2)
+            wait_until(lambda: len(client.connection._send_queue) == 2)
 
         if is_contended:
             client.transport.before_answer = let_another_queue_up
@@ -786,7 +528,7 @@ def test_send_interrupted_anywhere_leaves_the_turn_free(client: Client, is_conte
             break
     assert 20 < place < 999
     wait_until(lambda: client.connection.pending == 0)
-    assert not client.connection._turns._line
+    assert not client.connection._send_queue
 
 
 def test_waiting_for_the_turn_interrupted_anywhere_leaves_the_line(silent: Client) -> None:
@@ -799,7 +541,7 @@ def test_waiting_for_the_turn_interrupted_anywhere_leaves_the_line(silent: Clien
             was_interrupted = Interrupt(place).run(lambda: silent.send(timeout=0))
         except SendTimeout:
             was_interrupted = False
-        assert len(silent.connection._turns._line) == 1, f"interrupted at place {place}"
+        assert len(silent.connection._send_queue) == 1, f"interrupted at place {place}"
         silent.transport.make_room()
         assert holder.join(PATIENCE)
         silent.transport.fill()
@@ -819,7 +561,8 @@ def test_interrupted_send_is_not_waited_for_when_closing(silent: Client) -> None
     with pytest.raises(KeyboardInterrupt):
         silent.send()
     assert silent.connection.pending == 0
-    silent.connection.close(1000, None)
+    silent.close()
+    assert silent.wait_ended()
     assert silent.connection.state is State.CLOSED
 
 
@@ -836,19 +579,5 @@ def test_after_an_interrupted_send_no_delivery_is_called_unsent(silent: Client) 
     delivery = silent.send()
     silent.transport.packets_written = 0
     silent.transport.lose()
-    assert silent.connection.wait_closed(PATIENCE)
+    assert silent.wait_ended()
     assert isinstance(delivery.error, DeliveryUnknown)
-
-
-def test_close_interrupted_anywhere_can_be_done_again() -> None:
-    """Ctrl-C at each place of ``close``: it has done nothing yet, or the connection ends."""
-    for place in range(1, 1000):
-        client = Client(ScriptedTransport(answers=False)).open()
-        client.send()
-        was_interrupted = Interrupt(place).run(lambda client=client: client.connection.close(0.01, None))  # type: ignore[misc]
-        if client.connection.state is State.OPEN:
-            client.connection.close(0, None)
-        assert client.connection.wait_closed(PATIENCE), f"it never ends, interrupted at place {place}"
-        if not was_interrupted:
-            break
-    assert 10 < place < 999

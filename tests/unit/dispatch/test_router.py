@@ -17,6 +17,7 @@ from meshsync.errors import ClientClosed, ConnectionLost, MeshsyncError, WouldDe
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol import events
 from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Push
 from meshsync.protocol.session import Session
 from meshsync.runtime.threads import ThreadRuntime
 from tests.support.scripted import PATIENCE, ScriptedTransport
@@ -27,31 +28,13 @@ class Sender:
 
 
 class Client:
-    """A router on a connection, with the test in the reader's place."""
+    """A router, with the test in the reader's place; what a client does at its end, and no connection."""
 
     def __init__(self, hook: Hook | None = None) -> None:
-        self.transport = ScriptedTransport()
-        self.connection = Connection(self.transport, Session(dialect("A")), ThreadRuntime(), self, "me in lab")
+        self.runtime = ThreadRuntime()
         self.sender = Sender()
-        self.router = Router(self.connection, self.sender, hook)
-        self.router.start()
-        self.connection.start()
-        assert self.connection.wait_open(PATIENCE)
-
-    def received(self, event: events.Event) -> None:
-        pass
-
-    def ended(self, error: MeshsyncError | None) -> None:
-        self.router.end()
-
-    def closing(self, timeout: float) -> None:
-        pass
-
-    def dispatch(self, item: object) -> None:
-        self.router.dispatch(item)
-
-    def dropped(self, count: int) -> None:
-        self.router.dropped(count)
+        self.router = Router(self.runtime, "me in lab", lambda what: None)
+        self.router.start(self.sender, hook)
 
     def subscribe(self, **options: Any) -> Subscription:
         """Subscribe to everything."""
@@ -63,10 +46,10 @@ class Client:
         for number in numbers:
             self.router.publish(RoomMessageEvent("message", RoomMessage("chat", {"number": number})))
 
-    def finish(self) -> None:
-        """Close, and wait until all that was published has been dispatched."""
-        self.connection.close(PATIENCE, None)
-        assert self.connection.wait_closed(PATIENCE)
+    def finish(self, failure: MeshsyncError | None = None) -> None:
+        """End, and wait until all that was published has been dispatched."""
+        self.router.end(failure or ClientClosed("the client was closed"))
+        assert self.router.dispatcher.join(PATIENCE)
 
 
 def number_of(event: RoomMessageEvent) -> int:
@@ -88,7 +71,7 @@ def make() -> Iterator[Make]:
 
     yield new
     for client in made:
-        client.connection.close(0, None)
+        client.router.end(ClientClosed("the client was closed"))
 
 
 # --- receivers --------------------------------------------------------------------------------------------------------
@@ -143,14 +126,14 @@ def test_runtime_that_ends_the_dispatcher_is_not_taken_for_a_failing_receiver(
         raise TaskEnd
 
     def waits(event: RoomMessageEvent) -> None:
-        client.connection.runtime.sleep(1)
+        client.runtime.sleep(1)
 
     client.router.receivers.add("message", waits)
     client.router.receivers.add("message", called.append)
-    monkeypatch.setattr(client.connection.runtime, "sleep", end)
+    monkeypatch.setattr(client.runtime, "sleep", end)
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
     client.say(1)
-    assert client.connection.wait_closed(PATIENCE)
+    assert client.router.dispatcher.join(PATIENCE)
     assert (called, caplog.text) == ([], "")
 
 
@@ -189,9 +172,46 @@ def test_dropped_events_are_told(make: Make, caplog: pytest.LogCaptureFixture) -
     client, told = make(), list[object]()
     client.router.receivers.add("messages_dropped", lambda event: told.append(event.message.message))
     with caplog.at_level(logging.WARNING, "meshsync"):
-        client.router.dropped(7)
+        client.router.dispatcher.count_dropped(7)
+        client.say(1)
+        client.finish()
     assert told == [{"count": 7}]
     assert "7 events were dropped: the receivers are too slow" in caplog.text
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+class Handler:
+    """What hears of one connection, for a router that outlives it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def received(self, event: events.Event) -> None:
+        if isinstance(event, events.Received):
+            self.client.say(int(event.message["number"]))
+
+    def ended(self, error: MeshsyncError | None) -> None:
+        pass
+
+
+def test_second_connection_is_served_by_the_same_dispatcher(make: Make) -> None:
+    """What the first brought runs before what the second brings; receivers and subscriptions need not know."""
+    client, ran = make(), list[tuple[int, int]]()
+    client.router.receivers.add("message", lambda event: ran.append((number_of(event), threading.get_ident())))
+    subscription = client.subscribe()
+    for numbers in ((1, 2), (3, 4)):
+        transport = ScriptedTransport()
+        connection = Connection(transport, Session(dialect("A")), client.runtime, Handler(client), "me in lab")
+        connection.start()
+        transport.say(*[Push("p-2", "chat", {"number": number}) for number in numbers])
+        transport.lose()
+        assert all(task.join(PATIENCE) for task in connection.tasks)
+    client.finish()
+    assert [number for number, _ in ran] == [1, 2, 3, 4]
+    assert len({ident for _, ident in ran}) == 1
+    assert [subscription.get(0).message["number"] for _ in range(4)] == [1, 2, 3, 4]
 
 
 # --- subscriptions ----------------------------------------------------------------------------------------------------
@@ -231,19 +251,16 @@ def test_closed_subscription_is_fed_no_more(make: Make) -> None:
     assert [closed.pending, full.pending, open.pending] == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("is_lost", "error"), [(True, ConnectionLost), (False, ClientClosed)])
-def test_subscriptions_end_with_the_connection(make: Make, is_lost: bool, error: type[Exception]) -> None:
+@pytest.mark.parametrize("failure", [ConnectionLost("gone"), ClientClosed("closed")])
+def test_subscriptions_end_with_the_client(make: Make, failure: MeshsyncError) -> None:
     """Those from before, and those made afterwards, end with the reason."""
     client = make()
     before = client.subscribe()
     client.say(1)
-    if is_lost:
-        client.transport.lose()
-        assert client.connection.wait_closed(PATIENCE)
-    client.finish()
+    client.finish(failure)
     assert before.get(0).message == {"number": 1}
     for subscription in (before, client.subscribe()):
-        with pytest.raises(error):
+        with pytest.raises(type(failure), match=str(failure)):
             subscription.get(PATIENCE)
 
 
@@ -348,4 +365,4 @@ def test_slow_hook_makes_the_oldest_events_go(make: Make, monkeypatch: pytest.Mo
     let_go.set()
     client.finish()
     assert [subscription.get(0).message["number"] for _ in range(3)] == [0, 3, 4]
-    assert (told, client.connection.dropped) == ([{"count": 2}], 2)
+    assert (told, client.router.dispatcher.dropped) == ([{"count": 2}], 2)

@@ -52,7 +52,7 @@ def test_messages_come_in_order_and_can_be_counted_before(owner: Owner) -> None:
     """``pending`` is how many wait to be read."""
     subscription = owner.make()
     for number in range(3):
-        subscription.offer(chat(number))
+        subscription._offer(chat(number))
     assert subscription.pending == 3
     assert numbers(subscription) == [0, 1, 2]
     assert subscription.pending == 0
@@ -64,7 +64,7 @@ def test_only_what_matches_type_and_sender_is_taken(owner: Owner) -> None:
     offered = [chat(0), chat(1, type="other"), chat(2, sender="p-3"), chat(3)]
     for message in offered:
         for subscription in (both, by_type, all):
-            subscription.offer(message)
+            subscription._offer(message)
     assert numbers(both) == [0, 3]
     assert numbers(by_type) == [0, 2, 3]
     assert numbers(all) == [0, 1, 2, 3]
@@ -83,7 +83,7 @@ def test_time_limit_ends_the_loop_and_a_second_loop_goes_on(owner: Owner) -> Non
     """A ``for`` over a quiet subscription ends; what comes later can be read by another."""
     subscription = owner.make(timeout=0)
     assert numbers(subscription) == []
-    subscription.offer(chat(1))
+    subscription._offer(chat(1))
     assert numbers(subscription) == [1]
 
 
@@ -99,7 +99,7 @@ def test_waiting_reader_gets_what_is_offered(owner: Owner) -> None:
     """Somebody blocked with no limit is woken."""
     subscription, got = owner.make(timeout=None), list[RoomMessage]()
     reader = RUNTIME.spawn(lambda: got.append(subscription.get()), name="reads")
-    subscription.offer(chat(7))
+    subscription._offer(chat(7))
     assert reader.join(PATIENCE)
     assert got == [chat(7)]
 
@@ -107,9 +107,9 @@ def test_waiting_reader_gets_what_is_offered(owner: Owner) -> None:
 def test_loss_comes_after_what_was_there(owner: Owner) -> None:
     """At the end of the connection the rest is read, then the loss is raised, each time anew; loops raise it too."""
     subscription = owner.make()
-    subscription.offer(chat(1))
-    subscription.end(ConnectionLost("gone", code=1006))
-    subscription.offer(chat(2))
+    subscription._offer(chat(1))
+    subscription._end(ConnectionLost("gone", code=1006))
+    subscription._offer(chat(2))
     assert subscription.get().message == {"number": 1}
     raised = []
     for _ in range(2):
@@ -125,8 +125,8 @@ def test_loss_comes_after_what_was_there(owner: Owner) -> None:
 def test_closing_the_client_ends_the_loop(owner: Owner) -> None:
     """After ``close()`` a loop ends without an error, and ``get`` says why there is nothing."""
     subscription = owner.make()
-    subscription.offer(chat(1))
-    subscription.end(ClientClosed("the client was closed by this program"))
+    subscription._offer(chat(1))
+    subscription._end(ClientClosed("the client was closed by this program"))
     assert numbers(subscription) == [1]
     with pytest.raises(ClientClosed):
         subscription.get()
@@ -135,8 +135,8 @@ def test_closing_the_client_ends_the_loop(owner: Owner) -> None:
 def test_closed_subscription_can_be_read_to_its_end(owner: Owner) -> None:
     """Closing tells the owner; the client lives, so the error afterwards is not that of a closed client."""
     with owner.make() as subscription:
-        subscription.offer(chat(1))
-    subscription.offer(chat(2))
+        subscription._offer(chat(1))
+    subscription._offer(chat(2))
     assert owner.closed == [subscription]
     assert numbers(subscription) == [1]
     with pytest.raises(UsageError, match=r"this subscription was closed: subscribe again with messages\(\)") as info:
@@ -148,7 +148,7 @@ def test_overflow_ends_the_subscription_after_what_fitted(owner: Owner) -> None:
     """With 2 places the third message ends it: loudly, with what to do, and leaving the client."""
     subscription = owner.make(maxsize=2)
     for number in range(4):
-        subscription.offer(chat(number))
+        subscription._offer(chat(number))
     assert owner.closed == [subscription]
     assert [subscription.get().message["number"] for _ in range(2)] == [0, 1]
     with pytest.raises(UsageError, match="2 messages of this subscription were unread when another came: read faster"):
@@ -160,7 +160,7 @@ def test_dropping_keeps_the_newest_and_counts(owner: Owner) -> None:
     """With 2 places and 5 messages, 3 are dropped and it goes on."""
     subscription = owner.make(maxsize=2, overflow="drop_oldest")
     for number in range(5):
-        subscription.offer(chat(number))
+        subscription._offer(chat(number))
     assert subscription.dropped == 3
     assert numbers(subscription) == [3, 4]
     assert owner.closed == []
@@ -170,7 +170,7 @@ def test_refused_to_wait_still_reads_what_is_there(owner: Owner) -> None:
     """Where waiting would never end, only waiting is refused."""
     owner.refusal = WouldDeadlock("no")
     subscription = owner.make()
-    subscription.offer(chat(1))
+    subscription._offer(chat(1))
     assert subscription.get(None).message == {"number": 1}
     with pytest.raises(WouldDeadlock):
         subscription.get(None)

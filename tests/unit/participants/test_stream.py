@@ -63,10 +63,10 @@ def test_the_client_understands_what_is_said(window: int | None, theirs: int | N
     side.stream.took(5000)
     side.stream.cancel("enough")
     is_agreed = None not in (window, theirs)
-    assert [client.decode_stream_word(*said) for said in side.said] == [
+    assert [client.decode_stream_message(*said) for said in side.said] == [
         client.Open("s-1", {"kind": "test"}, window),
         client.Accept("s-1", window if is_agreed else None),
-        client.Chunk("s-1", {"n": 1}, b"data"),
+        client.StreamChunk("s-1", {"n": 1}, b"data"),
         *([client.Credit("s-1", 5000)] if is_agreed else []),
         client.Cancel("s-1", "enough") if is_agreed else client.Close("s-1"),
     ]
@@ -82,7 +82,7 @@ def test_a_chunk_counts_what_it_counts_for_the_client(header: dict[str, Any]) ->
 def test_the_clients_window_is_read(window: int) -> None:
     """Of its offer and of its acceptance."""
     for word in (client.Open("s-1", {}, window), client.Accept("s-1", window)):
-        assert window_in(client.encode_stream_word(word)[1]) == window
+        assert window_in(client.encode_stream_message(word)[1]) == window
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_clients_window_is_read(window: int) -> None:
 def test_what_is_no_window_is_none(own: object) -> None:
     """Another version, and what cannot be one."""
     assert window_in({"stream_id": "s-1", "meshsync": own}) is None
-    assert client.decode_stream_word("stream.accept", {"stream_id": "s-1", "meshsync": own}, b"").window is None
+    assert client.decode_stream_message("stream.accept", {"stream_id": "s-1", "meshsync": own}, b"").window is None
 
 
 # --- flow control -----------------------------------------------------------------------------------------------------

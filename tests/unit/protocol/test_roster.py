@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from meshsync.protocol.roster import Member, Roster
+from meshsync.protocol.roster import Roster, RosterEntry
 
-BOB = Member("p-2", "user", {"name": "bob"})
-EVE = Member("p-3", "agent", {"name": "eve"})
+BOB = RosterEntry("p-2", "user", {"name": "bob"})
+EVE = RosterEntry("p-3", "agent", {"name": "eve"})
 
 
-def make(*members: Member) -> Roster:
+def make(*members: RosterEntry) -> Roster:
     """Return a roster with those members."""
     roster = Roster()
     for member in members:
@@ -20,7 +20,7 @@ def test_new_member_is_returned_and_known_one_is_not() -> None:
     """Adding says whether it was new; who is there already stays as known."""
     roster = Roster()
     assert roster.add(BOB) is BOB
-    assert roster.add(Member("p-2", "agent", {})) is None
+    assert roster.add(RosterEntry("p-2", "agent", {})) is None
     assert list(roster) == [BOB]
 
 
@@ -46,7 +46,7 @@ def test_merged_attributes_make_a_new_member() -> None:
     """Values are merged into the known ones, and the old member stays as it was, in its place."""
     roster = make(BOB, EVE)
     merged = roster.merge("p-2", {"mood": "calm"})
-    assert merged == Member("p-2", "user", {"name": "bob", "mood": "calm"})
+    assert merged == RosterEntry("p-2", "user", {"name": "bob", "mood": "calm"})
     assert BOB.attributes == {"name": "bob"}
     assert list(roster) == [merged, EVE]
 

@@ -31,7 +31,7 @@ from meshsync.protocol.operations import (
     Status,
 )
 from meshsync.protocol.packets import Reassembler, split
-from meshsync.protocol.roster import Member
+from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Participation, Session
 from tests.support.scripted import Said, packets_of
 
@@ -40,8 +40,8 @@ CONNECTED = Connected("p-1", {"name": "me"})
 CHAT = Send("p-2", "chat", {"text": "hi"}, b"\x01")
 BOB = {"id": "p-2", "role": "user", "attributes": {"name": "bob"}}
 EVE = {"id": "p-3", "role": "agent", "attributes": {"name": "eve"}}
-BOB_MEMBER = Member("p-2", "user", {"name": "bob"})
-EVE_MEMBER = Member("p-3", "agent", {"name": "eve"})
+BOB_MEMBER = RosterEntry("p-2", "user", {"name": "bob"})
+EVE_MEMBER = RosterEntry("p-3", "agent", {"name": "eve"})
 
 
 def hear(session: Session, *messages: Said) -> list[events.Event]:
@@ -343,7 +343,7 @@ def test_arrival_and_departure_are_reported_once(enabled: Session) -> None:
     """A departure of somebody unknown is nothing, an arrival of somebody known at most a change."""
     assert hear(enabled, push("participant.enabled", EVE)) == [events.MemberAdded(EVE_MEMBER)]
     again = push("participant.enabled", EVE | {"attributes": {"mood": "calm"}})
-    changed = Member("p-3", "agent", {"name": "eve", "mood": "calm"})
+    changed = RosterEntry("p-3", "agent", {"name": "eve", "mood": "calm"})
     assert hear(enabled, again) == [events.MemberChanged(changed, {"mood": "calm"})]
     assert hear(enabled, push("participant.disabled", {"id": "p-3"})) == [events.MemberRemoved(changed)]
     assert hear(enabled, push("participant.disabled", {"id": "p-3"})) == []
@@ -351,7 +351,7 @@ def test_arrival_and_departure_are_reported_once(enabled: Session) -> None:
 
 def test_attributes_are_merged_into_those_of_the_sender(enabled: Session) -> None:
     """The subject is whoever sent it; somebody unknown is ignored."""
-    changed = Member("p-2", "user", {"name": "bob", "mood": "calm"})
+    changed = RosterEntry("p-2", "user", {"name": "bob", "mood": "calm"})
     update = push("participant.attributes", {"attributes": {"mood": "calm"}})
     assert hear(enabled, update) == [events.MemberChanged(changed, {"mood": "calm"})]
     assert hear(enabled, push("participant.attributes", {"attributes": {"mood": "calm"}}, "p-9")) == []
@@ -377,7 +377,7 @@ def test_news_that_make_no_sense_are_skipped(enabled: Session, type: str, messag
 def test_participant_may_come_without_attributes(enabled: Session) -> None:
     """TypeScript takes that, so do we."""
     assert hear(enabled, push("participant.enabled", {"id": "p-3", "role": "user"})) == [
-        events.MemberAdded(Member("p-3", "user", {}))
+        events.MemberAdded(RosterEntry("p-3", "user", {}))
     ]
 
 

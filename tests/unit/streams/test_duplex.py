@@ -29,7 +29,7 @@ from meshsync.protocol.operations import (
     Request,
     Send,
 )
-from meshsync.streams import registry
+from meshsync.streams import opening
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport, wait_until
 
 BOB = {"id": "p-2", "role": "user", "attributes": {"name": "bob"}}
@@ -214,8 +214,8 @@ def test_refused_call_raises(lab: Lab, answer: Error, expected: type[Exception],
     lab.answer(answer)
     with pytest.raises(expected, match=text):
         opened()
-    assert not lab.room.messaging._streams._streams
-    assert not lab.room.messaging._streams._calls._streams
+    assert not lab.room.messaging._meshsync.streams.streams
+    assert not lab.room.messaging._meshsync.streams.calls
 
 
 def test_unanswered_call_is_given_up(lab: Lab) -> None:
@@ -330,7 +330,7 @@ def kinds_offered(lab: Lab) -> list[str]:
 
 def test_silence_leads_to_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was offered by a message is offered by a call of the same id; the next stream goes by a call at once."""
-    monkeypatch.setattr(registry, "PATIENCE", 0.02)
+    monkeypatch.setattr(opening, "PATIENCE", 0.02)
     opened = open_stream(lab)
     call_id = lab.accept()
     writer = opened()
@@ -350,7 +350,7 @@ def test_silence_leads_to_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_late_answer_to_the_message_counts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call is given up then, and what the room says of it does not matter."""
-    monkeypatch.setattr(registry, "PATIENCE", 0.02)
+    monkeypatch.setattr(opening, "PATIENCE", 0.02)
     opened = open_stream(lab)
     call_id = lab.answer(Error("the tool is unknown", ErrorCode.INVALID_REQUEST))
     lab.transport.say(Push("p-2", "stream.accept", {"stream_id": call_id}))
@@ -362,7 +362,7 @@ def test_late_answer_to_the_message_counts(lab: Lab, monkeypatch: pytest.MonkeyP
 
 def test_refusal_by_the_other_side_counts_in_either_way(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recipients refuse without a code, rooms with one."""
-    monkeypatch.setattr(registry, "PATIENCE", 0.02)
+    monkeypatch.setattr(opening, "PATIENCE", 0.02)
     opened = open_stream(lab)
     lab.answer(Error("in a meeting"))
     with pytest.raises(StreamRejected, match="in a meeting"):
@@ -374,7 +374,7 @@ def test_refusal_by_the_other_side_counts_in_either_way(lab: Lab, monkeypatch: p
 )
 def test_no_call_is_made(dialect: str, kind: str, bridges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """If none is wanted, or the room may be as old as what is spoken, or says that it bridges."""
-    monkeypatch.setattr(registry, "PATIENCE", 0.02)
+    monkeypatch.setattr(opening, "PATIENCE", 0.02)
     lab = Lab(dialect, bridges=bridges)
     opened = open_stream(lab, kind=kind, timeout=0.1)
     with pytest.raises(meshsync.StreamTimeout):
@@ -404,3 +404,30 @@ def test_late_consent_to_a_call_that_was_given_up_is_answered_with_the_end(lab: 
     """Its acceptor would wait for ever, and must not take what came for complete."""
     lab.transport.say(AnswerChunk(3, "x-1", Accepted("x-1")))
     assert lab.await_said(CallChunk) == [CallChunk("x-1", Control("close", 1011))]
+
+
+def test_a_program_that_decides_at_once_leaves_no_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The callback may be through before the task that gave it the stream goes on."""
+    connection = lab.room.messaging._meshsync.streams._offers._connection
+    spawn = connection.spawn
+
+    def spawn_and_wait(target: Callable[[], None], name: str) -> None:
+        is_done = threading.Event()
+
+        def run() -> None:
+            try:
+                target()
+            finally:
+                is_done.set()
+
+        spawn(run, name)
+        assert is_done.wait(PATIENCE)
+
+    monkeypatch.setattr(connection, "spawn", spawn_and_wait)
+    lab.room.messaging.enable(lambda reader: reader.reject("no"))
+    lab.ring()
+    assert lab.await_said(AnswerCall) == [AnswerCall(JOIN, Error("no"))]
+    lab.ring(call_id="x-2")
+    lab.await_said(AnswerCall, 2)
+    wait_until(lambda: not lab.room.messaging._meshsync.streams.calls)
+    assert lab.room.messaging._meshsync.streams.streams == ()

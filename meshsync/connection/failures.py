@@ -1,0 +1,34 @@
+"""What a room's refusal, or the end of a connection, is to the call that it concerns."""
+
+from __future__ import annotations
+
+from meshsync.errors import ConnectionLost, ParticipantNotFound, RoomError
+from meshsync.protocol.content import Content, Error, ErrorCode
+
+__all__ = ["carry_over", "refusal"]
+
+
+def refusal(content: Content) -> RoomError | None:
+    """Return the error that an answer of the room stands for; None for consent."""
+    if not isinstance(content, Error):
+        return None
+    if content.code == ErrorCode.NOT_FOUND:
+        return ParticipantNotFound(content.text, content.code)
+    return RoomError(content.text, content.code)
+
+
+def carry_over(kind: type[ConnectionLost], text: str, cause: BaseException | None) -> ConnectionLost:
+    """Return an error of a kind with what its cause knows.
+
+    Args:
+        text: What it means to the call; empty where the cause says it all.
+        cause: Why the connection ended; None if the program closed it.
+    """
+    reason = "the client was closed" if cause is None else str(cause)
+    lost = cause if isinstance(cause, ConnectionLost) else None
+    return kind(
+        f"{text}: {reason}" if text else reason,
+        code=lost.code if lost else None,
+        reason=lost.reason if lost else reason,
+        clean=lost.clean if lost else cause is None,
+    )

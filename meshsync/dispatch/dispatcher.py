@@ -1,0 +1,113 @@
+"""Where the program's code runs: one task for its receivers, and others for its hooks and callbacks.
+
+A dispatcher outlives connections: what is posted runs in order, whichever connection brought it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from meshsync.connection.inbox import Inbox, InboxClosed
+from meshsync.runtime.interfaces import Runtime, Task
+
+__all__ = ["Dispatcher"]
+
+logger = logging.getLogger("meshsync")
+
+BACKLOG = 10_000
+"""Jobs that wait for the dispatcher at most; beyond that the oldest are dropped, counted and reported."""
+
+
+class Dispatcher:
+    """Runs jobs one after the other on a task of its own, until ``finish``.
+
+    Args:
+        name: For the names of its tasks.
+        on_dropped: Called on that task, before the next job, with how many jobs were dropped since the last time.
+    """
+
+    def __init__(self, runtime: Runtime, name: str, on_dropped: Callable[[int], None]) -> None:
+        self._runtime = runtime
+        self._name = name
+        self._on_dropped = on_dropped
+        self._condition = runtime.condition()
+        self._backlog: Inbox[Callable[[], None]] = Inbox(runtime, BACKLOG)
+        self._dropped = 0
+        self._dropped_reported = 0
+        self._inside: set[object] = set()
+        """The tasks on which the program's code runs; they must not wait for the client's end."""
+        self._task: Task | None = None
+        self._tasks: tuple[Task, ...] = ()
+
+    def start(self) -> None:
+        """Begin to run what was posted."""
+        self._task = self.spawn(self._run, "dispatcher")
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Run a job after all that were posted before. Never waits; after ``finish`` nothing more is taken."""
+        self.count_dropped(self._backlog.put_dropping(job))
+
+    def count_dropped(self, count: int) -> None:
+        """Count what was dropped on its way here; ``on_dropped`` is called with it before the next job."""
+        if count:
+            with self._condition:  # The reader counts, and a hook's task.
+                self._dropped += count
+
+    @property
+    def dropped(self) -> int:
+        """How many jobs, and others on their way here, were dropped so far."""
+        return self._dropped
+
+    def finish(self) -> None:
+        """End with what has been posted by now. Again does nothing."""
+        self._backlog.close()
+
+    def spawn(self, target: Callable[[], None], name: str) -> Task:
+        """Run code of the program in a task of its own, which must not wait for the client's end.
+
+        Raises:
+            RuntimeError: If no task can be started any more.
+        """
+
+        def run() -> None:
+            me = self._runtime.current()
+            self._inside.add(me)
+            try:
+                target()
+            finally:
+                self._inside.discard(me)
+
+        task = self._runtime.spawn(run, name=f"meshsync {name} of {self._name}")
+        with self._condition:
+            self._tasks = (*(other for other in self._tasks if not other.is_done), task)
+        return task
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._backlog.get(None)
+            except InboxClosed:
+                return
+            try:
+                if self._dropped != self._dropped_reported:
+                    count, self._dropped_reported = self._dropped - self._dropped_reported, self._dropped
+                    self._on_dropped(count)
+                job()
+            except Exception:
+                # A fault of ours, since receivers are shielded one by one. Nothing would be dispatched ever again.
+                logger.exception("an event was lost in dispatching")
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the caller is a task on which the program's code runs."""
+        return self._runtime.current() in self._inside
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Its tasks, in order of their beginning; those that have ended may be left out."""
+        return self._tasks
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait until all jobs have run after ``finish``, at most ``timeout`` seconds; return whether they have."""
+        return self._task is None or self._task.join(timeout)

@@ -1,0 +1,111 @@
+"""The direction of a stream from its peer to this program: what has come, the one call that may read it, and credit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshsync.errors import MeshsyncError, ProtocolError, ReceiveTimeout, SendTimeout, StreamInterrupted, UsageError
+from meshsync.protocol.flow_control import LEAST_WINDOW, size_of
+from meshsync.protocol.stream_messages import Credit, StreamChunk
+from meshsync.streams.interfaces import MessageStreamChunk
+from meshsync.streams.life import Phase
+from meshsync.streams.stream import ClientStream
+
+__all__ = ["Incoming"]
+
+
+class Incoming:
+    """The chunks of one stream that come from its peer. What is unread is the stream's, and outlives a connection."""
+
+    __slots__ = ("_reading", "_stream")
+
+    def __init__(self, stream: ClientStream) -> None:
+        self._stream = stream
+        self._reading: object = None
+        """The token of the call that is reading; None while none is."""
+
+    # --- what programs do ---------------------------------------------------------------------------------------------
+
+    def read(self, timeout: float | None) -> MessageStreamChunk | None:
+        """Take the next chunk; see `MessageStreamReader.read`."""
+        stream, token = self._stream, object()
+        try:
+            with stream.life.condition:
+                if self._reading is not None:
+                    raise UsageError(f"{stream!r} is being read by another task: give the stream to one of them")
+                self._reading = token
+            if stream.life.phase is Phase.OFFERED:
+                stream.accept()
+            # For what was read before: a chunk is done with when the next is asked for.
+            credit = self.take_credit()
+            if credit:
+                self._give(credit)
+            return self._take(timeout)
+        finally:
+            # Without a call: Ctrl-C strikes between calls, and one that it strikes must not keep others from reading.
+            if self._reading is token:
+                self._reading = None
+
+    def _take(self, timeout: float | None) -> MessageStreamChunk | None:
+        stream, life, unread = self._stream, self._stream.life, self._stream.unread
+        if not unread and not life.phase.is_over:
+            stream.host.refuse_to_block("reading a stream")
+        with life.condition:
+            if not unread and not life.phase.is_over:
+                life.condition.wait_for(lambda: bool(unread) or life.phase.is_over, timeout)
+            end = life.end
+            if end is not None and end.is_left:
+                raise life.refusal("read")
+            if unread:
+                stream.account.read(unread[0][1])
+                if stream.identity.is_opener and stream.account.window == LEAST_WINDOW:
+                    stream.account.widen(stream.host.window())
+                return unread.popleft()[0]
+            if end is not None:
+                error = end.for_reader()
+                if error is None:
+                    return None
+                raise error
+        raise ReceiveTimeout(f"{stream!r}: no chunk came within {timeout or 0:.3g} s")
+
+    def put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
+        """Have chunks read again that were read last. They count no more, being in the program's hands."""
+        life = self._stream.life
+        with life.condition:
+            if life.end is None or not life.end.is_left:
+                self._stream.unread.extendleft((chunk, 0) for chunk in reversed(chunks))
+
+    # --- credit -------------------------------------------------------------------------------------------------------
+
+    def take_credit(self) -> int:
+        """Return how much the peer is to be told it may send, in bytes, or 0 while that is not worth a message."""
+        life = self._stream.life
+        with life.condition:
+            return self._stream.account.take_credit() if life.phase is Phase.OPEN else 0
+
+    def _give(self, credit: int) -> None:
+        stream = self._stream
+        message = Credit(stream.identity.stream_id, credit)
+        try:
+            stream.channel.send(message, f"a credit of {stream!r}", stream.host.limit("default"))
+        except SendTimeout:
+            with stream.life.condition:
+                stream.account.owe(credit)  # It goes with the next one.
+        except MeshsyncError:
+            pass  # The connection has ended, and the stream with it: its reader will be told.
+
+    # --- what the client's reader task tells --------------------------------------------------------------------------
+
+    def arrived(self, chunk: StreamChunk) -> None:
+        """Hold a chunk until it is read; after the end, drop it. Too much unread fails the stream."""
+        stream = self._stream
+        size = size_of(chunk.header, chunk.data)
+        try:
+            with stream.life.condition:
+                if stream.life.phase.is_over:
+                    return
+                stream.account.arrive(size)
+                stream.unread.append((MessageStreamChunk(chunk.header, chunk.data), size))
+                stream.life.condition.notify_all()
+        except ProtocolError as error:
+            stream.fail(StreamInterrupted(f"{stream!r} is given up: {error}"))

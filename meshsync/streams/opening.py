@@ -1,0 +1,159 @@
+"""Opening streams: which kind a peer understands, the offer, and the wait for its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from meshsync.errors import MeshsyncError, SendTimeout, StreamRejected, StreamTimeout
+from meshsync.participants import RemoteParticipant
+from meshsync.protocol.bridging import NO_HANDLER
+from meshsync.protocol.dialects import CLASSIC, DUPLEX
+from meshsync.protocol.stream_messages import Close, Open
+from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.streams.channels import CallerChannel, MessageChannel, StreamConnection
+from meshsync.streams.duplex import refusal_of
+from meshsync.streams.endpoints import Endpoints
+from meshsync.streams.life import StreamIdentity
+from meshsync.streams.registry import StreamRegistry
+from meshsync.streams.stream import ClientStream
+
+__all__ = ["StreamKind", "StreamOpener"]
+
+StreamKind = Literal["auto", "classic", "duplex"]
+"""How a stream is opened: by messages, by a call, or as its peer understands it."""
+
+PATIENCE = 5.0
+"""Seconds after which a stream that is offered by messages, and not answered, is offered by a call as well."""
+
+NEWCOMER = 1.0
+"""Seconds for which a participant that has just come is not believed to want no streams: official clients up to 0.35.6
+say so for a moment after they have enabled messaging (PROTOCOL.md, section 6.1)."""
+RETRY_AFTER = 0.1
+"""Seconds after which it is asked again."""
+
+ENDING_TIMEOUT = 1.0
+"""Longest wait for room in the connection's buffer for the end of a call that is not needed any more, in seconds."""
+
+
+class StreamOpener:
+    """Opens streams, and remembers for that what is known of each peer."""
+
+    def __init__(self, connection: StreamConnection, registry: StreamRegistry) -> None:
+        self._connection = connection
+        self._registry = registry
+        self._runtime = connection.runtime
+        self._kinds: dict[str, str] = {}
+        """By the id of a participant, the kind of streams that it is known to understand."""
+        self._arrivals: dict[str, float] = {}
+        """By the id of a participant, when it came, in seconds of the monotonic clock."""
+
+    # --- what is known of peers ---------------------------------------------------------------------------------------
+
+    def peer_came(self, peer_id: str) -> None:
+        """Note since when a participant has been here, as far as this client knows."""
+        self._arrivals[peer_id] = self._runtime.monotonic()
+
+    def peer_left(self, peer_id: str) -> None:
+        """Forget a participant."""
+        self._kinds.pop(peer_id, None)
+        self._arrivals.pop(peer_id, None)
+
+    def peer_understands(self, peer_id: str, kind: str) -> None:
+        """Note which kind of streams a participant has used."""
+        self._kinds[peer_id] = kind
+
+    def _best_kind(self, peer_id: str) -> str:
+        """Return how to offer a stream to a peer; ``auto`` for in both ways, if the first is not answered."""
+        session = self._connection.session
+        if session.is_bridged or DUPLEX not in session.dialect.streams:
+            return CLASSIC
+        return self._kinds.get(peer_id, "auto")
+
+    def _is_premature(self, peer: RemoteParticipant, error: StreamRejected) -> bool:
+        """Return whether a peer that has just come may only seem to want no streams."""
+        arrival = self._arrivals.get(peer.id)
+        is_new = arrival is not None and self._runtime.monotonic() - arrival < NEWCOMER
+        return is_new and not error.is_final and str(error) == NO_HANDLER
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    def open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: Timeout, kind: str) -> Endpoints:
+        """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
+        if kind not in get_args(StreamKind):
+            raise ValueError(f"kind is one of {', '.join(get_args(StreamKind))}, not {kind!r}")
+        deadline = Deadline(self._runtime, self._registry.limit(timeout))
+        while True:
+            left = deadline.left()
+            try:
+                return self._open(to, header, left, self._best_kind(to.id) if kind == "auto" else kind)
+            except StreamRejected as error:
+                if not self._is_premature(to, error) or (left is not None and left <= RETRY_AFTER):
+                    raise
+            self._runtime.sleep(RETRY_AFTER)
+
+    def _open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: float | None, kind: str) -> Endpoints:
+        deadline = Deadline(self._runtime, timeout)
+        classic = MessageChannel(self._connection, to.id)
+        identity = StreamIdentity(_uuid(self._runtime.entropy(16)), to, header, is_opener=True)
+        stream = ClientStream(self._registry, classic, identity)
+        try:
+            ends = self._registry.add(stream)
+            if self._offer(stream, classic, kind, deadline):
+                return ends
+        except SendTimeout as error:
+            stream.abandon("")
+            raise StreamTimeout(str(error)) from error
+        except MeshsyncError as error:
+            stream.end(error)  # Refused: there is no peer to be told.
+            raise
+        except BaseException:
+            stream.abandon("")
+            raise
+        stream.abandon("")
+        raise StreamTimeout(f"{identity.peer_name} did not answer the offer of a stream within {timeout or 0:.3g} s")
+
+    def _offer(self, stream: ClientStream, classic: MessageChannel, kind: str, deadline: Deadline) -> bool:
+        """Offer a stream, in one way or in both; return whether it was accepted in time."""
+        identity = stream.identity
+        message = Open(identity.stream_id, dict(identity.header), stream.account.window)
+        if kind != DUPLEX:
+            classic.send(message, f"opening {stream!r}", deadline.left()).wait(deadline.left())
+            patience = deadline.left()
+            if kind == "auto":
+                patience = PATIENCE if patience is None else min(PATIENCE, patience / 2)
+            if stream.wait_answer(patience):
+                self._kinds[identity.peer.id] = CLASSIC
+                return True
+        return kind != CLASSIC and self._call(stream, message, deadline, alone=kind == DUPLEX)
+
+    def _call(self, stream: ClientStream, message: Open, deadline: Deadline, *, alone: bool) -> bool:
+        """Offer a stream by a call, alone or beside the other way; return whether it was accepted in either."""
+        identity = stream.identity
+
+        def answered(error: MeshsyncError | None) -> None:
+            refusal = refusal_of(error, alone=alone)
+            if refusal is not None:
+                stream.refused(refusal)
+
+        caller = CallerChannel(self._connection, identity.peer.id, answered)
+        self._registry.calls.add(identity.key, caller)
+        if alone:
+            stream.channel = caller
+        try:
+            caller.send(message, f"calling {identity.peer_name}", deadline.left())
+            is_accepted = stream.wait_answer(deadline.left())
+        finally:
+            if stream.channel is not caller:
+                self._registry.calls.forget(identity.key)
+                ending = Close(identity.stream_id)
+                self._registry.tell(caller, ending, f"ending a call of {stream!r}", ENDING_TIMEOUT)
+        if is_accepted:
+            self._kinds[identity.peer.id] = DUPLEX if stream.channel is caller else CLASSIC
+        return is_accepted
+
+
+def _uuid(entropy: bytes) -> str:
+    """Return 16 bytes as a UUID of version 4 (RFC 9562)."""
+    digits = f"{(int.from_bytes(entropy, 'big') & ~(0xF << 76) & ~(0x3 << 62)) | 0x4 << 76 | 0x2 << 62:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -1,0 +1,223 @@
+"""All streams of one client, as its messaging uses them: one face for the registry, for opening and for offers.
+
+Here is what the client's reader task and its messaging tell, each directed to the part that it concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from meshsync.errors import ProtocolError, StreamInterrupted, StreamRejected
+from meshsync.messages import RoomMessageEvent
+from meshsync.participants import ParticipantDirectory, RemoteParticipant
+from meshsync.protocol import events
+from meshsync.protocol.dialects import CLASSIC, DUPLEX
+from meshsync.protocol.operations import AnswerChunk, Call, CallChunk
+from meshsync.protocol.stream_messages import (
+    Accept,
+    Cancel,
+    Close,
+    Credit,
+    Open,
+    Reject,
+    StreamChunk,
+    StreamMessage,
+    decode_stream_message,
+)
+from meshsync.runtime.deadlines import Timeout
+from meshsync.signals import log_warning
+from meshsync.streams.channels import Channel, MessageChannel, StreamConnection
+from meshsync.streams.duplex import ForStream, Offered, Returned
+from meshsync.streams.endpoints import Endpoints
+from meshsync.streams.interfaces import StreamReader
+from meshsync.streams.life import Phase, StreamIdentity
+from meshsync.streams.offers import Accepter, StreamOffers, StreamSubscription
+from meshsync.streams.opening import StreamOpener
+from meshsync.streams.registry import StreamRegistry
+from meshsync.streams.stream import ClientStream
+
+__all__ = ["StreamTable"]
+
+
+class StreamTable:
+    """The streams of one client.
+
+    Args:
+        publish: Takes events for receivers.
+        limit: Returns a time limit in seconds, the default in the place of ``"default"``.
+        hook: Changes each offered reader before the program sees it.
+        report: Takes what an accept callback raised, for receivers of ``receiver_failed``.
+    """
+
+    def __init__(
+        self,
+        connection: StreamConnection,
+        presence: ParticipantDirectory,
+        *,
+        publish: Callable[[RoomMessageEvent], None],
+        limit: Callable[[Timeout], float | None],
+        hook: Callable[[StreamReader], StreamReader],
+        report: Callable[[Accepter, BaseException], None],
+    ) -> None:
+        self._connection = connection
+        self._presence = presence
+        self._registry = StreamRegistry(connection, publish=publish, limit=limit)
+        self._opener = StreamOpener(connection, self._registry)
+        self._offers = StreamOffers(connection, self._registry, hook=hook, report=report)
+
+    # --- what programs do ---------------------------------------------------------------------------------------------
+
+    @property
+    def accepter(self) -> Accepter | None:
+        """Called with each stream that a peer opens, unless a subscription takes it; None rejects them."""
+        return self._offers.accepter
+
+    @accepter.setter
+    def accepter(self, accepter: Accepter | None) -> None:
+        self._offers.accepter = accepter
+
+    def open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: Timeout, kind: str) -> Endpoints:
+        """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
+        return self._opener.open(to, header, timeout, kind)
+
+    def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
+        """Return a subscription to the streams that are offered from now on."""
+        return self._offers.subscribe(timeout, maxsize)
+
+    def abandon_all(self, failure: StreamInterrupted, timeout: float) -> None:
+        """Give up every stream, as far as the peers can be told within ``timeout`` seconds for each."""
+        for stream in self.streams:
+            stream.abandon(str(failure), failure, timeout)
+
+    def leave(self, timeout: float) -> None:
+        """Give up the streams whose peers might wait for their end for ever when this client leaves.
+
+        Args:
+            timeout: The longest wait for each, in seconds.
+        """
+        failure = self._connection.failure()
+        for stream in self.streams:
+            if not stream.peer_is_meshsync:
+                lost = StreamInterrupted(str(failure), connection_alive=False)
+                stream.abandon("left the room", failure if stream.is_opening else lost, timeout)
+
+    # --- what is there ------------------------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> tuple[ClientStream, ...]:
+        """The streams that have not ended, in order of their offers."""
+        return self._registry.streams
+
+    @property
+    def callbacks(self) -> int:
+        """How many accept callbacks are running."""
+        return self._offers.callbacks
+
+    @property
+    def calls(self) -> int:
+        """How many calls carry streams, or offer them."""
+        return len(self._registry.calls)
+
+    # --- what the client's reader task tells --------------------------------------------------------------------------
+
+    def take(self, event: events.Received) -> None:
+        """Take a message of one of `STREAM_TYPES`. Never waits."""
+        try:
+            message = decode_stream_message(event.type, event.message, event.attachment)
+        except ProtocolError as error:
+            log_warning("skipped a %s of %s: %s", event.type, event.sender, error)
+            return
+        channel = MessageChannel(self._connection, event.sender)
+        if isinstance(message, Open):
+            self._offered(Offered(message, event.sender, channel))
+            return
+        ends = self._registry.find((event.sender, message.stream_id))
+        if ends is None:
+            self._stray(message, event.sender, channel)
+        else:
+            _pass_on(ends, message)
+
+    def take_call(self, operation: Call | CallChunk | AnswerChunk) -> None:
+        """Take what the room says of a call. Never waits."""
+        match self._registry.calls.take(operation):
+            case Offered() as offered:
+                self._offered(offered)
+            case ForStream(key, message, channel):
+                ends = self._registry.find(key)
+                if ends is not None:
+                    _pass_on(ends, message, channel)
+            case Returned(channel, message, what):
+                self._registry.tell(channel, message, what, 0)
+
+    def _offered(self, offered: Offered) -> None:
+        key = (offered.sender, offered.message.stream_id)
+        if self._registry.find(key) is not None:
+            # Openers that don't know what this client understands offer a stream in both ways.
+            log_warning("skipped the offer of a stream of %s: its id is in use", offered.sender)
+            return
+        peer = self._presence.get(offered.sender)
+        if peer is None:
+            rejection = Reject(offered.message.stream_id, "unknown participant")
+            self._registry.tell(offered.channel, rejection, f"rejecting a stream of {offered.sender}", 0)
+            return
+        is_classic = isinstance(offered.channel, MessageChannel)
+        self._opener.peer_understands(peer.id, CLASSIC if is_classic else DUPLEX)
+        identity = StreamIdentity(offered.message.stream_id, peer, offered.message.header, is_opener=False)
+        self._offers.take(ClientStream(self._registry, offered.channel, identity, peer_window=offered.message.window))
+
+    def _stray(self, message: StreamMessage, sender: str, channel: MessageChannel) -> None:
+        key = (sender, message.stream_id)
+        if self._registry.was_given_up(key) and isinstance(message, Accept):
+            # Its acceptor would wait for chunks for ever.
+            self._registry.tell(channel, Close(message.stream_id, is_complete=False), f"a close to {sender}", 0)
+        elif not self._registry.is_past(key):
+            name = type(message).__name__.removeprefix("Stream").lower()
+            log_warning("skipped a %s of %s for a stream that is not there", name, sender)
+
+    def peer_came(self, peer: RemoteParticipant) -> None:
+        """Note since when a participant has been here, as far as this client knows."""
+        self._opener.peer_came(peer.id)
+
+    def peer_left(self, peer: RemoteParticipant) -> None:
+        """End the streams with a participant that takes part no longer."""
+        self._opener.peer_left(peer.id)
+        for stream in self.streams:
+            if stream.identity.peer.id != peer.id:
+                continue
+            if self._connection.is_open:
+                stream.end(StreamInterrupted(f"{peer.name or peer.id} has left"), "left")
+            else:
+                self._registry.lose(stream)
+
+    def end(self) -> None:
+        """End everything: the connection has ended."""
+        for stream in self.streams:
+            self._registry.lose(stream)
+        self._offers.end()
+
+
+def _pass_on(ends: Endpoints, message: StreamMessage, channel: Channel | None = None) -> None:
+    """Give a stream what its peer told it, by another channel than its own if that is given."""
+    stream = ends.stream
+    match message:
+        case StreamChunk():
+            if stream.is_opening:
+                log_warning("skipped a chunk of %r, which was not accepted", stream)
+            else:
+                ends.incoming.arrived(message)
+        case Credit(size=size):
+            ends.outgoing.credited(size)
+        case Accept(window=window):
+            if not stream.accepted(window, channel):
+                log_warning("skipped a consent to %r, which needs none", stream)
+        case Reject(reason=reason, is_final=is_final):
+            if stream.is_opening:
+                stream.end(StreamRejected(reason, is_final=is_final), reason)
+            else:
+                log_warning("skipped a rejection of %r, which was accepted", stream)
+        case Close(is_complete=is_complete):
+            is_early = stream.life.phase is Phase.OFFERED or not is_complete
+            peer = stream.identity.peer_name
+            stream.end(StreamInterrupted(f"{peer} gave up the stream before it was accepted") if is_early else None)
+        case Cancel(reason=reason):
+            stream.cancelled(reason)

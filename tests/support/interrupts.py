@@ -1,0 +1,64 @@
+"""Ctrl-C at a chosen place of the client's code, and tasks that may fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+__all__ = ["Interrupt", "quiet_threads"]
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Let tasks fail without a report."""
+    hook, threading.excepthook = threading.excepthook, lambda arguments: None
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+
+
+class Interrupt:
+    """Raises `KeyboardInterrupt` in the calling thread at the n-th place where a signal could be handled.
+
+    Python handles signals when a function is entered and when a call has returned, and this counts those of meshsync's
+    modules (jumping back in a loop is the third, and passes such a place here). Not inside the scripted transport,
+    which is not made for it.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event not in ("call", "c_return", "return") or not _is_of_the_client(frame):
+            return
+        self.left -= 1
+        if self.left == 0:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    def run(self, target: Callable[[], object]) -> bool:
+        """Call; return whether it was interrupted."""
+        sys.setprofile(self)
+        try:
+            target()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+
+def _is_of_the_client(frame: FrameType | None) -> bool:
+    if frame is None or f"{os.sep}meshsync{os.sep}" not in frame.f_code.co_filename:
+        return False
+    while frame is not None:
+        if frame.f_code.co_filename.endswith("scripted.py"):
+            return False
+        frame = frame.f_back
+    return True

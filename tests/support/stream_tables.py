@@ -1,0 +1,132 @@
+"""The streams of one client over a connection that is none, in a room with Bob, who is the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshsync.connection.deliveries import Delivery
+from meshsync.errors import ClientClosed, MeshsyncError
+from meshsync.messages import RoomMessageEvent
+from meshsync.participants import ParticipantDirectory, RemoteParticipant
+from meshsync.protocol import events
+from meshsync.protocol.dialects import dialect
+from meshsync.protocol.operations import Request, Send
+from meshsync.protocol.roster import RosterEntry
+from meshsync.protocol.session import Session
+from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.streams.endpoints import Endpoints
+from meshsync.streams.table import StreamTable
+
+__all__ = ["NO_HANDLER", "RecordingConnection", "TableOfStreams", "answer_offers"]
+
+NO_HANDLER = "Streams are not allowed by this client"
+RUNTIME = ThreadRuntime()
+
+
+class RecordingConnection:
+    """A connection that notes what is asked of it, and acknowledges everything that it has room for."""
+
+    def __init__(self) -> None:
+        self.runtime: Runtime = RUNTIME
+        self.is_open = True
+        self.session = Session(dialect("A"))
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.alarms: dict[object, tuple[float, Callable[[], None]]] = {}
+        self.posted: list[Callable[[], None]] = []
+        self.tasks: list[Callable[[], None]] = []
+        self.refusal: BaseException | None = None
+        """What sending raises."""
+        self.spawn_error: Exception | None = None
+        self.on_send: Callable[[], object] = lambda: None
+        self.timeouts: list[float | None] = []
+
+    def request(
+        self,
+        request: Request,
+        what: str,
+        timeout: float | None,
+        on_done: Callable[[MeshsyncError | None], None] | None = None,
+    ) -> Delivery:
+        self.timeouts.append(timeout)
+        if self.refusal is not None:
+            raise self.refusal
+        assert isinstance(request, Send)
+        self.sent.append((request.type, dict(request.message)))
+        delivery = Delivery(what, RUNTIME, self.refuse_to_block)
+        delivery._resolve(None)
+        self.on_send()
+        return delivery
+
+    def disregard(self, delivery: Delivery) -> None:
+        pass
+
+    def refuse_to_block(self, what: str) -> None:
+        pass
+
+    def set_alarm(self, key: object, seconds: float, ring: Callable[[], None]) -> None:
+        self.alarms[key] = (seconds, ring)
+
+    def cancel_alarm(self, key: object) -> None:
+        self.alarms.pop(key, None)
+
+    def post(self, job: Callable[[], None], /) -> None:
+        self.posted.append(job)
+
+    def dispatch(self) -> None:
+        """Run what was posted, as the dispatcher does."""
+        while self.posted:
+            self.posted.pop(0)()
+
+    def spawn(self, target: Callable[[], None], name: str) -> None:
+        if self.spawn_error is not None:
+            raise self.spawn_error
+        self.tasks.append(target)
+
+    def failure(self) -> MeshsyncError:
+        return ClientClosed("the client was closed")
+
+
+class TableOfStreams:
+    """A table over a line, in a room with Bob."""
+
+    def __init__(self) -> None:
+        self.line = RecordingConnection()
+        self.published: list[RoomMessageEvent] = []
+        self.reports: list[BaseException] = []
+        presence = ParticipantDirectory(RUNTIME)
+        self.bob: RemoteParticipant = presence.enter(RosterEntry("p-2", "user", {"name": "bob"}))
+        self.table = StreamTable(
+            self.line,
+            presence,
+            publish=self.published.append,
+            limit=lambda timeout: 0.0 if timeout == "default" else timeout,
+            hook=lambda reader: reader,
+            report=lambda accepter, error: self.reports.append(error),
+        )
+
+    def hear(self, type: str, id: str = "s-1", sender: str = "p-2", **body: Any) -> None:
+        """Have somebody say something."""
+        self.table.take(events.Received(sender, f"stream.{type}", {"stream_id": id} | body, b""))
+
+    def open(self) -> Endpoints:
+        """Open a stream to Bob, who has no time to answer unless it was arranged."""
+        return self.table.open(self.bob, {"kind": "x"}, "default", "classic")
+
+    @property
+    def is_tidy(self) -> bool:
+        """Whether nothing is left of any stream, but for the tasks of callbacks."""
+        return not (self.table.streams or self.table.calls or self.line.alarms)
+
+
+def answer_offers(client: TableOfStreams, *answers: Callable[[str], None]) -> None:
+    """Have Bob answer offers, one after the other."""
+    waiting = list(answers)
+
+    def answer() -> None:
+        type, body = client.line.sent[-1]
+        if type == "stream.open":
+            waiting.pop(0)(body["stream_id"])
+
+    client.line.on_send = answer
