@@ -408,12 +408,20 @@ def test_late_consent_to_a_call_that_was_given_up_is_answered_with_the_end(lab: 
 
 def test_a_program_that_decides_at_once_leaves_no_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The callback may be through before the task that gave it the stream goes on."""
-    connection = lab.room.connection
+    connection = lab.room.messaging._streams._offers._connection
     spawn = connection.spawn
 
     def spawn_and_wait(target: Callable[[], None], name: str) -> None:
-        spawn(target, name)
-        assert connection._tasks[-1].join(PATIENCE)
+        is_done = threading.Event()
+
+        def run() -> None:
+            try:
+                target()
+            finally:
+                is_done.set()
+
+        spawn(run, name)
+        assert is_done.wait(PATIENCE)
 
     monkeypatch.setattr(connection, "spawn", spawn_and_wait)
     lab.room.messaging.enable(lambda reader: reader.reject("no"))
