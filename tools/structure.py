@@ -35,8 +35,9 @@ FLOORS = """
 12 meshsync
 
 a  simulator.errors  simulator.latency
-b  simulator.engine: housekeeping kernel os_process seeds stalls / actors schedules / diagnosis pending_errors
-                     / scheduler / conditions / tasks / runtime
+b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
+                     / diagnosis pending_errors ready_actors / scheduler / conditions / tasks / actor_threads
+                     / watchdog / runtime
 c  simulator.faults: fields / kinds / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
@@ -80,7 +81,9 @@ SEAM = frozenset(
         "simulator/emulator/gateway.py",
         "simulator/emulator/loop_thread.py",
         "simulator/cli/main.py",
+        "simulator/engine/actor_threads.py",
         "simulator/engine/runtime.py",
+        "simulator/engine/watchdog.py",
     }
 )
 """The only files that meet real time, threads, sockets and chance."""
