@@ -22,7 +22,6 @@ from simulator.faults import plans
 from simulator.faults.kinds import Fault
 from simulator.faults.plans import Planned
 from simulator.latency import Law
-from simulator.record import charts  # its import is what lets transcripts be drawn
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
@@ -173,7 +172,7 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
 
 def chart(transcripts: Iterable[Transcript]) -> str:
     """Return what happened in each room, as lines for a terminal."""
-    return "\n\n".join(charts.to_text(transcript, limit=60, width=120) for transcript in transcripts)
+    return "\n\n".join(transcript.to_text(limit=60, width=120) for transcript in transcripts)
 
 
 def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:

@@ -37,7 +37,7 @@ from meshsync.protocol.operations import (
 from meshsync.protocol.packets import Message
 from simulator.network.links import Control, Frame, Goodbye, Link, LinkState
 from simulator.record.calls_as_streams import as_message
-from simulator.record.transcript import Record, Transcript
+from simulator.record.records import Record, Records
 from simulator.room.rules import RESERVED_TYPES, Member, Output
 
 __all__ = ["Line", "Recorder"]
@@ -116,7 +116,7 @@ class Recorder:
 
     def __init__(
         self,
-        transcript: Transcript,
+        transcript: Records,
         now: Callable[[], int],
         notice: Notice,
     ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simulator.record.transcript import Record, Transcript, missing
+from simulator.record.records import Record, Records
 from simulator.record.wording import (
     LEVELS,
     MAX_LANES,
@@ -33,7 +33,7 @@ from simulator.record.wording import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot"]
+__all__ = ["missing", "plot"]
 
 # --- the timeline -----------------------------------------------------------------------------------------------------
 
@@ -73,8 +73,15 @@ class _View:
         return seconds * self.scale
 
 
+def missing(what: str, library: str, error: ImportError) -> ImportError:
+    """Return what to raise where an optional library could not be imported."""
+    if error.name is not None and error.name.split(".")[0] != library:
+        return error  # it is there and broken, which no installation of ours would mend
+    return ImportError(f"{what} needs {library}: pip install 'meshsync-client[notebook]'", name=library)
+
+
 def plot(
-    transcript: Transcript,
+    transcript: Records,
     ax: Axes | None,
     *,
     start: float,
@@ -102,7 +109,7 @@ def plot(
     return ax
 
 
-def _view(transcript: Transcript, records: Sequence[Record], start: float, end: float | None) -> _View:
+def _view(transcript: Records, records: Sequence[Record], start: float, end: float | None) -> _View:
     """Choose the lanes, the interval and the unit of time."""
     news = [record for record in records if not is_routine(record)]
     seen = lanes_of(news)
@@ -250,7 +257,7 @@ def _draw_fault_labels(ax: Axes, view: _View, labels: Sequence[tuple[float, str]
     return used
 
 
-def _draw_messages(ax: Axes, view: _View, transcript: Transcript, records: Sequence[Record], max_messages: int) -> None:
+def _draw_messages(ax: Axes, view: _View, transcript: Records, records: Sequence[Record], max_messages: int) -> None:
     """Draw a slanted line for each message, with a head where it arrived."""
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D

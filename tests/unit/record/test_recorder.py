@@ -17,7 +17,8 @@ from simulator.engine.seeds import Seeds
 from simulator.latency import constant
 from simulator.network.links import Control, Link, frame
 from simulator.record.recorder import Line, Recorder
-from simulator.record.transcript import Record, Transcript
+from simulator.record.records import Record
+from simulator.record.transcript import Transcript
 from simulator.room.rules import Member, Room
 from simulator.room.seat import Parcel
 
