@@ -42,7 +42,8 @@ c  simulator.faults: fields / kinds / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: heartbeat_timer links / client_end room_end / network / connector headless_end
-f  simulator.record: calls_as_streams records / recorder wording / charts timeline / transcript
+f  simulator.record: calls_as_streams names records / recorder wording / charts timeline_view / drawn_faults / timeline
+                     / transcript
 g  simulator.participants: peers / stream / participant / messaging streaming visiting
 h  simulator.emulator: settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
