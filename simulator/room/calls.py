@@ -135,6 +135,11 @@ class Calls:
     def __len__(self) -> int:
         return len(self._opened)
 
+    @property
+    def entries(self) -> int:
+        """The number of entries in the tables by which calls are found; 0 once all have ended."""
+        return len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
+
     # --- in the words of calls ----------------------------------------------------------------------------------------
 
     def open(self, member: Member, request_id: int, request: OpenCall) -> list[Output]:

@@ -83,11 +83,11 @@ def test_paths_name_an_actor_by_who_spawned_it() -> None:
     paths: list[str] = []
     with VirtualRuntime(7) as runtime:
 
-        def tell(inner: Callable[[], None] | None = None) -> None:
-            paths.append(runtime._scheduler.running.path)
-            if inner is not None:
-                assert runtime.spawn(inner, name="child").join()
+        def spawn(target: Callable[[], None], name: str) -> None:
+            task = runtime.spawn(target, name=name)
+            paths.append(task.actor.path)
+            assert task.join()
 
         for _ in range(2):
-            assert runtime.spawn(lambda: tell(tell), name="parent").join()
+            spawn(lambda: spawn(lambda: None, "child"), "parent")
     assert paths == ["main/parent", "main/parent/child", "main/parent#2", "main/parent#2/child"]
