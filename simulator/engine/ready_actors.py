@@ -14,15 +14,10 @@ __engine__ = True
 
 
 class ReadyActors:
-    """Two queues: what is ready, and what is ready but was passed over.
+    """Two queues: what is ready, and what is ready but was passed over."""
 
-    Args:
-        schedule: Decides among ready actors; None for first-in-first-out.
-    """
-
-    def __init__(self, kernel: Kernel, schedule: Schedule | None) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._schedule = schedule
         self.ready: deque[Actor] = deque()
         self.set_back: deque[Actor] = deque()
         """Those that a schedule has passed over: ready too, but behind all else that happens at this instant."""
@@ -34,8 +29,6 @@ class ReadyActors:
         """Put an actor behind all that can run."""
         # Behind those that were set back too: else it could poll for ever for what one of them has yet to do.
         (self.set_back or self.ready).append(actor)
-        if self._schedule is not None:
-            self._schedule.yielded(actor.path)
 
     def withdraw(self, actor: Actor) -> None:
         """Drop an actor, if it is there."""
@@ -47,6 +40,7 @@ class ReadyActors:
         """Return the actor that goes on, taken off its queue; None for the next timer, which is due.
 
         Args:
+            schedule: Decides.
             running: The running actor, if it could go on.
         """
         ready, set_back = self.ready, self.set_back

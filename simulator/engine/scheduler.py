@@ -96,7 +96,7 @@ class Scheduler:
         self.schedule = schedule
         self.actors: dict[int, Actor] = {}
         """All that have not ended, by serial number."""
-        self._queues = ReadyActors(self.kernel, schedule)
+        self._queues = ReadyActors(self.kernel)
         self.ready = self._queues.ready
         """The actors that can run; a shortcut for what makes actors ready most often."""
         self.turns = 0
@@ -291,6 +291,8 @@ class Scheduler:
     def yield_turn(self, actor: Actor) -> None:
         """Put the running actor, which is about to park, behind all that can run."""
         self._queues.put_last(actor)
+        if self.schedule is not None:
+            self.schedule.yielded(actor.path)
 
     def _next(self, *, is_timer_first: bool = False) -> Actor:
         """Take a ready actor, moving the clock until there is one.
@@ -451,7 +453,7 @@ class Scheduler:
             self.park(self.main)
             return self._errand is not _NONE
         finally:
-            self._rest()
+            self._end_errand()
 
     def run_until_idle(self) -> None:
         """Let the others run until none can and only background timers are left. Main thread only."""
@@ -459,9 +461,9 @@ class Scheduler:
         try:
             self.park(self.main)
         finally:
-            self._rest()
+            self._end_errand()
 
-    def _rest(self) -> None:
+    def _end_errand(self) -> None:
         """End the errand of the main actor, if it has one."""
         if self._errand is not _NONE:
             self._move(_NONE)
