@@ -225,7 +225,7 @@ def test_exception_from_another_signal_leaves_the_world() -> None:
                         while True:
                             runtime.sleep(1)
                     finally:
-                        print("ended")
+                        print("ended\\n", end="")  # one write: an actor left behind ends beside the others
                 for _ in range(3):
                     runtime.spawn(busy, name="busy")
                 runtime.spawn(busy, name="busy").join()
