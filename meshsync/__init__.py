@@ -54,6 +54,8 @@ from meshsync.streams.offers import StreamSubscription
 from meshsync.tokens import ApiKey, Grant, ParticipantToken
 from meshsync.world import condition, monotonic, sleep, spawn
 
+__library__ = True  # see simulator/engine/marks.py
+
 __all__ = [
     "ApiKey",
     "AuthenticationFailed",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from simulator.record.transcript import Transcript
     from simulator.simulation import Simulation, current
 
+__library__ = True  # see simulator/engine/marks.py
+
 __all__ = [
     "Emulator",
     "Simulation",

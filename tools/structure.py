@@ -18,7 +18,7 @@ Tree = Mapping[str, str]
 
 FLOORS = """
 0  meshsync.errors
-1  meshsync.runtime: interfaces lifecycle / deadlines mutex threads
+1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
 3  meshsync.transport: endings interfaces senders sockets / handshake poller / shared_socket / closing
@@ -38,15 +38,17 @@ FLOORS = """
 12 meshsync
 
 a  simulator.errors  simulator.latency
-b  simulator.engine: housekeeping kernel os_process seeds stalls / actors schedules / diagnosis pending_errors
-                     / scheduler / conditions / tasks / runtime
+b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
+                     / diagnosis pending_errors ready_actors / scheduler / conditions / tasks / actor_threads
+                     / watchdog / runtime
 c  simulator.faults: fields / fault / layers / registry / kinds.connecting kinds.half_open kinds.join kinds.latency
                      kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies kinds.reset
                      kinds.restart kinds.throttle / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: heartbeat_timer links traffic / client_end room_end / network / connector headless_end
-f  simulator.record: calls_as_streams transcript / recorder wording / timeline / charts
+f  simulator.record: calls_as_streams names records / recorder wording / charts timeline_view / drawn_faults / timeline
+                     / transcript
 g  simulator.participants: peers / stream / participant / messaging streaming visiting
 h  simulator.emulator: settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
@@ -85,7 +87,9 @@ SEAM = frozenset(
         "simulator/emulator/gateway.py",
         "simulator/emulator/loop_thread.py",
         "simulator/cli/main.py",
+        "simulator/engine/actor_threads.py",
         "simulator/engine/runtime.py",
+        "simulator/engine/watchdog.py",
     }
 )
 """The only files that meet real time, threads, sockets and chance."""

@@ -1,1 +1,3 @@
 """Time, threads and chance of a simulation: a virtual clock, and actors of which exactly one runs."""
+
+__engine__ = True

@@ -4,11 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol
 
+from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import Timer
 
-__all__ = ["Actor", "Baton", "Place", "Thread"]
+__all__ = ["Actor", "ActorState", "Baton", "Place", "Thread"]
+
+__engine__ = True
+
+
+class ActorState(Enum):
+    """The life of an actor."""
+
+    NEW = "has no thread yet"
+    STARTED = "has a thread, in which its target runs"
+    DONE = "its target has ended"
+    LOST = "its thread went on for real when the simulation ended, and nothing waits for it"
+    RESTING = "was told to end so often in vain that its thread was laid to rest for ever"
+
+
+_MOVES = {
+    ActorState.NEW: {ActorState.STARTED, ActorState.DONE, ActorState.LOST},
+    ActorState.STARTED: {ActorState.DONE, ActorState.LOST, ActorState.RESTING},
+    ActorState.LOST: {ActorState.DONE, ActorState.RESTING},
+    ActorState.DONE: set[ActorState](),
+    ActorState.RESTING: set[ActorState](),
+}
+"""An actor may begin or end while the main thread leaves the simulation behind, each for real: so a new one may be
+lost, and a lost one may end."""
+
+# Each a name of the module: in Python 3.10 every look at a member of an enum calls a function.
+_NEW, _STARTED, _DONE, _LOST = ActorState.NEW, ActorState.STARTED, ActorState.DONE, ActorState.LOST
 
 
 class Baton(Protocol):
@@ -48,17 +76,14 @@ class Actor:
         "exits",
         "ident",
         "inside",
-        "is_done",
         "is_forgiven",
-        "is_lost",
-        "is_started",
         "joining",
         "label",
         "name",
         "notified",
         "path",
-        "refuses",
         "serial",
+        "state",
         "target",
         "thread",
         "timer",
@@ -87,15 +112,9 @@ class Actor:
         """Whether somebody looked at the error."""
         self.thread: Thread | None = None
         self.ident: int | None = None
-        self.is_started = False
-        """Whether its thread exists."""
-        self.is_done = False
-        self.is_lost = False
-        """Whether its thread went on for real when the simulation ended; nobody waits for it."""
+        self.state = _NEW
         self.exits = 0
         """How often it was told to end."""
-        self.refuses = False
-        """Whether it was told so often that its thread was laid to rest for ever."""
         self.wake: Callable[[], None] = _nothing
         """Makes it ready to run; what a timer calls."""
         self.timer: Timer | None = None
@@ -110,6 +129,34 @@ class Actor:
         """The condition it wants to enter and another actor is inside of."""
         self.joining: Actor | None = None
         """The actor whose end it waits for."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its target has ended."""
+        return self.state is _DONE
+
+    def begin(self) -> None:
+        """Note that its thread exists; does nothing if it was given up meanwhile."""
+        if self.state is _NEW:
+            self._move(_STARTED)
+
+    def finish(self) -> None:
+        """Note that its target has ended; again does nothing."""
+        if self.state is not _DONE:
+            self._move(_DONE)
+
+    def lose(self) -> None:
+        """Note that its thread goes on for real; does nothing if that has ended or rests."""
+        # One step, as in Scheduler.abandon: the thread may end at this moment.
+        if self.state is _STARTED:
+            self.state = _LOST
+
+    def rest(self) -> None:
+        """Note that its thread is laid to rest for ever."""
+        self._move(ActorState.RESTING)
+
+    def _move(self, state: ActorState) -> None:
+        self.state = move(_MOVES, self.state, state, self)
 
     @property
     def held(self) -> list[Place]:

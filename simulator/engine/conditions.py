@@ -13,9 +13,12 @@ from types import TracebackType
 from typing import NoReturn
 
 from simulator.engine.actors import Actor, Place
+from simulator.engine.marks import interruptible
 from simulator.engine.scheduler import Scheduler
 
 __all__ = ["VirtualCondition", "new_condition"]
+
+__engine__ = True
 
 
 class VirtualCondition:
@@ -126,6 +129,7 @@ class VirtualCondition:
             actor.inside = self
         return actor.notified
 
+    @interruptible
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait until ``predicate()`` holds, at most ``timeout`` virtual seconds; return its last value.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import sysconfig
 import traceback
@@ -10,31 +9,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-import meshsync.world
-from simulator.engine.actors import Actor
+from simulator.engine.actors import Actor, ActorState
 from simulator.engine.kernel import SECOND
+from simulator.engine.marks import is_engine, is_library
 
-__all__ = ["caller", "frame_of", "is_engine", "line_of", "report"]
+__all__ = ["caller", "frame_of", "line_of", "report"]
 
-_ENGINE = str(Path(__file__).parent)
-_OURS = (str(Path(__file__).parents[1]) + os.sep, str(Path(meshsync.world.__file__).parent) + os.sep)
-_LIBRARY = sysconfig.get_paths()["stdlib"]
+__engine__ = True
+
+_STANDARD = sysconfig.get_paths()["stdlib"]
+_THREADING = str(Path(_STANDARD) / "threading.py")
 _FRAMES = 12
 """How many frames of each stack to show, innermost ones."""
 
 
-def is_engine(frame: FrameType) -> bool:
-    """Return whether the frame runs code of this package."""
-    return frame.f_code.co_filename.startswith(_ENGINE)
-
-
-def _is_library(frame: FrameType) -> bool:
+def _is_standard(frame: FrameType) -> bool:
+    """Return whether the frame runs Python's standard library, which is not ours to mark."""
     name = frame.f_code.co_filename
-    return name.startswith("<frozen") or (name.startswith(_LIBRARY) and "site-packages" not in name)
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_OURS)
+    return name.startswith("<frozen") or (name.startswith(_STANDARD) and "site-packages" not in name)
 
 
 def frame_of(actor: Actor) -> FrameType | None:
@@ -45,17 +37,17 @@ def frame_of(actor: Actor) -> FrameType | None:
 def line_of(frame: FrameType | None) -> str:
     """Return the innermost line of the program, as ``file:line in function``.
 
-    The program is what is neither the engine's, nor ours, nor the standard library's. If there is no such line, ours
-    outside the engine stands for it.
+    The program is what is neither the engine's, nor this library's, nor the standard library's. If there is no such
+    line, the library's outside the engine stands for it.
     """
-    inner, ours = frame, None
+    inner, library = frame, None
     while frame is not None:
-        if not is_engine(frame) and not _is_library(frame):
-            if not _is_ours(frame):
+        if not is_engine(frame) and not _is_standard(frame):
+            if not is_library(frame):
                 break
-            ours = ours or frame
+            library = library or frame
         frame = frame.f_back
-    frame = frame or ours or inner
+    frame = frame or library or inner
     if frame is None:
         return "unknown line"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
@@ -94,7 +86,7 @@ def _state(actor: Actor) -> str:
         return f"waits on a condition{limit or ', without a time limit'}"
     if limit:
         return f"sleeps{limit}{inside}"
-    return ("is ready to run" if actor.is_started else "has not begun") + inside
+    return ("has not begun" if actor.state is ActorState.NEW else "is ready to run") + inside
 
 
 def _count(conditions: int) -> str:
@@ -110,6 +102,3 @@ def _stack(frame: FrameType | None) -> list[str]:
         frame = frame.f_back
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(shown[:_FRAMES]))
     return "".join(summary.format()).splitlines()
-
-
-_THREADING = str(Path(_LIBRARY) / "threading.py")

@@ -6,6 +6,8 @@ import gc
 
 __all__ = ["Checkpoints"]
 
+__engine__ = True
+
 INTERVAL = 16_384
 """Turns between two looks: about a tenth of a second of work."""
 FULL_COLLECTION = 64

@@ -11,6 +11,8 @@ from heapq import heapify, heappop, heappush
 
 __all__ = ["Kernel", "Timer"]
 
+__engine__ = True
+
 SECOND = 1_000_000_000
 """Nanoseconds in a second."""
 

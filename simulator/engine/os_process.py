@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = ["Garbage", "Interrupts", "Pin", "processor_use"]
 
+__engine__ = True
+
 
 class Pin:
     """Keeps the calling thread, and those it starts, on one processor, where handing the baton over is far cheaper.

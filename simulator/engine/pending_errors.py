@@ -9,6 +9,8 @@ from simulator.errors import ActorExit, ActorFailed
 
 __all__ = ["Summons"]
 
+__engine__ = True
+
 
 class Summons:
     """Errors on their way to the main thread, and failed actors whose error nobody has looked at."""

@@ -5,7 +5,6 @@ The only module of the simulator's engine that touches threads and real time. Wh
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -18,35 +17,32 @@ from types import FrameType, TracebackType
 
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine import diagnosis
+from simulator.engine.actor_threads import ActorThreads, Adoption
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import VirtualCondition, new_condition
 from simulator.engine.kernel import SECOND, Kernel
-from simulator.engine.os_process import Garbage, Interrupts, Pin, processor_use
+from simulator.engine.marks import interruptible, is_interruptible
+from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.scheduler import Scheduler
 from simulator.engine.schedules import Schedule, schedule_named
 from simulator.engine.seeds import Seeds, entropy
-from simulator.engine.stalls import Observation, StallDetector
 from simulator.engine.tasks import VirtualTask
+from simulator.engine.watchdog import Watchdog
 from simulator.errors import (
-    ActorExit,
     ActorFailed,
     ActorsRefuse,
     BlockingRefused,
     SimulationClosed,
     SimulationNested,
-    WorldStalled,
 )
 
 __all__ = ["VirtualRuntime"]
 
+__engine__ = True
+
 START = 1_767_225_600.0
 """2026-01-01T00:00:00Z, in seconds since the Unix epoch."""
-STACK = 1 << 20
-"""Bytes of stack for each actor: enough for Python's default recursion limit, also in 3.10, where calls nest in C."""
-OUTSIDE = ("IPython", "_pydevd_bundle", "debugpy", "execnet", "ipykernel", "pytest_timeout", "tqdm", "xdist", "zmq")
-"""Packages whose threads serve the person at the screen, and stay outside the simulation whoever starts them."""
 
-_real_start = threading.Thread.start
 _threads = ThreadRuntime()
 _open: VirtualRuntime | None = None
 
@@ -89,9 +85,8 @@ class VirtualRuntime:
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
         self.seeds = Seeds(seed)
-        self.scope = scope
         self._start_wall = start
-        self._stall_after = stall_after
+        grace = 5.0 if stall_after is None else stall_after
         chosen = schedule_named(schedule, self.seeds) if isinstance(schedule, str) else schedule
         self._scheduler = scheduler = Scheduler(
             get_ident=get_ident,
@@ -105,16 +100,16 @@ class VirtualRuntime:
         self.kernel: Kernel = scheduler.kernel
         """The clock and the timers; ``kernel.after(seconds, callback)`` has something happen."""
         self.is_open = True
-        self._threads: list[threading.Thread] = []
-        self._watchdog: threading.Thread | None = None
-        self._close_watchdog = threading.Event()
-        self._process: list[Interrupts | Garbage | Pin] = [Interrupts(self._interrupted), Garbage()]
+        self._threads = ActorThreads(scheduler, scope, grace)
+        self._watchdog = None if stall_after is None else Watchdog(scheduler, stall_after, self.report)
+        self._grace = grace
+        self._process: list[Interrupts | Garbage | Pin | Adoption] = [Interrupts(self._interrupted), Garbage()]
         if pin:
             self._process.append(Pin())
+        self._process.append(Adoption(scheduler, self._adopt))
         for hold in self._process:
             hold.apply()
         _open = self
-        threading.Thread.start = _start_or_adopt  # type: ignore[method-assign, assignment]
 
     # --- the Runtime -------------------------------------------------------------------------------------------------
 
@@ -166,11 +161,21 @@ class VirtualRuntime:
         actor.target = target
         task = VirtualTask(scheduler, actor)
         scheduler.make_ready(actor)
-        if self._watchdog is None and self._stall_after is not None:
-            self._watch(self._stall_after)
+        if self._watchdog is not None:
+            self._watchdog.start()
         if scheduler.schedule is not None:
             scheduler.preempt()
         return task
+
+    def _begin(self, actor: Actor) -> None:
+        self._threads.begin(actor)
+
+    def _adopt(self, thread: threading.Thread) -> None:
+        """Make an actor of a thread that an actor is about to start, and start it."""
+        self._threads.adopt(thread)
+        if self._watchdog is not None:
+            self._watchdog.start()
+        self._scheduler.preempt()
 
     def current(self) -> int:
         """Return the number of the running actor, 0 in the thread that made the runtime, -1 in a timer's callback."""
@@ -214,12 +219,6 @@ class VirtualRuntime:
         """Whether no other actor can run and only background timers are left."""
         return not self._scheduler.can_run and self.kernel.foreground == 0
 
-    def preemption_point(self) -> None:
-        """Let the schedule put another actor first, here; for what is no condition, such as sending and receiving."""
-        if self._scheduler.schedule is not None:
-            self._scheduler.check()
-            self._scheduler.preempt()
-
     def report(self) -> str:
         """Return a paragraph for each actor: what it waits for, and its stack."""
         return diagnosis.report(
@@ -262,6 +261,7 @@ class VirtualRuntime:
         self._check_main("run_until_idle()")
         self._scheduler.run_until_idle()
 
+    @interruptible
     def run(self, seconds: float | None = None, *, speed: float = 1.0) -> None:
         """Let the world move as fast as real time, or ``speed`` times that; Ctrl-C ends it.
 
@@ -295,73 +295,6 @@ class VirtualRuntime:
         if actor.inside or scheduler.in_callback:
             scheduler.refuse_blocking(actor, call)
 
-    # --- threads -----------------------------------------------------------------------------------------------------
-
-    def _begin(self, actor: Actor) -> None:
-        """Make the thread of an actor; it rests until the caller releases its baton."""
-        target, actor.target = actor.target, None
-        assert target is not None
-        thread = threading.Thread(target=self._live, args=(actor, target), name=actor.label, daemon=True)
-        del target
-        before = threading.stack_size(STACK)
-        try:
-            _real_start(thread)
-        finally:
-            threading.stack_size(before)
-        self._took_place(actor, thread)
-
-    def _took_place(self, actor: Actor, thread: threading.Thread) -> None:
-        actor.thread = thread
-        actor.ident = thread.ident
-        actor.is_started = True
-        self._threads.append(thread)
-        if len(self._threads) > 64 and len(self._threads) > 2 * len(self._scheduler.actors):
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-
-    def _live(self, actor: Actor, target: Callable[[], None]) -> None:
-        """Be the thread of an actor: from its first turn to its last."""
-        actor.baton.acquire()
-        scheduler = self._scheduler
-        try:
-            if not scheduler.is_over:
-                with self.scope() if self.scope is not None else contextlib.nullcontext():
-                    target()
-        except BaseException as error:
-            actor.error = error
-        finally:
-            del target  # what it closed over is finalized here, while the actor has its turn
-            with contextlib.suppress(ActorExit):
-                scheduler.finish(actor)
-
-    def _adopt(self, thread: threading.Thread) -> None:
-        """Make an actor of a thread that an actor is about to start, and start it."""
-        run = thread.run
-        label = getattr(getattr(thread, "_target", None), "__name__", type(thread).__name__)
-        scheduler = self._scheduler
-        actor = scheduler.add(label)  # not by the thread's name, which counts all threads of the process
-        task = VirtualTask(scheduler, actor)
-
-        def join(timeout: float | None = None) -> None:
-            if get_ident() == scheduler.running.ident and not scheduler.is_over:
-                task.join(timeout)
-            else:
-                threading.Thread.join(thread, timeout)
-
-        thread.run = lambda: self._live(actor, run)  # type: ignore[method-assign]
-        thread.join = join  # type: ignore[method-assign]
-        thread.is_alive = lambda: not actor.is_done  # type: ignore[method-assign]
-        thread.daemon = True  # one that refuses to end must not keep the process
-        try:
-            _real_start(thread)
-        except BaseException:
-            scheduler.end(actor)
-            raise
-        self._took_place(actor, thread)
-        scheduler.make_ready(actor)
-        if self._watchdog is None and self._stall_after is not None:
-            self._watch(self._stall_after)
-        scheduler.preempt()
-
     # --- Ctrl-C ------------------------------------------------------------------------------------------------------
 
     def _interrupted(self, handle: Callable[[], object], frame: FrameType | None) -> None:
@@ -372,7 +305,7 @@ class VirtualRuntime:
         blocks for real, the main thread leaves the simulation behind.
         """
         scheduler = self._scheduler
-        if get_ident() != scheduler.main.ident or not _in_engine(frame):
+        if get_ident() != scheduler.main.ident or _may_cut(frame):
             handle()
             return
         if scheduler.summons.is_interrupted and scheduler.running is not scheduler.main:
@@ -382,42 +315,6 @@ class VirtualRuntime:
             handle()
         except BaseException as error:
             scheduler.summon(error.with_traceback(None))
-
-    # --- the watchdog ------------------------------------------------------------------------------------------------
-
-    def _watch(self, limit: float) -> None:
-        self._watchdog = threading.Thread(target=self._observe, args=(limit,), name="simulation watchdog", daemon=True)
-        _real_start(self._watchdog)
-
-    def _observe(self, limit: float) -> None:
-        """Look at the world now and then, until it is closed or an actor blocks for real."""
-        scheduler, detector = self._scheduler, StallDetector(limit)
-        while not self._close_watchdog.wait(limit / 8):
-            turns, running = scheduler.turns, scheduler.running
-            processor, is_runnable = processor_use(getattr(running.thread, "native_id", None))
-            seen = Observation(
-                time=time.monotonic(),
-                progress=turns,
-                processor=processor,
-                is_outside=running is scheduler.main,
-                is_runnable=is_runnable,
-            )
-            if not detector.observe(seen):
-                continue
-            frame = diagnosis.frame_of(running)
-            line, report = diagnosis.line_of(frame), self.report()
-            del frame
-            error = WorldStalled(
-                f"actor {running.label!r} blocks for real, for {limit:g} s, and holds everyone up: {line}; {report}"
-            )
-            # One step, if the actor has not moved on: see the docstring of scheduler.py.
-            if scheduler.turns == turns and scheduler.running is running and not scheduler.is_over:
-                running.is_lost = True
-                scheduler.over = error
-                scheduler.is_over = scheduler.urgent = True
-                scheduler.running = scheduler.main
-                scheduler.main.baton.release()
-                return
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -442,17 +339,17 @@ class VirtualRuntime:
         if get_ident() != scheduler.main.ident or scheduler.in_callback:
             raise BlockingRefused(f"only the thread that made a simulation closes it: {diagnosis.caller()}")
         self.is_open = False
-        self._close_watchdog.set()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if not scheduler.is_over:
             scheduler.over = SimulationClosed("the simulation is over")
         scheduler.is_over = scheduler.urgent = True
-        refusing = [actor for actor in list(scheduler.actors.values()) if not self._end(actor)]
+        others = [actor for actor in scheduler.actors.values() if actor is not scheduler.main]
+        refusing = [actor for actor in others if not self._threads.end(actor)]
         scheduler.running = scheduler.main
-        for thread in [*self._threads, self._watchdog]:
-            if thread is not None and all(actor.thread is not thread for actor in refusing):
-                threading.Thread.join(thread, self._grace)
-        if threading.Thread.start is _start_or_adopt:
-            threading.Thread.start = _real_start  # type: ignore[method-assign]
+        self._threads.join(but=refusing)
+        if self._watchdog is not None:
+            self._watchdog.join(self._grace)
         for hold in reversed(self._process):
             hold.undo()
         _open = None
@@ -462,31 +359,6 @@ class VirtualRuntime:
             text = f"{len(names)} of the actors did not end; {diagnosis.report(refusing, self.kernel.now)}"
             problems.append(ActorsRefuse(text, actors=names))
         return problems
-
-    @property
-    def _grace(self) -> float:
-        """How long to wait for one thread to end, in real seconds."""
-        return 5.0 if self._stall_after is None else self._stall_after
-
-    def _end(self, actor: Actor) -> bool:
-        """End one actor; return whether it did."""
-        if actor is self._scheduler.main:
-            return True
-        thread = actor.thread
-        if not isinstance(thread, threading.Thread):
-            actor.target = None
-            self._scheduler.end(actor)
-            return True
-        if not actor.is_lost:
-            self._scheduler.running = actor
-            actor.baton.release()
-        deadline = time.monotonic() + (0.1 if actor.is_lost else self._grace)
-        while not actor.refuses and time.monotonic() < deadline:
-            threading.Thread.join(thread, 0.05)
-            if not threading.Thread.is_alive(thread):
-                return True
-        actor.is_lost = True
-        return False
 
     def __enter__(self) -> VirtualRuntime:
         return self
@@ -508,27 +380,10 @@ class VirtualRuntime:
         return f"<{type(self).__name__} seed {self.seeds.seed!r}, {state}, at {self.kernel.now / SECOND:.9f} s>"
 
 
-def _start_or_adopt(thread: threading.Thread) -> None:
-    """Stand in for ``threading.Thread.start`` while a simulation is open: threads that actors start are actors."""
-    runtime = _open
-    if runtime is None or runtime._scheduler.running.ident != get_ident() or runtime._scheduler.is_over:
-        _real_start(thread)
-        return
-    owners = (type(thread).__module__, getattr(getattr(thread, "_target", None), "__module__", None) or "")
-    if any(owner.split(".")[0] in OUTSIDE for owner in owners):
-        _real_start(thread)
-        return
-    runtime._adopt(thread)
-
-
-def _in_engine(frame: FrameType | None) -> bool:
-    """Return whether an interrupted stack has a frame in which the engine's state may be torn."""
+def _may_cut(frame: FrameType | None) -> bool:
+    """Return whether no frame of an interrupted stack is one in which the engine's state may be torn."""
     while frame is not None:
-        if diagnosis.is_engine(frame) and frame.f_code.co_name not in _WHOLE:
-            return True
+        if not is_interruptible(frame):
+            return False
         frame = frame.f_back
-    return False
-
-
-_WHOLE = {"wait_for", "run", "join"}
-"""Functions of the engine that only call others: to interrupt them between two calls tears nothing."""
+    return True

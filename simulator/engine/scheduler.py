@@ -12,17 +12,20 @@ torn apart.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from typing import NoReturn
 
+from meshsync.runtime.lifecycle import move
 from simulator.engine import diagnosis
-from simulator.engine.actors import Actor, Baton, Place
+from simulator.engine.actors import Actor, ActorState, Baton, Place
 from simulator.engine.housekeeping import Checkpoints
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.pending_errors import Summons
-from simulator.engine.schedules import TIMER, Schedule
+from simulator.engine.ready_actors import ReadyActors
+from simulator.engine.schedules import Schedule
 from simulator.errors import (
     ActorExit,
     ActorFailed,
@@ -36,8 +39,31 @@ from simulator.errors import (
 
 __all__ = ["Scheduler"]
 
+__engine__ = True
+
 EXITS = 1000
 """How often an actor is told to end before it counts as refusing."""
+
+
+class Errand(Enum):
+    """What the main actor lets the others run for."""
+
+    NONE = "nothing: it runs, or blocks as any other"
+    STEP = "one turn of an actor or a timer"
+    STEPPED = "the end of that turn, which has been taken"
+    IDLE = "that none can run and only background timers are left"
+
+
+_ERRANDS = {
+    Errand.NONE: {Errand.STEP, Errand.IDLE},
+    Errand.STEP: {Errand.STEPPED, Errand.NONE},
+    Errand.STEPPED: {Errand.NONE},
+    Errand.IDLE: {Errand.NONE},
+}
+
+# Each a name of the module: in Python 3.10 every look at a member of an enum calls a function.
+_NEW, _DONE, _LOST = ActorState.NEW, ActorState.DONE, ActorState.LOST
+_NONE, _STEP, _STEPPED, _IDLE = Errand.NONE, Errand.STEP, Errand.STEPPED, Errand.IDLE
 
 
 class Scheduler:
@@ -70,14 +96,15 @@ class Scheduler:
         self.schedule = schedule
         self.actors: dict[int, Actor] = {}
         """All that have not ended, by serial number."""
-        self.ready: deque[Actor] = deque()
-        self.set_back: deque[Actor] = deque()
-        """Those that a schedule has passed over: ready too, but behind all else that happens at this instant."""
+        self._queues = ReadyActors(self.kernel)
+        self.ready = self._queues.ready
+        """The actors that can run; a shortcut for what makes actors ready most often."""
         self.turns = 0
         """How many times an actor or a timer was taken so far."""
         self.in_callback = False
         self.is_over = False
-        """Whether every blocking call is to raise: in the main thread ``over``, elsewhere `ActorExit`."""
+        """Whether every blocking call is to raise: in the main thread ``over``, elsewhere `ActorExit`. A plain
+        attribute, since it is tested and set where no call may be, see the module's docstring."""
         self.over: BaseException = SimulationClosed("the simulation is over")
         self.urgent = False
         """Whether whoever chooses next has to look at more than the ready actors. Cleared by the main thread only."""
@@ -92,13 +119,12 @@ class Scheduler:
         self._max_steps = max_steps
         self._names: Counter[str] = Counter()
         self._serials = 0
-        self._steps_left: int | None = None
-        self._waits_for_idle = False
+        self._errand = _NONE
         self._quiet_since: int | None = None
         self._checkpoints = Checkpoints(max_steps)
         self.main = self.add("main")
-        self.main.is_started = True
         self.main.ident = get_ident()
+        self.main.begin()
         self.running = self.main
 
     # --- actors ------------------------------------------------------------------------------------------------------
@@ -172,7 +198,7 @@ class Scheduler:
             if self.is_over:
                 self._leave(actor)
             self.running = chosen  # with the test above and the release below one step, see the module's docstring
-            if chosen.is_started:
+            if chosen.state is not _NEW:
                 chosen.baton.release()
             else:
                 self._begin(chosen)
@@ -191,7 +217,7 @@ class Scheduler:
         if schedule is None or self.in_callback or self.is_over:
             return
         actor = self.running
-        chosen = self._pick(schedule, actor)
+        chosen = self._queues.pick(schedule, actor)
         if chosen is actor:
             return
         if chosen is None:
@@ -209,7 +235,8 @@ class Scheduler:
         running = self.running  # from here on no call, so that nothing comes in between
         if running is self.main:
             return False
-        running.is_lost = True
+        if running.state is not _DONE:
+            running.state = _LOST
         self.over = reason
         self.is_over = self.urgent = True
         self.running = self.main
@@ -217,7 +244,7 @@ class Scheduler:
 
     def _begin(self, chosen: Actor) -> None:
         """Give an actor its thread and the baton, or if that cannot be done whoever is next."""
-        while not chosen.is_started:
+        while chosen.state is _NEW:
             try:
                 self._start(chosen)
             except RuntimeError as error:  # no more threads
@@ -229,7 +256,7 @@ class Scheduler:
 
     def finish(self, actor: Actor) -> None:
         """Take note of the end of the running actor and hand the baton on; its thread has nothing more to do."""
-        actor.is_done = True  # first, since telling those who join may let one of them run
+        actor.finish()  # first, since telling those who join may let one of them run
         is_told = False
         if actor.at_end is not None and not self.is_over:
             is_told = actor.at_end()
@@ -238,14 +265,14 @@ class Scheduler:
         if self.is_over:  # nobody waits for the baton
             return
         self.running = chosen  # one step again
-        if chosen.is_started:
+        if chosen.state is not _NEW:
             chosen.baton.release()
         else:
             self._begin(chosen)
 
     def end(self, actor: Actor, *, is_told: bool = False) -> None:
         """Drop an actor from the simulation; see `Summons.add_failure` for what happens if it failed."""
-        actor.is_done = True
+        actor.finish()
         self.actors.pop(actor.serial, None)
         if self.summons.add_failure(actor, is_told=is_told):
             self.urgent = True
@@ -255,7 +282,7 @@ class Scheduler:
     @property
     def can_run(self) -> bool:
         """Whether an actor is ready that does not run."""
-        return bool(self.ready or self.set_back)
+        return bool(self._queues)
 
     def make_ready(self, actor: Actor) -> None:
         """Put an actor at the end of those that can run."""
@@ -263,8 +290,7 @@ class Scheduler:
 
     def yield_turn(self, actor: Actor) -> None:
         """Put the running actor, which is about to park, behind all that can run."""
-        # Behind those that were set back too: else it could poll for ever for what one of them has yet to do.
-        (self.set_back or self.ready).append(actor)
+        self._queues.put_last(actor)
         if self.schedule is not None:
             self.schedule.yielded(actor.path)
 
@@ -274,7 +300,8 @@ class Scheduler:
         Args:
             is_timer_first: Whether the next timer comes before all of them.
         """
-        ready, set_back, kernel, checkpoints = self.ready, self.set_back, self.kernel, self._checkpoints
+        queues, kernel, checkpoints = self._queues, self.kernel, self._checkpoints
+        ready, set_back = queues.ready, queues.set_back
         self.polls_left = self._max_steps
         while True:
             if self.urgent and self._main_is_wanted():
@@ -289,15 +316,15 @@ class Scheduler:
                 self._quiet_since = None
                 if self.schedule is None:
                     return ready.popleft()
-                chosen = self._pick(self.schedule)
+                chosen = queues.pick(self.schedule)
                 if chosen is not None:
                     return chosen
             else:
                 if kernel.foreground:
                     self._quiet_since = None
                 elif self._is_quiet():
-                    if self._steps_left is not None or self._waits_for_idle:
-                        self._steps_left = None
+                    if self._errand is not _NONE:
+                        self._move(_NONE)
                         return self.main
                     self._deadlock()
                     continue
@@ -314,63 +341,21 @@ class Scheduler:
             finally:
                 self.in_callback = False
 
-    def _pick(self, schedule: Schedule, running: Actor | None = None) -> Actor | None:
-        """Return who goes on, taken off its queue; None for the next timer, which is due.
-
-        Args:
-            running: Who is running and could go on.
-        """
-        ready, set_back = self.ready, self.set_back
-        queue = [*([running] if running is not None else ()), *ready]
-        candidates = [actor.path for actor in queue]
-        has_timer = self._offers_timer() and not (running is not None and running.inside)
-        if has_timer:
-            candidates.append(TIMER)
-        candidates += [actor.path for actor in set_back]
-        index = schedule.choose(candidates, is_preemption=running is not None, set_back=len(set_back))
-        if index == 0 and running is not None:
-            return running
-        chosen: Actor | None
-        if index < len(queue):
-            chosen = queue[index]
-            ready.remove(chosen)
-        elif has_timer and index == len(queue):
-            chosen = None
-        else:
-            chosen = set_back[index - len(candidates)]
-            set_back.remove(chosen)
-        if running is not None:
-            set_back.append(running)
-        elif index <= len(queue):
-            for _ in range(index):
-                set_back.append(ready.popleft())
-        return chosen
-
-    def _offers_timer(self) -> bool:
-        """Return whether the next timer may come before the ready actors: if it is due at this very instant.
-
-        Not while one of them is inside a condition, since a timer's callback must find every one free.
-        """
-        due = self.kernel.next_deadline
-        if due is None or due > self.kernel.now:
-            return False
-        return not any(actor.inside for queue in (self.ready, self.set_back) for actor in queue)
-
     def _main_is_wanted(self) -> bool:
         """Return whether the main actor has to run now, whatever it waits for."""
         if self.is_over:
             return True
         if self.summons:
             return True
-        if self._steps_left is not None:
-            self._steps_left -= 1
-            return self._steps_left < 0
-        return False
+        if self._errand is _STEP:
+            self._move(_STEPPED)
+            return False
+        return self._errand is _STEPPED
 
     def _is_quiet(self) -> bool:
         """Return whether nothing is left to happen, or only background timers for too long."""
         due = self.kernel.next_deadline
-        if due is None or self._waits_for_idle:
+        if due is None or self._errand is _IDLE:
             return True
         if self._quiet_since is None:
             self._quiet_since = self.kernel.now
@@ -391,7 +376,7 @@ class Scheduler:
             return
         self.urgent = False  # before looking: a signal's handler may set it again any time
         error = self.summons.take()
-        if self.summons or self._steps_left is not None:
+        if self.summons or self._errand is _STEP or self._errand is _STEPPED:
             self.urgent = True
         if error is not None:
             self._withdraw(actor)
@@ -401,9 +386,7 @@ class Scheduler:
         if actor.timer is not None:
             actor.timer.cancel()
             actor.timer = None
-        for queue in (self.ready, self.set_back):
-            if actor in queue:
-                queue.remove(actor)
+        self._queues.withdraw(actor)
 
     def _leave(self, actor: Actor) -> NoReturn:
         """End an actor of a simulation that is over: raise, or if it has not listened to that, rest for ever."""
@@ -412,7 +395,7 @@ class Scheduler:
             raise self.over
         actor.exits += 1
         if actor.exits > EXITS:
-            actor.refuses = True
+            actor.rest()
             for_ever = self._make_baton()
             for_ever.acquire()
             for_ever.acquire()
@@ -464,21 +447,29 @@ class Scheduler:
 
     def step(self) -> bool:
         """Let one actor or one timer have its turn; return whether there was one. Main thread only."""
-        self._steps_left = 1
+        self._move(_STEP)
         self.urgent = True
         try:
             self.park(self.main)
-            return self._steps_left is not None
+            return self._errand is not _NONE
         finally:
-            self._steps_left = None
+            self._end_errand()
 
     def run_until_idle(self) -> None:
         """Let the others run until none can and only background timers are left. Main thread only."""
-        self._waits_for_idle = True
+        self._move(_IDLE)
         try:
             self.park(self.main)
         finally:
-            self._waits_for_idle = False
+            self._end_errand()
+
+    def _end_errand(self) -> None:
+        """End the errand of the main actor, if it has one."""
+        if self._errand is not _NONE:
+            self._move(_NONE)
+
+    def _move(self, errand: Errand) -> None:
+        self._errand = move(_ERRANDS, self._errand, errand, "the main actor")
 
 
 def _numbered(name: str, count: int) -> str:

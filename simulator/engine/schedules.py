@@ -21,6 +21,8 @@ from simulator.engine.seeds import Seeds, pick
 
 __all__ = ["TIMER", "Deviation", "PctSchedule", "RandomSchedule", "ReplaySchedule", "Schedule", "schedule_named"]
 
+__engine__ = True
+
 TIMER = "timer"
 """Stands among the candidates for the next timer; no actor has this path."""
 

@@ -12,6 +12,8 @@ from random import Random
 
 __all__ = ["Seeds", "entropy", "pick"]
 
+__engine__ = True
+
 
 class Seeds:
     """The random streams that follow from one seed."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 __all__ = ["Observation", "StallDetector"]
 
+__engine__ = True
+
 BUSY = 0.1
 """The share of a processor above which a thread that makes no progress is computing and not blocked."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from meshsync.errors import WouldDeadlock
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import new_condition
+from simulator.engine.marks import interruptible
 from simulator.engine.scheduler import Scheduler
 
 __all__ = ["VirtualTask"]
+
+__engine__ = True
 
 
 class VirtualTask:
@@ -39,6 +42,7 @@ class VirtualTask:
             self._scheduler.summons.forgive(self.actor)
         return self.actor.error
 
+    @interruptible
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end, at most ``timeout`` virtual seconds; return whether it came. Does not raise ``error``.
 

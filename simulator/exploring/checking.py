@@ -22,7 +22,8 @@ from simulator.exploring.runs import START, Case, Program, run
 from simulator.faults import Fault
 from simulator.faults.plans import Planned
 from simulator.latency import Law, as_law
-from simulator.record.transcript import Transcript, first_difference
+from simulator.record.records import first_difference
+from simulator.record.transcript import Transcript
 
 __all__ = ["Checked", "RunsDiffer", "check"]
 

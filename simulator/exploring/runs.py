@@ -13,15 +13,14 @@ from pathlib import Path
 from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
 
-import meshsync
 from meshsync.errors import UsageError
 from simulator import latency as laws
+from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, ReplaySchedule, Schedule
 from simulator.errors import ActorFailed, SimulationDeadlock
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Law
-from simulator.record import charts  # its import is what lets transcripts be drawn
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
@@ -172,7 +171,7 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
 
 def chart(transcripts: Iterable[Transcript]) -> str:
     """Return what happened in each room, as lines for a terminal."""
-    return "\n\n".join(charts.to_text(transcript, limit=60, width=120) for transcript in transcripts)
+    return "\n\n".join(transcript.to_text(limit=60, width=120) for transcript in transcripts)
 
 
 def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
@@ -214,12 +213,9 @@ class _Rehearsal(Simulation):
 
 # --- how a run failed -------------------------------------------------------------------------------------------------
 
-_FOREIGN = [
-    Path(__file__).parents[1],
-    Path(meshsync.__file__).parent,
-    *(Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib")),
-]
-_NOT_THE_PROGRAM = ("<frozen", *(f"{path}{os.sep}" for given in _FOREIGN for path in (given, given.resolve())))
+_INSTALLED = [Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib")]
+_FOREIGN = ("<frozen", *(f"{path}{os.sep}" for given in _INSTALLED for path in (given, given.resolve())))
+"""How the files of Python's own library and of installed packages begin, which are not ours to mark."""
 
 
 def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
@@ -227,41 +223,51 @@ def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
     while isinstance(root, ActorFailed) and root.__cause__ is not None:
         root = root.__cause__
     kind = type(root).__name__
-    stuck = {line for line in map(_own_line, map(_stack, blocked)) if line is not None}
-    lines = _trace(root.__traceback__)
+    stuck = {_line(point) for point in map(_program_point, map(_stack, blocked)) if point is not None}
+    points = _trace(root.__traceback__)
     if stuck:
         place = "; ".join(sorted(map(_describe, stuck)))
     else:
-        place = _describe(_own_line(lines) or lines[0]) if lines else "unknown line"
+        place = _describe(_line(_program_point(points) or points[0])) if points else "unknown line"
     return Symptom(kind if root is error else f"{type(error).__name__}: {kind}", place)
 
 
+_Point: TypeAlias = tuple[FrameType, int]
+"""A frame, and the number of the line in it."""
 _Line: TypeAlias = tuple[str, int, str]
 """A file, the number of the line, the function."""
 
 
-def _trace(trace: TracebackType | None) -> list[_Line]:
-    """Return the lines of a traceback, innermost first."""
-    lines = []
+def _trace(trace: TracebackType | None) -> list[_Point]:
+    """Return the points of a traceback, innermost first."""
+    points = []
     while trace is not None:
-        code = trace.tb_frame.f_code
-        lines.append((code.co_filename, trace.tb_lineno, code.co_name))
+        points.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
-    return lines[::-1]
+    return points[::-1]
 
 
-def _stack(frame: FrameType | None) -> list[_Line]:
-    """Return the lines of a thread that stands still, innermost first."""
-    lines = []
+def _stack(frame: FrameType | None) -> list[_Point]:
+    """Return the points of a thread that stands still, innermost first."""
+    points = []
     while frame is not None:
-        lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        points.append((frame, frame.f_lineno))
         frame = frame.f_back
-    return lines
+    return points
 
 
-def _own_line(lines: Iterable[_Line]) -> _Line | None:
-    """Return the first line that is the program's."""
-    return next((line for line in lines if not line[0].startswith(_NOT_THE_PROGRAM)), None)
+def _program_point(points: Iterable[_Point]) -> _Point | None:
+    """Return the first point that is the program's."""
+    return next((point for point in points if _is_program(point[0])), None)
+
+
+def _is_program(frame: FrameType) -> bool:
+    return not is_library(frame) and not frame.f_code.co_filename.startswith(_FOREIGN)
+
+
+def _line(point: _Point) -> _Line:
+    frame, number = point
+    return frame.f_code.co_filename, number, frame.f_code.co_name
 
 
 def _describe(line: _Line) -> str:

@@ -7,8 +7,10 @@ Who is to leave in the midst of a stream has a parameter for it. Who is to disap
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Any
 
+from meshsync.runtime.lifecycle import move
 from simulator.latency import Law, as_law
 from simulator.participants.participant import Participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer
@@ -115,6 +117,30 @@ class Sink(Participant):
         return limit is not None and self.bytes_taken >= limit
 
 
+class StreamerState(Enum):
+    """How far a `Streamer` is; each value is the outcome so far, save where the streamer says more."""
+
+    NOT_OPENED = "not opened"
+    WAITING = "waits for its recipient"
+    OFFERED = "offered"
+    OPEN = "open"
+    BLOCKED = "open, and the reader has no room for the next chunk"
+    ENDED = "ended"
+
+
+_MOVES = {
+    StreamerState.NOT_OPENED: {StreamerState.WAITING},
+    StreamerState.WAITING: {StreamerState.WAITING, StreamerState.OFFERED},
+    StreamerState.OFFERED: {StreamerState.OPEN, StreamerState.ENDED, StreamerState.WAITING},
+    StreamerState.OPEN: {StreamerState.BLOCKED, StreamerState.ENDED, StreamerState.WAITING},
+    StreamerState.BLOCKED: {StreamerState.OPEN, StreamerState.ENDED, StreamerState.WAITING},
+    StreamerState.ENDED: {StreamerState.WAITING},
+}
+"""A streamer that comes back to the room begins anew, whatever became of its stream."""
+
+_UNDER_WAY = (StreamerState.OFFERED, StreamerState.OPEN, StreamerState.BLOCKED)
+
+
 class Streamer(Participant):
     """Opens a stream to somebody, writes chunks to it and closes it.
 
@@ -147,67 +173,86 @@ class Streamer(Participant):
         self.header = dict(header or {})
         self.window = window
         self.leave_after = leave_after
-        self.outcome = "not opened"
-        """``open``, ``closed``, or why not."""
+        self._state = StreamerState.NOT_OPENED
         self.written = 0
         """How many chunks it has written."""
-        self._is_waiting = False
-        """Whether its reader has no room for the next chunk."""
+        self._writing_to: Stream | None = None
+        self._ending = ""
+
+    @property
+    def outcome(self) -> str:
+        """``open``, ``closed``, or why not."""
+        match self._state:
+            case StreamerState.WAITING:
+                return f"waits for {self.to!r}"
+            case StreamerState.BLOCKED:
+                return StreamerState.OPEN.value
+            case StreamerState.ENDED:
+                return self._ending
+        return str(self._state.value)
 
     def on_start(self) -> None:
         """Open the stream, if its recipient is there."""
-        self.outcome = f"waits for {self.to!r}"
+        self._move(StreamerState.WAITING)
         peer = self.peer(self.to)
         if peer is not None:
             self._open(peer)
 
     def on_peer_joined(self, peer: Peer) -> None:
         """Open the stream, if this is its recipient."""
-        if peer.name == self.to and self.outcome.startswith("waits for"):
+        if peer.name == self.to and self._state is StreamerState.WAITING:
             self._open(peer)
 
     def _open(self, peer: Peer) -> None:
-        self.outcome = "offered"
+        self._move(StreamerState.OFFERED)
         self.written = 0
-        self._is_waiting = False
-        self.open_stream(peer, self.header, window=self.window)
+        self._writing_to = self.open_stream(peer, self.header, window=self.window)
 
     def on_stream_answer(self, stream: Stream, error: str | None) -> None:
         """Begin to write, or give up."""
+        if stream is not self._writing_to:  # one that a subclass has opened besides
+            return
         if error is not None:
-            self.outcome = f"rejected: {error}"
+            self._end_by(f"rejected: {error}")
         else:
-            self.outcome = "open"
+            self._move(StreamerState.OPEN)
             self._write(stream)
 
     def on_credit(self, stream: Stream) -> None:
         """Go on, if that was waited for."""
-        if self._is_waiting and stream.may_write:
-            self._is_waiting = False
+        if self._state is StreamerState.BLOCKED and stream is self._writing_to and stream.may_write:
+            self._move(StreamerState.OPEN)
             self._write(stream)
 
     def on_stream_end(self, stream: Stream, error: str | None) -> None:
         """Write no more."""
-        if self.outcome in ("offered", "open"):
-            self.outcome = error or "closed by the other side"
+        if self._state in _UNDER_WAY and stream is self._writing_to:
+            self._end_by(error or "closed by the other side")
 
     def on_end(self) -> None:
         """Write no more."""
-        if self.outcome in ("offered", "open"):
-            self.outcome = "the connection ended"
+        if self._state in _UNDER_WAY:
+            self._end_by("the connection ended")
 
     def _write(self, stream: Stream) -> None:
-        if self.outcome != "open":
+        if self._state is not StreamerState.OPEN:
             return
         if self.written == self.leave_after:
-            self.outcome = "left"
+            self._end_by("left")
             self.leave()
         elif self.written == len(self.chunks):
-            self.outcome = "closed"
+            self._end_by("closed")
             stream.close()
         elif not stream.may_write:
-            self._is_waiting = True
+            self._move(StreamerState.BLOCKED)
         else:
             stream.write(self.chunks[self.written], {"index": self.written})
             self.written += 1
             self.after(self.interval, lambda: self._write(stream))
+
+    def _end_by(self, ending: str) -> None:
+        self._move(StreamerState.ENDED)
+        self._ending = ending
+
+    def _move(self, state: StreamerState) -> None:
+        self._state = move(_MOVES, self._state, state, f"streamer {self.name!r}")

@@ -1,7 +1,7 @@
 """Charts of a transcript in text: a sequence chart, lines for a terminal, a table for a notebook.
 
-`Transcript` has them as its methods, and the timeline too; importing this module is what connects them. All of them
-choose from the records and say what they left out.
+`Transcript` has them as its methods, and the timeline too. All of them choose from the records and say what they left
+out.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import html
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from simulator.record.timeline import plot
-from simulator.record.transcript import Record, Transcript, draw_with
+from simulator.record.records import Record, Records
 from simulator.record.wording import (
     LEVELS,
     MAX_LANES,
@@ -55,7 +54,7 @@ def _escape(text: str) -> str:
     return "".join(c if c.isalnum() or c in _MERMAID_PLAIN else f"#{ord(c)};" for c in printable(text))
 
 
-def to_mermaid(transcript: Transcript, *, max_messages: int, start: float, end: float | None) -> str:
+def to_mermaid(transcript: Records, *, max_messages: int, start: float, end: float | None) -> str:
     """Draw `Transcript.to_mermaid`."""
     window = records_between(transcript, start, end)
     records = [record for record in window if not is_routine(record)]
@@ -171,7 +170,7 @@ _LANES_WIDTH = 60
 """The most columns for lanes; with more participants the lines name who sent to whom."""
 
 
-def to_text(transcript: Transcript, *, limit: int, width: int) -> str:
+def to_text(transcript: Records, *, limit: int, width: int) -> str:
     """Draw `Transcript.to_text`."""
     records = [record for record in transcript if not is_routine(record)]
     head, tail = _ends(records, limit, first=limit // 4)  # a failure is explained by what came last
@@ -243,7 +242,7 @@ def _lane_row(lanes: Mapping[str, int], spacing: int) -> Callable[[Record], str]
 _COLUMNS = ("time (s)", "kind", "from", "to", "type", "bytes", "latency", "outcome", "stream", "content")
 
 
-def to_html(transcript: Transcript) -> str:
+def to_html(transcript: Records) -> str:
     """Draw `Transcript._repr_html_`: a summary, and the first and last records as a table."""
     records = list(transcript)
     head, tail = _ends(records, 20, first=10)
@@ -270,15 +269,3 @@ def _html_row(record: Record) -> str:
         body_of(record, 60),
     )
     return "<tr>" + "".join(f"<td>{html.escape(clip(str(cell), 80))}</td>" for cell in cells) + "</tr>"
-
-
-class _Charts:
-    """This module as a `transcript.Charts`."""
-
-    to_mermaid = staticmethod(to_mermaid)
-    to_text = staticmethod(to_text)
-    to_html = staticmethod(to_html)
-    plot = staticmethod(plot)
-
-
-draw_with(_Charts())

@@ -39,7 +39,8 @@ from meshsync.protocol.packets import Message
 from simulator.network.links import ControlFrame, Frame, Link, LinkState
 from simulator.network.traffic import Traffic
 from simulator.record.calls_as_streams import as_message
-from simulator.record.transcript import Record, Transcript
+from simulator.record.names import Names
+from simulator.record.records import Record, Records
 from simulator.room.rules import RESERVED_TYPES, Member, Output
 
 __all__ = ["Line", "Recorder"]
@@ -118,7 +119,7 @@ class Recorder:
 
     def __init__(
         self,
-        transcript: Transcript,
+        transcript: Records,
         now: Callable[[], int],
         notice: Notice,
     ) -> None:
@@ -126,14 +127,7 @@ class Recorder:
         self._now = now
         self._notice = notice
         self.settled: Callable[[int, bool], None] | None = None
-        self.names: dict[str, None] = {}
-        """The name of everybody who is or was here, or wanted to be, in order of appearance."""
-        self._names: dict[str, str] = {}
-        """What each participant is called here, by id; kept for those who have left, whose messages still travel."""
-        self._plain_names: dict[str, str] = {}
-        """Likewise, their own names, which need not be unique."""
-        self._present: dict[str, str] = {}
-        """Whose id it is that goes by a name at the moment."""
+        self._names = Names()
         self._enabled: set[str] = set()
         self._trips: dict[int, _Trip] = {}
         self._down: dict[str, Link[Traffic]] = {}
@@ -144,26 +138,22 @@ class Recorder:
         """What each participant, by id, has sent of a message that is not whole yet."""
         self._calls: dict[int, str] = {}
         """The id of each call, by that of the message which told its recipient of it."""
-        self._streams: dict[str, str] = {}
-        self._stream_count = 0
+
+    @property
+    def names(self) -> dict[str, None]:
+        """The name of each participant that is or was here, or wanted to be, in order of appearance."""
+        return self._names.everybody
 
     # --- people -------------------------------------------------------------------------------------------------------
 
     def appeared(self, name: str) -> None:
         """Note that somebody of that name wants to connect."""
-        self.names.setdefault(name)
+        self._names.appear(name)
         self._notice("connect", sender=name)
 
     def joined(self, member: Member) -> None:
         """Note that somebody's connection is there, and choose what to call them."""
-        self.names.setdefault(member.name)
-        label, count = member.name, 1
-        while label in self._present:
-            count += 1
-            label = f"{member.name}#{count}"
-        self._names[member.id] = label
-        self._plain_names[member.id] = member.name
-        self._present[label] = member.id
+        label = self._names.join(member.id, member.name)
         self._asked[member.id] = deque()
         self._add("connected", label, detail={"role": member.role})
         self._notice("join", sender=member.name)
@@ -175,8 +165,7 @@ class Recorder:
         partial = self._partial.pop(member.id, None)
         if partial is not None:
             self._lose(member.id, partial)
-        label = self.name_of(member.id)
-        self._present.pop(label, None)
+        label = self._names.leave(member.id)
         self._enabled.discard(member.id)
         self._add("disconnected", label)
         link = self._down.get(member.id)
@@ -193,10 +182,6 @@ class Recorder:
     def refused(self, name: str, reason: str) -> None:
         """Note that somebody was not let in."""
         self._add("refused", name, outcome=reason)
-
-    def name_of(self, member_id: str) -> str:
-        """Return what a participant is called, or the id of nobody known."""
-        return self._names.get(member_id, member_id)
 
     # --- what requests lead to ----------------------------------------------------------------------------------------
 
@@ -231,7 +216,7 @@ class Recorder:
         elif isinstance(request, (CallChunk, AnswerCall, AnswerChunk)):
             self._said_on_call(member, sent_ns, request, trips, outcome)
         elif isinstance(request, SetAttributes):
-            self._add("attributes", self.name_of(member.id), detail=request.attributes)
+            self._add("attributes", self._names.label(member.id), detail=request.attributes)
             self._notice("attributes", sender=member.name)
         elif isinstance(request, (Enable, Disable)):
             self._moved(member, isinstance(request, Enable), outcome)
@@ -244,7 +229,7 @@ class Recorder:
         trips: Sequence[tuple[Output, Push]],
         outcome: str,
     ) -> None:
-        stream_id = self._stream_of(request, is_new=True)
+        stream_id = self._names.stream_of(request)
         if outcome:
             self._add_message(member.id, request, stream_id, outcome)
         elif isinstance(request, Broadcast) and not trips:  # It has come as far as the room, where nobody else is.
@@ -253,12 +238,12 @@ class Recorder:
             self._set_out(member, sent_ns, output, push, stream_id)
         type = request.type
         event = type if type.startswith("stream.") else "message" if isinstance(request, Send) else "broadcast"
-        to = self._plain_names.get(request.to) if isinstance(request, Send) else None
+        to = self._names.plain(request.to) if isinstance(request, Send) else None
         self._notice(event, sender=member.name, to=to, type=type)
 
     def _set_out(self, member: Member, sent_ns: int, output: Output, push: Push, stream_id: str) -> None:
         waiting = dict.fromkeys([recipient.id for recipient in output.to])
-        self._trips[output.id] = _Trip(self.name_of(member.id), push, output.size, sent_ns, stream_id, waiting)
+        self._trips[output.id] = _Trip(self._names.label(member.id), push, output.size, sent_ns, stream_id, waiting)
 
     def _said_on_call(
         self,
@@ -269,17 +254,17 @@ class Recorder:
         outcome: str,
     ) -> None:
         for output, push in trips:
-            self._set_out(member, sent_ns, output, push, self._stream_of(push, is_new=True))
+            self._set_out(member, sent_ns, output, push, self._names.stream_of(push))
             self._notice(push.type, sender=member.name, to=output.to[0].name, type=push.type)
         if outcome and isinstance(request, CallChunk) and isinstance(request.content, CallMessage):
             offer = Push("", "stream.open", {"stream_id": request.call_id, "header": request.content.message})
             self._add(
                 "stream",
-                self.name_of(member.id),
-                self.name_of(request.content.to),
+                self._names.label(member.id),
+                self._names.label(request.content.to),
                 offer.type,
                 outcome=outcome,
-                stream_id=self._stream_of(offer, is_new=True),
+                stream_id=self._names.stream_of(offer),
                 detail=offer.message,
             )
 
@@ -292,11 +277,11 @@ class Recorder:
             call_id = request.message.get("stream_id")
         self._add(
             "stream",
-            self.name_of(member.id),
-            self.name_of(opener.id),
+            self._names.label(member.id),
+            self._names.label(opener.id),
             "stream.reject",
             outcome=f"rejected: {reason}",
-            stream_id=self._streams.get(str(call_id), ""),
+            stream_id=self._names.stream(str(call_id)),
             detail={"stream_id": call_id, "error": reason},
         )
         if not isinstance(request, Send):
@@ -310,13 +295,13 @@ class Recorder:
             self._enabled.add(member.id)
         elif not outcome:
             self._enabled.discard(member.id)
-        self._add("enabled" if is_enabling else "disabled", self.name_of(member.id), outcome=outcome)
+        self._add("enabled" if is_enabling else "disabled", self._names.label(member.id), outcome=outcome)
         self._notice("enable" if is_enabling else "disable", sender=member.name)
 
     def withheld(self, member: Member, request: Send, outcome: str) -> None:
         """Note that the room kept an offered stream from its recipient."""
-        self._add_message(member.id, request, self._stream_of(request, is_new=True), outcome)
-        to = self._plain_names.get(request.to)
+        self._add_message(member.id, request, self._names.stream_of(request), outcome)
+        to = self._names.plain(request.to)
         self._notice(request.type, sender=member.name, to=to, type=request.type)
 
     def lost(self, member: Member, request: Request) -> None:
@@ -340,7 +325,7 @@ class Recorder:
                 now,
                 _kind(push.type, stream_id),
                 trip.sender,
-                self._names.get(recipient_id, recipient_id),
+                self._names.label(recipient_id),
                 push.type,
                 trip.size,
                 None if is_lost else now - trip.sent_ns,
@@ -352,24 +337,14 @@ class Recorder:
         if self.settled is not None:
             self.settled(push_id, not is_lost)
 
-    def _stream_of(self, request: Send | Broadcast | Push, *, is_new: bool) -> str:
-        """Return the number of the stream that a message belongs to, in the order of opening; nothing for none."""
-        if not request.type.startswith("stream.") or isinstance(request, Broadcast):
-            return ""
-        stream_id = str(request.message.get("stream_id"))
-        if is_new and request.type == "stream.open":
-            self._stream_count += 1
-            self._streams[stream_id] = f"stream {self._stream_count}"
-        return self._streams.get(stream_id, "")
-
     def _add_message(
         self, sender_id: str, request: Send | Broadcast, stream_id: str, outcome: str, latency_ns: int | None = None
     ) -> None:
         """Note a message that no participant gets."""
-        recipient = self.name_of(request.to) if isinstance(request, Send) else ""
+        recipient = self._names.label(request.to) if isinstance(request, Send) else ""
         self._add(
             _kind(request.type, stream_id),
-            self.name_of(sender_id),
+            self._names.label(sender_id),
             recipient,
             request.type,
             size_bytes=_size(sender_id, request),
@@ -455,10 +430,10 @@ class Recorder:
     def _lose(self, member_id: str, asked: _Asked) -> None:
         """Note a request that the room never handled."""
         request = asked.request or _decode(asked.packets)
-        sender = self.name_of(member_id)
+        sender = self._names.label(member_id)
         match request:
             case Send() | Broadcast():
-                self._add_message(member_id, request, self._stream_of(request, is_new=True), "lost")
+                self._add_message(member_id, request, self._names.stream_of(request), "lost")
             case SetAttributes(attributes):
                 self._add("attributes", sender, outcome="lost", detail=attributes)
             case Enable():

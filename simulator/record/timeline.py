@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simulator.record.transcript import Record, Transcript, missing
+from simulator.record.drawn_faults import draw_faults
+from simulator.record.records import Record, Records
+from simulator.record.timeline_view import View, choose_view
 from simulator.record.wording import (
     LEVELS,
-    MAX_LANES,
     Fate,
     clip,
-    counted,
     fate_of,
-    fault_label,
     is_routine,
     label_of,
-    lanes_of,
     people_in,
-    places_of,
     records_between,
     summary_of,
     travels,
-    victims_of,
     what_of,
     word_of,
 )
@@ -33,9 +27,7 @@ from simulator.record.wording import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot"]
-
-# --- the timeline -----------------------------------------------------------------------------------------------------
+__all__ = ["missing", "plot"]
 
 _STYLES = (
     ("#0072B2", "-"),
@@ -53,28 +45,15 @@ _BANDS = ((1, 0.10, "#d4d4d4", "connected"), (2, 0.24, "#d4d4d4", "enabled"))
 """Of each presence: its level, height in lanes, colour, name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What part of a transcript is drawn, and on what scale."""
-
-    lanes: Mapping[str, int]
-    start: float
-    """Seconds, as ``end``."""
-    end: float
-    unit: str
-    scale: float
-    """Units in a second."""
-    legend: dict[str, Any] = field(default_factory=dict)
-    """What occurs: its name, and a handle, or several drawn upon each other."""
-    notes: list[str] = field(default_factory=list)
-    """What was left out."""
-
-    def x(self, seconds: float) -> float:
-        return seconds * self.scale
+def missing(what: str, library: str, error: ImportError) -> ImportError:
+    """Return what to raise where an optional library could not be imported."""
+    if error.name is not None and error.name.split(".")[0] != library:
+        return error  # it is there and broken, which no installation of ours would mend
+    return ImportError(f"{what} needs {library}: pip install 'meshsync-client[notebook]'", name=library)
 
 
 def plot(
-    transcript: Transcript,
+    transcript: Records,
     ax: Axes | None,
     *,
     start: float,
@@ -88,13 +67,13 @@ def plot(
     except ImportError as error:
         raise missing("plot()", "matplotlib", error) from None
     records = records_between(transcript, start, end)
-    view = _view(transcript, records, start, end)
+    view = choose_view(transcript, records, start, end)
     if ax is None:
         height = 1.9 + len(view.lanes) * (0.62 if len(view.lanes) <= 6 else 0.3)
         _, ax = pyplot.subplots(figsize=(11, max(3.2, height)), layout="constrained")
     changes = [record for record in transcript if record.kind in LEVELS and fate_of(record) is Fate.ARRIVED]
     _draw_lanes(ax, view, changes)
-    rows = _draw_faults(ax, view, list(transcript))
+    rows = draw_faults(ax, view, list(transcript))
     _draw_messages(ax, view, transcript, records, max_messages)
     _draw_marks(ax, view, records)
     ax.set_title(summary_of(transcript, records) if title is None else title, pad=8 + 12 * rows, parse_math=False)
@@ -102,33 +81,7 @@ def plot(
     return ax
 
 
-def _view(transcript: Transcript, records: Sequence[Record], start: float, end: float | None) -> _View:
-    """Choose the lanes, the interval and the unit of time."""
-    news = [record for record in records if not is_routine(record)]
-    seen = lanes_of(news)
-    # In the order of the whole transcript, so that a part of it looks like the whole.
-    order = [name for name in lanes_of(record for record in transcript if not is_routine(record)) if name in seen]
-    lanes = {name: place for place, name in enumerate(order)}
-    notes = []
-    if len(lanes) > MAX_LANES:
-        busy = Counter(name for record in news for name in people_in(record))
-        # Ties fall in order of appearance, which is the order in which a Counter lists equals.
-        kept = {name for name, _ in busy.most_common(MAX_LANES)}
-        notes.append(f"the {MAX_LANES} busiest of {len(lanes):,} participants, and what they did among themselves")
-        lanes = {name: place for place, name in enumerate(name for name in lanes if name in kept)}
-    if end is None:
-        end = max([start, *(record.time_s for record in records)])
-    if end <= start:
-        end = start + 1.0
-    unit, scale = next(
-        (unit, scale)
-        for limit, unit, scale in ((2, "ms", 1e3), (900, "s", 1.0), (10_800, "min", 1 / 60), (math.inf, "h", 1 / 3600))
-        if end - start <= limit and (unit != "ms" or end <= 10)
-    )
-    return _View(lanes, start, end, unit, scale, notes=notes)
-
-
-def _draw_lanes(ax: Axes, view: _View, changes: Sequence[Record]) -> None:
+def _draw_lanes(ax: Axes, view: View, changes: Sequence[Record]) -> None:
     """Draw the axes, and for each participant a band whose height is its presence."""
     from matplotlib.lines import Line2D
 
@@ -154,7 +107,7 @@ def _draw_lanes(ax: Axes, view: _View, changes: Sequence[Record]) -> None:
                 view.legend.setdefault(word, Line2D([], [], color=colour, lw=30 * height, solid_capstyle="butt"))
 
 
-def _presence(records: Sequence[Record], name: str, view: _View) -> list[tuple[float, float, int]]:
+def _presence(records: Sequence[Record], name: str, view: View) -> list[tuple[float, float, int]]:
     """Return when somebody was how present: beginning and end in seconds, and the level."""
     changes = [(record.time_s, record.kind) for record in records if people_in(record) == (name,)]
     if not changes:
@@ -169,88 +122,7 @@ def _presence(records: Sequence[Record], name: str, view: _View) -> list[tuple[f
     return [span for span in spans if span[0] < span[1]]
 
 
-def _draw_faults(ax: Axes, view: _View, records: Sequence[Record]) -> int:
-    """Draw the faults and, above the axes, their names; return how many rows of names there are."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    labels: list[tuple[float, str]] = []
-    hatched: dict[str, Any] = {"facecolor": "#f0e44255", "edgecolor": "#8a6d00", "hatch": "////", "lw": 0}
-    bar: dict[str, Any] = {"color": "#000000", "lw": 2.5}
-    guide: dict[str, Any] = {"color": "#555555", "lw": 0.8, "ls": (0, (1, 2)), "zorder": 0.7}
-    for begin, stop, record in _fault_spans(records, view):
-        places = places_of(record, view.lanes)
-        labels.append((view.x(begin), fault_label(record.type, record, 2)))
-        ax.axvline(view.x(begin), **guide)
-        if stop is None:
-            for place in places:
-                ax.vlines(view.x(begin), place - 0.38, place + 0.38, zorder=2.5, **bar)
-            if places:
-                handle = Line2D([], [], ls="", marker="|", ms=10, mew=2.5, color="#000000")
-                view.legend.setdefault("fault strikes", handle)
-            continue
-        ax.axvline(view.x(stop), **guide)
-        for place in places:
-            width = view.x(stop) - view.x(begin)
-            ax.broken_barh([(view.x(begin), width)], (place - 0.4, 0.8), zorder=1.5, **hatched)
-        if places:
-            view.legend.setdefault("fault holds", Patch(**hatched))
-    return _draw_fault_labels(ax, view, labels)
-
-
-def _fault_spans(records: Sequence[Record], view: _View) -> list[tuple[float, float | None, Record]]:
-    """Return each fault within the view: its beginning, its end or None for a one-off fault, and its record."""
-    found: list[tuple[float, float | None, Record]] = []
-    held: defaultdict[object, list[float]] = defaultdict(list)
-    faults = [record for record in records if record.kind == "fault"]
-    for record in reversed(faults):  # backwards, so that what has no end is known when its beginning is met
-        same = held[record.type, record.sender, victims_of(record)]
-        if record.outcome == "ended":
-            same.append(record.time_s)
-        elif record.outcome == "began":
-            found.append((record.time_s, same.pop() if same else view.end, record))
-        else:
-            found.append((record.time_s, None, record))
-    seen: list[tuple[float, float | None, Record]] = []
-    for begin, stop, record in reversed(found):
-        if begin <= view.end and (begin if stop is None else stop) >= view.start:
-            seen.append((max(begin, view.start), None if stop is None else min(stop, view.end), record))
-    return seen
-
-
-def _draw_fault_labels(ax: Axes, view: _View, labels: Sequence[tuple[float, str]], max_rows: int = 4) -> int:
-    """Write the names of faults above the axes, in as many rows as keep them apart."""
-    left, right = ax.get_xlim()
-    # The layout isn't made yet: a tenth goes to names and legend.
-    points = ax.get_window_extent().width / ax.figure.dpi * 72 * 0.9
-    free = [0.0] * max_rows
-    used = left_out = 0
-    for x, label in labels:
-        text = clip(label, 44)
-        width = len(text) * 4.6 + 8  # points, of 8-point type
-        offset = min((x - left) / (right - left) * points, points - width)
-        row = next((row for row in range(max_rows) if free[row] <= offset), None)
-        if row is None:
-            left_out += 1
-            continue
-        free[row] = offset + width
-        used = max(used, row + 1)
-        ax.annotate(
-            text,
-            (offset / points, 1),
-            xycoords="axes fraction",
-            xytext=(0, 3 + 12 * row),
-            textcoords="offset points",
-            fontsize=8,
-            parse_math=False,
-            annotation_clip=False,
-        )
-    if left_out:
-        view.notes.append(f"{counted(left_out, 'fault')} without a name, for want of room")
-    return used
-
-
-def _draw_messages(ax: Axes, view: _View, transcript: Transcript, records: Sequence[Record], max_messages: int) -> None:
+def _draw_messages(ax: Axes, view: View, transcript: Records, records: Sequence[Record], max_messages: int) -> None:
     """Draw a slanted line for each message, with a head where it arrived."""
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
@@ -335,7 +207,7 @@ def _style_name(record: Record, styles: Mapping[str, object]) -> str:
     return kind if kind in styles else next(name for name in styles if name.endswith("other types"))
 
 
-def _segment(record: Record, view: _View) -> tuple[tuple[float, float], tuple[float, float]]:
+def _segment(record: Record, view: View) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return a message's line: from its sender when it was sent to where it ended."""
     source, target = view.lanes[record.sender], view.lanes[record.recipient]
     ended = float(target)
@@ -355,19 +227,19 @@ def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _draw_ends(ax: Axes, view: _View, failed: Sequence[Record]) -> None:
+def _draw_ends(ax: Axes, view: View, failed: Sequence[Record]) -> None:
     """Mark where messages got lost or were refused."""
     for fate, draw in ((Fate.LOST, _draw_crosses), (Fate.REFUSED, _draw_stops)):
         if points := [_segment(record, view)[-1] for record in failed if fate_of(record) is fate]:
             draw(ax, view, points)
 
 
-def _draw_crosses(ax: Axes, view: _View, points: Sequence[tuple[float, float]]) -> None:
+def _draw_crosses(ax: Axes, view: View, points: Sequence[tuple[float, float]]) -> None:
     style: dict[str, Any] = {"ls": "", "marker": "X", "ms": 8, "mfc": "#D55E00", "mec": "black", "mew": 0.7}
     view.legend.setdefault("lost", ax.plot(*_columns(points), zorder=5, **style)[0])
 
 
-def _draw_stops(ax: Axes, view: _View, points: Sequence[tuple[float, float]]) -> None:
+def _draw_stops(ax: Axes, view: View, points: Sequence[tuple[float, float]]) -> None:
     disc = ax.plot(*_columns(points), ls="", marker="o", ms=8.5, mfc="black", mec="white", mew=0.8, zorder=5)[0]
     bar = ax.plot(*_columns(points), ls="", marker="_", ms=5, mec="white", mew=1.8, zorder=5.1)[0]
     view.legend.setdefault("refused", (disc, bar))
@@ -392,7 +264,7 @@ def _is_turn(record: Record) -> bool:
     return record.kind == "stream" and word_of(record) in _TURNS
 
 
-def _draw_turns(ax: Axes, view: _View, turns: Sequence[Record]) -> None:
+def _draw_turns(ax: Axes, view: View, turns: Sequence[Record]) -> None:
     """Mark where streams are accepted and where they end."""
     for word, (name, marks) in _TURNS.items():
         if points := [_segment(record, view)[-1] for record in turns if word_of(record) == word]:
@@ -400,7 +272,7 @@ def _draw_turns(ax: Axes, view: _View, turns: Sequence[Record]) -> None:
             view.legend.setdefault(f"stream {name}", tuple(drawn))
 
 
-def _draw_marks(ax: Axes, view: _View, records: Sequence[Record]) -> None:
+def _draw_marks(ax: Axes, view: View, records: Sequence[Record]) -> None:
     """Mark what happens on one lane: connections and requests that were refused, changed attributes."""
     alone = [record for record in records if record.kind != "fault" and not travels(record)]
     alone = [record for record in alone if not is_routine(record) and people_in(record)[0] in view.lanes]
@@ -415,7 +287,7 @@ def _draw_marks(ax: Axes, view: _View, records: Sequence[Record]) -> None:
         view.legend["attributes"] = ax.plot(*_columns(points), zorder=4, **style)[0]
 
 
-def _draw_legend(ax: Axes, view: _View) -> None:
+def _draw_legend(ax: Axes, view: View) -> None:
     notes = f"\ndrawn: {'; '.join(view.notes)}" if view.notes else ""
     ax.set_xlabel(f"virtual time ({view.unit}){notes}")
     if view.legend:

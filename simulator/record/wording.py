@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from simulator.record.transcript import Record, Transcript
+from simulator.record.records import Record, Records
 
 ROOM = ""
 """The lane of the room itself, for what it sends or is sent."""
@@ -191,7 +191,7 @@ def story_of(record: Record) -> str:
     return " ".join(filter(None, parts))
 
 
-def summary_of(transcript: Transcript, records: Sequence[Record]) -> str:
+def summary_of(transcript: Records, records: Sequence[Record]) -> str:
     """Return one line that says which room it was and how much of what there was."""
     room = label_of(transcript.room) if transcript.room else "a room"
     seed = "" if transcript.seed is None else f" (seed {clip(str(transcript.seed), 24)})"
@@ -213,6 +213,6 @@ def summary_of(transcript: Transcript, records: Sequence[Record]) -> str:
     return f"{room}{seed}: {', '.join(counts)}"
 
 
-def records_between(transcript: Transcript, start: float, end: float | None) -> list[Record]:
+def records_between(transcript: Records, start: float, end: float | None) -> list[Record]:
     """Return the records of an interval, ends included; to its end if ``end`` is None."""
     return [record for record in transcript if start <= record.time_s and (end is None or record.time_s <= end)]

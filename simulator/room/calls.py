@@ -66,7 +66,9 @@ Later = Callable[[float, Callable[[], Iterable[Output]]], Callable[[], None]]
 """Has outputs routed after so many seconds; returns what calls that off."""
 
 
-class _State(Enum):
+class CallState(Enum):
+    """The life of a call."""
+
     HELD = "its recipient is not known yet"
     OFFERED = "its recipient has not answered yet"
     ACCEPTED = "both ends may speak"
@@ -74,10 +76,10 @@ class _State(Enum):
 
 
 _MOVES = {
-    _State.HELD: {_State.OFFERED, _State.OVER},
-    _State.OFFERED: {_State.ACCEPTED, _State.OVER},
-    _State.ACCEPTED: {_State.OVER},
-    _State.OVER: set[_State](),
+    CallState.HELD: {CallState.OFFERED, CallState.OVER},
+    CallState.OFFERED: {CallState.ACCEPTED, CallState.OVER},
+    CallState.ACCEPTED: {CallState.OVER},
+    CallState.OVER: set[CallState](),
 }
 
 
@@ -94,9 +96,9 @@ class _Call:
         """What opened it, until it is answered."""
         self.is_retried = False
         self.call_off: Callable[[], None] = _nothing
-        self.state = _State.HELD
+        self.state = CallState.HELD
 
-    def move(self, state: _State) -> None:
+    def move(self, state: CallState) -> None:
         self.state = move(_MOVES, self.state, state, "a call")
 
 
@@ -133,6 +135,11 @@ class Calls:
     def __len__(self) -> int:
         return len(self._opened)
 
+    @property
+    def entries(self) -> int:
+        """The number of entries in the tables by which calls are found; 0 once all have ended."""
+        return len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
+
     # --- in the words of calls ----------------------------------------------------------------------------------------
 
     def open(self, member: Member, request_id: int, request: OpenCall) -> list[Output]:
@@ -149,7 +156,7 @@ class Calls:
         if call is None:
             return outputs
         content = chunk.content
-        if call.state is _State.HELD:
+        if call.state is CallState.HELD:
             return outputs + self._address(call, content)
         return outputs + self._from_opener(call, content)
 
@@ -242,7 +249,7 @@ class Calls:
         return ClassicAcceptor(self._post, member, to.id, stream_id).said(CLOSE)[0]
 
     def _reject(self, call: _Call, reason: Any) -> list[Output]:
-        if reason == NO_HANDLER and not call.is_retried and self._later is not None and call.state is _State.OFFERED:
+        if reason == NO_HANDLER and not call.is_retried and self._later is not None and call.state is CallState.OFFERED:
             call.is_retried = True
             self._later(_RETRY_AFTER, lambda: self._offer_again(call))
             return []
@@ -250,7 +257,7 @@ class Calls:
         return self._refuse(call, Error(text, ErrorCode.OPERATION_FAILED))
 
     def _offer_again(self, call: _Call) -> list[Output]:
-        if call.state is not _State.OFFERED or call.recipient is None or call.first is None:
+        if call.state is not CallState.OFFERED or call.recipient is None or call.first is None:
             return []
         return call.recipient.offer(call.first)
 
@@ -282,7 +289,7 @@ class Calls:
         end = DuplexRecipient if DUPLEX in member.streams else ClassicAcceptor
         call.recipient = recipient = end(self._post, member, caller_id, call.id)
         call.first = first
-        call.move(_State.OFFERED)
+        call.move(CallState.OFFERED)
         self._offered[member.id, call.id] = call
         self._of.setdefault(member.id, {})[call] = None
         outputs = recipient.offer(first)
@@ -291,15 +298,15 @@ class Calls:
         return outputs
 
     def _accept(self, call: _Call) -> list[Output]:
-        if call.state is not _State.OFFERED:
+        if call.state is not CallState.OFFERED:
             return []
-        call.move(_State.ACCEPTED)
+        call.move(CallState.ACCEPTED)
         call.first = None
         call.call_off()
         return call.opener.accepted()
 
     def _refuse(self, call: _Call, error: Error) -> list[Output]:
-        if call.state is _State.ACCEPTED:  # Twice answered.
+        if call.state is CallState.ACCEPTED:  # Twice answered.
             return []
         self._end(call)
         return call.opener.refused(error)
@@ -308,14 +315,14 @@ class Calls:
         assert call.recipient is not None
         if not _is_close(content):
             return call.recipient.said(content)
-        was_accepted = call.state is _State.ACCEPTED
+        was_accepted = call.state is CallState.ACCEPTED
         self._end(call)
         # Every request wants an answer, and what is closed is told to be.
         back = call.opener.said(CLOSE) if was_accepted else call.opener.refused(_CLOSED)
         return call.recipient.said(content) + (back if isinstance(call.opener, DuplexCaller) else [])
 
     def _from_recipient(self, call: _Call, content: ChunkContent) -> list[Output]:
-        if call.state is not _State.ACCEPTED:
+        if call.state is not CallState.ACCEPTED:
             # What a caller hears first is that it was accepted.
             return self._refuse(call, _CLOSED) if _is_close(content) else []
         if _is_close(content):
@@ -323,7 +330,7 @@ class Calls:
         return call.opener.said(content)
 
     def _give_up(self, call: _Call) -> list[Output]:
-        if call.state not in (_State.HELD, _State.OFFERED):
+        if call.state not in (CallState.HELD, CallState.OFFERED):
             return []
         text = f"the participant did not answer within {self._answer_limit:g} s"
         outputs = self._refuse(call, Error(text, ErrorCode.TIMEOUT))
@@ -338,7 +345,7 @@ class Calls:
         """Take note that somebody takes part no longer."""
         outputs: list[Output] = []
         for call in tuple(self._of.get(member.id, ())):
-            was_accepted = call.state is _State.ACCEPTED
+            was_accepted = call.state is CallState.ACCEPTED
             self._end(call)
             if call.opener.member is member:
                 outputs += call.recipient.said(CLOSE) if call.recipient is not None else []
@@ -351,7 +358,7 @@ class Calls:
         return outputs
 
     def _end(self, call: _Call) -> None:
-        call.move(_State.OVER)
+        call.move(CallState.OVER)
         call.call_off()
         call.first = None
         ends = [call.opener.member]

@@ -21,6 +21,7 @@ Source: PROTOCOL.md, sections 6, 11 and 12.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from meshsync.errors import InvalidMessage, ProtocolError
@@ -50,7 +51,17 @@ from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
 from simulator.room.classic_streams import ClassicStreams
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, push, reply
 
-__all__ = ["MAX_ATTRIBUTES_SIZE", "RESERVED_TYPES", "Member", "Output", "Presence", "Rights", "Room", "reply"]
+__all__ = [
+    "MAX_ATTRIBUTES_SIZE",
+    "RESERVED_TYPES",
+    "Member",
+    "Output",
+    "Presence",
+    "Rights",
+    "Room",
+    "RoomStats",
+    "reply",
+]
 
 MAX_ATTRIBUTES_SIZE = 64 * 1024
 """Bytes of a roster with one participant and its attributes. Everybody who enables messaging is sent everybody's."""
@@ -59,6 +70,18 @@ RESERVED_TYPES = frozenset(
     {"messaging.enabled", "participant.enabled", "participant.attributes", "participant.disabled"}
 )
 """Message types with which the room itself speaks (PROTOCOL.md, section 6.4); clients believe them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomStats:
+    """What a room remembers besides its participants; all 0 when they have left."""
+
+    calls: int
+    """Calls that have not ended."""
+    call_entries: int
+    """Entries of the tables by which calls are found."""
+    classic_streams: int
+    """Ends of classic streams between two classic clients."""
 
 
 class Room:
@@ -99,6 +122,10 @@ class Room:
     def enabled(self) -> tuple[Member, ...]:
         """Everybody who takes part in messaging, in the order of enabling."""
         return tuple(self._enabled.values())
+
+    def stats(self) -> RoomStats:
+        """Return how much this room remembers."""
+        return RoomStats(len(self._calls), self._calls.entries, len(self._classic))
 
     def join(
         self,

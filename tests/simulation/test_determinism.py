@@ -12,7 +12,7 @@ import pytest
 
 from simulator import Transcript, faults
 from simulator.faults.registry import KINDS
-from simulator.record.transcript import first_difference
+from simulator.record.records import first_difference
 from tests.simulation import busy_room
 
 ROOT = Path(__file__).parents[2]

@@ -497,6 +497,43 @@ def test_a_streamer_that_comes_back_streams_anew() -> None:
         assert (streamer.outcome, sink.bytes_taken) == ("closed", 14)
 
 
+def test_a_streamer_whose_offer_was_never_answered_comes_back_and_offers_anew() -> None:
+    """Whatever had become of its first stream, it waits for its recipient again."""
+    with simulated() as sim:
+        silent, streamer = Silent("sink"), Streamer("streamer", "sink", [b"x"])
+        room = sim.room("demo")
+        room.add(silent, streamer)
+        sim.sleep(1)
+        assert streamer.outcome == "offered"
+        streamer.leave()
+        silent.leave()
+        sim.sleep(1)
+        streamer.come_back()
+        sim.sleep(1)
+        assert streamer.outcome == "waits for 'sink'"
+        room.add(Sink("sink"))
+        sim.sleep(1)
+        assert streamer.outcome == "closed"
+
+
+class TwoStreams(Streamer):
+    """Opens a second stream besides its own, to somebody who rejects it."""
+
+    def on_stream_answer(self, stream: Stream, error: str | None) -> None:
+        super().on_stream_answer(stream, error)
+        if error is None:
+            self.open_stream(self.peer("busy") or "")
+
+
+def test_a_second_stream_of_a_streamer_does_not_change_its_outcome() -> None:
+    """The rejection of another stream is none of its own."""
+    with simulated() as sim:
+        streamer = TwoStreams("streamer", "sink", [b"x"] * 3, 1)
+        sim.room("demo").add(Sink("sink"), Rejecting("busy"), streamer)
+        sim.sleep(10)
+        assert (streamer.outcome, streamer.written) == ("closed", 3)
+
+
 def test_sink_takes_what_comes() -> None:
     """It counts messages and bytes."""
     with simulated() as sim:

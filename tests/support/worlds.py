@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from simulator import Simulation, Transcript
-from simulator.record.transcript import Record
+from simulator.record.records import Record
 
 __all__ = ["outcomes", "simulated", "told"]
 

@@ -69,7 +69,7 @@ def no_connector(endpoint: Endpoint) -> NoReturn:
 @pytest.fixture
 def runtimes(monkeypatch: pytest.MonkeyPatch) -> tuple[RecordingRuntime, RecordingRuntime]:
     """Return Alice's and Bob's runtimes, in a process where every task's own world is unusable."""
-    monkeypatch.setattr(worlds._worlds, "default", World(NoRuntime(), no_connector, {}))
+    monkeypatch.setattr(worlds, "REAL_WORLD", World(NoRuntime(), no_connector, {}))
     return RecordingRuntime(1), RecordingRuntime(2)
 
 
@@ -92,7 +92,7 @@ def test_filters_and_buffering_use_the_runtime_of_the_client(
             assert got is not None and got.data == b"answer to question"
             assert runtimes[0].readings > readings
     assert any(name.startswith("hand on what is written") for name in runtimes[0].spawned)
-    sent = [[m for _, m in room.connection.transport.requests if isinstance(m, Send)] for room in (alice, bob)]
+    sent = [[m for _, m in room._meshsync.connection.transport.requests if isinstance(m, Send)] for room in (alice, bob)]
     entries = sent[0][0].message["header"]["meshsync.filters"]
     assert entries[1]["salt"] == b64encode(b"\1" * 32).decode()
     (salted,) = [send.message["header"] for send in sent[1] if "salt" in send.message.get("header", {})]

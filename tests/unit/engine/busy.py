@@ -5,6 +5,12 @@ from __future__ import annotations
 from simulator.engine.runtime import VirtualRuntime
 
 
+def give_way(runtime: VirtualRuntime) -> None:
+    """Let the schedule put another actor first, by a condition that concerns nothing."""
+    with runtime.condition():
+        pass
+
+
 def busy_log(seed: int, schedule: str) -> list[tuple[float, int, int]]:
     """Return what five actors do that share a counter and sleep for random times."""
     log: list[tuple[float, int, int]] = []

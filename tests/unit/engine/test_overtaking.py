@@ -9,6 +9,7 @@ import pytest
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.schedules import TIMER, Deviation, RandomSchedule, ReplaySchedule
 from simulator.engine.seeds import Seeds
+from tests.unit.engine.busy import give_way
 
 
 def order(*deviations: Deviation, inside: bool = False) -> list[str]:
@@ -24,7 +25,7 @@ def order(*deviations: Deviation, inside: bool = False) -> list[str]:
             runtime.sleep(1)
             if not inside:
                 done.append(f"{name}1")
-                runtime.preemption_point()
+                give_way(runtime)
                 done.append(f"{name}2")
                 return
             with runtime.condition() as held:
@@ -66,7 +67,7 @@ def test_who_polls_does_not_keep_back_who_was_set_back(seed: int) -> None:
         seen: list[int] = []
 
         def add() -> None:
-            runtime.preemption_point()
+            give_way(runtime)
             seen.append(1)
 
         def poll() -> None:
@@ -82,11 +83,11 @@ def test_paths_name_an_actor_by_who_spawned_it() -> None:
     paths: list[str] = []
     with VirtualRuntime(7) as runtime:
 
-        def tell(inner: Callable[[], None] | None = None) -> None:
-            paths.append(runtime._scheduler.running.path)
-            if inner is not None:
-                assert runtime.spawn(inner, name="child").join()
+        def spawn(target: Callable[[], None], name: str) -> None:
+            task = runtime.spawn(target, name=name)
+            paths.append(task.actor.path)
+            assert task.join()
 
         for _ in range(2):
-            assert runtime.spawn(lambda: tell(tell), name="parent").join()
+            spawn(lambda: spawn(lambda: None, "child"), "parent")
     assert paths == ["main/parent", "main/parent/child", "main/parent#2", "main/parent#2/child"]

@@ -34,7 +34,7 @@ from simulator.errors import (
     SimulationLivelock,
     SimulationNested,
 )
-from tests.unit.engine.busy import busy_log
+from tests.unit.engine.busy import busy_log, give_way
 
 ROOT = Path(__file__).parents[3]
 
@@ -317,7 +317,7 @@ def nest(runtime: VirtualRuntime, outer: VirtualCondition, inner: VirtualConditi
     """Enter two conditions, one inside the other."""
     with outer:
         with inner:
-            runtime.preemption_point()
+            give_way(runtime)
 
 
 def test_lock_order_deadlock_is_reported() -> None:
@@ -504,7 +504,7 @@ def test_failure_while_main_enters_a_condition_leaves_no_turn_behind() -> None:
             def stay(runtime: VirtualRuntime = runtime, condition: VirtualCondition = condition) -> None:
                 with condition:
                     for _ in range(5):
-                        runtime.preemption_point()
+                        give_way(runtime)
 
             def weak() -> None:
                 raise ValueError("at once")
@@ -513,7 +513,7 @@ def test_failure_while_main_enters_a_condition_leaves_no_turn_behind() -> None:
             runtime.spawn(weak, name="weak")
             is_entering = False
             with contextlib.suppress(ActorFailed):
-                runtime.preemption_point()
+                give_way(runtime)
                 is_entering = condition.owner is not None
                 with condition:
                     is_entering = False
@@ -710,13 +710,13 @@ def test_waiter_that_cannot_take_its_condition_again_ends_quietly() -> None:
             with condition:
                 inside.append(True)
                 while runtime.now < 1:
-                    runtime.preemption_point()
+                    give_way(runtime)
 
         waiter = runtime.spawn(wait, name="wait")
         runtime.sleep(0.5)
         runtime.spawn(stay, name="stay")
         while not inside:
-            runtime.preemption_point()
+            give_way(runtime)
         assert condition.owner is not None
     assert isinstance(waiter.error, ActorExit)
 

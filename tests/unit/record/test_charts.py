@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from meshsync.errors import UsageError
-from simulator.record import charts, transcript
-from simulator.record.transcript import Record, Transcript
+from simulator.record.records import Record
+from simulator.record.transcript import Transcript
 
 S = 1_000_000_000
 """Nanoseconds in a second."""
@@ -232,11 +232,12 @@ def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch, meth
     assert str(caught.value) == f"{method}() needs {library}: pip install 'meshsync-client[notebook]'"
 
 
-def test_a_transcript_that_nothing_draws_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the module of the charts the error names it."""
-    monkeypatch.setattr(transcript, "_drawing", None)
-    with pytest.raises(UsageError, match=re.escape(charts.__name__)):
-        STORY.to_text()
+def test_a_transcript_draws_itself_whatever_else_is_imported() -> None:
+    """Its module is enough, in a fresh interpreter."""
+    program = "from simulator.record.transcript import Transcript as T; print(T('demo').to_text(), T()._repr_html_())"
+    drawn = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert drawn.startswith("demo")
+    assert "<table>" in drawn
 
 
 # --- the timeline -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from meshsync.errors import UsageError
-from simulator.record.transcript import Record, Transcript, first_difference
+from simulator.record.records import Record, first_difference
+from simulator.record.transcript import Transcript
 
 HELLO = Record(
     1_500_000_000, "message", "alice", "bob", "chat", 40, 40_000_000, "delivered", detail={"text": "héllo", "n": 1}

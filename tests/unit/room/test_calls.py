@@ -34,7 +34,7 @@ from meshsync.protocol.operations import (
 from meshsync.protocol.packets import Message
 from simulator.room.calls import ANSWER_LIMIT, MAX_CALLS
 from simulator.room.members import Member, Output, Rights
-from simulator.room.rules import Room
+from simulator.room.rules import Room, RoomStats
 from tests.support.profiles import examples
 
 OPEN, CLOSE, OK = Control("open"), Control("close"), Empty()
@@ -221,7 +221,7 @@ def test_caller_may_call_again_under_an_id_that_is_over() -> None:
     for _ in range(3):
         hall.connect("ada", "ben")
         hall.ask("ada", CallChunk("X", CLOSE))
-    assert len(hall.room._calls) == 0
+    assert hall.room.stats().calls == 0
     assert hall.timers == []
 
 
@@ -371,7 +371,7 @@ def test_caller_that_never_names_a_recipient_is_told_so() -> None:
     hall = Hall(ada="duplex")
     hall.ask("ada", OpenCall("X"))
     assert hall.shown(hall.timers[0][1]()) == [("ada", (5, Error(TOO_LATE, 1009)))]
-    assert len(hall.room._calls) == 0
+    assert hall.room.stats().calls == 0
 
 
 def test_caller_that_closes_before_the_answer_is_answered() -> None:
@@ -412,7 +412,7 @@ def test_caller_that_leaves_closes(how: str) -> None:
         ("ben", ("to recipient", "X", CLOSE)),
         ("ada", ("to caller", "X", CLOSE)),
     ]
-    assert len(hall.room._calls) == 0
+    assert hall.room.stats().calls == 0
 
 
 @pytest.mark.parametrize("how", LEAVINGS)
@@ -448,7 +448,7 @@ def test_caller_that_leaves_without_an_answer_closes(how: str) -> None:
         ("ada", (5, Error("closed before it was answered", 1006))),
         ("ada", (8, Error("closed before it was answered", 1006))),
     ]
-    assert (len(hall.room._calls), hall.timers) == (0, [])
+    assert (hall.room.stats().calls, hall.timers) == (0, [])
 
 
 def test_others_calls_go_on() -> None:
@@ -803,7 +803,7 @@ def test_classic_streams_between_those_who_know_them_pass_unchanged(opener: str,
             ("ben", ("ada", word, body, b"\x01")),
             ("ada", (6, OK)),
         ]
-    assert len(hall.room._calls) == 0
+    assert hall.room.stats().calls == 0
 
 
 @pytest.mark.parametrize("kind", ["duplex", "none", "typescript"])
@@ -948,5 +948,4 @@ def test_whatever_they_do_each_request_is_answered_once_and_nothing_is_left(step
     assert {key: count for key, count in crowd.owed.items() if count != 1} == {}
     for name in list(crowd.members):
         crowd.leave(name)
-    calls = crowd.room._calls
-    assert (calls._opened, calls._offered, calls._called, calls._of) == ({}, {}, {}, {})
+    assert crowd.room.stats() == RoomStats(calls=0, call_entries=0, classic_streams=0)

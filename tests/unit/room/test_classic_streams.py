@@ -35,7 +35,7 @@ def test_old_client_is_told_that_its_stream_is_closed(leaver: str, stayer: str, 
     """At either end: before 0.10.0 the leaving of the other ends nothing."""
     hall = opened("old", "old")
     assert left(hall, leaver, how) == [(leaver, "close", WORD, b"")]
-    assert len(hall.room._classic) == 0
+    assert hall.room.stats().classic_streams == 0
 
 
 @pytest.mark.parametrize("kind", ["classic", "both"])
@@ -50,7 +50,7 @@ def test_opener_without_an_answer_is_rejected(kind: str, told: int) -> None:
     """No official client gives up waiting for it."""
     hall = opened(kind, "old", is_accepted=False)
     assert left(hall, "ben", "gone") == [("ben", "reject", REJECTION, b"")][:told]
-    assert len(hall.room._classic) == 0
+    assert hall.room.stats().classic_streams == 0
 
 
 @pytest.mark.parametrize("last", [("ada", "ben", "close", WORD), ("ben", "ada", "close", WORD)])
@@ -58,7 +58,7 @@ def test_stream_that_has_ended_is_not_closed_again(last: tuple[str, str, str, ob
     """Whoever ended it."""
     hall = opened("old", "old")
     hall.send(*last)
-    assert len(hall.room._classic) == 0
+    assert hall.room.stats().classic_streams == 0
     assert left(hall, "ada", "gone") == []
 
 
@@ -79,7 +79,7 @@ def test_streams_that_are_remembered_are_bounded() -> None:
     hall = Hall(ada="old", ben="old")
     for number in range(MAX_STREAMS + 10):
         hall.send("ada", "ben", "open", {"stream_id": str(number), "header": {}})
-    assert len(hall.room._classic) == 2 * MAX_STREAMS
+    assert hall.room.stats().classic_streams == 2 * MAX_STREAMS
     assert len(left(hall, "ada", "gone")) == MAX_STREAMS
 
 
@@ -88,4 +88,4 @@ def test_malformed_words_are_not_remembered(body: object) -> None:
     """They are passed on all the same."""
     hall = Hall(ada="old", ben="old")
     assert len(hall.send("ada", "ben", "open", body)) == 2
-    assert len(hall.room._classic) == 0
+    assert hall.room.stats().classic_streams == 0
