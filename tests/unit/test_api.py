@@ -65,7 +65,7 @@ MEMBERS = {
     "StreamWriter": WRITING,
     "Subscription": "close dropped get pending timeout",
 }
-"""The public names of each class that users meet: DESIGN.md, section 4, and what docstrings have promised besides."""
+"""The public names of each class that users meet: the documented face, and what docstrings have promised besides."""
 
 OF_EVERY_ERROR = "connection_alive retryable"
 OF_ERRORS = {

@@ -92,7 +92,9 @@ def test_filters_and_buffering_use_the_runtime_of_the_client(
             assert got is not None and got.data == b"answer to question"
             assert runtimes[0].readings > readings
     assert any(name.startswith("hand on what is written") for name in runtimes[0].spawned)
-    sent = [[m for _, m in room._meshsync.connection.transport.requests if isinstance(m, Send)] for room in (alice, bob)]
+    sent = [
+        [m for _, m in room._meshsync.connection._transport.requests if isinstance(m, Send)] for room in (alice, bob)
+    ]
     entries = sent[0][0].message["header"]["meshsync.filters"]
     assert entries[1]["salt"] == b64encode(b"\1" * 32).decode()
     (salted,) = [send.message["header"] for send in sent[1] if "salt" in send.message.get("header", {})]

@@ -691,7 +691,7 @@ def test_a_stream_that_ends_while_it_is_accepted_stays_ended(desk: Desk) -> None
 
 
 def test_ends_have_the_runtime_of_their_client_and_no_doors_inside(desk: Desk) -> None:
-    """What is built on a stream lives in its runtime; programs see what DESIGN.md promises, and nothing else."""
+    """What is built on a stream lives in its runtime; programs see what is promised, and nothing else."""
     stream = desk.offered()
     assert stream.writer._runtime is stream.reader._runtime is desk.runtime
     public = {end: {name for name in dir(end) if not name.startswith("_")} for end in (stream.writer, stream.reader)}
