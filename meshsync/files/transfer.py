@@ -47,7 +47,7 @@ from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.world import runtime_of
 
-__all__ = ["ReceivedFile", "SentFile", "StreamOpener", "receive_file", "send_file"]
+__all__ = ["ReceivedFile", "SentFile", "StreamCreator", "receive_file", "send_file"]
 
 CHUNK_SIZE = 256 * 1024
 """Bytes. Smaller ones cost more time at both ends, larger ones save none; and a window should hold several."""
@@ -57,7 +57,7 @@ TIMEOUT = 30.0
 """Seconds for each step of sending."""
 
 
-class StreamOpener(Protocol):
+class StreamCreator(Protocol):
     """What sending needs of a `MessagingClient`."""
 
     def create_stream(
@@ -99,7 +99,7 @@ class ReceivedFile:
 
 
 def send_file(
-    messaging: StreamOpener,
+    messaging: StreamCreator,
     path: str | os.PathLike[str],
     to: RemoteParticipant | LocalParticipant | str,
     *,

@@ -44,7 +44,7 @@ from meshsync.protocol.operations import (
     check_text,
     declare,
 )
-from meshsync.protocol.packets import Message
+from meshsync.protocol.packets import WireMessage
 
 __all__ = [
     "decode_push",
@@ -122,7 +122,7 @@ _MAX_REQUEST_DEPTH = MAX_DEPTH + 1
 """Levels of JSON that a request may have: a header around what a program sends."""
 
 
-def decode_request(message: Message) -> Request:
+def decode_request(message: WireMessage) -> Request:
     """Return the request that a client sent, whatever its dialect.
 
     Raises:
@@ -132,33 +132,33 @@ def decode_request(message: Message) -> Request:
     return UnknownRequest(message.type) if decode is None else decode(message)
 
 
-def _decode_enable(message: Message) -> Request:
+def _decode_enable(message: WireMessage) -> Request:
     return Enable(tool_calls.read_declaration(decode_envelope(message.body, message.type)[0]))
 
 
-def _decode_disable(message: Message) -> Request:
+def _decode_disable(message: WireMessage) -> Request:
     decode_envelope(message.body, message.type)
     return Disable()
 
 
-def _decode_send(message: Message) -> Request:
+def _decode_send(message: WireMessage) -> Request:
     what = message.type
     header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
     to = read_member(header, "to_participant_id", str, what)
     return Send(to, read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
 
 
-def _decode_broadcast(message: Message) -> Request:
+def _decode_broadcast(message: WireMessage) -> Request:
     what = message.type
     header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
     return Broadcast(read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
 
 
-def _decode_set_attributes(message: Message) -> Request:
+def _decode_set_attributes(message: WireMessage) -> Request:
     return SetAttributes(_decode_either(message, MAX_DEPTH))
 
 
-_REQUEST_TYPES: dict[str, Callable[[Message], Request]] = {
+_REQUEST_TYPES: dict[str, Callable[[WireMessage], Request]] = {
     "messaging.enable": _decode_enable,
     "messaging.disable": _decode_disable,
     "messaging.send": _decode_send,
@@ -212,7 +212,7 @@ def encode_status(status: Status) -> tuple[str, bytes]:
 
 
 def decode_push(
-    message: Message,
+    message: WireMessage,
 ) -> RoomReady | Connected | Status | Reply | Push | Call | CallChunk | AnswerChunk | None:
     """Return what a room sent, or None for a type that no messaging client needs.
 
@@ -251,7 +251,7 @@ def decode_push(
     return None
 
 
-def _decode_either(message: Message, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
+def _decode_either(message: WireMessage, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
     """Read bare JSON, JSON behind blanks, or an envelope."""
     if bytes(message.body[:1]) in (b"{", b" "):
         header = decode_object(message.body, message.type, levels)

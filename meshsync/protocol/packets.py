@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from meshsync.errors import ProtocolError
 
-__all__ = ["MAX_MESSAGE_SIZE", "PACKET_SIZE", "Message", "Reassembler", "split"]
+__all__ = ["MAX_MESSAGE_SIZE", "PACKET_SIZE", "Reassembler", "WireMessage", "split"]
 
 PACKET_SIZE = 1024
 """Body bytes in a packet, as official senders cut them. Receivers take any size."""
@@ -29,7 +29,7 @@ _MAX_TYPE_SIZE = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WireMessage:
     """A whole message as it travels, its body still encoded."""
 
     id: int
@@ -97,7 +97,7 @@ class Reassembler:
         self._index = 0
         self._body = bytearray()
 
-    def feed(self, packets: Iterable[bytes | memoryview]) -> Iterator[Message]:
+    def feed(self, packets: Iterable[bytes | memoryview]) -> Iterator[WireMessage]:
         """Take packets in order and yield each message that they complete.
 
         Raises:
@@ -123,9 +123,9 @@ class Reassembler:
                 raise ProtocolError(f"a message has more than {self.max_size} bytes", code=1009)
             if index == self._announced:
                 self._announced, self._body = 0, bytearray()
-                yield Message(message_id, self._type, memoryview(body))
+                yield WireMessage(message_id, self._type, memoryview(body))
 
-    def _start(self, packet: bytes | memoryview) -> Message | None:
+    def _start(self, packet: bytes | memoryview) -> WireMessage | None:
         if len(packet) < _START.size:
             if len(packet) >= _HEADER.size and _HEADER.unpack_from(packet)[1]:
                 raise ProtocolError("a body packet came where a message has to start")
@@ -140,7 +140,7 @@ class Reassembler:
         except UnicodeDecodeError as error:
             raise ProtocolError("a message type is not UTF-8", code=1007) from error
         if count == 0:
-            return Message(message_id, type, b"")
+            return WireMessage(message_id, type, b"")
         self._id, self._type, self._announced, self._index = message_id, type, count, 0
         return None
 

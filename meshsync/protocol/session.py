@@ -30,7 +30,7 @@ from meshsync.protocol.operations import (
     given_id,
     is_answered,
 )
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
 from meshsync.protocol.roster import Roster, RosterEntry
 
 __all__ = ["Encoded", "Participation", "Session"]
@@ -163,7 +163,7 @@ class Session:
                     text = f"the room's answer cannot be understood: {error}"
                     yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
-    def _take(self, message: Message) -> Iterator[events.Event]:
+    def _take(self, message: WireMessage) -> Iterator[events.Event]:
         match decode_push(message):
             case Push(type=type) as push:
                 if not self.is_ready:

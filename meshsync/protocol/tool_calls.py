@@ -71,7 +71,7 @@ from meshsync.protocol.operations import (
     check_text,
     declare,
 )
-from meshsync.protocol.packets import Message
+from meshsync.protocol.packets import WireMessage
 
 __all__ = [
     "ANSWER_CALL",
@@ -155,7 +155,7 @@ def _invoke(tool: str, arguments: bytes, more: bytes = b"", *, kind: str = "json
     return f'{begin}"arguments":{{"type":"{kind}",'.encode() + arguments + end
 
 
-def decode_invocation(message: Message) -> Request:
+def decode_invocation(message: WireMessage) -> Request:
     """Return the request that a tool call is.
 
     Raises:
@@ -198,7 +198,7 @@ def encode_call(call: Call) -> bytes:
     return encode_envelope(encode_members(header, forwarded=True))
 
 
-def decode_call(message: Message) -> Call:
+def decode_call(message: WireMessage) -> Call:
     """Return the call that a recipient is told of.
 
     Raises:
@@ -267,7 +267,7 @@ def _encode_chunk(call_id: str, content: ChunkContent, *, forwarded: bool) -> by
     return encode_envelope(encode_members({"tool_call_id": call_id, "chunk": chunk}, forwarded=forwarded), payload)
 
 
-def decode_call_chunk(message: Message) -> CallChunk:
+def decode_call_chunk(message: WireMessage) -> CallChunk:
     """Return what a caller said. Content that is no message remains what it is: a recipient refuses it.
 
     Raises:
@@ -283,7 +283,7 @@ def decode_call_chunk(message: Message) -> CallChunk:
     return CallChunk(call_id, CallMessage(inner["type"], content, read_attachment(inner, what), to, sender))
 
 
-def decode_answer_chunk(message: Message) -> AnswerChunk:
+def decode_answer_chunk(message: WireMessage) -> AnswerChunk:
     """Return what a recipient, or the room for it, said; see `decode_call_chunk`.
 
     Raises:
@@ -313,7 +313,7 @@ def _is_text(members: JsonObject, name: str) -> bool:
     return type(value) is str and value != ""
 
 
-def _other_content(message: Message, header: JsonObject, inner: JsonObject) -> Content:
+def _other_content(message: WireMessage, header: JsonObject, inner: JsonObject) -> Content:
     if type(inner.get(MEMBER)) is bytes:
         inner[MEMBER] = b2a_base64(inner[MEMBER], newline=False).decode()
         return Json(inner)
@@ -331,7 +331,7 @@ def encode_answer(answer: AnswerCall) -> bytes:
     return encode_envelope(encode_object(header, "content"), payload)
 
 
-def decode_answer(message: Message) -> AnswerCall:
+def decode_answer(message: WireMessage) -> AnswerCall:
     """Return a recipient's answer to a call.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-__all__ = ["Checkpoints"]
+__all__ = ["Housekeeping"]
 
 __engine__ = True
 
@@ -14,7 +14,7 @@ FULL_COLLECTION = 64
 """Every how many looks the oldest garbage is collected too; that takes as long as the process is large."""
 
 
-class Checkpoints:
+class Housekeeping:
     """Collects garbage at turns that are the same in each run, and nowhere else, and finds a clock that stands still.
 
     Args:

@@ -7,12 +7,12 @@ from collections import deque
 from simulator.engine.actors import Actor
 from simulator.errors import ActorExit, ActorFailed
 
-__all__ = ["Summons"]
+__all__ = ["PendingErrors"]
 
 __engine__ = True
 
 
-class Summons:
+class PendingErrors:
     """Errors on their way to the main thread, and failed actors whose error nobody has looked at."""
 
     def __init__(self) -> None:

@@ -21,9 +21,9 @@ from typing import NoReturn
 from meshsync.runtime.lifecycle import move
 from simulator.engine import diagnosis
 from simulator.engine.actors import Actor, ActorState, Baton, Place
-from simulator.engine.housekeeping import Checkpoints
+from simulator.engine.housekeeping import Housekeeping
 from simulator.engine.kernel import SECOND, Kernel
-from simulator.engine.pending_errors import Summons
+from simulator.engine.pending_errors import PendingErrors
 from simulator.engine.ready_actors import ReadyActors
 from simulator.engine.schedules import Schedule
 from simulator.errors import (
@@ -110,7 +110,7 @@ class Scheduler:
         """Whether whoever chooses next has to look at more than the ready actors. Cleared by the main thread only."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read before anything happens."""
-        self.summons = Summons()
+        self.summons = PendingErrors()
         """What the main thread is to raise."""
         self._make_baton = make_baton
         self._start = start
@@ -121,7 +121,7 @@ class Scheduler:
         self._serials = 0
         self._errand = _NONE
         self._quiet_since: int | None = None
-        self._checkpoints = Checkpoints(max_steps)
+        self._checkpoints = Housekeeping(max_steps)
         self.main = self.add("main")
         self.main.ident = get_ident()
         self.main.begin()
@@ -271,7 +271,7 @@ class Scheduler:
             self._begin(chosen)
 
     def end(self, actor: Actor, *, is_told: bool = False) -> None:
-        """Drop an actor from the simulation; see `Summons.add_failure` for what happens if it failed."""
+        """Drop an actor from the simulation; see `PendingErrors.add_failure` for what happens if it failed."""
         actor.finish()
         self.actors.pop(actor.serial, None)
         if self.summons.add_failure(actor, is_told=is_told):

@@ -37,7 +37,7 @@ from meshsync.transport.endings import (
 from meshsync.transport.interfaces import TransportStats
 from meshsync.transport.senders import WaitingSenders
 from simulator.engine.kernel import Kernel
-from simulator.network.heartbeat_timer import Pulse
+from simulator.network.heartbeat_timer import HeartbeatTimer
 from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
 from simulator.network.traffic import Traffic
 
@@ -117,7 +117,9 @@ class SimulatedTransport:
         self._lock = runtime.condition()
         self._up = up
         self._down = down
-        self._pulse = Pulse(kernel, self._work_for_others, interval=heartbeat_interval, timeout=heartbeat_timeout)
+        self._heartbeat = HeartbeatTimer(
+            kernel, self._work_for_others, interval=heartbeat_interval, timeout=heartbeat_timeout
+        )
         self._max_packet = max_packet
         self._ended = ended
         self._life = Life.OPEN
@@ -205,7 +207,7 @@ class SimulatedTransport:
         self._read()
         if self._buffer.frames or self._close_frame is not None:
             self._write()
-        beat = None if self._life is _HAS_ENDED else self._pulse.look()
+        beat = None if self._life is _HAS_ENDED else self._heartbeat.look()
         if beat is None:
             return
         if beat is heartbeat.Beat.ASKED:
@@ -217,7 +219,7 @@ class SimulatedTransport:
         is_pinged = False
         frames = self._down.read()
         if frames:
-            self._pulse.alive()
+            self._heartbeat.alive()
         for content, size in frames:
             if self._life is _HAS_ENDED:
                 return
@@ -251,7 +253,7 @@ class SimulatedTransport:
             if taken:
                 self._bytes_sent += self._buffer.advance(taken)
                 if self._is_stalled:
-                    self._pulse.alive()
+                    self._heartbeat.alive()
                 if self._senders.tickets:
                     self._lock.notify_all()
             self._is_stalled = bool(waiting)
@@ -318,7 +320,7 @@ class SimulatedTransport:
         if self._life is Life.ENDED:
             return
         self._close_frame = None
-        self._pulse.stop()
+        self._heartbeat.stop()
         self._up.finish()
         self._ended()
         self._move(Life.ENDED, ending or self._ending or CLOSED_HERE)

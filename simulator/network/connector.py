@@ -16,7 +16,7 @@ from meshsync.transport.interfaces import Endpoint
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.links import ControlFrame, LinkState, close_frame, frame
 from simulator.network.network import Guest, Network
-from simulator.network.room_end import SeatCarrier
+from simulator.network.room_end import RoomEnd
 
 __all__ = ["SimulatedConnector"]
 
@@ -145,7 +145,7 @@ class _Attempt:
         self._answer(ControlFrame.ADMITTED, is_last=False)
         take = partial(guest.room.take, guest.name, role=guest.role, rights=guest.rights, version=guest.version)
         try:
-            connection.carrier = SeatCarrier(
+            connection.carrier = RoomEnd(
                 network.kernel,
                 connection.up,
                 connection.down,

@@ -18,15 +18,15 @@ from meshsync.protocol.heartbeat import Beat
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
-from simulator.network.heartbeat_timer import Pulse
+from simulator.network.heartbeat_timer import HeartbeatTimer
 from simulator.network.links import ControlFrame, Frame, close_frame, frame
 from simulator.network.network import Guest, Network
-from simulator.network.room_end import SeatCarrier
+from simulator.network.room_end import RoomEnd
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Output
 from simulator.room.seat import Parcel
 
-__all__ = ["Listener", "PlainEnd"]
+__all__ = ["HeadlessEnd", "Listener"]
 
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a message that it takes, as clients do."""
@@ -66,14 +66,14 @@ _PING = frame(ControlFrame.PING, is_masked=True)
 _PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
-class _PlainCarrier(SeatCarrier):
+class _HeadlessRoomEnd(RoomEnd):
     """The room's end: sends the room's messages as they are."""
 
     def _frames(self, parcel: Parcel) -> Iterable[Frame[Traffic]]:
         return ((parcel.output, parcel.output.size),)
 
 
-class PlainEnd:
+class HeadlessEnd:
     """The participant's end, open from construction: no handshake takes place, it is there at once.
 
     Args:
@@ -92,10 +92,10 @@ class PlainEnd:
         self._outgoing: deque[Frame[Traffic]] = deque()
         self._is_paused = False
         self._reassembler = Reassembler(_LARGEST)
-        self._pulse = Pulse(network.kernel, self._look, interval=beats.interval, timeout=beats.timeout)
+        self._heartbeat = HeartbeatTimer(network.kernel, self._look, interval=beats.interval, timeout=beats.timeout)
         self._down.on_arrival = self._read
         self._up.on_room = self._write
-        connection.carrier = carrier = _PlainCarrier(
+        connection.carrier = carrier = _HeadlessRoomEnd(
             network.kernel,
             connection.up,
             connection.down,
@@ -148,7 +148,7 @@ class PlainEnd:
         for content, _ in self._down.read():
             if self._state is not HeadlessState.OPEN:
                 return
-            self._pulse.alive()
+            self._heartbeat.alive()
             if isinstance(content, Output):
                 self._listener.heard(content)
             elif content is ControlFrame.PING:
@@ -173,7 +173,7 @@ class PlainEnd:
     def _look(self) -> None:
         if self._is_paused:
             return
-        beat = self._pulse.look()
+        beat = self._heartbeat.look()
         if beat is Beat.ASKED:
             self._up.put((_PING,), is_background=True)
         elif beat is Beat.DEAD:
@@ -184,7 +184,7 @@ class PlainEnd:
             return
         self._move(HeadlessState.ENDED)
         self._outgoing.clear()
-        self._pulse.stop()
+        self._heartbeat.stop()
         self._up.finish()
         self.connection.client_ended()
         self._listener.ended()

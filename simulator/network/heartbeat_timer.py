@@ -10,10 +10,10 @@ from collections.abc import Callable
 from meshsync.protocol.heartbeat import Beat, Heartbeat
 from simulator.engine.kernel import SECOND, Kernel, Timer
 
-__all__ = ["Pulse"]
+__all__ = ["HeartbeatTimer"]
 
 
-class Pulse:
+class HeartbeatTimer:
     """A `Heartbeat` that asks to be looked at when it is due.
 
     Args:

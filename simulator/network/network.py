@@ -22,7 +22,7 @@ from simulator.engine.seeds import Seeds
 from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
 from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
-from simulator.network.room_end import SeatCarrier
+from simulator.network.room_end import RoomEnd
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Rights
 from simulator.room.seat import Seat, SeatedRoom
@@ -79,7 +79,7 @@ class SimulatedConnection:
         """Ends the attempt, while it is one."""
         self.transport: ClientEnd | None = None
         """The client's end, once it is there."""
-        self.carrier: SeatCarrier | None = None
+        self.carrier: RoomEnd | None = None
         """The room's end, once it is there."""
         self.paused_until = 0
         """When the client's end goes on, in nanoseconds; past if it is not paused."""

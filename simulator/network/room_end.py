@@ -13,12 +13,12 @@ from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
 from meshsync.protocol.operations import Request
 from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import Kernel, Timer
-from simulator.network.heartbeat_timer import Pulse
+from simulator.network.heartbeat_timer import HeartbeatTimer
 from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
 from simulator.network.traffic import Traffic
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat
 
-__all__ = ["LINGER", "SeatCarrier"]
+__all__ = ["LINGER", "RoomEnd"]
 
 LINGER = 2.0
 """Seconds for a client to answer a close frame before its connection is cut, as at the gateway."""
@@ -30,7 +30,7 @@ _PING = frame(ControlFrame.PING, is_masked=False)
 _PONG = frame(ControlFrame.PONG, is_masked=False)
 
 
-class SeatCarrier:
+class RoomEnd:
     """Carries packets, or requests of a participant without a client, between two links and a seat.
 
     Args:
@@ -66,7 +66,7 @@ class SeatCarrier:
         self._linger: Timer | None = None
         self._seat: Seat | None = None
         self._seat = take(self._flush)
-        self._pulse = Pulse(kernel, self._look, interval=heartbeat_interval, timeout=heartbeat_timeout)
+        self._heartbeat = HeartbeatTimer(kernel, self._look, interval=heartbeat_interval, timeout=heartbeat_timeout)
         up.on_arrival = self._arrived
         down.on_room = self._flush
         self._flush()
@@ -97,7 +97,7 @@ class SeatCarrier:
                 self.seat.ask(content)
         self._feed(packets)
         if self.state is _OPEN:
-            self._pulse.alive()
+            self._heartbeat.alive()
 
     def _feed(self, packets: list[bytes]) -> None:
         if packets and self.state is _OPEN:
@@ -111,7 +111,7 @@ class SeatCarrier:
         self._finish()
 
     def _look(self) -> None:
-        beat = self._pulse.look()
+        beat = self._heartbeat.look()
         if beat is Beat.ASKED:
             self._down.put((_PING,), is_background=True)
         elif beat is Beat.DEAD:
@@ -152,7 +152,7 @@ class SeatCarrier:
             return
         self._move(CarrierState.LEAVING)
         self._outgoing.clear()
-        self._pulse.stop()
+        self._heartbeat.stop()
         self._down.put((close_frame(code, reason, is_masked=False),))
         self._linger = self._kernel.after(LINGER, self._finish)
         self.seat.leave()
@@ -170,7 +170,7 @@ class SeatCarrier:
             return
         self._move(CarrierState.ENDED)
         self._outgoing.clear()
-        self._pulse.stop()
+        self._heartbeat.stop()
         if self._linger is not None:
             self._linger.cancel()
         self._down.finish()

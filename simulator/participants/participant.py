@@ -22,7 +22,7 @@ from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send,
 from simulator.engine.kernel import Timer
 from simulator.engine.seeds import Seeds
 from simulator.latency import Law, as_law
-from simulator.network.headless_end import PlainEnd
+from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest, Network
 from simulator.participants.peers import Chunk, Message, Offer, Peer
 from simulator.participants.stream import WINDOW, Stream, StreamState, size_of, window_in
@@ -64,7 +64,7 @@ class Participant:
         """The others who take part, by id, in order of arrival."""
         self._attributes = dict(attributes or {})
         self._surroundings: Surroundings | None = None
-        self._end: PlainEnd | None = None
+        self._end: HeadlessEnd | None = None
         self._stay: _Stay | None = None
         self._timers: dict[Timer, None] = {}
         self._due: list[Callable[[], None]] = []
@@ -231,7 +231,7 @@ class Participant:
         self._surroundings = surroundings
         self._forget()
         self._stay = stay = _Stay(self)
-        self._end = end = PlainEnd(surroundings.network, guest, stay, [*opening, Enable()])
+        self._end = end = HeadlessEnd(surroundings.network, guest, stay, [*opening, Enable()])
         self.id = end.member.id
 
     def _forget(self) -> None:
@@ -244,7 +244,7 @@ class Participant:
         for stream in self.streams:
             stream.over()
 
-    def _call_later(self, law: Law, callback: Callable[[], None], end: PlainEnd | None) -> None:
+    def _call_later(self, law: Law, callback: Callable[[], None], end: HeadlessEnd | None) -> None:
         timer: Timer
 
         def run() -> None:

@@ -35,7 +35,7 @@ from meshsync.protocol.operations import (
     Send,
     SetAttributes,
 )
-from meshsync.protocol.packets import Message
+from meshsync.protocol.packets import WireMessage
 from simulator.network.links import ControlFrame, Frame, Link, LinkState
 from simulator.network.traffic import Traffic
 from simulator.record.calls_as_streams import as_message
@@ -478,6 +478,6 @@ def _decode(packets: Sequence[bytes]) -> Request | None:
     message_id, _, _ = _START.unpack_from(packets[0])
     body = b"".join([packet[_BODY.size :] for packet in packets[1:]])
     try:
-        return decode_request(Message(message_id, packets[0][_START.size :].decode(), body))
+        return decode_request(WireMessage(message_id, packets[0][_START.size :].decode(), body))
     except (ProtocolError, ValueError):
         return None

@@ -48,7 +48,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     Status,
 )
-from meshsync.protocol.packets import Message, Reassembler, split
+from meshsync.protocol.packets import Reassembler, WireMessage, split
 
 A = {"0.0.21": "A1", "0.0.38": "A2", "0.29.4": "A3"}
 B = {"0.35.6": "B1", "0.56.0": "B3", "ts-0.39.9": "B2"}
@@ -68,9 +68,9 @@ class Recorded:
     packets: tuple[bytes, ...]
 
     @property
-    def message(self) -> Message:
+    def message(self) -> WireMessage:
         """The message as it travelled, put together without our help."""
-        return Message(self.message_id, self.type, b"".join(packet[12:] for packet in self.packets[1:]))
+        return WireMessage(self.message_id, self.type, b"".join(packet[12:] for packet in self.packets[1:]))
 
     @property
     def payload(self) -> bytes:
@@ -233,7 +233,7 @@ def test_our_requests_decode_equal(release: str) -> None:
         for spoken in DIALECTS:
             type, body = encode_request(request_of(message), spoken)
             assert type == message.type or spoken.name != (A | B)[release]
-            assert decode_request(Message(message.message_id, type, body)) == request_of(message), message.label
+            assert decode_request(WireMessage(message.message_id, type, body)) == request_of(message), message.label
 
 
 def as_python_writes(type: str, body: bytes, theirs: dict[str, Any]) -> bytes:
@@ -358,7 +358,7 @@ def test_our_pushes_decode_equal(release: str, form: GreetingForm) -> None:
         push = push_of(message)
         type, body = encoded(push, form)
         assert type == message.type
-        assert decode_push(Message(message.message_id, type, body)) == push, message.label
+        assert decode_push(WireMessage(message.message_id, type, body)) == push, message.label
         assert without_blanks(body[body.index(b"{") : len(body) - message.payload_len]) == without_blanks(
             message.header
         )

@@ -25,7 +25,7 @@ from meshsync.protocol import codec, greeting
 from meshsync.protocol.content import Content, Empty
 from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import Connected, Push, RoomReady, Send
-from meshsync.protocol.packets import Message, Reassembler, split
+from meshsync.protocol.packets import Reassembler, WireMessage, split
 
 __all__ = ["LONG", "SMALL", "ScriptedPeer", "ScriptedServer", "start"]
 
@@ -152,7 +152,7 @@ class ScriptedPeer:
         self.is_ended = False
         """Whether everything was read up to the end of the TCP connection."""
         self._packets: list[bytes] = []
-        self._messages: list[Message] = []
+        self._messages: list[WireMessage] = []
         self._reassembler = Reassembler()
 
     # --- the handshake ------------------------------------------------------------------------------------------------
@@ -285,13 +285,13 @@ class ScriptedPeer:
         packets, self._packets = self._packets[:count], self._packets[count:]
         return packets
 
-    def read_message(self) -> Message:
+    def read_message(self) -> WireMessage:
         """Return the next whole message."""
         while not self._reassemble():
             self._read_on()
         return self._messages.pop(0)
 
-    def read_request(self) -> Message:
+    def read_request(self) -> WireMessage:
         """Return the next whole message as the client sent it; its ``id`` is what an answer needs."""
         return self.read_message()
 
@@ -302,12 +302,12 @@ class ScriptedPeer:
         assert isinstance(request, Send), request
         return message.id, request
 
-    def take_messages(self) -> list[Message]:
+    def take_messages(self) -> list[WireMessage]:
         """Return the whole messages that were read and not yet asked for."""
         messages, self._messages = self._reassemble(), []
         return messages
 
-    def _reassemble(self) -> list[Message]:
+    def _reassemble(self) -> list[WireMessage]:
         """Return the whole messages that were read, which stay where they are."""
         self._messages += self._reassembler.feed(self.receive(0))
         return self._messages

@@ -16,7 +16,7 @@ from websockets.sync.client import connect as connect_websocket
 from meshsync.protocol.codec import decode_push, encode_request
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.operations import Connected, Enable, Request
-from meshsync.protocol.packets import Message, Reassembler, split
+from meshsync.protocol.packets import Reassembler, WireMessage, split
 from simulator import Emulator
 
 __all__ = ["PATIENCE", "PlainSocket", "RawClient", "connect", "frame"]
@@ -42,7 +42,7 @@ class RawClient:
         url = f"{emulator.url}/rooms/{room}?v={self.dialect.version}&token={emulator.token(room, name)}"
         self._opening = connect(url, max_size=None)
         self._enable = enable
-        self._messages: list[Message] = []
+        self._messages: list[WireMessage] = []
         self._reassembler = Reassembler(1 << 30)
         self.id = ""
 
@@ -71,7 +71,7 @@ class RawClient:
         """Send a request."""
         self.send(split(id, *encode_request(request, self.dialect)))
 
-    def take(self) -> Message:
+    def take(self) -> WireMessage:
         """Return the next message, still encoded."""
         while not self._messages:
             packet = self.ws.recv(timeout=PATIENCE)

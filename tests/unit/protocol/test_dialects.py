@@ -40,7 +40,7 @@ from meshsync.protocol.operations import (
     Status,
     UnknownRequest,
 )
-from meshsync.protocol.packets import Message, Reassembler, split
+from meshsync.protocol.packets import Reassembler, WireMessage, split
 from tests.support.profiles import examples
 
 PROPERTY = examples(150)
@@ -77,7 +77,7 @@ def envelope(header: Any, payload: bytes = b"") -> bytes:
     return len(data).to_bytes(8, "big") + data + payload
 
 
-def travel(type: str, body: bytes, message_id: int = 1, size: int = 1024) -> Message:
+def travel(type: str, body: bytes, message_id: int = 1, size: int = 1024) -> WireMessage:
     """Return a message that went through packets."""
     (message,) = Reassembler().feed(split(message_id, type, body, size))
     return message
@@ -178,22 +178,22 @@ def test_request_survives(request_: Request, spoken: Dialect, message_id: int, s
 ])  # fmt: skip
 def test_attributes_are_read_in_every_form(body: bytes) -> None:
     """Attributes come bare or in an envelope; what Python adds for itself is none."""
-    assert decode_request(Message(1, "set_attributes", body)) == SetAttributes({"mood": "calm"})
-    assert decode_request(Message(1, "set_attributes", memoryview(body))) == SetAttributes({"mood": "calm"})
+    assert decode_request(WireMessage(1, "set_attributes", body)) == SetAttributes({"mood": "calm"})
+    assert decode_request(WireMessage(1, "set_attributes", memoryview(body))) == SetAttributes({"mood": "calm"})
 
 
 def test_unknown_members_of_a_request_are_ignored() -> None:
     """Members that official clients add, or will, change nothing."""
     header = {"type": "t", "message": {}, "to_participant_id": "p", "__meshagent__": {"v": 1}, "novel": [1]}
-    assert decode_request(Message(1, "messaging.send", envelope(header))) == Send("p", "t", {})
-    assert decode_request(Message(1, "messaging.broadcast", envelope(header))) == Broadcast("t", {})
-    assert decode_request(Message(1, "messaging.enable", envelope(header))) == Enable()
+    assert decode_request(WireMessage(1, "messaging.send", envelope(header))) == Send("p", "t", {})
+    assert decode_request(WireMessage(1, "messaging.broadcast", envelope(header))) == Broadcast("t", {})
+    assert decode_request(WireMessage(1, "messaging.enable", envelope(header))) == Enable()
 
 
 @pytest.mark.parametrize("type", ["room.invoke_agent_tool", "storage.list", "", "messaging.Send", "__response__"])
 def test_other_requests_are_told_by_their_type_alone(type: str) -> None:
     """A request of another service or release is reported whatever its body holds."""
-    assert decode_request(Message(3, type, b"\xff not an envelope")) == UnknownRequest(type)
+    assert decode_request(WireMessage(3, type, b"\xff not an envelope")) == UnknownRequest(type)
 
 
 SEND = {"type": "t", "message": {}, "to_participant_id": "p"}
@@ -218,7 +218,7 @@ SEND = {"type": "t", "message": {}, "to_participant_id": "p"}
 def test_malformed_request_is_a_protocol_error(type: str, header: Any, fault: str) -> None:
     """A member that is missing or of a wrong type is named."""
     with pytest.raises(ProtocolError, match=fault):
-        decode_request(Message(1, type, envelope(header)))
+        decode_request(WireMessage(1, type, envelope(header)))
 
 
 @pytest.mark.parametrize("type", ["messaging.enable", "messaging.disable", "messaging.send", "set_attributes"])
@@ -226,7 +226,7 @@ def test_malformed_request_is_a_protocol_error(type: str, header: Any, fault: st
 def test_request_without_an_envelope_is_a_protocol_error(type: str, body: bytes) -> None:
     """A body that is cut short or is something else raises, also for requests that hold nothing."""
     with pytest.raises(ProtocolError):
-        decode_request(Message(1, type, body))
+        decode_request(WireMessage(1, type, body))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_mutable_attachment_is_copied(spoken: Dialect) -> None:
     attachment = bytearray(b"before")
     type, body = encode_request(Send("p", "t", {}, attachment), spoken)
     attachment[:] = b"after!"
-    assert decode_request(Message(1, type, body)) == Send("p", "t", {}, b"before")
+    assert decode_request(WireMessage(1, type, body)) == Send("p", "t", {}, b"before")
 
 
 @pytest.mark.parametrize("spoken", [A3, B3], ids=lambda d: d.name)
@@ -272,10 +272,10 @@ def test_kinds_of_streams_travel_with_enabling(spoken: Dialect) -> None:
     """A client may say which kinds of streams it understands; what else stands in that place says nothing."""
     request = Enable(("classic", "duplex"))
     type, body = encode_request(request, spoken)
-    assert decode_request(Message(1, type, body)) == request
+    assert decode_request(WireMessage(1, type, body)) == request
     assert json.loads(body[8:])["meshsync"] == {"streams": ["classic", "duplex"]}
     for strange in (None, [], "classic", {"streams": "classic"}, {"streams": [1]}):
-        assert decode_request(Message(1, type, envelope(json.loads(body[8:]) | {"meshsync": strange}))) == Enable()
+        assert decode_request(WireMessage(1, type, envelope(json.loads(body[8:]) | {"meshsync": strange}))) == Enable()
 
 
 # --- what a peer knows -----------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_family_shows_in_the_type_of_a_request() -> None:
 def test_garbage_is_a_request_or_a_protocol_error(type: str, body: bytes) -> None:
     """A room meets nothing but requests and ProtocolError, whatever a client sends."""
     try:
-        request = decode_request(Message(1, type, body))
+        request = decode_request(WireMessage(1, type, body))
     except ProtocolError:
         return
     assert isinstance(request, get_args(Request))
@@ -384,7 +384,7 @@ def test_status_survives(members: dict[str, Any], size: int) -> None:
 @pytest.mark.parametrize("type", ["", "room.tool_call.storage", "room.tool_call_response", "messaging.novel"])
 def test_push_of_another_type_is_skipped(type: str) -> None:
     """A type that no messaging client needs is nothing, whatever its body holds."""
-    assert decode_push(Message(1, type, b"\xff")) is None
+    assert decode_push(WireMessage(1, type, b"\xff")) is None
 
 
 PUSH = {"from_participant_id": "p", "type": "t", "message": {}}
@@ -409,13 +409,13 @@ CONNECTED = {"type": "init", "participantId": "p-7", "attributes": {}}
 def test_malformed_push_is_a_protocol_error(type: str, header: dict[str, Any], fault: str) -> None:
     """A required member that is missing or of a wrong type is named."""
     with pytest.raises(ProtocolError, match=fault):
-        decode_push(Message(1, type, envelope(header)))
+        decode_push(WireMessage(1, type, envelope(header)))
 
 
 def test_malformed_reply_is_a_protocol_error() -> None:
     """A reply has to hold content of a known type."""
     with pytest.raises(ProtocolError, match="unknown type"):
-        decode_push(Message(1, "__response__", envelope({"type": "novel"})))
+        decode_push(WireMessage(1, "__response__", envelope({"type": "novel"})))
 
 
 @PROPERTY
@@ -428,7 +428,7 @@ def test_malformed_reply_is_a_protocol_error() -> None:
 def test_garbage_is_a_push_or_a_protocol_error(type: str, body: bytes) -> None:
     """A client meets nothing but pushes and ProtocolError, whatever a room sends."""
     try:
-        push = decode_push(Message(1, type, body))
+        push = decode_push(WireMessage(1, type, body))
     except ProtocolError:
         return
     assert push is None or isinstance(push, RoomReady | Connected | Status | Reply | Push)
@@ -450,7 +450,7 @@ def test_whatever_a_room_takes_it_can_pass_on(type: str, message: dict[str, Any]
     """A message that is taken from any official client reaches its receiver equal; others are refused at once."""
     try:
         request = decode_request(
-            Message(
+            WireMessage(
                 1, "messaging.send", envelope({"type": type, "message": message, "to_participant_id": ""}, attachment)
             )
         )
@@ -464,38 +464,38 @@ def test_whatever_a_room_takes_it_can_pass_on(type: str, message: dict[str, Any]
 def test_message_nested_to_the_limit_is_passed_on() -> None:
     """What a program may send at most, a room takes, and its receiver too; one level more, the room refuses."""
     # 100 levels, and the header of request and push around them: 101. A level more is 102.
-    request = decode_request(Message(1, *encode_request(Send("p", "t", nested(100)), A3)))
+    request = decode_request(WireMessage(1, *encode_request(Send("p", "t", nested(100)), A3)))
     assert request == Send("p", "t", nested(100))
-    assert decode_push(Message(1, *encode_push(Push("p", "t", nested(100))))) == Push("p", "t", nested(100))
+    assert decode_push(WireMessage(1, *encode_push(Push("p", "t", nested(100))))) == Push("p", "t", nested(100))
     for type in ("messaging.send", "messaging.broadcast"):
         with pytest.raises(ProtocolError, match="nested deeper than 101"):
-            decode_request(Message(1, type, envelope(SEND | {"message": nested(101)})))
+            decode_request(WireMessage(1, type, envelope(SEND | {"message": nested(101)})))
 
 
 def test_attributes_nested_to_the_limit_fit_into_a_roster() -> None:
     """Attributes as deep as a participant may have them reach a newcomer; one level more, the room refuses."""
     # 100 levels; around them header, message, list and participant: 104, of the 110 that a client takes.
     attributes = {"deep": nested(99)}
-    assert decode_request(Message(1, *encode_request(SetAttributes(attributes), A3))) == SetAttributes(attributes)
+    assert decode_request(WireMessage(1, *encode_request(SetAttributes(attributes), A3))) == SetAttributes(attributes)
     roster = {"participants": [{"id": "p", "role": "user", "attributes": attributes}]}
-    assert decode_push(Message(1, *encode_push(Push("p", "messaging.enabled", roster)))) == Push(
+    assert decode_push(WireMessage(1, *encode_push(Push("p", "messaging.enabled", roster)))) == Push(
         "p", "messaging.enabled", roster
     )
     for body in (envelope({"deep": nested(100)}), json.dumps({"deep": nested(100)}).encode()):
         with pytest.raises(ProtocolError, match="nested deeper than 100"):
-            decode_request(Message(1, "set_attributes", body))
+            decode_request(WireMessage(1, "set_attributes", body))
 
 
 def test_halves_of_surrogate_pairs_reach_everyone() -> None:
     """Texts cut short in JavaScript pass through pushes, replies, statuses and greetings alike."""
     cut = "\ud83d"
-    assert decode_push(Message(1, *encode_push(Push(cut, cut, {cut: cut})))) == Push(cut, cut, {cut: cut})
-    assert decode_push(Message(1, *encode_reply(Error(cut)))) == Reply(1, Error(cut))
-    assert decode_push(Message(1, *encode_status(Status({"status": cut})))) == Status({"status": cut})
+    assert decode_push(WireMessage(1, *encode_push(Push(cut, cut, {cut: cut})))) == Push(cut, cut, {cut: cut})
+    assert decode_push(WireMessage(1, *encode_reply(Error(cut)))) == Reply(1, Error(cut))
+    assert decode_push(WireMessage(1, *encode_status(Status({"status": cut})))) == Status({"status": cut})
     for form in GreetingForm:
         connected = Connected("p", {"name": cut})
         if form is not GreetingForm.BLANKS:
-            assert decode_push(Message(1, *encode_connected(connected, form))) == connected
+            assert decode_push(WireMessage(1, *encode_connected(connected, form))) == connected
 
 
 @pytest.mark.parametrize("push", [Push("p", "t", {"a": {1}}), Push("p", "t", [1])], ids=str)  # type: ignore[arg-type]
@@ -563,13 +563,13 @@ def test_greeting_survives(ready: RoomReady, connected: Connected, form: Greetin
 
 def test_connected_of_another_kind_is_ignored() -> None:
     """Only the initial one of this type tells a client who it is."""
-    assert decode_push(Message(1, "connected", envelope({"type": "again"}))) is None
+    assert decode_push(WireMessage(1, "connected", envelope({"type": "again"}))) is None
 
 
 def test_greeting_with_trace_propagation_is_read() -> None:
     """What official senders add is taken out of either form."""
     for body in (envelope(READY | {"__meshagent__": {}}), json.dumps(READY | {"__meshagent__": {}}).encode()):
-        assert decode_push(Message(1, "room_ready", body)) == RoomReady("lab", "u", "s")
+        assert decode_push(WireMessage(1, "room_ready", body)) == RoomReady("lab", "u", "s")
 
 
 @pytest.mark.parametrize("name", ["A1", "A3", "B3"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Message, Reassembler, split
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
 from tests.effort import peak_of
 from tests.support.profiles import examples
 
@@ -30,7 +30,7 @@ def piece(message_id: int, index: int, data: bytes = b"x") -> bytes:
     return struct.pack(">QI", message_id, index) + data
 
 
-def feed(packets: Iterable[bytes | memoryview], max_size: int = MAX_MESSAGE_SIZE) -> list[Message]:
+def feed(packets: Iterable[bytes | memoryview], max_size: int = MAX_MESSAGE_SIZE) -> list[WireMessage]:
     """Return the messages that a new reassembler makes of packets."""
     return list(Reassembler(max_size).feed(packets))
 
@@ -82,7 +82,7 @@ def test_message_survives_any_packet_size(
 ) -> None:
     """What is split is put together again, whatever the size of packets and the kind of buffer."""
     packets: Iterable[bytes | memoryview] = split(message_id, type, memoryview(body) if as_view else body, size)
-    assert feed(map(memoryview, packets) if fed_as_views else packets) == [Message(message_id, type, body)]
+    assert feed(map(memoryview, packets) if fed_as_views else packets) == [WireMessage(message_id, type, body)]
 
 
 # --- reassembly ------------------------------------------------------------------------------------------------------
@@ -113,12 +113,12 @@ def test_packets_of_any_size_make_a_message() -> None:
         piece(9, 4, b""),
         piece(9, 5),
     ]
-    assert feed(packets) == [Message(9, "t", b"ab" + bytes(5000) + b"x")]
+    assert feed(packets) == [WireMessage(9, "t", b"ab" + bytes(5000) + b"x")]
 
 
 def test_empty_packets_alone_make_an_empty_body() -> None:
     """A message may announce packets and fill none of them."""
-    assert feed([start(9, 2), piece(9, 1, b""), piece(9, 2, b"")]) == [Message(9, "t", b"")]
+    assert feed([start(9, 2), piece(9, 1, b""), piece(9, 2, b"")]) == [WireMessage(9, "t", b"")]
 
 
 def test_bodies_are_independent_of_later_messages() -> None:
@@ -158,7 +158,7 @@ def test_fault_is_a_protocol_error(packets: list[bytes]) -> None:
     """Each fault of PROTOCOL.md, section 4.2, raises, in bytes and in views, after the messages before it."""
     for form in (bytes, memoryview):
         messages = Reassembler().feed([*map(form, split(5, "before", b"intact", 4)), *map(form, packets)])
-        assert next(messages) == Message(5, "before", b"intact")
+        assert next(messages) == WireMessage(5, "before", b"intact")
         with pytest.raises(ProtocolError):
             list(messages)
 
@@ -213,7 +213,7 @@ def test_type_is_limited_to_1024_bytes(length: int, is_taken: bool) -> None:
     """A type of up to 1024 bytes arrives; a longer one raises instead of taking memory without a bound."""
     packets = [start(1, 0, b"a" * length)]
     if is_taken:
-        assert feed(packets) == [Message(1, "a" * length, b"")]
+        assert feed(packets) == [WireMessage(1, "a" * length, b"")]
     else:
         with pytest.raises(ProtocolError, match="more than 1024 bytes"):
             feed(packets)
@@ -239,7 +239,7 @@ def test_garbage_is_a_protocol_error_and_nothing_else(packets: list[bytes]) -> N
         messages = feed(packets)
     except ProtocolError:
         return
-    assert all(isinstance(message, Message) for message in messages)
+    assert all(isinstance(message, WireMessage) for message in messages)
 
 
 @PROPERTY

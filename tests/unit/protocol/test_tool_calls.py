@@ -35,7 +35,7 @@ from meshsync.protocol.operations import (
     given_id,
     is_answered,
 )
-from meshsync.protocol.packets import Message, Reassembler, split
+from meshsync.protocol.packets import Reassembler, WireMessage, split
 from tests.support.profiles import examples
 
 B3 = dialect("B3")
@@ -85,7 +85,7 @@ def header_of(body: bytes) -> Any:
     return json.loads(body[8:])
 
 
-def travel(type: str, body: bytes) -> Message:
+def travel(type: str, body: bytes) -> WireMessage:
     """Return a message that went through packets, under the id 7."""
     (message,) = Reassembler().feed(split(7, type, body))
     return message
@@ -251,14 +251,14 @@ def test_invocation_is_read_with_what_some_clients_leave_out_or_add(changes: Any
     bare = {"toolkit": "messaging", "tool": "send", "arguments": {"type": "json", "json": arguments}}
     full = invocation("send", arguments, tool_call_id="c-1", caller_context={}, __meshagent__={"v": 1})
     for header in (bare, full):
-        assert decode_request(Message(1, "room.invoke_tool", envelope(header))) == expected
+        assert decode_request(WireMessage(1, "room.invoke_tool", envelope(header))) == expected
 
 
 def test_absent_attachment_is_none() -> None:
     """TypeScript leaves the member out where there is none."""
     arguments = {name: value for name, value in SENT.items() if name != "attachment_base64"}
     header = invocation("send", arguments)
-    assert decode_request(Message(1, "room.invoke_tool", envelope(header))) == Send("p-7", "chat", {"t": "hé"})
+    assert decode_request(WireMessage(1, "room.invoke_tool", envelope(header))) == Send("p-7", "chat", {"t": "hé"})
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_absent_attachment_is_none() -> None:
 )
 def test_other_tool_is_told_by_its_name(header: Any, type: str) -> None:
     """A tool of another service, or of a release to come, is unknown and no fault."""
-    assert decode_request(Message(3, "room.invoke_tool", envelope(header))) == UnknownRequest(type)
+    assert decode_request(WireMessage(3, "room.invoke_tool", envelope(header))) == UnknownRequest(type)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_other_tool_is_told_by_its_name(header: Any, type: str) -> None:
 def test_malformed_invocation_is_a_protocol_error(header: Any, fault: str) -> None:
     """A tool call of messaging that lacks what it needs is named."""
     with pytest.raises(ProtocolError, match=fault):
-        decode_request(Message(1, "room.invoke_tool", envelope(header)))
+        decode_request(WireMessage(1, "room.invoke_tool", envelope(header)))
 
 
 @pytest.mark.parametrize("inner", [
@@ -314,7 +314,7 @@ def test_malformed_invocation_is_a_protocol_error(header: Any, fault: str) -> No
 def test_chunk_that_is_no_message_stays_what_it_is(inner: Any) -> None:
     """It is for the recipient to refuse, so nothing of it is lost on the way."""
     header = {"tool_call_id": "X", "chunk": {"type": "json", "json": inner}}
-    chunk = decode_request(Message(1, "room.tool_call_request_chunk", envelope(header)))
+    chunk = decode_request(WireMessage(1, "room.tool_call_request_chunk", envelope(header)))
     assert chunk == CallChunk("X", Json(inner))
     assert isinstance(chunk, CallChunk)
     assert header_of(encode_push(chunk)[1]) == header
@@ -328,13 +328,13 @@ def test_answer_that_is_no_message_stays_what_it_is(inner: Any) -> None:
     """A caller ends with an error at what it does not know."""
     header = {"tool_call_id": "X", "chunk": {"type": "json", "json": inner}}
     body = envelope(header)
-    assert decode_push(Message(1, "room.tool_call_response_chunk", body)) == AnswerChunk(1, "X", Json(inner))
+    assert decode_push(WireMessage(1, "room.tool_call_response_chunk", body)) == AnswerChunk(1, "X", Json(inner))
 
 
 def test_end_of_a_call_is_read_without_reason_and_message() -> None:
     """Only the kind is sure."""
     body = envelope({"tool_call_id": "X", "chunk": {"type": "json", "json": {"kind": "closed"}}})
-    assert decode_push(Message(1, "room.tool_call_response_chunk", body)) == AnswerChunk(1, "X", CallEnded(""))
+    assert decode_push(WireMessage(1, "room.tool_call_response_chunk", body)) == AnswerChunk(1, "X", CallEnded(""))
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_end_of_a_call_is_read_without_reason_and_message() -> None:
 def test_malformed_chunk_is_a_protocol_error(type: str, header: Any, fault: str) -> None:
     """What belongs to no call, or is no content at all, is a fault of its sender."""
     with pytest.raises(ProtocolError, match=fault):
-        decode_request(Message(1, type, envelope(header)))
+        decode_request(WireMessage(1, type, envelope(header)))
 
 
 @pytest.mark.parametrize("name", ["name", "tool_call_id", "arguments"])
@@ -364,13 +364,13 @@ def test_call_without_what_it_needs_is_a_protocol_error(name: str) -> None:
     header = PUSHED[0][2]
     body = envelope({key: value for key, value in header.items() if key != name})
     with pytest.raises(ProtocolError, match=f"lacks '{name}'"):
-        decode_push(Message(1, "room.tool_call.messaging", body))
+        decode_push(WireMessage(1, "room.tool_call.messaging", body))
 
 
 def test_call_without_a_caller_is_read() -> None:
     """The first message names the caller, so the call need not."""
     header = PUSHED[0][2] | {"caller_id": None}
-    assert decode_push(Message(1, "room.tool_call.messaging", envelope(header))) == Call(1, "X", "", "stream", OPEN)
+    assert decode_push(WireMessage(1, "room.tool_call.messaging", envelope(header))) == Call(1, "X", "", "stream", OPEN)
 
 
 # --- what programs may say --------------------------------------------------------------------------------------------
@@ -420,7 +420,7 @@ TREES = st.recursive(
 @given(st.sampled_from([*GARBAGE_TYPES, "room.tool_call_response", "room.tool_call.messaging"]), TREES)
 def test_garbage_is_a_value_or_a_protocol_error(type: str, header: Any) -> None:
     """Neither side meets anything but values and ProtocolError, whatever the other one sends."""
-    message = Message(1, type, envelope(header))
+    message = WireMessage(1, type, envelope(header))
     for decode in (decode_request, decode_push):
         try:
             decode(message)

@@ -31,7 +31,7 @@ from meshsync.protocol.operations import (
     Send,
     is_answered,
 )
-from meshsync.protocol.packets import Message
+from meshsync.protocol.packets import WireMessage
 from simulator.room.calls import ANSWER_LIMIT, MAX_CALLS
 from simulator.room.members import Member, Output, Rights
 from simulator.room.rules import Room, RoomStats
@@ -90,7 +90,7 @@ class Hall:
         """Return who gets what, as a client reads it, with names in the place of ids where those show."""
         shown: list[tuple[str, object]] = []
         for output in outputs:
-            read = decode_push(Message(output.id, output.type, output.head + bytes(output.payload)))
+            read = decode_push(WireMessage(output.id, output.type, output.head + bytes(output.payload)))
             assert read == output.what
             names = {member.id: name for name, member in self.members.items()}
             match read:

@@ -24,7 +24,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     UnknownRequest,
 )
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Message
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, WireMessage
 from simulator.room.rules import MAX_ATTRIBUTES_SIZE, RESERVED_TYPES, Member, Output, Presence, Rights, Room
 
 HALF_A_PAIR = json.loads('"\\ud83d"')
@@ -79,7 +79,7 @@ def test_greeting_is_written_in_the_form_asked_for(form):
     """Whichever the form, the client reads the same."""
     _, greeting = make_room().join("ada", form=form)
 
-    read = [decode_push(Message(output.id, output.type, output.head)) for output in greeting]
+    read = [decode_push(WireMessage(output.id, output.type, output.head)) for output in greeting]
 
     assert read == [output.what for output in greeting]
     assert greeting[0].head.startswith({"BARE": b"{", "ENVELOPE": b"\0", "BLANKS": b" " * 8 + b"{"}[form.name])
@@ -227,7 +227,7 @@ def test_message_reaches_its_recipient_and_is_acknowledged():
         (["ada"], Reply(9, OK)),
     ]
     body = outputs[0].head + outputs[0].payload
-    assert decode_push(Message(1, outputs[0].type, body)) == outputs[0].what
+    assert decode_push(WireMessage(1, outputs[0].type, body)) == outputs[0].what
 
 
 def test_message_to_oneself_works():
@@ -362,7 +362,7 @@ def test_what_came_as_json_is_passed_on(type, message):
 
     output = room.handle(ada, 2, Send(ben.id, type, message))[0]
 
-    assert decode_push(Message(1, output.type, output.head)) == Push(ada.id, type, message)
+    assert decode_push(WireMessage(1, output.type, output.head)) == Push(ada.id, type, message)
 
 
 def test_what_cannot_be_broadcast_is_refused_when_alone_too():
@@ -477,7 +477,7 @@ def test_deepest_attributes_that_are_kept_can_be_listed():
     ben = join(room, "ben", enable=False)
     roster = room.handle(ben, 1, Enable())[1]
 
-    assert decode_push(Message(1, roster.type, roster.head)) == roster.what
+    assert decode_push(WireMessage(1, roster.type, roster.head)) == roster.what
     with pytest.raises(ProtocolError):
         room.handle(ada, 3, SetAttributes({"a": nested(105)}))
 
