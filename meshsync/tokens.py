@@ -1,7 +1,7 @@
-"""Participant tokens and API keys: who somebody is, and what they may do in which room.
+"""Participant tokens and API keys: a participant's identity and its rights in a room.
 
-A token is a JSON Web Token signed with a project's secret. Whoever has the secret makes tokens (a program with an API
-key, a test), the room verifies them. No text of an error and no ``repr`` here shows a token or a secret.
+A token is a JSON Web Token signed with a project's secret. A holder of the secret makes tokens (a program with an
+API key, a test), the room verifies them. No text of an error and no ``repr`` here shows a token or a secret.
 
 Source: PROTOCOL.md, section 3.
 """
@@ -27,7 +27,7 @@ _ALGORITHM = "HS256"
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One permission: its kind, and what it is for."""
+    """One permission: its kind, and its scope."""
 
     name: str
     """``room``, ``role``, ``api``, or another of PROTOCOL.md, section 3."""
@@ -37,12 +37,12 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class MessagingRights:
-    """What a token allows in a room's messaging."""
+    """The rights of a token in a room's messaging."""
 
     send: bool = True
     broadcast: bool = True
     list: bool = True
-    """See who else takes part."""
+    """See the others that take part."""
 
 
 _NO_MESSAGING = MessagingRights(send=False, broadcast=False, list=False)
@@ -50,10 +50,10 @@ _NO_MESSAGING = MessagingRights(send=False, broadcast=False, list=False)
 
 @dataclass(frozen=True, slots=True)
 class ParticipantToken:
-    """What a token says: a participant's name and grants, and who vouches for them."""
+    """A token's content: a participant's name and grants, and the project that vouches for them."""
 
     name: str
-    """What others see; not unique."""
+    """Visible to others; not unique."""
     grants: tuple[Grant, ...] = ()
     project_id: str | None = None
     key_id: str | None = None
@@ -83,7 +83,7 @@ class ParticipantToken:
         Args:
             role: ``user`` needs no grant, so none is written.
             expires: Seconds since the Unix epoch, or None for never.
-            messaging: What it allows there; True for all, False for none.
+            messaging: Its rights there; True for all, False for none.
         """
         if isinstance(messaging, bool):
             messaging = MessagingRights() if messaging else _NO_MESSAGING
@@ -111,7 +111,7 @@ class ParticipantToken:
 
     @property
     def messaging(self) -> MessagingRights:
-        """What this allows in messaging: everything without an ``api`` grant, since tokens once had none."""
+        """The rights in messaging: all of them without an ``api`` grant, since tokens once had none."""
         for grant in self.grants:
             if grant.name == "api":
                 return _decode_rights(grant.scope)
@@ -140,7 +140,7 @@ class ParticipantToken:
 
     @classmethod
     def decode(cls, text: str, secret: str, *, now: float) -> ParticipantToken:
-        """Return what a token says, verified.
+        """Return the content of a token, verified.
 
         Args:
             now: Seconds since the Unix epoch, which the times in the token are compared with.
@@ -152,7 +152,7 @@ class ParticipantToken:
 
     @classmethod
     def peek(cls, text: str) -> ParticipantToken:
-        """Return what a token says, unverified: for whoever carries it and has no secret.
+        """Return the content of a token, unverified: for a carrier without the secret.
 
         Raises:
             AuthenticationFailed: If it is no token, or lacks what a participant needs.
@@ -232,7 +232,7 @@ def _decode_rights(scope: Any) -> MessagingRights:
     messaging = scope.get("messaging") if isinstance(scope, dict) else None
     if not isinstance(messaging, dict):
         return _NO_MESSAGING
-    # A value equal to the default, which is true, is left out; null is what some writers have for that.
+    # A value equal to the default, which is true, is left out; some writers have null for that.
     return MessagingRights(**{right: messaging.get(right) is not False for right in _RIGHTS})
 
 
@@ -251,6 +251,11 @@ class ApiKey:
     """Signs tokens."""
 
     def __str__(self) -> str:
+        """Return the key as `parse` reads it.
+
+        Raises:
+            UsageError: If an id is not a UUID.
+        """
         return f"ma-{_shorten(self.key_id, 'key id')}-{_shorten(self.project_id, 'project id')}-{self.secret}"
 
     @classmethod
@@ -258,7 +263,7 @@ class ApiKey:
         """Return the parts of an API key.
 
         Raises:
-            UsageError: If it is none; the text says why, and shows nothing of it.
+            UsageError: If it is none; the text gives the reason, and nothing of it.
         """
         if not text.startswith("ma-"):
             raise UsageError("not an API key: it has to begin with 'ma-'")

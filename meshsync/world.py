@@ -1,9 +1,9 @@
 """The world a thread lives in: a runtime and the connectors that belong to it, and the portable spellings of waiting.
 
 Production code waits, spawns and draws chance only through a `Runtime`. ``meshsync.runtime.threads`` implements it with
-real threads; the simulator implements it on a virtual clock. A *world* is a runtime together with what opens
-connections in it; a simulation installs its own for the threads it runs. All others live in the real one, which is made
-with this module, so that it is there before anything can ask for it. Not the business of this module: any waiting of
+real threads; the simulator implements it on a virtual clock. A *world* is a runtime together with the
+connectors in it; a simulation installs its own for the threads it runs. All others live in the real one, which is made
+with this module, so that it is there before any code can ask for it. Not the business of this module: any waiting of
 its own.
 """
 
@@ -28,9 +28,9 @@ class World:
 
     runtime: Runtime
     connector: Callable[[Endpoint], Connector]
-    """Makes what opens connections to an endpoint."""
+    """Makes a connector to an endpoint."""
     environ: Mapping[str, str]
-    """Where ``meshsync.connect`` looks for ``MESHAGENT_*``."""
+    """The variables in which ``meshsync.connect`` looks for ``MESHAGENT_*``."""
 
 
 def _make_real_world() -> World:
@@ -51,7 +51,7 @@ def current_world() -> World:
 
 
 def install_world(world: World | None) -> World | None:
-    """Make ``world`` that of the calling task, or with None give it back the real one; return what was installed."""
+    """Make ``world`` that of the calling task, or with None restore the real one; return the one before, or None."""
     key = REAL_WORLD.runtime.current()
     before = _installed.pop(key, None)
     if world is not None:
@@ -60,11 +60,11 @@ def install_world(world: World | None) -> World | None:
 
 
 def runtime_of(owner: object) -> Runtime:
-    """Return the runtime that something lives in: that of its client, whichever task asks.
+    """Return the runtime that an object lives in: that of its client, whichever task asks.
 
     Args:
-        owner: A writer, reader or filter of a stream, or a `MessagingClient`. One that says nothing of a runtime, as
-            those that programs write themselves, lives in the world of the calling task.
+        owner: A writer, reader or filter of a stream, or a `MessagingClient`. One without a runtime, as those that
+            programs write themselves, lives in the world of the calling task.
     """
     runtime: Runtime | None = getattr(owner, "_runtime", None)
     return runtime if runtime is not None else current_world().runtime
@@ -90,6 +90,8 @@ def spawn(target: Callable[..., object], *args: Any, name: str | None = None) ->
 
     Args:
         name: For diagnosis; by default the target's.
+    Raises:
+        RuntimeError: If no task can be started any more, because the interpreter is shutting down.
     """
     label = name if name is not None else getattr(target, "__name__", type(target).__name__)
 

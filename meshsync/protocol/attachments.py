@@ -24,16 +24,16 @@ MEMBER = "attachment_base64"
 _LENGTH = struct.Struct(">Q")
 
 _PIECE = 48 * 1024
-"""Bytes encoded at a time, a multiple of 3: what comes of them stays in the processor's cache until it is copied."""
+"""Bytes encoded at a time, a multiple of 3: the result stays in the processor's cache until it is copied."""
 
 _WORTH_CUTTING = 2048
-"""Bytes of a body from which on searching it pays."""
+"""The smallest body worth searching, in bytes."""
 
 _BEGIN = re.compile(rb'[{,]\s*"attachment_base64"\s*:\s*"')
 """The member's name and the quote before its value.
 
 A quote behind a brace, comma or blank is no escaped one. So in valid JSON this is a member, if perhaps of another
-object; and what stands in the place of its value makes invalid JSON no more valid.
+object; and another value in the place of its own makes invalid JSON no more valid.
 """
 _QUOTE = re.compile(b'"')
 
@@ -48,7 +48,7 @@ def encode_attached(header: bytes, attachment: Buffer) -> bytes:
     """
     try:
         view = memoryview(attachment)
-        data = view.cast("B") if view.nbytes else b""  # What has a dimension of 0 cannot be cast.
+        data = view.cast("B") if view.nbytes else b""  # A view with a dimension of 0 cannot be cast.
     except TypeError:
         kind = type(attachment).__name__
         raise InvalidMessage(f"attachment: {kind} is neither bytes nor a contiguous buffer") from None
@@ -71,7 +71,7 @@ def encode_attached(header: bytes, attachment: Buffer) -> bytes:
 def open_attached(body: bytes | memoryview, what: str, path: tuple[str, str]) -> tuple[JsonObject, JsonObject]:
     """Return the header of an envelope, and the object in it that may have an attachment; its payload is ignored.
 
-    What is worth it is decoded already: then the member is ``bytes``. See `read_attachment`.
+    A large attachment may be decoded already: then the member is ``bytes``. See `read_attachment`.
 
     Args:
         path: The names of the members that lead from the header to that object; it is empty if they lead nowhere.
@@ -97,12 +97,12 @@ def _open_without(view: memoryview, what: str, path: tuple[str, str]) -> tuple[J
         return None
     try:
         attachment = read_base64(view[found.end() : closing.start()], what)
-    except ProtocolError:  # Some writers escape ``+`` and ``/``, and it takes JSON to read that.
+    except ProtocolError:  # Some writers escape ``+`` and ``/``, and only JSON decoders read that.
         return None
     rest = (bytes(view[_LENGTH.size : found.end() - 1]), b"0", bytes(view[closing.end() : end]))
     header, _ = decode_envelope(encode_envelope(b"".join(rest)), what)
     inner = _follow(header, path)
-    # At another place it may be part of anything. (Whoever has a 0 written here and bytes there deceives but itself.)
+    # At another place it may be part of anything. (A sender with a 0 here and bytes there deceives only itself.)
     if type(inner.get(MEMBER)) is not int:
         return None
     inner[MEMBER] = attachment
@@ -133,10 +133,10 @@ def read_attachment(inner: JsonObject, what: str) -> bytes:
 
 
 def read_base64(text: str | memoryview, what: str) -> bytes:
-    """Return what standard base64 stands for.
+    """Return the bytes that standard base64 encodes.
 
     Raises:
-        ProtocolError: If it is something else.
+        ProtocolError: If it is not standard base64.
     """
     try:
         data = binascii.a2b_base64(text)
@@ -145,7 +145,7 @@ def read_base64(text: str | memoryview, what: str) -> bytes:
     size = len(text)
     tail = text[-2:]
     padding = tail.count("=") if isinstance(tail, str) else bytes(tail).count(b"=")
-    # The decoder passes over what is not base64, and the result is shorter then: that is the whole check, since before
+    # The decoder skips what is not base64, and the result is shorter then: that is the whole check, since before
     # Python 3.11 there is none that costs as little.
     if data is None or size % 4 or len(data) != size // 4 * 3 - padding:
         raise ProtocolError(f"{what} has an attachment that is not base64", code=1007)

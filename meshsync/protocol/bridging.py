@@ -12,10 +12,10 @@ chunk with header ``H`` and data ``D``   message: type ``stream.chunk``, message
 =======================================  ==============================================================================
 
 Read from right to left, the last line is for messages of any other type, which programs on newer releases choose
-freely: so each program understands what the other says, and each line back gives what it was. A member
+freely: so each program understands the other's messages, and each line back restores the original. A member
 ``meshsync.type`` that is no text of at least one character stands for itself; on calls the name is not to be used.
 
-What a first message has as its attachment becomes the data of the opening, which official programs do not look at.
+A first message's attachment becomes the data of the opening, which official programs do not look at.
 Negotiated extensions, the member ``meshsync`` beside a header and messages ``stream.meshsync.…``, do not cross.
 """
 

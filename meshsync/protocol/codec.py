@@ -119,7 +119,7 @@ _WORTH_PARTING = 64 * 1024
 
 
 _MAX_REQUEST_DEPTH = MAX_DEPTH + 1
-"""Levels of JSON that a request may have: a header around what a program sends."""
+"""Levels of JSON that a request may have: a header around a program's data."""
 
 
 def decode_request(message: WireMessage) -> Request:
@@ -214,7 +214,7 @@ def encode_status(status: Status) -> tuple[str, bytes]:
 def decode_push(
     message: WireMessage,
 ) -> RoomReady | Connected | Status | Reply | Push | Call | CallChunk | AnswerChunk | None:
-    """Return what a room sent, or None for a type that no messaging client needs.
+    """Return the value that a room sent, or None for a type that no messaging client needs.
 
     Raises:
         ProtocolError: If a body does not hold what its type needs.

@@ -1,4 +1,4 @@
-"""Content: what a reply to a request holds, and what tool calls carry.
+"""Content: the values in replies to requests and in tool calls.
 
 Every kind that any release knows can be read and written, although messaging itself needs only `Empty` and `Error`.
 
@@ -50,7 +50,7 @@ class ErrorCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """Success with nothing to say."""
+    """Success without a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class LinkContent:
-    """An address of something elsewhere."""
+    """An address of data elsewhere."""
 
     name: str
     url: str

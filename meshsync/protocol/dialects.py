@@ -3,7 +3,7 @@
 A client speaks one dialect. A room asks for none: it decodes each request by its type and answers in kind, since
 replies and pushes have one shape in every release; only the greeting has to be chosen beforehand.
 
-Source: PROTOCOL.md, sections 1, 4.3, 4.4 and 6. Dialect B's requests are written in `calls`.
+Source: PROTOCOL.md, sections 1, 4.3, 4.4 and 6. Dialect B's requests are written in `tool_calls`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from meshsync.protocol.greeting import version_numbers
 __all__ = ["CLASSIC", "DIALECTS", "DUPLEX", "Dialect", "dialect", "ends_streams_of_leavers", "family_of", "streams_of"]
 
 CLASSIC, DUPLEX = "classic", "duplex"
-"""The kinds of streams: messages of types ``stream.…``, and tool_calls."""
+"""The kinds of streams: messages of types ``stream.…``, and tool calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Dialect:
     name: str
     first_release: tuple[int, int, int]
     version: str
-    """The newest release that speaks it: what a client of ours says it is, in the URL and in tokens."""
+    """The newest release that speaks it, which a client of ours gives in the URL and in tokens."""
     token_in: str
     """Where the token goes: ``"query"`` or ``"header"``."""
     is_bare: bool = False
@@ -63,15 +63,15 @@ def dialect(name: str) -> Dialect:
 
 
 def streams_of(version: str | None, family: str) -> tuple[str, ...]:
-    """Return the kinds of streams that a client knows, from what it says it is and how it speaks.
+    """Return the kinds of streams that a client knows, from its version and its family of dialects.
 
     Args:
-        version: Of its release, or what made its token; None if unknown.
-        family: What it speaks, as `family_of` says; empty if it has not spoken.
+        version: Of its release, or of its token's maker; None if unknown.
+        family: Of its requests, as from `family_of`; empty if it sent none yet.
 
-    How it speaks is sure, and the version may be that of whoever made its token. Who speaks A has classic streams,
-    since every release of A has. Who speaks B and shows no version of B is TypeScript, whose published releases have no
-    streams. Who has not spoken and shows no version is like the first releases, which show none.
+    The family is sure, and the version may be that of its token's maker. A client of A has classic streams, since every
+    release of A has. A client of B that shows no version of B is TypeScript, whose published releases have no streams.
+    A client that sent no request and shows no version is like the first releases, which show none.
     """
     numbers = version_numbers(version)
     known = [dialect for dialect in DIALECTS if numbers is not None and numbers >= dialect.first_release]
@@ -87,9 +87,9 @@ _FIRST_TO_END_STREAMS = (0, 10, 0)
 
 
 def ends_streams_of_leavers(version: str | None) -> bool:
-    """Return whether a client of that release ends a classic stream when it hears that its other end has left.
+    """Return whether a client of that release ends a classic stream when notified that its peer has left.
 
-    Those before 0.10.0, which may show no version, wait for ever. Source: PROTOCOL.md, section 8.
+    Clients before 0.10.0, which may show no version, wait for ever. Source: PROTOCOL.md, section 8.
     """
     numbers = version_numbers(version)
     return numbers is not None and numbers >= _FIRST_TO_END_STREAMS

@@ -1,9 +1,8 @@
 """Envelopes: a JSON object and bytes beside it, in one body. And JSON itself, strictly.
 
-What a program sends is JSON as RFC 8259 has it, so that every reader understands it: no NaN, no keys that are silently
-turned into text, no values with a string form of their own. What we read may use anything that JSON allows, up to a
-depth that every reader on the way can bear. And what a room has read it can write again: that is what ``forwarded``
-is for.
+A program sends JSON as RFC 8259 has it, so that every reader understands it: no NaN, no keys that are silently turned
+into text, no values with a string form of their own. A received text may use anything that JSON allows, up to a depth
+that every reader on the way can bear. And a room can write whatever it has read: that is what ``forwarded`` is for.
 
 Source: PROTOCOL.md, sections 4.4 and 5.1.
 """
@@ -74,8 +73,8 @@ def encode_object(value: Mapping[str, Any], name: str, *, forwarded: bool = Fals
     """Return a JSON object as UTF-8.
 
     Args:
-        name: What to call the value in errors, such as ``message``.
-        forwarded: Whether a room passes on what it was sent: a few levels deeper for what it puts around that, and
+        name: The value's name in errors, such as ``message``.
+        forwarded: Whether a room passes on what it received: a few levels deeper for those that it adds, and
             halves of surrogate pairs, which a text cut short in JavaScript has, go on as the escapes they came as.
     Raises:
         InvalidMessage: If it holds what JSON cannot carry; the text names the place, as in
@@ -101,7 +100,7 @@ def _encode(value: JsonObject, name: str, levels: int, *, is_escaping: bool) -> 
             fault = _find_unwritable(value, error)
     keys, complaint = fault
     if not name:
-        name, *keys = keys or ["message"]  # None if another thread changed it in between.
+        name, *keys = keys or ["message"]  # No keys if another thread changed it meanwhile.
     place = name + "".join(f"[{key!r:.50}]" for key in keys)
     raise InvalidMessage(f"{place if len(place) < 300 else place[:300] + '…'}: {complaint}")
 
@@ -111,7 +110,7 @@ _Fault = tuple[list[Any], str]
 
 
 def _find_fault(value: Any, levels: int) -> _Fault | None:
-    # Before encoding, since the encoder turns some keys into text without a word, and recurses without a bound.
+    # Before encoding, since the encoder turns some keys into text silently, and recurses without a bound.
     if isinstance(value, dict):
         for key in value:
             if type(key) is not str and (not isinstance(key, str) or _is_foreign(key)):
@@ -138,7 +137,7 @@ def _find_fault_in_scalar(value: Any) -> _Fault | None:
 
 
 def _find_unwritable(value: Any, error: ValueError) -> _Fault:
-    """Find what the encoder refused: it doesn't say where, and looking for it beforehand costs as much as encoding."""
+    """Find what the encoder refused: it gives no place, and looking for it beforehand costs as much as encoding."""
     for key, item in _items(value):
         try:
             _encoder.encode(item).encode()
@@ -188,7 +187,7 @@ def decode_object(data: bytes | memoryview | str, what: str, levels: int = MAX_W
 
     Args:
         data: JSON as UTF-8, or as a text that came within other JSON.
-        what: What to call it in errors, such as ``the header of messaging.send``.
+        what: Its name in errors, such as ``the header of messaging.send``.
         levels: How deep it may be nested; ``{}`` has one level.
     Raises:
         ProtocolError: If it is not UTF-8, not JSON, no object, or nested too deeply.
@@ -212,7 +211,7 @@ def decode_object(data: bytes | memoryview | str, what: str, levels: int = MAX_W
 
 
 def _depth_exceeds(value: Any, levels: int) -> bool:
-    # Level by level and not by recursion: the depth is what the other side chose.
+    # Level by level and not by recursion: the peer chose the depth.
     level = [value]
     for _ in range(levels):
         level = [
@@ -257,7 +256,7 @@ def decode_envelope(body: bytes | memoryview, what: str, levels: int = MAX_WIRE_
     Official clients' trace propagation is taken out of the header.
 
     Args:
-        what: What to call it in errors, such as ``messaging.send``.
+        what: Its name in errors, such as ``messaging.send``.
         levels: How deep the header may be nested.
     Raises:
         ProtocolError: If it is no envelope.

@@ -1,4 +1,4 @@
-"""What a session reports of its conversation, as values. Each says when it occurs."""
+"""The events of a conversation that a session reports, as values. Each tells when it occurs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class StatusReported:
-    """The room said something about itself."""
+    """The room reported on itself."""
 
     members: JsonObject
 
@@ -52,26 +52,26 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Enabled:
-    """This client takes part in messaging, and knows who else does; a `MemberAdded` for each of them follows."""
+    """This client takes part in messaging, and knows the others that do; a `MemberAdded` for each follows."""
 
     members: tuple[RosterEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Disabled:
-    """This client no longer takes part, and did; a `MemberRemoved` for everyone has come before."""
+    """This client no longer takes part, and did; a `MemberRemoved` for each member came before."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberAdded:
-    """Somebody takes part who did not before."""
+    """A participant began to take part."""
 
     member: RosterEntry
 
 
 @dataclass(frozen=True, slots=True)
 class MemberRemoved:
-    """Somebody no longer takes part."""
+    """A participant no longer takes part."""
 
     member: RosterEntry
 
@@ -96,7 +96,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something arrived that could not be used, and the conversation goes on."""
+    """A message arrived that could not be used, and the conversation goes on."""
 
     reason: str
 
@@ -116,4 +116,4 @@ Event = (
     | CallChunk
     | AnswerChunk
 )
-"""The last three are words on calls, which carry duplex streams: they are passed on as they came."""
+"""The last three are messages on calls, which carry duplex streams: they are passed on as they came."""

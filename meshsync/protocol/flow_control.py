@@ -1,4 +1,4 @@
-"""One side's account of a stream: windows, what may be sent and what is unread. Sans-I/O, no clock."""
+"""One side's account of a stream: windows, bytes that may be sent and bytes unread. Sans-I/O, no clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHUNK_OVERHEAD = 256
 
 
 def size_of(header: Mapping[str, Any], data: bytes | bytearray | memoryview) -> int:
-    """Return what a chunk counts: its data, its header as compact JSON, and `CHUNK_OVERHEAD`, in bytes.
+    """Return the size of a chunk in bytes: its data, its header as compact JSON, and `CHUNK_OVERHEAD`.
 
     Raises:
         InvalidMessage: If the header is no JSON object.
@@ -44,7 +44,7 @@ def size_of(header: Mapping[str, Any], data: bytes | bytearray | memoryview) -> 
 
 def next_window(granted: int) -> int:
     """Return the window of one more stream of a client whose others have ``granted`` bytes together."""
-    # Half of what is left, so that those that come late still find some.
+    # Half of the rest, so that later streams still get some.
     return max(LEAST_WINDOW, min(WINDOW, (WINDOWS_OF_A_CLIENT - granted) // 2))
 
 
@@ -52,12 +52,12 @@ def next_window(granted: int) -> int:
 
 
 class Account:
-    """One side's account of a stream: what may be sent, and what is held unread. Sizes are bytes.
+    """One side's account of a stream: bytes that may be sent, and bytes held unread. Sizes are bytes.
 
     It belongs to the stream and not to what carries it. Not safe to use from two tasks at once.
 
     Args:
-        window: What this side is ready to hold unread.
+        window: Bytes that this side is ready to hold unread.
     """
 
     __slots__ = ("_owed", "_room", "_unread", "is_agreed", "window")
@@ -87,21 +87,21 @@ class Account:
         self._room -= size
 
     def make_room(self, size: int) -> None:
-        """Count what the peer has read, or a chunk of which nothing was sent after all."""
+        """Count bytes that the peer has read, or a chunk of which nothing was sent after all."""
         self._room += size
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     @property
     def unread(self) -> int:
-        """What has come and was not read."""
+        """Bytes received and not read."""
         return self._unread
 
     def arrive(self, size: int) -> None:
         """Count a chunk that came.
 
         Raises:
-            ProtocolError: If it is more than this side is ready to hold.
+            ProtocolError: If it is more than this side is ready to hold; it is counted all the same.
         """
         # The last chunk that the window let through may be as large as a message can be.
         limit = self.window + MAX_MESSAGE_SIZE + CHUNK_OVERHEAD if self.is_agreed else UNREAD_LIMIT
@@ -120,12 +120,12 @@ class Account:
         self._owed += size
 
     def widen(self, window: int) -> None:
-        """Be ready to hold more unread from now on; the peer is told with the next credit."""
+        """Be ready to hold more unread from now on; the next credit notifies the peer."""
         self._owed += window - self.window
         self.window = window
 
     def take_credit(self) -> int:
-        """Return how much the peer is to be told it may send, or 0 while that is not worth a message."""
+        """Return how many bytes to credit the peer with, or 0 while that is not worth a message."""
         if not self.is_agreed or self._owed * 2 < self.window:
             return 0
         owed, self._owed = self._owed, 0

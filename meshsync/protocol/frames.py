@@ -1,8 +1,8 @@
 """WebSocket frames (RFC 6455) in bulk and without I/O: packets to bytes, bytes to packets.
 
 Streams are many small packets, so both directions work on many frames at a time: `encode` joins a batch into one
-buffer for one system call, and `FrameDecoder` walks over large reads, taking runs of equally long frames at once. Both
-roles are here: a client masks what it sends, a server must not. Not the business of this module: the handshake,
+buffer for one system call, and `FrameDecoder` walks over large reads, decoding runs of equally long frames at once.
+Both roles are here: a client masks its frames, a server must not. Not the business of this module: the handshake,
 extensions (none is ever negotiated, so every reserved bit is a fault), and when to send what.
 """
 
@@ -34,12 +34,12 @@ __all__ = [
 ]
 
 MAX_SIZE = 16 * 1024 * 1024
-"""The largest packet a decoder takes unless told otherwise, in bytes."""
+"""The largest packet that a decoder accepts by default, in bytes."""
 
 BATCH_PACKETS = 64
 """The most packets joined into one buffer.
 
-Source: measured over loopback with packets of 1 KiB; more gains nothing, fewer lose to the system call.
+Source: measured over loopback with packets of 1 KiB; more gain nothing, fewer lose to the system call.
 """
 
 BATCH_BYTES = 256 * 1024
@@ -47,11 +47,11 @@ BATCH_BYTES = 256 * 1024
 frame waits, since those go in between buffers."""
 
 Mask = Callable[[bytes, bytes], bytes]
-"""Takes a payload and a key of 4 bytes, returns their exclusive or (RFC 6455, section 5.3)."""
+"""Maps a payload and a key of 4 bytes to their exclusive or (RFC 6455, section 5.3)."""
 
 
 class Opcode(IntEnum):
-    """What a frame is. Source: RFC 6455, section 11.8."""
+    """The kind of a frame. Source: RFC 6455, section 11.8."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -111,8 +111,11 @@ apply_mask: Mask = _fastest_mask()
 
 _UNMASKED_FLAG = 0x00
 _MASKED_FLAG = 0x80
+"""The mask bit in a frame's second byte."""
 _FINAL = 0x80
+"""The bit of a message's last frame in the first byte."""
 _LONGEST_CONTROL = 125
+"""The largest payload of a control frame, in bytes. Source: RFC 6455, section 5.5."""
 
 
 def _header(first: int, size: int, flag: int) -> bytes:
@@ -143,6 +146,8 @@ def encode(packets: Sequence[bytes], keys: bytes | None, *, mask: Mask | None = 
         keys: For a client: 4 unpredictable bytes for each packet, drawn for this call and never used again. None for a
             server, which must not mask.
         mask: How to mask; by default `apply_mask`.
+    Raises:
+        ValueError: If ``keys`` is not 4 bytes for each packet.
     """
     parts: list[bytes] = []
     last = -1
@@ -225,18 +230,21 @@ def count_started(frames: bytes, offset: int) -> int:
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 _WHOLE_BINARY = _FINAL | Opcode.BINARY
+"""The first byte of a binary message of one frame."""
 _SHORTEST_RUN = 8
+"""Frames that are compared first in a run."""
 _LONGEST_RUN = 1024
+"""The most frames that are compared at a time in a run."""
 
 
 class FrameDecoder:
-    """Turns what one side sends into packets, in any chunking.
+    """Turns the bytes that one side sends, in any chunking, into packets.
 
-    Feed it bytes; it appends packets. Between feeds, ask `take_ping` what to answer and look at ``close``. Pongs need
-    no answer and are dropped. Bytes behind a close frame are ignored (RFC 6455, section 1.4).
+    Feed it bytes; it appends packets. Between feeds, call `take_ping` for the ping to answer and look at ``close``.
+    Pongs need no answer and are dropped. Bytes behind a close frame are ignored (RFC 6455, section 1.4).
 
     Attributes:
-        close: The peer's close frame, once it has come.
+        close: The peer's close frame, once received.
     """
 
     __slots__ = ("_fault", "_flag", "_fragments", "_held", "_mask", "_max_size", "_need", "_parts", "_ping", "close")
@@ -246,7 +254,7 @@ class FrameDecoder:
 
         Args:
             masked: Whether frames must be masked (a server reads a client's) or must not be.
-            max_size: The largest packet to take, in bytes, its fragments together.
+            max_size: The largest packet to accept, in bytes, its fragments together.
             mask: How to unmask; by default `apply_mask`.
         """
         self.close: CloseFrame | None = None
@@ -266,7 +274,7 @@ class FrameDecoder:
         """Append to ``into`` the packets that ``data`` completes.
 
         Raises:
-            ProtocolError: If the peer broke the protocol. What came before the fault is in ``into``; any further
+            ProtocolError: If the peer broke the protocol. Packets before the fault are in ``into``; any further
                 feed raises again.
         """
         if self._fault is not None:
@@ -290,12 +298,12 @@ class FrameDecoder:
             self._parts.append(data[at:])
 
     def take_ping(self) -> bytes | None:
-        """Return the payload of the latest ping not taken yet, or None. Earlier ones need no answer (section 5.5.3)."""
+        """Return the payload of the latest ping not yet taken, or None. Earlier ones need no answer (section 5.5.3)."""
         ping, self._ping = self._ping, None
         return ping
 
     def _walk(self, data: bytes, into: list[bytes]) -> int:
-        """Take whole frames; return where the first incomplete one begins, with ``_need`` set to its known length."""
+        """Decode whole frames; return where the first incomplete one begins, with ``_need`` set to its known length."""
         at, size = 0, len(data)
         flag = self._flag
         while self.close is None:
@@ -330,14 +338,14 @@ class FrameDecoder:
                 into.append(payload)
                 # Senders cut messages into equal pieces, so the next frame often has the same header.
                 if data.startswith(data[at : at + head], end):
-                    end = self._take_run(data, end, head, end - at, into)
+                    end = self._decode_run(data, end, head, end - at, into)
             else:
-                self._take_other(first, payload, into)
+                self._decode_other(first, payload, into)
             at = end
         return size
 
-    def _take_run(self, data: bytes, at: int, head: int, step: int, into: list[bytes]) -> int:
-        """Take whole frames from ``at`` on while each has the header of the one before; return where they end.
+    def _decode_run(self, data: bytes, at: int, head: int, step: int, into: list[bytes]) -> int:
+        """Decode whole frames from ``at`` on while each has the header of the one before; return where they end.
 
         If every header so far was the same, the next one is ``step`` bytes on; so the headers of a run are found by
         comparing bytes ``step`` apart, without a look at each frame.
@@ -396,8 +404,8 @@ class FrameDecoder:
             raise ProtocolError("a length with its highest bit set")
         return length
 
-    def _take_other(self, first: int, payload: bytes, into: list[bytes]) -> None:
-        """Take what is not a whole binary message: a fragment or a control frame, already checked."""
+    def _decode_other(self, first: int, payload: bytes, into: list[bytes]) -> None:
+        """Decode a frame that is not a whole binary message: a fragment or a control frame, already checked."""
         opcode = first & 0x0F
         if opcode == Opcode.PING:
             self._ping = payload

@@ -1,4 +1,4 @@
-"""How a room greets: the forms by release, and how each is written."""
+"""A room's greeting: its forms by release, and how each is written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIRST_ENVELOPE = (0, 0, 31)
 
 
 def greeting_form(version: str | None) -> GreetingForm:
-    """Return the form that a client of that release reads; ``None`` and what is no version mean unknown."""
+    """Return the form that a client of that release reads; ``None`` and texts that are no version mean unknown."""
     numbers = version_numbers(version)
     if numbers is None:
         return GreetingForm.BLANKS
@@ -40,8 +40,8 @@ def greeting_form(version: str | None) -> GreetingForm:
 
 
 def version_numbers(version: str | None) -> tuple[int, ...] | None:
-    """Return the three numbers of a release such as ``0.35.6``; None for what is no version."""
-    # Few digits, since the text is whatever a stranger put into a URL, and int() raises at thousands of them.
+    """Return the three numbers of a release such as ``0.35.6``; None for other texts."""
+    # Few digits, since any client may put any text into a URL, and int() raises at thousands of them.
     numbers = re.match(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", version or "")
     # As numbers: as texts, 0.10.0 would come before 0.6.0.
     return None if numbers is None else tuple(map(int, numbers.groups()))

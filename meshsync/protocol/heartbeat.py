@@ -1,6 +1,6 @@
-"""Is the peer alive: deadlines only, time is an argument.
+"""The peer's signs of life: deadlines only, time is an argument.
 
-Whoever owns a transport tells a `Heartbeat` of each sign of life, asks it when to look again, and looks then. Not the
+A transport's owner reports each sign of life to a `Heartbeat`, asks it when to look again, and looks then. Not the
 business of this module: clocks, and sending the ping.
 """
 
@@ -13,15 +13,15 @@ __all__ = ["INTERVAL", "TIMEOUT", "Beat", "Heartbeat"]
 INTERVAL = 30.0
 """Seconds of silence after which to ping.
 
-Source: what official Python clients do up to release 0.31.1 (PROTOCOL.md, section 2).
+Source: official Python clients up to release 0.31.1 (PROTOCOL.md, section 2).
 """
 
 TIMEOUT = 15.0
-"""Seconds to wait for a sign of life after that. Source: half the interval, as official Python clients do."""
+"""Seconds to wait for a sign of life after that. Source: half the interval, as in official Python clients."""
 
 
 class Beat(Enum):
-    """What is believed of the peer."""
+    """The presumed state of the peer."""
 
     ALIVE = "alive"
     ASKED = "asked"
@@ -36,7 +36,7 @@ class Heartbeat:
     """Decides when to ping and when to give up.
 
     A sign of life is any byte received, or any progress of a pending write. A peer is only ever given up ``timeout``
-    seconds after a ping was asked for: a late look (a paused process) first asks, it does not condemn.
+    seconds after a ping was asked for: a late look (a paused process) first asks, and does not give up.
     """
 
     __slots__ = ("_deadline", "_interval", "_timeout", "state")
@@ -72,8 +72,8 @@ class Heartbeat:
     def look(self, now: float) -> Beat | None:
         """Return what to do at ``now``: ASKED to send a ping, DEAD to give up, None for nothing.
 
-        Each is returned once, when its deadline has passed. Look only after having read what there is to read, since
-        the answer may be waiting unread.
+        Each is returned once, when its deadline has passed. Look only after reading all received bytes, since the
+        answer may be waiting unread.
         """
         if self._deadline is None or now < self._deadline:
             return None

@@ -1,8 +1,8 @@
-"""What clients and rooms say to each other, as values; how it is written is the dialect's business.
+"""The messages between clients and rooms, as values; their form on the wire is the dialect's business.
 
 A *request* goes from a client to its room, a *push* from the room to a client. A *call* is what carries a duplex
-stream: its *caller* opens it, its *recipient* answers. One word serves both ways on a call: what the caller says is a
-`CallChunk`, first to the room and then from the room to the recipient; what the recipient says is an `AnswerChunk`.
+stream: its *caller* opens it, its *recipient* answers. One class serves both hops on a call: a caller's data is a
+`CallChunk`, first to the room and then from the room to the recipient; a recipient's data is an `AnswerChunk`.
 
 Source: PROTOCOL.md, sections 4.3, 6, 7 and 9.
 """
@@ -60,36 +60,36 @@ class CallMessage:
     attachment: Buffer = field(default=b"", repr=False)
     """Empty for none: null, empty and absent mean the same."""
     to: str = ""
-    """In the caller's first one, as it says it to the room: the recipient's id."""
+    """In the caller's first one, as sent to the room: the recipient's id."""
     sender: str = ""
-    """In the caller's first one, as the room says it to the recipient: the caller's id."""
+    """In the caller's first one, as the room sends it to the recipient: the caller's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The room tells the caller, before anything else, that the recipient accepted."""
+    """The room notifies the caller, before anything else, that the recipient accepted."""
 
     stream_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientGone:
-    """The room tells the caller that the recipient has left. The end of the call is told apart from it."""
+    """The room notifies the caller that the recipient left. The end of the call is reported separately."""
 
     participant_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The room tells the caller that the call is over, and why."""
+    """The room notifies the caller of the end of the call, and why."""
 
     reason: str
     message: str = ""
 
 
 ChunkContent = CallMessage | Accepted | RecipientGone | CallEnded | Content
-"""A message; what the room alone says to a caller; ``Control("close", …)``, which ends the call; ``Error``, which comes
-before such an end; or whatever else a peer wrote there."""
+"""A message; a value that only the room sends to a caller; ``Control("close", …)``, which ends the call; ``Error``,
+which comes before such an end; or any other content that a peer sent."""
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class Enable:
 
     streams: tuple[str, ...] = ()
     """The kinds of streams that this client understands, ``"classic"`` and ``"duplex"``; empty for what follows from
-    its release. Told to rooms that ask no further; official ones have no place for it, and skip it."""
+    its release. Sent to rooms that ask no further; official ones have no place for it, and skip it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,12 @@ class OpenCall:
     """Begin a call. The first `CallChunk` names the recipient; the answer to this request is the recipient's."""
 
     call_id: str
-    """Chosen by the caller; the recipient is told it, so it has to differ from everybody's."""
+    """Chosen by the caller; the recipient gets it, so it has to differ from any other call's."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallChunk:
-    """What the caller says on a call: a request to the room, and a push to the recipient."""
+    """Data of the caller on a call: a request to the room, and a push to the recipient."""
 
     call_id: str
     content: ChunkContent
@@ -163,7 +163,7 @@ class AnswerCall:
 
 @dataclass(frozen=True, slots=True)
 class AnswerChunk:
-    """What the recipient says on a call: a request to the room, not answered, and a push to the caller."""
+    """Data of the recipient on a call: a request to the room, not answered, and a push to the caller."""
 
     push_id: int
     """The message id of the `Call`, which a recipient's message has to bear too. Without meaning to the caller."""
@@ -173,7 +173,7 @@ class AnswerChunk:
 
 @dataclass(frozen=True, slots=True)
 class UnknownRequest:
-    """A request of another service, or of a release to come. It wants an answer all the same."""
+    """A request of another service, or of a release to come. It needs a reply all the same."""
 
     type: str
     """The message's type; for a tool call ``toolkit.tool``."""
@@ -228,7 +228,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the room says of itself, at any time. Only a client with an envelope's greeting understands it."""
+    """The room's report on itself, at any time. Only a client with an envelope's greeting understands it."""
 
     members: JsonObject
 
@@ -253,13 +253,13 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Somebody opens a call to this client; the first `CallChunk` says with what."""
+    """A peer opens a call to this client; the first `CallChunk` holds its first message."""
 
     push_id: int
     """The id of the message it came as."""
     call_id: str
     caller: str
-    """The caller's id; empty if the room does not say."""
+    """The caller's id; empty if the room omits it."""
     tool: str
     """``stream``."""
     arguments: Content
@@ -277,5 +277,5 @@ def check_text(value: object, name: str) -> None:
 
 
 def declare(streams: tuple[str, ...]) -> JsonObject:
-    """Return the members of a request to enable messaging that say which kinds of streams a client understands."""
+    """Return the members of a request to enable messaging that declare the kinds of streams a client knows."""
     return {"meshsync": {"streams": list(streams)}} if streams else {}

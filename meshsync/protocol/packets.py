@@ -1,8 +1,8 @@
 """Messages to packets and back.
 
 A message is an id, a type and a body. It travels as a start packet, which announces how many body packets follow, and
-those body packets, numbered from 1. A packet is the content of one binary WebSocket message. What a body means is not
-this module's business.
+those body packets, numbered from 1. A packet is the content of one binary WebSocket message. The meaning of a body is
+not this module's business.
 
 Source: PROTOCOL.md, section 4.
 """
@@ -18,14 +18,15 @@ from meshsync.errors import ProtocolError
 __all__ = ["MAX_MESSAGE_SIZE", "PACKET_SIZE", "Reassembler", "WireMessage", "split"]
 
 PACKET_SIZE = 1024
-"""Body bytes in a packet, as official senders cut them. Receivers take any size."""
+"""Body bytes in a packet, as official senders cut them. Receivers accept any size."""
 
 MAX_MESSAGE_SIZE = 4 * 1024 * 1024
-"""Bytes in the body of one message, envelope included, that this project's room takes."""
+"""The largest body of a message that this project's room accepts, in bytes, envelope included."""
 
 _HEADER = struct.Struct(">QI")
 _START = struct.Struct(">QII")
 _MAX_TYPE_SIZE = 1024
+"""The longest message type, in bytes of UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def split(
 
     Args:
         payload: The rest of the body, which need not be copied to be behind the first part.
+    Raises:
+        ValueError: If ``size`` is less than 1.
     """
     if size < 1:
         raise ValueError(f"a packet takes at least 1 body byte, not {size}")
@@ -79,7 +82,7 @@ def split(
 
 
 class Reassembler:
-    """Puts messages together from packets, and takes nothing that official senders would not send.
+    """Puts messages together from packets, and accepts nothing that official senders would not send.
 
     Official receivers skip over faults and then damage the next message (PROTOCOL.md, section 4.2), so there is nothing
     to recover to: each fault raises, and the connection has to end.
@@ -98,7 +101,7 @@ class Reassembler:
         self._body = bytearray()
 
     def feed(self, packets: Iterable[bytes | memoryview]) -> Iterator[WireMessage]:
-        """Take packets in order and yield each message that they complete.
+        """Read packets in order and yield each message that they complete.
 
         Raises:
             ProtocolError: At the first fault; nothing more may be fed. Messages before it have been yielded.

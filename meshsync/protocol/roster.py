@@ -1,4 +1,4 @@
-"""Who is here: the other participants, in order of arrival, as the room last told."""
+"""The other participants, in order of arrival, as the room last reported them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RosterEntry:
 
 
 class Roster:
-    """The members by id, in order of arrival. Its methods return what changed, or None where nothing did."""
+    """The members by id, in order of arrival. Its methods return the changed members, or None for no change."""
 
     def __init__(self) -> None:
         self._members: dict[str, RosterEntry] = {}
@@ -48,7 +48,7 @@ class Roster:
         return self._members.pop(member_id, None)
 
     def merge(self, member_id: str, attributes: JsonObject) -> RosterEntry | None:
-        """Merge values into a member's attributes; return the new member, or None for nobody known."""
+        """Merge values into a member's attributes; return the new member, or None if it is unknown."""
         member = self._members.get(member_id)
         if member is None:
             return None

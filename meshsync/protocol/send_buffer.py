@@ -1,6 +1,6 @@
-"""What a connection has accepted and not yet written, and in which order it goes out.
+"""The bytes that a connection has accepted and not yet written, in the order of writing.
 
-Sans-I/O: a writer takes what comes next, hands it to the network, and tells how much of it went. Not the business of
+Sans-I/O: a writer gets the next bytes, hands them to the network, and reports how many went. Not the business of
 this module: which task may write, and locks; its owner calls it under one.
 """
 
@@ -14,7 +14,7 @@ from meshsync.protocol.frames import count_started
 __all__ = ["LIMIT", "Batch", "SendBuffer"]
 
 LIMIT = 1024 * 1024
-"""The most bytes accepted and unwritten, unless told otherwise."""
+"""The most bytes accepted and unwritten, by default."""
 
 _JOIN_BYTES = 64 * 1024
 """Batches are joined up to this size, in bytes, so that many small senders share a system call."""
@@ -26,9 +26,9 @@ Batch = tuple[bytes, int]
 class SendBuffer:
     """An ordered, bounded buffer: control frames before data, the close frame behind it.
 
-    What was taken is the *head*: it is offered again until all of it went, so nothing can come in the middle of a
-    frame, and a TLS layer that wants a write repeated gets the same bytes. One pong and one ping wait at most, the
-    latest.
+    The bytes that `take` returns are the *head*: it is offered again until all of it went, so nothing can come in the
+    middle of a frame, and a TLS layer that wants a write repeated gets the same bytes. One pong and one ping wait at
+    most, the latest.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class SendBuffer:
         """Bytes handed to the network, control frames included."""
 
     def has_room(self, size: int) -> bool:
-        """Return whether ``size`` more bytes are taken: within the limit, or anything when nothing waits."""
+        """Return whether ``size`` more bytes are accepted: within the limit, or any size when none wait."""
         return not self.bytes_buffered or self.bytes_buffered + size <= self._limit
 
     @property
@@ -87,11 +87,11 @@ class SendBuffer:
         self._batches.extend(batches)
 
     def put_pong(self, frame: bytes) -> None:
-        """Answer a ping; an answer still waiting is replaced."""
+        """Answer a ping; a pong still waiting is replaced."""
         self._pong = frame
 
     def put_ping(self, frame: bytes) -> None:
-        """Ask the peer for a sign of life; a question still waiting is replaced."""
+        """Ask the peer for a sign of life; a ping still waiting is replaced."""
         self._ping = frame
 
     def put_bye(self, frame: bytes) -> None:
@@ -100,13 +100,13 @@ class SendBuffer:
             self._bye = frame
 
     def drop_data(self) -> None:
-        """Forget the packets of which no byte has been taken, so that the close frame comes next."""
+        """Forget the packets of which `take` returned no byte, so that the close frame comes next."""
         while self._batches:
             data, _ = self._batches.popleft()
             self.bytes_buffered -= len(data)
 
     def take(self) -> bytes | memoryview:
-        """Return what to write next, empty if nothing: the same again until `advance` says it has gone."""
+        """Return the bytes to write next, empty if none: the same again until `advance` notes them gone."""
         if not self._head:
             self._next_head()
         return memoryview(self._head)[self._offset :] if self._offset else self._head

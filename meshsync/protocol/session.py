@@ -41,7 +41,7 @@ Encoded = tuple[str, bytes, bytes | bytearray | memoryview]
 
 
 class Participation(Enum):
-    """How far this client is in taking part in messaging."""
+    """This client's progress in taking part in messaging."""
 
     OUT = "out"
     ACKNOWLEDGED = "acknowledged"
@@ -79,9 +79,11 @@ class Session:
     """A conversation between a client and its room.
 
     Args:
-        dialect: What to speak.
+        dialect: The one to speak.
         packet_size: Body bytes in each packet sent.
         max_message_size: Bytes in the body of the largest message sent.
+    Raises:
+        ValueError: If ``packet_size`` is less than 1.
     """
 
     def __init__(
@@ -92,14 +94,14 @@ class Session:
         self.participation = Participation.OUT
         self.roster = Roster()
         self.is_bridged = False
-        """Whether the room passes streams on to everybody as each understands them, however they are offered. It says
-        so in the list of participants, to those who say what they understand: ``"meshsync": {"bridges": true}``."""
+        """Whether the room passes streams on in the form each recipient understands, however they are offered. It says
+        so in the list of participants, to clients that declare theirs: ``"meshsync": {"bridges": true}``."""
         self.participant_id = ""
         """This client's own id; empty before the greeting."""
         if packet_size < 1:
             raise ValueError(f"a packet takes at least 1 body byte, not {packet_size}")
         self._packet_size = packet_size
-        # A room may allow more than ours does; what it sends is bounded all the same.
+        # A room may allow larger messages than ours does; those it sends are bounded too.
         self._reassembler = Reassembler(4 * MAX_MESSAGE_SIZE)
         self._ids = count(1)
         self._pending: dict[int, type[Request]] = {}
@@ -118,7 +120,7 @@ class Session:
         """Return type and body of a request, the costly part of sending it. Any number of tasks may be here.
 
         Raises:
-            InvalidMessage: If JSON cannot carry it, or it is larger than a room takes.
+            InvalidMessage: If JSON cannot carry it, or it is larger than a room accepts.
         """
         type, body, payload = encode_apart(request, self.dialect)
         size = len(body) + len(payload)
@@ -145,25 +147,25 @@ class Session:
     # --- what arrives -------------------------------------------------------------------------------------------------
 
     def receive(self, packets: Iterable[bytes | memoryview]) -> Iterator[events.Event]:
-        """Take packets and report what they bring. Has to be drained before the next call.
+        """Decode packets and yield their events. Has to be drained before the next call.
 
         Raises:
-            ProtocolError: If the packets themselves are wrong; the connection has to end. A message whose packets are
-                right and whose content is not is skipped, since nothing behind it is in doubt.
+            ProtocolError: If the packets themselves are wrong, or a message before the greeting is; the connection has
+                to end. A later message of wrong content is skipped, since nothing behind it is in doubt.
         """
         for message in self._reassembler.feed(packets):
             try:
-                yield from self._take(message)
+                yield from self._decode(message)
             except ProtocolError as error:
                 if not self.is_ready:
                     raise
                 yield events.Skipped(str(error))
                 if message.type == "__response__" and message.id in self._pending:
-                    # It is answered all the same: nothing else will come, and somebody waits.
+                    # It is answered all the same: no other reply will come, and a task waits.
                     text = f"the room's answer cannot be understood: {error}"
                     yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
-    def _take(self, message: WireMessage) -> Iterator[events.Event]:
+    def _decode(self, message: WireMessage) -> Iterator[events.Event]:
         match decode_push(message):
             case Push(type=type) as push:
                 if not self.is_ready:
@@ -171,10 +173,10 @@ class Session:
                 return self._push(push)
             case Reply(request_id, content):
                 return self._reply(request_id, content)
-            case Call() | CallChunk() | AnswerChunk() as word:
+            case Call() | CallChunk() | AnswerChunk() as call:
                 if not self.is_ready:
                     return iter([events.Skipped("a call before the greeting")])
-                return iter([word])
+                return iter([call])
             case RoomReady() as room_ready:
                 return self._greet(room_ready, self._connected)
             case Connected() as connected:
@@ -202,11 +204,11 @@ class Session:
         kind = self._pending.pop(request_id, None)
         if kind is None:
             if isinstance(content, Empty):
-                return  # Careful rooms answer also what needs no answer.
+                return  # Careful rooms answer also requests that need none.
             yield events.Skipped(f"an answer to request {request_id}, which is not pending")
             return
         was_refused = isinstance(content, Error)
-        # Before the answer is reported: whoever waits for it then finds the session as the answer leaves it.
+        # Before the answer is reported: a task that waits for it then finds the session as the answer leaves it.
         if kind is Enable:
             yield from self._move(_REFUSED if was_refused else _AGREED)
         elif kind is Disable and not was_refused:
@@ -266,7 +268,7 @@ class Session:
             yield from self._if_in(events.MemberChanged(member, attributes))
 
     def _is_taking_part(self) -> bool:
-        # Whoever is said to be here before this client asked, or after it left, would never be said to leave.
+        # A participant listed before this client asked, or after it left, would never be reported to leave.
         if self.participation is not Participation.OUT:
             return True
         return Enable in list(self._pending.values())
@@ -305,13 +307,13 @@ _ROOM_PUSHES = {
     "participant.disabled": Session._member_left,
     "participant.attributes": Session._attributes_came,
 }
-"""The types with which the room speaks of participants. Programs never get them as messages."""
+"""Types with which the room reports on participants. Programs never get them as messages."""
 
 
 def _member(entry: object) -> RosterEntry:
     if not isinstance(entry, dict):
         raise ProtocolError("a participant that is no JSON object")
-    # TypeScript takes a participant without attributes (PROTOCOL.md, section 6.4).
+    # TypeScript accepts a participant without attributes (PROTOCOL.md, section 6.4).
     member_id, role, attributes = entry.get("id"), entry.get("role"), entry.get("attributes") or {}
     if not isinstance(member_id, str) or not isinstance(role, str) or not isinstance(attributes, dict):
         raise ProtocolError("a participant without a proper id, role or attributes")

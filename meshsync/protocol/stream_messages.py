@@ -13,11 +13,11 @@ Two clients of this package add flow control and cancelling, which others never 
 - ``stream.open`` and ``stream.accept`` have one more member, ``meshsync``, an object: ``version``, the number 1, and
   ``window``, how many bytes its sender is ready to hold unread. Flow control is agreed upon when both have sent it.
   A peer that does not know it leaves it out of its ``stream.accept``, or shows it to its program beside the rest of
-  the ``stream.open``, as it does ``stream_id``. Members and versions that are not known are ignored.
-- ``stream.meshsync.credit``: ``bytes``, how many more the sender of this may be sent: what its program has read.
-  A chunk may be sent whenever what is left of the window is positive, and counts as in `size_of`.
+  the ``stream.open``, as it does ``stream_id``. Unknown members and versions are ignored.
+- ``stream.meshsync.credit``: ``bytes``, how many more may be sent to its sender: those that its program has read.
+  A chunk may be sent whenever the rest of the window is positive, and counts as in `size_of`.
 - ``stream.meshsync.cancel``: ``reason``, a text. The irregular end, of both directions: a writer
-  is to stop, and a reader has not got everything.
+  is to stop, and a reader has not got all data.
 - ``stream.close`` has the member ``meshsync`` as well, with ``version`` and ``is_complete``, which is false, where an
   opener gives up waiting for the answer: a consent may have crossed it, and its reader would see a regular end.
 
@@ -96,12 +96,12 @@ class Close:
 
     stream_id: str
     is_complete: bool = True
-    """False for an offer that its opener takes back."""
+    """False for an offer that its opener withdraws."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """So many more bytes may be sent."""
+    """``size`` more bytes may be sent."""
 
     stream_id: str
     size: int
@@ -119,7 +119,7 @@ StreamMessage = Open | Accept | Reject | StreamChunk | Close | Credit | Cancel
 
 _OWN = "meshsync"
 _NO_REASON = "The stream was rejected by the remote client"
-"""What a rejection without a reason means to official clients (PROTOCOL.md, section 8)."""
+"""The reason of a rejection without one, to official clients (PROTOCOL.md, section 8)."""
 
 
 def encode_stream_message(message: StreamMessage) -> tuple[str, JsonObject]:
@@ -152,7 +152,7 @@ def _agreement(window: int | None) -> JsonObject:
 
 
 def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMessage:
-    """Return what a message of one of `STREAM_TYPES` says.
+    """Return the value of a message of one of `STREAM_TYPES`.
 
     Raises:
         ProtocolError: If it lacks what it needs.
@@ -183,7 +183,7 @@ def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMes
         case "stream.meshsync.cancel":
             reason = body.get("reason")
             return Cancel(stream_id, reason if isinstance(reason, str) else "")
-    raise ProtocolError(f"{type!r:.100} is no word of a stream")
+    raise ProtocolError(f"{type!r:.100} is no stream message")
 
 
 STREAM_TYPES = frozenset(

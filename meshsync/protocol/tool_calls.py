@@ -1,6 +1,6 @@
 """Tool calls: how dialect B writes messaging's requests, and calls in either direction.
 
-Everything is an envelope; what matters is in its header. ``room.invoke_tool`` asks the toolkit ``messaging`` for one
+Every body is an envelope; its header holds what matters. ``room.invoke_tool`` asks the toolkit ``messaging`` for one
 of five tools::
 
     {"toolkit": "messaging", "tool": TOOL, "participant_id": null, "on_behalf_of_id": null,
@@ -9,7 +9,7 @@ of five tools::
 
 - ``enable``, ``disable``: ``json`` is empty. Beside ``arguments`` our clients may put ``"meshsync": {"streams":
   ["classic", "duplex"]}``, the kinds of streams that they understand.
-- ``send``, ``broadcast``: a broadcast names nobody. ``attachment_base64`` may be null, empty or absent for none.
+- ``send``, ``broadcast``: a broadcast names no recipient. ``attachment_base64`` may be null, empty or absent for none.
 - ``stream``: opens a call. ``arguments`` is ``{"type": "control", "method": "open"}``, and beside it stands
   ``tool_call_id``, which other requests need not have: ours leave it out, as TypeScript does.
 
@@ -105,7 +105,7 @@ _TOOLKIT = "messaging"
 
 
 def read_declaration(header: JsonObject) -> tuple[str, ...]:
-    """Return the kinds of streams that a request to enable messaging declares; whatever else stands there is none."""
+    """Return the kinds of streams that a request to enable messaging declares; any other value declares none."""
     declared = header.get("meshsync")
     streams = declared.get("streams") if isinstance(declared, dict) else None
     return tuple(kind for kind in streams if isinstance(kind, str)) if isinstance(streams, list) else ()
@@ -188,7 +188,7 @@ _TOOLS = ("enable", "disable", "send", "broadcast", "stream")
 
 
 def encode_call(call: Call) -> bytes:
-    """Return the body with which a room tells a recipient of a call.
+    """Return the body with which a room notifies a recipient of a call.
 
     Raises:
         InvalidMessage: If it holds what JSON cannot carry.
@@ -199,7 +199,7 @@ def encode_call(call: Call) -> bytes:
 
 
 def decode_call(message: WireMessage) -> Call:
-    """Return the call that a recipient is told of.
+    """Return the call of which a recipient is notified.
 
     Raises:
         ProtocolError: If it lacks its id or its tool.
@@ -213,7 +213,7 @@ def decode_call(message: WireMessage) -> Call:
 
 
 def encode_call_chunk(chunk: CallChunk, *, forwarded: bool = False) -> bytes:
-    """Return the body of what a caller says; ``forwarded`` if it is the room that says it to the recipient.
+    """Return the body of a caller's chunk; ``forwarded`` if it is the room that sends it to the recipient.
 
     Raises:
         InvalidMessage: If it holds what JSON cannot carry.
@@ -231,7 +231,7 @@ def encode_call_chunk(chunk: CallChunk, *, forwarded: bool = False) -> bytes:
 
 
 def encode_answer_chunk(chunk: AnswerChunk, *, forwarded: bool = False) -> bytes:
-    """Return the body of what a recipient says; ``forwarded`` if it is the room that says it to the caller.
+    """Return the body of a recipient's chunk; ``forwarded`` if it is the room that sends it to the caller.
 
     Raises:
         InvalidMessage: If it holds what JSON cannot carry.
@@ -261,14 +261,14 @@ def _encode_chunk(call_id: str, content: ChunkContent, *, forwarded: bool) -> by
         case CallEnded(reason, message):
             chunk = {"type": "json", "json": {"kind": "closed", "reason": reason, "message": message}}
         case CallMessage():
-            raise TypeError("a message is written as its end of the call writes it")
+            raise TypeError("each end of a call writes a message in its own form")
         case other:
             chunk, payload = encode_content(other)
     return encode_envelope(encode_members({"tool_call_id": call_id, "chunk": chunk}, forwarded=forwarded), payload)
 
 
 def decode_call_chunk(message: WireMessage) -> CallChunk:
-    """Return what a caller said. Content that is no message remains what it is: a recipient refuses it.
+    """Return a caller's chunk. Content that is no message remains as it is: a recipient refuses it.
 
     Raises:
         ProtocolError: If it belongs to no call, is no content, or is a message that cannot be read.
@@ -284,7 +284,7 @@ def decode_call_chunk(message: WireMessage) -> CallChunk:
 
 
 def decode_answer_chunk(message: WireMessage) -> AnswerChunk:
-    """Return what a recipient, or the room for it, said; see `decode_call_chunk`.
+    """Return a chunk of a recipient, or of the room for it; see `decode_call_chunk`.
 
     Raises:
         ProtocolError: If it belongs to no call, is no content, or has an attachment that cannot be read.

@@ -1,1 +1,1 @@
-"""What gives time, tasks and waiting: the interfaces, real threads behind them, and what is built on both."""
+"""Time, tasks and waiting: the interfaces, real threads behind them, and the classes built on both."""

@@ -13,7 +13,7 @@ Timeout = float | Literal["default"] | None
 
 
 class Deadline:
-    """When a time limit that began when this was made is over.
+    """The end of a time limit that began when this was made.
 
     Args:
         timeout: Seconds from now. None never ends, and neither does ``"default"``, which is handed on as it is, to the
@@ -33,10 +33,10 @@ class Deadline:
         return None if self.at is None else max(0.0, self.at - self._monotonic())
 
     def rest(self) -> Timeout:
-        """Return what to hand down as a time limit: what is left, or None or ``"default"`` as they were given."""
+        """Return the time limit to hand down: the seconds left, or None or ``"default"`` as they were given."""
         return self._timeout if self.at is None else self.left()
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no time is left."""
         return self.at is not None and self._monotonic() >= self.at

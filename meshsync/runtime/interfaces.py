@@ -15,7 +15,7 @@ __all__ = ["Condition", "Runtime", "Task", "TaskExit"]
 
 
 class TaskExit(BaseException):
-    """Raised by a runtime in a task that it ends, at what the task waits for, and at every wait after that.
+    """Raised by a runtime in a task that it ends, at the task's present wait, and at every wait after that.
 
     No `Exception`, so that a program's ``except Exception`` lets it pass; ``finally`` blocks run. Real threads cannot
     be ended from outside; a simulation's can.
@@ -37,7 +37,7 @@ class Condition(Protocol):
     ) -> bool | None: ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Release, wait for a notification, and take again; False if ``timeout`` seconds passed first."""
+        """Release, wait for a notification, and acquire again; False if ``timeout`` seconds passed first."""
         ...
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -45,7 +45,7 @@ class Condition(Protocol):
         ...
 
     def notify_all(self) -> None:
-        """Wake everyone who waits."""
+        """Wake all waiting tasks."""
         ...
 
 
@@ -60,7 +60,7 @@ class Task(Protocol):
 
     @property
     def error(self) -> BaseException | None:
-        """What the target raised; None while it runs or after it returned."""
+        """The error that the target raised; None while it runs or after it returned."""
         ...
 
     def join(self, timeout: float | None = None) -> bool:
@@ -69,7 +69,7 @@ class Task(Protocol):
 
 
 class Runtime(Protocol):
-    """What gives time, waiting, threads and chance."""
+    """The source of time, waiting, threads and chance."""
 
     def monotonic(self) -> float:
         """Return seconds from an arbitrary origin; never goes back."""
@@ -80,7 +80,7 @@ class Runtime(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait; zero or less only yields."""
+        """Wait ``seconds``; zero or less only yields."""
         ...
 
     def condition(self) -> Condition:
@@ -96,7 +96,7 @@ class Runtime(Protocol):
         ...
 
     def current(self) -> Hashable:
-        """Return who is running: equal for two calls from one task, different for two tasks that live at once."""
+        """Return the calling task: equal for two calls from one task, different for two tasks that live at once."""
         ...
 
     def random(self, stream: str) -> Random:

@@ -1,4 +1,4 @@
-"""Lives of things: states in an enum, the moves between them in a table, and the one guard that asks the table."""
+"""Lifecycles: states in an enum, the moves between them in a table, and the one guard that asks the table."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def move(moves: Mapping[S, Collection[S]], state: S, new: S, subject: object) ->
 
     Args:
         moves: The states that may follow each state; a state without a row is a last one.
-        subject: What has the life, for the error.
+        subject: The owner of the state, for the error.
     Raises:
-        RuntimeError: If the table does not have it, which is a fault of the caller; nothing has changed.
+        RuntimeError: If the table lacks the move, which is a fault of the caller; nothing has changed.
     """
     if new not in moves.get(state, ()):
         raise RuntimeError(f"{subject} cannot go from {state.name} to {new.name}")

@@ -13,7 +13,7 @@ __all__ = ["TimedMutex"]
 
 
 class TimedMutex:
-    """Lets one task at a time do what must not be mixed and may block, such as writing several chunks.
+    """Lets one task at a time do work that must not be mixed and may block, such as writing several chunks.
 
     No condition is held meanwhile. A task that holds it twice waits for itself.
     """
@@ -29,9 +29,9 @@ class TimedMutex:
         Args:
             timeout: The longest wait, in seconds; ``"default"`` is None here, since the task that holds it keeps a
                 limit of its own.
-            what: What it guards, for the error.
+            what: The guarded object, for the error.
         Raises:
-            StreamTimeout: If another task held it all the time.
+            StreamTimeout: If another task held it all the time; nothing was done.
         """
         limit = timeout if isinstance(timeout, (int, float)) else None
         with self._condition:

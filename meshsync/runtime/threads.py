@@ -1,6 +1,6 @@
 """Real threads and the real clock: the `Runtime` that production code runs on.
 
-Not the business of this module: anything that knows of a network.
+Not the business of this module: networks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST = threading.TIMEOUT_MAX
 """The longest wait the system can be asked for, in seconds; centuries on most. Longer ones are cut to it."""
 
 _HEED = 1.0
-"""Seconds after which the main thread, in a wait, looks whether a signal has come.
+"""Seconds after which the main thread, in a wait, checks for a signal.
 
 A signal interrupts a system call. One that strikes just before the thread is in that call, which with many threads can
 take milliseconds, is noted by Python and handled when the call returns: for a wait without an end, never.
@@ -47,7 +47,7 @@ def _acquire_heeding_signals(lock: LockType, timeout: float | None) -> bool:
 if TYPE_CHECKING:
 
     class _RLock:
-        """What the built-in reentrant lock offers; its underscored methods are those `threading.Condition` uses."""
+        """The built-in reentrant lock's methods; the underscored are those that `threading.Condition` uses."""
 
         def __enter__(self) -> bool: ...
         def __exit__(
@@ -65,13 +65,13 @@ class ThreadCondition(_RLock):
     """A lock and a place to wait, whose ``with`` cannot be torn by Ctrl-C.
 
     It is the built-in reentrant lock. So ``with condition:`` enters and leaves in C, and no `KeyboardInterrupt` can
-    strike between taking the lock and entering the block, as it can in a class whose ``__enter__`` is written in Python
+    strike between acquiring the lock and entering the block, as in a class whose ``__enter__`` is written in Python
     (`threading.Condition` is one). Python handles signals only after a call has returned and when a loop jumps back;
     the order of the calls below rests on that.
 
-    Not meant to be entered twice, although a reentrant lock cannot refuse it: what matters is to be told before it
-    hurts, and it hurts when one waits, so ``wait`` raises `RuntimeError` then. A plain lock would hang at the second
-    entry instead, and would not know who holds it.
+    Not meant to be entered twice, although a reentrant lock cannot refuse it: the error has to come before the harm,
+    and a wait does the harm, so ``wait`` raises `RuntimeError` then. A plain lock would hang at the second entry
+    instead, and would not know its holder.
     """
 
     __slots__ = ("_spare", "_waiters")
@@ -83,10 +83,10 @@ class ThreadCondition(_RLock):
         self._spare: LockType | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Release, wait for a notification, and take again; False if ``timeout`` seconds passed first.
+        """Release, wait for a notification, and acquire again; False if ``timeout`` seconds passed first.
 
         Args:
-            timeout: The longest wait in seconds; None waits for ever, zero or less only lets others in between.
+            timeout: The longest wait in seconds; None waits for ever, zero or less only lets other threads in.
         Raises:
             RuntimeError: If the caller does not hold the condition, or entered it more than once; nothing has changed.
             KeyboardInterrupt: At Ctrl-C; the condition is held again and the waiter withdrawn.
@@ -99,7 +99,7 @@ class ThreadCondition(_RLock):
             waiter.acquire()
         else:
             self._spare = None
-        # What the finally clause needs if Ctrl-C strikes when the lock is released and the result not yet stored.
+        # The value for the finally clause if Ctrl-C strikes when the lock is released and the result not yet stored.
         state = (1, get_ident())
         notified = False
         self._waiters.append(waiter)
@@ -125,7 +125,7 @@ class ThreadCondition(_RLock):
         return notified
 
     def _withdraw(self, waiter: LockType) -> bool:
-        """Take back a waiter that gave up; return whether a notification came just then."""
+        """Remove a waiter that gave up; return whether a notification came just then."""
         try:
             self._waiters.remove(waiter)
         except ValueError:
@@ -158,9 +158,9 @@ class ThreadCondition(_RLock):
         return result
 
     def notify_all(self) -> None:
-        """Wake everyone who waits.
+        """Wake all waiting threads.
 
-        Ctrl-C cannot strike halfway and leave some asleep.
+        Ctrl-C cannot strike halfway and leave some waiting.
 
         Raises:
             RuntimeError: If the caller does not hold the condition.
@@ -204,13 +204,13 @@ class ThreadTask:
         return self._thread.name
 
     def _run(self) -> None:
-        target, self._target = self._target, None  # whoever keeps the task does not keep what the target closed over
+        target, self._target = self._target, None  # a reference to the task does not keep the target's closure
         assert target is not None
         try:
             target()
         except BaseException as error:
             self.error = error
-            raise  # threading.excepthook prints it: a failure that nobody joins must not pass unseen
+            raise  # threading.excepthook prints it: the failure of an unjoined task must not pass unseen
         finally:
             with self._ended:
                 self.is_done = True
@@ -250,13 +250,13 @@ class ThreadRuntime:
         self._streams: dict[str, Random] = {}
 
     def sleep(self, seconds: float) -> None:
-        """Wait; zero or less only yields."""
+        """Wait ``seconds``; zero or less only yields."""
         time.sleep(min(seconds, _LONGEST) if seconds > 0 else 0)
 
     def spawn(self, target: Callable[[], None], *, name: str) -> ThreadTask:
         """Run ``target`` in a daemon thread.
 
-        What it raises is kept in the task's ``error`` and printed, as for any thread.
+        The target's exception is kept in the task's ``error`` and printed, as for any thread.
 
         Raises:
             RuntimeError: If the interpreter starts no more threads. When that begins differs: CPython 3.12.1 refuses as

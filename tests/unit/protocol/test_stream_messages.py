@@ -66,7 +66,7 @@ def test_every_word_is_kept_from_programs() -> None:
         ("stream.meshsync.credit", ID | {"bytes": 1.0}, "stream.meshsync.credit has a wrong type of 'bytes'"),
         ("stream.meshsync.credit", ID | {"bytes": True}, "stream.meshsync.credit has a wrong type of 'bytes'"),
         ("stream.meshsync.credit", ID | {"bytes": -1}, "stream.meshsync.credit of -1 bytes"),
-        ("stream.pause", ID, "'stream.pause' is no word of a stream"),
+        ("stream.pause", ID, "'stream.pause' is no stream message"),
     ],
 )
 def test_words_that_lack_something_are_no_words(type: str, body: dict[str, Any], text: str) -> None:
