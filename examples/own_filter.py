@@ -1,4 +1,4 @@
-"""A stream filter of one's own: every chunk carries a checksum, which the other side compares.
+"""A stream filter of one's own: every chunk carries a checksum, which the peer compares.
 
 Run it with ``python examples/own_filter.py``: a stream between two participants of a simulated room.
 """

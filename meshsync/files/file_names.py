@@ -1,8 +1,8 @@
-"""Names of files that come from somebody else: which of them may be used here.
+"""Names of files that come from a peer: the rules for using one here.
 
-The same rules hold on every system, so that what one participant may send, every other may keep. A name is refused
-rather than cleaned: two names can't fall together, none turns into one that its sender never gave, and who receives a
-file may still call it as he likes. Where a file of that name goes is not the business of this module.
+The same rules hold on every system, so that a file that one participant may send, every other may keep. A name is
+refused rather than cleaned: two names can't fall together, none turns into one that its sender never gave, and the
+recipient of a file may still choose its name. The directory of a file is not the business of this module.
 """
 
 from __future__ import annotations
