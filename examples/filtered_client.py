@@ -38,7 +38,7 @@ def main():
                 with room.messaging.create_stream(bob.local_participant, {"from": name}) as writer:
                     writer.write(b"meet at noon")
             except meshsync.StreamRejected as error:
-                print(f"{name} hears:", error)
+                print(f"{name} is refused:", error)
         simulation.sleep(1)
 
 

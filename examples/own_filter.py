@@ -12,7 +12,7 @@ from meshsync.negotiation import accept_filtered, open_filtered
 
 
 class Checksummed(StreamFilter):
-    """Adds a checksum to each chunk's header; takes it out and compares it."""
+    """Adds a checksum to each chunk's header; removes it and compares it."""
 
     name = "crc32"
 

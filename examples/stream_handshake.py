@@ -48,7 +48,7 @@ def main():
                 with room.messaging.create_stream(bob.local_participant, header) as writer:
                     writer.write(b"all is well")
             except meshsync.StreamRejected as error:
-                print(f"{name} hears: {error}")
+                print(f"{name} is refused: {error}")
         simulation.sleep(1)
 
 

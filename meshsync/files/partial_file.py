@@ -91,7 +91,7 @@ class PartialFile:
 
 
 def _create(path: str) -> int:
-    # Nothing that exists is opened, not by a link either.
+    # No existing file is opened, not by a link either.
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
 

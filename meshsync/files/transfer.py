@@ -52,7 +52,7 @@ __all__ = ["ReceivedFile", "SentFile", "StreamCreator", "receive_file", "send_fi
 CHUNK_SIZE = 256 * 1024
 """Bytes. Smaller ones cost more time at both ends, larger ones save none; and a window should hold several."""
 MAX_CHUNK_SIZE = 2 * 1024 * 1024
-"""Bytes; once encoded, and with what a filter adds, such a chunk fits into a message in every dialect."""
+"""Bytes; once encoded, and with a filter's overhead, such a chunk fits into a message in every dialect."""
 TIMEOUT = 30.0
 """Seconds for each step of sending."""
 
@@ -193,7 +193,7 @@ def _send_chunks(
     size, sent, digest = before.st_size, 0, sha256()
     while True:
         # Fresh bytes each time: a wrapped writer may keep its argument, so that reading into one buffer again and
-        # again, half a millisecond less for a MiB, would damage what is buffered.
+        # again, half a millisecond less for a MiB, would damage buffered data.
         data = file.read(min(chunk_size, size - sent))
         digest.update(data)
         sent += len(data)
@@ -311,7 +311,7 @@ def _read_offer(reader: StreamReader, name: str | None) -> _Offer:
     file = reader.header.get("file")
     if file is None:
         if name is None:
-            raise UsageError(f"{_name_of(reader.sender)} announced no file: to store what comes, give a name")
+            raise UsageError(f"{_name_of(reader.sender)} announced no file: to store the stream, give a name")
         return _Offer(name, None)
     size = file.get("size") if isinstance(file, dict) else None
     if type(size) is not int or size < 0:

@@ -42,7 +42,7 @@ class Compression(StreamFilter):
     def __init__(self, level: int, limit: int) -> None:
         self._level = level
         self._limit = limit
-        # Made when they are needed, since most streams are written by one side and each takes 256 KiB.
+        # Made when they are needed, since most streams are written in one direction and each needs 256 KiB.
         self._compressor: zlib._Compress | None = None
         self._expander: zlib._Decompress | None = None
         self._has_ended = False

@@ -11,13 +11,13 @@ Protected, against any party without the key, the room included:
 Not protected:
 
 - Writer, reader, time, size, number of chunks, and the lengths of their headers stay visible. If data is compressed
-  first, its size may reveal part of its content where other parties choose the rest.
+  first, its size may reveal its content where other parties choose part of it.
 - Holders of the key are alike: which of them writes is not proven. A program that shares a key among more than two
   relies on the room for their identities.
 - A recorded stream can be offered again as a whole to any holder of the key, its writer included. A program to which
   that matters puts a value into the header that it remembers, such as a number, and a name.
-- The room can delay, cut off or reject any stream, which is then noticed. The last chunks before an end that
-  this program made may be missing.
+- The room can delay, cut off or reject any stream, which is then noticed. The last chunks before an end that this
+  program made may be missing.
 - There is no forward secrecy: a later holder of the key can read recorded streams.
 
 On the wire. The opener's entry in the header has ``cipher``, ``salt`` and ``proof``; a chunk's header has ``aead``, the
@@ -79,7 +79,7 @@ def encryption(key: bytes) -> MakeFilter:
     if not isinstance(key, (bytes, bytearray)):
         raise TypeError(f"key: give {KEY_SIZE} bytes, not {type(key).__qualname__}")
     if len(key) != KEY_SIZE:
-        raise ValueError(f"key: {len(key)} bytes; it takes {KEY_SIZE} random ones")
+        raise ValueError(f"key: {len(key)} bytes; give {KEY_SIZE} random ones")
     try:
         import cryptography  # noqa: F401
     except ImportError:
@@ -219,8 +219,8 @@ class Encryption(StreamFilter):
         """
         if not self._has_ended:
             raise StreamInterrupted(
-                "the stream was closed without the end that the other side has to confirm: it was cut off on the way, "
-                "or the other side does not apply this filter"
+                "the stream was closed without the end that the peer has to confirm: it was cut off on the way, "
+                "or the peer does not apply this filter"
             )
 
 

@@ -74,7 +74,7 @@ class StreamFilter(ABC):
 
     @abstractmethod
     def decode(self, chunk: MessageStreamChunk) -> Iterable[MessageStreamChunk]:
-        """Return the chunk that the peer's ``encode`` was given; any exception fails the stream."""
+        """Return the chunks that the peer's ``encode`` was given; any exception fails the stream."""
 
     def finish(self) -> Iterable[MessageStreamChunk]:
         """Return the chunks to send before the regular end."""
@@ -92,7 +92,7 @@ class StreamFilter(ABC):
         return {}
 
     def accept(self, entry: Mapping[str, Any], header: Mapping[str, Any]) -> None:  # noqa: B027  # nothing by default
-        """Apply the announcement of the opener's filter; called first, by the acceptor alone. Raising rejects.
+        """Apply the opener's announcement; called first, by the acceptor alone. Raising rejects the stream.
 
         Args:
             header: As in ``announce``.
@@ -112,7 +112,7 @@ def make_filters(filters: Iterable[MakeFilter], runtime: Runtime) -> list[Stream
     Args:
         runtime: The runtime of the client whose stream it is, or is to be.
     Raises:
-        TypeError: If something else was given.
+        TypeError: If an item makes no filter.
         ValueError: If two have the same name, or one has none.
     """
     made: list[StreamFilter] = []
@@ -121,7 +121,7 @@ def make_filters(filters: Iterable[MakeFilter], runtime: Runtime) -> list[Stream
         filter = make() if callable(make) else None
         if not isinstance(filter, StreamFilter):
             raise TypeError(
-                f"filters: give what makes one for each stream, such as a subclass of StreamFilter or compression(), "
+                f"filters: give a maker of one for each stream, such as a subclass of StreamFilter or compression(), "
                 f"not {make!r:.100}"
             )
         if not filter.name or filter.name in [other.name for other in made]:

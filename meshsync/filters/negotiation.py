@@ -82,7 +82,7 @@ def accept_filtered(
 ) -> StreamReader:
     """Return a reader through the filters that an offered stream's header announces, or reject the stream.
 
-    Nothing is accepted yet: as ever, ``accept``, the first read, or returning from the callback does that.
+    The stream is not accepted yet: as ever, ``accept``, the first read, or returning from the callback does that.
 
     Args:
         filters: These have to be announced: a stream that lacks one of these, or has others, is rejected.
@@ -113,8 +113,8 @@ def accept_filtered(
 def _runtime_behind(create_stream: Callable[..., StreamWriter]) -> Runtime:
     """Return the runtime of the client that a method opens streams of, bare or with arguments bound to it.
 
-    Announced salts are drawn before there is a stream. A function of the program's own does not show whose streams it
-    opens: the world of the calling task has to do.
+    Filters draw their announcements before there is a stream. A function of the program's own does not show whose streams
+    it opens: the world of the calling task has to do.
     """
     method: Any = create_stream
     while isinstance(method, partial):

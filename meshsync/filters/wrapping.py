@@ -20,7 +20,7 @@ __all__ = ["WrappedReader", "WrappedWriter"]
 
 
 class WrappedWriter(ClosingWriter):
-    """A `StreamWriter` around another, which lives in that one's runtime. Every call raises what the inner one's does.
+    """A `StreamWriter` around another, which lives in that one's runtime. Every call raises as the inner one's.
 
     Args:
         inner: Every call is passed on to it.
@@ -73,7 +73,7 @@ class WrappedWriter(ClosingWriter):
 
 
 class WrappedReader(IteratedReader):
-    """A `StreamReader` around another, which lives in that one's runtime. Every call raises what the inner one's does.
+    """A `StreamReader` around another, which lives in that one's runtime. Every call raises as the inner one's.
 
     To change the chunks read, override ``_read``: ``read``, iteration and ``read_all`` go through it.
 

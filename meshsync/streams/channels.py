@@ -74,7 +74,7 @@ class Channel(Protocol):
         ...
 
     def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
-        """Send a message of the stream; raises what `Connection.request` does.
+        """Send a message of the stream; raises as `Connection.request`.
 
         Args:
             what: Names the message in errors.

@@ -24,7 +24,7 @@ class Incoming:
         self._reading: object = None
         """The token of the call that is reading; None while none is."""
 
-    # --- what programs do ---------------------------------------------------------------------------------------------
+    # --- calls of programs --------------------------------------------------------------------------------------------
 
     def read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Return the next chunk; see `MessageStreamReader.read`."""
@@ -94,7 +94,7 @@ class Incoming:
         except MeshsyncError:
             pass  # The connection has ended, and the stream with it: its next read raises.
 
-    # --- what the client's reader task reports ------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def arrived(self, chunk: StreamChunk) -> None:
         """Hold a chunk until it is read; after the end, drop it. More bytes unread than the window fail the stream."""

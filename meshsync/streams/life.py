@@ -23,7 +23,7 @@ __all__ = ["EndKind", "Phase", "StreamEnd", "StreamHost", "StreamIdentity", "Str
 
 
 class Phase(Enum):
-    """Where a stream is in its life, as this side sees it."""
+    """Where a stream is in its life, as this client sees it."""
 
     OFFERED = "offered"
     """Opened by one side, not yet answered by the other."""
@@ -35,7 +35,7 @@ class Phase(Enum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes after it."""
+        """Whether it is a last phase."""
         return self is Phase.ENDED or self is Phase.UNOPENED
 
 
@@ -219,7 +219,7 @@ class StreamHost(Protocol):
         ...
 
     def ended(self, life: StreamLife, reason: str) -> None:
-        """Note that a stream has ended, in whatever way."""
+        """Note that a stream has ended, in any way."""
         ...
 
     def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:

@@ -48,7 +48,7 @@ class StreamOpener:
         self._arrivals: dict[str, float] = {}
         """By the id of a participant, when it came, in seconds of the monotonic clock."""
 
-    # --- what is known of peers ---------------------------------------------------------------------------------------
+    # --- knowledge of peers -------------------------------------------------------------------------------------------
 
     def peer_came(self, peer_id: str) -> None:
         """Note since when a participant has been here, as far as this client knows."""

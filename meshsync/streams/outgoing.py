@@ -1,4 +1,4 @@
-"""The direction of a stream from this program to its peer: the bytes that may be written, and deliveries.
+"""The direction of a stream from this program to its peer: bytes that may be written, and unacknowledged chunks.
 
 The deliveries belong to one connection. The bytes that the peer can still hold are in the stream's `Account`.
 """
@@ -37,7 +37,7 @@ class Outgoing:
         """Each with the bytes that it counts."""
         self._unacknowledged_size = 0
 
-    # --- what programs do ---------------------------------------------------------------------------------------------
+    # --- calls of programs --------------------------------------------------------------------------------------------
 
     def write(self, chunk: MessageStreamChunk | Buffer, timeout: Timeout) -> None:
         """Send a chunk; see `MessageStreamWriter.write`."""
@@ -178,7 +178,7 @@ class Outgoing:
     def _deadline(self, timeout: Timeout) -> Deadline:
         return Deadline(self._stream.runtime, self._stream.host.limit(timeout))
 
-    # --- what the client's reader task reports ------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def credited(self, size: int) -> None:
         """Count bytes that the peer has read, or those of a chunk that was not sent after all."""

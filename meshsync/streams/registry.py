@@ -115,7 +115,7 @@ class StreamRegistry:
             self._publish(_event("stream_opened", RoomMessage("stream.open", body), ends))
 
     def ended(self, life: StreamLife, reason: str) -> None:
-        """Note that a stream has ended, in whatever way, and report it if its opening was."""
+        """Note that a stream has ended, in any way, and report it if its opening was."""
         key = life.identity.key
         self._connection.cancel_alarm(key)
         self.calls.forget(key)

@@ -1,8 +1,8 @@
 """One stream at this client: its handshake and its end, and the state that its two directions share.
 
-A stream carries chunks both ways between two participants. Its messages, flow control included, are described
-in ``meshsync.protocol.stream_messages``. The chunks are the business of ``outgoing`` and ``incoming``, and
-programs use the ``endpoints``; all of these know the stream, which knows none of them.
+A stream carries chunks both ways between two participants. Its messages, flow control included, are described in
+``meshsync.protocol.stream_messages``. The chunks are the business of ``outgoing`` and ``incoming``, and programs use
+the ``endpoints``; all of these know the stream, which knows none of them.
 
 Its life, its account and its unread chunks belong to the stream. Its channel, and the deliveries in ``outgoing``,
 belong to one connection.
@@ -43,7 +43,7 @@ class ClientStream:
         self.identity = identity
         self.channel = channel
         self.life = StreamLife(identity, host.runtime.condition())
-        # Most openers read nothing: they get a window of full size when they do.
+        # Most openers never read: they get a window of full size when they do.
         self.account = Account(LEAST_WINDOW if identity.is_opener else host.window())
         self.unread: deque[tuple[MessageStreamChunk, int]] = deque()
         """Chunks received, each with the bytes that it still counts."""
@@ -138,7 +138,7 @@ class ClientStream:
         """End it irregularly: neither program gets it as complete. Never raises; once it has ended, does nothing.
 
         Args:
-            failure: What its reader and its writer raise then, if their program did not end it.
+            failure: Raised by its reader and its writer then, if their program did not end it.
             timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         with self.life.condition:
@@ -206,7 +206,7 @@ class ClientStream:
         self.host.ended(self.life, reason)
         self.host.send_unawaited(self.channel, message, f"ending {self!r}", timeout)
 
-    # --- what the client's reader task reports ------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def accepted(self, peer_window: int | None, channel: Channel | None = None) -> bool:
         """Apply the peer's consent; return whether it was waited for.

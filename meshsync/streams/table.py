@@ -65,7 +65,7 @@ class StreamTable:
         self._opener = StreamOpener(connection, self._registry)
         self._offers = StreamOffers(connection, self._registry, hook=hook, report=report)
 
-    # --- what programs do ---------------------------------------------------------------------------------------------
+    # --- calls of programs --------------------------------------------------------------------------------------------
 
     @property
     def accepter(self) -> Accepter | None:
@@ -118,7 +118,7 @@ class StreamTable:
         """How many calls carry streams, or offer them."""
         return len(self._registry.calls)
 
-    # --- what the client's reader task reports ------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def take(self, event: events.Received) -> None:
         """Apply a message of one of `STREAM_TYPES`. Never waits."""
@@ -192,7 +192,7 @@ class StreamTable:
                 self._registry.lose(stream)
 
     def end(self) -> None:
-        """End everything: the connection has ended."""
+        """End all streams and subscriptions: the connection has ended."""
         for stream in self.streams:
             self._registry.lose(stream)
         self._offers.end()
