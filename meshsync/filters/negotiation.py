@@ -113,8 +113,8 @@ def accept_filtered(
 def _runtime_behind(create_stream: Callable[..., StreamWriter]) -> Runtime:
     """Return the runtime of the client that a method opens streams of, bare or with arguments bound to it.
 
-    Filters draw their announcements before there is a stream. A function of the program's own does not show whose streams
-    it opens: the world of the calling task has to do.
+    Filters draw their announcements before there is a stream. A function of the program's own does not show whose
+    streams it opens: the world of the calling task has to do.
     """
     method: Any = create_stream
     while isinstance(method, partial):
