@@ -1,7 +1,7 @@
-"""Encrypt what messages say: a messaging client of one's own, in 20 lines.
+"""Encrypt the content of messages: a messaging client of one's own, in 20 lines.
 
-The room still sees who writes to whom, when, how much, and of which type. A message that was forged, changed or given
-another type is dropped and reported as ``receiver_failed``; one that is repeated is not noticed.
+The room still sees the sender, recipients, time, size and type of each message. A message that was forged,
+changed or given another type is dropped and reported as ``receiver_failed``; one that is repeated is not noticed.
 
 Run it with ``python examples/encrypted_messages.py``: two participants of an emulated room.
 """
@@ -45,7 +45,7 @@ class EncryptedMessaging(meshsync.MessagingClient):
 
 
 def main():
-    """Let Alice ask and Bob answer, and show what the room sees and what they see."""
+    """Let Alice ask and Bob answer, and show the messages as the room and as they see them."""
     from simulator import Emulator
 
     key = ChaCha20Poly1305.generate_key()

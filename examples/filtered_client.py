@@ -1,4 +1,4 @@
-"""A client that compresses and encrypts every stream, whoever opens it; programs need not know.
+"""A client that compresses and encrypts every stream, its own and its peers'; programs need not know.
 
 Run it with ``python examples/filtered_client.py``: three participants of a simulated room, one without the key.
 """
@@ -24,7 +24,7 @@ class FilteredMessaging(meshsync.MessagingClient):
 
 
 def main():
-    """Let Alice stream to Bob, and show what becomes of Mallory, who has another key."""
+    """Let Alice stream to Bob, and show how Mallory, who has another key, is rejected."""
     from simulator import Simulation
 
     with Simulation(7) as simulation:
@@ -38,7 +38,7 @@ def main():
                 with room.messaging.create_stream(bob.local_participant, {"from": name}) as writer:
                     writer.write(b"meet at noon")
             except meshsync.StreamRejected as error:
-                print(f"{name} hears:", error)
+                print(f"{name} is refused:", error)
         simulation.sleep(1)
 
 

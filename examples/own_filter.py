@@ -1,4 +1,4 @@
-"""A stream filter of one's own: every chunk carries a checksum, which the other side compares.
+"""A stream filter of one's own: every chunk carries a checksum, which the peer compares.
 
 Run it with ``python examples/own_filter.py``: a stream between two participants of a simulated room.
 """
@@ -12,7 +12,7 @@ from meshsync.negotiation import accept_filtered, open_filtered
 
 
 class Checksummed(StreamFilter):
-    """Adds a checksum to each chunk's header; takes it out and compares it."""
+    """Adds a checksum to each chunk's header; removes it and compares it."""
 
     name = "crc32"
 

@@ -1,7 +1,7 @@
 """A handshake of one's own: a stream is accepted only if its header proves that the opener knows a secret.
 
-The header names who may read, until when, and carries a signature (HMAC) over both and the sender's id, so that nobody
-else can use it. Run it with ``python examples/stream_handshake.py``: two openers in a simulated room, one who guesses.
+The header has a purpose and an expiry, and a signature (HMAC) over both and the sender's id, so that no other peer can
+use it. Run it with ``python examples/stream_handshake.py``: two openers in a simulated room, one who guesses.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ def sign(sender, purpose, expires, secret=SECRET):
 
 
 def admit(reader, now):
-    """Raise unless the stream may be read: what is raised here, its opener hears as the reason."""
+    """Raise unless the stream may be read: its opener gets the exception's text as the reason."""
     header = reader.header
     proper = sign(reader.sender, header.get("purpose"), header.get("expires"))
     if not hmac.compare_digest(proper["signature"], str(header.get("signature"))):
@@ -48,7 +48,7 @@ def main():
                 with room.messaging.create_stream(bob.local_participant, header) as writer:
                     writer.write(b"all is well")
             except meshsync.StreamRejected as error:
-                print(f"{name} hears: {error}")
+                print(f"{name} is refused: {error}")
         simulation.sleep(1)
 
 

@@ -1,8 +1,8 @@
-"""Names of files that come from somebody else: which of them may be used here.
+"""Names of files that come from a peer: the rules for using one here.
 
-The same rules hold on every system, so that what one participant may send, every other may keep. A name is refused
-rather than cleaned: two names can't fall together, none turns into one that its sender never gave, and who receives a
-file may still call it as he likes. Where a file of that name goes is not the business of this module.
+The same rules hold on every system, so that a file that one participant may send, every other may keep. A name is
+refused rather than cleaned: two names can't fall together, none turns into one that its sender never gave, and the
+recipient of a file may still choose its name. The directory of a file is not the business of this module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST = 4 * MAX_NAME_SIZE
 _SPECIAL = frozenset('/\\:*?"<>|')
 """Separators, drives, alternate data streams and wildcards of one system or another."""
 _FIRST = frozenset(".~-")
-"""A hidden file is one that some program obeys; the others mean something to a shell, or to a command."""
+"""A hidden file is one that some program obeys; the others have a meaning to a shell, or to a command."""
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """They make ``exe.jpg`` of ``gpj.exe`` on a screen."""
 _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))
@@ -28,7 +28,7 @@ _DEVICES = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CLOCK$", "CONIN$", "CONOUT$"]
     + [f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789¹²³"]
 )
-"""Windows takes these for devices in every directory, whatever follows a dot.
+"""Windows opens these as devices in every directory, whatever follows a dot.
 
 Source: Microsoft, "Naming Files, Paths, and Namespaces".
 """
@@ -37,7 +37,7 @@ Source: Microsoft, "Naming Files, Paths, and Namespaces".
 def safe_name(name: str) -> str:
     """Return a file's name, composed (NFC) as most systems keep it, if it can harm on no system.
 
-    It lies directly inside whatever directory it is joined to, and names no device, stream or hidden file.
+    It lies directly inside any directory it is joined to, and names no device, stream or hidden file.
 
     Raises:
         ValueError: If it might do harm; the text says why.

@@ -1,7 +1,7 @@
 """A file in the making: under a temporary name in its directory, under its own when it is whole, or gone.
 
 The temporary name is ``.meshsync-``, 16 hexadecimal digits, ``.part``; one that a killed process left behind may be
-deleted. Not the business of this module: whether a name is safe, and what the file holds.
+deleted. Not the business of this module: whether a name is safe, and the content of the file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PartialFile:
 
     Args:
         folder: The directory where it lies.
-        runtime: What the temporary name is drawn from.
+        runtime: The temporary name is drawn from its entropy.
     """
 
     def __init__(self, folder: str, runtime: Runtime) -> None:
@@ -91,12 +91,12 @@ class PartialFile:
 
 
 def _create(path: str) -> int:
-    # Nothing that exists is opened, not by a link either.
+    # No existing file is opened, not by a link either.
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def _name_anew(source: str, target: str) -> None:
-    """Give a file another name, in one step, unless something has it; the old one may stay."""
+    """Give a file another name, in one step, unless a file has it; the old one may stay."""
     if os.name == "nt":
         os.rename(source, target)
         return
@@ -124,5 +124,5 @@ def _sync_folder(folder: str) -> None:
 
 
 def _exists(name: str) -> FileExistsError:
-    # Without the directory, which is no business of the sender's: an accept callback's error is told to it.
+    # Without the directory, which is no business of the sender's: an accept callback's error is sent to it.
     return FileExistsError(errno.EEXIST, "there is a file of that name already", name)

@@ -1,4 +1,4 @@
-"""Who is told how far a transfer is: a function of the program's, a bar, or nobody."""
+"""Reports of a transfer's progress: to a function of the program, to a bar, or none."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from meshsync.errors import UsageError
 __all__ = ["Progress", "Report", "reporting"]
 
 Report = Callable[[int, "int | None"], object]
-"""Called with the bytes done so far and all there are, None where that is not known."""
+"""Called with the bytes done so far and the total, None where that is not known."""
 Progress = Report | bool
 """Or True for a bar."""
 
 
 @contextmanager
 def reporting(progress: Progress, name: str) -> Iterator[Report]:
-    """Yield what is called with the bytes done and all there are.
+    """Yield the function that is called with the bytes done and the total.
 
     Raises:
         UsageError: If a bar is wanted and tqdm is missing.

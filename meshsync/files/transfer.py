@@ -6,15 +6,15 @@ A file travels as an ordinary stream, so that any program may be at the other en
   ``size``, in bytes.
 - The chunks are the file's bytes in order, each with an empty header but the last. The last one's header has
   ``sha256``, 64 hexadecimal digits of the whole file; it comes only if the file was the same from beginning to end. An
-  empty file is one empty chunk. Whoever reads no header just joins the data.
+  empty file is one empty chunk. A program that reads no header just joins the data.
 - The receiver answers, on the same stream, with one chunk without data whose header has ``received``, the SHA-256 of
-  what it has stored. Only then does the sender close the stream, since closing ends both directions; a sender that
+  the file stored. Only then does the sender close the stream, since closing ends both directions; a sender that
   awaits no answer closes at once.
-- Whatever goes wrong ends the stream early, with a reason where both sides have words for one (see
+- Any failure ends the stream early, with a reason where both participants have a message for one (see
   ``meshsync.protocol.stream_messages``). To official clients it is closed then, and there is no ``sha256``.
 
-Not the business of this module: what a stream is, which names are safe (``meshsync.files.file_names``), and how a file
-comes to have its name only when it is whole (``meshsync.files.partial_file``).
+Not the business of this module: how a stream works, which names are safe (``meshsync.files.file_names``), and how a
+file comes to have its name only when it is whole (``meshsync.files.partial_file``).
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ __all__ = ["ReceivedFile", "SentFile", "StreamCreator", "receive_file", "send_fi
 CHUNK_SIZE = 256 * 1024
 """Bytes. Smaller ones cost more time at both ends, larger ones save none; and a window should hold several."""
 MAX_CHUNK_SIZE = 2 * 1024 * 1024
-"""Bytes; once encoded, and with what a filter adds, such a chunk fits into a message in every dialect."""
+"""Bytes; once encoded, and with a filter's overhead, such a chunk fits into a message in every dialect."""
 TIMEOUT = 30.0
 """Seconds for each step of sending."""
 
 
 class StreamCreator(Protocol):
-    """What sending needs of a `MessagingClient`."""
+    """The part of a `MessagingClient` that sending uses."""
 
     def create_stream(
         self,
@@ -80,7 +80,7 @@ class SentFile:
     sha256: str
     """64 hexadecimal digits."""
     is_confirmed: bool
-    """Whether the other side said that it has it, checked. Else the room has taken all of it, and no more is known."""
+    """Whether the recipient confirmed that it has it, checked. Else the room has all of it, and no more is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,12 @@ def send_file(
     """Send a file to a participant; return when it has it.
 
     Args:
-        header: More for the other side's program to see beside ``file``.
-        name: What to call the file there; by default its own name.
+        header: Members for the recipient's program beside ``file``.
+        name: The file's name there; by default its own name.
         chunk_size: Bytes in each chunk, at most 2 MiB.
-        progress: Called with the bytes sent so far and the file's size, first with 0; True shows a bar. What it raises
-            ends the transfer.
-        confirm: Whether to wait until the other side has checked and stored the file, which those do that use
+        progress: Called with the bytes sent so far and the file's size, first with 0; True shows a bar. An exception
+            of it ends the transfer.
+        confirm: Whether to wait until the recipient has checked and stored the file, as those do that use
             ``receive_file``. By default this is expected of programs that use meshsync, and of no others.
         timeout: The longest wait for each step: acceptance, room for a chunk, the confirmation. In seconds; None waits
             for ever.
@@ -126,11 +126,11 @@ def send_file(
         ValueError: If ``chunk_size`` is out of range.
         OSError: If the file cannot be read; `FileNotFoundError`, `IsADirectoryError` and others.
         UsageError: If it is no regular file; `InvalidMessage` if a header or name cannot be sent. Nothing was sent.
-        StreamRejected: If the other side declined.
-        StreamCancelled: If the other side gave up; the text has its reason, such as a full disk.
+        StreamRejected: If the recipient declined.
+        StreamCancelled: If the recipient gave up; the text has its reason, such as a full disk.
         StreamInterrupted: If it left, or the connection was lost.
         StreamTimeout: If a step took too long. Without a confirmation it may have the file all the same.
-        StreamError: If the file was changed meanwhile, or arrived otherwise than it was. The other side keeps nothing.
+        StreamError: If the file was changed meanwhile, or arrived otherwise than it was. The recipient keeps nothing.
     """
     if not 1 <= chunk_size <= MAX_CHUNK_SIZE:
         raise ValueError(f"a chunk of a file has 1 to {MAX_CHUNK_SIZE} bytes, not {chunk_size}")
@@ -152,14 +152,14 @@ def send_file(
                     raise
         if is_awaited and not is_confirmed:
             raise StreamTimeout(
-                f"{called!r} was sent, but {_who(writer.to)} did not confirm it within {timeout or 0:g} s: it may have "
-                "it; give confirm=False where the other side does not use receive_file"
+                f"{called!r} was sent, but {_name_of(writer.to)} did not confirm it within {timeout or 0:g} s: it may "
+                "have it; give confirm=False where the recipient does not use receive_file"
             )
     return SentFile(called, before.st_size, digest, is_confirmed)
 
 
 def _open_to_read(path: str | os.PathLike[str]) -> FileIO:
-    # Without blocking: to open a pipe would wait for whoever writes it.
+    # Without blocking: to open a pipe would wait for its writer.
     file = FileIO(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
     if not S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -192,8 +192,8 @@ def _send_chunks(
     """Send the file as it was found; return its SHA-256."""
     size, sent, digest = before.st_size, 0, sha256()
     while True:
-        # Fresh bytes each time: a wrapped writer may keep what it was given, so that reading into one buffer again and
-        # again, half a millisecond less for a MiB, would damage what is buffered.
+        # Fresh bytes each time: a wrapped writer may keep its argument, so that reading into one buffer again and
+        # again, half a millisecond less for a MiB, would damage buffered data.
         data = file.read(min(chunk_size, size - sent))
         digest.update(data)
         sent += len(data)
@@ -218,15 +218,15 @@ def _check_unchanged(file: FileIO, before: os.stat_result, sent: int) -> None:
 
 
 def _can_confirm(writer: StreamWriter) -> bool:
-    # Wrappers need not say; most take the same program at both ends.
+    # Wrappers need not have it; most expect the same program at both ends.
     return bool(getattr(writer, "peer_is_meshsync", True))
 
 
 def _await_confirmation(writer: StreamWriter, digest: str, timeout: float | None) -> bool:
-    """Wait for the other side's answer; return whether it came in time."""
+    """Wait for the recipient's answer; return whether it came in time."""
     deadline = Deadline(runtime_of(writer), timeout)
     try:
-        with suppress(StreamError):  # It may have answered, and ended the stream, already.
+        with suppress(StreamError):  # The recipient may have answered, and ended the stream, already.
             writer.flush(timeout=deadline.left())  # Until then a wrapper may hold back the last of the file.
         answer = writer.reader.read(deadline.left())
     except ReceiveTimeout:
@@ -235,9 +235,9 @@ def _await_confirmation(writer: StreamWriter, digest: str, timeout: float | None
         writer.flush(timeout=deadline.left())  # The writer knows whether it was cancelled.
         raise
     if answer is None:
-        raise StreamInterrupted(f"{_who(writer.to)} closed the stream and did not confirm the file")
+        raise StreamInterrupted(f"{_name_of(writer.to)} closed the stream and did not confirm the file")
     if answer.header.get("received") != digest:
-        raise StreamError(f"{_who(writer.to)} confirmed another file than was sent")
+        raise StreamError(f"{_name_of(writer.to)} confirmed another file than was sent")
     return True
 
 
@@ -256,21 +256,21 @@ def receive_file(
 ) -> ReceivedFile:
     """Receive a file into a directory; return when it is there, complete and checked.
 
-    A stream that is undecided is accepted, or rejected where a file like this is not wanted. Whatever raises, the other
-    side is told, and nothing stays in the directory. The file never lies anywhere but directly in it, no link in it is
-    followed, and permissions are those of any new file.
+    A stream that is undecided is accepted, or rejected where a file like this is not wanted. On any exception the
+    sender is notified, and nothing stays in the directory. The file never lies anywhere but directly in it, no link in
+    it is followed, and permissions are those of any new file.
 
     Args:
-        name: What to call the file; by default what the sender called it.
+        name: The file's name; by default the one that the sender gave it.
         progress: As for ``send_file``, with the bytes received so far.
         overwrite: Whether a file of that name is replaced, in one step, rather than kept.
-        max_size: The largest file to take, in bytes.
+        max_size: The largest file to accept, in bytes.
         timeout: The longest wait for the next chunk, in seconds; None waits for ever.
     Returns:
         Where it is, its size and its SHA-256. Where the sender's program announced no file, which needs a ``name``,
-        they are those of what came before it closed the stream.
+        they are those of the data that came before it closed the stream.
     Raises:
-        StreamError: If the name is not safe on every system, the file too large, or what came not what was sent.
+        StreamError: If the name is not safe on every system, the file too large, or the data not as it was sent.
         StreamInterrupted: If the stream ended before the file did.
         ReceiveTimeout: If no chunk came in time.
         FileExistsError: If there is a file of that name and ``overwrite`` is false; `OSError` if it cannot be stored.
@@ -287,7 +287,7 @@ def receive_file(
     except BaseException as error:
         reader.close(_excuse(error))
         raise
-    with suppress(MeshsyncError):  # The file is here, whether or not its sender hears of it.
+    with suppress(MeshsyncError):  # The file is here, whether or not its sender is notified.
         reader.writer.write(MessageStreamChunk({"received": digest}))
         reader.writer.flush()
     return ReceivedFile(Path(folder, offer.name), size, digest)
@@ -295,11 +295,11 @@ def receive_file(
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """What a stream's opener said of a file."""
+    """A file as the stream's opener announced it."""
 
     name: str
     size: int | None
-    """Bytes; None if the stream is not the one of a file, so that only its end tells."""
+    """Bytes; None if the stream announces no file, so that its end gives the size."""
 
 
 def _read_offer(reader: StreamReader, name: str | None) -> _Offer:
@@ -311,16 +311,16 @@ def _read_offer(reader: StreamReader, name: str | None) -> _Offer:
     file = reader.header.get("file")
     if file is None:
         if name is None:
-            raise UsageError(f"{_who(reader.sender)} announced no file: to store what comes, give a name")
+            raise UsageError(f"{_name_of(reader.sender)} announced no file: to store the stream, give a name")
         return _Offer(name, None)
     size = file.get("size") if isinstance(file, dict) else None
     if type(size) is not int or size < 0:
-        raise StreamError(f"{_who(reader.sender)} announced a file without a size in bytes")
+        raise StreamError(f"{_name_of(reader.sender)} announced a file without a size in bytes")
     if name is not None:
         return _Offer(name, size)
     announced = file.get("name")
     if not isinstance(announced, str):
-        raise StreamError(f"{_who(reader.sender)} announced a file without a name: give one to store it")
+        raise StreamError(f"{_name_of(reader.sender)} announced a file without a name: give one to store it")
     try:
         return _Offer(safe_name(announced), size)
     except ValueError as error:
@@ -335,7 +335,7 @@ def _receive_chunks(
     max_size: int | None,
     timeout: float | None,
 ) -> tuple[int, str]:
-    """Store what comes; return its size and SHA-256 when it is all there and as it was sent."""
+    """Store the chunks; return their size and SHA-256 when all are there and as they were sent."""
     received, digest = 0, sha256()
     report(0, offer.size)
     while (chunk := reader.read(timeout)) is not None:
@@ -370,7 +370,7 @@ def _too_large(size: int | None, max_size: int) -> str:
 
 
 def _excuse(error: BaseException) -> str:
-    """Return what the sender may know of an error here: nothing of paths, or of the program."""
+    """Return the text of an error that the sender may know: nothing of paths, or of the program."""
     if isinstance(error, UsageError):
         return "the receiver's program erred"
     if isinstance(error, MeshsyncError):
@@ -382,5 +382,5 @@ def _excuse(error: BaseException) -> str:
     return "the receiver gave up"
 
 
-def _who(participant: RemoteParticipant | LocalParticipant) -> str:
+def _name_of(participant: RemoteParticipant | LocalParticipant) -> str:
     return participant.name or participant.id

@@ -19,12 +19,12 @@ __all__ = ["BufferedWriter", "buffered"]
 def buffered(writer: StreamWriter, size: int = 65536, max_delay: float | None = None) -> BufferedWriter:
     """Return a writer that joins the data of consecutive chunks with equal headers before it hands them on.
 
-    Where one piece ends and the next begins is not kept. A chunk without data is never joined.
+    The boundaries between pieces are not kept. A chunk without data is never joined.
 
     Args:
         size: The most bytes that are joined; a chunk that has as many by itself is handed on as it is.
-        max_delay: Seconds after which what was joined is handed on though it is not full; None for not before the next
-            ``flush`` or ``close``. What goes wrong then is raised by the next call.
+        max_delay: Seconds after which joined data is handed on though it is not full; None for not before the next
+            ``flush`` or ``close``. The next call raises an error of that.
     Raises:
         ValueError: If ``size`` is not between 1 and 3,000,000, or ``max_delay`` is negative.
     """
@@ -44,15 +44,15 @@ class BufferedWriter(WrappedWriter):
         self._max_delay = max_delay
         self._mutex = TimedMutex(self._runtime)
         self._header = b"{}"
-        """The header of what is joined, as JSON."""
+        """The header of the joined data, as JSON."""
         self._pieces: list[bytes] = []
         self._length = 0
         self._is_closed = False
         self._is_overdue = False
-        """Whether it could not be handed on in time."""
+        """Whether the data could not be handed on in time."""
         self._condition = self._runtime.condition()
         self._due: Deadline | None = None
-        """When what is joined has to be handed on; None if nothing is, or nothing has to be."""
+        """When the joined data has to be handed on; None if there is none, or no such time."""
         self._has_task = False
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
@@ -82,7 +82,7 @@ class BufferedWriter(WrappedWriter):
                 self._set_clock()
 
     def flush(self, *, timeout: Timeout = "default") -> None:
-        """Hand on what is joined, and wait until it is acknowledged; raises as ``write``."""
+        """Hand on the joined data, and wait until it is acknowledged; raises as ``write``."""
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._check_open()
@@ -90,7 +90,7 @@ class BufferedWriter(WrappedWriter):
         self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
-        """Hand on what is joined, and end the stream; raises as the inner writer, and may then be called again."""
+        """Hand on the joined data, and end the stream; raises as the inner writer, and may then be called again."""
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._hand_on(deadline)
@@ -99,7 +99,7 @@ class BufferedWriter(WrappedWriter):
         self._inner.close(timeout=deadline.rest())
 
     def abort(self, reason: str = "") -> None:
-        """End the stream at once; what is joined is dropped."""
+        """End the stream at once; joined data is dropped."""
         self._is_closed = True
         self._pieces = []
         self._stop_clock()
@@ -110,7 +110,7 @@ class BufferedWriter(WrappedWriter):
             raise UsageError(f"{self!r} cannot be written to: this program closed it")
 
     def _hand_on(self, deadline: Deadline) -> None:
-        # What cannot be handed on stays, in case that it can later.
+        # Data that cannot be handed on stays, in case that it can later.
         if self._pieces:
             self._inner.write(
                 MessageStreamChunk(json.loads(self._header), b"".join(self._pieces)), timeout=deadline.rest()
@@ -144,12 +144,12 @@ class BufferedWriter(WrappedWriter):
                     if due is not None and due.is_over:
                         self._hand_on(Deadline(self._runtime, "default"))
             except MeshsyncError:
-                # The next call tries again first, and raises what there is to be raised.
+                # The next call tries again first, and raises the error if it recurs.
                 with self._condition:
                     self._is_overdue, self._due = True, None
 
     def _wait_until_due(self) -> bool:
-        """Wait until something has to be handed on; False if there is nothing any more, and this task is to end."""
+        """Wait until data has to be handed on; return False if there is none left, and this task is to end."""
         with self._condition:
             while self._due is not None and not self._due.is_over:
                 self._condition.wait(self._due.left())

@@ -19,11 +19,11 @@ __all__ = ["Compression", "compression"]
 
 
 def compression(level: int = 6, *, limit: int = CHUNK_LIMIT) -> MakeFilter:
-    """Return what makes filters, for ``filters=[…]``, that compress with zlib.
+    """Return a maker of filters, for ``filters=[…]``, that compress with zlib.
 
     Args:
-        level: Between 0, none, and 9, most; of this side's own data. The other side has its own. Level 1 is four times
-            as fast as 6.
+        level: Between 0, none, and 9, most; of this program's own data. The peer has its own. Level 1 is four times as
+            fast as 6.
         limit: The most bytes of data in one chunk, sent or received: a chunk that claims to be small and expands beyond
             this fails the stream, having taken no more memory than this.
     Raises:
@@ -35,18 +35,18 @@ def compression(level: int = 6, *, limit: int = CHUNK_LIMIT) -> MakeFilter:
 
 
 class Compression(StreamFilter):
-    """Compresses what goes out and expands what comes in; see `compression`."""
+    """Compresses outgoing chunks and expands incoming ones; see `compression`."""
 
     name = "zlib"
 
     def __init__(self, level: int, limit: int) -> None:
         self._level = level
         self._limit = limit
-        # Made when they are needed, since most streams are written by one side and each takes 256 KiB.
+        # Made when they are needed, since most streams are written in one direction and each needs 256 KiB.
         self._compressor: zlib._Compress | None = None
         self._expander: zlib._Decompress | None = None
         self._has_ended = False
-        """Whether the other side's last chunk has come."""
+        """Whether the peer's last chunk has come."""
 
     def encode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
         """Return a chunk whose data are compressed.

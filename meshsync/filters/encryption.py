@@ -1,30 +1,30 @@
-"""Encryption of a stream, with authentication (AEAD), by a key that both sides have. Needs the extra ``crypto``.
+"""Encryption of a stream, with authentication (AEAD), by a key that both participants have. Needs the extra ``crypto``.
 
-What it protects, against everybody who lacks the key, the room included:
+Protected, against any party without the key, the room included:
 
 - Data and headers of chunks can neither be read nor forged. A chunk that is changed, repeated, left out, moved to
-  another place, direction or stream fails the stream, and so does an end that the other side did not mean.
+  another place, direction or stream fails the stream, and so does an end that the peer did not intend.
 - The stream's opening header, with the filters that come before this one, is authenticated but not hidden: if it is
   changed, or the keys differ, the stream is rejected before anything is accepted.
-- What the acceptor writes is known to answer this very stream.
+- The acceptor's chunks are known to answer this very stream.
 
-What it does not:
+Not protected:
 
-- Who writes to whom, when, how much, in how many chunks, and how long their headers are, stays visible. If data is
-  compressed first, its size may tell about its content where others choose part of it.
-- Everyone with the key is alike: who of them writes is not proven. A program that shares a key among more than two
-  believes the room about who is who.
-- Somebody may offer a whole stream again that was recorded before, to anyone with the key, its writer included. A
-  program to which that matters puts something into the header that it remembers, such as a number, and a name.
-- The room can delay, cut off or reject any stream, which is then noticed. The last chunks before an end of this side's
-  own making may be missing.
-- There is no forward secrecy: who gets the key later can read what was recorded.
+- Writer, reader, time, size, number of chunks, and the lengths of their headers stay visible. If data is compressed
+  first, its size may reveal its content where other parties choose part of it.
+- Holders of the key are alike: which of them writes is not proven. A program that shares a key among more than two
+  relies on the room for their identities.
+- A recorded stream can be offered again as a whole to any holder of the key, its writer included. A program to which
+  that matters puts a value into the header that it remembers, such as a number, and a name.
+- The room can delay, cut off or reject any stream, which is then noticed. The last chunks before an end that this
+  program made may be missing.
+- There is no forward secrecy: a later holder of the key can read recorded streams.
 
 On the wire. The opener's entry in the header has ``cipher``, ``salt`` and ``proof``; a chunk's header has ``aead``, the
 encrypted header, ``end``, true on the last chunk of its direction, and on the acceptor's first chunk ``salt``. Bytes
 within JSON are base64. Keys are derived with HKDF-SHA256 (RFC 5869) from the shared one and the salts, 32 random bytes
 per stream and direction, bound to the direction and to the opening header in canonical form. The stream's id is not
-among that, since a room may give it another one on the way: the opener's salt stands for it. The nonce of AES-256-GCM
+among these, since a room may give it another one on the way: the opener's salt stands for it. The nonce of AES-256-GCM
 (NIST SP 800-38D, section 8.2.1) is the chunk's number in its direction, 8 bytes, and 0 for the header or 1 for the
 data, 4 bytes. The encrypted header is authenticated with the data, so that the two stay together.
 """
@@ -54,7 +54,7 @@ __all__ = ["Encryption", "encryption"]
 CIPHER = "AES-256-GCM"
 """As the opening names it."""
 KEY_SIZE = 32
-"""Bytes of the key that both sides have, and of those derived from it."""
+"""Bytes of the key that both participants have, and of those derived from it."""
 SALT_SIZE = 32
 """Bytes; as many as SHA-256 makes. Source: RFC 5869, section 3.1."""
 
@@ -68,7 +68,7 @@ _MIDDLE, _END = b"chunk", b"end"
 
 
 def encryption(key: bytes) -> MakeFilter:
-    """Return what makes filters, for ``filters=[…]``, that encrypt with a key; the module says what that protects.
+    """Return a maker of filters, for ``filters=[…]``, that encrypt with a key; the module lists what is protected.
 
     Args:
         key: 32 random bytes, such as ``os.urandom(32)``; a password is none.
@@ -79,7 +79,7 @@ def encryption(key: bytes) -> MakeFilter:
     if not isinstance(key, (bytes, bytearray)):
         raise TypeError(f"key: give {KEY_SIZE} bytes, not {type(key).__qualname__}")
     if len(key) != KEY_SIZE:
-        raise ValueError(f"key: {len(key)} bytes; it takes {KEY_SIZE} random ones")
+        raise ValueError(f"key: {len(key)} bytes; give {KEY_SIZE} random ones")
     try:
         import cryptography  # noqa: F401
     except ImportError:
@@ -89,7 +89,7 @@ def encryption(key: bytes) -> MakeFilter:
 
 
 class Encryption(StreamFilter):
-    """Encrypts what goes out, decrypts and checks what comes in; see `encryption`."""
+    """Encrypts outgoing chunks, decrypts and checks incoming ones; see `encryption`."""
 
     name = "aead"
     needs_agreement = True
@@ -106,7 +106,7 @@ class Encryption(StreamFilter):
         self._sent = 0
         self._received = 0
         self._has_ended = False
-        """Whether the other side's last chunk has come."""
+        """Whether the peer's last chunk has come."""
 
     def _live_in(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -122,7 +122,7 @@ class Encryption(StreamFilter):
         return {"cipher": CIPHER, "salt": _to_text(self._salt), "proof": _to_text(self._derive("proof", self._salt))}
 
     def accept(self, entry: Mapping[str, Any], header: Mapping[str, Any]) -> None:
-        """Derive the opener's key from what it announced, and check that both sides mean the same stream.
+        """Derive the opener's key from its announcement, and check that it means the same stream.
 
         Raises:
             StreamError: If the cipher is another one, the salt is missing, or key or header differ.
@@ -147,7 +147,7 @@ class Encryption(StreamFilter):
 
         return AESGCM(self._derive(f"written by the {writer}", salt))
 
-    # --- what goes out ------------------------------------------------------------------------------------------------
+    # --- outgoing chunks ----------------------------------------------------------------------------------------------
 
     def encode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
         """Return a chunk, encrypted.
@@ -179,7 +179,7 @@ class Encryption(StreamFilter):
         outer["aead"] = _to_text(sealed)
         return MessageStreamChunk(outer, encrypted)
 
-    # --- what comes in ------------------------------------------------------------------------------------------------
+    # --- incoming chunks ----------------------------------------------------------------------------------------------
 
     def decode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
         """Return a chunk, decrypted, nothing for the last one of the direction.
@@ -219,8 +219,8 @@ class Encryption(StreamFilter):
         """
         if not self._has_ended:
             raise StreamInterrupted(
-                "the stream was closed without the end that the other side has to confirm: it was cut off on the way, "
-                "or the other side does not apply this filter"
+                "the stream was closed without the end that the peer has to confirm: it was cut off on the way, "
+                "or the peer does not apply this filter"
             )
 
 

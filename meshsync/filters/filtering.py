@@ -1,12 +1,12 @@
-"""Filters: what changes the chunks of a stream on their way out, and back on their way in.
+"""Filters: they change the chunks of a stream on their way out, and back on their way in.
 
-A `StreamFilter` is one end's conversion of one stream, in both directions. Wherever filters are asked for, give what
-makes one: a class of your own, or what ``meshsync.filters.compression.compression()`` and
-``meshsync.filters.encryption.encryption(key)`` return. Filters are applied in the order given, so compress before
+A `StreamFilter` is one end's conversion of one stream, in both directions. Wherever filters are asked for, give
+a maker of one: a class of your own, or the result of ``meshsync.filters.compression.compression()`` or
+``meshsync.filters.encryption.encryption(key)``. Filters are applied in the order given, so compress before
 encrypting.
 
-The two ends agree in the stream's header (``meshsync.filters.negotiation``). Not the business of this module: what is
-said there.
+The two ends agree in the stream's header (``meshsync.filters.negotiation``). Not the business of this module:
+the content of that header.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ __all__ = [
 ]
 
 CHUNK_LIMIT = 3_000_000
-"""Bytes of data in a chunk that compression and encryption take: with what they add, every dialect can carry it."""
+"""Most bytes of data in a chunk to compress or encrypt: with the filters' overhead, every dialect can carry it."""
 
 
 class StreamFilter(ABC):
     """One end's conversion of one stream: outgoing chunks are encoded, incoming ones decoded.
 
-    Subclasses define ``encode`` and ``decode``, and the others where they need them. Whatever state they keep belongs
-    to one stream; the two directions may be used by two tasks at once.
+    Subclasses define ``encode`` and ``decode``, and the others where they need them. Their state belongs to one
+    stream; the two directions may be used by two tasks at once.
     """
 
     name = ""
-    """What it goes by in the stream's header; the same at both ends."""
+    """Its name in the stream's header; the same at both ends."""
 
     needs_agreement = False
-    """Whether it cannot do without what ``announce`` and ``accept`` exchange."""
+    """Whether it needs the exchange of ``announce`` and ``accept``."""
 
     @abstractmethod
     def encode(self, chunk: MessageStreamChunk) -> Iterable[MessageStreamChunk]:
@@ -74,17 +74,17 @@ class StreamFilter(ABC):
 
     @abstractmethod
     def decode(self, chunk: MessageStreamChunk) -> Iterable[MessageStreamChunk]:
-        """Return what the other side's ``encode`` was given; whatever is raised fails the stream."""
+        """Return the chunks that the peer's ``encode`` was given; any exception fails the stream."""
 
     def finish(self) -> Iterable[MessageStreamChunk]:
         """Return the chunks to send before the regular end."""
         return ()
 
     def check_end(self) -> None:  # noqa: B027  # nothing by default
-        """Raise if the other side's chunks, which have regularly ended, are incomplete. May be called again."""
+        """Raise if the peer's chunks, which have regularly ended, are incomplete. May be called again."""
 
     def announce(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what to add to this filter's entry in the stream's header; called first, by the opener alone.
+        """Return the members to add to this filter's entry in the stream's header; called first, by the opener alone.
 
         Args:
             header: The stream's header, with the entries of the filters that are applied before this one.
@@ -92,27 +92,27 @@ class StreamFilter(ABC):
         return {}
 
     def accept(self, entry: Mapping[str, Any], header: Mapping[str, Any]) -> None:  # noqa: B027  # nothing by default
-        """Take what the opener's filter announced; called first, by the acceptor alone. Raising rejects the stream.
+        """Apply the opener's announcement; called first, by the acceptor alone. Raising rejects the stream.
 
         Args:
             header: As in ``announce``.
         """
 
     def _live_in(self, runtime: Runtime) -> None:  # noqa: B027  # most filters need neither time nor chance
-        """Take the runtime of the stream's client; called before anything else."""
+        """Set the runtime of the stream's client; called before any other method."""
 
 
 MakeFilter = Callable[[], StreamFilter]
-"""What makes a filter for each stream, such as a subclass of `StreamFilter`."""
+"""Makes a filter for each stream, such as a subclass of `StreamFilter`."""
 
 
 def make_filters(filters: Iterable[MakeFilter], runtime: Runtime) -> list[StreamFilter]:
     """Make the filters of one stream.
 
     Args:
-        runtime: That of the client whose stream it is, or is to be.
+        runtime: The runtime of the client whose stream it is, or is to be.
     Raises:
-        TypeError: If something else was given.
+        TypeError: If an item makes no filter.
         ValueError: If two have the same name, or one has none.
     """
     made: list[StreamFilter] = []
@@ -121,7 +121,7 @@ def make_filters(filters: Iterable[MakeFilter], runtime: Runtime) -> list[Stream
         filter = make() if callable(make) else None
         if not isinstance(filter, StreamFilter):
             raise TypeError(
-                f"filters: give what makes one for each stream, such as a subclass of StreamFilter or compression(), "
+                f"filters: give a maker of one for each stream, such as a subclass of StreamFilter or compression(), "
                 f"not {make!r:.100}"
             )
         if not filter.name or filter.name in [other.name for other in made]:
@@ -139,10 +139,10 @@ def filtered(stream: StreamWriter, *filters: MakeFilter) -> StreamWriter: ...
 @overload
 def filtered(stream: StreamReader, *filters: MakeFilter) -> StreamReader: ...
 def filtered(stream: StreamWriter | StreamReader, *filters: MakeFilter) -> StreamWriter | StreamReader:
-    """Return a writer or reader through filters that the other side is known to apply too: nothing is announced.
+    """Return a writer or reader through filters that the peer is known to apply too: none is announced.
 
     Raises:
-        UsageError: If the two ends of a filter have to agree on something first, as for encryption.
+        UsageError: If the two ends of a filter have to agree first, as for encryption.
         TypeError: If something else than filters was given; `ValueError` if two have the same name, or one has none.
     """
     made = make_filters(filters, runtime_of(stream))
@@ -156,7 +156,7 @@ def filtered(stream: StreamWriter | StreamReader, *filters: MakeFilter) -> Strea
 
 
 def write_through(filters: Sequence[StreamFilter], writer: StreamWriter, header: Mapping[str, Any]) -> StreamWriter:
-    """Return a writer, and its reader, through filters of this stream; ``header`` is what the reader is to show."""
+    """Return a writer, and its reader, through filters of this stream; ``header`` is the one that the reader shows."""
     for filter in reversed(filters):
         writer = _Ends(filter, writer.reader, writer, header).writer
     return writer
@@ -170,7 +170,7 @@ def read_through(filters: Sequence[StreamFilter], reader: StreamReader, header: 
 
 
 class _Ends:
-    """One filter on one stream: what its writer and its reader share."""
+    """One filter on one stream: the state that its writer and its reader share."""
 
     def __init__(
         self, filter: StreamFilter, reader: StreamReader, writer: StreamWriter, header: Mapping[str, Any]
@@ -180,9 +180,9 @@ class _Ends:
         self.header = header
         """The stream's header as its opener gave it."""
         self.is_closed_here = False
-        """Whether this program ended the stream, and so knows that it may have missed something."""
+        """Whether this program ended the stream, and so knows that it may have missed chunks."""
         self.failure: StreamError | None = None
-        """Why the other side's chunks cannot be decoded."""
+        """The reason why the peer's chunks cannot be decoded."""
         self.writer = FilteredWriter(writer, self)
         self.reader = FilteredReader(reader, self)
 
@@ -191,7 +191,7 @@ class FilteredWriter(WrappedWriter):
     """A writer whose chunks go through a filter.
 
     A chunk that could not be sent in time, or not before the stream is accepted, is encoded by then and waits: writing
-    an equal one again sends it, and so does, first, whatever is called next.
+    an equal one again sends it, and so does, first, any other call.
     """
 
     def __init__(self, inner: StreamWriter, ends: _Ends) -> None:
@@ -200,24 +200,24 @@ class FilteredWriter(WrappedWriter):
         self._ends = ends
         self._mutex = TimedMutex(self._runtime)
         self._pieces: deque[MessageStreamChunk] = deque()
-        """What is encoded and not sent."""
+        """Chunks that are encoded and not sent."""
         self._begun: MessageStreamChunk | None = None
         """The chunk that ``_pieces`` are of, after a call that could not send them."""
         self._is_finished = False
 
     @property
     def reader(self) -> FilteredReader:
-        """What the other side writes on the same stream, decoded."""
+        """The peer's chunks on the same stream, decoded."""
         return self._ends.reader
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
-        """Encode a chunk, or bytes alone as a chunk with an empty header, and send what comes of it.
+        """Encode a chunk, or bytes alone as a chunk with an empty header, and send the result.
 
         Raises:
             InvalidMessage: If its header is no JSON object, its data no buffer, or a filter refuses it. If it is
                 refused once encoded, the stream is aborted.
             StreamTimeout: If it could not be sent in ``timeout`` seconds: see the class.
-            StreamError: If what the peer sends cannot be decoded.
+            StreamError: If the peer's chunks cannot be decoded.
             UsageError: If this program closed the stream.
             MeshsyncError: As the inner writer.
         """
@@ -235,7 +235,7 @@ class FilteredWriter(WrappedWriter):
             try:
                 self._send(deadline)
             except BaseException:
-                # Copies: the program may have other plans for its buffer.
+                # Copies: the program may change its buffer.
                 self._begun = _copied(chunk)
                 self._pieces = deque(map(_copied, self._pieces))
                 raise
@@ -249,7 +249,7 @@ class FilteredWriter(WrappedWriter):
         self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
-        """End the stream regularly, after what the filter has still to send; raises as the inner writer.
+        """End the stream regularly, after the filter's last chunks; raises as the inner writer.
 
         Raises:
             StreamTimeout: If that took longer than ``timeout`` seconds; it may be closed again.
@@ -261,7 +261,7 @@ class FilteredWriter(WrappedWriter):
                 if not self._is_finished:
                     self._pieces.extend(list(self._ends.filter.finish()))
                     self._is_finished = True
-                # If the other side has ended the stream, it waits for no end; whether too early, the inner one knows.
+                # A peer that has ended the stream waits for no end; whether too early, the inner one knows.
                 with suppress(StreamCancelled):
                     self._send(deadline)
             self._ends.is_closed_here = True
@@ -283,7 +283,7 @@ class FilteredWriter(WrappedWriter):
             try:
                 self._inner.write(self._pieces[0], timeout=deadline.rest())
             except InvalidMessage as error:
-                # The other side's filter would notice the gap, and take it for somebody's ill will.
+                # The peer's filter would notice the gap, and report it as an attack.
                 self.abort(f"a chunk could not be sent: {error}")
                 raise InvalidMessage(f"{error}; the stream is given up, since its filter counted the chunk") from error
             self._pieces.popleft()
@@ -293,8 +293,8 @@ class FilteredWriter(WrappedWriter):
 class FilteredReader(WrappedReader):
     """A reader whose chunks come through a filter.
 
-    If one cannot be decoded, nothing of it is passed on: the stream is given up, which the other side is told, and this
-    and every further read raises `StreamError`. What was read before was in order.
+    If one cannot be decoded, no part of it is passed on: the stream is given up, the peer notified, and this and every
+    further read raises `StreamError`. Chunks read before were in order.
     """
 
     def __init__(self, inner: StreamReader, ends: _Ends) -> None:
@@ -305,12 +305,12 @@ class FilteredReader(WrappedReader):
 
     @property
     def header(self) -> Mapping[str, Any]:
-        """What the opener's program said of the stream."""
+        """The header that the opener's program gave to the stream."""
         return self._ends.header
 
     @property
     def writer(self) -> FilteredWriter:
-        """The way back to the other side, encoded."""
+        """The way back to the peer, encoded."""
         return self._ends.writer
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
@@ -339,7 +339,7 @@ class FilteredReader(WrappedReader):
             self._chunks.extendleft(reversed(chunks))
 
     def close(self, reason: str = "") -> None:
-        """Read no more: the peer is told."""
+        """Read no more: the peer is notified."""
         self._ends.is_closed_here = True
         super().close(reason)
 
@@ -358,7 +358,7 @@ class FilteredReader(WrappedReader):
         filter = self._ends.filter
         try:
             if chunk is not None:
-                # All of it before any of it: what comes before an error is not to be passed on.
+                # All of it before any of it: chunks before an error are not to be passed on.
                 self._chunks.extend(list(filter.decode(chunk)))
             elif not self._ends.is_closed_here:
                 filter.check_end()
@@ -377,6 +377,6 @@ def _copied(chunk: MessageStreamChunk) -> MessageStreamChunk:
 
 
 def describe_failure(filter: StreamFilter, error: Exception) -> str:
-    """Return what a filter raised, as a text for people."""
+    """Return an exception of a filter as a text for people."""
     kind = "" if isinstance(error, MeshsyncError) else f"{type(error).__name__}: "
     return f"filter {filter.name!r}: {kind}{error}"

@@ -8,7 +8,7 @@
         reader = accept_filtered(reader, filters=[compression()])
 
 The header that travels has one more member, ``meshsync.filters``: a list of objects, each with the ``name`` of a filter
-and what that filter adds, in the order in which they are applied. If a program opens a stream with filters through a
+and the members that it adds, in the order in which they are applied. If a program opens a stream with filters through a
 client that adds its own, then the program's list is the first item of the client's.
 """
 
@@ -48,18 +48,18 @@ def open_filtered(
 ) -> StreamWriter:
     """Open a stream with filters, which its header announces.
 
-    An acceptor that knows nothing of filters may accept nonetheless. What it reads is encoded, and what it writes back
-    fails to be decoded.
+    An acceptor that knows no filters may accept nonetheless. It reads encoded chunks, and those that it writes back
+    fail to be decoded.
 
     Args:
-        create_stream: What opens it: ``room.messaging.create_stream``, or ``super().create_stream`` in a client of your
+        create_stream: Opens it: ``room.messaging.create_stream``, or ``super().create_stream`` in a client of your
             own.
-        to: To whom, as for ``create_stream``; or a mapping of ``to`` and ``header``.
-        header: What to say of the stream. It is not encoded.
-        filters: What to apply to each chunk, in this order, and to the other side's in the opposite one.
+        to: The recipient, as for ``create_stream``; or a mapping of ``to`` and ``header``.
+        header: The program's header. It is not encoded.
+        filters: Applied to each chunk in this order, and to the peer's in the opposite one.
         options: Passed on.
     Raises:
-        StreamRejected: If the other side lacks one of the filters or demands another; it says which.
+        StreamRejected: If the peer lacks one of the filters or demands another; the text says which.
         InvalidMessage: If the header is no JSON object.
         TypeError: If something else than filters was given; `ValueError` if two have the same name, or one has none.
         MeshsyncError: As ``create_stream``.
@@ -82,13 +82,13 @@ def accept_filtered(
 ) -> StreamReader:
     """Return a reader through the filters that an offered stream's header announces, or reject the stream.
 
-    Nothing is accepted yet: as ever, ``accept``, the first read, or returning from the callback does that.
+    The stream is not accepted yet: as ever, ``accept``, the first read, or returning from the callback does that.
 
     Args:
-        filters: What has to be announced: a stream that lacks one of these, or has others, is rejected.
-        optional: What else may be announced.
+        filters: These have to be announced: a stream that lacks one of these, or has others, is rejected.
+        optional: These may be announced besides.
     Raises:
-        StreamRejected: If the stream was rejected; the text, which the opener gets too, names what is lacking.
+        StreamRejected: If the stream was rejected; the text, which the opener gets too, has the reason.
         TypeError: If something else than filters was given; `ValueError` if two have the same name, or one has none.
             The stream is undecided.
     """
@@ -113,8 +113,8 @@ def accept_filtered(
 def _runtime_behind(create_stream: Callable[..., StreamWriter]) -> Runtime:
     """Return the runtime of the client that a method opens streams of, bare or with arguments bound to it.
 
-    What filters announce is drawn before there is a stream. A function of the program's own does not say whose streams
-    it opens: the world of the calling task has to do.
+    Filters draw their announcements before there is a stream. A function of the program's own does not show whose
+    streams it opens: the world of the calling task has to do.
     """
     method: Any = create_stream
     while isinstance(method, partial):
@@ -123,7 +123,7 @@ def _runtime_behind(create_stream: Callable[..., StreamWriter]) -> Runtime:
 
 
 def _announced(value: Any) -> tuple[list[Any] | None, list[Mapping[str, Any]]]:
-    """Return what a layer above announced, None if there is none, and the entries of this layer."""
+    """Return the announcement of a layer above, None if there is none, and the entries of this layer."""
     if isinstance(value, list):
         is_layered = bool(value) and isinstance(value[0], list)
         above, entries = (value[0], value[1:]) if is_layered else (None, value)

@@ -1,4 +1,4 @@
-"""Writers and readers around others: each hands everything on, and a subclass overrides what shall differ.
+"""Writers and readers around others: each passes every call on, and a subclass overrides those that differ.
 
 Both ends of a stream are wrapped at once, so that ``wrapper.reader.writer is wrapper``.
 """
@@ -20,10 +20,10 @@ __all__ = ["WrappedReader", "WrappedWriter"]
 
 
 class WrappedWriter(ClosingWriter):
-    """A `StreamWriter` around another, which lives in that one's runtime. Every call raises what the inner one's does.
+    """A `StreamWriter` around another, which lives in that one's runtime. Every call raises as the inner one's.
 
     Args:
-        inner: What everything is handed on to.
+        inner: Every call is passed on to it.
         reader: The reader that belongs to it; by default one around ``inner.reader``.
     """
 
@@ -39,17 +39,17 @@ class WrappedWriter(ClosingWriter):
 
     @property
     def to(self) -> RemoteParticipant:
-        """Who reads it."""
+        """The participant that reads it."""
         return self._inner.to
 
     @property
     def reader(self) -> StreamReader:
-        """What the other side writes on the same stream."""
+        """The peer's chunks on the same stream."""
         return self._reader
 
     @property
     def peer_is_meshsync(self) -> bool:
-        """As `MessageStreamWriter.peer_is_meshsync`; True for an inner one that does not say."""
+        """As `MessageStreamWriter.peer_is_meshsync`; True for an inner one without it."""
         return bool(getattr(self._inner, "peer_is_meshsync", True))
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
@@ -73,12 +73,12 @@ class WrappedWriter(ClosingWriter):
 
 
 class WrappedReader(IteratedReader):
-    """A `StreamReader` around another, which lives in that one's runtime. Every call raises what the inner one's does.
+    """A `StreamReader` around another, which lives in that one's runtime. Every call raises as the inner one's.
 
-    To change what is read, override ``_read``: ``read``, iteration and ``read_all`` go through it.
+    To change the chunks read, override ``_read``: ``read``, iteration and ``read_all`` go through it.
 
     Args:
-        inner: What everything is handed on to.
+        inner: Every call is passed on to it.
         writer: The writer that belongs to it; by default one around ``inner.writer``.
     """
 
@@ -87,7 +87,7 @@ class WrappedReader(IteratedReader):
         self._runtime = runtime_of(inner)
         self._writer: StreamWriter = writer if writer is not None else WrappedWriter(inner.writer, self)
         self._chunks: deque[MessageStreamChunk] = deque()
-        """What is to be read before the inner one is asked."""
+        """Chunks to return before the inner one is read."""
         self._is_closed = False
         """Whether this program reads no more."""
 
@@ -100,17 +100,17 @@ class WrappedReader(IteratedReader):
 
     @property
     def sender(self) -> RemoteParticipant:
-        """Who writes it."""
+        """The participant that writes it."""
         return self._inner.sender
 
     @property
     def header(self) -> Mapping[str, Any]:
-        """What its opener said of the stream."""
+        """The header that its opener gave to the stream."""
         return self._inner.header
 
     @property
     def writer(self) -> StreamWriter:
-        """The way back to the other side."""
+        """The way back to the peer."""
         return self._writer
 
     def accept(self) -> None:
@@ -118,7 +118,7 @@ class WrappedReader(IteratedReader):
         self._inner.accept()
 
     def reject(self, reason: str = "") -> None:
-        """Reject the stream; the reason is told to its opener."""
+        """Reject the stream; the reason is sent to its opener."""
         self._inner.reject(reason)
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
@@ -126,7 +126,7 @@ class WrappedReader(IteratedReader):
         return self._chunks.popleft() if self._chunks else self._read(timeout)
 
     def _read(self, timeout: float | None) -> MessageStreamChunk | None:
-        """Return the next chunk that the inner one brings, None at the regular end."""
+        """Return the inner one's next chunk, None at the regular end."""
         return self._inner.read(timeout)
 
     def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
@@ -135,7 +135,7 @@ class WrappedReader(IteratedReader):
             self._chunks.extendleft(reversed(chunks))
 
     def close(self, reason: str = "") -> None:
-        """Read no more: the peer is told."""
+        """Read no more: the peer is notified."""
         self._is_closed = True
         self._chunks.clear()
         self._inner.close(reason)

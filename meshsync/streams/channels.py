@@ -1,6 +1,6 @@
 """How a stream's messages get to its peer: as messages to a participant, or on a call; and the connection they use.
 
-What classic and duplex streams make of each other's chunks is described in ``meshsync.protocol.bridging``. A call has
+The translation between chunks of classic and duplex streams is described in ``meshsync.protocol.bridging``. A call has
 no flow control, and no acknowledgement of single chunks; but an irregular end is always told apart from a regular one.
 
 A channel belongs to one connection and ends with it; the stream that it carries need not.
@@ -38,7 +38,7 @@ ABNORMAL = 1011
 
 
 class StreamConnection(Protocol):
-    """What streams need of the connection that carries them; `Connection` says what each call promises."""
+    """The part of the carrying connection that streams use; `Connection` documents each call."""
 
     @property
     def runtime(self) -> Runtime: ...
@@ -70,14 +70,14 @@ class Channel(Protocol):
 
     @property
     def can_cancel(self) -> bool:
-        """Whether an irregular end can be told without having been agreed upon."""
+        """Whether an irregular end can be sent without agreement on it."""
         ...
 
     def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
-        """Send a message of the stream; raises what `Connection.request` does.
+        """Send a message of the stream; raises as `Connection.request`.
 
         Args:
-            what: What is sent, for errors.
+            what: Names the message in errors.
             timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         ...
@@ -99,10 +99,10 @@ class MessageChannel:
 
 
 class CallerChannel:
-    """Carries a duplex stream at the side that opens the call.
+    """Carries a duplex stream for the caller.
 
     Args:
-        answered: Told, on the reader, what the peer or the room answered to the opening: None for consent.
+        answered: Called on the reader with the peer's or the room's answer to the opening: None for consent.
     """
 
     can_cancel = True
@@ -132,7 +132,7 @@ class CallerChannel:
 
 
 class RecipientChannel:
-    """Carries a duplex stream at the side that is called.
+    """Carries a duplex stream for the recipient of the call.
 
     Args:
         push_id: The message id of the call.

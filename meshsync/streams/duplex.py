@@ -1,8 +1,8 @@
 """The calls of one client: duplex streams, as newer releases open and answer them (PROTOCOL.md, section 9).
 
-What the room says of a call is translated into messages of a stream, so that a stream is the same however it is
-carried. A call that a peer opens is held until its first message says from whom and with what; then it is an offer like
-any other. Nothing here waits, sends or calls back: `StreamCalls.take` returns what it makes of each operation.
+The room's operations on a call are translated into messages of a stream, so that a stream is the same however it is
+carried. A call that a peer opens is held until its first message names the sender and the header; then it is an offer
+like any other. No function here waits, sends or calls back: `StreamCalls.receive` returns each operation's translation.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class ForStream:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A message that is to be sent back, since no stream takes what came."""
+    """A message to send back, since no stream matches the one received."""
 
     channel: Channel
     message: StreamMessage
     what: str
-    """What is sent, for errors."""
+    """Names the message in errors."""
 
 
 @dataclass(slots=True)
@@ -69,14 +69,14 @@ class _StreamCall:
     key: StreamKey
     channel: CallerChannel | RecipientChannel
     recipient_is_gone: bool = False
-    """Whether the room said so; the end follows, and then is not a regular one."""
+    """Whether the room reported that; the end follows, and is not a regular one."""
 
-    def gives(self, message: StreamMessage) -> ForStream:
+    def for_stream(self, message: StreamMessage) -> ForStream:
         return ForStream(self.key, message, self.channel)
 
 
 class StreamCalls:
-    """The calls under way. ``add`` and ``forget`` may be called on any task, ``take`` on the reader."""
+    """The calls under way. ``add`` and ``forget`` may be called on any task, ``receive`` on the reader."""
 
     def __init__(self, connection: StreamConnection) -> None:
         self._connection = connection
@@ -97,8 +97,8 @@ class StreamCalls:
         if call is not None and call.key == key:
             self._calls.pop(key[1], None)
 
-    def take(self, operation: Call | CallChunk | AnswerChunk) -> Offered | ForStream | Returned | None:
-        """Return what the room says of a call, as it concerns streams; None if it does not."""
+    def receive(self, operation: Call | CallChunk | AnswerChunk) -> Offered | ForStream | Returned | None:
+        """Translate the room's operation on a call; return None if it concerns no stream."""
         match operation:
             case Call():
                 return self._begin(operation)
@@ -146,11 +146,11 @@ def _from_caller(call: _StreamCall, content: ChunkContent) -> ForStream | None:
     _, call_id = call.key
     match content:
         case CallMessage():
-            return call.gives(_chunk(call_id, content))
+            return call.for_stream(_chunk(call_id, content))
         case Control("close", 1000):
-            return call.gives(Close(call_id))
+            return call.for_stream(Close(call_id))
         case Control("close", _, message):
-            return call.gives(Cancel(call_id, message))
+            return call.for_stream(Cancel(call_id, message))
     log_warning("skipped what is no message on stream %s", call_id)
     return None
 
@@ -159,20 +159,20 @@ def _from_recipient(call: _StreamCall, content: ChunkContent) -> ForStream | Non
     _, call_id = call.key
     match content:
         case Accepted():
-            return call.gives(Accept(call_id))
+            return call.for_stream(Accept(call_id))
         case CallMessage():
-            return call.gives(_chunk(call_id, content))
+            return call.for_stream(_chunk(call_id, content))
         case RecipientGone():
             call.recipient_is_gone = True
             return None
         case Control("close", 1000) if not call.recipient_is_gone:
-            return call.gives(Close(call_id))
+            return call.for_stream(Close(call_id))
         case Control("close", status, message):
-            return call.gives(Cancel(call_id, message or ("left" if status == 1000 else "")))
+            return call.for_stream(Cancel(call_id, message or ("left" if status == 1000 else "")))
         case CallEnded(reason, message):
-            return call.gives(Cancel(call_id, message or reason))
+            return call.for_stream(Cancel(call_id, message or reason))
         case Error(text):
-            return call.gives(Cancel(call_id, text))
+            return call.for_stream(Cancel(call_id, text))
     log_warning("skipped what is no message on stream %s", call_id)
     return None
 
@@ -183,20 +183,20 @@ def _chunk(call_id: str, message: CallMessage) -> StreamChunk:
 
 
 def refusal_of(error: MeshsyncError | None, *, alone: bool) -> MeshsyncError | None:
-    """Return why an offer by a call came to nothing; None if it did not, or if that is not known yet.
+    """Return the reason why an offer by a call failed; None if it did not, or if that is not known yet.
 
     Args:
-        error: What the opening of the call was answered: by the peer, or by the room for it, which gives a code.
+        error: The answer to the opening of the call: of the peer, or of the room for it, which gives a code.
         alone: Whether the stream is offered in no other way, so that every refusal of the call is the answer.
     """
     if error is None:
-        return None  # The room says `Accepted` besides.
+        return None  # The room also sends `Accepted`.
     if not isinstance(error, RoomError):
         return error
     if error.code is None:
         return StreamRejected(str(error))
     if not alone:
-        return None  # The peer may know no calls, and yet answer what it was offered before.
+        return None  # A peer that knows no calls may yet answer the classic offer.
     if isinstance(error, ParticipantNotFound):
         return error
     if error.code == ErrorCode.TIMEOUT:

@@ -1,7 +1,7 @@
-"""What a program has of a stream: its writer and its reader.
+"""A stream as programs use it: its writer and its reader.
 
-The opener of a stream gets a `MessageStreamWriter`, whose ``reader`` has what comes back; its acceptor gets a
-`MessageStreamReader`, whose ``writer`` is the way back.
+The opener of a stream gets a `MessageStreamWriter`, whose ``reader`` reads the way back; its acceptor gets a
+`MessageStreamReader`, whose ``writer`` writes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "has_ended
 
 
 class Endpoints:
-    """A stream with its two directions, and the two ends of it that programs meet."""
+    """A stream with its two directions, and the two ends of it that programs use."""
 
     __slots__ = ("incoming", "outgoing", "reader", "stream", "writer")
 
@@ -39,7 +39,7 @@ class MessageStreamWriter(ClosingWriter):
     """Writes a stream's chunks. Any task may write; a context manager closes it.
 
     Leaving the ``with`` block by an exception aborts the stream, so that its reader doesn't take it for complete.
-    (Official clients have no word for that: to them it is closed.)
+    (Official clients have no message for that: to them it is closed.)
     """
 
     __slots__ = ("_ends", "_stream")
@@ -50,7 +50,7 @@ class MessageStreamWriter(ClosingWriter):
 
     @property
     def _runtime(self) -> Runtime:
-        # For what is built on a stream: it has no clock of its own.
+        # For wrappers of a stream, which have no clock of their own.
         return self._stream.runtime
 
     @property
@@ -60,30 +60,30 @@ class MessageStreamWriter(ClosingWriter):
 
     @property
     def to(self) -> RemoteParticipant:
-        """Who reads it."""
+        """The participant that reads it."""
         return self._stream.identity.peer
 
     @property
     def reader(self) -> MessageStreamReader:
-        """What the other side writes on the same stream; clients before 0.9.0 write only what they opened."""
+        """The peer's chunks on the same stream; clients before 0.9.0 write only to streams that they opened."""
         return self._ends.reader
 
     @property
     def peer_is_meshsync(self) -> bool:
-        """Whether the other side is a meshsync program too, so that flow control and cancelling are agreed upon."""
+        """Whether the peer is a meshsync program too, so that flow control and cancelling are agreed upon."""
         return self._stream.peer_is_meshsync
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
         """Send a chunk, or bytes alone as a chunk with an empty header, and return before it is acknowledged.
 
-        It waits while too much is unacknowledged, and while the other side can hold no more unread.
+        It waits while 256 chunks or 8 MiB are unacknowledged, and while the peer can hold no more unread.
 
         Args:
             timeout: The longest wait, in seconds; 30 by default.
         Raises:
-            StreamTimeout: If it could not be sent in time; nothing of it was, and it may be written again.
-            StreamCancelled: If the other side wants no more.
-            StreamInterrupted: If the other side left, the connection was lost, or the room refused an earlier chunk,
+            StreamTimeout: If it could not be sent in time; no part of it was, and it may be written again.
+            StreamCancelled: If the peer closed the stream or gave it up.
+            StreamInterrupted: If the peer left, the connection was lost, or the room refused an earlier chunk,
                 which is then the ``__cause__``.
             InvalidMessage: If the header is no JSON object, or the chunk is larger than a message can be.
             UsageError: If this program closed the stream.
@@ -99,12 +99,12 @@ class MessageStreamWriter(ClosingWriter):
 
         Raises:
             StreamTimeout: If that took longer than ``timeout`` seconds, 30 by default.
-            StreamCancelled: If the other side had ended it early; `StreamInterrupted` likewise, as for ``write``.
+            StreamCancelled: If the peer had ended it early; `StreamInterrupted` likewise, as for ``write``.
         """
         self._ends.outgoing.close(timeout)
 
     def abort(self, reason: str = "") -> None:
-        """End the stream at once, incomplete. The reader gets what came, and then a `StreamInterrupted`."""
+        """End the stream at once, incomplete. The reader gets the chunks received, and then a `StreamInterrupted`."""
         self._stream.abandon(reason)
 
     def __repr__(self) -> str:
@@ -125,7 +125,7 @@ class MessageStreamReader(IteratedReader):
 
     @property
     def _runtime(self) -> Runtime:
-        # For what is built on a stream: it has no clock of its own.
+        # For wrappers of a stream, which have no clock of their own.
         return self._stream.runtime
 
     @property
@@ -137,17 +137,17 @@ class MessageStreamReader(IteratedReader):
 
     @property
     def sender(self) -> RemoteParticipant:
-        """Who writes it."""
+        """The participant that writes it."""
         return self._stream.identity.peer
 
     @property
     def header(self) -> Mapping[str, Any]:
-        """What its opener said of the stream."""
+        """The header that its opener gave to the stream."""
         return self._stream.identity.header
 
     @property
     def writer(self) -> MessageStreamWriter:
-        """The way back to the other side; clients before 0.9.0 drop what comes by it."""
+        """The way back to the peer; clients before 0.9.0 drop its chunks."""
         return self._ends.writer
 
     def accept(self) -> None:
@@ -155,12 +155,12 @@ class MessageStreamReader(IteratedReader):
 
         Raises:
             UsageError: If this program rejected it.
-            StreamInterrupted: If its other side is gone.
+            StreamInterrupted: If its peer is gone.
         """
         self._stream.accept()
 
     def reject(self, reason: str = "") -> None:
-        """Reject the stream; the reason is told to its opener.
+        """Reject the stream; the reason is sent to its opener.
 
         Raises:
             UsageError: If it was accepted or rejected before.
@@ -168,13 +168,13 @@ class MessageStreamReader(IteratedReader):
         self._stream.reject(reason)
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
-        """Return the next chunk, or None when the other side has closed the stream and all has been read.
+        """Return the next chunk, or None when the peer has closed the stream and all has been read.
 
         Args:
             timeout: The longest wait, in seconds; None waits for ever, 0 polls.
         Raises:
             ReceiveTimeout: If none came in time.
-            StreamInterrupted: If the stream ended otherwise and all that came has been read.
+            StreamInterrupted: If the stream ended otherwise and every chunk received has been read.
             UsageError: If another task is reading, or this program closed the reader.
             WouldDeadlock: If this program rejected the stream.
         """
@@ -184,7 +184,7 @@ class MessageStreamReader(IteratedReader):
         self._ends.incoming.put_back(chunks)
 
     def close(self, reason: str = "") -> None:
-        """Read no more: an undecided stream is rejected, one that goes on is ended early, which the writer is told."""
+        """Read no more: an undecided stream is rejected, one that goes on is ended early, and its writer notified."""
         self._stream.leave(reason)
 
     def __repr__(self) -> str:
@@ -192,5 +192,5 @@ class MessageStreamReader(IteratedReader):
 
 
 def has_ended(reader: StreamReader) -> bool:
-    """Return whether the stream of a plain reader has ended; what has come can still be read."""
+    """Return whether the stream of a plain reader has ended; chunks received can still be read."""
     return isinstance(reader, MessageStreamReader) and reader._stream.life.phase.is_over

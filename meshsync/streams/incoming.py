@@ -1,4 +1,4 @@
-"""The direction of a stream from its peer to this program: what has come, the one call that may read it, and credit."""
+"""The direction of a stream from its peer to this program: its chunks, the one call that may read them, and credit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Incoming"]
 
 
 class Incoming:
-    """The chunks of one stream that come from its peer. What is unread is the stream's, and outlives a connection."""
+    """The chunks of one stream that come from its peer. Unread chunks are the stream's, and outlive a connection."""
 
     __slots__ = ("_reading", "_stream")
 
@@ -24,10 +24,10 @@ class Incoming:
         self._reading: object = None
         """The token of the call that is reading; None while none is."""
 
-    # --- what programs do ---------------------------------------------------------------------------------------------
+    # --- calls of programs --------------------------------------------------------------------------------------------
 
     def read(self, timeout: float | None) -> MessageStreamChunk | None:
-        """Take the next chunk; see `MessageStreamReader.read`."""
+        """Return the next chunk; see `MessageStreamReader.read`."""
         stream, token = self._stream, object()
         try:
             with stream.life.condition:
@@ -36,17 +36,17 @@ class Incoming:
                 self._reading = token
             if stream.life.phase is Phase.OFFERED:
                 stream.accept()
-            # For what was read before: a chunk is done with when the next is asked for.
+            # For the chunks read before: a chunk is done with when the next is asked for.
             credit = self.take_credit()
             if credit:
                 self._give(credit)
-            return self._take(timeout)
+            return self._read(timeout)
         finally:
             # Without a call: Ctrl-C strikes between calls, and one that it strikes must not keep others from reading.
             if self._reading is token:
                 self._reading = None
 
-    def _take(self, timeout: float | None) -> MessageStreamChunk | None:
+    def _read(self, timeout: float | None) -> MessageStreamChunk | None:
         stream, life, unread = self._stream, self._stream.life, self._stream.unread
         if not unread and not life.phase.is_over:
             stream.host.refuse_to_block("reading a stream")
@@ -69,7 +69,7 @@ class Incoming:
         raise ReceiveTimeout(f"{stream!r}: no chunk came within {timeout or 0:.3g} s")
 
     def put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
-        """Have chunks read again that were read last. They count no more, being in the program's hands."""
+        """Have chunks read again that were read last. They count no more: the program has read them."""
         life = self._stream.life
         with life.condition:
             if life.end is None or not life.end.is_left:
@@ -78,7 +78,7 @@ class Incoming:
     # --- credit -------------------------------------------------------------------------------------------------------
 
     def take_credit(self) -> int:
-        """Return how much the peer is to be told it may send, in bytes, or 0 while that is not worth a message."""
+        """Return the credit to send to the peer, in bytes, or 0 while it is not worth a message."""
         life = self._stream.life
         with life.condition:
             return self._stream.account.take_credit() if life.phase is Phase.OPEN else 0
@@ -92,12 +92,12 @@ class Incoming:
             with stream.life.condition:
                 stream.account.owe(credit)  # It goes with the next one.
         except MeshsyncError:
-            pass  # The connection has ended, and the stream with it: its reader will be told.
+            pass  # The connection has ended, and the stream with it: its next read raises.
 
-    # --- what the client's reader task tells --------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def arrived(self, chunk: StreamChunk) -> None:
-        """Hold a chunk until it is read; after the end, drop it. Too much unread fails the stream."""
+        """Hold a chunk until it is read; after the end, drop it. More bytes unread than the window fail the stream."""
         stream = self._stream
         size = size_of(chunk.header, chunk.data)
         try:

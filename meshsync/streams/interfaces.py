@@ -1,4 +1,4 @@
-"""Streams as programs see them: chunks, and what every writer and reader can do, plain or wrapped by a filter."""
+"""Streams as programs see them: chunks, and the interfaces of writers and readers, plain or wrapped by a filter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MessageStreamChunk:
 
 
 class StreamWriter(Protocol):
-    """What every writer can do, plain or wrapped; `MessageStreamWriter` says what each call promises."""
+    """The interface of writers, plain or wrapped; `MessageStreamWriter` documents each call."""
 
     @property
     def stream_id(self) -> str:
@@ -35,12 +35,12 @@ class StreamWriter(Protocol):
 
     @property
     def to(self) -> RemoteParticipant:
-        """Who reads it."""
+        """The participant that reads it."""
         ...
 
     @property
     def reader(self) -> StreamReader:
-        """What the other side writes on the same stream."""
+        """The peer's chunks on the same stream."""
         ...
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
@@ -66,7 +66,7 @@ class StreamWriter(Protocol):
 
 
 class StreamReader(Protocol):
-    """What every reader can do, plain or wrapped; `MessageStreamReader` says what each call promises."""
+    """The interface of readers, plain or wrapped; `MessageStreamReader` documents each call."""
 
     @property
     def stream_id(self) -> str:
@@ -75,17 +75,17 @@ class StreamReader(Protocol):
 
     @property
     def sender(self) -> RemoteParticipant:
-        """Who writes it."""
+        """The participant that writes it."""
         ...
 
     @property
     def header(self) -> Mapping[str, Any]:
-        """What its opener said of the stream."""
+        """The header that its opener gave to the stream."""
         ...
 
     @property
     def writer(self) -> StreamWriter:
-        """The way back to the other side, on the same stream."""
+        """The way back to the peer, on the same stream."""
         ...
 
     def accept(self) -> None:
@@ -107,5 +107,5 @@ class StreamReader(Protocol):
     def __iter__(self) -> Iterator[MessageStreamChunk]: ...
     def __next__(self) -> MessageStreamChunk: ...
     def close(self, reason: str = "") -> None:
-        """Read no more: the other side is told."""
+        """Read no more: the peer is notified."""
         ...

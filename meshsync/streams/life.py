@@ -1,6 +1,6 @@
 """The life of one stream at this client: its phases, the moves between them, and how it ended.
 
-What is here is shared by the handshake and by the two directions of a stream, and belongs to no connection.
+The life is shared by the handshake and by the two directions of a stream, and belongs to no connection.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["EndKind", "Phase", "StreamEnd", "StreamHost", "StreamIdentity", "Str
 
 
 class Phase(Enum):
-    """Where a stream is in its life, as this side sees it."""
+    """Where a stream is in its life, as this client sees it."""
 
     OFFERED = "offered"
     """Opened by one side, not yet answered by the other."""
     ACCEPTING = "accepted"
-    """Accepted here; the consent is not on its way yet, and nothing else may go out before it."""
+    """Accepted here; the consent is not on its way yet, and no other message may go out before it."""
     OPEN = "open"
     ENDED = "ended"
     UNOPENED = "ended before it was open"
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes after it."""
+        """Whether it is a last phase."""
         return self is Phase.ENDED or self is Phase.UNOPENED
 
 
@@ -69,7 +69,7 @@ class StreamEnd:
 
     kind: EndKind
     error: MeshsyncError | None = None
-    """Why; None for a regular end, and where this program gave it up."""
+    """The cause; None for a regular end, and where this program gave it up."""
 
     @property
     def is_here(self) -> bool:
@@ -78,11 +78,11 @@ class StreamEnd:
 
     @property
     def is_left(self) -> bool:
-        """Whether this program wants nothing more of it, not even what has come."""
+        """Whether this program gave it up, unread chunks included."""
         return self.kind in _LEFT
 
     def for_reader(self) -> MeshsyncError | None:
-        """Return a new error for a reader that has read what came; None at the regular end."""
+        """Return a new error for a reader that has read all chunks; None at the regular end."""
         return None if self.error is None else _another(self.error)
 
     def for_writer(self) -> MeshsyncError | None:
@@ -95,7 +95,7 @@ class StreamEnd:
         """Return a new error for a call that this end does not allow.
 
         Args:
-            what: What the program wanted: ``"read"``, ``"written to"``, ``"accepted"``.
+            what: The use attempted: ``"read"``, ``"written to"``, ``"accepted"``.
         """
         if self.kind is EndKind.REJECTED_HERE:
             why = f": {self.error}" if str(self.error) else ""
@@ -120,7 +120,7 @@ StreamKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StreamIdentity:
-    """Which stream it is; both sides know this from the offer."""
+    """Identifies a stream; both participants know this from the offer."""
 
     stream_id: str
     """Chosen by its opener."""
@@ -137,7 +137,7 @@ class StreamIdentity:
 
     @property
     def peer_name(self) -> str:
-        """What to call the peer in errors."""
+        """The name of the peer, or else its id, for errors."""
         return self.peer.name or self.peer.id
 
     def __repr__(self) -> str:
@@ -148,7 +148,7 @@ class StreamLife:
     """The phase of one stream and its end. Moves are made with ``condition`` held; reading needs nothing.
 
     Args:
-        condition: Notified at each change of the stream: of its phase, of what is unread, and of what may be sent.
+        condition: Notified at each change of the stream: of its phase, its unread chunks, or what may be sent.
     """
 
     __slots__ = ("condition", "end", "identity", "phase")
@@ -162,7 +162,7 @@ class StreamLife:
 
     @property
     def was_open(self) -> bool:
-        """Whether it is open or was, so that the program was told."""
+        """Whether it is open or was, so that the program was notified."""
         return self.phase is not Phase.OFFERED and self.phase is not Phase.UNOPENED
 
     def move(self, phase: Phase) -> None:
@@ -186,7 +186,7 @@ class StreamLife:
         self.condition.notify_all()
 
     def leave(self) -> None:
-        """Note, after the end, that this program wants nothing more of it. A rejection stays one."""
+        """Note, after the end, that this program gave it up. A rejection stays one."""
         if self.end is not None and not self.end.is_left:
             self.end = StreamEnd(EndKind.ABORTED_HERE)
 
@@ -197,7 +197,7 @@ class StreamLife:
 
 
 class StreamHost(Protocol):
-    """What a stream needs of the client to which it belongs."""
+    """The part of its client that a stream uses."""
 
     @property
     def runtime(self) -> Runtime: ...
@@ -219,10 +219,10 @@ class StreamHost(Protocol):
         ...
 
     def ended(self, life: StreamLife, reason: str) -> None:
-        """Note that a stream has ended, in whatever way."""
+        """Note that a stream has ended, in any way."""
         ...
 
-    def tell(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
+    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
         """Send a message for which no task waits, as far as it can be sent; never raises.
 
         Args:

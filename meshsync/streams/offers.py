@@ -1,7 +1,7 @@
-"""Streams that peers offer: to whom of the program they go, and what it decides.
+"""Streams that peers offer: the part of the program that gets each, and its decision.
 
 An offer goes to the first subscription that has room, else to the accept callback, in a task of its own; else it is
-rejected. One that is not decided upon in time is rejected too.
+rejected. An offer that is undecided after 30 s is rejected too.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ __all__ = ["Accepter", "StreamOffers", "StreamSubscription"]
 logger = logging.getLogger("meshsync")
 
 Accepter = Callable[[StreamReader], object]
-"""What a program gives to `MessagingClient.enable` for streams that peers open."""
+"""A program's callback, given to `MessagingClient.enable`, for streams that peers open."""
 
 OfferHook = Callable[[StreamReader], StreamReader]
 """Changes each offered reader before the program sees it; raising rejects the stream."""
 
 CALLBACKS = 64
-"""Accept callbacks that run at once; a stream more is rejected."""
+"""Accept callbacks that run at once; one more stream is rejected."""
 
 DECISION_TIME = 30.0
 """Seconds after which a stream that the program neither accepted nor rejected is rejected."""
 
 REASON_SIZE = 1000
-"""Characters of an exception's text that a peer is told."""
+"""Characters of an exception's text that are sent to a peer."""
 
 
 class StreamOffers:
     """Has the program decide on the streams that peers open.
 
     Args:
-        report: Takes what an accept callback raised, for receivers of ``receiver_failed``.
+        report: Called with an exception of an accept callback, for receivers of ``receiver_failed``.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class StreamOffers:
         report: Callable[[Accepter, BaseException], None],
     ) -> None:
         self.accepter: Accepter | None = None
-        """Called with each stream that a peer opens, unless a subscription takes it; None rejects them."""
+        """Called with each stream that a peer opens, unless a subscription gets it; None rejects them."""
         self._connection = connection
         self._registry = registry
         self._hook = hook
@@ -103,16 +103,16 @@ class StreamOffers:
 
     # --- on the client's reader task ----------------------------------------------------------------------------------
 
-    def take(self, stream: ClientStream) -> None:
+    def offer(self, stream: ClientStream) -> None:
         """Give an offered stream to the program, or reject it. Never waits."""
         reason = self._hand_out(stream)
         if reason is not None:
             self._refuse(stream, reason)
 
     def _hand_out(self, stream: ClientStream) -> str | None:
-        """Give an offered stream to the program; return why not, if it can't be."""
+        """Give an offered stream to the program; return the reason if that is impossible."""
         accepter, key = self.accepter, stream.identity.key
-        # In the registry before any task can decide on it; the alarm first, since a decision takes it back.
+        # In the registry before any task can decide on it; the alarm first, since a decision cancels it.
         self._connection.set_alarm(key, DECISION_TIME, lambda: _expire(stream))
         if isinstance(stream.channel, RecipientChannel):
             self._registry.calls.add(key, stream.channel)
@@ -132,11 +132,11 @@ class StreamOffers:
         return None
 
     def _refuse(self, stream: ClientStream, reason: str) -> None:
-        """Reject a stream that the program is not asked about. Never waits."""
+        """Reject a stream without asking the program. Never waits."""
         identity = stream.identity
         self._registry.remove(identity.key)
         rejection = Reject(identity.stream_id, reason, is_final=reason == NO_HANDLER)
-        self._registry.tell(stream.channel, rejection, f"rejecting a stream of {identity.peer.id}", 0)
+        self._registry.send_unawaited(stream.channel, rejection, f"rejecting a stream of {identity.peer.id}", 0)
 
     # --- on a task of its own -----------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class StreamOffers:
                 ends.stream.accept()
         except TaskExit:
             raise
-        except BaseException as error:  # Whatever it is, it has no caller to go to.
+        except BaseException as error:  # No exception has a caller to go to.
             self._decline(accepter, ends.stream, error)
         finally:
             with self._condition:
@@ -176,7 +176,7 @@ def _expire(stream: ClientStream) -> None:
 class StreamSubscription(Feed[StreamReader]):
     """Streams that peers open, from when it was made. Made by `MessagingClient.streams`; see `Feed`.
 
-    Each is accepted by ``accept`` or the first read. What no task has taken is rejected after 30 s, and at ``close``.
+    Each is accepted by ``accept`` or the first read. One that no task reads is rejected after 30 s, and at ``close``.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class StreamSubscription(Feed[StreamReader]):
         self._is_closed = False
 
     def _offer(self, reader: MessageStreamReader) -> bool:
-        """Take a stream, if there is room; return whether it did. Called by `StreamOffers`; never waits."""
+        """Queue a stream if there is room; return whether there was. Called by `StreamOffers`; never waits."""
         if not self._inbox.put(reader):
             return False
         if self._is_closed:  # By the program, just now: its `close` may have missed this one.
@@ -212,7 +212,7 @@ class StreamSubscription(Feed[StreamReader]):
         deadline = Deadline(self._runtime, timeout)
         while True:
             reader = super()._take(deadline.left())
-            if has_ended(reader):  # While it waited to be taken.
+            if has_ended(reader):  # While it waited in the inbox.
                 continue
             try:
                 return self._hook(reader)
@@ -223,12 +223,12 @@ class StreamSubscription(Feed[StreamReader]):
                     logger.info("%r was rejected by %s: %s", reader, name_of(self._hook), error)
 
     def close(self) -> None:
-        """Take nothing more; what no task has read is rejected."""
+        """End the subscription; streams that no task has read are rejected."""
         self._on_close(self)
         self._is_closed = True
         super().close()
         while self.pending:
-            # Another task may read what is left, or close it too.
+            # Another task may read the rest, or close it too.
             with suppress(TimeoutError, InboxClosed):
                 _reject(self._inbox.get(0))
 

@@ -28,16 +28,16 @@ PATIENCE = 5.0
 
 NEWCOMER = 1.0
 """Seconds for which a participant that has just come is not believed to want no streams: official clients up to 0.35.6
-say so for a moment after they have enabled messaging (PROTOCOL.md, section 6.1)."""
+report so for a moment after they have enabled messaging (PROTOCOL.md, section 6.1)."""
 RETRY_AFTER = 0.1
-"""Seconds after which it is asked again."""
+"""Seconds after which the offer to it is repeated."""
 
 ENDING_TIMEOUT = 1.0
 """Longest wait for room in the connection's buffer for the end of a call that is not needed any more, in seconds."""
 
 
 class StreamOpener:
-    """Opens streams, and remembers for that what is known of each peer."""
+    """Opens streams, and remembers each peer's kind of streams and arrival."""
 
     def __init__(self, connection: StreamConnection, registry: StreamRegistry) -> None:
         self._connection = connection
@@ -48,7 +48,7 @@ class StreamOpener:
         self._arrivals: dict[str, float] = {}
         """By the id of a participant, when it came, in seconds of the monotonic clock."""
 
-    # --- what is known of peers ---------------------------------------------------------------------------------------
+    # --- knowledge of peers -------------------------------------------------------------------------------------------
 
     def peer_came(self, peer_id: str) -> None:
         """Note since when a participant has been here, as far as this client knows."""
@@ -64,7 +64,7 @@ class StreamOpener:
         self._kinds[peer_id] = kind
 
     def _best_kind(self, peer_id: str) -> str:
-        """Return how to offer a stream to a peer; ``auto`` for in both ways, if the first is not answered."""
+        """Return how to offer a stream to a peer; ``auto`` for both ways, if the first is not answered."""
         session = self._connection.session
         if session.is_bridged or DUPLEX not in session.dialect.streams:
             return CLASSIC
@@ -105,7 +105,7 @@ class StreamOpener:
             stream.abandon("")
             raise StreamTimeout(str(error)) from error
         except MeshsyncError as error:
-            stream.end(error)  # Refused: there is no peer to be told.
+            stream.end(error)  # Refused: there is no peer to notify.
             raise
         except BaseException:
             stream.abandon("")
@@ -147,7 +147,7 @@ class StreamOpener:
             if stream.channel is not caller:
                 self._registry.calls.forget(identity.key)
                 ending = Close(identity.stream_id)
-                self._registry.tell(caller, ending, f"ending a call of {stream!r}", ENDING_TIMEOUT)
+                self._registry.send_unawaited(caller, ending, f"ending a call of {stream!r}", ENDING_TIMEOUT)
         if is_accepted:
             self._kinds[identity.peer.id] = DUPLEX if stream.channel is caller else CLASSIC
         return is_accepted

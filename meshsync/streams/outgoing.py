@@ -1,6 +1,6 @@
-"""The direction of a stream from this program to its peer: how much may be written, and what is unacknowledged.
+"""The direction of a stream from this program to its peer: bytes that may be written, and unacknowledged chunks.
 
-The deliveries belong to one connection. What the peer can still hold is in the stream's `Account`.
+The deliveries belong to one connection. The bytes that the peer can still hold are in the stream's `Account`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["UNACKNOWLEDGED", "UNACKNOWLEDGED_SIZE", "Outgoing"]
 UNACKNOWLEDGED = 256
 """Chunks that may be on their way to the room unacknowledged."""
 UNACKNOWLEDGED_SIZE = 8 * 1024 * 1024
-"""Bytes likewise; one chunk is let through however large it is."""
+"""Bytes likewise; one chunk is sent however large it is."""
 
 
 class Outgoing:
@@ -34,10 +34,10 @@ class Outgoing:
     def __init__(self, stream: ClientStream) -> None:
         self._stream = stream
         self._unacknowledged: deque[tuple[Delivery, int]] = deque()
-        """Each with what it counts, in bytes."""
+        """Each with the bytes that it counts."""
         self._unacknowledged_size = 0
 
-    # --- what programs do ---------------------------------------------------------------------------------------------
+    # --- calls of programs --------------------------------------------------------------------------------------------
 
     def write(self, chunk: MessageStreamChunk | Buffer, timeout: Timeout) -> None:
         """Send a chunk; see `MessageStreamWriter.write`."""
@@ -69,7 +69,7 @@ class Outgoing:
         raise stream.life.refusal("written to")
 
     def flush(self, timeout: Timeout) -> None:
-        """Wait for what is unacknowledged; see `MessageStreamWriter.flush`."""
+        """Wait until nothing is unacknowledged; see `MessageStreamWriter.flush`."""
         self._stream.host.refuse_to_block("flushing a stream")
         deadline = self._deadline(timeout)
         with self._stream.life.condition:
@@ -139,7 +139,7 @@ class Outgoing:
         )
 
     def _settle(self) -> None:
-        """Forget what was acknowledged; the first error fails the stream."""
+        """Forget acknowledged chunks; the first error fails the stream."""
         waiting = self._unacknowledged
         failed = None
         with self._stream.life.condition:
@@ -169,7 +169,7 @@ class Outgoing:
             raise life.refusal("written to")
 
     def _raise_failure(self) -> None:
-        """Raise, after an irregular end, what the writer is to be told."""
+        """Raise, after an irregular end, the writer's error."""
         end = self._stream.life.end
         failure = None if end is None else end.for_writer()
         if failure is not None:
@@ -178,10 +178,10 @@ class Outgoing:
     def _deadline(self, timeout: Timeout) -> Deadline:
         return Deadline(self._stream.runtime, self._stream.host.limit(timeout))
 
-    # --- what the client's reader task tells --------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def credited(self, size: int) -> None:
-        """Count what the peer has read, or a chunk of which nothing was sent after all, in bytes."""
+        """Count bytes that the peer has read, or those of a chunk that was not sent after all."""
         with self._stream.life.condition:
             self._stream.account.make_room(size)
             self._stream.life.condition.notify_all()
@@ -193,4 +193,4 @@ def _wait_for(delivery: Delivery, timeout: float | None) -> None:
     except SendTimeout as error:
         raise StreamTimeout(str(error)) from None
     except MeshsyncError:
-        pass  # The next look at what is unacknowledged finds it.
+        pass  # The next `_settle` finds it.

@@ -1,6 +1,6 @@
-"""Which streams a client has, and which it had: what all of them share, and what becomes of each one's name.
+"""The streams of a client, present and past: the state that they share, and their keys.
 
-What opens streams, and what decides on those that peers offer, is in ``opening`` and ``offers``.
+Opening streams is the business of ``opening``, deciding on those that peers offer that of ``offers``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ __all__ = ["StreamRegistry"]
 PAST = 1024
 """Ended streams that are remembered: messages that were on their way to one are no fault."""
 
-TELL_TIMEOUT = 1.0
-"""Longest wait for room in the connection's buffer for what the reader could not send at once, in seconds."""
+LATE_SEND_TIMEOUT = 1.0
+"""Longest wait for room in the connection's buffer for a message that the reader could not send at once, in seconds."""
 
 
 class StreamRegistry:
     """The streams of one client by their keys, and the `StreamHost` of each.
 
     Args:
-        publish: Takes events for receivers.
+        publish: Called with events for receivers.
         limit: Returns a time limit in seconds, the default in the place of ``"default"``.
     """
 
@@ -48,7 +48,7 @@ class StreamRegistry:
         self.limit = limit
         self.refuse_to_block = connection.refuse_to_block
         self.calls = StreamCalls(connection)
-        """Those that carry streams or offer them."""
+        """Calls that carry streams or offer them."""
         self._connection = connection
         self._publish = publish
         self._condition = connection.runtime.condition()
@@ -56,11 +56,11 @@ class StreamRegistry:
         self._past: dict[StreamKey, bool] = {}
         """Streams that have ended, the latest last; true for those that this client gave up unanswered."""
 
-    # --- which there are ----------------------------------------------------------------------------------------------
+    # --- the streams --------------------------------------------------------------------------------------------------
 
     @property
     def streams(self) -> tuple[ClientStream, ...]:
-        """Those that have not ended, in order of their offers."""
+        """The streams that have not ended, in order of their offers."""
         return tuple(ends.stream for ends in list(self._streams.values()))
 
     def find(self, key: StreamKey) -> Endpoints | None:
@@ -68,7 +68,7 @@ class StreamRegistry:
         return self._streams.get(key)
 
     def add(self, stream: ClientStream) -> Endpoints:
-        """Take in a stream that is offered, by this client or to it; return it with its ends."""
+        """Add a stream that is offered, by this client or to it; return it with its ends."""
         ends, key = Endpoints(stream), stream.identity.key
         with self._condition:
             self._past.pop(key, None)
@@ -98,7 +98,7 @@ class StreamRegistry:
         else:
             stream.end(StreamInterrupted(str(failure), connection_alive=False), str(failure))
 
-    # --- what streams need of their client ----------------------------------------------------------------------------
+    # --- the host of each stream --------------------------------------------------------------------------------------
 
     def window(self) -> int:
         """Return the window of one more stream, in bytes."""
@@ -115,7 +115,7 @@ class StreamRegistry:
             self._publish(_event("stream_opened", RoomMessage("stream.open", body), ends))
 
     def ended(self, life: StreamLife, reason: str) -> None:
-        """Note that a stream has ended, in whatever way, and report it if its opening was."""
+        """Note that a stream has ended, in any way, and report it if its opening was."""
         key = life.identity.key
         self._connection.cancel_alarm(key)
         self.calls.forget(key)
@@ -128,19 +128,19 @@ class StreamRegistry:
             body = {"stream_id": life.identity.stream_id, "reason": reason}
             self._publish(_event("stream_closed", RoomMessage("stream.close", body), ends))
 
-    def tell(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
+    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
         """Send a message for which no task waits; where the reader, which does not wait, finds no room, later."""
         try:
             channel.send(message, what, timeout)
         except SendTimeout:
-            self._connection.post(lambda: _tell_later(channel, message, what))
+            self._connection.post(lambda: _send_later(channel, message, what))
         except MeshsyncError:
             pass  # The connection has ended.
 
 
-def _tell_later(channel: Channel, message: StreamMessage, what: str) -> None:
+def _send_later(channel: Channel, message: StreamMessage, what: str) -> None:
     try:
-        channel.send(message, what, TELL_TIMEOUT)
+        channel.send(message, what, LATE_SEND_TIMEOUT)
     except MeshsyncError as error:
         log_warning("%s was not sent: %s", what, error)
 

@@ -1,4 +1,4 @@
-"""What Python's statements make of every writer and reader of a stream, plain or wrapped: ``with`` and ``for``."""
+"""Python's statements ``with`` and ``for`` on every writer and reader of a stream, plain or wrapped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ W = TypeVar("W", bound="ClosingWriter")
 R = TypeVar("R", bound="IteratedReader")
 
 REASON_SIZE = 500
-"""Characters of an error that its peer is told when a ``with`` block aborts a stream."""
+"""Characters of an error that are sent to the peer when a ``with`` block aborts a stream."""
 
 
 class ClosingWriter(ABC):
@@ -45,7 +45,7 @@ class ClosingWriter(ABC):
         try:
             self.close()
         except BaseException as failure:
-            self.abort(f"{type(failure).__name__}: {failure}"[:REASON_SIZE])  # Nobody will close it after this.
+            self.abort(f"{type(failure).__name__}: {failure}"[:REASON_SIZE])  # No call will close it after this.
             raise
 
 
@@ -65,7 +65,7 @@ class IteratedReader(ABC):
     def read_all(self, timeout: float | None = None) -> bytes:
         """Return the data of all chunks up to the regular end, joined; raises as ``read``.
 
-        What came before it raised can still be read, by this or by ``read``.
+        Chunks that came before it raised can still be read, by this or by ``read``.
 
         Args:
             timeout: The longest wait for all of it, in seconds; None waits for ever.

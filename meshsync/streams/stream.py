@@ -1,11 +1,11 @@
-"""One stream at this client: its handshake and its end, and what its two directions share.
+"""One stream at this client: its handshake and its end, and the state that its two directions share.
 
-A stream carries chunks both ways between two participants. What the two sides tell each other, flow control included,
-is described in ``meshsync.protocol.stream_messages``. The chunks are the business of ``outgoing`` and ``incoming``, and
-programs meet the ``endpoints``; all of these know the stream, which knows none of them.
+A stream carries chunks both ways between two participants. Its messages, flow control included, are described in
+``meshsync.protocol.stream_messages``. The chunks are the business of ``outgoing`` and ``incoming``, and programs use
+the ``endpoints``; all of these know the stream, which knows none of them.
 
-Its life, its account and what is unread belong to the stream. Its channel, and the deliveries in ``outgoing``, belong
-to one connection.
+Its life, its account and its unread chunks belong to the stream. Its channel, and the deliveries in ``outgoing``,
+belong to one connection.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ABORT_TIMEOUT = 5.0
 
 
 class ClientStream:
-    """One stream at this client: what its writer and its reader share.
+    """One stream at this client: the state that its writer and its reader share.
 
     The client's reader task calls the methods of the last part, which never wait; programs call the others, through
     the endpoints.
 
     Args:
-        channel: What carries its messages; another one takes its place if the peer accepts by that.
+        channel: Carries its messages; replaced by another one if the peer accepts by that.
         peer_window: Bytes that the peer is ready to hold unread, from its offer; None if it knows no flow control.
     """
 
@@ -43,10 +43,10 @@ class ClientStream:
         self.identity = identity
         self.channel = channel
         self.life = StreamLife(identity, host.runtime.condition())
-        # Most openers read nothing: they get a window of full size when they do.
+        # Most openers never read: they get a window of full size when they do.
         self.account = Account(LEAST_WINDOW if identity.is_opener else host.window())
         self.unread: deque[tuple[MessageStreamChunk, int]] = deque()
-        """What has come, each with what it still counts, in bytes."""
+        """Chunks received, each with the bytes that it still counts."""
         self.host = host
         self._peer_window = peer_window
 
@@ -101,7 +101,7 @@ class ClientStream:
             if life.phase is not Phase.OFFERED:
                 return
             if self.identity.is_opener:
-                raise UsageError(f"{self!r} was opened by this program: its other side accepts it")
+                raise UsageError(f"{self!r} was opened by this program: its peer accepts it")
             life.move(Phase.ACCEPTING)
             self.account.open(self._peer_window)
             self.host.opened(life)
@@ -130,35 +130,35 @@ class ClientStream:
                 how = "was rejected before" if was_rejected else "was accepted before"
                 raise UsageError(f"{self!r} cannot be rejected: it {how}")
             self.finish(StreamEnd(EndKind.REJECTED_HERE, StreamRejected(reason)))
-        self._tell(Reject(self.identity.stream_id, reason), f"rejected: {reason}")
+        self._send_last(Reject(self.identity.stream_id, reason), f"rejected: {reason}")
 
-    # --- ends that this side makes ------------------------------------------------------------------------------------
+    # --- ends that this client makes ----------------------------------------------------------------------------------
 
     def abandon(self, reason: str, failure: MeshsyncError | None = None, timeout: float = ABORT_TIMEOUT) -> None:
-        """End it irregularly: neither side is to take it for complete. Never raises; once it has ended, does nothing.
+        """End it irregularly: neither program gets it as complete. Never raises; once it has ended, does nothing.
 
         Args:
-            failure: What its reader and its writer raise then, if their program did not end it.
+            failure: Raised by its reader and its writer then, if their program did not end it.
             timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         with self.life.condition:
             if self.life.phase.is_over:
                 return
             message = self._give_up(reason, failure)
-        self._tell(message, reason, timeout)
+        self._send_last(message, reason, timeout)
 
     def leave(self, reason: str) -> None:
-        """End it as ``abandon`` does, and drop what is unread also if it has ended; see `MessageStreamReader.close`."""
+        """End it as ``abandon`` does, and drop unread chunks also if it has ended; see `MessageStreamReader.close`."""
         with self.life.condition:
             if self.life.phase.is_over:
                 self.life.leave()
                 self.unread.clear()
                 return
             message = self._give_up(reason, None)
-        self._tell(message, reason)
+        self._send_last(message, reason)
 
     def _give_up(self, reason: str, failure: MeshsyncError | None) -> StreamMessage:
-        """End it, and return what its peer is to be told. With the condition held."""
+        """End it, and return the message for its peer. With the condition held."""
         was_offered, is_opener = self.life.phase is Phase.OFFERED, self.identity.is_opener
         if failure is not None:
             self.finish(StreamEnd(EndKind.FAILED, failure))
@@ -173,14 +173,14 @@ class ClientStream:
         return Reject(self.identity.stream_id, reason)
 
     def fail(self, cause: MeshsyncError) -> None:
-        """End it because of an error of this side: of the room, the connection, or the peer's manners."""
+        """End it because of an error found here: of the room, the connection, or the peer."""
         failure = cause if isinstance(cause, StreamError) else self.interruption(cause)
         with self.life.condition:
             if self.life.phase.is_over:
                 return
             self.finish(StreamEnd(EndKind.FAILED, failure))
         if failure.connection_alive:
-            self._tell(self._cancellation(str(failure)), str(failure))
+            self._send_last(self._cancellation(str(failure)), str(failure))
         else:
             self.host.ended(self.life, str(failure))
 
@@ -190,26 +190,26 @@ class ClientStream:
         return Close(self.identity.stream_id)
 
     def interruption(self, cause: MeshsyncError) -> StreamInterrupted:
-        """Return the error that tells of another one by which the stream was cut off."""
+        """Return an error for the stream that another error cut off."""
         failure = StreamInterrupted(f"{self!r} is cut off: {cause}", connection_alive=cause.connection_alive)
         failure.__cause__ = cause
         return failure
 
     def finish(self, end: StreamEnd) -> None:
-        """End it, without telling its peer or its host. With the condition held."""
+        """End it, without notifying its peer or its host. With the condition held."""
         self.life.finish(end)
         if end.is_left:
             self.unread.clear()
 
-    def _tell(self, message: StreamMessage, reason: str, timeout: float = ABORT_TIMEOUT) -> None:
-        """Send the last message of this side, as far as it can be sent."""
+    def _send_last(self, message: StreamMessage, reason: str, timeout: float = ABORT_TIMEOUT) -> None:
+        """Send this client's last message, as far as it can be sent."""
         self.host.ended(self.life, reason)
-        self.host.tell(self.channel, message, f"ending {self!r}", timeout)
+        self.host.send_unawaited(self.channel, message, f"ending {self!r}", timeout)
 
-    # --- what the client's reader task reports ------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def accepted(self, peer_window: int | None, channel: Channel | None = None) -> bool:
-        """Take the peer's consent; return whether it was waited for.
+        """Apply the peer's consent; return whether it was waited for.
 
         Args:
             channel: The channel by which it came, if that may not be the one of the offer.
@@ -225,16 +225,16 @@ class ClientStream:
         return True
 
     def refused(self, failure: MeshsyncError) -> None:
-        """Take the refusal of the offer, by the peer or the room; once it was accepted, this does nothing."""
+        """Apply the refusal of the offer, by the peer or the room; once it was accepted, this does nothing."""
         if self.is_opening:
             self.end(failure, str(failure))
 
     def end(self, failure: MeshsyncError | None, reason: str = "") -> None:
-        """Take the end: regular without a failure. What came before can still be read."""
+        """Apply the end: regular without a failure. Chunks received can still be read."""
         self._end(StreamEnd(EndKind.CLOSED_BY_PEER if failure is None else EndKind.FAILED, failure), reason)
 
     def cancelled(self, reason: str) -> None:
-        """Take the peer's message that it gives up."""
+        """Apply the peer's cancellation."""
         text = f"{self.identity.peer_name} ended the stream early" + (f": {reason}" if reason else "")
         self._end(StreamEnd(EndKind.CANCELLED_BY_PEER, StreamInterrupted(text)), reason)
 

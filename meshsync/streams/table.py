@@ -1,6 +1,6 @@
 """All streams of one client, as its messaging uses them: one face for the registry, for opening and for offers.
 
-Here is what the client's reader task and its messaging tell, each directed to the part that it concerns.
+Each report of the client's reader task or its messaging is passed on to the part that it concerns.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class StreamTable:
     """The streams of one client.
 
     Args:
-        publish: Takes events for receivers.
+        publish: Called with events for receivers.
         limit: Returns a time limit in seconds, the default in the place of ``"default"``.
         hook: Changes each offered reader before the program sees it.
-        report: Takes what an accept callback raised, for receivers of ``receiver_failed``.
+        report: Called with an exception of an accept callback, for receivers of ``receiver_failed``.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class StreamTable:
         self._opener = StreamOpener(connection, self._registry)
         self._offers = StreamOffers(connection, self._registry, hook=hook, report=report)
 
-    # --- what programs do ---------------------------------------------------------------------------------------------
+    # --- calls of programs --------------------------------------------------------------------------------------------
 
     @property
     def accepter(self) -> Accepter | None:
-        """Called with each stream that a peer opens, unless a subscription takes it; None rejects them."""
+        """Called with each stream that a peer opens, unless a subscription gets it; None rejects them."""
         return self._offers.accepter
 
     @accepter.setter
@@ -85,7 +85,7 @@ class StreamTable:
         return self._offers.subscribe(timeout, maxsize)
 
     def abandon_all(self, failure: StreamInterrupted, timeout: float) -> None:
-        """Give up every stream, as far as the peers can be told within ``timeout`` seconds for each."""
+        """Give up every stream, and notify its peer if that takes no more than ``timeout`` seconds for each."""
         for stream in self.streams:
             stream.abandon(str(failure), failure, timeout)
 
@@ -101,7 +101,7 @@ class StreamTable:
                 lost = StreamInterrupted(str(failure), connection_alive=False)
                 stream.abandon("left the room", failure if stream.is_opening else lost, timeout)
 
-    # --- what is there ------------------------------------------------------------------------------------------------
+    # --- streams and calls --------------------------------------------------------------------------------------------
 
     @property
     def streams(self) -> tuple[ClientStream, ...]:
@@ -118,10 +118,10 @@ class StreamTable:
         """How many calls carry streams, or offer them."""
         return len(self._registry.calls)
 
-    # --- what the client's reader task tells --------------------------------------------------------------------------
+    # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def take(self, event: events.Received) -> None:
-        """Take a message of one of `STREAM_TYPES`. Never waits."""
+        """Apply a message of one of `STREAM_TYPES`. Never waits."""
         try:
             message = decode_stream_message(event.type, event.message, event.attachment)
         except ProtocolError as error:
@@ -138,8 +138,8 @@ class StreamTable:
             _pass_on(ends, message)
 
     def take_call(self, operation: Call | CallChunk | AnswerChunk) -> None:
-        """Take what the room says of a call. Never waits."""
-        match self._registry.calls.take(operation):
+        """Apply the room's operation on a call. Never waits."""
+        match self._registry.calls.receive(operation):
             case Offered() as offered:
                 self._offered(offered)
             case ForStream(key, message, channel):
@@ -147,29 +147,31 @@ class StreamTable:
                 if ends is not None:
                     _pass_on(ends, message, channel)
             case Returned(channel, message, what):
-                self._registry.tell(channel, message, what, 0)
+                self._registry.send_unawaited(channel, message, what, 0)
 
     def _offered(self, offered: Offered) -> None:
         key = (offered.sender, offered.message.stream_id)
         if self._registry.find(key) is not None:
-            # Openers that don't know what this client understands offer a stream in both ways.
+            # Openers that don't know the kind this client understands offer a stream in both ways.
             log_warning("skipped the offer of a stream of %s: its id is in use", offered.sender)
             return
         peer = self._presence.get(offered.sender)
         if peer is None:
             rejection = Reject(offered.message.stream_id, "unknown participant")
-            self._registry.tell(offered.channel, rejection, f"rejecting a stream of {offered.sender}", 0)
+            self._registry.send_unawaited(offered.channel, rejection, f"rejecting a stream of {offered.sender}", 0)
             return
         is_classic = isinstance(offered.channel, MessageChannel)
         self._opener.peer_understands(peer.id, CLASSIC if is_classic else DUPLEX)
         identity = StreamIdentity(offered.message.stream_id, peer, offered.message.header, is_opener=False)
-        self._offers.take(ClientStream(self._registry, offered.channel, identity, peer_window=offered.message.window))
+        self._offers.offer(ClientStream(self._registry, offered.channel, identity, peer_window=offered.message.window))
 
     def _stray(self, message: StreamMessage, sender: str, channel: MessageChannel) -> None:
         key = (sender, message.stream_id)
         if self._registry.was_given_up(key) and isinstance(message, Accept):
             # Its acceptor would wait for chunks for ever.
-            self._registry.tell(channel, Close(message.stream_id, is_complete=False), f"a close to {sender}", 0)
+            self._registry.send_unawaited(
+                channel, Close(message.stream_id, is_complete=False), f"a close to {sender}", 0
+            )
         elif not self._registry.is_past(key):
             name = type(message).__name__.removeprefix("Stream").lower()
             log_warning("skipped a %s of %s for a stream that is not there", name, sender)
@@ -190,14 +192,14 @@ class StreamTable:
                 self._registry.lose(stream)
 
     def end(self) -> None:
-        """End everything: the connection has ended."""
+        """End all streams and subscriptions: the connection has ended."""
         for stream in self.streams:
             self._registry.lose(stream)
         self._offers.end()
 
 
 def _pass_on(ends: Endpoints, message: StreamMessage, channel: Channel | None = None) -> None:
-    """Give a stream what its peer told it, by another channel than its own if that is given."""
+    """Apply a peer's message to its stream; it came by ``channel`` where that is not the stream's own."""
     stream = ends.stream
     match message:
         case StreamChunk():

@@ -12,5 +12,5 @@ def test_handshake_admits_who_proves_to_know_the_secret(capsys: pytest.CaptureFi
     stream_handshake.main()
     assert capsys.readouterr().out.splitlines() == [
         "bob reads b'all is well'",
-        "mallory hears: the header is not signed by somebody who may stream",
+        "mallory is refused: the header is not signed by somebody who may stream",
     ]

@@ -52,7 +52,7 @@ def test_example_of_a_filtered_client_runs(capsys: pytest.CaptureFixture[str]) -
     filtered_client.main()
     assert capsys.readouterr().out.splitlines() == [
         "bob reads {'from': 'alice'} b'meet at noon'",
-        "mallory hears: filter 'aead': the two sides have different keys, "
+        "mallory is refused: filter 'aead': the two sides have different keys, "
         "or the stream's header was changed on its way",
     ]
     assert lines_of(FilteredMessaging) < 30

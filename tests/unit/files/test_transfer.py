@@ -412,7 +412,7 @@ def test_what_is_not_wanted_is_rejected_before_it_comes(
 def test_a_stream_without_a_file_needs_a_name(inbox: Path, header: dict[str, Any]) -> None:
     """The text tells the program what to give; the sender is told that it is not at fault."""
     reader = ScriptedReader(header)
-    with pytest.raises(UsageError, match="bob announced no file: to store what comes, give a name"):
+    with pytest.raises(UsageError, match="bob announced no file: to store the stream, give a name"):
         receive_file(reader, inbox)
     assert reader.closed == ["the receiver's program erred"]
 

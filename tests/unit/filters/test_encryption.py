@@ -243,7 +243,7 @@ def changed(chunk: MessageStreamChunk, **header: Any) -> MessageStreamChunk:
 
 
 CHANGED = "is not what the other side wrote there: somebody on the way changed, repeated, left out or moved a chunk"
-CUT_OFF = "the stream was closed without the end that the other side has to confirm"
+CUT_OFF = "the stream was closed without the end that the peer has to confirm"
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_irregular_ends_interrupt_the_caller(lab: Lab, end: tuple[ChunkContent, 
 
 
 def test_caller_that_fails_says_so(lab: Lab) -> None:
-    """A call can tell an irregular end without having agreed on it."""
+    """A call can send an irregular end without agreement on it."""
     with pytest.raises(KeyError), lab.open():
         raise KeyError("boom")
     assert lab.said(CallChunk)[-1].content == Control("close", 1011, "KeyError: 'boom'")

@@ -85,7 +85,7 @@ class Desk:
     def ended(self, life: StreamLife, reason: str) -> None:
         self.notes.append(reason)
 
-    def tell(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
+    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
         channel.send(message, what, timeout)
 
     def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
@@ -208,7 +208,7 @@ def test_an_acceptance_that_cannot_be_sent_ends_the_stream(desk: Desk) -> None:
 def test_who_opened_a_stream_cannot_decide_on_it(desk: Desk) -> None:
     """The other side does."""
     stream = WholeStream(desk, {}, is_opener=True)
-    with pytest.raises(UsageError, match="was opened by this program: its other side accepts it"):
+    with pytest.raises(UsageError, match="was opened by this program: its peer accepts it"):
         stream.accept()
     with pytest.raises(UsageError, match="cannot be rejected"):
         stream.reject("")

@@ -53,12 +53,12 @@ def calls() -> CallsOfClient:
 
 def test_a_call_is_an_offer_with_its_first_message(calls: CallsOfClient) -> None:
     """Before it nothing is known; after it the message is not held."""
-    assert calls.take(CALL) is None
-    offered = calls.take(CallChunk("x-1", CallMessage(OPEN_TYPE, {"k": 1}, sender="p-2")))
+    assert calls.receive(CALL) is None
+    offered = calls.receive(CallChunk("x-1", CallMessage(OPEN_TYPE, {"k": 1}, sender="p-2")))
     assert isinstance(offered, Offered)
     assert (offered.message, offered.sender) == (Open("x-1", {"k": 1}), "p-2")
     assert isinstance(offered.channel, RecipientChannel)
-    assert calls.take(CallChunk("x-1", CallMessage(CHUNK_TYPE, {}))) is None
+    assert calls.receive(CallChunk("x-1", CallMessage(CHUNK_TYPE, {}))) is None
 
 
 @pytest.mark.parametrize("is_taken_by", ["a held call", "a stream"])
@@ -67,8 +67,8 @@ def test_a_call_with_an_id_in_use_is_refused(calls: CallsOfClient, is_taken_by: 
     if is_taken_by == "a stream":
         calls.called()
     else:
-        calls.take(CALL)
-    returned = calls.take(CALL)
+        calls.receive(CALL)
+    returned = calls.receive(CALL)
     assert isinstance(returned, Returned)
     assert returned.message == Reject("x-1", "the id of the call is in use")
 
@@ -86,21 +86,21 @@ def test_what_a_caller_sends_is_for_its_stream(
 ) -> None:
     """With the channel by which it came; what comes from the wrong side is nobody's."""
     channel = calls.called()
-    assert calls.take(CallChunk("x-1", content)) == ForStream(KEY, message, channel)
-    assert calls.take(AnswerChunk(7, "x-1", content)) is None
+    assert calls.receive(CallChunk("x-1", content)) == ForStream(KEY, message, channel)
+    assert calls.receive(AnswerChunk(7, "x-1", content)) is None
 
 
 def test_a_consent_names_the_channel_that_carries_the_stream(calls: CallsOfClient) -> None:
     """The stream may have been offered by messages as well."""
     channel = calls.calling()
-    assert calls.take(AnswerChunk(7, "x-1", Accepted("x-1"))) == ForStream(KEY, Accept("x-1"), channel)
+    assert calls.receive(AnswerChunk(7, "x-1", Accepted("x-1"))) == ForStream(KEY, Accept("x-1"), channel)
 
 
 def test_an_end_after_the_recipient_is_gone_is_not_a_regular_one(calls: CallsOfClient) -> None:
     """The room says first that it is gone."""
     channel = calls.calling()
-    assert calls.take(AnswerChunk(7, "x-1", RecipientGone("p-2"))) is None
-    assert calls.take(AnswerChunk(7, "x-1", Control("close"))) == ForStream(KEY, Cancel("x-1", "left"), channel)
+    assert calls.receive(AnswerChunk(7, "x-1", RecipientGone("p-2"))) is None
+    assert calls.receive(AnswerChunk(7, "x-1", Control("close"))) == ForStream(KEY, Cancel("x-1", "left"), channel)
 
 
 def test_a_forgotten_call_says_nothing(calls: CallsOfClient) -> None:
@@ -111,7 +111,7 @@ def test_a_forgotten_call_says_nothing(calls: CallsOfClient) -> None:
     calls.forget(KEY)
     calls.forget(KEY)
     assert len(calls) == 0
-    assert calls.take(CallChunk("x-1", Control("close"))) is None
+    assert calls.receive(CallChunk("x-1", Control("close"))) is None
 
 
 @pytest.mark.parametrize(
