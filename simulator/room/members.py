@@ -142,8 +142,8 @@ class Output:
     what: RoomReady | Connected | Reply | Push | Call | CallChunk | AnswerChunk
     """The message as a value, for records of what happened."""
     id: int
-    """A reply has its request's id. The room counts the others; they mean nothing to clients, except a call's, which the
-    recipient's answer names."""
+    """A reply has its request's id. The room counts the others; they mean nothing to clients, but for a call's, which
+    the recipient's answer names."""
     type: str
     head: bytes
     """The body up to the payload."""
