@@ -110,12 +110,12 @@ class GatewayConnection(asyncio.Protocol):
             return
         self._heartbeat.alive(self._loop.time())
         try:
-            self._take(data, seat)
+            self._handle(data, seat)
         except Exception:
             _log.exception("a connection failed for no fault of its client's")
             self.end(1011, "internal error")
 
-    def _take(self, data: bytes, seat: Seat) -> None:
+    def _handle(self, data: bytes, seat: Seat) -> None:
         decoder = self._decoder
         packets: list[bytes] = []
         fault: ProtocolError | None = None

@@ -47,7 +47,11 @@ class LoopThread:
             raise
 
     def call(self, work: Coroutine[Any, Any, _T], *, timeout: float) -> _T:
-        """Run ``work`` in the loop, from any other thread, and return its result; waits ``timeout`` seconds."""
+        """Run ``work`` in the loop, from any other thread, and return its result.
+
+        Raises:
+            concurrent.futures.TimeoutError: If there is none after ``timeout`` seconds; ``work`` goes on.
+        """
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 

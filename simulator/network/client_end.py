@@ -225,7 +225,7 @@ class SimulatedTransport:
                 return
             self._bytes_received += size
             if type(content) is bytes:
-                self._take(content)
+                self._accept_packet(content)
             elif isinstance(content, CloseFrame):
                 self._receive_close(content)
             elif content is ControlFrame.END:
@@ -235,7 +235,7 @@ class SimulatedTransport:
         if is_pinged and self._life is not _HAS_ENDED:
             self._put(_PONG, is_background=True)
 
-    def _take(self, packet: bytes) -> None:
+    def _accept_packet(self, packet: bytes) -> None:
         if len(packet) <= self._max_packet:
             self._packets_received += 1
             self._inbox.append(packet)

@@ -35,6 +35,8 @@ class Chatter(Participant):
         interval: Between two messages, in seconds or as a law.
         to: The recipient's name; None broadcasts. While no participant has that name, nothing is sent.
         limit: The number of messages; None for no limit.
+    Raises:
+        ValueError: If ``limit`` is None and the interval's median is 0 seconds.
     """
 
     def __init__(

@@ -273,7 +273,7 @@ class Participant:
             if self.is_here:
                 callback()
 
-    def _receive(self, push: Push) -> None:
+    def _receive_push(self, push: Push) -> None:
         handle = _ROOM_PUSHES.get(push.type)
         if handle is not None:
             handle(self, push)
@@ -379,7 +379,7 @@ class _Stay:
 
     def received(self, output: Output) -> None:
         if isinstance(output.what, Push):
-            self._participant._receive(output.what)
+            self._participant._receive_push(output.what)
 
     def resumed(self) -> None:
         self._participant._resume()

@@ -342,7 +342,7 @@ class Calls:
         return [] if call is None else self._refuse(call, error)
 
     def leave(self, member: Member) -> list[Output]:
-        """End the calls of a participant that takes part no longer."""
+        """End the calls of a participant that has left or disabled messaging."""
         outputs: list[Output] = []
         for call in tuple(self._of.get(member.id, ())):
             was_accepted = call.state is CallState.ACCEPTED

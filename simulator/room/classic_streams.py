@@ -73,7 +73,7 @@ class ClassicStreams:
             self._of.pop(member_id, None)
 
     def leave(self, member: Member) -> list[Output]:
-        """Forget the streams of a participant that left; return what their other ends are sent."""
+        """Forget the streams of a participant that left; return the messages to their other ends."""
         outputs: list[Output] = []
         for other_id, stream_id in self._of.pop(member.id, {}):
             is_waiting = self._of.get(other_id, {}).get((member.id, stream_id), False)

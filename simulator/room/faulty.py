@@ -101,6 +101,8 @@ class FaultyRoom:
         later: Routes outputs after a delay in seconds.
         chance: Returns the random stream of a purpose.
         acknowledge: One of `ACKNOWLEDGEMENTS`. Broadcasts are acknowledged when routed in either case.
+    Raises:
+        ValueError: If ``acknowledge`` is neither.
     """
 
     def __init__(
