@@ -1,6 +1,6 @@
-"""Who is let into which room: the token that a client presents, and what it says.
+"""Admission of clients to rooms: the token that a client presents, and its claims.
 
-Not the business of this module: sockets, and what happens inside.
+Sockets and the room itself are not this module's business.
 
 Source: PROTOCOL.md, sections 2 and 3.
 """
@@ -18,14 +18,14 @@ from simulator.room.rules import Rights
 __all__ = ["SUBPROTOCOL", "Admission", "Credentials", "admit", "check_room_name", "find_credentials"]
 
 SUBPROTOCOL = "meshagent-room."
-"""How the subprotocol begins in which browsers carry the token."""
+"""The beginning of the subprotocol in which browsers send the token."""
 
 _ROOM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names that a room may have here.
 
-Official SDKs have a stricter check (1 to 63 of ``a-z0-9`` and single inner hyphens) which their connecting does not
-apply, and whether the hosted service does is unknown. So what is likely to be in use passes, and what would be escaped
-or cut in a URL does not.
+Official SDKs have a stricter check (1 to 63 of ``a-z0-9`` and single inner hyphens), which their connecting does not
+apply; whether the hosted service does is unknown. So names that are likely to be in use pass, and names that would be
+escaped or cut in a URL do not.
 """
 
 
@@ -34,30 +34,30 @@ _FIRST_WITHOUT_TOKEN_IN_URL = "0.43.0"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client presented."""
+    """The token that a client presented, and where."""
 
     token: str
     subprotocol: str | None = None
-    """To be returned in the handshake, or browsers refuse it."""
+    """To be returned in the handshake, or browsers refuse the connection."""
     is_in_url: bool = False
-    """Where releases before 0.43.0 have them."""
+    """Releases before 0.43.0 put the token there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a participant is let in with."""
+    """The claims that a participant is admitted with."""
 
     name: str
     role: str
     rights: Rights
     version: str | None
-    """The release of its SDK, or an earlier one, as it shows it; None if it does not."""
+    """The release of its SDK as stated, or the earliest it can be; None if unknown."""
     token_version: str | None = None
-    """The release that made its token, which need not be its own."""
+    """The release that made its token, which need not be the client's."""
 
 
 def find_credentials(headers: Mapping[str, str], query: Mapping[str, str]) -> Credentials | None:
-    """Return the first token of header, query and subprotocol, None if there is none."""
+    """Return the first token in header, query and subprotocol, None if there is none."""
     scheme, _, value = headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
         return Credentials(value.strip())
@@ -76,14 +76,14 @@ def check_room_name(name: str) -> None:
 
 
 def admit(room: str, credentials: Credentials | None, *, version: str | None, secret: str, now: float) -> Admission:
-    """Return what a client is let in with.
+    """Return the claims that a client is admitted with.
 
     Args:
-        version: What the client says in the URL that it is.
+        version: The release that the client states in the URL.
         now: Seconds since the Unix epoch.
     Raises:
         RoomNotFound: If the room cannot have that name.
-        AuthenticationFailed: If no token was presented, or it is not to be believed.
+        AuthenticationFailed: If no token was presented, or it is not valid.
         PermissionDenied: If the token is for another room, or for none.
     """
     check_room_name(room)
@@ -97,6 +97,6 @@ def admit(room: str, credentials: Credentials | None, *, version: str | None, se
         text = "admits to no room" if token.room is None else "is for another room"
         raise PermissionDenied(f"the token {text}", http_status=403)
     rights = token.messaging
-    # TypeScript never says what it is, but shows it by where it has the token.
+    # TypeScript states no release, but the place of its token narrows it down.
     shown = version or (None if credentials.is_in_url else _FIRST_WITHOUT_TOKEN_IN_URL)
     return Admission(token.name, token.role, Rights(rights.send, rights.broadcast, rights.list), shown, token.version)

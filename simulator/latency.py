@@ -1,7 +1,7 @@
-"""How long things take: laws that delays are drawn from.
+"""Laws that delays are drawn from.
 
-Durations are in seconds. A draw takes one number from ``Random.random()``, which is the same on every Python, through
-the inverse of the law's distribution function; what comes out is rounded to whole microseconds, since the logarithms of
+Durations are in seconds. A draw puts one number from ``Random.random()``, which is the same on every Python, through
+the inverse of the law's distribution function; the result is rounded to whole microseconds, since the logarithms of
 different C libraries differ in the last bit. A constant draws nothing. What is delayed is not this module's business.
 """
 
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 MICROSECONDS = 1_000_000
-"""In a second."""
+"""Microseconds in a second."""
 
 _LONGEST = 1e9
-"""Seconds that any parameter may have: thirty years, beyond which a number is a mistake and not a delay."""
+"""The largest parameter in seconds: thirty years, beyond which a number is a mistake and not a delay."""
 
 _WIDEST = 10.0
-"""The largest sigma of a lognormal law: at 10 the delays of one run already spread over thirty powers of ten."""
+"""The largest sigma of a lognormal law: at 10 the delays of one run already span thirty powers of ten."""
 
 _SMALLEST = 2.0**-54
 """Stands for a draw of exactly 0, where some laws have no value: half the smallest other draw."""
@@ -107,7 +107,7 @@ class Uniform(Law):
 
 @dataclass(frozen=True, slots=True)
 class Lognormal(Law):
-    """Mostly near the median, sometimes far above it: how delays on the Internet spread.
+    """Delays mostly near the median, sometimes far above it, like those on the Internet.
 
     The 95th percentile is ``median * exp(1.645 * sigma)``.
     """
@@ -126,7 +126,7 @@ class Lognormal(Law):
 
 @dataclass(frozen=True, slots=True)
 class Exponential(Law):
-    """How long until something that may happen at any moment: short mostly, three times the mean in 5 %."""
+    """The time until an event that may happen at any moment: mostly short, above three times the mean in 5 %."""
 
     mean: float
 
@@ -139,7 +139,7 @@ class Exponential(Law):
 
 @dataclass(frozen=True, slots=True)
 class Empirical(Law):
-    """One of the delays that were measured, each as likely as the others."""
+    """One of the measured delays, each as likely as the others."""
 
     samples: tuple[float, ...]
     """In seconds, kept in ascending order."""
@@ -161,7 +161,7 @@ def constant(seconds: float) -> Law:
     """Return the law of one delay, in seconds. It draws nothing.
 
     Raises:
-        ValueError: As all laws, if a parameter is no finite number in its range.
+        ValueError: As for all laws, if a parameter is no finite number in its range.
     """
     return Constant(seconds)
 
@@ -177,7 +177,7 @@ def lognormal(median: float, sigma: float) -> Law:
 
 
 def exponential(mean: float) -> Law:
-    """Return the law of waiting for what may happen at any moment, with a mean in seconds."""
+    """Return the law of waiting for an event that may happen at any moment, with a mean in seconds."""
     return Exponential(mean)
 
 
@@ -185,13 +185,13 @@ def empirical(samples: Iterable[float]) -> Law:
     """Return the law of measured delays, in seconds, in any order: each draw is one of them.
 
     Raises:
-        ValueError: If there are none, or one is negative or no finite number.
+        ValueError: If there are none, or if one is negative or no finite number.
     """
     return Empirical(tuple(samples))
 
 
 def as_law(value: Law | float) -> Law:
-    """Return a law as it is, and a number of seconds as a constant.
+    """Return a law unchanged, and a number of seconds as a constant.
 
     Raises:
         TypeError: If it is neither.
@@ -213,7 +213,7 @@ def from_json(value: Mapping[str, Any]) -> Law:
     """Return the law that `Law.to_json` wrote.
 
     Raises:
-        ValueError: If there is no such law, or its parameters are not right.
+        ValueError: If there is no such law, or its parameters are wrong.
     """
     given = dict(value)
     name = given.pop("law", None)

@@ -11,7 +11,7 @@ __all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits
 
 
 def __getattr__(name: str) -> Any:
-    # Not imported before it is asked for: a simulation admits participants as the emulator does, without aiohttp.
+    # Imported on first use, so that the rest of the simulator works without aiohttp.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

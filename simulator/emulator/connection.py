@@ -1,7 +1,7 @@
-"""One client's WebSocket: frames in bulk both ways, its heartbeat, and how it ends.
+"""One client's WebSocket: frames in bulk both ways, its heartbeat, and its end.
 
-aiohttp does the handshake. What comes in one read is handled in one go, and what one turn of the loop produced for a
-participant leaves in one buffer, framed once for all who get it.
+aiohttp does the handshake. All frames of one read are handled at once, and all messages of one turn of the loop to a
+participant are written in one buffer, each framed once for all its recipients.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _log = logging.getLogger("simulator.emulator")
 
 
 _MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
-"""Bytes of one WebSocket message: a whole message may come as one packet, and the seat is to judge its size."""
+"""Bytes of one WebSocket message: a whole message may come as one packet, and its seat checks its size."""
 
 _HIGH_WATER = 256 * 1024
-"""Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings get in between."""
+"""Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings overtake them."""
 
 _BATCH = 1024 * 1024
 """Bytes of messages taken from a queue at once."""
 
 _JOINED = 64 * 1024
-"""Bytes up to which a message is copied together with its neighbours instead of being written by itself."""
+"""Bytes up to which a message is joined with its neighbours instead of being written by itself."""
 
 
 class HandshakeSocket(web.WebSocketResponse):
-    """aiohttp's end of a WebSocket, which makes the handshake and nothing after it."""
+    """aiohttp's end of a WebSocket, which does the handshake and nothing after it."""
 
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         return False
 
 
 class GatewayConnection(asyncio.Protocol):
-    """One client's connection and its seat. It takes the transport over once aiohttp has made the handshake.
+    """One client's connection and its seat. It replaces aiohttp as the transport's protocol after the handshake.
 
-    aiohttp gives frames one by one, which for a stream costs more than all that the room does with them.
+    aiohttp gives frames one by one, which for a stream costs more than all of the room's work on them.
     """
 
     def __init__(self, name: str, transport: asyncio.Transport, settings: Settings) -> None:
@@ -63,13 +63,13 @@ class GatewayConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._seat: Seat | None = None
         self._is_scheduled = False
-        """Whether a flush is."""
+        """Whether a flush is scheduled."""
         self._pending: deque[bytes] = deque()
-        """Whole frames that were drained from the seat's queue and not written."""
+        """Whole frames drained from the seat's queue and not written yet."""
         self._is_full = False
-        """Whether the client has to read before more is written."""
+        """Whether the transport's buffer is above its limit."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        """Done when the connection is."""
+        """Done when the connection has ended."""
         self._aiohttp = transport.get_protocol()
         transport.set_write_buffer_limits(high=_HIGH_WATER)
         transport.set_protocol(self)
@@ -100,22 +100,22 @@ class GatewayConnection(asyncio.Protocol):
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take what came. After our close frame it is thrown away.
+        """Handle data. After our close frame it is dropped.
 
         It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
-        never see why.
+        not get the close frame.
         """
         seat = self._seat
         if seat is None or self.state is not CarrierState.OPEN:
             return
         self._heartbeat.alive(self._loop.time())
         try:
-            self._take(data, seat)
+            self._handle(data, seat)
         except Exception:
             _log.exception("a connection failed for no fault of its client's")
             self.end(1011, "internal error")
 
-    def _take(self, data: bytes, seat: Seat) -> None:
+    def _handle(self, data: bytes, seat: Seat) -> None:
         decoder = self._decoder
         packets: list[bytes] = []
         fault: ProtocolError | None = None
@@ -127,7 +127,7 @@ class GatewayConnection(asyncio.Protocol):
         if ping is not None:
             self._transport.write(frames.encode_control(frames.Opcode.PONG, ping, None))
         if packets:
-            # Its own flush goes before its recipients': the sender's answer so comes one write earlier.
+            # Its own flush goes before its recipients': so the sender's reply is written first.
             self._schedule()
             seat.feed(packets)
         if fault is not None:
@@ -141,14 +141,14 @@ class GatewayConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note of the end; aiohttp has to know too."""
+        """End; aiohttp is notified too."""
         self._aiohttp.connection_lost(exc)
         self._move(CarrierState.ENDED)
-        if not self._ended.done():  # It is, cancelled, if the gateway's loop is ending.
+        if not self._ended.done():  # It is cancelled if the gateway's loop is ending.
             self._ended.set_result(None)
 
     def _beat(self) -> None:
-        """Ping a client that is silent, and give up one that stays so."""
+        """Ping a silent client, and cut one that stays silent."""
         beat = self._heartbeat.look(self._loop.time())
         if beat is Beat.ASKED:
             self._transport.write(frames.encode_control(frames.Opcode.PING, b"", None))
@@ -160,11 +160,11 @@ class GatewayConnection(asyncio.Protocol):
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """Let messages wait in the seat's queue, so that pings get in between."""
+        """Let messages wait in the seat's queue, so that pings overtake them."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """Write on."""
+        """Resume writing."""
         self._is_full = False
         self._schedule()
 
@@ -172,7 +172,7 @@ class GatewayConnection(asyncio.Protocol):
         if not self._is_full:
             self._schedule()
         elif self._seat is not None and self._seat.fault is not None:
-            self.end(self._seat.fault.code, str(self._seat.fault))  # A client that does not read is not waited for.
+            self.end(self._seat.fault.code, str(self._seat.fault))  # Without waiting for a client that does not read.
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -187,7 +187,7 @@ class GatewayConnection(asyncio.Protocol):
         pending = self._pending
         if not pending and not self._is_full:
             pending.extend(_join(seat.drain(_BATCH)))
-        # Never much more than what the transport takes: it would move the rest forward at each write.
+        # Little more than its limit goes to the transport, which would move the rest forward at each write.
         while pending and not self._is_full:
             transport.write(pending.popleft())
         is_empty = not pending and not seat.queued
@@ -199,7 +199,7 @@ class GatewayConnection(asyncio.Protocol):
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def end(self, code: int, reason: str) -> None:
-        """Send a close frame, and give the client a moment to read it. Again does nothing."""
+        """Send a close frame, and cut the connection after ``linger`` seconds. Again does nothing."""
         if self.state is not CarrierState.OPEN:
             return
         self._move(CarrierState.LEAVING)
@@ -220,7 +220,7 @@ class GatewayConnection(asyncio.Protocol):
 
 
 def _join(parcels: list[Parcel]) -> list[bytes]:
-    """Return what to write for these messages: small ones copied together, large ones a frame at a time."""
+    """Return the buffers to write for these messages: small ones joined, large ones a frame at a time."""
     buffers: list[bytes] = []
     small: list[bytes] = []
     for parcel in parcels:

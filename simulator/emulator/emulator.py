@@ -1,4 +1,4 @@
-"""The emulator as a program uses it: a context manager around a gateway in a thread."""
+"""The emulator for programs: a context manager around a gateway in a thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulator.room.seat import QUEUE_LIMIT
 __all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits"]
 
 DEVELOPMENT_SECRET = "meshsync-emulator-development-secret-that-everybody-knows"
-"""Signs tokens unless another is given. It protects nothing: the emulator listens on the loopback by default."""
+"""The default secret of tokens. It protects nothing: the emulator listens on the loopback by default."""
 
 _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
@@ -25,24 +25,24 @@ _KEY_ID = "00000000-0000-4000-8000-000000000002"
 CLEARED = ("MESHAGENT_TOKEN", "MESHAGENT_ROOM_URL", "MESHAGENT_PROFILE_API_URL")
 """Variables that would lead a client past the emulator, so they must not be set beside ``Emulator.env``.
 
-Source: what ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready token, and addresses that beat
+Source: variables that ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready token, and addresses that beat
 ``MESHAGENT_API_URL``.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an emulator bears from one connection."""
+    """The limits of one connection to an emulator."""
 
     queue: int = QUEUE_LIMIT
-    """Bytes that may wait for one participant; beyond that it has read too slowly, and is disconnected."""
+    """Bytes that may wait for one participant; beyond that it reads too slowly, and is disconnected."""
     heartbeat: float = 30.0
-    """Seconds of silence before a ping; after half as long again without an answer the connection is given up."""
+    """Seconds of silence before a ping; after half as long again without an answer the connection is cut."""
     linger: float = 2.0
-    """Seconds in which a client that is being disconnected may read why."""
+    """Seconds in which a client that is being disconnected may read the close frame."""
     answer: float = ANSWER_LIMIT
     """Seconds in which the peer of a duplex stream, or of one that is translated, has to answer its opening: official
-    clients wait for ever, and one whose program looks at no streams never answers."""
+    clients wait for ever, and a client whose program handles no streams never answers."""
 
 
 class Emulator:
@@ -53,10 +53,10 @@ class Emulator:
     Args:
         host: The address to listen on; the default can be reached from this machine alone.
         port: 0 picks a free one.
-        secret: What tokens have to be signed with.
+        secret: The secret that tokens have to be signed with.
         acknowledge: When the room acknowledges a send: ``"routed"``, when it is in the recipient's queue.
     Raises:
-        UsageError: If an argument makes no sense, or ``aiohttp`` is not installed.
+        UsageError: If an argument makes no sense.
     Example:
         ::
 
@@ -103,10 +103,10 @@ class Emulator:
         return self._thread is not None
 
     def start(self) -> Emulator:
-        """Listen; return when clients can connect. When it is listening, does nothing.
+        """Listen; return when clients can connect. Does nothing if it listens already.
 
         Raises:
-            UsageError: If the port is taken, or the host is not an address of this machine.
+            UsageError: If the port is in use, or the host is not an address of this machine; it does not listen.
         """
         if self._thread is None:
             self._thread = LoopThread(Gateway(self._settings), self.host, self._port)
@@ -131,10 +131,10 @@ class Emulator:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """Environment variables that make official SDKs and meshsync connect here, and sign tokens it believes.
+        """Environment variables that make official SDKs and meshsync connect here, and sign tokens that it accepts.
 
         None of `CLEARED` may be set beside them. ``MESHAGENT_API_KEY`` is among them since from 0.6.0 to 0.47.1 such a
-        key beats a secret that a program gives: one for the hosted service would sign tokens that mean nothing here.
+        key beats a secret that a program gives: one for the hosted service would sign tokens that are not valid here.
         """
         return MappingProxyType(
             {
@@ -160,9 +160,9 @@ class Emulator:
         """Return a token that lets ``name`` into ``room`` here.
 
         Args:
-            version: The SDK release that is to have made it; None for one that does not say.
+            version: The SDK release that the token names as its maker; None for none.
             expires: Seconds since the Unix epoch; None for never.
-            messaging: What it allows there.
+            messaging: The rights that it grants there.
         """
         token = ParticipantToken.for_room(
             room,
@@ -177,21 +177,21 @@ class Emulator:
         return token.encode(self.secret)
 
     def stats(self) -> EmulatorStats:
-        """Return how much there is of what an emulator holds; once it is closed, what its end has left behind."""
+        """Return the current counts; once it is closed, those at its end."""
         thread = self._thread
         return self._last_stats if thread is None else thread.call(_stats_of(thread.gateway), timeout=5)
 
     def drop(self, name: str) -> None:
         """Cut the TCP connections of participants called ``name``, without a close frame, as a failing network does.
 
-        Official Python clients from 0.38.0 on come back after that, and after nothing else; so does TypeScript 0.39.9.
+        Official Python clients from 0.38.0 on reconnect after that, and after nothing else; so does TypeScript 0.39.9.
 
         Raises:
             UsageError: If no participant with that name is connected.
         """
         thread = self._opened
         if not thread.call(thread.gateway.drop(name), timeout=5):
-            raise UsageError(f"nobody called {name!r} is connected")
+            raise UsageError(f"no participant {name!r} is connected")
 
     @property
     def _authority(self) -> str:

@@ -1,9 +1,9 @@
 """Real WebSockets into rooms: one asyncio loop, and a thread that runs it.
 
-aiohttp does the handshake. Frames go past it, in bulk both ways: what comes in one read is handled in one go, and what
-one turn of the loop produced for a participant leaves in one buffer, framed once for all who get it.
-Each connection ends by itself, whatever comes: a fault of the protocol, a reader that does not read, a peer that is
-gone, a client that presents no token. Not the business of this module: what a request means, and who may join.
+aiohttp does the handshake. Frames bypass it, in bulk both ways: all frames of one read are handled at once, and all
+messages of one turn of the loop to a participant are written in one buffer, each framed once for all its recipients.
+Each connection ends without effect on others: by a protocol error, a client that does not read, a lost client, a client
+without a token. The meaning of requests and the admission of clients are not this module's business.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Gateway:
         """Listen, and return the port.
 
         Raises:
-            OSError: If that is not possible; nothing is left open.
+            OSError: If the address cannot be listened on; nothing is left open.
         """
         await self._runner.setup()
         serve = self._runner.server
@@ -63,7 +63,7 @@ class Gateway:
         return bound
 
     async def close(self) -> None:
-        """Send a close frame to every client and stop listening; takes little longer than ``linger``."""
+        """Send a close frame to every client and stop listening; lasts little longer than ``linger`` seconds."""
         if self._server is not None:
             await _stop_listening(self._server)
         for connection in tuple(self._connections):
@@ -71,7 +71,7 @@ class Gateway:
         await self._runner.cleanup()
 
     def stats(self) -> EmulatorStats:
-        """Return what there is at the moment."""
+        """Return the current counts."""
         seats = [seat for room in self._rooms.values() for seat in room.seats]
         return EmulatorStats(
             rooms=len(self._rooms),
@@ -126,10 +126,10 @@ class Gateway:
 
 
 class _Later:
-    """Has a room do something later, in the loop's time."""
+    """Routes outputs of a room later, in the loop's time."""
 
     room: SeatedRoom
-    """Set as soon as there is one: the rules are made before it."""
+    """Set once the room is made: its rules are made before it."""
 
     def __call__(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ async def _stop_listening(server: asyncio.Server) -> None:
     closed meanwhile, with its socket open (CPython 3.13.0: an assertion in ``Server._attach``).
     """
     loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):  # The loop of Windows accepts in another way, which has no such gap.
+    with suppress(NotImplementedError):  # The loop of Windows accepts without this gap.
         for listener in server.sockets:
             loop.remove_reader(listener.fileno())
     for _ in range(5):
@@ -152,7 +152,7 @@ async def _stop_listening(server: asyncio.Server) -> None:
 
 
 def _new_id() -> str:
-    """Return a UUID of version 4, as official servers seem to give."""
+    """Return a UUID of version 4, as official servers seem to use."""
     digits = bytearray(os.urandom(16))
     digits[6] = digits[6] & 0x0F | 0x40
     digits[8] = digits[8] & 0x3F | 0x80
@@ -161,6 +161,6 @@ def _new_id() -> str:
 
 
 def url_host(host: str) -> str:
-    """Return what stands for a listening address in a URL on this machine."""
+    """Return the host for a listening address in a URL on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host

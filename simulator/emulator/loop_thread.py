@@ -27,7 +27,7 @@ class LoopThread:
         """Start the thread and wait until it listens.
 
         Raises:
-            UsageError: If the address cannot be had; no thread is left.
+            UsageError: If the address cannot be listened on; no thread is left.
         """
         self.gateway = gateway
         self._closing = asyncio.Event()
@@ -47,7 +47,11 @@ class LoopThread:
             raise
 
     def call(self, work: Coroutine[Any, Any, _T], *, timeout: float) -> _T:
-        """Run ``work`` in the loop and return what it returns, from any other thread."""
+        """Run ``work`` in the loop, from any other thread, and return its result.
+
+        Raises:
+            concurrent.futures.TimeoutError: If there is none after ``timeout`` seconds; ``work`` goes on.
+        """
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 

@@ -1,4 +1,4 @@
-"""What a gateway goes by, and what it tells of itself."""
+"""The options and the counts of a gateway."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class Settings:
     queue_limit: int = QUEUE_LIMIT
     """Bytes that may wait for one participant."""
     heartbeat: float = 30.0
-    """Seconds of silence before a ping; as long again by half, and the connection is given up."""
+    """Seconds of silence before a ping; after half as long again without an answer the connection is cut."""
     linger: float = 2.0
-    """Seconds in which a client that was sent a close frame may read it and go, before its connection is cut."""
+    """Seconds from a close frame until the connection is cut."""
     answer: float = ANSWER_LIMIT
     """Seconds in which a duplex stream has to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmulatorStats:
-    """What an emulator holds at one moment."""
+    """The counts of an emulator at one moment."""
 
     rooms: int = 0
-    """Rooms that exist; one that its last participant has left is forgotten."""
+    """Rooms that exist; a room ends when its last participant leaves."""
     participants: int = 0
-    """Participants in all rooms, those included that have not enabled messaging."""
+    """Participants in all rooms, including those that have not enabled messaging."""
     connections: int = 0
-    """Clients whose connections have not ended, those being disconnected included."""
+    """Connections that have not ended, including those being disconnected."""
     queued: int = 0
-    """Bytes that wait for participants to read, in all."""
+    """Bytes that wait for all participants to read."""

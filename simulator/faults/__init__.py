@@ -1,12 +1,12 @@
-"""What goes wrong in a simulation, and when: faults and fault plans, as data, and what carries them out.
+"""Faults and fault plans of a simulation, as data, and the injector that carries them out.
 
-Programs make them by the functions here: ``sim.plan(faults.during(2, 6, faults.partition({"bob"})))``.
+Programs make them with the functions here: ``sim.plan(faults.during(2, 6, faults.partition({"bob"})))``.
 
 To add a kind of fault, write a module in `simulator.faults.kinds`, or a class in a program of your own. The class is a
 frozen dataclass under ``@register`` that derives from the class of its layer (`simulator.faults.layers`), has a
-``word``, fields with a check each (`simulator.faults.fields`), and defines what it does: ``strike``, or the verdicts
-that it gives. ``kinds/partition.py`` is an example of 35 lines. A function that makes it has the docstring for users;
-name it here, below. Plans, replay files, transcripts and charts then know the kind.
+``word``, fields with a check each (`simulator.faults.fields`), and methods for its effect: ``strike``, or the verdicts
+that it gives. ``kinds/partition.py`` is an example of 35 lines. The function that makes it has the docstring for users;
+import it here, below. Plans, replay files, transcripts and charts then know the kind.
 """
 
 from simulator.faults.fault import Fault, happens

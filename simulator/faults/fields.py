@@ -1,6 +1,6 @@
-"""Frozen values that check their own fields: what a fault plan is made of.
+"""Frozen values that check their own fields: the parts of fault plans.
 
-Each field of a `Value` says by its metadata what it may be; the check also settles it, so that equal plans are equal
+The metadata of each field of a `Value` has a check; the check also normalizes the value, so that equal plans are equal
 values: numbers become plain floats, names are sorted. Every mistake is a `ValueError` that names the field.
 """
 
@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 Check = Callable[[str, Any], Any]
-"""Takes the name of a field and what it was given; returns what it is to be, or raises `ValueError`."""
+"""Given a field's name and a value, returns the value to keep, or raises `ValueError`."""
 
 Read = Callable[[Mapping[str, Any]], object]
-"""Takes the JSON object that a value was written as; returns the value, or raises `ValueError`."""
+"""Given the JSON object of a value, returns the value, or raises `ValueError`."""
 
 
 class Metadata(TypedDict):
-    """What a field says of its values."""
+    """The metadata of a field."""
 
     check: Check
     read: Read | None
-    """None if they are not written as JSON objects."""
+    """None if the values are not written as JSON objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def settled_law(field: str, value: Law | float) -> Law:
 name = checked(_name)
 """A participant's name."""
 names = checked(settled_names)
-"""Names of participants, at least one; kept sorted."""
+"""Names of participants, at least one; kept sorted, each once."""
 text = checked(_text)
 truth = checked(_truth)
 law = checked(settled_law, latency.from_json)
@@ -109,7 +109,7 @@ law = checked(settled_law, latency.from_json)
 
 
 def choice(*choices: str) -> Metadata:
-    """Return the metadata of a field that is one of some words."""
+    """Return the metadata of a field that is one of the texts."""
 
     def check(field: str, value: Any) -> Any:
         if value not in choices:
@@ -146,7 +146,7 @@ def number(*, most: float = 1e12, is_zero_fine: bool = True) -> Metadata:
 
 
 rate = number(most=1.0)
-"""A share of all cases."""
+"""A share of all cases, from 0 to 1."""
 
 
 def instance(kind: type, read: Read) -> Metadata:

@@ -1,7 +1,7 @@
-"""Makes faults strike and end when a plan says so, in every room of a simulation.
+"""Makes faults strike and end at the times of a plan, in every room of a simulation.
 
-What a fault does is its kind's business, how that is done the network's and the rooms'. Here it is decided when, and
-checked that the participants whom it is about are known; and it is recorded.
+The effect of a fault is its kind's business, and carrying it out is the network's and the rooms'. This module decides
+the time, checks that the participants of a fault are known, and records the fault.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from simulator.faults.registry import KINDS
 __all__ = ["FaultInjector", "FaultRecorder", "InjectedNetwork", "InjectedRoom"]
 
 _SHORTEST_INTERVAL = 1e-6
-"""Seconds: a law may draw zero again and again, and the clock has to move."""
+"""Seconds: a law may draw zero every time, and the clock has to move."""
 
 
 _ENTRIES: tuple[type, ...] = (Fault, plans.At, plans.During, plans.Every, plans.On, plans.Quiet)
 
 
 class InjectedNetwork(StruckNetwork, Protocol):
-    """What an injector needs of a network."""
+    """The part of a network that an injector uses."""
 
     @property
     def in_force(self) -> tuple[NetworkFault, ...]:
         """The lasting faults that are in force, in the order in which they struck."""
 
     def strike(self, fault: ConnectionFault | NetworkFault) -> int:
-        """Do what a one-off fault says, or put a lasting one in force; return how many connections it met."""
+        """Strike with a one-off fault, or put a lasting one in force; return how many connections it met."""
 
     def lift(self, fault: NetworkFault) -> None:
         """End a lasting fault."""
@@ -53,14 +53,14 @@ class InjectedNetwork(StruckNetwork, Protocol):
 
 
 class FaultRecorder(Protocol):
-    """What an injector needs of the recorder of a room."""
+    """The part of a room's recorder that an injector uses."""
 
     def struck(self, word: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
         """Record that a fault of that kind struck, began or ended."""
 
 
 class InjectedRoom(StruckRoom, Protocol):
-    """What an injector needs of a room."""
+    """The part of a room that an injector uses."""
 
     @property
     def recorder(self) -> FaultRecorder: ...
@@ -72,7 +72,7 @@ class _Pending:
 
     trigger: plans.Trigger
     left: int
-    """How many of those events have still to happen."""
+    """The number of matching events still to happen."""
     fault: Fault
 
 
@@ -80,11 +80,11 @@ class FaultInjector:
     """The faults of a simulation: those in force, and those to come.
 
     Args:
-        rooms: Returns the rooms there are, in the order of making.
-        newcomer: Has a new participant without a program join a room: the room's name, the participant's, its role.
+        rooms: Returns all rooms, in the order of making.
+        newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
 
     Attributes:
-        in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room looks here.
+        in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
     """
 
     def __init__(
@@ -106,28 +106,28 @@ class FaultInjector:
         self._count = 0
 
     def add(self, entries: Iterable[plans.Planned | Fault]) -> None:
-        """Take entries of a fault plan; a bare fault strikes now.
+        """Add the entries of a fault plan; a bare fault strikes now.
 
         Raises:
-            UsageError: If one is no fault, or of no registered kind, in which case none is taken; or a bare one is
-                about a participant that no room knows.
+            UsageError: If one is no fault, or of no registered kind; none is added then. Or if a bare one names a
+                participant that no room knows; the entries before it are added.
         """
-        taken = tuple(entries)
-        strange = next((entry for entry in taken if not isinstance(entry, _ENTRIES)), None)
+        added = tuple(entries)
+        strange = next((entry for entry in added if not isinstance(entry, _ENTRIES)), None)
         if strange is not None:
             hint = ": on(…) needs .do(fault)" if hasattr(strange, "do") else ""
             raise UsageError(f"a plan is made of faults, not of {type(strange).__name__}{hint}")
-        for entry in taken:
+        for entry in added:
             fault = getattr(entry, "fault", entry)
             if isinstance(fault, Fault) and fault.word not in KINDS:
                 raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
-        for entry in taken:
-            self._take(entry)
+        for entry in added:
+            self._add(entry)
 
     def notice(
         self, event: str, /, *, sender: str | None = None, to: str | None = None, type: str | None = None
     ) -> None:
-        """Take note of an event that a fault may follow."""
+        """Schedule the faults that follow an event."""
         if not self._pending:
             return
         for pending in tuple(self._pending):
@@ -135,12 +135,12 @@ class FaultInjector:
                 pending.left -= 1
                 if not pending.left:
                     self._pending.remove(pending)
-                    # Right after the event, and not in the midst of it.
+                    # Right after the event, not during it.
                     self._at(self._kernel.now, partial(self._strike, pending.fault))
 
     # --- when ---------------------------------------------------------------------------------------------------------
 
-    def _take(self, entry: plans.Planned | Fault) -> None:
+    def _add(self, entry: plans.Planned | Fault) -> None:
         match entry:
             case Fault():
                 self._strike(entry)
@@ -158,14 +158,14 @@ class FaultInjector:
                 self._at(round(after * SECOND), self._quiet)
 
     def _wait(self, entry: plans.Every, stream: str) -> None:
-        """Have a fault strike after one interval, and wait for the next one."""
+        """Let a fault strike after one interval, and then wait for the next."""
 
         def strike() -> None:
             self._strike(entry.fault)
             self._wait(entry, stream)
 
         seconds = max(entry.interval.draw(self._seeds.stream(stream)), _SHORTEST_INTERVAL)
-        # In the background, as it goes on for ever: it must not hide that a program is stuck.
+        # In the background, as it never ends: it must not hide that a program is stuck.
         self._at(self._kernel.instant(seconds), strike, background=True)
 
     def _at(self, when: int, action: Callable[[], None], *, background: bool = False) -> None:
@@ -182,7 +182,7 @@ class FaultInjector:
 
     def _strike(self, fault: Fault) -> None:
         self._check(fault)
-        self._tell(fault, "began" if isinstance(fault, LastingFault) else "struck")
+        self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
         match fault:
             case RoomFault():
                 self.in_force.append(fault)
@@ -199,10 +199,10 @@ class FaultInjector:
             self._network.lift(fault)
         else:
             return
-        self._tell(fault, "ended")
+        self._record(fault, "ended")
 
     def _quiet(self) -> None:
-        """End everything that holds, and forget what was planned so far."""
+        """Lift all lasting faults, and drop all planned entries."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -210,7 +210,7 @@ class FaultInjector:
         for room in self._rooms():
             room.recorder.struck("quiet", (), "struck", {})
         for fault in (*self.in_force, *self._network.in_force):
-            self._tell(fault, "ended")
+            self._record(fault, "ended")
         self.in_force.clear()
         self._network.lift_all()
 
@@ -219,15 +219,15 @@ class FaultInjector:
         for name in fault.names:
             if name not in known:
                 there_are = ", ".join(known) or "none"
-                raise UsageError(f"{fault.word} is about {name!r}, whom nobody has heard of; there are {there_are}")
+                raise UsageError(f"{fault.word} is about {name!r}, which no room knows; there are {there_are}")
 
-    def _tell(self, fault: Fault, outcome: str) -> None:
+    def _record(self, fault: Fault, outcome: str) -> None:
         detail = plans.to_json([fault])[0]
         for room in self._rooms():
             if not fault.names or not set(fault.names).isdisjoint(room.names()):
                 room.recorder.struck(fault.word, fault.names, outcome, detail)
 
-    # --- what a fault of the simulation has before it -----------------------------------------------------------------
+    # --- for faults of the simulation ---------------------------------------------------------------------------------
 
     @property
     def network(self) -> StruckNetwork:

@@ -1,17 +1,17 @@
-"""The layers of a simulation that faults belong to: what each lets a fault do, or asks it.
+"""The layers of a simulation that faults belong to: the actions and questions of each.
 
 A kind of fault derives from exactly one of four classes. Two are of one-off faults, which *strike*:
 
 - `ConnectionFault` strikes each live connection of the participants that it names.
-- `SimulationFault` strikes once, and has the whole simulation before it.
+- `SimulationFault` strikes once, with the whole simulation as its argument.
 
-Two are of lasting faults, which are rules. What is decided goes through all rules in force, in the order in which they
+Two are of lasting faults, which are rules. For each decision, all rules in force are asked, in the order in which they
 struck, and each gives a *verdict*:
 
 - `NetworkFault` is asked about links and about attempts to connect; all verdicts add up.
 - `RoomFault` is asked about requests, where the first verdict but `PASS` wins, and about replies, where they add up.
 
-Rooms and networks lie above this package. What it needs of them is declared here, and they fit.
+Rooms and networks lie above this package. The protocols that it needs of them are declared here.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Chance: TypeAlias = Callable[[str], Random]
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The rule is not about this."""
+    """The rule does not apply."""
 
 
 PASS = Pass()
@@ -69,12 +69,12 @@ PASS = Pass()
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Of a link: what is in flight stands still, and goes on when no rule holds it any more."""
+    """Of a link: frames in flight stand still, and go on when no rule holds the link any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Of a link: what sets out takes as long as a law says, in one of `DIRECTIONS`; of two laws the later one counts.
+    """Of a link: later frames are delayed by a law, in one of `DIRECTIONS`; of two laws the later one counts.
 
     Of an attempt: it begins later by one draw.
     """
@@ -85,7 +85,7 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Of a link: it carries at most so many bytes per second, in one of `DIRECTIONS`; the lowest limit counts."""
+    """Of a link: a limit in bytes per second, in one of `DIRECTIONS`; the lowest limit counts."""
 
     bandwidth: float
     direction: str = "both"
@@ -93,26 +93,26 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Of an attempt: it is refused, as where nobody listens."""
+    """Of an attempt: it is refused, as by a port without a listener."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """Of a request or a reply: it is handled, or goes out, so many seconds later."""
+    """Of a request or a reply: it is handled, or goes out, later by ``seconds``."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class RejectOffer:
-    """Of a request that offers a stream: it is rejected in the name of its recipient, who does not hear of it."""
+    """Of a request that offers a stream: it is rejected in the name of its recipient, which is not notified."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Of a request that is answered: the answer is an error, and nothing else comes of it."""
+    """Of a request that is answered: the answer is an error, and the request has no other effect."""
 
     code: int
     text: str
@@ -125,19 +125,19 @@ class StruckConnection(Protocol):
     """A live connection, or an attempt to connect."""
 
     def reset(self) -> None:
-        """Break it: what is in flight is lost, and both ends learn of it at once."""
+        """Break it: frames in flight are lost, and both ends are notified at once."""
 
     def silence(self) -> None:
-        """Have nothing arrive any more at either end, without telling them."""
+        """Let nothing arrive any more at either end, without notifying them."""
 
     def pause(self, seconds: float) -> None:
-        """Stop the client's end, if it is there, for so many seconds; the longest of several pauses counts."""
+        """Pause the client's end, if it is there, for some seconds; of several pauses the longest counts."""
 
     def close(self, code: int, reason: str) -> None:
-        """Have the room's end, if it is there, send a close frame."""
+        """Send a close frame from the room's end, if it is there."""
 
     def push(self, packets: Sequence[bytes]) -> None:
-        """Have the room's end, if it is there, send packets as they are, right or wrong."""
+        """Send packets from the room's end, if it is there, unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class StruckNetwork(Protocol):
         """Reset every connection, refuse attempts for ``down`` seconds, and return how many connections there were.
 
         Args:
-            forgets: Whether the participants have left at once; else they are listed until heartbeats would fail.
+            forgets: Whether the participants leave at once; else they are listed until heartbeats would fail.
         """
 
 
@@ -180,10 +180,10 @@ class StruckRoom(Protocol):
     def name(self) -> str: ...
     @property
     def participants(self) -> Sequence[StruckParticipant]:
-        """Those without threads that were added, those who have left included."""
+        """Those without threads that were added, those that have left included."""
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all who are or were in the room, or wanted to be."""
+        """Return the names of all participants that are or were in the room, or tried to join it."""
 
 
 class StruckSimulation(Protocol):
@@ -196,10 +196,10 @@ class StruckSimulation(Protocol):
         """In the order of making."""
 
     def join(self, room: StruckRoom, name: str, role: str) -> None:
-        """Have a new participant without a program join a room."""
+        """Let a new participant without a program join a room."""
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do something so many virtual seconds from now; `quiet` does not call it off."""
+        """Call ``action`` after some virtual seconds; `quiet` does not cancel it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class SimulationFault(OneOffFault):
         """Strike, once.
 
         Raises:
-            UsageError: If that cannot be done; nothing has changed.
+            UsageError: If it cannot strike; nothing has changed.
         """
         raise NotImplementedError
 
@@ -222,7 +222,7 @@ class SimulationFault(OneOffFault):
 class NetworkFault(LastingFault):
     """A lasting fault of links, of attempts to connect, or of both.
 
-    Participants are given by name; an empty one is that of a client whose token is not valid.
+    Participants are given by name; a client whose token is not valid has an empty name.
     """
 
     def on_link(self, name: str) -> Pass | Hold | Delay | Limit:
@@ -248,15 +248,15 @@ class RoomRequest(Protocol):
     def content(self) -> Request: ...
     @property
     def is_answered(self) -> bool:
-        """Whether its sender waits for a reply; if not, it cannot `Fail`."""
+        """Whether it gets a reply; if not, it cannot `Fail`."""
 
     @property
     def is_acceptance(self) -> bool:
-        """Whether its sender accepts a stream with it."""
+        """Whether it accepts a stream."""
 
     @property
     def offered_to(self) -> str | None:
-        """The name of the participant to whom it offers a stream; None if it offers none, or to nobody."""
+        """The name of the participant that it offers a stream to; None if it offers none, or to no participant."""
 
 
 @dataclass(frozen=True, slots=True)

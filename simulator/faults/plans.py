@@ -1,9 +1,9 @@
-"""Fault plans: what goes wrong in a simulation, and when, as frozen data.
+"""Fault plans: the faults of a simulation and their times, as frozen data.
 
-What goes wrong is a *fault*, such as ``reset`` or ``partition``. When is said by a *planned* fault: `at` a time,
-`during` a while, `every` so often, `on` an event, until `quiet`. Both are values: they can be compared, kept, written
-as JSON with `to_json` and read again, and a plan that fails a program can be made smaller by leaving parts out. Times
-are in seconds of virtual time since the start. Doing any of it is not this module's business.
+A *fault* is an effect, such as ``reset`` or ``partition``. A *planned* fault has its time: `at` a time, `during` a
+while, `every` interval, `on` an event, until `quiet`. Both are values: they can be compared, kept, written as JSON
+with `to_json` and read again, and a plan that fails a program can be made smaller by leaving parts out. Times are in
+seconds of virtual time since the start. Carrying a plan out is not this module's business.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ EVENTS = (
     "stream.close",
     "fault",
 )
-"""What a fault can follow."""
+"""The events that a fault can follow."""
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
@@ -62,13 +62,13 @@ EVENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Trigger(fields.Value):
-    """An event that a fault can follow; what is None matches anything."""
+    """An event that a fault can follow; a field that is None matches anything."""
 
     event: str = field(metadata=fields.choice(*EVENTS))
     sender: str | None = field(default=None, metadata=fields.optional(fields.name))
-    """Whose doing it is: the name of a participant."""
+    """The name of the participant that causes it."""
     to: str | None = field(default=None, metadata=fields.optional(fields.name))
-    """Whom it is for, likewise."""
+    """The name of the participant that it is for."""
     type: str | None = field(default=None, metadata=fields.optional(fields.text))
     """The type of the message."""
 
@@ -77,7 +77,7 @@ class Trigger(fields.Value):
         return tuple(name for name in (self.sender, self.to) if name is not None)
 
     def matches(self, event: str, *, sender: str | None = None, to: str | None = None, type: str | None = None) -> bool:
-        """Return whether something that happened is such an event."""
+        """Return whether an event that happened matches."""
         return (
             event == self.event
             and self.sender in (None, sender)
@@ -96,7 +96,7 @@ class _Plan(fields.Value):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The participants it is about, who have to be known."""
+        """The participants that it strikes, which rooms have to know."""
         fault = getattr(self, "fault", None)
         return fault.names if fault is not None else ()
 
@@ -129,7 +129,7 @@ class During(_Plan):
 
 @dataclass(frozen=True, slots=True)
 class Every(_Plan):
-    """The one-off fault strikes again and again, the first time after one interval."""
+    """The one-off fault strikes repeatedly, the first time after one interval."""
 
     word: ClassVar[str] = "every"
     interval: Law = field(metadata=fields.law)
@@ -137,7 +137,7 @@ class Every(_Plan):
 
     def __post_init__(self) -> None:
         fields.Value.__post_init__(self)
-        # The likely mistake. Against a law that now and then draws zero, whoever draws puts a bound.
+        # The likely mistake. A law that draws zero at times is bounded by the injector.
         if not self.interval.quantile(0.5) > 0:
             raise ValueError("with an interval of 0 seconds it would strike for ever without the clock moving")
         if isinstance(self.fault, LastingFault):
@@ -146,12 +146,12 @@ class Every(_Plan):
 
 @dataclass(frozen=True, slots=True)
 class On(_Plan):
-    """The fault strikes right after an event, the ``nth`` that matches, once."""
+    """The fault strikes once, right after the ``nth`` event that matches."""
 
     word: ClassVar[str] = "on"
     trigger: Trigger = field(metadata=_TRIGGER)
     nth: int = field(metadata=fields.whole(1))
-    """From 1."""
+    """Counted from 1."""
     fault: Fault = field(metadata=_FAULT)
 
     @property
@@ -161,14 +161,14 @@ class On(_Plan):
 
 @dataclass(frozen=True, slots=True)
 class Quiet(_Plan):
-    """From a time on nothing strikes any more, and every lasting fault is lifted."""
+    """At a time, every lasting fault is lifted, and no fault strikes any more."""
 
     word: ClassVar[str] = "quiet"
     after: float = field(metadata=fields.number())
 
 
 Planned: TypeAlias = "At | During | Every | On | Quiet"
-"""When something goes wrong."""
+"""A fault with its time, or `Quiet`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +187,10 @@ class _Following:
 
 
 def at(time: float, fault: Fault) -> At:
-    """Plan a fault for a time, in seconds since the start; a lasting one is in force from there on.
+    """Plan a fault for a time, in seconds since the start; a lasting one is in force from then on.
 
     Raises:
-        ValueError: As all functions here, if an argument is not what it has to be; the text names it.
+        ValueError: As all functions here, if an argument has a wrong type or value; the text names it.
     """
     return At(time, fault)
 
@@ -205,7 +205,7 @@ def during(start: float, end: float, fault: Fault) -> During:
 
 
 def every(interval: Law | float, fault: Fault) -> Every:
-    """Plan a one-off fault to strike again and again, with intervals drawn from a law, or of so many seconds.
+    """Plan a one-off fault to strike repeatedly, at an interval in seconds or drawn from a law.
 
     Raises:
         ValueError: Also if the fault is a lasting one, which would never end.
@@ -224,11 +224,13 @@ def on(
     """Begin the plan of a fault that follows an event: ``on("message", sender="alice", nth=3).do(reset("bob"))``.
 
     Args:
-        event: One of `EVENTS`, or a whole `Trigger`, beside which nothing but ``nth`` is given.
-        nth: Which of the events that match, from 1.
-        sender: The name of the participant whose doing it is; None for anybody.
-        to: The name of the participant whom it is for.
-        type: The type of the message.
+        event: One of `EVENTS`, or a whole `Trigger`, beside which only ``nth`` may be given.
+        nth: Which of the events that match, counted from 1.
+        sender: The name of the participant that causes it; None for any.
+        to: The name of the participant that it is for; None for any.
+        type: The type of the message; None for any.
+    Raises:
+        ValueError: Also if ``event`` is a `Trigger` and ``sender``, ``to`` or ``type`` is given.
     """
     if not isinstance(event, Trigger):
         return _Following(Trigger(event, sender, to, type), nth)
@@ -238,12 +240,12 @@ def on(
 
 
 def quiet(*, after: float) -> Quiet:
-    """Plan the end of all faults: what holds is lifted, what was planned for later does not happen."""
+    """Plan the end of all faults, in seconds since the start: lasting ones are lifted, later ones do not strike."""
     return Quiet(after)
 
 
 def names(plan: Iterable[Planned | Fault]) -> tuple[str, ...]:
-    """Return the participants that a plan is about, each once, in order of appearance."""
+    """Return the names of the participants in a plan, each once, in order of appearance."""
     return tuple(dict.fromkeys(name for entry in plan for name in entry.names))
 
 
@@ -277,7 +279,7 @@ def from_json(value: Any) -> tuple[Planned | Fault, ...]:
     """Return the fault plan that `to_json` wrote.
 
     Raises:
-        ValueError: If it is no fault plan; the text names the place.
+        ValueError: If it is no fault plan; the text names the entry.
     """
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"a fault plan is a list, not {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""The kinds of faults there are, by word: a kind that is registered can be planned, saved and loaded."""
+"""All kinds of faults, by word: a registered kind can be planned, saved and loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulator.faults.layers import ConnectionFault, NetworkFault, RoomFault, Si
 __all__ = ["KINDS", "register"]
 
 KINDS: dict[str, type[Fault]] = {}
-"""Every kind by its word. Filled by `register`."""
+"""All kinds by their words; filled by `register`."""
 
 LAYERS: dict[type[Fault], tuple[str, ...]] = {
     ConnectionFault: ("strike",),
@@ -26,12 +26,12 @@ Kind = TypeVar("Kind", bound=Fault)
 
 
 def register(kind: type[Kind]) -> type[Kind]:
-    """Make a kind of fault known; a decorator, to be put above ``@dataclass(frozen=True, slots=True)``.
+    """Register a kind of fault; a decorator, to be put above ``@dataclass(frozen=True, slots=True)``.
 
     Registering a class again, as a notebook does that runs a cell twice, replaces it.
 
     Raises:
-        UsageError: If the class is not what a kind has to be; the text says what it lacks, and it is not registered.
+        UsageError: If the class lacks something that a kind needs; the text names it, and it is not registered.
     """
     flaw = _flaw(kind)
     if flaw is not None:
@@ -41,7 +41,7 @@ def register(kind: type[Kind]) -> type[Kind]:
 
 
 def _flaw(kind: type[Fault]) -> str | None:
-    """Return what a kind of fault lacks, None if it lacks nothing."""
+    """Return the text of the first flaw of a kind of fault, None if it has none."""
     layers = [layer for layer in LAYERS if issubclass(kind, layer)]
     if len(layers) != 1:
         names = ", ".join(layer.__name__ for layer in LAYERS)

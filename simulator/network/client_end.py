@@ -1,11 +1,11 @@
 """A simulated connection as its client sees it: the `Transport` of production code over two links.
 
 It behaves as ``meshsync.transport.websocket`` does, down to the texts of its errors: only a task in ``receive``
-(or ``close``) reads, answers pings, writes what a sender left over and watches the heartbeat. While such a task waits,
-the timers of the links do that work in its name, and wake it only if there is something for it.
+(or ``close``) reads, answers pings, writes buffered frames and watches the heartbeat. While such a task waits, the
+timers of the links do that work in its place, and wake it only for packets or the end.
 
 Timers run when no task can, and no task waits for something else while it holds the lock; so a timer always finds the
-lock free. Not the business of this module: what travels, how long it takes, and how a connection comes about.
+lock free. Payloads, delays and the opening of connections are not this module's business.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = ["SimulatedTransport"]
 
 
 _OPEN, _CLOSING, _HAS_ENDED = Life.OPEN, Life.CLOSING, Life.ENDED
-# Not asked for by name at each packet: before 3.12 that is a call in Python.
+# Not looked up by name at each packet: before 3.12 that is a call in Python.
 
 
 _RESET = broke(ConnectionResetError(ECONNRESET, "Connection reset by peer"))
@@ -55,7 +55,7 @@ _PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
 class FrameBuffer:
-    """Frames of packets that were accepted and that the link has not taken; bounded in bytes."""
+    """Frames of packets that were accepted and are not on the link yet; bounded in bytes."""
 
     __slots__ = ("_limit", "bytes_buffered", "frames", "packets_written")
 
@@ -75,14 +75,14 @@ class FrameBuffer:
         self.bytes_buffered += size
 
     def advance(self, taken: Sequence[Frame[Traffic]]) -> int:
-        """Take note that the link has these; return their bytes."""
+        """Count frames as written to the link; return their bytes."""
         size = sum([size for _, size in taken])
         self.packets_written += len(taken)
         self.bytes_buffered -= size
         return size
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop all frames."""
         self.frames.clear()
         self.bytes_buffered = 0
 
@@ -91,12 +91,12 @@ class SimulatedTransport:
     """One live connection in a simulation; see `meshsync.transport.interfaces.Transport`.
 
     Args:
-        up: What carries to the room.
-        down: What comes from there. This transport is told of it from here on.
+        up: The link to the room.
+        down: The link from the room. It notifies this transport from here on.
         heartbeat_interval: Seconds of silence before a ping; None for no heartbeat.
-        heartbeat_timeout: Seconds from the ping to giving up.
+        heartbeat_timeout: Seconds from the ping to the loss of the connection.
         send_buffer: The most bytes accepted and unwritten.
-        max_packet: The largest packet to take, in bytes.
+        max_packet: The largest packet to accept, in bytes.
         ended: Called once, when the connection has ended at this end.
     """
 
@@ -128,14 +128,14 @@ class SimulatedTransport:
         self._is_paused = False
         self._is_reading = False
         self._is_due = True
-        """Whether there may be work undone, since no task was in ``receive``."""
+        """Whether work may be left, since no task was in ``receive``."""
         self._close_frame: Frame[Traffic] | None = None
         """The close frame of `close`, until it is sent."""
         self._buffer = FrameBuffer(send_buffer)
         self._senders = WaitingSenders(runtime, self._lock, self._buffer, self._check_open)
         self._is_stalled = False
-        """Whether the link last took less than was there. Only then does a write that goes on show that the peer lives:
-        a link takes writes to a dead one too, up to its window."""
+        """Whether the window was full at the last write. Only then is a later write a sign of life of the peer: a link
+        accepts writes to a lost peer too, up to its window."""
         self._inbox: list[bytes] = []
         self._bytes_sent = 0
         self._bytes_received = 0
@@ -154,7 +154,7 @@ class SimulatedTransport:
                 self._senders.await_room(size, timeout)
             is_idle = not self._buffer.frames
             self._buffer.accept(frames, size)
-            # If something waits already, the task in receive() will write it all.
+            # If frames wait already, the task in receive() will write them all.
             if is_idle:
                 self._write()
 
@@ -164,7 +164,7 @@ class SimulatedTransport:
         """Return all complete packets; see `meshsync.transport.interfaces.Transport.receive`.
 
         Raises:
-            RuntimeError: If another task is in ``receive``.
+            RuntimeError: If another task is in ``receive``; nothing has changed.
         """
         with self._lock:
             deadline = Deadline(self._runtime, timeout)
@@ -200,7 +200,7 @@ class SimulatedTransport:
                 self._is_due = True
 
     def _work(self) -> None:
-        """Read what has come, write what waits, and look whether the peer is alive."""
+        """Read what has arrived, write what waits, and look at the heartbeat."""
         if self._is_paused or self._life is _HAS_ENDED:
             return
         self._is_due = False
@@ -211,7 +211,7 @@ class SimulatedTransport:
         if beat is None:
             return
         if beat is heartbeat.Beat.ASKED:
-            self._say(_PING, is_background=True)
+            self._put(_PING, is_background=True)
         elif beat is heartbeat.Beat.DEAD:
             self._finish(NO_SIGN_OF_LIFE)
 
@@ -225,23 +225,23 @@ class SimulatedTransport:
                 return
             self._bytes_received += size
             if type(content) is bytes:
-                self._take(content)
+                self._accept_packet(content)
             elif isinstance(content, CloseFrame):
-                self._hear(content)
+                self._receive_close(content)
             elif content is ControlFrame.END:
                 self._finish(self._ending or DROPPED)
             elif content is ControlFrame.PING:
                 is_pinged = True
         if is_pinged and self._life is not _HAS_ENDED:
-            self._say(_PONG, is_background=True)
+            self._put(_PONG, is_background=True)
 
-    def _take(self, packet: bytes) -> None:
+    def _accept_packet(self, packet: bytes) -> None:
         if len(packet) <= self._max_packet:
             self._packets_received += 1
             self._inbox.append(packet)
             return
         self._fault = fault = ProtocolError(f"a packet of more than {self._max_packet} bytes", code=1009)
-        self._say(close_frame(fault.code, str(fault), is_masked=True))
+        self._put(close_frame(fault.code, str(fault), is_masked=True))
         self._finish(protocol_broken(fault))
 
     def _write(self) -> None:
@@ -258,32 +258,32 @@ class SimulatedTransport:
                     self._lock.notify_all()
             self._is_stalled = bool(waiting)
         if self._close_frame is not None and not waiting:
-            said, self._close_frame = self._close_frame, None
-            self._say(said)
+            closing, self._close_frame = self._close_frame, None
+            self._put(closing)
 
-    def _say(self, what: Frame[Traffic], *, is_background: bool = False) -> None:
+    def _put(self, control: Frame[Traffic], *, is_background: bool = False) -> None:
         """Send a control frame, which waits for no window."""
-        self._bytes_sent += what[1]
-        self._up.put((what,), is_background=is_background)
+        self._bytes_sent += control[1]
+        self._up.put((control,), is_background=is_background)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def close(self, timeout: float, code: int = 1000, reason: str = "") -> None:
         """End the connection; see `meshsync.transport.interfaces.Transport.close`.
 
-        Half of ``timeout`` at most is spent on flushing; what has not left by then is dropped.
+        Flushing ends after half of ``timeout``; what is unwritten by then is dropped.
 
         Raises:
             ValueError: If ``code`` is no close code that may be sent; nothing has changed.
         """
-        bye = close_frame(code, reason, is_masked=True)
+        closing = close_frame(code, reason, is_masked=True)
         with self._lock:
             if timeout <= 0:
                 self._finish()
             if self._life is not Life.OPEN:
                 return
             self._move(Life.CLOSING, CLOSED_HERE)
-            self._close_frame = bye
+            self._close_frame = closing
             try:
                 self._await_end(timeout)
             except BaseException:
@@ -291,7 +291,7 @@ class SimulatedTransport:
                 raise
 
     def _await_end(self, timeout: float) -> None:
-        """Wait, lock held, until the connection has ended, which it has done at the latest after ``timeout``."""
+        """Wait, lock held, until the connection has ended; after ``timeout`` seconds, end it."""
         deadline, flushing = Deadline(self._runtime, timeout), Deadline(self._runtime, timeout / 2)
         while True:
             if deadline.is_over:
@@ -303,11 +303,11 @@ class SimulatedTransport:
                 return
             self._lock.wait((deadline if flushing.is_over else flushing).left())
 
-    def _hear(self, close: CloseFrame) -> None:
+    def _receive_close(self, close: CloseFrame) -> None:
         if self._life is Life.CLOSING and self._close_frame is None:
             self._finish(closed_here(close, clean=True))
             return
-        self._say(close_frame(close.code, close.reason, is_masked=True))
+        self._put(close_frame(close.code, close.reason, is_masked=True))
         self._finish(closed_by_peer(close, clean=True))
 
     def _move(self, life: Life, ending: Ending) -> None:
@@ -316,7 +316,7 @@ class SimulatedTransport:
         self._lock.notify_all()
 
     def _finish(self, ending: Ending | None = None) -> None:
-        """End, lock held: the one way to it. Without ``ending``, as was foreseen when the connection left OPEN."""
+        """End the connection, lock held; nothing else does. Without ``ending``, by the one set on leaving OPEN."""
         if self._life is Life.ENDED:
             return
         self._close_frame = None
@@ -340,14 +340,14 @@ class SimulatedTransport:
     # --- what happens to it -------------------------------------------------------------------------------------------
 
     def broke(self) -> None:
-        """Learn that the connection was reset; what had arrived can still be received."""
+        """End, since the connection was reset; packets that had arrived can still be received."""
         with self._lock:
             if self._life is not Life.ENDED:
                 self._read()
                 self._finish(self._ending or _RESET)
 
     def pause(self) -> None:
-        """Neither read nor write from here on, as if the process were stopped; what is asked for waits."""
+        """Neither read nor write from here on, as if the process were stopped; calls wait."""
         with self._lock:
             self._is_paused = True
 
@@ -360,7 +360,7 @@ class SimulatedTransport:
     # --- figures ------------------------------------------------------------------------------------------------------
 
     def stats(self) -> TransportStats:
-        """Return what was carried so far; bytes are those of WebSocket frames."""
+        """Return the counts so far; bytes are those of WebSocket frames."""
         with self._lock:
             return TransportStats(
                 bytes_sent=self._bytes_sent,
@@ -371,6 +371,6 @@ class SimulatedTransport:
             )
 
     def written(self) -> int:
-        """Return how many accepted packets the link has taken."""
+        """Return how many accepted packets are on the link."""
         with self._lock:
             return self._buffer.packets_written

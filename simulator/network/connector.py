@@ -1,8 +1,8 @@
 """How a simulated connection comes about: the `Connector` of production code.
 
-As TCP and HTTP do it, in two round trips, over the links that the connection then keeps. So whatever happens to a
-connection happens to an attempt too: it is delayed, frozen by a partition, silenced, reset. Who is let in is not this
-module's business.
+Like TCP and HTTP, it takes two round trips, over the links that the connection then keeps. So an attempt is subject to
+the same faults as a connection: it is delayed, frozen by a partition, silenced, reset. The admission of clients is not
+this module's business.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SimulatedConnector:
     def connect(self, timeout: float | None) -> SimulatedTransport:
         """Open a connection; see `meshsync.transport.interfaces.Connector.connect`.
 
-        The endpoint's token is asked for in the calling task, and what that raises is passed on.
+        The endpoint's token function is called in the calling task, and its exceptions are passed on.
         """
         network, endpoint = self._network, self._endpoint
         deadline = Deadline(network.runtime, timeout)
@@ -65,7 +65,7 @@ class SimulatedConnector:
 
 
 class _Attempt:
-    """A handshake under way, driven by what arrives."""
+    """A handshake in progress, driven by the frames that arrive."""
 
     def __init__(self, network: Network, guest: Guest | ConnectFailed, address: str) -> None:
         self._network = network
@@ -86,13 +86,13 @@ class _Attempt:
             self._begin()
 
     def result(self, timeout: float | None) -> SimulatedTransport | ConnectFailed | None:
-        """Wait for the connection or the failure; None if it took too long."""
+        """Return the connection or the failure; None if neither came within ``timeout`` seconds."""
         with self._lock:
             self._lock.wait_for(lambda: self._outcome is not None, timeout)
             return self._outcome
 
     def abandon(self) -> None:
-        """Want the connection no more. If the room lets the participant in later, it will see it go at once."""
+        """Give the attempt up. If the room admits the participant later, the participant leaves it at once."""
         connection, outcome = self._connection, self._outcome
         if isinstance(outcome, SimulatedTransport):
             outcome.close(0)
@@ -121,7 +121,7 @@ class _Attempt:
 
     def _at_room(self) -> None:
         connection = self._connection
-        # One by one: what comes behind the request is for the carrier, which reads it at once.
+        # One by one: frames behind the request are for the carrier, which reads them at once.
         while frames := connection.up.read(1):
             content = frames[0][0]
             if content is ControlFrame.OPEN:

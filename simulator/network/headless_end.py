@@ -1,8 +1,7 @@
-"""The connection of a participant who has no client and no thread: what is said travels as values, never as packets.
+"""The connection of a participant without a client and a thread: messages travel as values, never as packets.
 
-It lies on the links of any other connection, so that whatever happens to those happens to it: delays, partitions,
-resets, silence, pauses, a slow wire. It has a heartbeat at both ends too. What its participant does with what it hears
-is not this module's business.
+It uses the same links as any other connection, with the same delays, partitions, resets, silence, pauses and bandwidth.
+It has a heartbeat at both ends too. What its participant does with the messages is not this module's business.
 """
 
 from __future__ import annotations
@@ -29,30 +28,30 @@ from simulator.room.seat import Parcel
 __all__ = ["HeadlessEnd", "Listener"]
 
 _LARGEST = 64 * 1024 * 1024
-"""Bytes of a message that it takes, as clients do."""
+"""The largest message that it accepts, in bytes, as clients do."""
 
 _OVERHEAD = 64
-"""Bytes that a message counts on the wire besides its JSON and attachment: about what ids and framing take."""
+"""Bytes of a message on the wire besides its JSON and attachment: about the size of ids and framing."""
 
 
 class Listener(Protocol):
-    """Whom a connection tells what comes."""
+    """The object that a connection notifies."""
 
-    def heard(self, output: Output) -> None:
-        """Take a message of the room."""
+    def received(self, output: Output) -> None:
+        """Called for each message of the room."""
 
-    def went_on(self) -> None:
-        """Take note that a pause is over."""
+    def resumed(self) -> None:
+        """Called when a pause is over."""
 
     def ended(self) -> None:
-        """Take note that the connection has ended."""
+        """Called once, when the connection has ended."""
 
 
 class HeadlessState(Enum):
     """The life of a participant's end."""
 
     OPEN = "open"
-    LEAVING = "what was said still goes out, then goodbye"
+    LEAVING = "what was sent still goes out, then a close frame"
     ENDED = "ended"
 
 
@@ -74,11 +73,11 @@ class _HeadlessRoomEnd(RoomEnd):
 
 
 class HeadlessEnd:
-    """The participant's end, open from construction: no handshake takes place, it is there at once.
+    """The participant's end, open from construction, without a handshake.
 
     Args:
         guest: The participant, and its room.
-        opening: What is asked for at once, without a delay.
+        opening: Requests that the room handles at once, without a delay.
     """
 
     def __init__(self, network: Network, guest: Guest, listener: Listener, opening: Iterable[Request] = ()) -> None:
@@ -117,16 +116,16 @@ class HeadlessEnd:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the participant stands still."""
+        """Whether the participant is paused."""
         return self._is_paused
 
-    def say(self, request: Request, size: int) -> None:
-        """Send a request whose content has so many bytes. What the link does not take waits here."""
+    def send(self, request: Request, size: int) -> None:
+        """Send a request with ``size`` bytes of content. It waits here while the link has no room."""
         self._outgoing.append((request, size + _OVERHEAD))
         self._write()
 
     def leave(self) -> None:
-        """Send a close frame behind what was said, and take nothing more. Again does nothing."""
+        """Send a close frame behind the sent requests, and receive nothing more. Again does nothing."""
         if self._state is HeadlessState.OPEN:
             self._move(HeadlessState.LEAVING)
             self._write()
@@ -150,7 +149,7 @@ class HeadlessEnd:
                 return
             self._heartbeat.alive()
             if isinstance(content, Output):
-                self._listener.heard(content)
+                self._listener.received(content)
             elif content is ControlFrame.PING:
                 self._up.put((_PONG,), is_background=True)
             elif isinstance(content, CloseFrame):
@@ -162,7 +161,7 @@ class HeadlessEnd:
                 self._check(content)
 
     def _check(self, packet: bytes) -> None:
-        """Take a packet, which only a fault sends here: as with clients, what is no message ends the connection."""
+        """Check a packet, which only a fault sends here: as with clients, a malformed one ends the connection."""
         try:
             for _ in self._reassembler.feed((packet,)):
                 pass
@@ -195,7 +194,7 @@ class HeadlessEnd:
     # --- what happens to it -------------------------------------------------------------------------------------------
 
     def broke(self) -> None:
-        """Learn that the connection was reset; what had arrived is still heard."""
+        """End, since the connection was reset; messages that had arrived are still received."""
         self._is_paused = False
         self._read()
         self._finish()
@@ -210,7 +209,7 @@ class HeadlessEnd:
             self._is_paused = False
             self._read()
             if self._state is HeadlessState.OPEN:
-                self._listener.went_on()
+                self._listener.resumed()
             self._write()
             if self._state is not HeadlessState.ENDED:
                 self._look()

@@ -1,13 +1,13 @@
-"""One direction of a connection, as physics: what is put in arrives in order, later; or the connection has ended.
+"""One direction of a connection, as physics: frames arrive in order, delayed; or the connection has ended.
 
-Like TCP, a link never loses, duplicates or reorders while its connection lives. It delays by a law, takes time to carry
-bytes if its bandwidth is limited, and stops taking them when as many are under way or unread as its window holds. It
-can be frozen, so that its time stands still; silenced, after which nothing arrives and nobody is told; and reset, which
-loses what is in flight. It runs on timers of the kernel alone. What the frames mean is not this module's business.
+Like TCP, a link never loses, duplicates or reorders frames while its connection is open. It delays by a law, takes time
+to carry bytes if its bandwidth is limited, and accepts none while its window is full of bytes in flight or unread. It
+can be frozen, so that its time stands still; silenced, after which nothing arrives and no end is notified; and reset,
+which loses what is in flight. It runs on timers of the kernel alone. What frames mean is not this module's business.
 
-Two things are not as on a real wire. A frame is never torn: it is under way as a whole or not at all, and the peer's
-reading frees whole frames. And what is put in at once, such as the packets of one message, has one delay in common, so
-that messages of many packets are not slower than the law says.
+It differs from a real wire in two points. A frame is never torn: it is in flight as a whole or not at all, and reading
+frees whole frames. And frames put in at once, such as the packets of one message, have one delay in common, so that
+messages of many packets are not slower than the law.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from simulator.latency import MICROSECONDS, Law
 __all__ = ["WINDOW", "ControlFrame", "Frame", "Link", "LinkState", "Payload", "Tap", "close_frame", "frame", "framed"]
 
 WINDOW = 4 * 1024 * 1024
-"""Bytes that a link takes before its peer has read any: what two sockets and the path between them hold.
+"""Bytes that a link accepts before its reader has read any: the buffers of two sockets and the path between them.
 
-Source: what Linux grows a socket's buffers to, 4 MiB for writing and 6 MiB for reading (tcp(7)).
+Source: Linux grows a socket's buffers to 4 MiB for writing and 6 MiB for reading (tcp(7)).
 """
 
 _MICROSECOND = 1000
-"""In nanoseconds."""
+"""Nanoseconds in a microsecond."""
 
 
 class ControlFrame(Enum):
@@ -61,17 +61,17 @@ _SIZES = {
     ControlFrame.ADMITTED: 200,
     ControlFrame.DENIED: 200,
 }
-"""Bytes without a mask; those of a handshake are about what it takes."""
+"""Bytes without a mask; those of a handshake are approximate."""
 
 
 Payload = TypeVar("Payload")
-"""What a link carries besides control frames and close frames: packets, or values that stand for messages."""
+"""The content of a link's other frames than control and close frames: packets, or values that stand for messages."""
 
 Frame: TypeAlias = tuple[Payload | ControlFrame | CloseFrame, int]
-"""What travels, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
+"""A frame's content, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
 
 Tap: TypeAlias = "Callable[[Link[Payload], str, Sequence[Frame[Payload]]], None]"
-"""Told of frames that were ``"sent"``, that ``"arrived"``, and that were ``"lost"``. It must not use the link."""
+"""Called with frames that were ``"sent"``, ``"arrived"`` or were ``"lost"``. It must not use the link."""
 
 
 def frame(content: ControlFrame, *, is_masked: bool) -> tuple[ControlFrame, int]:
@@ -110,13 +110,13 @@ class LinkState(Enum):
 
     OPEN = "open"
     FINISHED = "its sender has ended it; what is in flight still arrives"
-    SILENT = "nothing arrives any more, and nobody is told"
+    SILENT = "nothing arrives any more, and no end is notified"
     BROKEN = "the connection has ended"
 
 
 _S = LinkState
-_HAS_ENDED = (_S.FINISHED, _S.BROKEN)  # Not asked for by name at each frame: before 3.12 that is a call in Python.
-_IS_HEARD = (_S.OPEN, _S.FINISHED)
+_HAS_ENDED = (_S.FINISHED, _S.BROKEN)  # Not looked up by name at each frame: before 3.12 that is a call in Python.
+_DELIVERS = (_S.OPEN, _S.FINISHED)
 _SILENT = _S.SILENT
 _MOVES = {
     _S.OPEN: {_S.FINISHED, _S.SILENT, _S.BROKEN},
@@ -139,28 +139,28 @@ class _Burst(Generic[Payload]):
         self.begins = 0
         """When its first byte goes onto the wire."""
         self.lasts = 0
-        """How long the wire is taken by it."""
+        """How long it occupies the wire."""
         self.arrives = 0
-        """When the last one is there, unless an earlier burst is not: nothing overtakes."""
+        """When its last byte arrives, unless an earlier burst arrives later: nothing overtakes."""
 
 
 class Link(Generic[Payload]):
     """One direction of one connection, which carries payloads of one type.
 
     Args:
-        stream: Where its delays are drawn from; no other link has it.
+        stream: The random stream of its delays; no other link has it.
         delay: The law of delays.
         name: For the tap.
-        echo: The law of the other direction, whose median is how long the sender takes to learn that something was
-            read. By default the same.
+        echo: The law of the other direction; its median is the time until the sender is notified that bytes were read.
+            By default the same.
         bandwidth: Bytes per second; None for no limit.
-        window: Bytes under way or unread beyond which nothing more is taken.
-        tap: Told of every frame.
+        window: The most bytes in flight or unread; beyond it, nothing more is accepted.
+        tap: Called for all frames.
 
     Attributes:
         tap: As above; another may take its place.
         on_arrival: Called when there is something to read.
-        on_room: Called when `fill` may take more, after it has left something.
+        on_room: Called when `fill` may accept more, after it has left some frames.
     """
 
     def __init__(
@@ -188,43 +188,43 @@ class Link(Generic[Payload]):
         self._window = window
         self._flight: deque[_Burst[Payload]] = deque()
         self._foreground = 0
-        """Bursts in flight that are not background."""
+        """The number of bursts in flight that are not background."""
         self._timer: Timer | None = None
         self._free_at = 0
-        """When the wire has carried all that was put in."""
+        """When the wire has carried all bursts."""
         self._unread: list[Frame[Payload]] = []
         self._unread_size = 0
         self._charged = 0
-        """Bytes that the sender does not know to have been read."""
+        """Bytes accepted that the sender is not notified to have been read."""
         self._echoes: deque[tuple[int, int]] = deque()
-        """When the sender learns that bytes were read, and how many."""
+        """When the sender is notified that bytes were read, and how many."""
         self._is_wanted = False
         """Whether the sender waits for room."""
         self._echo_timer: Timer | None = None
         self._frozen_at: int | None = None
-        """The kernel's time at which this link's own stood still."""
+        """When the link was frozen, by the kernel's clock; None if it is not frozen."""
         self._behind = 0
-        """By how much the link's clock is behind the kernel's, since it was frozen for so long."""
+        """Nanoseconds for which the link was frozen: its clock is behind the kernel's by these."""
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
     @property
     def in_flight(self) -> int:
-        """Bytes that were put in and have not arrived."""
+        """Bytes that have not arrived."""
         return sum(burst.size for burst in self._flight)
 
     @property
     def unread(self) -> int:
-        """Bytes that have arrived and were not read."""
+        """Bytes that have arrived and are not read."""
         return self._unread_size
 
     # --- the sender's end ---------------------------------------------------------------------------------------------
 
     def fill(self, queue: deque[Frame[Payload]]) -> Sequence[Frame[Payload]]:
-        """Take frames from the front of ``queue``, as many as the window allows, and return them.
+        """Move frames from the front of ``queue`` onto the link, as many as the window allows, and return them.
 
-        A frame larger than the window is taken alone, when nothing else is under way. If something is left, ``on_room``
-        is called when there may be room for it.
+        A frame larger than the window is accepted alone, when nothing else is in flight or unread. If frames are left,
+        ``on_room`` is called when there may be room for them.
         """
         if self.state in _HAS_ENDED:
             return ()
@@ -253,16 +253,16 @@ class Link(Generic[Payload]):
         return taken
 
     def put(self, frames: Sequence[Frame[Payload]], *, is_background: bool = False) -> None:
-        """Take frames whatever the window says, as is right for control frames. On an ended link it does nothing.
+        """Accept frames beyond the window, as is right for control frames. On an ended link it does nothing.
 
         Args:
-            is_background: Whether they are no sign that anything is going on, such as pings.
+            is_background: Whether they are no sign that work is in progress, such as pings.
         """
         if self.state not in _HAS_ENDED:
             self._carry(frames, _size(frames), is_background)
 
     def _carry(self, frames: Sequence[Frame[Payload]], size: int, is_background: bool) -> None:
-        """Take frames of ``size`` bytes."""
+        """Send frames of ``size`` bytes."""
         self._charged += size
         if self.tap is not None:
             self.tap(self, "sent", frames)
@@ -274,7 +274,7 @@ class Link(Generic[Payload]):
         if self._bandwidth is None and self._free_at <= now:
             self._launch(_Burst(frames, size, delay, is_background), now)
         else:
-            # One after the other: on a slow wire the first has arrived long before the last, which is a sign of life.
+            # One after the other: on a slow wire the first arrives long before the last, and is a sign of life.
             for one in frames:
                 self._launch(_Burst((one,), one[1], delay, is_background), now)
 
@@ -301,7 +301,7 @@ class Link(Generic[Payload]):
     # --- the reader's end ---------------------------------------------------------------------------------------------
 
     def read(self, count: int | None = None) -> list[Frame[Payload]]:
-        """Return what has arrived, at most ``count`` frames, in order; the sender may send as much more in time."""
+        """Return the frames that have arrived, at most ``count``, in order; an echo later they free the window."""
         frames = self._unread
         if not frames:
             return []
@@ -311,7 +311,7 @@ class Link(Generic[Payload]):
             self._unread, frames = frames[count:], frames[:count]
             size = _size(frames)
         self._unread_size -= size
-        if size and self.state in _IS_HEARD:
+        if size and self.state in _DELIVERS:
             self._echoes.append((self._now() + self._echo, size))
             if self._is_wanted:
                 self._await_echo()
@@ -320,7 +320,7 @@ class Link(Generic[Payload]):
     def _arrive(self) -> None:
         self._timer = None
         now, flight = self._now(), self._flight
-        # In order, so that what was delayed for less has waited for what was put in before it.
+        # In order, so that a burst with a shorter delay waits for the bursts put in before it.
         while flight and flight[0].arrives <= now:
             burst = flight.popleft()
             if not burst.is_background:
@@ -336,13 +336,13 @@ class Link(Generic[Payload]):
     # --- what happens to it -------------------------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """Make its time stand still: nothing arrives, and no room is learnt of. Again does nothing."""
+        """Stop its clock: nothing arrives, and the window is not freed. Again does nothing."""
         if self._frozen_at is None:
             self._frozen_at = self._kernel.now
             self._disarm()
 
     def thaw(self) -> None:
-        """Let its time go on: what was in flight arrives as much later as it was frozen. Again does nothing."""
+        """Restart its clock: frames in flight arrive later by the time it was frozen. Again does nothing."""
         if self._frozen_at is not None:
             self._behind += self._kernel.now - self._frozen_at
             self._frozen_at = None
@@ -350,27 +350,27 @@ class Link(Generic[Payload]):
             self._await_echo()
 
     def silence(self) -> None:
-        """Lose what is in flight and all that is put in later, and no end is told; the window is never freed again."""
-        if self.state in _IS_HEARD:
+        """Lose the frames in flight and all later ones, without notifying an end; the window is never freed again."""
+        if self.state in _DELIVERS:
             self._move(LinkState.SILENT)
             self._stop()
 
     def reset(self) -> None:
-        """End it and lose what is in flight; what has arrived can still be read. Again does nothing.
+        """End it and lose the frames in flight; arrived ones can still be read. Again does nothing.
 
-        The caller tells both ends.
+        The caller notifies both ends.
         """
         if self.state is not LinkState.BROKEN:
             self._move(LinkState.BROKEN)
             self._stop()
 
     def change_delay(self, delay: Law, echo: Law | None = None) -> None:
-        """Let what is put in from now on be delayed by another law."""
+        """Delay frames by another law from now on."""
         self._delay = delay
         self._echo = _median(echo or delay)
 
     def change_bandwidth(self, bandwidth: float | None) -> None:
-        """Let the wire carry so many bytes per second; what is on it at the moment goes on as it began."""
+        """Set the bytes per second of the wire; a burst that is on it at the moment keeps its rate."""
         if bandwidth == self._bandwidth:
             return
         self._bandwidth = bandwidth
@@ -385,7 +385,7 @@ class Link(Generic[Payload]):
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def _now(self) -> int:
-        """Return the link's own time."""
+        """Return the time by the link's own clock, in nanoseconds."""
         return (self._kernel.now if self._frozen_at is None else self._frozen_at) - self._behind
 
     def _arm(self) -> None:
@@ -399,12 +399,12 @@ class Link(Generic[Payload]):
 
     def _await_echo(self) -> None:
         if self._is_wanted and self._echoes and self._echo_timer is None and self._frozen_at is None:
-            self._echo_timer = self._kernel.at(self._echoes[0][0] + self._behind, self._hear_echo)
+            self._echo_timer = self._kernel.at(self._echoes[0][0] + self._behind, self._apply_echo)
 
-    def _hear_echo(self) -> None:
+    def _apply_echo(self) -> None:
         self._echo_timer = None
         self._is_wanted = False
-        self.on_room()  # which asks again, and so counts what was read
+        self.on_room()  # calls `fill`, which counts the bytes read
 
     def _disarm(self) -> None:
         for timer in (self._timer, self._echo_timer):
@@ -439,7 +439,7 @@ def _size(frames: Sequence[Frame[Payload]]) -> int:
 
 
 def _median(law: Law) -> int:
-    """Return a law's median in nanoseconds: a whole number of microseconds, as all that comes from logarithms."""
+    """Return a law's median in nanoseconds: a whole number of microseconds, as all results of logarithms."""
     return round(law.quantile(0.5) * MICROSECONDS) * _MICROSECOND
 
 

@@ -1,8 +1,8 @@
-"""The connections of a simulation: whose they are, and what happens to them.
+"""The connections of a simulation, by participant, and the faults that strike them.
 
 A `Network` knows all connections by participant, from the first packet of the handshake on. One-off faults strike them,
 and lasting ones give verdicts on their links and on attempts; see `simulator.faults.layers`. Faults of the room itself,
-such as ``reject_streams``, are not its business, nor is when anything strikes.
+such as ``reject_streams``, are not its business, nor is the time of faults.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ClientEnd", "Door", "Guest", "Heartbeats", "Network", "SimulatedConn
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """Who is let in, and where."""
+    """A participant that is admitted, and its room."""
 
     name: str
     room: SeatedRoom
@@ -44,19 +44,19 @@ class Guest:
 
 
 Door = Callable[[Endpoint, str], Guest]
-"""Takes where somebody wants to go and the token presented; raises `ConnectFailed` if it is not let in."""
+"""Returns the guest of an endpoint and a token; raises `ConnectFailed` if the token does not admit to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
-    """How both ends find out that the other is gone, in seconds."""
+    """The heartbeats of both ends of a connection, in seconds; see `HeartbeatTimer`."""
 
     interval: float | None = heartbeat.INTERVAL
     timeout: float = heartbeat.TIMEOUT
 
 
 class ClientEnd(Protocol):
-    """A participant's end of a connection, as far as faults have to do with it."""
+    """The part of a participant's end of a connection that faults use."""
 
     def broke(self) -> None: ...
     def pause(self) -> None: ...
@@ -64,42 +64,42 @@ class ClientEnd(Protocol):
 
 
 class SimulatedConnection:
-    """One connection, from the first packet of its handshake until both ends have done with it."""
+    """One connection, from the first packet of its handshake until it has ended at both ends."""
 
     def __init__(self, network: Network, name: str, label: str, up: Link[Traffic], down: Link[Traffic]) -> None:
         self.name = name
-        """The participant's; empty if it is not known."""
+        """The participant's name; empty if it is not known."""
         self.label = label
-        """What tells it from the participant's other ones."""
+        """Unique among the participant's connections."""
         self.up = up
         self.down = down
         self.guest: Guest | None = None
-        """Who is on it, if the door lets them in."""
+        """Its participant; None if the door admits none."""
         self.refuse: Callable[[ConnectFailed], None] | None = None
-        """Ends the attempt, while it is one."""
+        """Ends the attempt; None once that is over."""
         self.transport: ClientEnd | None = None
-        """The client's end, once it is there."""
+        """The client's end; None until it is there."""
         self.carrier: RoomEnd | None = None
-        """The room's end, once it is there."""
+        """The room's end; None until it is there."""
         self.paused_until = 0
-        """When the client's end goes on, in nanoseconds; past if it is not paused."""
+        """When the client's end resumes, in nanoseconds; past if it is not paused."""
         self.is_client_gone = False
-        """Whether the client has done with it: what arrives there from now on reaches nobody."""
+        """Whether it has ended at the client's end: frames that arrive there from now on are not read."""
         self._is_room_gone = False
         self._network = network
 
     @property
     def is_over(self) -> bool:
-        """Whether both ends have done with it. Something may still be in flight."""
+        """Whether it has ended at both ends. Frames may still be in flight."""
         return self.is_client_gone and self._is_room_gone
 
     def client_ended(self) -> None:
-        """Take note that the client has done with it."""
+        """Note that it has ended at the client's end."""
         self.is_client_gone = True
         self._forget()
 
     def room_ended(self) -> None:
-        """Take note that the room has done with it."""
+        """Note that it has ended at the room's end."""
         self._is_room_gone = True
         self._forget()
 
@@ -108,10 +108,10 @@ class SimulatedConnection:
             self._network.forget(self)
 
     def reset(self, *, leaves: bool = True) -> None:
-        """Break it: what is in flight is lost, and both ends learn of it at once.
+        """Break it: what is in flight is lost, and both ends are notified at once.
 
         Args:
-            leaves: Whether the room takes the participant for gone.
+            leaves: Whether the participant leaves the room.
         """
         self.up.reset()
         self.down.reset()
@@ -124,12 +124,12 @@ class SimulatedConnection:
             self.refuse(RoomUnavailable("the connection was reset during the handshake"))
 
     def silence(self) -> None:
-        """Have nothing arrive any more at either end, without telling them."""
+        """Let nothing arrive any more at either end, without notifying them."""
         self.up.silence()
         self.down.silence()
 
     def pause(self, seconds: float) -> None:
-        """Stop the client's end, if it is there, for so many seconds; the longest of several pauses counts."""
+        """Pause the client's end, if it is there, for some seconds; of several pauses the longest counts."""
         if self.transport is not None:
             kernel = self._network.kernel
             end = kernel.instant(seconds)
@@ -138,7 +138,7 @@ class SimulatedConnection:
             kernel.at(end, self._resume)
 
     def end_pause(self) -> None:
-        """Have the client's end go on, however long it was to be paused."""
+        """Resume the client's end, however long the pause was to be."""
         self.paused_until = self._network.kernel.now
         self._resume()
 
@@ -147,12 +147,12 @@ class SimulatedConnection:
             self.transport.resume()
 
     def close(self, code: int, reason: str) -> None:
-        """Have the room's end, if it is there, send a close frame."""
+        """Send a close frame from the room's end, if it is there."""
         if self.carrier is not None:
             self.carrier.end(code, reason)
 
     def push(self, packets: Sequence[bytes]) -> None:
-        """Have the room's end, if it is there, send packets as they are, right or wrong."""
+        """Send packets from the room's end, if it is there, unchecked."""
         if self.carrier is not None:
             self.carrier.push_raw(packets)
 
@@ -161,14 +161,14 @@ class Network:
     """All connections of a simulation.
 
     Args:
-        door: Decides who is let in where. Called in the task that connects; it must not block.
+        door: Admits participants to rooms. Called in the task that connects; it must not block.
         up: The law of delays from participants to rooms, or seconds.
         down: The law of delays from rooms to participants; the same if None.
         bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
-        window: Bytes that each link takes before its reader has read.
+        window: Bytes that each link accepts before its reader has read.
         send_buffer: The most bytes accepted and unwritten by a transport.
         heartbeats: Of both ends of every connection.
-        tap: Told of every frame that is sent, arrives or is lost.
+        tap: Called for the frames that are sent, that arrive and that are lost.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class Network:
         self._count: Counter[str] = Counter()
         self._in_force: list[NetworkFault] = []
         self._up_again_at = 0
-        """When a server that went down is back, in nanoseconds."""
+        """When a server that went down is back, in nanoseconds; past if none is down."""
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class Network:
     def open(self, name: str) -> SimulatedConnection:
         """Make the links of a new connection."""
         self._count[name] += 1
-        # A token may give a name with half a surrogate pair, which nobody can encode.
+        # A token may give a name with half a surrogate pair, which has no encoding.
         label = f"{name}#{self._count[name]}".encode("utf-8", "backslashreplace").decode()
         up, down = (
             Link[Traffic](
@@ -232,11 +232,11 @@ class Network:
         return connection
 
     def forget(self, connection: SimulatedConnection) -> None:
-        """Take note that a connection has ended at both ends."""
+        """Remove a connection that has ended at both ends."""
         self._connections.pop(connection, None)
 
     def is_refusing(self, name: str) -> bool:
-        """Return whether nobody would answer an attempt of that participant at this moment."""
+        """Return whether an attempt of that participant would be refused at this moment."""
         return self.kernel.now < self._up_again_at or any(
             isinstance(fault.on_attempt(name), Refuse) for fault in self._in_force
         )
@@ -255,7 +255,7 @@ class Network:
         return tuple(self._in_force)
 
     def strike(self, fault: ConnectionFault | NetworkFault) -> int:
-        """Do what a one-off fault says, or put a lasting one in force; return how many connections it met."""
+        """Strike with a one-off fault, or put a lasting one in force; return how many connections it met."""
         if isinstance(fault, NetworkFault):
             self._in_force.append(fault)
             self._settle_all()
@@ -269,7 +269,7 @@ class Network:
         """Reset every connection, refuse attempts for ``down`` seconds, and return how many connections there were.
 
         Args:
-            forgets: Whether the participants have left at once; else they are listed until heartbeats would fail.
+            forgets: Whether the participants leave at once; else they are listed until heartbeats would fail.
         """
         self._up_again_at = max(self._up_again_at, self.kernel.instant(down))
         struck = tuple(self._connections)
@@ -284,7 +284,7 @@ class Network:
         return len(struck)
 
     def lift(self, fault: NetworkFault) -> None:
-        """End a lasting fault; of equal ones, one. If `lift_all` came first and it has ended, that is no error."""
+        """End a lasting fault; of equal ones, one. Does nothing if it has ended, as by `lift_all`."""
         if fault in self._in_force:
             self._in_force.remove(fault)
             self._settle_all()
@@ -302,7 +302,7 @@ class Network:
             self._settle(connection)
 
     def _settle(self, connection: SimulatedConnection) -> None:
-        """Make the links of a connection as the verdicts of the faults in force want them."""
+        """Set a connection's links by the verdicts of the faults in force."""
         up, down = self._up, self._down
         limits: dict[str, list[float]] = {"up": [], "down": []}
         if self._bandwidth is not None:

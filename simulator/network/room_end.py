@@ -1,6 +1,6 @@
-"""The room's end of a simulated connection: what the gateway does for real WebSockets, on timers and without a thread.
+"""The room's end of a simulated connection: does the work of the gateway, on timers and without a thread.
 
-Not the business of this module: what a request means, who may join, and how long anything takes.
+The meaning of requests, admission and delays are not this module's business.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LINGER = 2.0
 """Seconds for a client to answer a close frame before its connection is cut, as at the gateway."""
 
 
-_OPEN = CarrierState.OPEN  # Not asked for by name at each packet: before 3.12 that is a call in Python.
+_OPEN = CarrierState.OPEN  # Not looked up by name at each packet: before 3.12 that is a call in Python.
 
 _PING = frame(ControlFrame.PING, is_masked=False)
 _PONG = frame(ControlFrame.PONG, is_masked=False)
@@ -34,11 +34,11 @@ class RoomEnd:
     """Carries packets, or requests of a participant without a client, between two links and a seat.
 
     Args:
-        up: What comes from the client. This carrier is told of it from here on.
-        down: What carries to the client.
-        take: Takes the seat, given what to call when there is something to drain.
+        up: The link from the client. It notifies this carrier from here on.
+        down: The link to the client.
+        take: Takes the seat, given the function to call when there is something to drain.
         heartbeat_interval: Seconds of silence before a ping; None for no heartbeat.
-        heartbeat_timeout: Seconds from the ping to giving up.
+        heartbeat_timeout: Seconds from the ping to the loss of the connection.
         ended: Called once, when the connection has ended at this end.
 
     Raises:
@@ -62,7 +62,7 @@ class RoomEnd:
         self._down = down
         self._ended = ended
         self._outgoing: deque[Frame[Traffic]] = deque()
-        """The rest of a message that the link has not taken whole."""
+        """The rest of a message that is not whole on the link."""
         self._linger: Timer | None = None
         self._seat: Seat | None = None
         self._seat = take(self._flush)
@@ -104,10 +104,10 @@ class RoomEnd:
             self.seat.feed(packets)
         packets.clear()
 
-    def _answer(self, said: CloseFrame) -> None:
+    def _answer(self, close: CloseFrame) -> None:
         if self.state is CarrierState.OPEN:
             self.seat.leave()
-            self._down.put((close_frame(said.code, said.reason, is_masked=False),))
+            self._down.put((close_frame(close.code, close.reason, is_masked=False),))
         self._finish()
 
     def _look(self) -> None:
@@ -120,12 +120,12 @@ class RoomEnd:
     # --- to the client ------------------------------------------------------------------------------------------------
 
     def push_raw(self, packets: Sequence[bytes]) -> None:
-        """Send packets as they are, right or wrong, after the message on its way."""
+        """Send packets unchecked, behind the message that is being sent."""
         self._outgoing.extend(framed(packets, is_masked=False))
         self._flush()
 
     def _flush(self) -> None:
-        """Write what the window allows; called by the seat when there is something, by the link when it has room."""
+        """Write what the window allows; called by the seat for a new message, by the link when it has room."""
         seat, outgoing = self._seat, self._outgoing
         if seat is None or self.state is not _OPEN:
             return
@@ -141,13 +141,13 @@ class RoomEnd:
             self.end(seat.fault.code, str(seat.fault))
 
     def _frames(self, parcel: Parcel) -> Iterable[Frame[Traffic]]:
-        """Return a message as it travels; others may have theirs travel otherwise."""
+        """Return a message's frames; overridden for participants without packets."""
         return framed(parcel.packets(), is_masked=False)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def end(self, code: int, reason: str) -> None:
-        """Send a close frame, and give the client a moment to answer. What waited is dropped. Again does nothing."""
+        """Send a close frame, and wait `LINGER` for the answer. Unsent messages are dropped. Again does nothing."""
         if self.state is not CarrierState.OPEN:
             return
         self._move(CarrierState.LEAVING)
@@ -158,10 +158,10 @@ class RoomEnd:
         self.seat.leave()
 
     def broke(self, *, leaves: bool = True) -> None:
-        """Learn that the connection was reset.
+        """End, since the connection was reset.
 
         Args:
-            leaves: Whether the room notices; else the seat stays taken until its `Seat.leave` is called.
+            leaves: Whether the participant leaves; else the seat stays taken until its `Seat.leave` is called.
         """
         self._finish(leaves=leaves)
 

@@ -1,4 +1,4 @@
-"""What the links of a network carry: packets of clients, or values of participants that have no client."""
+"""The payloads of a network's links: packets of clients, or values of participants without a client."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Participants without a thread: scripted people and agents, for a room's ``add``.
 
-Ready-made ones, and `Participant`, of which own ones are subclasses; see ``simulator.participants.participant`` for
-what they can do. Those that read or write streams have a ``window``, the bytes that they hold unread, or None for
-participants without flow control, as programs on the official SDK are.
+Ready-made ones, and `Participant`, whose subclasses are a program's own; see ``simulator.participants.participant`` for
+their methods. Those that read or write streams have a ``window``, the bytes that they hold unread, or None for
+participants without flow control, such as programs on the official SDK.
 """
 
 from __future__ import annotations

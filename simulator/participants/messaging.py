@@ -1,4 +1,4 @@
-"""Ready-made participants without a thread that speak: one who answers, one who talks, one who follows a script."""
+"""Ready-made participants without a thread that send messages: in answer, repeatedly, or by a script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Echo(Participant):
     """Answers every message to its sender with the same type, body and attachment.
 
     Args:
-        delay: How long it thinks, in seconds or as a law.
+        delay: From a message to the answer, in seconds or as a law.
     """
 
     def __init__(self, name: str, delay: float | Law = 0.0, role: str = "agent") -> None:
@@ -23,18 +23,20 @@ class Echo(Participant):
         self.delay = as_law(delay)
 
     def on_message(self, message: Message) -> None:
-        """Answer, after thinking."""
+        """Answer, after the delay."""
         answer = (message.sender, message.type, message.message, message.attachment)
         self.after(self.delay, lambda: self.send(*answer))
 
 
 class Chatter(Participant):
-    """Says something again and again, to everybody or to one.
+    """Sends messages repeatedly, to all or to one participant.
 
     Args:
         interval: Between two messages, in seconds or as a law.
-        to: The name of the one to whom; None broadcasts. While nobody has that name, nothing is said.
-        limit: How many messages; None for ever.
+        to: The recipient's name; None broadcasts. While no participant has that name, nothing is sent.
+        limit: The number of messages; None for no limit.
+    Raises:
+        ValueError: If ``limit`` is None and the interval's median is 0 seconds.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Chatter(Participant):
         super().__init__(name, role)
         self.interval = as_law(interval)
         if limit is None and not self.interval.quantile(0.5) > 0:
-            raise ValueError("with an interval of 0 seconds it would talk for ever without the clock moving")
+            raise ValueError("with an interval of 0 seconds it would send for ever without the clock moving")
         self.to = to
         self.type = type
         self.limit = limit
@@ -77,10 +79,10 @@ class Chatter(Participant):
 
 
 class Scripted(Participant):
-    """Does one step after the other.
+    """Does its steps one after the other.
 
     Args:
-        steps: Pairs of a pause in seconds and what is done after it: a function that takes this participant.
+        steps: Pairs of a pause in seconds and the function called after it with this participant.
     """
 
     def __init__(
@@ -92,10 +94,10 @@ class Scripted(Participant):
         super().__init__(name, role)
         self.steps = tuple(steps)
         self.received: list[Message] = []
-        """Every message so far."""
+        """All messages so far."""
 
     def on_start(self) -> None:
-        """Begin with the first step's pause."""
+        """Begin the first step's pause."""
         self._next(iter(self.steps))
 
     def _next(self, remaining: Iterator[tuple[float, Callable[[Scripted], object]]]) -> None:
@@ -112,5 +114,5 @@ class Scripted(Participant):
         self.after(pause, act)
 
     def on_message(self, message: Message) -> None:
-        """Keep it."""
+        """Append it to ``received``."""
         self.received.append(message)

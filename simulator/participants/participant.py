@@ -1,11 +1,11 @@
-"""Somebody who takes part without a thread, on the simulation's timers: what all of them have in common.
+"""Participants without a thread, on the simulation's timers: their common class.
 
-They take a seat like everybody else, on a connection of their own: delays, faults and the room's rules apply to them as
-to clients. But they have no client and no thread, so that thousands are affordable, and what they send and get is never
-cut into packets: their messages are in the transcript, their packets are not.
+Each has a seat in the room and a connection of its own: delays, faults and the room's rules apply to it as to clients.
+But it has no client and no thread, so that thousands are affordable, and its messages are never cut into packets: they
+are in the transcript, packets are not.
 
-Own ones subclass `Participant`. Nothing in one may block: it is called from timers. What it is given is shared with all
-who got the same message, and must not be changed.
+A program's own ones subclass `Participant`. No method of one may block: timers call it. Its arguments are shared with
+all recipients of the same message, and must not be changed.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ __all__ = ["Participant", "Surroundings"]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the participants of one room live in."""
+    """The network, room and chance that the participants of one room share."""
 
     network: Network
     room: SeatedRoom
     seeds: Seeds
     peers: dict[str, Peer] = field(default_factory=dict)
-    """Everybody as last described, by id: what a thousand participants know of a thousand others is kept once."""
+    """The latest description of each participant, by id: a thousand participants share a thousand of them."""
 
 
 _PATIENCE = 1.0
-"""Seconds between two attempts to connect of somebody who is refused."""
+"""Seconds between two attempts to connect of a participant that is refused."""
 
 
 class Participant:
-    """Somebody who takes part and does nothing; subclasses override ``on_…``.
+    """A participant that does nothing; subclasses override ``on_…``.
 
     Args:
         name: The display name.
@@ -59,58 +59,58 @@ class Participant:
         self.name = name
         self.role = role
         self.id = ""
-        """Given by the room, another one each time; empty before."""
+        """Given by the room, a new one each time it joins; empty before."""
         self.peers: dict[str, Peer] = {}
-        """The others who take part, by id, in order of arrival."""
+        """The other participants, by id, in order of arrival."""
         self._attributes = dict(attributes or {})
         self._surroundings: Surroundings | None = None
         self._end: HeadlessEnd | None = None
         self._stay: _Stay | None = None
         self._timers: dict[Timer, None] = {}
         self._due: list[Callable[[], None]] = []
-        """What was due during a pause."""
+        """Callbacks that were due during a pause."""
         self._streams: dict[tuple[str, str], Stream] = {}
-        """By the id of the other side, and that of the stream."""
+        """By the peer's id and the stream's."""
         self._opened = 0
 
     # --- what subclasses override -------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """Called when this participant takes part and knows the others; again if it comes back."""
+        """Called when this participant has the roster; again if it comes back."""
 
     def on_message(self, message: Message) -> None:
-        """Called for each message but those of streams."""
+        """Called for each message that is not part of a stream."""
 
     def on_stream(self, offer: Offer) -> None:
-        """Called when somebody wants to open a stream; by default it is rejected as official clients do."""
+        """Called when a peer offers a stream; by default it is rejected as official clients do."""
         self.reject(offer, "Streams are not allowed by this client")
 
     def on_stream_answer(self, stream: Stream, error: str | None) -> None:
-        """Called when a stream that this participant opened is accepted (None) or rejected (why)."""
+        """Called when a stream that this participant opened is accepted (None) or rejected (the reason)."""
 
     def on_arrival(self, stream: Stream, chunk: Chunk) -> None:
-        """Called when a chunk has arrived; by default it is read at once. Who is slow calls ``read`` later."""
+        """Called when a chunk has arrived; by default it is read at once. A slow reader calls ``read`` later."""
         self.read(stream, chunk)
 
     def on_chunk(self, stream: Stream, chunk: Chunk) -> None:
         """Called for each chunk that is read."""
 
     def on_credit(self, stream: Stream) -> None:
-        """Called when the other side has read some of what was written, and can take more."""
+        """Called when the peer has read some chunks and has room for more."""
 
     def on_stream_end(self, stream: Stream, error: str | None) -> None:
-        """Called when the other side has closed a stream (None), given it up, or gone (how)."""
+        """Called when the peer has closed a stream (None), cancelled it, or left (the error)."""
 
     def on_peer_joined(self, peer: Peer) -> None:
-        """Called when somebody begins to take part, after ``on_start``."""
+        """Called when a peer has enabled messaging, after ``on_start``."""
 
     def on_peer_left(self, peer: Peer) -> None:
-        """Called when somebody takes part no longer."""
+        """Called when a peer has left or disabled messaging."""
 
     def on_end(self) -> None:
         """Called when the connection has ended, unless this participant has left; see ``come_back``."""
 
-    # --- what they do -------------------------------------------------------------------------------------------------
+    # --- what participants do -----------------------------------------------------------------------------------------
 
     @property
     def now(self) -> float:
@@ -124,35 +124,35 @@ class Participant:
 
     @property
     def random(self) -> Random:
-        """This participant's own stream of chance; draw by ``random.random()`` alone."""
+        """This participant's own random stream; draw by ``random.random()`` alone."""
         return self._here.seeds.stream(f"participants/{self.name}")
 
     def after(self, delay: float | Law, callback: Callable[[], None]) -> None:
-        """Call back after so many seconds, or as many as a law says; not if this participant has left by then."""
+        """Call back after a delay, in seconds or drawn from a law; not if this participant has left by then."""
         self._call_later(as_law(delay), callback, self._end)
 
     def send(self, to: Peer | str, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
-        """Send a message to somebody, or to the one with that id.
+        """Send a message to a peer, or to the participant with that id.
 
         Raises:
-            InvalidMessage: If it is no JSON.
+            InvalidMessage: If the message is no JSON object; nothing is sent.
             UsageError: If this participant is in no room.
         """
         body, size = _copy(message, "message")
         recipient = to.id if isinstance(to, Peer) else to
-        self._say(Send(recipient, type, body, bytes(attachment)), size + len(attachment))
+        self._issue(Send(recipient, type, body, bytes(attachment)), size + len(attachment))
 
     def broadcast(self, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
         """Send a message to all others; raises as ``send``."""
         body, size = _copy(message, "message")
-        self._say(Broadcast(type, body, bytes(attachment)), size + len(attachment))
+        self._issue(Broadcast(type, body, bytes(attachment)), size + len(attachment))
 
     def set_attribute(self, name: str, value: Any) -> None:
-        """Set an attribute for all to see; raises as ``send``."""
-        self._say(SetAttributes(*_copy({name: value}, "attributes")[:1]), 0)
+        """Set an attribute, which all others see; raises as ``send``."""
+        self._issue(SetAttributes(*_copy({name: value}, "attributes")[:1]), 0)
 
     def peer(self, name: str) -> Peer | None:
-        """Return the earliest participant with that name, or None."""
+        """Return the peer with that name that joined first, or None."""
         return next((peer for peer in self.peers.values() if peer.name == name), None)
 
     @property
@@ -163,11 +163,11 @@ class Participant:
     def open_stream(
         self, to: Peer | str, header: Mapping[str, Any] | None = None, *, window: int | None = WINDOW
     ) -> Stream:
-        """Offer a stream to somebody, or to the one with that id; the answer comes to ``on_stream_answer``.
+        """Offer a stream to a peer, or to the participant with that id; ``on_stream_answer`` gets the answer.
 
         Args:
-            window: Bytes that this side is ready to hold of what comes back unread; None for a side that knows no flow
-                control, as official clients.
+            window: Bytes that this side holds unread of the peer's chunks; None for a side without flow control, as
+                official clients.
         """
         self._opened += 1
         peer = to if isinstance(to, Peer) else self.peers.get(to) or self._stranger(to)
@@ -179,7 +179,7 @@ class Participant:
         """Accept a stream.
 
         Args:
-            window: Bytes that this side is ready to hold unread; None for a side that knows no flow control.
+            window: Bytes that this side holds unread; None for a side without flow control.
         """
         stream = self._stream(offer.sender, offer.stream_id, offer.header, window, is_opener=False)
         stream.accept(offer.window)
@@ -190,19 +190,19 @@ class Participant:
         self.send(offer.sender, "stream.reject", {"stream_id": offer.stream_id, "error": reason})
 
     def read(self, stream: Stream, chunk: Chunk) -> None:
-        """Read a chunk that has arrived: the other side may send as much again, and ``on_chunk`` is called."""
+        """Read a chunk that has arrived: the peer may send as much again, and ``on_chunk`` is called."""
         stream.took(chunk.size)
         self.on_chunk(stream, chunk)
 
     def leave(self) -> None:
-        """Leave the room: what was sent still arrives, and then goodbye; nothing comes in. Again does nothing."""
+        """Leave the room: sent messages still go out, then a close frame; nothing comes in. Again does nothing."""
         if self._end is not None and self._stay is not None:
             self._stay = None
             self._forget()
             self._end.leave()
 
     def come_back(self) -> None:
-        """Take part again in the room of before, at once or when its server is back. While here, it does nothing."""
+        """Join the same room again, at once or when its server is back. While in the room, it does nothing."""
         if not self.is_here:
             self.enter(self._here)
 
@@ -235,7 +235,7 @@ class Participant:
         self.id = end.member.id
 
     def _forget(self) -> None:
-        """Drop what belongs to one time in a room."""
+        """Drop the timers, peers and streams of one stay in a room."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -260,20 +260,20 @@ class Participant:
         timer = kernel.at(kernel.now + law.draw_us(self.random) * 1000, run)
         self._timers[timer] = None
 
-    def _say(self, request: Request, size: int) -> None:
+    def _issue(self, request: Request, size: int) -> None:
         if self._end is None or not self._end.is_open:
-            self._here  # noqa: B018  # raises what is truer, if it never was in one
+            self._here  # noqa: B018  # raises the better error, if it never was in a room
             raise UsageError(f"participant {self.name!r} has left")
-        self._end.say(request, size)
+        self._end.send(request, size)
 
-    def _went_on(self) -> None:
-        """Do what was due during a pause."""
+    def _resume(self) -> None:
+        """Call the callbacks that were due during a pause."""
         due, self._due = self._due, []
         for callback in due:
             if self.is_here:
                 callback()
 
-    def _hear(self, push: Push) -> None:
+    def _receive_push(self, push: Push) -> None:
         handle = _ROOM_PUSHES.get(push.type)
         if handle is not None:
             handle(self, push)
@@ -290,9 +290,9 @@ class Participant:
             return
         stream = self._streams.get((push.sender, str(body.get("stream_id", ""))))
         if stream is not None:
-            self._hear_stream(stream, push.type, body, attachment)
+            self._receive_stream(stream, push.type, body, attachment)
 
-    def _hear_stream(self, stream: Stream, type: str, body: JsonObject, data: bytes) -> None:
+    def _receive_stream(self, stream: Stream, type: str, body: JsonObject, data: bytes) -> None:
         is_asked = stream.is_opener and stream.state is StreamState.OFFERED
         match type:
             case "stream.accept" if is_asked:
@@ -330,7 +330,7 @@ class Participant:
         return stream
 
     def _stranger(self, id: str) -> Peer:
-        """Return somebody who is not among the peers: this participant itself, or one who has just left."""
+        """Return a participant that is not among the peers: this one itself, or one that has just left."""
         if id == self.id:
             return Peer(id, self.role, {"name": self.name})
         return self._here.peers.get(id) or Peer(id, "", {})
@@ -370,19 +370,19 @@ class Participant:
 
 
 class _Stay:
-    """One time in a room. Its connection may end later than its participant has left it, and come back."""
+    """One stay in a room. Its participant may have left, and come back, before its connection ends."""
 
     __slots__ = ("_participant",)
 
     def __init__(self, participant: Participant) -> None:
         self._participant = participant
 
-    def heard(self, output: Output) -> None:
+    def received(self, output: Output) -> None:
         if isinstance(output.what, Push):
-            self._participant._hear(output.what)
+            self._participant._receive_push(output.what)
 
-    def went_on(self) -> None:
-        self._participant._went_on()
+    def resumed(self) -> None:
+        self._participant._resume()
 
     def ended(self) -> None:
         if self._participant._stay is self:
@@ -400,6 +400,6 @@ _ROOM_PUSHES: dict[str, Callable[[Participant, Push], object]] = {
 
 
 def _copy(value: Mapping[str, Any], name: str) -> tuple[dict[str, Any], int]:
-    """Return a JSON object as others get it, which nobody can change any more, and its size in bytes."""
+    """Return a copy of a JSON object, which the caller cannot change, and its size in bytes."""
     encoded = encode_object(value, name)
     return json.loads(encoded), len(encoded)

@@ -1,4 +1,4 @@
-"""What participants without a thread are told of: others, their messages, the streams they offer, and chunks."""
+"""The values that participants without a thread get: peers, messages, offers of streams, and chunks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Chunk", "Message", "Offer", "Peer"]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Somebody else who takes part."""
+    """Another participant."""
 
     id: str
     role: str
@@ -19,7 +19,7 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """The display name, or nothing."""
+        """The display name; empty if it has none."""
         return str(self.attributes.get("name", ""))
 
 
@@ -35,13 +35,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A stream that somebody wants to open."""
+    """A peer's offer of a stream."""
 
     sender: Peer
     stream_id: str
     header: Mapping[str, Any]
     window: int | None = None
-    """Bytes that its opener is ready to hold unread; None if it knows no flow control."""
+    """Bytes that its opener holds unread; None if it knows no flow control."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +51,4 @@ class Chunk:
     header: Mapping[str, Any]
     data: bytes = field(default=b"", repr=False)
     size: int = 0
-    """What it counts in flow control, in bytes."""
+    """Its size in flow control, in bytes."""

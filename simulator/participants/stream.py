@@ -1,8 +1,8 @@
 """One side of a stream, that of a participant without a thread.
 
-What the client has in ``meshsync.protocol.stream_messages`` is written here a second time, and nothing is borrowed:
-each checks the other. A stream whose side has no window behaves as official clients do: no flow control, and the only
-word for an end is ``stream.close``.
+It implements the messages of ``meshsync.protocol.stream_messages`` a second time and imports none of it: each checks
+the other. A side without a window behaves as official clients do: no flow control, and every end is a
+``stream.close``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from simulator.participants.peers import Peer
 __all__ = ["WINDOW", "Stream", "StreamState", "size_of", "window_in"]
 
 WINDOW = 8 * 1024 * 1024
-"""Bytes that a side with flow control holds unread, unless told otherwise: as the client."""
+"""Bytes that a side with flow control holds unread by default, as the client."""
 
 _OVERHEAD = 256
-"""Bytes that a chunk counts besides its data and its header."""
+"""Bytes added to the size of a chunk's data and header."""
 
 
 class StreamState(Enum):
@@ -31,7 +31,7 @@ class StreamState(Enum):
 
     OFFERED = "offered"
     OPEN = "open"
-    CLOSING = "to be closed when what was written has gone out"
+    CLOSING = "to be closed when the written chunks have gone out"
     ENDED = "ended"
 
 
@@ -44,12 +44,12 @@ _MOVES = {
 
 
 def size_of(header: Mapping[str, Any], data: bytes) -> int:
-    """Return what a chunk counts in flow control, in bytes."""
+    """Return the size of a chunk in flow control, in bytes."""
     return len(data) + _OVERHEAD + len(encode_object(header, "header"))
 
 
 def window_in(body: Mapping[str, Any]) -> int | None:
-    """Return the window that the other side tells of in an offer or its acceptance; None if it knows no such thing."""
+    """Return the window that the peer states in an offer or its acceptance, in bytes; None if it states none."""
     own = body.get("meshsync")
     window = own.get("window") if isinstance(own, Mapping) and own.get("version") == 1 else None
     return window if type(window) is int and window > 0 else None
@@ -59,14 +59,16 @@ class Stream:
     """A stream as one of its two sides has it. Sizes are bytes.
 
     Args:
-        say: Sends a message to the other side: its type, body and attachment.
-        ended: Called once this side knows that the stream has ended.
-        window: What this side is ready to hold unread; None for a side without flow control.
+        send: Sends a message to the peer: its type, body and attachment.
+        ended: Called once, when this side knows that the stream has ended.
+        window: Bytes that this side holds unread; None for a side without flow control.
+    Raises:
+        ValueError: If ``window`` is not above 0.
     """
 
     def __init__(
         self,
-        say: Callable[[str, JsonObject, bytes], None],
+        send: Callable[[str, JsonObject, bytes], None],
         ended: Callable[[Stream], object],
         peer: Peer,
         stream_id: str,
@@ -85,7 +87,7 @@ class Stream:
         self.is_agreed = False
         """Whether both sides know flow control and cancelling."""
         self.state = StreamState.OFFERED
-        self._say = say
+        self._send = send
         self._ended = ended
         self._room = 0
         self._owed = 0
@@ -95,15 +97,15 @@ class Stream:
 
     @property
     def may_write(self) -> bool:
-        """Whether a chunk that is written now goes out at once."""
+        """Whether a chunk written now goes out at once."""
         return self.state is StreamState.OPEN and not self._unsent and self._has_room
 
     def write(self, data: bytes = b"", header: Mapping[str, Any] | None = None) -> None:
-        """Send a chunk, as soon as the other side has room for it.
+        """Send a chunk, as soon as the peer has room for it.
 
         Raises:
-            UsageError: If the stream is not open.
-            InvalidMessage: If the header is no JSON object.
+            UsageError: If the stream is not open; nothing is sent.
+            InvalidMessage: If the header is no JSON object; nothing is sent.
         """
         if self.state is not StreamState.OPEN:
             raise UsageError(f"the stream to {self.peer.name!r} cannot be written to: it is {self.state.value}")
@@ -112,7 +114,7 @@ class Stream:
         self._flush()
 
     def close(self) -> None:
-        """End it regularly, behind what was written, or give up an offer. Again, or at the end, it does nothing."""
+        """End it regularly, behind the written chunks, or withdraw an offer. Again, or at the end, it does nothing."""
         if self.state is StreamState.OPEN:
             self._move(StreamState.CLOSING)
             self._flush()
@@ -120,7 +122,7 @@ class Stream:
             self._end("stream.close", {})
 
     def cancel(self, reason: str = "") -> None:
-        """End it at once; what waits to be sent is dropped. To a side without flow control it looks closed."""
+        """End it at once and drop unsent chunks. To a peer without flow control it looks closed."""
         if self.state is StreamState.ENDED:
             return
         if self.is_agreed:
@@ -128,35 +130,35 @@ class Stream:
         else:
             self._end("stream.close", {})
 
-    # --- what a participant's base does -------------------------------------------------------------------------------
+    # --- called by `Participant` --------------------------------------------------------------------------------------
 
     def offer(self) -> None:
-        """Ask the other side."""
-        self._say("stream.open", {"stream_id": self.id, "header": dict(self.header), **self._agreement()}, b"")
+        """Offer it to the peer."""
+        self._send("stream.open", {"stream_id": self.id, "header": dict(self.header), **self._agreement()}, b"")
 
     def accept(self, window: int | None) -> None:
-        """Accept it, given the other side's window."""
+        """Accept it, given the peer's window in bytes."""
         self._open(window)
-        self._say("stream.accept", {"stream_id": self.id, **(self._agreement() if self.is_agreed else {})}, b"")
+        self._send("stream.accept", {"stream_id": self.id, **(self._agreement() if self.is_agreed else {})}, b"")
 
     def accepted(self, window: int | None) -> None:
-        """Take note that the other side has accepted it, with that window."""
+        """Open it, since the peer has accepted it with that window in bytes."""
         self._open(window)
 
     def took(self, size: int) -> None:
-        """Take note that so much was read, and tell the other side at each half window."""
+        """Count ``size`` bytes as read, and send the peer a credit at each half window."""
         self._owed += size
         if self.is_agreed and self.state is not StreamState.ENDED and self._owed * 2 >= (self.window or 0):
             owed, self._owed = self._owed, 0
-            self._say("stream.meshsync.credit", {"stream_id": self.id, "bytes": owed}, b"")
+            self._send("stream.meshsync.credit", {"stream_id": self.id, "bytes": owed}, b"")
 
     def credited(self, size: int) -> None:
-        """Take note that the other side has read so much."""
+        """Count ``size`` bytes as read by the peer, and send chunks that waited for that."""
         self._room += size
         self._flush()
 
     def over(self) -> None:
-        """Take note that it has ended, by somebody else's doing. Again does nothing."""
+        """End it without notifying the peer. Again does nothing."""
         if self.state is not StreamState.ENDED:
             self._move(StreamState.ENDED)
             self._unsent.clear()
@@ -180,13 +182,13 @@ class Stream:
         while self._unsent and self._has_room:
             body, data, size = self._unsent.popleft()
             self._room -= size
-            self._say("stream.chunk", body, data)
+            self._send("stream.chunk", body, data)
         if self.state is StreamState.CLOSING and not self._unsent:
             self._end("stream.close", {})
 
     def _end(self, type: str, more: JsonObject) -> None:
         self.over()
-        self._say(type, {"stream_id": self.id, **more}, b"")
+        self._send(type, {"stream_id": self.id, **more}, b"")
 
     def _move(self, state: StreamState) -> None:
         self.state = move(_MOVES, self.state, state, "a stream")

@@ -1,6 +1,6 @@
-"""Ready-made participants without a thread that deal with streams: who rejects, ignores, reads or writes them.
+"""Ready-made participants without a thread that reject, ignore, read or write streams.
 
-Who is to leave in the midst of a stream has a parameter for it. Who is to disappear otherwise needs a fault plan:
+Two have a parameter for leaving during a stream. To disappear otherwise, a participant needs a fault plan:
 ``faults.on("stream.chunk", to="sink", nth=3).do(faults.reset("sink"))``, or ``half_open``, or ``pause``.
 """
 
@@ -32,21 +32,22 @@ class Rejecting(Participant):
 
 
 class Silent(Participant):
-    """Answers nothing: whoever offers it a stream waits."""
+    """Answers nothing: the opener of a stream to it waits."""
 
     def on_stream(self, offer: Offer) -> None:
         """Neither accept nor reject it."""
 
 
 class Sink(Participant):
-    """Accepts every stream and message, and counts what it gets.
+    """Accepts every stream and message, and counts their bytes.
 
     Args:
-        rate: Bytes per second that it reads from streams; None for all at once. What is not read yet waits in it.
-        window: Bytes that it is ready to hold unread of each stream; None for one without flow control, as programs on
-            the official SDK are.
-        cancel_after: After how many bytes it reads no more, and ends each stream early; None for no limit.
-        leave_after: After how many bytes it leaves the room; None for no limit.
+        rate: Bytes per second that it reads from streams; None for all at once. Unread chunks wait in it.
+        window: Bytes that it holds unread of each stream; None for no flow control, as programs on the official SDK.
+        cancel_after: Bytes after which it reads no more, and ends each stream early; None for no limit.
+        leave_after: Bytes after which it leaves the room; None for no limit.
+    Raises:
+        ValueError: If ``rate`` is not above 0.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Sink(Participant):
         self.bytes_unread = 0
         """Bytes of streams that have arrived and are not read yet."""
         self.most_unread = 0
-        """The most there were at once."""
+        """The maximum of ``bytes_unread``."""
         self._busy_until = 0.0
 
     def on_start(self) -> None:
@@ -90,7 +91,7 @@ class Sink(Participant):
         self.accept(offer, window=self.window)
 
     def on_arrival(self, stream: Stream, chunk: Chunk) -> None:
-        """Read it, in its time."""
+        """Read it, as fast as ``rate`` allows."""
         self.bytes_unread += len(chunk.data)
         self.most_unread = max(self.most_unread, self.bytes_unread)
         if self.rate is None:
@@ -101,11 +102,11 @@ class Sink(Participant):
 
     def _take(self, stream: Stream, chunk: Chunk) -> None:
         self.bytes_unread -= len(chunk.data)
-        if not self._has_enough(self.cancel_after):  # Else it drops what was on its way when it had enough.
+        if not self._has_enough(self.cancel_after):  # Else chunks behind the limit are dropped.
             self.read(stream, chunk)
 
     def on_chunk(self, stream: Stream, chunk: Chunk) -> None:
-        """Count it, and go if that was enough."""
+        """Count it, and cancel or leave at the limit."""
         self.bytes_taken += len(chunk.data)
         if self._has_enough(self.cancel_after):
             for one in self.streams:
@@ -118,7 +119,7 @@ class Sink(Participant):
 
 
 class StreamerState(Enum):
-    """How far a `Streamer` is; each value is the outcome so far, save where the streamer says more."""
+    """The life of a `Streamer`; each value is the outcome so far, unless `Streamer.outcome` has more detail."""
 
     NOT_OPENED = "not opened"
     WAITING = "waits for its recipient"
@@ -136,22 +137,22 @@ _MOVES = {
     StreamerState.BLOCKED: {StreamerState.OPEN, StreamerState.ENDED, StreamerState.WAITING},
     StreamerState.ENDED: {StreamerState.WAITING},
 }
-"""A streamer that comes back to the room begins anew, whatever became of its stream."""
+"""A streamer that comes back to the room begins anew, whatever the state of its stream."""
 
 _UNDER_WAY = (StreamerState.OFFERED, StreamerState.OPEN, StreamerState.BLOCKED)
 
 
 class Streamer(Participant):
-    """Opens a stream to somebody, writes chunks to it and closes it.
+    """Opens a stream to a peer, writes chunks to it and closes it.
 
     Args:
-        to: The name of the recipient; while nobody has it, the stream waits.
+        to: The recipient's name; while no participant has it, the stream waits.
         chunks: The data of each chunk.
         interval: Between two chunks, in seconds or as a law. With flow control it waits for its reader besides.
         header: The stream's.
-        window: Bytes that it is ready to hold unread of what comes back, all of which it reads at once; None for one
-            without flow control, as programs on the official SDK are: it writes whatever its reader does.
-        leave_after: How many chunks it writes before it leaves the room, with the stream open; None for none of that.
+        window: Bytes that it holds unread of the peer's chunks, all of which it reads at once; None for no flow
+            control, as programs on the official SDK: it writes whatever its reader does.
+        leave_after: Chunks that it writes before it leaves the room, with the stream open; None if it does not leave.
     """
 
     def __init__(
@@ -175,13 +176,13 @@ class Streamer(Participant):
         self.leave_after = leave_after
         self._state = StreamerState.NOT_OPENED
         self.written = 0
-        """How many chunks it has written."""
+        """Chunks written so far."""
         self._writing_to: Stream | None = None
         self._ending = ""
 
     @property
     def outcome(self) -> str:
-        """``open``, ``closed``, or why not."""
+        """The state of the stream, or how it ended: ``open``, ``closed``, ``rejected: …``."""
         match self._state:
             case StreamerState.WAITING:
                 return f"waits for {self.to!r}"
@@ -209,8 +210,8 @@ class Streamer(Participant):
         self._writing_to = self.open_stream(peer, self.header, window=self.window)
 
     def on_stream_answer(self, stream: Stream, error: str | None) -> None:
-        """Begin to write, or give up."""
-        if stream is not self._writing_to:  # one that a subclass has opened besides
+        """Begin to write, or end."""
+        if stream is not self._writing_to:  # a subclass may have opened more
             return
         if error is not None:
             self._end_by(f"rejected: {error}")
@@ -219,7 +220,7 @@ class Streamer(Participant):
             self._write(stream)
 
     def on_credit(self, stream: Stream) -> None:
-        """Go on, if that was waited for."""
+        """Go on, if it was blocked."""
         if self._state is StreamerState.BLOCKED and stream is self._writing_to and stream.may_write:
             self._move(StreamerState.OPEN)
             self._write(stream)

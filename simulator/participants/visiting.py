@@ -1,4 +1,4 @@
-"""Ready-made participants without a thread that come and go."""
+"""Ready-made participants without a thread that join and leave repeatedly."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Visitor", "churn"]
 
 
 class Visitor(Participant):
-    """Comes and goes, again and again.
+    """Joins and leaves repeatedly.
 
     Args:
-        stay: For how long it takes part, in seconds or as a law.
-        away: For how long it is gone, likewise; at least a millisecond.
-        visits: How often it comes; None for ever.
-        greeting: The type of a message to all when it comes; None for none.
+        stay: The time in the room, in seconds or as a law.
+        away: The time between two visits, likewise; at least a millisecond.
+        visits: The number of visits; None for no limit.
+        greeting: The type of a broadcast when it joins; None for none.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Visitor(Participant):
         self.visits = visits
         self.greeting = greeting
         self.visited = 0
-        """How often it came so far."""
+        """Visits so far."""
 
     def on_start(self) -> None:
         """Stay for a while."""
@@ -59,7 +59,7 @@ class Visitor(Participant):
 
 
 _SHORTEST_ABSENCE = 0.001
-"""Seconds: nobody comes and goes without the clock moving."""
+"""Seconds: the clock has to move between two visits."""
 
 
 def churn(
@@ -71,13 +71,13 @@ def churn(
     visits: int | None = None,
     greeting: str | None = None,
 ) -> tuple[Visitor, ...]:
-    """Return so many visitors, named ``visitor-1`` and so on.
+    """Return ``count`` visitors, named ``visitor-1`` and so on.
 
     Args:
-        stay: For how long each takes part; by default exponential, with a mean of 60 seconds.
-        away: For how long each is gone; by default exponential, with a mean of 30 seconds.
-        prefix: What their names begin with.
-        visits: How often each comes; None for ever.
+        stay: The time of each in the room; by default exponential, with a mean of 60 seconds.
+        away: The time between its visits; by default exponential, with a mean of 30 seconds.
+        prefix: The beginning of their names.
+        visits: The number of visits of each; None for no limit.
         greeting: See `Visitor`.
     """
     here = exponential_law(60.0) if stay is None else as_law(stay)

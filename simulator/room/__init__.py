@@ -1,1 +1,1 @@
-"""The other side of a conversation, sans-I/O: a room's rules, and one participant's connection to it."""
+"""A room, sans-I/O: its rules, and one participant's connection to it."""

@@ -1,8 +1,9 @@
-"""The two ends of a call, each in the words of the client that is there.
+"""The two ends of a call, each in the dialect of its client.
 
-The end that opened it and the end that was offered it may know calls or classic streams, in any combination: where they
-differ, this room is a bridge. What is said travels as the content of a call's chunk; see `meshsync.protocol.bridging`
-for how the one kind of stream reads in the other. Not the business of this module: when what is said.
+Each of the two ends, opener and recipient, may know calls or classic streams, in any combination: where they differ,
+this room is a bridge. Between the ends, data travels as the content of a call's chunk; see
+`meshsync.protocol.bridging` for how one kind of stream is written as the other. When something is sent is not this
+module's business.
 
 Source: PROTOCOL.md, sections 8 and 9.
 """
@@ -45,7 +46,7 @@ OPEN = Control("open")
 CLOSE = Control("close")
 
 Post = Callable[[Member, Callable[[int], Push | Call | CallChunk | AnswerChunk]], Output]
-"""Writes what is made of the message's id, for one member."""
+"""Writes a push for one member; the push is made from the message's id."""
 
 
 class Opener(Protocol):
@@ -54,19 +55,19 @@ class Opener(Protocol):
     member: Member
 
     def accepted(self) -> list[Output]:
-        """Say that the other end accepted."""
+        """Report that the recipient accepted."""
         ...
 
     def refused(self, error: Error) -> list[Output]:
-        """Say that nothing came of it."""
+        """Report that the call was refused, or ended before it was accepted."""
         ...
 
-    def said(self, content: ChunkContent) -> list[Output]:
-        """Pass on what the other end said, its closing included."""
+    def pass_on(self, content: ChunkContent) -> list[Output]:
+        """Pass on a chunk of the recipient, its closing included."""
         ...
 
     def left(self, participant_id: str) -> list[Output]:
-        """Say that the other end has gone, which a closing follows."""
+        """Report that the recipient has left; a closing follows."""
         ...
 
 
@@ -76,11 +77,11 @@ class Recipient(Protocol):
     member: Member
 
     def offer(self, first: CallMessage) -> list[Output]:
-        """Say that somebody opens a call; again means again."""
+        """Offer the call. A second call offers it again."""
         ...
 
-    def said(self, content: ChunkContent) -> list[Output]:
-        """Pass on what the opener said, its closing included."""
+    def pass_on(self, content: ChunkContent) -> list[Output]:
+        """Pass on a chunk of the opener, its closing included."""
         ...
 
 
@@ -94,19 +95,19 @@ class DuplexCaller:
         self._call_id = call_id
 
     def accepted(self) -> list[Output]:
-        """Answer the request, and say so on the call, which the recipient does not."""
+        """Answer the request, and send `Accepted` on the call, which the recipient does not send."""
         return [reply(self.member, self._request_id, OPEN), self._chunk(Accepted(self._call_id))]
 
     def refused(self, error: Error) -> list[Output]:
         """Answer the request."""
         return [reply(self.member, self._request_id, error)]
 
-    def said(self, content: ChunkContent) -> list[Output]:
+    def pass_on(self, content: ChunkContent) -> list[Output]:
         """Pass it on as it is."""
         return [self._chunk(content)]
 
     def left(self, participant_id: str) -> list[Output]:
-        """Say so in the word that there is for it."""
+        """Send `RecipientGone`."""
         return [self._chunk(RecipientGone(participant_id))]
 
     def _chunk(self, content: ChunkContent) -> Output:
@@ -119,19 +120,19 @@ class DuplexRecipient:
     def __init__(self, post: Post, member: Member, caller_id: str, call_id: str) -> None:
         self.member = member
         self.push_id = 0
-        """The id of the message with the call, under which the recipient answers."""
+        """The id of the push with the call; the recipient's answer names it."""
         self._post = post
         self._caller_id = caller_id
         self._call_id = call_id
 
     def offer(self, first: CallMessage) -> list[Output]:
-        """Call, and say who calls: a client refuses a first message without that."""
+        """Send the call, and the first message with its sender: a client refuses one without."""
         call = self._post(self.member, lambda id: Call(id, self._call_id, self._caller_id, "stream", OPEN))
         self.push_id = call.id
         message = CallMessage(first.type, first.message, first.attachment, sender=self._caller_id)
-        return [call, *self.said(message)]
+        return [call, *self.pass_on(message)]
 
-    def said(self, content: ChunkContent) -> list[Output]:
+    def pass_on(self, content: ChunkContent) -> list[Output]:
         """Pass it on as it is."""
         return [self._post(self.member, lambda id: CallChunk(self._call_id, content))]
 
@@ -146,19 +147,19 @@ class ClassicOpener:
         self._stream_id = stream_id
 
     def accepted(self) -> list[Output]:
-        """Accept in the other end's name."""
-        return [_word(self._post, self.member, self._other_id, "accept", {"stream_id": self._stream_id})]
+        """Accept in the recipient's name."""
+        return [_push(self._post, self.member, self._other_id, "accept", {"stream_id": self._stream_id})]
 
     def refused(self, error: Error) -> list[Output]:
-        """Reject in the other end's name."""
+        """Reject in the recipient's name."""
         return [rejection(self._post, self.member, self._other_id, self._stream_id, error.text)]
 
-    def said(self, content: ChunkContent) -> list[Output]:
-        """Pass on what a classic stream has a word for."""
-        return _said(self._post, self.member, self._other_id, self._stream_id, content)
+    def pass_on(self, content: ChunkContent) -> list[Output]:
+        """Pass on a message or a closing; classic streams have nothing else."""
+        return _translate(self._post, self.member, self._other_id, self._stream_id, content)
 
     def left(self, participant_id: str) -> list[Output]:
-        """Say nothing: the roster does, and before 0.10.0, where that ends no stream, the closing does."""
+        """Send nothing: the roster tells it, and before 0.10.0, where that ends no stream, the closing does."""
         return []
 
 
@@ -175,28 +176,28 @@ class ClassicAcceptor:
         """Open in the caller's name."""
         header, data = message_to_chunk(first, is_first=True)
         body = {"stream_id": self._stream_id, "header": header}
-        return [_word(self._post, self.member, self._caller_id, "open", body, data)]
+        return [_push(self._post, self.member, self._caller_id, "open", body, data)]
 
-    def said(self, content: ChunkContent) -> list[Output]:
-        """Pass on what a classic stream has a word for."""
-        return _said(self._post, self.member, self._caller_id, self._stream_id, content)
+    def pass_on(self, content: ChunkContent) -> list[Output]:
+        """Pass on a message or a closing; classic streams have nothing else."""
+        return _translate(self._post, self.member, self._caller_id, self._stream_id, content)
 
 
 def rejection(post: Post, member: Member, sender: str, stream_id: str, reason: str) -> Output:
-    """Return the rejection of a classic stream in somebody's name."""
-    return _word(post, member, sender, "reject", {"stream_id": stream_id, "error": reason})
+    """Return the rejection of a classic stream in the name of ``sender``."""
+    return _push(post, member, sender, "reject", {"stream_id": stream_id, "error": reason})
 
 
-def _said(post: Post, member: Member, sender: str, stream_id: str, content: ChunkContent) -> list[Output]:
+def _translate(post: Post, member: Member, sender: str, stream_id: str, content: ChunkContent) -> list[Output]:
     match content:
         case CallMessage():
             header, data = message_to_chunk(content)
-            return [_word(post, member, sender, "chunk", {"stream_id": stream_id, "header": header}, data)]
+            return [_push(post, member, sender, "chunk", {"stream_id": stream_id, "header": header}, data)]
         case Control("close"):
-            # An irregular end reads the same: there is no word for it.
-            return [_word(post, member, sender, "close", {"stream_id": stream_id})]
+            # Classic streams have no other message for an irregular end.
+            return [_push(post, member, sender, "close", {"stream_id": stream_id})]
     return []
 
 
-def _word(post: Post, member: Member, sender: str, word: str, body: JsonObject, data: Buffer = b"") -> Output:
-    return post(member, lambda id: Push(sender, f"stream.{word}", body, data))
+def _push(post: Post, member: Member, sender: str, kind: str, body: JsonObject, data: Buffer = b"") -> Output:
+    return post(member, lambda id: Push(sender, f"stream.{kind}", body, data))

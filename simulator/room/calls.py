@@ -5,17 +5,17 @@ and those between a client that knows only calls and one that knows only classic
 streams between two classic clients are messages like any other, and no business of this module. Where PROTOCOL.md
 leaves a choice, this room chooses:
 
-- A call is held until its first message names the recipient, who gets the caller's id for it. Ids of calls go through
-  unchanged; one that its recipient, or its caller, has in use is refused (1004).
-- The opener learns: that its recipient is not there (1003), knows no streams (1008), may not send (1001), did not
-  answer in time (1009), or left before it answered (1003). Who opened in classic words gets a rejection that says so.
-- Chunks of a call that is unknown, or over, are ignored, and answered all the same. A recipient that accepts a classic
-  stream too late is told that it is closed.
-- The first closing ends a call. Its caller gets one back.
-- When an end leaves, or disables messaging, the other gets a closing, behind the news of the leaving: a closing alone
-  reads like a regular end. A caller hears in between that its recipient has gone.
-- A classic client that says it has no handler is asked again once: for a moment after it has enabled messaging, it
-  only seems so (PROTOCOL.md, section 6.1).
+- A call is held until its first message names the recipient; the room adds the caller's id to it. Ids of calls are
+  passed on unchanged; an id that the recipient or the caller has in use is refused (1004).
+- The opener is notified that its recipient is not there (1003), knows no streams (1008), may not send (1001), did not
+  answer in time (1009), or left before it answered (1003). A classic opener gets a rejection with that reason.
+- Chunks of a call that is unknown or over are answered and otherwise ignored. A recipient that accepts a classic
+  stream too late gets a closing.
+- The first closing ends a call. The caller gets a closing back.
+- When an end leaves, or disables messaging, the other end gets a closing behind the notification of the leaving: a
+  closing alone reads like a regular end. A caller gets `RecipientGone` in between.
+- A classic client that rejects since it has no handler is asked again once: it may reject so for a moment after it
+  enabled messaging (PROTOCOL.md, section 6.1).
 
 Source: PROTOCOL.md, sections 8, 9 and 11.
 """
@@ -47,23 +47,23 @@ from simulator.room.members import EMPTY, Member, Output, reply
 __all__ = ["ANSWER_LIMIT", "MAX_CALLS", "NOT_FOUND", "Calls", "Later"]
 
 ANSWER_LIMIT = 30.0
-"""Seconds in which a call has to be answered unless told otherwise. Official callers wait for ever, and a recipient
+"""Seconds in which a call has to be answered by default. Official callers wait for ever, and a recipient
 without a handler never answers."""
 
 MAX_CALLS = 1024
 """Calls that a participant may have open at once."""
 
 _RETRY_AFTER = 0.1
-"""Seconds. Source: PROTOCOL.md, section 6.1: 50 ms after the reply to enabling, a handler was there."""
+"""Seconds until a second offer. Source: PROTOCOL.md, section 6.1: a handler was there 50 ms after the reply."""
 
 NOT_FOUND = Error("the participant was not found", ErrorCode.NOT_FOUND)
-"""Some clients go by the code, others by this very text. Source: PROTOCOL.md, section 5.3."""
+"""Some clients match the code, others this exact text. Source: PROTOCOL.md, section 5.3."""
 
 _CLOSED = Error("closed before it was answered", ErrorCode.INVALID_STATE)
 _NO_STREAMS = Error("the release that this participant uses has no streams", ErrorCode.OPERATION_FAILED)
 
 Later = Callable[[float, Callable[[], Iterable[Output]]], Callable[[], None]]
-"""Has outputs routed after so many seconds; returns what calls that off."""
+"""Routes outputs after a delay in seconds; returns a function that cancels that."""
 
 
 class CallState(Enum):
@@ -88,12 +88,12 @@ class _Call:
 
     def __init__(self, id: str, opener: Opener) -> None:
         self.id = id
-        """As both ends know it."""
+        """The call's id, the same at both ends."""
         self.opener = opener
         self.recipient: Recipient | None = None
-        """None while it is held."""
+        """None while the call is held."""
         self.first: CallMessage | None = None
-        """What opened it, until it is answered."""
+        """The message that opened the call; None once it is answered."""
         self.is_retried = False
         self.call_off: Callable[[], None] = _nothing
         self.state = CallState.HELD
@@ -111,8 +111,8 @@ class Calls:
 
     Args:
         post: Writes a push.
-        find: Returns who takes part under an id.
-        later: None for no time limit, and no second offers.
+        find: Returns the participant with an id.
+        later: None for no time limit and no second offers.
         answer_limit: Seconds in which a call has to be answered.
     """
 
@@ -124,11 +124,11 @@ class Calls:
         self._find = find
         self._later = later
         self._opened: dict[tuple[str, str], _Call] = {}
-        """By the opener's id and the call's."""
+        """By the opener's id and the call's id."""
         self._offered: dict[tuple[str, str], _Call] = {}
-        """By the recipient's id and the call's."""
+        """By the recipient's id and the call's id."""
         self._called: dict[tuple[str, int], _Call] = {}
-        """By the recipient's id and that of the message it was called with."""
+        """By the recipient's id and the id of the push that called it."""
         self._of: dict[str, dict[_Call, None]] = {}
         """By the id of either end."""
 
@@ -140,17 +140,17 @@ class Calls:
         """The number of entries in the tables by which calls are found; 0 once all have ended."""
         return len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
 
-    # --- in the words of calls ----------------------------------------------------------------------------------------
+    # --- requests of duplex clients -----------------------------------------------------------------------------------
 
     def open(self, member: Member, request_id: int, request: OpenCall) -> list[Output]:
-        """Take a call, and hold it until its first message."""
+        """Begin a call, and hold it until its first message."""
         opener = DuplexCaller(self._post, member, request_id, request.call_id)
         refusal = self._begin(_Call(request.call_id, opener), member)
         return [] if refusal is None else opener.refused(refusal)
 
-    def say(self, member: Member, request_id: int, chunk: CallChunk) -> list[Output]:
-        """Take what a caller says."""
-        # Answered in every case: before 0.47.1 each chunk waits for that.
+    def apply_caller_chunk(self, member: Member, request_id: int, chunk: CallChunk) -> list[Output]:
+        """Apply a caller's chunk."""
+        # Every chunk is answered: clients before 0.47.1 wait for the reply to each.
         outputs = [reply(member, request_id, EMPTY)]
         call = self._opened.get((member.id, chunk.call_id))
         if call is None:
@@ -167,7 +167,7 @@ class Calls:
         return self._refuse(call, NOT_FOUND) if member is None else self._offer(call, member, content)
 
     def answer(self, member: Member, answer: AnswerCall) -> list[Output]:
-        """Take a recipient's answer. One to a call that is unknown or was answered is ignored."""
+        """Apply a recipient's answer. An answer to a call that is unknown or was answered is ignored."""
         call = self._called.get((member.id, answer.push_id))
         if call is None:
             return []
@@ -179,36 +179,36 @@ class Calls:
         text = "the participant answered with neither acceptance nor refusal"
         return self._refuse(call, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
-    def say_back(self, member: Member, chunk: AnswerChunk) -> list[Output]:
-        """Take what a recipient says."""
+    def apply_recipient_chunk(self, member: Member, chunk: AnswerChunk) -> list[Output]:
+        """Apply a recipient's chunk."""
         call = self._offered.get((member.id, chunk.call_id))
         return [] if call is None else self._from_recipient(call, chunk.content)
 
-    # --- in classic words ---------------------------------------------------------------------------------------------
+    # --- requests of classic clients ----------------------------------------------------------------------------------
 
     def translate(self, member: Member, request_id: int, request: Send, to: Member) -> list[Output] | None:
-        """Take a message of a classic stream; return None for one that is to be delivered as it is."""
+        """Apply a message of a classic stream; return None for a message that is to be delivered as it is."""
         stream_id = request.message.get("stream_id")
         if not isinstance(stream_id, str) or not stream_id:
             return None
-        word = request.type.removeprefix("stream.")
-        if word == "open":
+        kind = request.type.removeprefix("stream.")
+        if kind == "open":
             if CLASSIC not in member.streams:
                 if not isinstance(request.message.get("header"), dict):
-                    return None  # A program on a newer release uses the word for something else.
+                    return None  # A program on a newer release uses this message type for its own purpose.
                 member.streams += (CLASSIC,)
             if CLASSIC in to.streams:
                 return None
             return [reply(member, request_id, EMPTY), *self._bridge(member, stream_id, request, to)]
         call, is_opener = self._find_stream(member, stream_id, to)
         if call is None:
-            is_ours = word in ("accept", "reject", "chunk", "close") or word.startswith("meshsync.")
+            is_ours = kind in ("accept", "reject", "chunk", "close") or kind.startswith("meshsync.")
             if is_ours and CLASSIC in member.streams and CLASSIC not in to.streams:
-                late = [self._close_late(member, stream_id, to)] if word == "accept" else []
+                late = [self._close_late(member, stream_id, to)] if kind == "accept" else []
                 return [reply(member, request_id, EMPTY), *late]
             return None
         outputs = [reply(member, request_id, EMPTY)]
-        match word, request.message:
+        match kind, request.message:
             case "chunk", {"header": dict(header)}:
                 message = chunk_to_message(header, request.attachment)
                 return outputs + (self._from_opener if is_opener else self._from_recipient)(call, message)
@@ -233,12 +233,12 @@ class Calls:
         return self._offer(call, to, first)
 
     def _find_stream(self, member: Member, stream_id: str, to: Member) -> tuple[_Call | None, bool]:
-        """Return the call that is a classic stream to ``member``, with ``to`` at its other end; and who opened it."""
+        """Return the call between ``member``, a classic client, and ``to``; and whether ``member`` opened it."""
         for call, is_opener in (
             (self._opened.get((member.id, stream_id)), True),
             (self._offered.get((member.id, stream_id)), False),
         ):
-            # Nobody else may write to it or end it, as classic clients let anybody do.
+            # Only its two ends may write to it or end it; classic clients do not check that.
             if call is not None and call.recipient is not None:
                 end, other = (call.opener, call.recipient) if is_opener else (call.recipient, call.opener)
                 if isinstance(end, (ClassicOpener, ClassicAcceptor)) and other.member is to:
@@ -246,7 +246,7 @@ class Calls:
         return None, False
 
     def _close_late(self, member: Member, stream_id: str, to: Member) -> Output:
-        return ClassicAcceptor(self._post, member, to.id, stream_id).said(CLOSE)[0]
+        return ClassicAcceptor(self._post, member, to.id, stream_id).pass_on(CLOSE)[0]
 
     def _reject(self, call: _Call, reason: Any) -> list[Output]:
         if reason == NO_HANDLER and not call.is_retried and self._later is not None and call.state is CallState.OFFERED:
@@ -261,7 +261,7 @@ class Calls:
             return []
         return call.recipient.offer(call.first)
 
-    # --- what becomes of them -----------------------------------------------------------------------------------------
+    # --- from beginning to end ----------------------------------------------------------------------------------------
 
     def _begin(self, call: _Call, member: Member) -> Error | None:
         if (member.id, call.id) in self._opened:
@@ -285,7 +285,7 @@ class Calls:
             text = f"the participant has a call {call.id!r:.100} already"
             return self._refuse(call, Error(text, ErrorCode.ALREADY_EXISTS))
         caller_id = call.opener.member.id
-        # Whoever knows classic streams is offered one as it is, so here calls come first.
+        # (A classic stream to a classic client is not translated, so here calls come first.)
         end = DuplexRecipient if DUPLEX in member.streams else ClassicAcceptor
         call.recipient = recipient = end(self._post, member, caller_id, call.id)
         call.first = first
@@ -306,7 +306,7 @@ class Calls:
         return call.opener.accepted()
 
     def _refuse(self, call: _Call, error: Error) -> list[Output]:
-        if call.state is CallState.ACCEPTED:  # Twice answered.
+        if call.state is CallState.ACCEPTED:  # Answered twice.
             return []
         self._end(call)
         return call.opener.refused(error)
@@ -314,44 +314,44 @@ class Calls:
     def _from_opener(self, call: _Call, content: ChunkContent) -> list[Output]:
         assert call.recipient is not None
         if not _is_close(content):
-            return call.recipient.said(content)
+            return call.recipient.pass_on(content)
         was_accepted = call.state is CallState.ACCEPTED
         self._end(call)
-        # Every request wants an answer, and what is closed is told to be.
-        back = call.opener.said(CLOSE) if was_accepted else call.opener.refused(_CLOSED)
-        return call.recipient.said(content) + (back if isinstance(call.opener, DuplexCaller) else [])
+        # Every request gets an answer, and the caller of a closed call a closing.
+        back = call.opener.pass_on(CLOSE) if was_accepted else call.opener.refused(_CLOSED)
+        return call.recipient.pass_on(content) + (back if isinstance(call.opener, DuplexCaller) else [])
 
     def _from_recipient(self, call: _Call, content: ChunkContent) -> list[Output]:
         if call.state is not CallState.ACCEPTED:
-            # What a caller hears first is that it was accepted.
+            # The first message that a caller gets is the acceptance.
             return self._refuse(call, _CLOSED) if _is_close(content) else []
         if _is_close(content):
             self._end(call)
-        return call.opener.said(content)
+        return call.opener.pass_on(content)
 
     def _give_up(self, call: _Call) -> list[Output]:
         if call.state not in (CallState.HELD, CallState.OFFERED):
             return []
         text = f"the participant did not answer within {self._answer_limit:g} s"
         outputs = self._refuse(call, Error(text, ErrorCode.TIMEOUT))
-        return outputs + (call.recipient.said(CLOSE) if call.recipient is not None else [])
+        return outputs + (call.recipient.pass_on(CLOSE) if call.recipient is not None else [])
 
     def refuse(self, member: Member, call_id: str, error: Error) -> list[Output]:
-        """Refuse a call that somebody opened, as if its recipient had."""
+        """Refuse a call that a participant opened, as if its recipient had."""
         call = self._opened.get((member.id, call_id))
         return [] if call is None else self._refuse(call, error)
 
     def leave(self, member: Member) -> list[Output]:
-        """Take note that somebody takes part no longer."""
+        """End the calls of a participant that has left or disabled messaging."""
         outputs: list[Output] = []
         for call in tuple(self._of.get(member.id, ())):
             was_accepted = call.state is CallState.ACCEPTED
             self._end(call)
             if call.opener.member is member:
-                outputs += call.recipient.said(CLOSE) if call.recipient is not None else []
-                outputs += call.opener.said(CLOSE) if was_accepted else call.opener.refused(_CLOSED)
+                outputs += call.recipient.pass_on(CLOSE) if call.recipient is not None else []
+                outputs += call.opener.pass_on(CLOSE) if was_accepted else call.opener.refused(_CLOSED)
             elif was_accepted:
-                outputs += call.opener.left(member.id) + call.opener.said(CLOSE)
+                outputs += call.opener.left(member.id) + call.opener.pass_on(CLOSE)
             else:
                 outputs += call.opener.refused(NOT_FOUND)
         self._of.pop(member.id, None)

@@ -1,8 +1,8 @@
 """Classic streams between two classic clients: messages like any other, which the room passes on as they are.
 
 But a client of a release before 0.10.0 waits for ever at its end of a stream when the other end disappears, and every
-classic client does for the answer to its offer. So the room remembers who has a stream with whom, and says the last
-word for one that is gone.
+classic client does for the answer to its offer. So the room remembers the two ends of each stream, and sends the
+rejection or closing in the name of an end that is gone.
 
 Source: PROTOCOL.md, sections 8 and 11.
 """
@@ -18,33 +18,33 @@ from simulator.room.members import Member, Output
 __all__ = ["MAX_STREAMS", "ClassicStreams"]
 
 MAX_STREAMS = 1024
-"""Streams that are remembered of one participant, the latest."""
+"""Streams remembered of one participant; beyond that the oldest are forgotten."""
 
 _GONE = "the participant was not found"
 
 _Key = tuple[str, str]
-"""The other end's id, and the stream's."""
+"""The id of the participant at the other end, and the stream's."""
 
 
 class ClassicStreams:
-    """All of a room's.
+    """All classic streams of a room.
 
     Args:
         post: Writes a push.
-        find: Returns who takes part under an id.
+        find: Returns the participant with an id.
     """
 
     def __init__(self, post: Post, find: Callable[[str], Member | None]) -> None:
         self._post = post
         self._find = find
         self._of: dict[str, dict[_Key, bool]] = {}
-        """By a participant's id, its streams; true for those that it has offered and got no answer to."""
+        """By a participant's id, its streams; true for those that it offered and that are not answered."""
 
     def __len__(self) -> int:
         return sum(map(len, self._of.values()))
 
     def note(self, member: Member, request: Send, to: Member) -> None:
-        """Take note of a stream's word that is passed on."""
+        """Note a stream's message that is passed on."""
         stream_id = request.message.get("stream_id")
         if not isinstance(stream_id, str):
             return
@@ -73,7 +73,7 @@ class ClassicStreams:
             self._of.pop(member_id, None)
 
     def leave(self, member: Member) -> list[Output]:
-        """Take note that somebody takes part no longer; return what those who would wait for it are told."""
+        """Forget the streams of a participant that left; return the messages to their other ends."""
         outputs: list[Output] = []
         for other_id, stream_id in self._of.pop(member.id, {}):
             is_waiting = self._of.get(other_id, {}).get((member.id, stream_id), False)

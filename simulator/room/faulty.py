@@ -1,8 +1,8 @@
-"""A room that does wrong as it is told, and reports what happens in it.
+"""A room under faults, which reports its events to a `Watcher`.
 
-It stands around a `Room`: each request goes through the lasting faults in force, which give verdicts on it, and the
-first one but `PASS` is carried out; replies may be late; acknowledgements may wait for delivery. What each kind of
-fault decides, and when one is in force, is not its business.
+It wraps a `Room`: each lasting fault in force gives a verdict on each request, and the first verdict but `PASS` is
+carried out; replies may be late; acknowledgements may wait for delivery. What each kind of fault decides, and when one
+is in force, is not its business.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from simulator.room.rules import Room
 __all__ = ["ACKNOWLEDGEMENTS", "FaultyRoom", "Watcher"]
 
 ACKNOWLEDGEMENTS = ("routed", "delivered")
-"""When a message to one participant is acknowledged: when it is in the recipient's queue, or when it has arrived."""
+"""When a message to one participant is acknowledged: once it is in the recipient's queue, or once it has arrived."""
 
 
 class Watcher(Protocol):
-    """Whom a room tells what happens in it."""
+    """The object that a room notifies of its events."""
 
     def joined(self, member: Member) -> None: ...
     def left(self, member: Member) -> None: ...
     def received(self, member: Member) -> int:
-        """Note that a request is about to be handled; return when it was sent, in nanoseconds."""
+        """Note that a request is about to be handled; return when it was sent, in nanoseconds of virtual time."""
         ...
 
     def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
-        """Note what follows from a request that was sent then, or now if that is None."""
+        """Note the outputs of a request that was sent at ``sent_ns``, now if that is None."""
         ...
 
     def withheld(self, member: Member, request: Send, outcome: str) -> None:
-        """Note that a stream was rejected before its recipient heard of it."""
+        """Note that a stream was rejected before it was offered to its recipient."""
         ...
 
     def lost(self, member: Member, request: Request) -> None:
-        """Note that a request was held back until its sender was gone."""
+        """Note that a request was held back until its sender had left."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _RoomRequest:
-    """A request that the room is about to handle, as faults see it, and as the room does."""
+    """A request that the room is about to handle, for faults and for the room."""
 
     member: Member
     id: int
     content: Request
     sent_ns: int
     target: Member | None
-    """The participant to whom it offers a stream, if it offers one that would be passed on."""
+    """The participant that it offers a stream to; None if it offers none that would be passed on."""
 
     @property
     def sender(self) -> str:
@@ -96,11 +96,13 @@ class FaultyRoom:
     """A room with lasting faults in force.
 
     Args:
-        watcher: Told what happens, before anything of it goes out.
+        watcher: Notified of each event, before any of its outputs goes out.
         in_force: The lasting faults that are in force, in the order in which they struck; its owner changes it.
-        later: Has outputs routed after so many seconds.
+        later: Routes outputs after a delay in seconds.
         chance: Returns the random stream of a purpose.
         acknowledge: One of `ACKNOWLEDGEMENTS`. Broadcasts are acknowledged when routed in either case.
+    Raises:
+        ValueError: If ``acknowledge`` is neither.
     """
 
     def __init__(
@@ -136,21 +138,21 @@ class FaultyRoom:
         rights: Rights | None = None,
         version: str | None = None,
     ) -> tuple[Member, list[Output]]:
-        """Let a participant in; see `Room.join`."""
-        # Ids follow from the name, so that one participant less leaves the others' alone.
+        """Add a participant; see `Room.join`."""
+        # Ids are derived from the name, so that one participant less leaves the other ids as they are.
         self._joining = name
         member, greeting = self._room.join(name, form=form, role=role, rights=rights, version=version)
         self._watcher.joined(member)
         return member, greeting
 
     def leave(self, member: Member) -> list[Output]:
-        """Take note of an end; see `Room.leave`."""
+        """Remove a participant; see `Room.leave`."""
         outputs = self._room.leave(member)
         self._watcher.left(member)
         return outputs
 
     def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
-        """Return what follows from a request, as far as no fault is in the way; see `Room.handle`."""
+        """Return the outputs of a request, unless a fault prevents them; see `Room.handle`."""
         sent_ns = self._watcher.received(member)
         if not self._in_force:
             return self._handle(member, sent_ns, request_id, request)
@@ -158,7 +160,7 @@ class FaultyRoom:
         return self._hold_back(self._judge(asked))
 
     def _judge(self, asked: _RoomRequest) -> list[Output]:
-        """Carry out the first verdict on a request that is not to pass it on."""
+        """Carry out the first verdict on a request that is not `PASS`."""
         for fault in self._in_force:
             match fault.on_request(asked, self._chance):
                 case Pass():
@@ -181,7 +183,7 @@ class FaultyRoom:
     def _handle(self, member: Member, sent_ns: int, request_id: int, request: Request) -> list[Output]:
         outputs = self._room.handle(member, request_id, request)
         self._watcher.handled(member, sent_ns, request, outputs)
-        # (A message that was translated for another kind of stream is acknowledged when routed, in front of it.)
+        # (A message translated for another kind of stream is acknowledged when routed, ahead of its push.)
         if self._waits_for_delivery and isinstance(request, Send) and isinstance(outputs[0].what, Push):
             push, acknowledgement = outputs
             self._unacknowledged[push.id] = (member, acknowledgement)
@@ -195,15 +197,15 @@ class FaultyRoom:
         return self._handle(asked.member, asked.sent_ns, asked.id, asked.content)
 
     def settle(self, push_id: int, is_delivered: bool) -> None:
-        """Take note that a push has come to the end of its way; its sender is told, if that waits for it."""
+        """Acknowledge a push that was delivered or lost, if its sender waits for that."""
         member, acknowledgement = self._unacknowledged.pop(push_id, (None, None))
         if member is not None and acknowledgement is not None:
             answer = acknowledgement if is_delivered else reply(member, acknowledgement.id, NOT_FOUND)
-            # Whoever tells this must not be called back: it is in the midst of a packet.
+            # The caller is in the midst of a packet and must not be called back.
             self._later(0, lambda: self._hold_back([answer]))
 
     def _hold_back(self, outputs: list[Output]) -> list[Output]:
-        """Return what goes out now, and see to the replies that are to be late."""
+        """Return the outputs that go out now, and schedule the late replies."""
         now: list[Output] = []
         for output in outputs:
             delay = self._delay(output.to[0].name) if isinstance(output.what, Reply) else 0
@@ -214,7 +216,7 @@ class FaultyRoom:
         return now
 
     def _delay(self, name: str) -> float:
-        """Return by how many seconds a reply to a participant is late: delays add up."""
+        """Return the delay of a reply to a participant, in seconds: delays add up."""
         verdicts = [fault.on_reply(name) for fault in self._in_force]
         return sum(verdict.seconds for verdict in verdicts if isinstance(verdict, Postpone))
 
@@ -229,7 +231,7 @@ class FaultyRoom:
         return None
 
     def _reject(self, asked: _RoomRequest, target: Member, reason: str) -> list[Output]:
-        # As if the recipient had: the offer never reaches it, and the opener learns why.
+        # As if the recipient had: the offer never reaches it, and the opener gets the reason.
         member, request = asked.member, asked.content
         acknowledgement = reply(member, asked.id, EMPTY)
         outcome = f"rejected: {reason}"

@@ -1,4 +1,4 @@
-"""Who is in a room, and what goes out to them."""
+"""The participants of a room, and the messages to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EMPTY_REPLY = encode_reply(EMPTY)
 
 
 class Presence(Enum):
-    """How far a participant takes part."""
+    """The life of a participant in a room."""
 
     CONNECTED = "connected, messaging not enabled"
     ENABLED = "takes part in messaging"
@@ -40,11 +40,11 @@ class Rights:
     send: bool = True
     broadcast: bool = True
     list: bool = True
-    """Be told who else takes part."""
+    """Get the roster and its changes."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether messaging is closed altogether."""
+        """Whether the token allows no messaging at all."""
         return not (self.send or self.broadcast or self.list)
 
 
@@ -82,10 +82,10 @@ class Member:
         self.role = role
         self.rights = rights
         self.attributes = attributes
-        """Never changed in place: another dictionary takes its place."""
+        """Never changed in place, only replaced."""
         self.presence = Presence.CONNECTED
         self.streams = streams_of(version, "")
-        """The kinds of streams that its client knows, as far as one can tell."""
+        """The kinds of streams that its client knows, as far as known."""
         self._version = version
         self._family = ""
         self._has_declared = False
@@ -98,35 +98,35 @@ class Member:
         """Change the presence.
 
         Raises:
-            RuntimeError: If there is no way from the present one; nothing has changed.
+            RuntimeError: If the table has no such move from the present one; nothing has changed.
         """
         self.presence = move(_MOVES, self.presence, presence, repr(self))
 
-    def heard(self, type: str) -> None:
-        """Take note of the type of a message that its client sent: how it speaks tells what it knows."""
+    def note_request(self, type: str) -> None:
+        """Derive from the type of its client's first request which streams the client knows."""
         if not self._family:
             self._family = family_of(type)
             if self._family:
                 self.streams = streams_of(self._version, self._family)
 
     def declare(self, streams: tuple[str, ...]) -> None:
-        """Take note of the kinds of streams that its client says it knows, which official ones do not say."""
+        """Set the kinds of streams that its client declares; official clients declare none."""
         self.streams = streams
         self._has_declared = True
 
     @property
     def waits_for_answers(self) -> bool:
-        """Whether its client waits for ever for the answer to a classic stream whose other end is gone."""
+        """Whether its client waits for ever for the answer to a classic stream whose recipient is gone."""
         return bool(self._family) and not self._has_declared
 
     @property
     def waits_for_ends(self) -> bool:
-        """Whether it also waits for ever at its end of one that was accepted."""
+        """Whether it also waits for ever for the end of an accepted one."""
         return self.waits_for_answers and not ends_streams_of_leavers(self._version)
 
     def describe(self) -> JsonObject:
-        """Return what others are told of this participant; not to be changed, as all who are told share it."""
-        # Kept, since among a thousand who come at once half a million descriptions are under way.
+        """Return this participant's roster entry; not to be changed, as all recipients share it."""
+        # Kept, since a thousand participants that join at once get half a million of them.
         description = self._description
         if description is None or description["attributes"] is not self.attributes:
             description = {"id": self.id, "role": self.role, "attributes": self.attributes}
@@ -142,8 +142,8 @@ class Output:
     what: RoomReady | Connected | Reply | Push | Call | CallChunk | AnswerChunk
     """The message as a value, for records of what happened."""
     id: int
-    """A reply's is that of its request; the others are counted in the room and mean nothing to clients, but for a
-    call's, which its recipient answers under."""
+    """A reply has its request's id. The room counts the others; they mean nothing to clients, but for a call's, which
+    the recipient's answer names."""
     type: str
     head: bytes
     """The body up to the payload."""
@@ -165,7 +165,7 @@ def push(to: tuple[Member, ...], id: int, what: Push | Call | CallChunk | Answer
     """Return a push.
 
     Raises:
-        InvalidMessage: If it cannot be written.
+        InvalidMessage: If its body cannot be written.
     """
     if not isinstance(what, Push):
         return Output(to, what, id, *encode_push(what))

@@ -3,17 +3,17 @@
 What the hosted service does is not public; where PROTOCOL.md leaves a choice, this room chooses:
 
 - A broadcast is not echoed to its sender; sending to oneself works.
-- Who has not enabled messaging neither sends (1006) nor receives: to a sender it is not there (1003). Enabling again
-  sends the roster again and tells nobody else.
-- Names need not be unique. Attributes are merged as they come, a changed ``name`` included, up to 64 KiB in all.
-- Types by which a room speaks of participants are refused (1002), so that nobody can forge presence.
+- A participant that has not enabled messaging cannot send (1006); a send to it fails (1003). Enabling again sends the
+  roster again and notifies no other participant.
+- Names need not be unique. Attributes are merged in order of arrival, a changed ``name`` included, up to 64 KiB in all.
+- Message types that only the room sends are refused (1002), so that no participant can forge presence.
 - The ``api`` grant is enforced: without any right to messaging it cannot be enabled, without ``send`` or ``broadcast``
-  that request is refused (all 1001), and without ``list`` a participant is told of nobody.
+  that request is refused (all 1001), and without ``list`` a participant gets no roster entries.
 - A send is acknowledged when the message is in the recipient's queue, behind the push itself where both go to one.
-- A request of another service is answered with an error (1002), since old clients wait for ever. A message that would
-  be too large or too deep for its recipient is refused likewise.
-- Participants are named in the order in which they enabled messaging.
-- Duplex streams, and what becomes of a stream between clients of different kinds: see `simulator.room.calls`.
+- A request to another service is answered with an error (1002), since old clients wait for ever. A message too large
+  or too deeply nested for its recipient is refused likewise.
+- Rosters list participants in the order in which they enabled messaging.
+- Duplex streams, and streams between clients of different kinds: see `simulator.room.calls`.
 
 Source: PROTOCOL.md, sections 6, 11 and 12.
 """
@@ -64,17 +64,17 @@ __all__ = [
 ]
 
 MAX_ATTRIBUTES_SIZE = 64 * 1024
-"""Bytes of a roster with one participant and its attributes. Everybody who enables messaging is sent everybody's."""
+"""Bytes of a roster with one participant and its attributes. Enabling messaging sends all participants' attributes."""
 
 RESERVED_TYPES = frozenset(
     {"messaging.enabled", "participant.enabled", "participant.attributes", "participant.disabled"}
 )
-"""Message types with which the room itself speaks (PROTOCOL.md, section 6.4); clients believe them."""
+"""Message types that only the room sends (PROTOCOL.md, section 6.4); clients trust them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomStats:
-    """What a room remembers besides its participants; all 0 when they have left."""
+    """Counts of a room's records besides its participants; all 0 when they have left."""
 
     calls: int
     """Calls that have not ended."""
@@ -85,12 +85,12 @@ class RoomStats:
 
 
 class Room:
-    """The participants of one room and what becomes of their requests.
+    """The participants of one room and the outcome of their requests.
 
     Args:
-        url: What participants are told as the room's address; without meaning here.
+        url: The room's address as sent to participants; not used here.
         ids: Returns a new id for each participant and session; never the same twice.
-        later: Has outputs routed after so many seconds; None for a room without time limits.
+        later: Routes outputs after a delay in seconds; None for a room without time limits.
         answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
     """
 
@@ -108,19 +108,19 @@ class Room:
         self._ids = ids
         self._members: dict[str, Member] = {}
         self._enabled: dict[str, Member] = {}
-        """In the order of enabling, which is the order in which others got to know them."""
+        """In the order of enabling, which is the order in which others were notified."""
         self._next_id = 1
         self._calls = Calls(self._post, self._enabled.get, later, answer_limit)
         self._classic = ClassicStreams(self._post, self._enabled.get)
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Everybody who is connected, in the order of joining."""
+        """All connected participants, in the order of joining."""
         return tuple(self._members.values())
 
     @property
     def enabled(self) -> tuple[Member, ...]:
-        """Everybody who takes part in messaging, in the order of enabling."""
+        """All participants that enabled messaging, in the order of enabling."""
         return tuple(self._enabled.values())
 
     def stats(self) -> RoomStats:
@@ -136,14 +136,14 @@ class Room:
         rights: Rights | None = None,
         version: str | None = None,
     ) -> tuple[Member, list[Output]]:
-        """Let somebody in and return the greeting.
+        """Add a participant and return it and its greeting.
 
         Args:
             form: How the greeting is to be written for that client.
             rights: All of them if None.
             version: The release of that client, as far as it can be known.
         Raises:
-            InvalidMessage: If the name or role cannot be written; nobody has joined.
+            InvalidMessage: If the name or role cannot be written; no participant was added.
         """
         encode_object({"name": name, "role": role}, "token")
         member = Member(self._ids(), self._ids(), name, role, rights or Rights(), {"name": name}, version)
@@ -158,7 +158,7 @@ class Room:
         ]
 
     def leave(self, member: Member) -> list[Output]:
-        """Take note that a participant's connection has ended."""
+        """Remove a participant whose connection has ended; return the messages that follow."""
         was_enabled = member.presence is Presence.ENABLED
         member.move(Presence.GONE)
         del self._members[member.id]
@@ -184,15 +184,15 @@ class Room:
             case OpenCall():
                 return self._open_call(member, request_id, request)
             case CallChunk():
-                return self._calls.say(member, request_id, request)
+                return self._calls.apply_caller_chunk(member, request_id, request)
             case AnswerCall():
                 return self._calls.answer(member, request)
             case AnswerChunk():
-                return self._calls.say_back(member, request)
+                return self._calls.apply_recipient_chunk(member, request)
             case UnknownRequest(type):
                 return [reply(member, request_id, Error(f"unknown request {type!r:.100}", ErrorCode.INVALID_REQUEST))]
 
-    # --- for what stands around a room --------------------------------------------------------------------------------
+    # --- for a `FaultyRoom` -------------------------------------------------------------------------------------------
 
     def find(self, id: str) -> Member | None:
         """Return the participant with that id, if it takes part in messaging."""
@@ -216,7 +216,7 @@ class Room:
         listed = [other.describe() for other in others] if member.rights.list else []
         body: JsonObject = {"participants": listed}
         if streams:
-            # To a client that says what it understands, so that it need not find out what others do.
+            # To a client that declares its streams, so that it need not find out what others know.
             body["meshsync"] = {"bridges": True}
         roster = self._push((member,), Push(member.id, "messaging.enabled", body))
         if roster.size > MAX_MESSAGE_SIZE:
@@ -228,7 +228,7 @@ class Room:
         if member.presence is Presence.CONNECTED:
             member.move(Presence.ENABLED)
             self._enabled[member.id] = member
-            # At once, and so before anything else from it: old clients never answer a stream of somebody unlisted.
+            # Before any message from it: old clients never answer a stream of a participant that is not listed.
             outputs += self._announce(others, member, "participant.enabled", member.describe())
         return outputs
 
@@ -242,7 +242,7 @@ class Room:
     def _withdraw(self, member: Member) -> list[Output]:
         del self._enabled[member.id]
         outputs = self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id})
-        # Behind it: a closing reads like a regular end to those who don't know yet that somebody has gone.
+        # Behind it: a closing reads like a regular end to a client not yet notified of the leaving.
         return [*outputs, *self._calls.leave(member), *self._classic.leave(member)]
 
     def _set_attributes(self, member: Member, attributes: JsonObject) -> Iterator[Output]:
@@ -250,7 +250,7 @@ class Room:
         merged = member.attributes | attributes
         described = [{"id": member.id, "role": member.role, "attributes": merged}]
         try:
-            # As in a roster, which has the most levels around them: what is kept must go out to everybody.
+            # As in a roster, where attributes are nested deepest: they must go out to all participants.
             _, body = encode_push(Push(member.id, "messaging.enabled", {"participants": described}))
         except InvalidMessage as error:
             raise ProtocolError(str(error), code=1007) from None
@@ -263,9 +263,9 @@ class Room:
         return self._announce(others, member, "participant.attributes", {"attributes": attributes})
 
     def _announce(self, to: Iterable[Member], about: Member, type: str, message: JsonObject) -> Iterator[Output]:
-        told = tuple(member for member in to if member.rights.list)
-        if told:
-            yield self._push(told, Push(about.id, type, message))
+        notified = tuple(member for member in to if member.rights.list)
+        if notified:
+            yield self._push(notified, Push(about.id, type, message))
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class Room:
         self, member: Member, request_id: int, request: Send | Broadcast, to: tuple[Member, ...]
     ) -> list[Output]:
         try:
-            # Also when nobody is there to get it: what is refused must not depend on that.
+            # Also without recipients: whether a message is refused must not depend on them.
             output = self._push(to, Push(member.id, request.type, request.message, request.attachment))
         except InvalidMessage as error:
             return [reply(member, request_id, Error(f"{error!s:.500}", ErrorCode.INVALID_REQUEST))]

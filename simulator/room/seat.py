@@ -1,8 +1,8 @@
 """One participant's connection to a room, sans-I/O: packets in, packets out, and an end with a reason.
 
-A *carrier* (a real WebSocket, a simulated transport) feeds a `Seat` what came and takes from it what has to go. A
-`SeatedRoom` seats participants and carries what one's requests cause to the others' queues. A connection that breaks
-the protocol, or does not read what it is sent, loses its seat with a `ProtocolError`; the others only see it leave.
+A *carrier* (a real WebSocket, a simulated transport) feeds a `Seat` the packets that arrived and drains those to send.
+A `SeatedRoom` seats participants and puts the outputs of requests into its members' queues. A participant that breaks
+the protocol, or reads too slowly, loses its seat with a `ProtocolError`; the others are notified that it left.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 PACKET_SIZE = 64 * 1024
-"""Body bytes in a packet to a client. Every release takes any size (PROTOCOL.md, section 4.2); fewer cost less."""
+"""Body bytes in a packet to a client. Every release reads any size (PROTOCOL.md, section 4.2); fewer cost less."""
 
 QUEUE_LIMIT = 64 * 1024 * 1024
-"""Bytes that may wait for one participant. A client's streams are meant to have up to 32 MiB under way."""
+"""Bytes that may wait for one participant. A client's streams may have up to 32 MiB in transit."""
 
 _PARCEL_COST = 256
-"""Bytes that a queued message counts besides its body, so that very many small ones are bounded too."""
+"""Bytes added to the size of each queued message, so that very many small ones are bounded too."""
 
 _HEADER = struct.Struct(">QI")
 _START = struct.Struct(">QII")
@@ -57,12 +57,12 @@ class Parcel:
     def __init__(self, output: Output) -> None:
         self.output = output
         self.cost = output.size + _PARCEL_COST
-        """Bytes that it counts in a queue."""
+        """Its share of a queue's limit, in bytes."""
         self.wire: list[bytes] | None = None
-        """The WebSocket frames that the gateway made of it, which are the same for all recipients."""
+        """Its WebSocket frames, made by the gateway, the same for all recipients; None before."""
 
     def pieces(self) -> list[Piece]:
-        """Return the packets, each as buffers to be joined: nothing of the body is copied yet."""
+        """Return the packets, each as buffers to be joined: the body is not copied yet."""
         output = self.output
         head, payload, id = output.head, output.payload, output.id
         size = output.size
@@ -102,7 +102,7 @@ class CarrierState(Enum):
     """The life of a carrier, at the room's end of a connection."""
 
     OPEN = "open"
-    LEAVING = "the room has sent its close frame; what comes from the client is thrown away"
+    LEAVING = "the room has sent its close frame; data from the client is dropped"
     ENDED = "ended"
 
 
@@ -111,7 +111,7 @@ CARRIER_MOVES = {
     CarrierState.LEAVING: {CarrierState.ENDED},
     CarrierState.ENDED: set[CarrierState](),
 }
-"""One table for every kind of carrier."""
+"""The transitions of every kind of carrier."""
 
 
 class Seat:
@@ -121,7 +121,7 @@ class Seat:
         self.member = member
         self.state = SeatState.TAKEN
         self.fault: ProtocolError | None = None
-        """Why the seat was lost; its text is the reason to give, its ``code`` the close code."""
+        """Why the seat was lost; its text is the close reason, its ``code`` the close code."""
         self.queued = 0
         """Bytes that wait to be drained."""
         self._room = room
@@ -136,21 +136,21 @@ class Seat:
         return self.state is SeatState.TAKEN
 
     def feed(self, packets: Iterable[bytes | memoryview]) -> None:
-        """Take packets in order and do what they ask. What comes after the end of the seat is ignored."""
+        """Read packets in order and handle their requests. Packets after the end of the seat are ignored."""
         if not self.is_taken:
             return
         room = self._room
         try:
             for message in self._reassembler.feed(packets):
-                self.member.heard(message.type)
+                self.member.note_request(message.type)
                 room.route(room.rules.handle(self.member, message.id, decode_request(message)))
-                if self.fault is not None:  # It has filled its own queue.
+                if self.fault is not None:  # The outputs overflowed its own queue.
                     return
         except ProtocolError as fault:
             self.lose(fault)
 
     def ask(self, request: Request) -> None:
-        """Do what one request asks, of a participant who has no packets; see `feed`. Its answers have the id 0."""
+        """Handle one request of a participant without packets; see `feed`. Its answers have the id 0."""
         if self.is_taken:
             room = self._room
             try:
@@ -159,7 +159,7 @@ class Seat:
                 self.lose(fault)
 
     def drain(self, size: int) -> list[Parcel]:
-        """Take the oldest waiting messages: at least one if there is any, then as many as ``size`` bytes allow."""
+        """Remove and return the oldest messages: at least one if any, then as many as ``size`` bytes allow."""
         queue = self._queue
         parcels: list[Parcel] = []
         while queue and (size > 0 or not parcels):
@@ -170,19 +170,19 @@ class Seat:
         return parcels
 
     def leave(self) -> None:
-        """Take note that the connection has ended; the others are told. Again does nothing."""
+        """End the seat, since its connection ended; the others are notified. Again does nothing."""
         if self.is_taken:
             self._end(SeatState.LEFT)
 
     def lose(self, fault: ProtocolError) -> None:
-        """Take the seat away; what waits may still be drained. Again does nothing."""
+        """Take the seat away; queued messages may still be drained. Again does nothing."""
         if self.is_taken:
             self.fault = fault
             self._end(SeatState.LOST)
             self._wake()
 
     def put(self, parcel: Parcel) -> bool:
-        """Queue a message; return False if it does not fit. An empty queue takes any."""
+        """Queue a message; return False if it does not fit. An empty queue accepts any size."""
         if not self.is_taken:
             return True
         waiting = self.queued
@@ -195,7 +195,7 @@ class Seat:
         return True
 
     def overflow(self) -> None:
-        """Take the seat away from a participant that does not read, with everything that waits."""
+        """Take the seat from a participant that does not read, and drop its queue."""
         waiting = self.queued
         self._queue.clear()
         self.queued = 0
@@ -207,7 +207,7 @@ class Seat:
 
 
 class RoomRules(Protocol):
-    """What seats need of a room: a `Room`, or one with something around it."""
+    """The part of a room that seats use: a `Room`, or a wrapper of one."""
 
     def join(
         self,
@@ -223,7 +223,7 @@ class RoomRules(Protocol):
 
 
 class SeatedRoom:
-    """A room and the seats of those in it.
+    """A room and the seats of its participants.
 
     Args:
         queue_limit: Bytes that may wait for one participant before it loses its seat.
@@ -256,14 +256,14 @@ class SeatedRoom:
         version: str | None = None,
         token_version: str | None = None,
     ) -> Seat:
-        """Let a participant in; the greeting waits in its queue.
+        """Seat a participant; the greeting waits in its queue.
 
         Args:
-            wake: Called when there is something to drain after there was nothing, and when the seat is lost. It must
-                not call back into the room.
-            version: The release that the client says it is. The greeting goes by this alone: one form suits every
-                client that does not say, and none that it is mistaken for.
-            token_version: The release that made its token, which often is the client's too.
+            wake: Called when an empty queue gets a message, and when the seat is lost. It must not call back into the
+                room.
+            version: The release that the client states. It alone decides the greeting's form: one form suits every
+                client that states none, and no other client.
+            token_version: The release that made its token, which is often the client's too.
         Raises:
             InvalidMessage: If the name or role cannot be written; the room is as before.
         """
@@ -277,7 +277,7 @@ class SeatedRoom:
     def route(self, outputs: Iterable[Output]) -> None:
         """Put each message into its recipients' queues."""
         self._unrouted.extend(outputs)
-        if self._is_routing:  # A participant lost its seat below; its leaving is told when this message is through.
+        if self._is_routing:  # A participant lost its seat below; its leaving is routed after this message.
             return
         self._is_routing = True
         try:
@@ -292,6 +292,6 @@ class SeatedRoom:
             self._is_routing = False
 
     def vacate(self, seat: Seat) -> None:
-        """Take note that a seat has ended; called by the seat."""
+        """Remove a seat that has ended; called by the seat."""
         del self._seats[seat.member.id]
         self.route(self.rules.leave(seat.member))

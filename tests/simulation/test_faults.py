@@ -451,10 +451,10 @@ def test_a_fault_about_nobody_known_raises(fault: Fault) -> None:
     """At once if it strikes now, in the main thread when it is planned; the text says who there is."""
     with simulated() as sim:
         pair = Pair(sim)
-        with pytest.raises(UsageError, match="'bobb', whom nobody has heard of; there are echo, alice, bob"):
+        with pytest.raises(UsageError, match="'bobb', which no room knows; there are echo, alice, bob"):
             sim.plan(fault)
         sim.plan(faults.at(20, fault))
-        with pytest.raises(ActorFailed, match="whom nobody has heard of"):
+        with pytest.raises(ActorFailed, match="which no room knows"):
             sim.sleep(30)
         assert pair.alice.is_connected
 

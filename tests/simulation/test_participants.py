@@ -254,7 +254,7 @@ def test_chatter_talks_to_one_while_that_is_there() -> None:
 
 
 def test_chatter_without_an_interval_is_refused() -> None:
-    """It would talk for ever at one instant."""
+    """It would send for ever at one instant."""
     with pytest.raises(ValueError, match="interval of 0 seconds"):
         participants.Chatter("chatter", 0)
 

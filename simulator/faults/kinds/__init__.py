@@ -1,4 +1,4 @@
-"""The kinds of faults, each in a module of its own or of its family: the value, what it does, what makes it.
+"""The kinds of faults, each in a module of its own or of its family: the value, its effect, the function that makes it.
 
-The functions are handed on by `simulator.faults`, which says how to add a kind.
+`simulator.faults` exports the functions; its docstring explains how to add a kind.
 """

@@ -44,5 +44,5 @@ def refuse_connect(name: str) -> RefuseConnect:
 
 
 def delay_connect(name: str, delay: Law | float) -> DelayConnect:
-    """Make the participant's attempts to connect take longer, by a law or so many seconds."""
+    """Make the participant's attempts to connect take longer, by seconds or a law."""
     return DelayConnect(name, fields.settled_law("delay", delay))

@@ -15,7 +15,7 @@ __all__ = ["HalfOpen", "half_open"]
 @register
 @dataclass(frozen=True, slots=True)
 class HalfOpen(ConnectionFault):
-    """The connection goes silent for good, and nobody is told: each side finds out by its heartbeat."""
+    """The connection goes silent for good, without a notification: each end finds out by its heartbeat."""
 
     word: ClassVar[str] = "half_open"
     name: str = field(metadata=fields.name)
@@ -25,5 +25,5 @@ class HalfOpen(ConnectionFault):
 
 
 def half_open(name: str) -> HalfOpen:
-    """Silence the participant's connection for good, with nobody told."""
+    """Silence the participant's connection for good; each end finds out by its heartbeat."""
     return HalfOpen(name)

@@ -27,7 +27,11 @@ class Join(SimulationFault):
         return ()
 
     def strike(self, simulation: StruckSimulation) -> None:
-        """Have it join the room that knows the name, or else the first one; one that was added and left comes back."""
+        """Let it join the room that knows the name, or else the first one; one that was added and left comes back.
+
+        Raises:
+            UsageError: If there is no room yet; nothing has changed.
+        """
         rooms = simulation.rooms
         if not rooms:
             raise UsageError(f"{self.name!r} cannot join: there is no room yet")
@@ -41,5 +45,5 @@ class Join(SimulationFault):
 
 
 def join(name: str, role: str = "user") -> Join:
-    """Have a participant without a program join."""
+    """Let a participant without a program join."""
     return Join(name, role)

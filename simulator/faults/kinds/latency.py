@@ -16,12 +16,12 @@ __all__ = ["ChangedLatency", "latency"]
 @register
 @dataclass(frozen=True, slots=True)
 class ChangedLatency(NetworkFault):
-    """Delays in transit follow another law; what is in flight arrives as it would have."""
+    """Delays in transit follow another law; frames in flight keep their delay."""
 
     word: ClassVar[str] = "latency"
     delay: Law = field(metadata=fields.law)
     name: str | None = field(metadata=fields.optional(fields.name))
-    """Whose connections; None for all."""
+    """The participant whose connections it changes; None for all."""
     direction: str = field(metadata=fields.choice(*DIRECTIONS))
 
     def on_link(self, name: str) -> Pass | Delay:
@@ -29,5 +29,5 @@ class ChangedLatency(NetworkFault):
 
 
 def latency(delay: Law | float, name: str | None = None, *, direction: str = "both") -> ChangedLatency:
-    """Change the law of delays in transit, for one participant or all, in one direction or both."""
+    """Change the delay in transit, in seconds or a law, for one participant or all, in one direction or both."""
     return ChangedLatency(fields.settled_law("delay", delay), name, direction)

@@ -25,5 +25,5 @@ class Leave(ConnectionFault):
 
 
 def leave(name: str) -> Leave:
-    """Have the room close the participant's connection, with a close frame."""
+    """Let the room close the participant's connection, with a close frame."""
     return Leave(name)

@@ -33,7 +33,7 @@ class RejectStreams(RoomFault):
 @register
 @dataclass(frozen=True, slots=True)
 class DelayAccept(RoomFault):
-    """What the participant answers to an offered stream is held back for a while."""
+    """The participant's acceptances of offered streams are held back for a while."""
 
     word: ClassVar[str] = "delay_accept"
     name: str = field(metadata=fields.name)
@@ -46,10 +46,10 @@ class DelayAccept(RoomFault):
 
 
 def reject_streams(name: str, reason: str = "rejected", rate: float = 1.0) -> RejectStreams:
-    """Reject a share of the streams that are offered to the participant."""
+    """Reject a share of the streams that are offered to the participant, from 0 to 1."""
     return RejectStreams(name, reason, rate)
 
 
 def delay_accept(name: str, delay: Law | float) -> DelayAccept:
-    """Hold back the participant's answers to offered streams."""
+    """Hold back the participant's acceptances of offered streams, for seconds or by a law."""
     return DelayAccept(name, fields.settled_law("delay", delay))

@@ -16,7 +16,7 @@ __all__ = ["Partition", "partition"]
 @register
 @dataclass(frozen=True, slots=True)
 class Partition(NetworkFault):
-    """The participants and their room cannot reach each other. What is in flight stands still until repair."""
+    """The participants and their room cannot reach each other. Frames in flight stand still until repair."""
 
     word: ClassVar[str] = "partition"
     cut_off: tuple[str, ...] = field(metadata=fields.names)

@@ -1,4 +1,4 @@
-"""A participant's process stands still."""
+"""A participant's process is stopped."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Pause(ConnectionFault):
 
 
 def pause(name: str, seconds: float) -> Pause:
-    """Stop the participant's end of its connection for so many seconds."""
+    """Stop the participant's end of its connection for some seconds."""
     return Pause(name, seconds)

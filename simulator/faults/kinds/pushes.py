@@ -1,4 +1,4 @@
-"""A room sends a participant what no client expects."""
+"""A room sends a participant a message that clients do not expect."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _MALFORMED: dict[str, list[bytes]] = {
     "json": split(0, _PUSH_TYPE, struct.pack(">Q", 5) + b"{nope"),
     "text": [struct.pack(">QII", 1, 0, 0) + b"\xff"],
 }
-"""Packets that break the protocol: in a wrong order, with a header that is no JSON, with a type that is no UTF-8."""
+"""Packets that break the protocol: in a wrong order; with a header that is no JSON; with a type that is no UTF-8."""
 
 MALFORMATIONS = tuple(_MALFORMED)
-"""What can be wrong with a push."""
+"""The ways in which a push can break the protocol."""
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class MalformedPush(ConnectionFault):
-    """The room pushes something to the participant that breaks the protocol."""
+    """The room sends the participant a push that breaks the protocol."""
 
     word: ClassVar[str] = "malformed_push"
     name: str = field(metadata=fields.name)
@@ -48,7 +48,7 @@ class MalformedPush(ConnectionFault):
 @register
 @dataclass(frozen=True, slots=True)
 class OversizedPush(ConnectionFault):
-    """The room pushes a message to the participant whose body has so many bytes."""
+    """The room sends the participant a push with a body of ``size`` bytes."""
 
     word: ClassVar[str] = "oversized_push"
     name: str = field(metadata=fields.name)
@@ -59,10 +59,10 @@ class OversizedPush(ConnectionFault):
 
 
 def malformed_push(name: str, kind: str = "packet") -> MalformedPush:
-    """Push something to the participant that breaks the protocol, in one of the ways of `MALFORMATIONS`."""
+    """Send the participant a push that breaks the protocol, in one of the ways of `MALFORMATIONS`."""
     return MalformedPush(name, kind)
 
 
 def oversized_push(name: str, size: int = 32 * 1024 * 1024) -> OversizedPush:
-    """Push a message of so many bytes to the participant; the room itself passes on 4 MiB, and clients bear more."""
+    """Send the participant a push of ``size`` bytes; the room itself passes on 4 MiB, and clients accept more."""
     return OversizedPush(name, size)

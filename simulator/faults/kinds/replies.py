@@ -1,4 +1,4 @@
-"""A room's answers are errors, or late."""
+"""A room's replies are errors, or late."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ErrorReplies", "LateReplies", "error_replies", "late_replies"]
 @register
 @dataclass(frozen=True, slots=True)
 class ErrorReplies(RoomFault):
-    """A share of the participant's requests is answered with an error, and nothing comes of them."""
+    """A share of the participant's requests is answered with an error, and has no other effect."""
 
     word: ClassVar[str] = "error_replies"
     name: str = field(metadata=fields.name)
@@ -24,7 +24,7 @@ class ErrorReplies(RoomFault):
     rate: float = field(metadata=fields.rate)
 
     def on_request(self, request: RoomRequest, chance: Chance) -> Pass | Fail:
-        # What is not answered cannot be answered with an error.
+        # A request without a reply cannot get an error.
         is_meant = request.sender == self.name and request.is_answered
         is_hit = is_meant and happens(self.rate, chance(f"error_replies/{self.name}"))
         return Fail(self.code, "a fault of this simulation") if is_hit else PASS
@@ -33,7 +33,7 @@ class ErrorReplies(RoomFault):
 @register
 @dataclass(frozen=True, slots=True)
 class LateReplies(RoomFault):
-    """What the room answers to the participant's requests is held back; what comes of them is not."""
+    """The room's replies to the participant are held back; the effects of its requests are not."""
 
     word: ClassVar[str] = "late_replies"
     name: str = field(metadata=fields.name)
@@ -44,10 +44,10 @@ class LateReplies(RoomFault):
 
 
 def error_replies(name: str, code: int, rate: float = 1.0) -> ErrorReplies:
-    """Answer a share of the participant's requests with an error of that code."""
+    """Answer a share of the participant's requests, from 0 to 1, with an error of that code."""
     return ErrorReplies(name, code, rate)
 
 
 def late_replies(name: str, seconds: float) -> LateReplies:
-    """Hold back the room's answers to the participant for so many seconds."""
+    """Hold back the room's replies to the participant for some seconds."""
     return LateReplies(name, seconds)

@@ -15,7 +15,7 @@ __all__ = ["Reset", "reset"]
 @register
 @dataclass(frozen=True, slots=True)
 class Reset(ConnectionFault):
-    """The connection breaks, which both sides notice at once; what is in flight is lost."""
+    """The connection breaks, and both ends notice at once; frames in flight are lost."""
 
     word: ClassVar[str] = "reset"
     name: str = field(metadata=fields.name)
@@ -25,9 +25,9 @@ class Reset(ConnectionFault):
 
 
 def reset(name: str) -> Reset:
-    """Break the participant's connection; both sides notice at once.
+    """Break the participant's connection; both ends notice at once.
 
     Raises:
-        ValueError: As all functions here, if an argument is not what it has to be; the text names it.
+        ValueError: As all functions here, if an argument has a wrong type or value; the text names it.
     """
     return Reset(name)

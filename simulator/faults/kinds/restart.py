@@ -23,10 +23,10 @@ class Restart(SimulationFault):
     down: float = field(metadata=fields.number())
     """Seconds during which connecting is refused."""
     forgets: bool = field(metadata=fields.truth)
-    """Whether everybody has left when it is back; else they are still listed, until it notices that they are gone."""
+    """Whether all participants leave; else they stay listed until the server notices that they are gone."""
 
     def strike(self, simulation: StruckSimulation) -> None:
-        """Take the server down. Participants without a client come back with it: nothing else would bring them."""
+        """Take the server down. Participants without a client come back with it, as they do not reconnect."""
         here = [participant for room in simulation.rooms for participant in room.participants if participant.is_here]
         simulation.network.restart(self.down, forgets=self.forgets)
         if here:
@@ -34,11 +34,11 @@ class Restart(SimulationFault):
 
 
 def restart(*, down: float = 1.0, forgets: bool = True) -> Restart:
-    """Take the room's server down with every connection, for so many seconds.
+    """Take the room's server down, with every connection, for ``down`` seconds.
 
     Args:
-        forgets: Whether it comes back with nobody in it. If not, the participants of before are listed until the server
-            notices that their connections are gone, as long after as a heartbeat takes.
+        forgets: Whether it comes back with no participants. If not, the earlier participants are listed until the
+            server notices that their connections are gone, one heartbeat interval and timeout later.
     """
     return Restart(down, forgets)
 

@@ -1,4 +1,4 @@
-"""A connection carries less."""
+"""A connection has less bandwidth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Throttle", "throttle"]
 @register
 @dataclass(frozen=True, slots=True)
 class Throttle(NetworkFault):
-    """The participant's connection carries less."""
+    """The participant's connection has less bandwidth."""
 
     word: ClassVar[str] = "throttle"
     name: str = field(metadata=fields.name)
@@ -28,5 +28,5 @@ class Throttle(NetworkFault):
 
 
 def throttle(name: str, bandwidth: float, *, direction: str = "both") -> Throttle:
-    """Limit the participant's connection to so many bytes per second in each direction, or in one."""
+    """Limit the participant's connection to ``bandwidth`` bytes per second in each direction, or in one."""
     return Throttle(name, bandwidth, direction)

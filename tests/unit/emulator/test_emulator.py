@@ -179,7 +179,7 @@ def test_stats_count_what_there_is():
 def test_drop_of_nobody_is_an_error():
     """A test that drops nobody would prove nothing."""
     with Emulator() as emulator:
-        with pytest.raises(UsageError, match="nobody called 'ada'"):
+        with pytest.raises(UsageError, match="no participant 'ada'"):
             emulator.drop("ada")
 
 

@@ -73,7 +73,7 @@ class Hall:
     def join(self, name: str, kind: str, **how: Any) -> None:
         version, type = KINDS[kind]
         member, _ = self.room.join(name, form=GreetingForm.ENVELOPE, version=version, **how)
-        member.heard(type)
+        member.note_request(type)
         self.room.handle(member, 1, Enable(("classic", "duplex") if kind == "both" else ()))
         self.members[name] = member
 
