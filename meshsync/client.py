@@ -184,7 +184,7 @@ class Client:
         """The tasks that run for it; some that have ended may be left out."""
         return (*self.router.dispatcher.tasks, *self.connection.tasks, *self._closing)
 
-    # --- what the faces and the streams ask ---------------------------------------------------------------------------
+    # --- asked by the faces and the streams ---------------------------------------------------------------------------
 
     @property
     def session(self) -> Session:
@@ -248,7 +248,7 @@ class Client:
         """Raise unless this client takes part in messaging.
 
         Raises:
-            NotEnabled: If it does not, though the connection is open; else what `check_open` raises.
+            NotEnabled: If it does not, though the connection is open; else as `check_open`.
         """
         if not self.participants.is_enabled:
             self.check_open()
@@ -278,7 +278,7 @@ class Client:
         limit = self.limit("default", SEND_TIMEOUT)
         self.request(SetAttributes(dict(attributes)), "setting an attribute", limit)
 
-    # --- what the connection notifies, on the reader ------------------------------------------------------------------
+    # --- notified by the connection, on the reader --------------------------------------------------------------------
 
     def received(self, event: events.Event) -> None:
         """Pass an event to the parts that it concerns. Never waits."""
@@ -319,7 +319,7 @@ class Client:
                     logger.info("the room's status: %s", status)
 
     def ended(self, error: MeshsyncError | None) -> None:
-        """End everything; None if the program closed the connection."""
+        """End all parts; ``error`` is None if the program closed it."""
         self.participants.end()
         self.streams.end()
         reason = "closed by this program" if error is None else str(error)

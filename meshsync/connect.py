@@ -72,7 +72,7 @@ def connect(
             ``A1`` to ``A3`` and ``B1`` to ``B3``. It decides which release the client names, and the place of the
             token.
         reconnect: Not yet: only False.
-        packet_size: Body bytes in each packet; official clients send 1024, and take any size.
+        packet_size: Body bytes in each packet; official clients send 1024, and accept any size.
         ssl_context: For TLS, in place of the system's certificates.
         ca_file: A file of certificates to trust besides the system's; else ``MESHAGENT_EXTRA_CA_FILE``.
         messaging: A subclass of `MessagingClient`, or a function that makes one from the `RoomClient`.

@@ -21,7 +21,7 @@ class RoomMessage:
     type: str
     message: Mapping[str, Any]
     attachment: bytes = field(default=b"", repr=False)
-    """``b""`` for none: the wire cannot tell."""
+    """``b""`` for none: equal on the wire."""
     from_participant_id: str = ""
     """Empty for this client's own notices."""
     sender: RemoteParticipant | LocalParticipant | None = field(default=None, compare=False)
@@ -41,7 +41,7 @@ class RoomMessageEvent:
     - ``messaging_enabled``, ``messaging_disabled``: the same with a dot, ``{"participants"}`` and ``{}``.
     - ``stream_opened``, ``stream_closed``: ``stream.open``, ``{"stream_id", "header"}`` and ``stream.close``,
       ``{"stream_id", "reason"}``; ``stream`` is the opener's writer or the acceptor's reader,
-      both without what a subclass wraps around them.
+      both without a subclass's wrapping.
     - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
     - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.
     - ``messages_dropped``: its own name, ``{"count"}``.

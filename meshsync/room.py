@@ -61,7 +61,7 @@ class RoomClient:
         self._meshsync = Client(transport, session, runtime, role=role, default_timeout=default_timeout, name=name)
         self.messaging = messaging(self)
 
-    # --- who and where ------------------------------------------------------------------------------------------------
+    # --- identity -----------------------------------------------------------------------------------------------------
 
     @property
     def local_participant(self) -> LocalParticipant:

@@ -84,13 +84,13 @@ class OrderedSignal(blinker.Signal):
         return super().connect(receiver, sender, weak)
 
     def send(self, sender: Any = None, /, **arguments: Any) -> list[tuple[Callable[..., Any], Any]]:
-        """Call every receiver and return what each returned; one that raises is logged and left out."""
+        """Call every receiver and return each with its result; one that raises is logged and left out."""
         return self.send_reporting(_log_or_raise, sender, **arguments)
 
     def send_reporting(
         self, report: Callable[[Callable[..., Any], BaseException], None], sender: Any, /, **arguments: Any
     ) -> list[tuple[Callable[..., Any], Any]]:
-        """Call every receiver; for each that raises, whatever it raises, call ``report`` and go on."""
+        """Call every receiver; for each that raises, of any kind, call ``report`` and go on."""
         results: list[tuple[Callable[..., Any], Any]] = []
         if self.is_muted:
             return results

@@ -74,7 +74,7 @@ class Handler(Protocol):
         """An event arrived. Deliveries have been resolved already."""
 
     def ended(self, error: MeshsyncError | None) -> None:
-        """No event follows; None if the program closed the connection."""
+        """No event follows; ``error`` is None if the program closed the connection."""
 
 
 class Connection:
@@ -145,7 +145,7 @@ class Connection:
         return len(self._deliveries)
 
     def stats(self) -> TransportStats:
-        """Return what the transport has carried."""
+        """Return the transport's traffic so far."""
         return self._transport.stats()
 
     def check_open(self) -> None:
@@ -368,7 +368,7 @@ class Connection:
     def close_transport(self, timeout: float) -> None:
         """Close the transport by a closing handshake of at most ``timeout`` seconds; 0 skips it.
 
-        The reader notices, and ends what is left.
+        The reader notices, and ends the rest.
         """
         self._transport.close(timeout)
 

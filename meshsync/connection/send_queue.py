@@ -36,7 +36,7 @@ class SendQueue:
             return delivery._condition.wait_for(lambda: queue[0] is delivery, timeout)
 
     def leave(self, delivery: Delivery) -> None:
-        """Pass the turn on to the next, or stop waiting for it. Another call does what is left, or nothing."""
+        """Pass the turn on to the next, or stop waiting for it. Another call does the rest, or nothing."""
         queue = self._queue
         if delivery in queue:
             queue.remove(delivery)

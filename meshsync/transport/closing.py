@@ -30,7 +30,7 @@ from meshsync.transport.shared_socket import SharedSocket, SocketState
 __all__ = ["Closing"]
 
 _LINGER = 1.0
-"""Seconds to get an answering close frame out, or to read what a broken connection still holds."""
+"""Seconds to get an answering close frame out, or to read the rest of a broken connection."""
 
 _PEER_IS_GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """Failures of a write after which data may still be read."""
@@ -53,7 +53,7 @@ class Closing:
         self.linger: Deadline | None = None
         """When a connection that is ANSWERING or BROKEN is given up; None in any other life."""
 
-    # --- what leads to the end ----------------------------------------------------------------------------------------
+    # --- causes of the end --------------------------------------------------------------------------------------------
 
     def begin(self, close_frame: bytes) -> None:
         """If the connection is open, close it from this side: the frame goes behind the accepted data."""
@@ -115,7 +115,7 @@ class Closing:
             self._socket.shut_down()
 
     def loss(self) -> ConnectionLost:
-        """Return a new error that tells how the connection ended."""
+        """Return a new error with the reason of the end."""
         return (self.ending or CLOSED_HERE).loss()
 
     def error(self) -> MeshsyncError:
@@ -126,7 +126,7 @@ class Closing:
         """Check that the connection is open.
 
         Raises:
-            ConnectionLost: If it is not; the error tells how it ended.
+            ConnectionLost: If it is not.
         """
         if self.life is not Life.OPEN:
             raise self.loss()

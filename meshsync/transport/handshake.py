@@ -161,7 +161,7 @@ class Handshake:
             **_proxy_options(request.host),
         )
         if library.getstatus() != 101:
-            # Some releases of the library take a redirect that they don't follow for a success.
+            # Some releases of the library report a redirect that they don't follow as success.
             library.sock.close()
             return _refused(library.getstatus(), "", request)
         response = library.getheaders() or {}

@@ -79,7 +79,7 @@ class Transport(Protocol):
     def written(self) -> int:
         """Return how many of the packets that ``send`` accepted have had at least one byte handed to the network.
 
-        Counted from the first packet of the connection; also valid after its end. It tells `NotSent` from
+        Counted from the first packet of the connection; also valid after its end. It separates `NotSent` from
         `DeliveryUnknown`.
         """
         ...

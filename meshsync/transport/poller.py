@@ -41,7 +41,7 @@ class Poller:
             self._poll.modify(self._connection, mask)
             self._events = events
         ready = 0
-        # Rounded up, lest the last millisecond be spent in a busy loop; a day bounds what the system's integer holds.
+        # Rounded up, lest the last millisecond be spent in a busy loop; a day (86,400 s) fits the system's integer.
         for descriptor, event in self._poll.poll(None if timeout is None else ceil(min(timeout, 86400.0) * 1000)):
             if descriptor == self._connection.fileno():
                 if event & ~(select.POLLIN | select.POLLOUT):

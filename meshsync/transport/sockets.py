@@ -36,9 +36,9 @@ class Wire(Protocol):
     """A socket whose calls never wait. One task may receive while another sends."""
 
     read_wants: int
-    """What to wait for before the next `receive`: READ or WRITE."""
+    """The event to await before the next `receive`: READ or WRITE."""
     write_wants: int
-    """What to wait for before the next `send`: READ or WRITE."""
+    """The event to await before the next `send`: READ or WRITE."""
     has_more: bool
     """Whether `receive` must be called again before waiting."""
 

@@ -1,7 +1,7 @@
 """A real WebSocket: opened by websocket-client, then taken over as a non-blocking socket.
 
 After the handshake no task ever blocks in a read or write. A sender that finds the wire idle writes what the kernel
-takes and returns; the task in ``receive`` writes the rest, reads, answers pings and watches the heartbeat; ``close``
+accepts and returns; the task in ``receive`` writes the rest, reads, answers pings and watches the heartbeat; ``close``
 does that work itself when no task is there. Not the business of this module: the handshake's errors (``handshake``),
 frames, order and bounds of outgoing data (``protocol``), TLS (``sockets``), which task uses the socket
 (``shared_socket``), the connection's end (``closing``).
@@ -238,7 +238,7 @@ class WebSocketTransport:
         return events, None if first is None else max(0.0, first - self._now())
 
     def _turn(self, ready: int, packets: list[bytes], deadline: Deadline) -> bool:
-        """As the reader, do what the socket is ready for; return whether that is all, the role then given up."""
+        """As the reader, read and write as the socket is ready; return whether that is all, the role then given up."""
         wire = self._socket.wire
         if ready & wire.write_wants and not self._buffer.is_idle:
             self._flush(packets)

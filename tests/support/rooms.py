@@ -39,7 +39,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = LONG
-"""The longest wait for what has to come, in seconds; a test that passes never waits so long."""
+"""The longest wait for a due event, in seconds; a test that passes never waits so long."""
 
 T = TypeVar("T")
 Join = Callable[..., meshsync.RoomClient]
@@ -78,7 +78,7 @@ def join(emulated: Emulator) -> Iterator[Join]:
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    """Return a server that does what the test says and nothing else."""
+    """Return a server that only obeys the test."""
     server = ScriptedServer()
     yield server
     server.close()

@@ -87,11 +87,11 @@ class ScriptedTransport:
     def __init__(self, *, greets: bool = True, answers: bool = True, roster: Sequence[JsonObject] = ()) -> None:
         self.answers = answers
         self.is_silent_on_calls = False
-        """Whether opening a call is not answered, whatever ``answers`` says: the peer has to."""
+        """Whether opening a call is not answered, even with ``answers``: the peer has to."""
         self.roster_extras: JsonObject = {}
         """The members beside the participants in the roster."""
         self.has_room = True
-        """Whether the buffer takes more; `SendTimeout` else."""
+        """Whether the buffer accepts more; `SendTimeout` else."""
         self.requests: list[tuple[int, Request]] = []
         """The requests that came, with their ids, in order."""
         self.closes: list[tuple[float, int]] = []

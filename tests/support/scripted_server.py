@@ -1,4 +1,4 @@
-"""A WebSocket server that does what a test tells it, on the independent implementation of ``websockets``.
+"""A WebSocket server that obeys a test, on the independent implementation of ``websockets``.
 
 This server does what the emulator never does (stay silent, answer in one batch, drop a connection, not read). A peer
 reads when asked to, so not reading is its natural state. Our frames are read by code that is not ours.
@@ -224,7 +224,7 @@ class ScriptedPeer:
     # --- messages of a room that go out -------------------------------------------------------------------------------
 
     def say(self, *messages: tuple[int, str, bytes]) -> None:
-        """Send messages in one piece: what `answer`, `push` and `roster` return."""
+        """Send messages in one piece: results of `answer`, `push` and `roster` return."""
         self.send([packet for id, type, body in messages for packet in split(id, type, body, 65536)])
 
     def greet(self) -> None:
