@@ -1,4 +1,4 @@
-"""A synchronous client for MeshAgent rooms: connect, see who is there, send, broadcast, receive.
+"""A synchronous client for MeshAgent rooms: connect, see the peers, send, broadcast, receive.
 
 ::
 

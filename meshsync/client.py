@@ -1,9 +1,9 @@
 """A client behind its two faces, `RoomClient` and `MessagingClient`: its parts, wired; its beginning and its end.
 
 The faces are for programs, which subclass them, so nothing of ours calls them but the documented hooks. A connection
-notifies the `Client`, and so do the parts; the faces ask it. What belongs to one connection (transport, session,
-deliveries, alarms) is the `Connection`; what belongs to the client (router and dispatcher, participants, streams) is
-made once, here.
+notifies the `Client`, and so do the parts; the faces ask it. The state of one connection (transport, session,
+deliveries, alarms) is the `Connection`; that of the client (router and dispatcher, participants, streams) is made
+once, here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Client:
     """A client of one room.
 
     Args:
-        role: What the client's token says it is.
+        role: The role in the client's token.
         default_timeout: In place of each call's own time limit, in seconds; None for those.
         name: For the names of its tasks.
     """
@@ -71,7 +71,7 @@ class Client:
         self.runtime = runtime
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
-        """What the room said of itself; None before."""
+        """The room's greeting; None before it."""
         self.local_participant = LocalParticipant("", role, {}, self._set_attributes)
         self.connection = Connection(transport, session, runtime, self, name)
         self.participants = ParticipantDirectory(runtime)
@@ -90,7 +90,7 @@ class Client:
             offered: Its hook for streams.
         """
         if self._face is not None:
-            return  # Others of the same room share what there is.
+            return  # Others of the same room share the first one's.
         self._face, self._received = face, received
         self.streams = StreamTable(
             self,
@@ -132,8 +132,8 @@ class Client:
     def close(self, timeout: float, wait: bool | None) -> None:
         """Leave the room; see `RoomClient.close`.
 
-        In order: streams are given up, new requests refused, what is under way is flushed, the close frame is sent.
-        Then the reader notices the end, and ``disconnected`` goes to the receivers, behind all that came before.
+        In order: streams are given up, new requests refused, pending ones flushed, the close frame is sent.
+        Then the reader notices the end, and ``disconnected`` goes to the receivers, behind all earlier events.
         """
         connection = self.connection
         if connection.is_of_parent:
@@ -142,13 +142,13 @@ class Client:
         can_wait = not (is_exiting or self.router.dispatcher.is_inside or connection.is_on_reader)
         if wait and not can_wait:
             where = "while the process is exiting" if is_exiting else "in a receiver, a hook or the reader"
-            raise WouldDeadlock(f"close(wait=True) {where} would wait for what cannot end before it: use close()")
+            raise WouldDeadlock(f"close(wait=True) {where} would wait for tasks that cannot end first: use close()")
         will_wait = can_wait and wait is not False
         deadline = Deadline(self.runtime, timeout)
 
         def finish() -> None:
             if is_exiting:
-                # No task can be started any more, and the process is about to end: only what is on the way goes out.
+                # No task can be started any more, and the process is about to end: only buffered data goes out.
                 connection.close_transport(min(timeout, EXIT_GRACE))
             elif will_wait:
                 self._shut_down(timeout)
@@ -172,7 +172,7 @@ class Client:
         """Wait until the connection has ended and the receivers have run, at most ``timeout`` seconds.
 
         Raises:
-            WouldDeadlock: If called on a task for which that waits.
+            WouldDeadlock: If it would wait for the calling task.
         """
         if self.router.dispatcher.is_inside:
             raise WouldDeadlock("wait_closed() would wait for the receiver or hook that calls it: return instead")
@@ -184,7 +184,7 @@ class Client:
         """The tasks that run for it; some that have ended may be left out."""
         return (*self.router.dispatcher.tasks, *self.connection.tasks, *self._closing)
 
-    # --- what the faces and the streams ask ---------------------------------------------------------------------------
+    # --- asked by the faces and the streams ---------------------------------------------------------------------------
 
     @property
     def session(self) -> Session:
@@ -201,7 +201,7 @@ class Client:
         self.connection.check_open()
 
     def failure(self) -> MeshsyncError:
-        """Return, after the end, why nothing more can be had; see `Connection.failure`."""
+        """Return, after the end, the error of later calls; see `Connection.failure`."""
         return self.connection.failure()
 
     def refuse_to_block(self, what: str) -> None:
@@ -223,11 +223,11 @@ class Client:
         self.connection.disregard(delivery)
 
     def set_alarm(self, key: object, seconds: float, ring: Callable[[], None]) -> None:
-        """Call ``ring`` on the reader after so many seconds; see `Alarms.set`."""
+        """Call ``ring`` on the reader after ``seconds``; see `Alarms.set`."""
         self.connection.alarms.set(key, seconds, ring)
 
     def cancel_alarm(self, key: object) -> None:
-        """Take an alarm back, if there is one. Any task may."""
+        """Cancel the alarm, if there is one. Any task may."""
         self.connection.alarms.cancel(key)
 
     def post(self, job: Callable[[], None]) -> None:
@@ -248,7 +248,7 @@ class Client:
         """Raise unless this client takes part in messaging.
 
         Raises:
-            NotEnabled: If it does not, though the connection is open; else what `check_open` raises.
+            NotEnabled: If it does not, though the connection is open; else as `check_open`.
         """
         if not self.participants.is_enabled:
             self.check_open()
@@ -263,7 +263,7 @@ class Client:
         """
         recipient = id_of(to)
         if isinstance(to, RemoteParticipant) and not to.online:
-            self.check_open()  # At the end of the connection they all go offline.
+            self.check_open()  # At the connection's end all participants go offline.
             raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
         if self.participants.get(recipient) is None and recipient != self.local_participant.id:
             namesake = self.participants.by_name(recipient)
@@ -278,10 +278,10 @@ class Client:
         limit = self.limit("default", SEND_TIMEOUT)
         self.request(SetAttributes(dict(attributes)), "setting an attribute", limit)
 
-    # --- what the connection notifies, on the reader ------------------------------------------------------------------
+    # --- notified by the connection, on the reader --------------------------------------------------------------------
 
     def received(self, event: events.Event) -> None:
-        """Give what arrived to the parts that it concerns. Never waits."""
+        """Pass an event to the parts that it concerns. Never waits."""
         participants = self.participants
         match event:
             case events.Received():
@@ -315,11 +315,11 @@ class Client:
                     event.participant_id, self.local_participant.role, event.attributes, self._set_attributes
                 )
             case events.StatusReported(status):
-                with suppress(Exception):  # What a log handler of the program raises must not end the connection.
-                    logger.info("the room says: %s", status)
+                with suppress(Exception):  # A failing log handler must not end the connection.
+                    logger.info("the room's status: %s", status)
 
     def ended(self, error: MeshsyncError | None) -> None:
-        """End everything; None if the program closed the connection."""
+        """End all parts; ``error`` is None if the program closed it."""
         self.participants.end()
         self.streams.end()
         reason = "closed by this program" if error is None else str(error)

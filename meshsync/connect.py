@@ -28,7 +28,7 @@ from meshsync.world import REAL_WORLD, current_world
 __all__ = ["connect"]
 
 CONNECT_TIMEOUT = 30.0
-"""Seconds."""
+"""Seconds, by default."""
 
 DEFAULT_API_URL = "wss://api.meshagent.com"
 """Source: PROTOCOL.md, section 2."""
@@ -55,35 +55,36 @@ def connect(
 ) -> RoomClient:
     """Join a room; return when it is ready.
 
-    What is not given is looked for in the environment. An argument beats the environment, a token beats a key.
+    Arguments not given come from the environment. An argument beats the environment, a token beats a key.
 
     Args:
         room: The room's name; else the end of an address with ``/rooms/`` in it, or ``MESHAGENT_ROOM``.
         name: The display name, for a token that is made here from a key. A token that is given has its own.
         role: Likewise: ``user``, ``agent`` or another.
-        token: A participant token, or what returns one; else ``MESHAGENT_TOKEN``.
+        token: A participant token, or a function that returns one; else ``MESHAGENT_TOKEN``.
         api_key: An API key ``ma-…`` to make a token with; else ``MESHAGENT_API_KEY``, or ``MESHAGENT_SECRET`` with
             ``MESHAGENT_PROJECT_ID`` and ``MESHAGENT_KEY_ID``.
         url: The service's address, or that of a room, with ``/rooms/`` in it; else ``MESHAGENT_ROOM_URL`` or
             ``MESHAGENT_API_URL``, or the hosted service.
         timeout: The longest wait, in seconds; 30 by default.
         default_timeout: The time limit of every call that is not given one, in seconds; None for each one's own.
-        dialect: What to speak: ``B``, as releases from 0.30.0 on do, or ``A``, as those before; or one of them by name,
-            ``A1`` to ``A3`` and ``B1`` to ``B3``. It decides which release the client says it is, and where the token
-            goes.
+        dialect: ``B``, as releases from 0.30.0 on speak, or ``A``, as those before; or one of them by name,
+            ``A1`` to ``A3`` and ``B1`` to ``B3``. It decides which release the client names, and the place of the
+            token.
         reconnect: Not yet: only False.
-        packet_size: Body bytes in each packet; official clients send 1024, and take any size.
+        packet_size: Body bytes in each packet; official clients send 1024, and accept any size.
         ssl_context: For TLS, in place of the system's certificates.
         ca_file: A file of certificates to trust besides the system's; else ``MESHAGENT_EXTRA_CA_FILE``.
-        messaging: A subclass of `MessagingClient`, or what makes one from the `RoomClient`.
-        connector: What opens connections, in place of a WebSocket to the above, none of which is needed then.
-        runtime: What gives time and threads, in place of the caller's world's.
+        messaging: A subclass of `MessagingClient`, or a function that makes one from the `RoomClient`.
+        connector: Opens connections, in place of a WebSocket to the above, none of which is needed then.
+        runtime: Gives time and threads, in place of the caller's world's.
     Raises:
-        AuthenticationFailed: If the token was not believed, or nothing was found to make one from.
+        AuthenticationFailed: If the token was rejected, or neither a token nor a key was found.
         PermissionDenied: If the token does not admit to this room.
         RoomNotFound: If there is no such room, or the name cannot be one.
-        RoomUnavailable: If the room cannot be had now.
+        RoomUnavailable: If the room is not available now.
         ConnectTimeout: If it was not ready in time.
+        ConnectFailed: For other reasons, such as an untrusted certificate.
         UsageError: If the arguments do not fit together.
         ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """
@@ -125,7 +126,7 @@ def connect(
     return joined
 
 
-# --- where ------------------------------------------------------------------------------------------------------------
+# --- the address ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class _Settings:
         named = _room_of(address)
         chosen = room or named or self._get("ROOM")
         if not chosen:
-            raise UsageError("which room? give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL")
+            raise UsageError("no room to join: give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL")
         if url and named not in (None, chosen):
             raise UsageError(f"the address {shown!r} is that of room {named!r}, not of {chosen!r}")
         _check_room_name(chosen)
@@ -184,7 +185,7 @@ class _Settings:
         api_key: str | None,
         dialect: Dialect,
     ) -> _Admission:
-        """Return who joins, and what gives a token for each attempt."""
+        """Return name, role, and the function that gives each attempt its token."""
         if token is None and api_key is None:
             token = self._get("TOKEN")
         if callable(token):
@@ -195,7 +196,7 @@ class _Settings:
             return _Admission(known.name, known.role, lambda: fixed)
         key = self._key(api_key)
         if not name:
-            raise UsageError("who joins? give name=, which goes into the token that is made from the key")
+            raise UsageError("no name to join with: give name=, which goes into the token that is made from the key")
         made = ParticipantToken.for_room(
             room, name, role=role, project_id=key.project_id or None, key_id=key.key_id or None, version=dialect.version
         ).encode(key.secret)
@@ -221,7 +222,7 @@ def _room_of(url: str) -> str | None:
 
 def _check_room_name(room: str) -> None:
     # Official clients put any name into the path as it is (PROTOCOL.md, section 2), and rooms may have names that their
-    # check would refuse. So only what would lead elsewhere than to a room is refused here.
+    # check would refuse. So only names that lead elsewhere than to a room are refused.
     if len(room) > 255 or not re.fullmatch(r"[^\s/?#%\x00-\x1f\x7f]+", room) or room in (".", ".."):
         raise RoomNotFound(f"{room!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens")
 
@@ -234,12 +235,12 @@ _open_clients: weakref.WeakValueDictionary[int, Client] = weakref.WeakValueDicti
 
 
 _EXIT_TIMEOUT = 5.0
-"""How long all goodbyes together may hold up the end of the process, in seconds."""
+"""How long all clients' closing may delay the end of the process, in seconds."""
 
 
 @atexit.register
 def _close_all() -> None:
-    """Say goodbye for scripts that never close, so that their peers see them leave and not time out."""
+    """Close the clients of scripts that never do, so that their peers see them leave and not time out."""
     deadline = Deadline(REAL_WORLD.runtime, _EXIT_TIMEOUT)
     for client in list(_open_clients.values()):
         client.close(deadline.left() or 0, None)

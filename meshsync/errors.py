@@ -10,7 +10,7 @@
     │   ├── ClientClosed            the client was closed by this program
     │   └── ForkedClientError       the client belongs to the parent process
     ├── ConnectFailed             no connection came about
-    │   ├── AuthenticationFailed    401: the token was not believed, or none was found
+    │   ├── AuthenticationFailed    401: the token was rejected, or none was found
     │   ├── PermissionDenied        403: the token is good, but not for this
     │   ├── RoomNotFound            404, or a name that cannot be a room's
     │   ├── RoomUnavailable         423, 429, 5xx, refused, unreachable, closed before ready
@@ -19,18 +19,18 @@
     │   ├── NotSent                 this delivery never left: safe to repeat
     │   └── DeliveryUnknown         this delivery may or may not have arrived
     ├── RoomError                 the room refused a request
-    │   └── ParticipantNotFound     nobody with that id takes part
-    ├── StreamError               one stream failed, the client lives
-    │   ├── StreamRejected          the other side declined it
+    │   └── ParticipantNotFound     no participant has that id
+    ├── StreamError               one stream failed, the client goes on
+    │   ├── StreamRejected          the peer declined it
     │   ├── StreamInterrupted       it ended before its end
-    │   ├── StreamCancelled         the other side wants no more of it
+    │   ├── StreamCancelled         the reader wants no more of it
     │   └── StreamTimeout           (TimeoutError)
     ├── SendTimeout               (TimeoutError) no acknowledgement within the time limit
     ├── ReceiveTimeout            (TimeoutError) nothing came within the time limit
-    └── ProtocolError             the other side broke the protocol
+    └── ProtocolError             the peer broke the protocol
 
-The class tells who erred. Two attributes tell what to do: ``retryable``, whether the same call may succeed later and is
-safe to repeat, and ``connection_alive``, whether this client can go on being used.
+The class names the party that erred. Two attributes tell what to do: ``retryable``, whether the same call may succeed
+later and is safe to repeat, and ``connection_alive``, whether this client can go on being used.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class ConnectFailed(MeshsyncError):
 
 
 class AuthenticationFailed(ConnectFailed):
-    """The token was not believed (HTTP 401), or nothing was found to make one from."""
+    """The token was rejected (HTTP 401), or neither a token nor a key was found."""
 
 
 class PermissionDenied(ConnectFailed):
@@ -136,7 +136,7 @@ class RoomNotFound(ConnectFailed):
 
 
 class RoomUnavailable(ConnectFailed):
-    """The room cannot be had now: refused, unreachable, disabled, overloaded, or closed before it was ready."""
+    """The room is not available now: refused, unreachable, disabled, overloaded, or closed before it was ready."""
 
     retryable = True
 
@@ -155,8 +155,8 @@ class ConnectionLost(MeshsyncError):
 
     Attributes:
         code: The WebSocket close code, or None if the connection ended without one (RFC 6455, section 7.4).
-        reason: What the other side said, or what was observed here.
-        clean: Whether both sides said goodbye.
+        reason: The peer's reason, or the cause observed here.
+        clean: Whether both sides sent a close frame.
         http_status: The status of the handshake, if it was refused.
     """
 
@@ -204,21 +204,21 @@ class RoomError(MeshsyncError):
 
 
 class ParticipantNotFound(RoomError):
-    """Nobody with that id takes part in the room's messaging."""
+    """No participant of the room's messaging has that id."""
 
 
 # --- one stream failed ------------------------------------------------------------------------------------------------
 
 
 class StreamError(MeshsyncError):
-    """One stream failed; the client lives."""
+    """One stream failed; the client goes on."""
 
 
 class StreamRejected(StreamError):
-    """The other side declined the stream; the text is its reason.
+    """The peer declined the stream; the text is its reason.
 
     Attributes:
-        is_final: Whether it said that the same offer would not be accepted a moment later either.
+        is_final: Whether the peer would not accept the same offer a moment later either.
     """
 
     def __init__(self, text: str, *, is_final: bool = False) -> None:
@@ -227,7 +227,7 @@ class StreamRejected(StreamError):
 
 
 class StreamInterrupted(StreamError):
-    """The stream ended before its end: its other side gave up or left, or the connection was lost."""
+    """The stream ended before its end: the peer gave up or left, or the connection was lost."""
 
     def __init__(self, text: str, *, connection_alive: bool = True) -> None:
         super().__init__(text)
@@ -239,7 +239,7 @@ class StreamCancelled(StreamError):
 
 
 class StreamTimeout(StreamError, TimeoutError):
-    """The other side of the stream did not answer within the time limit."""
+    """The peer of the stream did not answer within the time limit."""
 
 
 # --- time limits ------------------------------------------------------------------------------------------------------
@@ -262,11 +262,11 @@ class ReceiveTimeout(MeshsyncError, TimeoutError):
     retryable = True
 
 
-# --- the other side erred ---------------------------------------------------------------------------------------------
+# --- the peer erred ---------------------------------------------------------------------------------------------------
 
 
 class ProtocolError(MeshsyncError):
-    """The other side broke the protocol; the connection is closed.
+    """The peer broke the protocol; the connection is closed.
 
     Attributes:
         code: The WebSocket close code that fits the fault (RFC 6455, section 7.4.1).

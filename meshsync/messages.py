@@ -1,4 +1,4 @@
-"""What receivers and subscriptions are given: a message, and the event it came with."""
+"""A message, and the event it came with, as receivers and subscriptions get them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class RoomMessage:
-    """A message, or what the room or this client has to say in the shape of one."""
+    """A message, or a notice of the room or this client in the shape of one."""
 
     type: str
     message: Mapping[str, Any]
     attachment: bytes = field(default=b"", repr=False)
-    """``b""`` for none: the wire cannot tell."""
+    """``b""`` for none: equal on the wire."""
     from_participant_id: str = ""
-    """Empty for what this client says itself."""
+    """Empty for this client's own notices."""
     sender: RemoteParticipant | LocalParticipant | None = field(default=None, compare=False)
-    """Who sent it, as known when it came; None for somebody unknown."""
+    """The sender, as known when it came; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomMessageEvent:
-    """What every receiver gets.
+    """The argument of every receiver.
 
     By ``name``, its ``message.type`` and ``message.message`` are:
 
@@ -40,8 +40,8 @@ class RoomMessageEvent:
     - ``participant_attributes_updated``: ``participant.attributes``, ``{"attributes"}``: the changed ones.
     - ``messaging_enabled``, ``messaging_disabled``: the same with a dot, ``{"participants"}`` and ``{}``.
     - ``stream_opened``, ``stream_closed``: ``stream.open``, ``{"stream_id", "header"}`` and ``stream.close``,
-      ``{"stream_id", "reason"}``; ``stream`` is the writer of who opened it, the reader of who accepted it,
-      both without what a subclass wraps around them.
+      ``{"stream_id", "reason"}``; ``stream`` is the opener's writer or the acceptor's reader,
+      both without a subclass's wrapping.
     - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
     - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.
     - ``messages_dropped``: its own name, ``{"count"}``.
@@ -51,18 +51,18 @@ class RoomMessageEvent:
     """The event, such as ``participant_added``."""
     message: RoomMessage
     participant: RemoteParticipant | LocalParticipant | None = None
-    """Whom it is about, or who sent the message."""
+    """Its subject, or the sender of the message."""
     stream: Any = None
     """The stream it is about; None for all but the stream events."""
     error: BaseException | None = None
-    """What went wrong; None where nothing did."""
+    """The failure; None where there is none."""
 
 
 def as_buffer(value: Any, name: str) -> Buffer:
-    """Return what a program gave as bytes as a flat buffer, empty for None.
+    """Return a program's bytes as a flat buffer, empty for None.
 
     Args:
-        name: What to call it in errors, such as ``attachment``.
+        name: Its name in errors, such as ``attachment``.
     Raises:
         InvalidMessage: If it holds no bytes.
     """

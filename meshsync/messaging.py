@@ -1,4 +1,4 @@
-"""Messaging in a room: take part, see who is there, send, broadcast, stream, receive."""
+"""Messaging in a room: take part, see peers, send, broadcast, stream, receive."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ __all__ = ["MessagingClient"]
 R = TypeVar("R", bound=Receiver)
 
 ENABLE_TIMEOUT = 10.0
-"""Seconds."""
+"""Seconds, for enabling and disabling."""
 
 
 class JoinedRoom(Protocol):
-    """What a messaging client needs of its `RoomClient`."""
+    """A `RoomClient` as its messaging client needs it."""
 
     _meshsync: Client
 
@@ -67,18 +67,19 @@ class MessagingClient:
         return self._meshsync.participants.is_enabled
 
     def enable(self, on_stream_accept: Accepter | None = None, *, timeout: Timeout = "default") -> None:
-        """Take part in messaging; return when it is known who else does. While enabled, only the callback is replaced.
+        """Take part in messaging; return when the peers are known. While enabled, only the callback is replaced.
 
         Args:
-            on_stream_accept: Called with a `MessageStreamReader` for each stream that somebody opens, in a task of its
+            on_stream_accept: Called with a `MessageStreamReader` for each stream that a peer opens, in a task of its
                 own, at most 64 at once. Raising rejects the stream with the exception's text, as ``reader.reject``
                 does; ``reader.accept``, the first read or returning accepts it. With None, streams are rejected, unless
-                ``streams()`` takes them.
+                ``streams()`` gets them.
             timeout: The longest wait, in seconds; 10 by default.
         Raises:
             SendTimeout: If the room did not answer in time.
             RoomError: If the room refused.
-            ConnectionLost: If the connection ended.
+            ConnectionLost: If the connection ended; `ClientClosed` if the program closed it.
+            TypeError: If the callback cannot be called, or is a coroutine function; nothing has changed.
         """
         if on_stream_accept is not None:
             check_callable(on_stream_accept, "a MessageStreamReader")
@@ -101,7 +102,7 @@ class MessagingClient:
     def disable(self, *, timeout: Timeout = "default") -> None:
         """Leave messaging; while not enabled, this does nothing.
 
-        When it returns, ``remote_participants`` is empty; a removal is signalled for each who was there. Streams end.
+        When it returns, ``remote_participants`` is empty; a removal is signalled for each participant. Streams end.
 
         Raises:
             SendTimeout: If the room did not answer within ``timeout`` seconds, by default 10.
@@ -117,11 +118,11 @@ class MessagingClient:
         client.streams.abandon_all(StreamInterrupted("messaging was disabled"), 1.0 if limit is None else limit / 2)
         client.request(Disable(), "disabling messaging", limit).wait(deadline.left())
 
-    # --- who is there -------------------------------------------------------------------------------------------------
+    # --- participants -------------------------------------------------------------------------------------------------
 
     @property
     def remote_participants(self) -> tuple[RemoteParticipant, ...]:
-        """The others who take part, in order of arrival: a snapshot that never changes."""
+        """The other participants, in order of arrival: a snapshot that never changes."""
         return self._meshsync.participants.participants
 
     def get_participant(self, id: str) -> RemoteParticipant | None:
@@ -143,11 +144,11 @@ class MessagingClient:
         """Return the earliest participant that matches all that is given, waiting until there is one.
 
         Args:
-            where: Called with participants, again whenever somebody came, left or changed.
+            where: Called with participants, again whenever a peer came, left or changed.
             timeout: The longest wait, in seconds; None waits for ever.
         Raises:
-            ReceiveTimeout: If nobody matched in time.
-            NotEnabled: If messaging is not enabled, since nobody would ever come.
+            ReceiveTimeout: If no participant matched in time.
+            NotEnabled: If messaging is not enabled, since no participant would come.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
         """
         client = self._meshsync
@@ -165,11 +166,11 @@ class MessagingClient:
                 raise client.failure()
             client.check_enabled()
             client.refuse_to_block("wait_for_participant()")
-            # The program's `where` is not called while waiting: it may take as long as it likes.
+            # The program's `where` is not called while waiting: it may take any time.
             if not participants.wait(partial(_differs, participants, seen), deadline.left()):
                 wanted = {"name": name, "role": role, "where": where and name_of(where)}
                 text = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
-                raise ReceiveTimeout(f"nobody with {text or 'any name'} was there within {timeout or 0:g} s")
+                raise ReceiveTimeout(f"no participant with {text or 'any name'} was there within {timeout or 0:g} s")
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class MessagingClient:
 
         Args:
             to: A participant or the id of one; or, alone, a mapping of these four arguments.
-            type: What kind of message it is: any text.
+            type: The kind of message: any text.
             message: A JSON object.
             attachment: Bytes beside it; None and empty are the same to the wire.
             timeout: The longest wait, in seconds; 30 by default.
@@ -297,14 +298,14 @@ class MessagingClient:
 
         Args:
             to: A participant or the id of one; or, alone, a mapping of ``to`` and ``header``.
-            header: A JSON object for the other side's program; empty by default.
+            header: A JSON object for the peer's program; empty by default.
             timeout: The longest wait, in seconds; 30 by default.
             kind: ``"classic"`` offers it by messages, which clients before 0.35.7 and this one understand; ``"duplex"``
-                by a call, which those from 0.47.1 do, and this one too. With ``"auto"`` it goes as the other side is
+                by a call, which those from 0.47.1 do, and this one too. With ``"auto"`` it goes as the peer is
                 known to understand, else by messages, and in dialect B by a call as well if there is no answer for 5 s;
                 but by messages alone where the room bridges, as the emulator does.
         Raises:
-            StreamRejected: If the other side declined; the text is its reason.
+            StreamRejected: If the peer declined; the text is its reason.
             StreamTimeout: If it did not answer in time.
             ParticipantNotFound: If it does not take part.
             StreamInterrupted: If it left before it answered.
@@ -336,7 +337,7 @@ class MessagingClient:
         confirm: bool | None = None,
         timeout: Timeout = "default",
     ) -> transfer.SentFile:
-        """Send a file through a stream and wait until the other side has it whole; see ``meshsync.files.send_file``."""
+        """Send a file through a stream and wait until the peer has it whole; see ``meshsync.files.send_file``."""
         limit = self._meshsync.limit(timeout, SEND_TIMEOUT)
         return transfer.send_file(
             self,
@@ -376,7 +377,7 @@ class MessagingClient:
         )
 
     def offered(self, reader: StreamReader) -> StreamReader:
-        """Change each stream that somebody opens before the program sees it: a hook for subclasses, to wrap it.
+        """Change each stream that a peer opens before the program gets it: a hook for subclasses, to wrap it.
 
         Called before the accept callback, on its task, or by ``streams()``, on its reader's. Raising rejects the
         stream.
@@ -384,18 +385,18 @@ class MessagingClient:
         return reader
 
     def streams(self, *, timeout: float | None = None, maxsize: int = 64) -> StreamSubscription:
-        """Subscribe to the streams that others open from now on, instead of a callback.
+        """Subscribe to the streams that peers open from now on, instead of a callback.
 
         Args:
             timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever.
-            maxsize: How many streams may wait to be taken; more go to the accept callback, or are rejected.
+            maxsize: How many streams may wait in it; more go to the accept callback, or are rejected.
         """
         return self._meshsync.streams.subscribe(timeout, maxsize)
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
     def received(self, message: RoomMessage) -> RoomMessage | None:
-        """Change or drop each message before anyone sees it: a hook for subclasses.
+        """Change or drop each message before the program gets it: a hook for subclasses.
 
         Called once for each message, in order, in a task of its own. It must keep type and sender, and cannot wait for
         messages. A message for which it raises is dropped, logged and reported as ``receiver_failed``.
@@ -418,7 +419,10 @@ class MessagingClient:
             sender: Only messages of this participant, or of the one with this id.
             timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever.
             maxsize: How many messages may wait to be read.
-            overflow: What one more does: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
+            overflow: The effect of one more: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
+        Raises:
+            ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
+            TypeError: If ``sender`` is neither a participant nor an id.
         """
         return self._meshsync.router.subscribe(
             type=type,
@@ -441,7 +445,7 @@ class MessagingClient:
             ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
         """
-        with MessagingClient.messages(self, type, sender) as subscription:  # Whatever a subclass calls so.
+        with MessagingClient.messages(self, type, sender) as subscription:  # A subclass may redefine `messages`.
             return subscription.get(timeout)
 
     @overload
@@ -456,6 +460,7 @@ class MessagingClient:
 
         Raises:
             ValueError: If there is no such event.
+            TypeError: If the receiver cannot be called, or is a coroutine function.
         """
         return _register(self._meshsync.router.receivers, event, None, receiver)
 
@@ -464,7 +469,11 @@ class MessagingClient:
     @overload
     def on_message(self, type: str, receiver: Receiver) -> Registration: ...
     def on_message(self, type: str, receiver: Receiver | None = None) -> Registration | Callable[[R], R]:
-        """Call ``receiver(event)`` at each message of that type; also a decorator."""
+        """Call ``receiver(event)`` at each message of that type; also a decorator.
+
+        Raises:
+            TypeError: If the receiver cannot be called, or is a coroutine function.
+        """
         return _register(self._meshsync.router.receivers, "message", type, receiver)
 
     def off(self, event: str, receiver: Receiver | None = None) -> None:

@@ -13,11 +13,11 @@ __all__ = ["LocalParticipant", "ParticipantDirectory", "RemoteParticipant", "Roo
 
 
 class RoomParticipant:
-    """Somebody in a room.
+    """A participant.
 
     Attributes:
         id: Given by the room, for as long as the participant's connection lasts.
-        role: ``user``, ``agent`` or another; what its token said.
+        role: ``user``, ``agent`` or another; from its token.
     """
 
     __slots__ = ("__weakref__", "_attributes", "id", "role")
@@ -94,6 +94,7 @@ class LocalParticipant(RoomParticipant):
 
         Raises:
             InvalidMessage: If JSON cannot carry the value.
+            SendTimeout: If the connection had no room in time; the attribute is unchanged.
             ConnectionLost: If the connection has ended; the attribute is unchanged.
         """
         self._send({name: value})
@@ -101,7 +102,7 @@ class LocalParticipant(RoomParticipant):
 
 
 def id_of(participant: object) -> str:
-    """Return the id of what a program gave as a participant: one, or the id itself.
+    """Return the id of a participant, given as the object or as the id itself.
 
     Raises:
         TypeError: If it is neither.
@@ -128,11 +129,11 @@ class ParticipantDirectory:
         """A snapshot in order of arrival, replaced at each arrival and departure."""
         self.is_enabled = False
         self.enablings = 0
-        """How often this client came to take part: another task may end that before one that waits has looked."""
+        """How often this client came to take part: another task may end that before a waiting one has looked."""
         self.has_ended = False
         """Whether the connection has ended, so that nothing here changes any more."""
         self.changes = 0
-        """Counts the changes to all of the above and to attributes, for those who wait for one."""
+        """Counts the changes to all of the above and to attributes, for tasks that wait for one."""
 
     def get(self, id: str) -> RemoteParticipant | None:
         """Return the participant with that id, or None."""
@@ -153,7 +154,7 @@ class ParticipantDirectory:
         return participant
 
     def leave(self, member: RosterEntry) -> RemoteParticipant:
-        """Take a member out, offline from now on."""
+        """Remove a member, offline from now on."""
         participant = self._participants.pop(member.id)
         participant._went_offline()
         self.participants = tuple(self._participants.values())
@@ -184,6 +185,6 @@ class ParticipantDirectory:
             self._condition.notify_all()
 
     def wait(self, is_over: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait until ``is_over()``, which is asked again after each change and must not wait itself."""
+        """Wait at most ``timeout`` seconds until ``is_over()``, called again after each change; it must not wait."""
         with self._condition:
             return self._condition.wait_for(is_over, timeout)

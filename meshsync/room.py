@@ -1,4 +1,4 @@
-"""A room, joined: what ``meshsync.connect`` returns."""
+"""A joined room, as ``meshsync.connect`` returns it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from meshsync.transport.interfaces import Transport
 __all__ = ["ClientStats", "RoomClient"]
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds."""
+"""Seconds, by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientStats:
-    """What a client has done so far."""
+    """The counts of a client so far."""
 
     bytes_sent: int
     """Bytes handed to the network, framing included."""
@@ -34,7 +34,7 @@ class ClientStats:
     pending: int
     """Requests that the room has not acknowledged."""
     events_dropped: int
-    """Events that receivers were too slow for."""
+    """Events dropped because receivers were too slow."""
 
 
 class RoomClient:
@@ -61,7 +61,7 @@ class RoomClient:
         self._meshsync = Client(transport, session, runtime, role=role, default_timeout=default_timeout, name=name)
         self.messaging = messaging(self)
 
-    # --- who and where ------------------------------------------------------------------------------------------------
+    # --- identity -----------------------------------------------------------------------------------------------------
 
     @property
     def local_participant(self) -> LocalParticipant:
@@ -70,13 +70,13 @@ class RoomClient:
 
     @property
     def room_name(self) -> str:
-        """The room's name, as the room says it."""
+        """The room's name, as the room gives it."""
         greeting = self._meshsync.greeting
         return greeting.room_name if greeting else ""
 
     @property
     def room_url(self) -> str:
-        """The room's address, as the room says it."""
+        """The room's address, as the room gives it."""
         greeting = self._meshsync.greeting
         return greeting.room_url if greeting else ""
 
@@ -101,7 +101,7 @@ class RoomClient:
         self._meshsync.default_timeout = seconds
 
     def stats(self) -> ClientStats:
-        """Return what this client has done so far."""
+        """Return this client's counts so far."""
         client = self._meshsync
         carried = client.connection.stats()
         return ClientStats(
@@ -117,18 +117,18 @@ class RoomClient:
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def close(self, timeout: Timeout = "default", *, wait: bool | None = None) -> None:
-        """Leave the room: wait for acknowledgements, say goodbye, run the receivers of what came, and ``disconnected``.
+        """Leave the room: wait for acknowledgements, send a close frame, run the receivers, ``disconnected`` last.
 
-        New calls are refused at once. For half of ``timeout`` it waits for what is unacknowledged; what is still then
-        fails with `DeliveryUnknown` or `NotSent`. Closing again only waits.
+        New calls are refused at once. For half of ``timeout`` it waits for acknowledgements; each request without
+        one then fails with `DeliveryUnknown` or `NotSent`. Closing again only waits.
 
         Args:
-            timeout: The longest wait, in seconds; 5 by default and for None, since closing always ends. 0 says no
-                goodbye.
+            timeout: The longest wait, in seconds; 5 by default and for None, since closing always ends. 0 sends
+                no close frame.
             wait: Whether to return when it is done. By default, yes; but from a receiver, from a hook, and when the
                 process is exiting, closing is only begun.
         Raises:
-            WouldDeadlock: If asked to wait where that would never end; nothing has happened.
+            WouldDeadlock: If asked to wait where that would never end; nothing has changed.
         """
         client = self._meshsync
         limit = client.limit(timeout, CLOSE_TIMEOUT)

@@ -2,7 +2,7 @@
 
 They are blinker signals, cured of three habits that surprise here: receivers run in the order in which they were
 connected (blinker's order depends on memory addresses), they are held strongly unless ``weak=True`` (a lambda would be
-gone at once), and one that raises is logged and stops nobody else.
+gone at once), and one that raises is logged and stops no other.
 
 A receiver is called as ``receiver(sender, event=…)`` with the `MessagingClient` and a `RoomMessageEvent`.
 """
@@ -84,13 +84,13 @@ class OrderedSignal(blinker.Signal):
         return super().connect(receiver, sender, weak)
 
     def send(self, sender: Any = None, /, **arguments: Any) -> list[tuple[Callable[..., Any], Any]]:
-        """Call every receiver and return what each returned; one that raises is logged and left out."""
+        """Call every receiver and return each with its result; one that raises is logged and left out."""
         return self.send_reporting(_log_or_raise, sender, **arguments)
 
     def send_reporting(
         self, report: Callable[[Callable[..., Any], BaseException], None], sender: Any, /, **arguments: Any
     ) -> list[tuple[Callable[..., Any], Any]]:
-        """Call every receiver; for each that raises, whatever it raises, call ``report`` and go on."""
+        """Call every receiver; for each that raises, of any kind, call ``report`` and go on."""
         results: list[tuple[Callable[..., Any], Any]] = []
         if self.is_muted:
             return results
@@ -114,12 +114,12 @@ def _log_or_raise(receiver: Callable[..., Any], error: BaseException) -> None:
 
 def log_failure(receiver: Callable[..., Any], error: BaseException) -> None:
     """Log that a receiver raised, with its name and the traceback."""
-    with suppress(Exception):  # What a log handler of the program raises must not cost the other receivers.
+    with suppress(Exception):  # A failing log handler must not cost the other receivers.
         logger.error("receiver %s raised %s", name_of(receiver), type(error).__name__, exc_info=error)
 
 
 def log_warning(text: str, *values: object) -> None:
-    """Log what somebody else did wrong."""
+    """Log a fault of a peer or the room."""
     with suppress(Exception):  # As above; and it must not end the connection.
         logger.warning(text, *values)
 
@@ -133,12 +133,12 @@ def name_of(receiver: Callable[..., Any]) -> str:
 
 
 message = OrderedSignal("A message of a participant.")
-participant_added = OrderedSignal("Somebody takes part, also for those already there at enable.")
-participant_removed = OrderedSignal("Somebody no longer takes part.")
-participant_attributes_updated = OrderedSignal("Attributes of somebody were set.")
+participant_added = OrderedSignal("A participant takes part, also for those already there at enable.")
+participant_removed = OrderedSignal("A participant no longer takes part.")
+participant_attributes_updated = OrderedSignal("A participant's attributes were set.")
 stream_opened = OrderedSignal("A stream was accepted.")
 stream_closed = OrderedSignal("A stream ended.")
-messaging_enabled = OrderedSignal("This client takes part and knows who else does.")
+messaging_enabled = OrderedSignal("This client takes part and knows its peers.")
 messaging_disabled = OrderedSignal("This client no longer takes part.")
 disconnected = OrderedSignal("The connection ended.")
 reconnected = OrderedSignal("A lost connection was made anew.")

@@ -1,1 +1,1 @@
-"""One connection as a client uses it: its requests, what is unacknowledged, and how it ends."""
+"""One connection as a client uses it: its requests, their acknowledgements, and its end."""

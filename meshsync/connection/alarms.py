@@ -11,7 +11,7 @@ __all__ = ["Alarms"]
 
 
 class Alarms:
-    """What the reader calls later, by key, since no task waits for it.
+    """Callbacks due later on the reader, by key; no task waits for them.
 
     Needs no lock: each change is one operation of a dict.
     """
@@ -24,15 +24,15 @@ class Alarms:
         return len(self._alarms)
 
     def set(self, key: object, seconds: float, ring: Callable[[], None]) -> None:
-        """Call ``ring`` after so many seconds, unless it is cancelled. Only the reader may: it is not woken by this."""
+        """Call ``ring`` after ``seconds``, unless cancelled. Only the reader may call this, which does not wake it."""
         self._alarms[key] = (Deadline(self._runtime, seconds), ring)
 
     def cancel(self, key: object) -> None:
-        """Take an alarm back, if there is one. Any task may."""
+        """Cancel the alarm, if there is one. Any task may."""
         self._alarms.pop(key, None)
 
     def ring(self) -> float | None:
-        """Call what is due; return how long it is until the next alarm, in seconds, or None if there is none."""
+        """Call the callbacks that are due; return the seconds until the next alarm, or None if there is none."""
         for key, (deadline, ring) in list(self._alarms.items()):
             if deadline.is_over and self._alarms.pop(key, None) is not None:
                 ring()

@@ -1,9 +1,9 @@
-"""A live connection: its reader, what is sent and unacknowledged, and how it ends.
+"""A live connection: its reader, its unacknowledged requests, and its end.
 
 The *reader* task waits on the transport and nothing else: it feeds the session, resolves deliveries and hands events to
 the handler, which may not wait. A request is sent on the task of its caller, when that has the turn.
 
-What events mean, and where the program's code runs, is not this module's business.
+The meaning of events, and the task of the program's code, are not this module's business.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class State(Enum):
     """The greeting is not complete."""
     OPEN = "open"
     CLOSING = "closing"
-    """The program closed it; what is under way may finish."""
+    """The program closed it; requests under way may finish."""
     CLOSED = "closed"
     LOST = "lost"
-    """It ended, and not by the program's wish."""
+    """It ended, and the program did not close it."""
 
 
 _MOVES: dict[State, frozenset[State]] = {
@@ -68,13 +68,13 @@ _ENDED = frozenset({State.CLOSED, State.LOST})
 
 
 class Handler(Protocol):
-    """What a connection notifies, on the reader. Neither method may wait."""
+    """Notified by a connection, on the reader. Neither method may wait."""
 
     def received(self, event: events.Event) -> None:
-        """Something arrived. Deliveries have been resolved already."""
+        """An event arrived. Deliveries have been resolved already."""
 
     def ended(self, error: MeshsyncError | None) -> None:
-        """Nothing more will arrive; None if the program closed the connection."""
+        """No event follows; ``error`` is None if the program closed the connection."""
 
 
 class Connection:
@@ -104,11 +104,15 @@ class Connection:
         self._reader_id: object = None
 
     def start(self) -> None:
-        """Begin to read; the handler has to be complete."""
+        """Begin to read; the handler has to be complete.
+
+        Raises:
+            RuntimeError: If no task can be started; the connection has ended.
+        """
         try:
             self._reader = self.runtime.spawn(self._run_reader, name=f"meshsync reader of {self._name}")
         except BaseException as error:
-            # Ctrl-C, or no task could be started: without a reader no other task ends what waits for its news.
+            # Ctrl-C, or no task could be started: without a reader no task ends the waits of others.
             self._transport.close(0)
             self._end(ConnectionLost(f"the client failed: {type(error).__name__}: {error}"))
             raise
@@ -141,7 +145,7 @@ class Connection:
         return len(self._deliveries)
 
     def stats(self) -> TransportStats:
-        """Return what the transport has carried."""
+        """Return the transport's traffic so far."""
         return self._transport.stats()
 
     def check_open(self) -> None:
@@ -160,11 +164,11 @@ class Connection:
             raise carry_over(NotSent, "nothing was sent", self._error)
 
     def failure(self) -> MeshsyncError:
-        """Return, after the end, why nothing more can be had: `ConnectionLost` or `ClientClosed`."""
+        """Return, after the end, the error of later calls: `ConnectionLost` or `ClientClosed`."""
         error = self._error
         if error is None:
             return ClientClosed("the client was closed by this program")
-        # A new one each time: one that is raised collects tracebacks.
+        # A new error each time: a raised one collects tracebacks.
         return copy(error) if isinstance(error, ProtocolError) else carry_over(ConnectionLost, "", error)
 
     def wait_open(self, timeout: float | None) -> bool:
@@ -196,12 +200,12 @@ class Connection:
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
     ) -> Delivery:
-        """Send a request and return its handle; that of one which is not answered, such as attributes, is done at once.
+        """Send a request and return its handle, done at once if the request has no answer, such as attributes.
 
         Args:
-            what: What is sent, for errors.
+            what: The name of the request in errors.
             timeout: The longest wait for room in the connection's buffer, in seconds.
-            on_done: Told, on the reader, how it ended; must not wait.
+            on_done: Called on the reader with the outcome; must not wait.
         Raises:
             InvalidMessage: If it cannot be carried.
             SendTimeout: If there was no room in time; nothing was sent.
@@ -245,7 +249,7 @@ class Connection:
                 raise carry_over(NotSent, "nothing was sent", error) from error
             raise
         except BaseException:
-            # Ctrl-C: the transport took all or nothing, and which is not known, so what was written can no longer be
+            # Ctrl-C: the transport accepted all or nothing, which is not known, so the packets written can no longer be
             # counted. No task has the delivery; the session still knows the request, in case it is answered.
             self._is_count_certain = False
             if has_answer:
@@ -285,7 +289,7 @@ class Connection:
             error = ConnectionLost("the simulation that this client lived in is over")
             raise
         except BaseException as caught:
-            # A fault of ours. It must not leave callers waiting for answers that no task reads any more.
+            # A fault of ours. It must not leave callers waiting for answers that no task reads.
             logger.exception("the reader failed; the connection is closed")
             error = ConnectionLost(f"the client failed: {type(caught).__name__}: {caught}")
         finally:
@@ -306,7 +310,7 @@ class Connection:
                 if self._state is State.OPENING:
                     self._move(State.OPEN)
         elif isinstance(event, events.Skipped):
-            with suppress(Exception):  # What a log handler of the program raises must not end the connection.
+            with suppress(Exception):  # A failing log handler must not end the connection.
                 logger.warning("skipped %s", event.reason)
         else:
             self._handler.received(event)
@@ -338,7 +342,7 @@ class Connection:
     # --- closing ------------------------------------------------------------------------------------------------------
 
     def close(self, finish: Callable[[], None]) -> None:
-        """Refuse new requests, and call ``finish``, which has to close the transport; again does nothing.
+        """Refuse new requests, and call ``finish``, which has to close the transport; later calls do nothing.
 
         If that fails, by Ctrl-C or because no task could be started, the connection is cut: closing again only waits,
         so nothing else would end it.
@@ -357,19 +361,19 @@ class Connection:
             raise
 
     def flush(self, timeout: float) -> None:
-        """Wait until everything is acknowledged, or the connection has ended, at most ``timeout`` seconds."""
+        """Wait until all requests are acknowledged, or the connection has ended, at most ``timeout`` seconds."""
         with self._condition:
             self._condition.wait_for(lambda: not self._deliveries or self._state in _ENDED, timeout)
 
     def close_transport(self, timeout: float) -> None:
-        """Close the transport with the room's consent, which may take ``timeout`` seconds; 0 does without.
+        """Close the transport by a closing handshake of at most ``timeout`` seconds; 0 skips it.
 
-        The reader notices, and ends what is left.
+        The reader notices, and ends the rest.
         """
         self._transport.close(timeout)
 
     def abandon(self) -> None:
-        """End at once, without the room's consent: the greeting never came."""
+        """End at once, without closing handshake: the greeting never came."""
         self.close(lambda: None)
         self._transport.close(0)
         if self._reader is None:

@@ -30,7 +30,7 @@ class Delivery:
         self._on_done = on_done
         self._refuse_to_block = refuse_to_block
         self._condition = runtime.condition()
-        """Where its sender waits: first for its turn, then for the acknowledgement."""
+        """Its sender waits here: first for its turn, then for the acknowledgement."""
         self._is_done = False
         self._error: MeshsyncError | None = None
         self._first_packet = 0
@@ -62,7 +62,7 @@ class Delivery:
                 if not self._condition.wait_for(self._get_is_done, timeout):
                     raise SendTimeout(f"{self._what}: not acknowledged within {timeout or 0:.3g} s; it may yet arrive")
         if self._error is not None:
-            # A copy: one that is raised keeps its callers' variables alive, and two tasks may wait here.
+            # A copy: a raised error keeps its callers' variables alive, and two tasks may wait here.
             raise copy(self._error)
 
     def _resolve(self, error: MeshsyncError | None) -> None:

@@ -1,4 +1,4 @@
-"""What a room's refusal, or the end of a connection, is to the call that it concerns."""
+"""The error of a call that the room refused, or that the connection's end cut short."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["carry_over", "refusal"]
 
 
 def refusal(content: Content) -> RoomError | None:
-    """Return the error that an answer of the room stands for; None for consent."""
+    """Return the error that an answer of the room stands for; None for success."""
     if not isinstance(content, Error):
         return None
     if content.code == ErrorCode.NOT_FOUND:
@@ -18,10 +18,10 @@ def refusal(content: Content) -> RoomError | None:
 
 
 def carry_over(kind: type[ConnectionLost], text: str, cause: BaseException | None) -> ConnectionLost:
-    """Return an error of a kind with what its cause knows.
+    """Return an error of a kind with its cause's attributes.
 
     Args:
-        text: What it means to the call; empty where the cause says it all.
+        text: The consequence for the call; empty where the cause is enough.
         cause: Why the connection ended; None if the program closed it.
     """
     reason = "the client was closed" if cause is None else str(cause)

@@ -1,4 +1,4 @@
-"""Which process a client belongs to: after a fork the child has a copy of it, and none of its threads."""
+"""The process that a client belongs to: after a fork the child has a copy of it, and none of its threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from meshsync.errors import ForkedClientError
 __all__ = ["Home"]
 
 _forks = 0
-"""How many forks lie between the first process and this one. Asking for the process's id is dear where many send."""
+"""How many forks lie between the first process and this one. Asking for the process's id is slow where many send."""
 
 
 def _count_fork() -> None:

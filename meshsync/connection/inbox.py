@@ -16,7 +16,7 @@ class InboxClosed(Exception):
     """The inbox is closed and has been read to its end.
 
     Attributes:
-        cause: What it was closed with; None for a regular end.
+        cause: The error it was closed with; None for a regular end.
     """
 
     def __init__(self, cause: BaseException | None) -> None:
@@ -42,7 +42,7 @@ class Inbox(Generic[T]):
         return len(self._items)
 
     def put(self, item: T) -> bool:
-        """Add an item unless it is full or closed; return whether it was added or needless, False only for full."""
+        """Add an item unless the inbox is full or closed; return False only if it is full."""
         with self._condition:
             if self._is_closed:
                 return True
@@ -65,27 +65,27 @@ class Inbox(Generic[T]):
             return 1
 
     def get(self, timeout: float | None) -> T:
-        """Take the oldest item, waiting at most ``timeout`` seconds.
+        """Remove and return the oldest item, waiting at most ``timeout`` seconds; None waits for ever, 0 polls.
 
         Raises:
             InboxClosed: If it is closed and empty.
-            TimeoutError: If nothing came in time.
+            TimeoutError: If no item came in time.
         """
         with self._condition:
-            # Looked at first: a wait costs, and most items are there already.
+            # Checked first: a wait costs, and most items are there already.
             if not self._items and not self._is_closed:
-                self._condition.wait_for(self._has_news, timeout)
+                self._condition.wait_for(self._is_ready, timeout)
             if self._items:
                 return self._items.popleft()
             if self._is_closed:
                 raise InboxClosed(self._cause)
         raise TimeoutError
 
-    def _has_news(self) -> bool:
+    def _is_ready(self) -> bool:
         return bool(self._items) or self._is_closed
 
     def close(self, cause: BaseException | None = None) -> None:
-        """Take nothing more; what is there can still be read. Closing again does nothing."""
+        """Accept no more items; those present can still be read. Closing again does nothing."""
         with self._condition:
             if not self._is_closed:
                 self._is_closed, self._cause = True, cause

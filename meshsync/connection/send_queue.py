@@ -13,11 +13,11 @@ class SendQueue:
     """Lets one delivery at a time be sent, first come, first served: the first in the queue has the turn.
 
     A lock would not do: its holder may wait for room in the connection's buffer, and the others' own time limits run
-    meanwhile. Each waits at its own condition, so that passing the turn on wakes one task and not all.
+    meanwhile. Each task waits at its own condition, so that passing the turn on wakes one and not all.
 
-    It needs no lock of its own: all that counts are single operations of a deque, so Ctrl-C finds each done or not
+    It needs no lock of its own: each change is a single operation of a deque, so Ctrl-C finds it done or not
     done. ``wait_for_turn`` belongs inside a ``try`` whose ``finally`` calls ``leave``, and calls it again if Ctrl-C
-    strikes in there, which it can even before the first statement: otherwise the turn would be with nobody for good.
+    strikes in there, which it can even before the first statement: otherwise no other task would get the turn.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class SendQueue:
             return delivery._condition.wait_for(lambda: queue[0] is delivery, timeout)
 
     def leave(self, delivery: Delivery) -> None:
-        """Pass the turn on to the next, or stop waiting for it. Calling it again does nothing, or what is left."""
+        """Pass the turn on to the next, or stop waiting for it. Another call does the rest, or nothing."""
         queue = self._queue
         if delivery in queue:
             queue.remove(delivery)
@@ -45,6 +45,6 @@ class SendQueue:
         try:
             successor = queue[0]
         except IndexError:
-            return  # That one has left meanwhile, and woke the next.
+            return  # That delivery has left meanwhile, and woke the next.
         with successor._condition:
             successor._condition.notify_all()

@@ -1,1 +1,1 @@
-"""Where what arrives goes: subclass hooks, subscriptions, receivers."""
+"""The route of events: subclass hooks, subscriptions, receivers."""

@@ -1,6 +1,6 @@
-"""Where the program's code runs: one task for its receivers, and others for its hooks and callbacks.
+"""The tasks of the program's code: one for its receivers, and others for its hooks and callbacks.
 
-A dispatcher outlives connections: what is posted runs in order, whichever connection brought it.
+A dispatcher outlives connections: posted jobs run in order, whichever connection brought them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Dispatcher"]
 logger = logging.getLogger("meshsync")
 
 BACKLOG = 10_000
-"""Jobs that wait for the dispatcher at most; beyond that the oldest are dropped, counted and reported."""
+"""The most jobs that wait for the dispatcher; beyond it the oldest are dropped, counted and reported."""
 
 
 class Dispatcher:
@@ -41,26 +41,26 @@ class Dispatcher:
         self._tasks: tuple[Task, ...] = ()
 
     def start(self) -> None:
-        """Begin to run what was posted."""
+        """Begin to run the posted jobs."""
         self._task = self.spawn(self._run, "dispatcher")
 
     def post(self, job: Callable[[], None]) -> None:
-        """Run a job after all that were posted before. Never waits; after ``finish`` nothing more is taken."""
+        """Run a job after all that were posted before. Never waits; after ``finish`` jobs are ignored."""
         self.count_dropped(self._backlog.put_dropping(job))
 
     def count_dropped(self, count: int) -> None:
-        """Count what was dropped on its way here; ``on_dropped`` is called with it before the next job."""
+        """Count events dropped on their way here; ``on_dropped`` gets the count before the next job."""
         if count:
             with self._condition:  # The reader counts, and a hook's task.
                 self._dropped += count
 
     @property
     def dropped(self) -> int:
-        """How many jobs, and others on their way here, were dropped so far."""
+        """How many jobs, and events on their way here, were dropped so far."""
         return self._dropped
 
     def finish(self) -> None:
-        """End with what has been posted by now. Again does nothing."""
+        """End after the jobs posted so far. Later calls do nothing."""
         self._backlog.close()
 
     def spawn(self, target: Callable[[], None], name: str) -> Task:

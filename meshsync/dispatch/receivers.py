@@ -1,4 +1,4 @@
-"""The receivers of one client: what ``on`` and ``on_message`` register, in order."""
+"""The receivers that ``on`` and ``on_message`` register at one client, in order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Receiver = Callable[[RoomMessageEvent], Any]
 
 
 def check_callable(receiver: object, argument: str) -> None:
-    """Check what the program gave to be called with one argument.
+    """Check a receiver of the program, called with one argument.
 
     Raises:
         TypeError: If it cannot be called, or is a coroutine function.
@@ -33,12 +33,12 @@ class Registration:
 
     event: str
     type: str | None
-    """Of the messages it is for; None for all, and for the other events."""
+    """The type of messages it is for; None for all, and for other events."""
     receiver: Receiver
     _owner: Receivers = field(repr=False)
 
     def cancel(self) -> None:
-        """Call the receiver no more; a call under way is not interrupted. More than once does nothing."""
+        """Call the receiver no more; a call under way is not interrupted. Later calls do nothing."""
         self._owner.remove(lambda registration: registration is self, self.event)
 
 
@@ -61,7 +61,11 @@ class Receivers:
         return registration
 
     def remove(self, matches: Callable[[Registration], bool], event: str) -> None:
-        """Remove the registrations of an event that match."""
+        """Remove the registrations of an event that match.
+
+        Raises:
+            ValueError: If there is no such event.
+        """
         registrations = self._of(event)
         for registration in [r for r in list(registrations) if matches(r)]:
             registrations.pop(registration, None)

@@ -1,6 +1,6 @@
-"""Where what arrives goes: through a subclass's hook, to subscriptions, to receivers.
+"""The route of events: through a subclass's hook, to subscriptions, to receivers.
 
-Everything takes the same way, in one order, so that nothing overtakes a message that waits for the hook. Subscriptions
+All events go one way, in one order, so that none overtakes a message that waits for the hook. Subscriptions
 are fed before receivers run and apart from them: a receiver may wait for a message.
 """
 
@@ -28,7 +28,7 @@ logger = logging.getLogger("meshsync")
 Hook = Callable[[RoomMessage], "RoomMessage | None"]
 
 UNHOOKED = 10_000
-"""Events that wait for the hook at most; beyond that the oldest are dropped."""
+"""The most events that wait for the hook; beyond it the oldest are dropped."""
 
 
 class Router:
@@ -38,7 +38,7 @@ class Router:
 
     Args:
         name: For the names of its tasks.
-        refuse_to_block: Raises where a task that waits for what it names would wait for ever.
+        refuse_to_block: Given the name of a wait, raises where it would never end.
     """
 
     def __init__(self, runtime: Runtime, name: str, refuse_to_block: Callable[[str], None]) -> None:
@@ -54,14 +54,14 @@ class Router:
         self._subscriptions: tuple[Subscription, ...] = ()
         self._has_ended = False
         self._failure: MeshsyncError = ClientClosed("the client was closed by this program")
-        """Why nothing more comes, after the end."""
+        """The error of subscriptions after the end."""
 
     def start(self, sender: object, hook: Hook | None) -> None:
         """Begin to route; called before the first event.
 
         Args:
-            sender: What blinker's receivers are given as the sender.
-            hook: What may change or drop each message, in a task of its own; None for nothing.
+            sender: The sender that blinker's receivers are given.
+            hook: Changes or drops each message, in a task of its own; None for no hook.
         """
         self._sender, self._hook = sender, hook
         if hook is not None:
@@ -77,7 +77,11 @@ class Router:
         maxsize: int,
         overflow: Overflow,
     ) -> Subscription:
-        """Return a subscription to the messages that arrive from now on."""
+        """Return a subscription to the messages that arrive from now on.
+
+        Raises:
+            ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
+        """
         subscription = Subscription(
             self._runtime,
             type=type,
@@ -115,14 +119,14 @@ class Router:
             self.dispatcher.count_dropped(self._unhooked.put_dropping(event))
 
     def report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:
-        """Have a failure of the program's code logged and reported as ``receiver_failed``."""
+        """Log a failure of the program's code and report it as ``receiver_failed``."""
         self.dispatcher.post(lambda: self._report(event, receiver, error))
 
     def end(self, failure: MeshsyncError) -> None:
-        """Route nothing more; what is on its way still arrives, and then everything ends.
+        """Route no more events; those on their way still arrive, and then all routes end.
 
         Args:
-            failure: What subscriptions raise then.
+            failure: The error that subscriptions raise then.
         """
         self._failure = failure
         if self._hook is None:
@@ -144,7 +148,7 @@ class Router:
                         raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
                 except TaskExit:
                     raise
-                except BaseException as error:  # Whatever it is, it has no caller to go to.
+                except BaseException as error:  # An error of any kind has no caller to go to.
                     self.report("message", hook, error)
                     continue
                 if message is None:
@@ -177,7 +181,7 @@ class Router:
                 receiver(event)
             except TaskExit:
                 raise
-            except BaseException as error:  # Whatever it is, such as pytest's failures, it has no caller to go to.
+            except BaseException as error:  # Any kind, such as pytest's failures: it has no caller to go to.
                 self._report(event.name, receiver, error)
         EVENTS[event.name].send_reporting(
             lambda receiver, error: self._report(event.name, receiver, error), self._sender, event=event
@@ -189,7 +193,7 @@ class Router:
             self._runtime.sleep(0)
         log_failure(receiver, error)
         if event == "receiver_failed":
-            return  # One that fails at this is only logged, or it would go round for ever.
+            return  # A receiver's failure at this is only logged, or reports would never end.
         message = RoomMessage("receiver_failed", {"event": event, "receiver": name_of(receiver)})
         self._run_receivers(RoomMessageEvent("receiver_failed", message, error=error))
 

@@ -1,4 +1,4 @@
-"""What arrives, as an iterator: everything from the moment of subscribing, in order, whoever else listens."""
+"""Messages as an iterator: all from the moment of subscribing, in order, whatever else receives them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ S = TypeVar("S", bound="Feed[Any]")
 
 
 class Feed(Generic[T]):
-    """What a subscription to anything can do.
+    """A subscription to items of any kind.
 
     Iterate over it, or call ``get``; use it as a context manager, or ``close`` it. Several tasks may read one: each
     item goes to one of them.
 
     Args:
         maxsize: How many items may wait to be read.
-        what: What is waited for, for errors.
-        call: How the program gets another, for errors.
+        what: The name of an item in errors.
+        call: The call that subscribes again, for errors.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class Feed(Generic[T]):
 
     @property
     def pending(self) -> int:
-        """How many wait to be read."""
+        """How many items wait to be read."""
         return len(self._inbox)
 
     def get(self, timeout: float | Literal["default"] | None = "default") -> T:
-        """Take the next one.
+        """Return the next item.
 
         Args:
             timeout: The longest wait in seconds; None waits for ever, 0 polls; by default the subscription's own.
         Raises:
-            ReceiveTimeout: If none came in time.
+            ReceiveTimeout: If no item came in time.
             ConnectionLost: If the connection was lost and all that came before has been read.
             ClientClosed: If the client was closed, likewise.
             UsageError: If the subscription was closed, or more than ``maxsize`` were unread at some time, likewise.
@@ -79,7 +79,7 @@ class Feed(Generic[T]):
         except InboxClosed as closed:
             if closed.cause is None:
                 raise
-            # A copy: one that is raised keeps its callers' variables alive, and several tasks may read here.
+            # A copy: a raised error keeps its callers' variables alive, and several tasks may read here.
             raise copy(closed.cause) from None
         except TimeoutError:
             raise ReceiveTimeout(f"no {self._what} came within {timeout or 0:.3g} s") from None
@@ -94,7 +94,7 @@ class Feed(Generic[T]):
             raise StopIteration from None
 
     def close(self) -> None:
-        """Take nothing more; what is there can still be read."""
+        """Receive no more items; unread ones can still be read."""
         self._inbox.close()
 
     def __enter__(self: S) -> S:
@@ -111,11 +111,11 @@ class Feed(Generic[T]):
 
 
 class Subscription(Feed[RoomMessage]):
-    """Messages that match, from when it was made. Made by `MessagingClient.messages`; see `Feed`.
+    """Matching messages that arrive once it is made. Made by `MessagingClient.messages`; see `Feed`.
 
     Attributes:
         timeout: The longest wait for the next message, in seconds; None waits for ever.
-        dropped: How many messages were dropped because nobody read them in time (``overflow="drop_oldest"``).
+        dropped: How many messages were dropped because they were not read in time (``overflow="drop_oldest"``).
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Subscription(Feed[RoomMessage]):
         self._on_close = on_close
 
     def close(self) -> None:
-        """Take nothing more; what is there can still be read."""
+        """Receive no more items; unread ones can still be read."""
         self._on_close(self)
         super().close()
 

@@ -1,7 +1,7 @@
-"""How one WebSocket connection comes to its end: its life, the close frames of both sides, and why it ended.
+"""The end of one WebSocket connection: its life, the close frames of both sides, and the reason.
 
-Every method is called with the transport's lock held. Not the business of this module: reading and writing, which tell
-it what they met.
+Every method is called with the transport's lock held. Not the business of this module: reading and writing, which
+report to it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from meshsync.transport.shared_socket import SharedSocket, SocketState
 __all__ = ["Closing"]
 
 _LINGER = 1.0
-"""Seconds to get an answering close frame out, or to read what a broken connection still holds."""
+"""Seconds to get an answering close frame out, or to read the rest of a broken connection."""
 
 _PEER_IS_GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-"""Failures of a write after which there may still be something to read."""
+"""Failures of a write after which data may still be read."""
 
 
 class Closing:
@@ -47,22 +47,22 @@ class Closing:
         self._buffer = buffer
         self.life = Life.OPEN
         self.ending: Ending | None = None
-        """How it ended, or will end, since it left OPEN."""
+        """How it ended, or will end, once it left OPEN."""
         self.fault: ProtocolError | None = None
-        """What the peer broke the protocol with."""
+        """How the peer broke the protocol, if it did."""
         self.linger: Deadline | None = None
         """When a connection that is ANSWERING or BROKEN is given up; None in any other life."""
 
-    # --- what leads to the end ----------------------------------------------------------------------------------------
+    # --- causes of the end --------------------------------------------------------------------------------------------
 
-    def begin(self, bye: bytes) -> None:
-        """Close from this side: ``bye``, the close frame, goes behind what was accepted. If it is open."""
+    def begin(self, close_frame: bytes) -> None:
+        """If the connection is open, close it from this side: the frame goes behind the accepted data."""
         if self.life is Life.OPEN:
             self._move(Life.CLOSING, CLOSED_HERE)
-            self._buffer.put_bye(bye)
+            self._buffer.put_bye(close_frame)
 
     def close_frame_came(self, close: frames.CloseFrame) -> None:
-        """Take the peer's close frame: the answer to ours, or one that is to be answered."""
+        """Apply the peer's close frame: the answer to ours, or one to be answered."""
         if self.life is Life.CLOSING and self._buffer.bye_sent:
             self.finish(closed_here(close), is_answered=True)
         elif self.life is Life.BROKEN:
@@ -71,17 +71,17 @@ class Closing:
             self._send_and_end(close.code, close.reason, closed_by_peer(close))
 
     def peer_broke_protocol(self, fault: ProtocolError) -> None:
-        """Tell the peer what was wrong, and end."""
+        """Send the peer the fault, and end."""
         self.fault = fault
         self._send_and_end(fault.code, str(fault), protocol_broken(fault))
 
     def answer_went(self) -> None:
-        """Take note that something was written while ANSWERING: behind our close frame comes the end."""
+        """Note a write while ANSWERING: the end comes behind our close frame."""
         if self.life is Life.ANSWERING and self._buffer.bye_sent:
             self.finish(is_answered=True)
 
     def writing_failed(self, error: OSError) -> None:
-        """Stop writing; what the peer sent before it went can still be read."""
+        """Stop writing; data that the peer sent before can still be read."""
         if self.life is Life.ANSWERING:
             self.finish()
         elif self.life in (Life.OPEN, Life.CLOSING):
@@ -105,25 +105,29 @@ class Closing:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self, ending: Ending | None = None, *, is_answered: bool = False) -> None:
-        """End, the one way to it. Without ``ending``, as was foreseen when the connection left OPEN."""
+        """End, the one way to it. Without ``ending``, as foreseen when the connection left OPEN."""
         if self.life is not Life.ENDED:
             ending = ending or self.ending or CLOSED_HERE
             if is_answered and self.fault is None:
                 ending = replace(ending, clean=True)
             self._move(Life.ENDED, ending)
-        if self._socket.state is SocketState.OPEN:  # It is with a connection that has ended if Ctrl-C struck above.
+        if self._socket.state is SocketState.OPEN:  # It is so in a connection that has ended if Ctrl-C struck above.
             self._socket.shut_down()
 
     def loss(self) -> ConnectionLost:
-        """Return a new error that tells how the connection ended."""
+        """Return a new error with the reason of the end."""
         return (self.ending or CLOSED_HERE).loss()
 
     def error(self) -> MeshsyncError:
-        """Return a new error for the reader: the peer's fault, if it was one, or the loss."""
+        """Return a new error for the reader: the peer's fault, if there was one, or the loss."""
         return self.loss() if self.fault is None else ProtocolError(str(self.fault), code=self.fault.code)
 
     def check_open(self) -> None:
-        """Raise the loss unless the connection is open."""
+        """Check that the connection is open.
+
+        Raises:
+            ConnectionLost: If it is not.
+        """
         if self.life is not Life.OPEN:
             raise self.loss()
 

@@ -38,7 +38,7 @@ class WebSocketConnector:
             ValueError: If a duration of the heartbeat is not positive.
         """
         check_endpoint(endpoint)
-        heartbeat.Heartbeat(0.0, interval=heartbeat_interval, timeout=heartbeat_timeout)  # refuses what it cannot take
+        heartbeat.Heartbeat(0.0, interval=heartbeat_interval, timeout=heartbeat_timeout)  # raises for bad durations
         self._endpoint = endpoint
         self._runtime = runtime
         self._take_over = partial(
@@ -54,7 +54,7 @@ class WebSocketConnector:
     def connect(self, timeout: float | None) -> WebSocketTransport:
         """Open a connection; see `meshsync.transport.interfaces.Connector.connect`.
 
-        The endpoint's token is asked for in the calling task, and what that raises is passed on.
+        The endpoint's token is fetched in the calling task, and its exceptions are passed on.
         """
         deadline = Deadline(self._runtime, timeout)
         request = prepare(self._endpoint, self._endpoint.token())

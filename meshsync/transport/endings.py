@@ -1,4 +1,4 @@
-"""How a connection ends, a real or a simulated one: its states, and the reason that every caller gets an error from."""
+"""The end of a connection, real or simulated: its states, and the reason, from which every caller gets an error."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Life(Enum):
     CLOSING = "closing"
     """This side ends it: it flushes, or waits for the answer to its close frame."""
     ANSWERING = "answering"
-    """The peer's close frame came first, or it broke the protocol; our close frame is on its way."""
+    """The peer's close frame came first, or the peer erred; our close frame is on its way."""
     BROKEN = "broken"
-    """Nothing can be written any more; what came is still being read."""
+    """No data can be written any more; received data is still read."""
     ENDED = "ended"
 
 
@@ -43,7 +43,7 @@ MOVES = {
     Life.BROKEN: {Life.ENDED},
     Life.ENDED: set[Life](),
 }
-"""A simulated connection is never ANSWERING or BROKEN: its close frames leave at once, and a reset is told at once."""
+"""A simulated connection is never ANSWERING or BROKEN: its close frames leave at once, and a reset shows at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Ending:
 
 
 CLOSED_HERE = Ending("the connection was closed on this side", reason="closed on this side")
-DROPPED = Ending("the other side dropped the connection without a goodbye", reason="dropped")
-NO_SIGN_OF_LIFE = Ending("the other side gives no sign of life", reason="no sign of life")
+DROPPED = Ending("the peer dropped the connection without a close frame", reason="dropped")
+NO_SIGN_OF_LIFE = Ending("the peer gives no sign of life", reason="no sign of life")
 INTERRUPTED = Ending("a call was interrupted while bytes were on their way", reason="interrupted")
 
 
@@ -79,8 +79,8 @@ def closed_here(answer: CloseFrame, *, clean: bool = False) -> Ending:
 
 def closed_by_peer(close: CloseFrame, *, clean: bool = False) -> Ending:
     """Return the end of a connection that the peer's close frame ended."""
-    said = f"{close.code or 'no code'}{': ' + close.reason if close.reason else ''}"
-    return Ending(f"the other side closed the connection ({said})", close.code, close.reason, clean)
+    status = f"{close.code or 'no code'}{': ' + close.reason if close.reason else ''}"
+    return Ending(f"the peer closed the connection ({status})", close.code, close.reason, clean)
 
 
 def protocol_broken(fault: ProtocolError) -> Ending:

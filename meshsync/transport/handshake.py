@@ -1,7 +1,7 @@
-"""From an endpoint to a connected socket, or to one error that says why not.
+"""From an endpoint to a connected socket, or to one error with the reason.
 
-websocket-client does the work: name look-up, proxies, TLS, the upgrade. This module tells it what to ask for, and turns
-whatever it raises into the client's own errors, in which the token never appears. Not the business of this module:
+websocket-client does the work: name look-up, proxies, TLS, the upgrade. This module gives it the request, and turns
+its exceptions into the client's own errors, in which the token never appears. Not the business of this module:
 anything after the handshake.
 """
 
@@ -38,13 +38,13 @@ _REASON_LENGTH = 200
 
 _REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
 _COME_BACK_LATER = frozenset({408, 423, 425, 429})
-"""Statuses below 500 that speak of the moment, not of the request. 423: the room is disabled (PROTOCOL.md, section
+"""Statuses below 500 that concern the moment, not the request. 423: the room is disabled (PROTOCOL.md, section
 2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one handshake asks for."""
+    """The request of one handshake."""
 
     url: str = field(repr=False)
     """With the query that this attempt adds; it may hold the token."""
@@ -53,7 +53,7 @@ class Request:
     """Host and port, for people."""
     host: str
     secrets: tuple[str, ...] = field(repr=False)
-    """What must not appear in a text, in every spelling."""
+    """Every spelling of the token: none may appear in a text."""
 
     def clean(self, text: str) -> str:
         """Return ``text`` without the secrets, should a server or library have repeated them."""
@@ -63,10 +63,10 @@ class Request:
 
 
 def check_endpoint(endpoint: Endpoint) -> None:
-    """Refuse what can never connect.
+    """Refuse an endpoint that can never connect.
 
     Raises:
-        UsageError: Naming what is wrong, without showing the URL's query.
+        UsageError: Names the fault, without showing the URL's query.
     """
     problem = ""
     try:
@@ -91,7 +91,7 @@ def check_endpoint(endpoint: Endpoint) -> None:
 
 
 def prepare(endpoint: Endpoint, token: str) -> Request:
-    """Say what to ask for with this token; an empty one is not presented at all.
+    """Return the request with this token; an empty one is not presented at all.
 
     Raises:
         AuthenticationFailed: If the token holds characters no token has, such as a line break.
@@ -126,7 +126,7 @@ class Handshake:
         self._library: Any = None
 
     def run(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed:
-        """Return the connected socket and what was read past the handshake, or why there is none.
+        """Return the connected socket and the bytes read past the handshake, or the error.
 
         The failure is returned and not raised: so no foreign error, which may show the URL, hangs on it.
 
@@ -161,7 +161,7 @@ class Handshake:
             **_proxy_options(request.host),
         )
         if library.getstatus() != 101:
-            # Some releases of the library take a redirect that they don't follow for a success.
+            # Some releases of the library report a redirect that they don't follow as success.
             library.sock.close()
             return _refused(library.getstatus(), "", request)
         response = library.getheaders() or {}
@@ -197,7 +197,7 @@ class Attempt:
             self._outcome = ConnectFailed("no connection can be opened while the interpreter shuts down")
 
     def result(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed | None:
-        """Wait for the socket and what was read past the handshake, or the failure; None if it took too long."""
+        """Wait for the socket and the bytes read past the handshake, or the error; None if ``timeout`` s passed."""
         with self._lock:
             self._lock.wait_for(lambda: self._outcome is not None, timeout)
             return self._outcome
@@ -249,13 +249,13 @@ def _proxy_options(host: str) -> dict[str, Any]:
 
 
 def _translate(error: Exception, request: Request, library: Any) -> ConnectFailed:
-    """Return the client's error for whatever ended a handshake, free of secrets."""
+    """Return the client's error for the exception of a handshake, free of secrets."""
     if isinstance(error, ConnectFailed):
         return error
     address = request.address
     status = library.getstatus() if library is not None else None
     if isinstance(error, websocket_client.WebSocketBadStatusException):
-        return _refused(error.status_code, _said(error, request), request)
+        return _refused(error.status_code, _reason(error, request), request)
     if status in _REDIRECTS:
         return _refused(int(status), "", request)
     if isinstance(error, ssl.SSLError):
@@ -277,11 +277,11 @@ def _translate(error: Exception, request: Request, library: Any) -> ConnectFaile
     return ConnectFailed(f"cannot connect to {address}: {type(error).__name__}: {_text(error, request)}")
 
 
-def _refused(status: int, said: str, request: Request) -> ConnectFailed:
+def _refused(status: int, reason: str, request: Request) -> ConnectFailed:
     address = request.address
-    because = f": {said}" if said else ""
+    because = f": {reason}" if reason else ""
     if status == 401:
-        return AuthenticationFailed(f"{address} did not believe the token (401){because}", http_status=status)
+        return AuthenticationFailed(f"{address} rejected the token (401){because}", http_status=status)
     if status == 403:
         return PermissionDenied(f"{address} does not admit this token to the room (403){because}", http_status=status)
     if status == 404:
@@ -313,12 +313,12 @@ def _tls_failed(error: ssl.SSLError, request: Request) -> ConnectFailed:
     return ConnectFailed(f"no TLS with {address}: {error.reason or 'handshake failed'}; is it wss://, or ws://?")
 
 
-def _said(error: Any, request: Request) -> str:
+def _reason(error: Any, request: Request) -> str:
     """Return a short piece of a refusal's body, or its status text, on one line."""
     body = (error.resp_body or b"").decode("utf-8", "replace")
     if body.lstrip().startswith("<"):
         body = ""  # a page for browsers, not a reason
-    # Secrets go first: cutting one in two would let half of it through.
+    # Secrets are removed first: cutting one in two would let half of it through.
     text = " ".join(request.clean(body or error.status_message or "").split())
     text = "".join(letter for letter in text if letter.isprintable())
     return text if len(text) <= _REASON_LENGTH else text[:_REASON_LENGTH] + "…"

@@ -1,7 +1,7 @@
-"""The network as interfaces: a live connection, what opens one, and what it is opened to.
+"""The network as interfaces: a live connection, its connector, and its endpoint.
 
 ``meshsync.transport.websocket`` implements them with a real WebSocket, the simulator with two simulated links. A
-*packet* is the content of one binary WebSocket message. A transport knows nothing of what is in it.
+*packet* is the content of one binary WebSocket message. A transport does not look into packets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Connector", "Endpoint", "Transport", "TransportStats"]
 
 @dataclass(frozen=True, slots=True)
 class TransportStats:
-    """What a transport has carried so far."""
+    """The traffic of a transport so far."""
 
     bytes_sent: int = 0
     """Bytes handed to the network, framing included."""
@@ -31,9 +31,9 @@ class Transport(Protocol):
     """One live connection.
 
     Any task may call ``send`` and ``close``; only one at a time may be in ``receive``. Some task has to be in
-    ``receive`` most of the time: it is what reads, answers pings, and finishes writes that a sender began.
+    ``receive`` most of the time: it reads, answers pings, and finishes writes that a sender began.
 
-    Noticing a dead peer is part of the contract: ``receive`` and ``send`` raise `ConnectionLost` within the heartbeat's
+    Noticing a lost peer is part of the contract: ``receive`` and ``send`` raise `ConnectionLost` within the heartbeat's
     interval (30 s) plus its timeout (15 s) after the last sign of life, which is any byte received or any progress of a
     pending write.
     """
@@ -59,34 +59,34 @@ class Transport(Protocol):
         Returns:
             The packets in order; empty on time-out.
         Raises:
-            ConnectionLost: If the connection has ended and all that came before has been returned.
+            ConnectionLost: If the connection has ended and all packets before have been returned.
             ProtocolError: If the peer broke the framing; the transport has closed itself with the error's code.
         """
         ...
 
     def close(self, timeout: float, code: int = 1000, reason: str = "") -> None:
-        """End the connection: flush what was accepted, send a close frame, wait for the peer's, shut down.
+        """End the connection: flush accepted packets, send a close frame, wait for the peer's, shut down.
 
-        From any task, also while another is blocked in ``receive`` or ``send``; theirs raise `ConnectionLost`. Returns
+        From any task, also while another is blocked in ``receive`` or ``send``; those raise `ConnectionLost`. Returns
         within ``timeout`` seconds; 0 means no flush and no close frame. Closing again does nothing.
         """
         ...
 
     def stats(self) -> TransportStats:
-        """Return what was carried so far."""
+        """Return the traffic so far."""
         ...
 
     def written(self) -> int:
         """Return how many of the packets that ``send`` accepted have had at least one byte handed to the network.
 
-        Counted from the first packet of the connection; also valid after its end. It tells `NotSent` from
+        Counted from the first packet of the connection; also valid after its end. It separates `NotSent` from
         `DeliveryUnknown`.
         """
         ...
 
 
 class Connector(Protocol):
-    """Opens connections to one endpoint: a client that reconnects is given this."""
+    """Opens connections to one endpoint: a client that reconnects has one."""
 
     def connect(self, timeout: float | None) -> Transport:
         """Open a connection.
@@ -101,7 +101,7 @@ class Connector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a room is and how to be let in."""
+    """A room's address, and how to be admitted."""
 
     url: str
     """The room's address, ``ws://`` or ``wss://``, its own query parameters included, the token not."""
@@ -110,7 +110,7 @@ class Endpoint:
     token_in: str = "header"
     """``"header"`` for ``Authorization: Bearer``, ``"query"`` for ``?token=`` (PROTOCOL.md, section 2.1)."""
     version: str = ""
-    """What to send as ``v``, or empty for nothing."""
+    """The value to send as ``v``; empty for none."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further headers of the handshake."""
     ssl_context: ssl.SSLContext | None = None

@@ -18,14 +18,14 @@ class Poller:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._ears, self._bell = socket.socketpair()
-        self._ears.setblocking(False)
-        self._bell.setblocking(False)
+        self._wakeups, self._waker = socket.socketpair()
+        self._wakeups.setblocking(False)
+        self._waker.setblocking(False)
         self._events = READ
         # ``select`` alone, as on Windows, refuses descriptors above 1023 elsewhere.
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
-            self._poll.register(self._ears, select.POLLIN)
+            self._poll.register(self._wakeups, select.POLLIN)
             self._poll.register(connection, select.POLLIN)
 
     def wait(self, events: int, timeout: float | None) -> int:
@@ -41,7 +41,7 @@ class Poller:
             self._poll.modify(self._connection, mask)
             self._events = events
         ready = 0
-        # Rounded up, lest the last millisecond be spent in a busy loop; a day bounds what the system's integer holds.
+        # Rounded up, lest the last millisecond be spent in a busy loop; a day (86,400 s) fits the system's integer.
         for descriptor, event in self._poll.poll(None if timeout is None else ceil(min(timeout, 86400.0) * 1000)):
             if descriptor == self._connection.fileno():
                 if event & ~(select.POLLIN | select.POLLOUT):
@@ -51,7 +51,7 @@ class Poller:
         return ready
 
     def _select(self, events: int, timeout: float | None) -> int:
-        reads: list[Any] = [self._ears, self._connection] if events & READ else [self._ears]
+        reads: list[Any] = [self._wakeups, self._connection] if events & READ else [self._wakeups]
         writes: list[Any] = [self._connection] if events & WRITE else []
         readable, writable, broken = select.select(reads, writes, [self._connection], timeout)
         if broken:
@@ -60,14 +60,14 @@ class Poller:
 
     def ring(self) -> None:
         """Make `wait` return."""
-        with suppress(OSError):  # full of earlier rings, which do as well
-            self._bell.send(b"\0")
+        with suppress(OSError):  # full of earlier rings, which suffice
+            self._waker.send(b"\0")
 
-    def hush(self) -> None:
-        """Take back the rings so far."""
+    def clear_rings(self) -> None:
+        """Forget the rings so far."""
         with suppress(OSError):
-            self._ears.recv(64)
+            self._wakeups.recv(64)
 
     def close(self) -> None:
-        self._ears.close()
-        self._bell.close()
+        self._wakeups.close()
+        self._waker.close()

@@ -14,7 +14,7 @@ __all__ = ["BoundedBuffer", "WaitingSenders"]
 
 
 class BoundedBuffer(Protocol):
-    """What has been accepted and not yet written."""
+    """Data accepted and not yet written."""
 
     bytes_buffered: int
 
@@ -28,7 +28,7 @@ class WaitingSenders:
 
     Args:
         lock: The transport's; notified when there is room, and when the connection ends.
-        check_open: Raises the connection's end if there is one.
+        check_open: Raises the connection's loss, if it ended.
     """
 
     __slots__ = ("_buffer", "_check_open", "_lock", "_runtime", "tickets")
@@ -41,7 +41,7 @@ class WaitingSenders:
         self._buffer = buffer
         self._check_open = check_open
         self.tickets: deque[object] = deque()
-        """One for each sender that waits; while there is any, nothing is accepted without `await_room`."""
+        """One for each waiting sender; while there is any, no data is accepted without `await_room`."""
 
     def await_room(self, size: int, timeout: float | None) -> None:
         """Wait, lock held, until ``size`` bytes may be accepted.

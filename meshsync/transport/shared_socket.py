@@ -5,7 +5,7 @@
   that its holder made.
 - The socket is closed by the task that gives up the last role after the end, so never under a system call.
 
-Not the business of this module: what is read and written, and why a connection ends.
+Not the business of this module: the data read and written, and the end of a connection.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SharedSocket:
 
     def __init__(self, connection: socket.socket, runtime: Runtime, *, received: bytes = b"") -> None:
         connection.setblocking(False)
-        with suppress(OSError):  # no TCP, or the connection has gone already, which the first read tells
+        with suppress(OSError):  # no TCP, or the connection has gone already, which the first read shows
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection = connection
         self.lock = runtime.condition()
@@ -62,12 +62,12 @@ class SharedSocket:
         self.poller = Poller(connection)
         self.state = SocketState.OPEN
         self.reader: object = None
-        """What holds the reader's role; None if no task has it."""
+        """The holder of the reader's role; None if no task has it."""
         self.writer: object = None
-        """What holds the writer's role; None if no task has it."""
+        """The holder of the writer's role; None if no task has it."""
         self._is_polling = False
         self.is_rung = False
-        """Whether the reader has been rung for since the last `hush`."""
+        """Whether the reader was rung for since the last `clear_rings`."""
 
     def prepare_to_wait(self) -> None:
         """As the reader, have `ring` end the `wait` that follows."""
@@ -76,21 +76,19 @@ class SharedSocket:
     def wait(self, events: int, timeout: float | None) -> int:
         """As the reader, without the lock, wait for the socket or a ring; see `Poller.wait`."""
         ready = self.poller.wait(events, timeout)
-        self._is_polling = (
-            False  # No lock needed: a ring too many does no harm, and the next wait is prepared under it.
-        )
+        self._is_polling = False  # Needs no lock: an extra ring is harmless, and the next wait is prepared under it.
         return ready
 
     def ring(self) -> None:
-        """Make the reader look again."""
+        """Wake the reader."""
         if self._is_polling and not self.is_rung and self.state is not SocketState.CLOSED:
             self.is_rung = True
             self.poller.ring()
 
-    def hush(self) -> None:
-        """As the reader, take back the rings so far."""
+    def clear_rings(self) -> None:
+        """As the reader, forget the rings so far."""
         self.is_rung = False
-        self.poller.hush()
+        self.poller.clear_rings()
 
     def leave_reading(self) -> None:
         """Give up the reader's role."""

@@ -1,6 +1,6 @@
-"""A connected socket as two questions that never wait: what has come, and how much can go.
+"""A connected socket as two calls that never wait: to receive and to send.
 
-Plain TCP and TLS differ in what has to be done around a system call; that is all this module knows. Not its business:
+Plain TCP and TLS differ in the work around a system call, the subject of this module. Not its business:
 waiting, and which task may read or write when.
 """
 
@@ -21,10 +21,11 @@ WRITE = 2
 _READ_SIZE = 256 * 1024
 """The most bytes of one `receive`. Source: measured, larger reads gain nothing."""
 _FIRST_READ_SIZE = 16 * 1024
+"""The most bytes of the first `receive`, and the least later."""
 
 
 class Socket(Protocol):
-    """What a wire needs of a non-blocking socket."""
+    """A non-blocking socket as a wire needs it."""
 
     def recv(self, size: int, /) -> bytes: ...
 
@@ -32,24 +33,24 @@ class Socket(Protocol):
 
 
 class Wire(Protocol):
-    """A socket that is asked, and never waits. One task may receive while another sends."""
+    """A socket whose calls never wait. One task may receive while another sends."""
 
     read_wants: int
-    """What to wait for before the next `receive`: READ or WRITE."""
+    """The event to await before the next `receive`: READ or WRITE."""
     write_wants: int
-    """What to wait for before the next `send`: READ or WRITE."""
+    """The event to await before the next `send`: READ or WRITE."""
     has_more: bool
-    """Whether `receive` must be asked again before waiting."""
+    """Whether `receive` must be called again before waiting."""
 
     def receive(self) -> bytes | None:
-        """Return what has come, ``b""`` at the end, None if nothing is there now; raise `OSError` if broken."""
+        """Return the bytes that came, ``b""`` at the end, None if there are none; raise `OSError` if broken."""
         ...
 
     def send(self, data: bytes | memoryview) -> int:
-        """Hand over as much as the system takes and return how many bytes; less than all means wait.
+        """Send the bytes that the system accepts and return how many; fewer than all means wait.
 
         Raises:
-            OSError: If the connection is broken; how much went is then of no interest.
+            OSError: If the connection is broken; the number sent is then of no interest.
         """
         ...
 
@@ -132,7 +133,7 @@ class TlsWire:
                 except OSError:
                     if not chunks:
                         raise
-                    # What came before the fault is good; the next call meets the fault again.
+                    # Data before the fault is good; the next call meets the fault again.
                     self.has_more = True
                     break
                 if chunk:

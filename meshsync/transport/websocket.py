@@ -1,10 +1,10 @@
 """A real WebSocket: opened by websocket-client, then taken over as a non-blocking socket.
 
 After the handshake no task ever blocks in a read or write. A sender that finds the wire idle writes what the kernel
-takes and returns; the task in ``receive`` writes the rest, reads, answers pings and watches the heartbeat; ``close``
+accepts and returns; the task in ``receive`` writes the rest, reads, answers pings and watches the heartbeat; ``close``
 does that work itself when no task is there. Not the business of this module: the handshake's errors (``handshake``),
-frames, order and bounds of what goes out (``protocol``), TLS (``sockets``), which task uses the socket
-(``shared_socket``), why the connection ends (``closing``).
+frames, order and bounds of outgoing data (``protocol``), TLS (``sockets``), which task uses the socket
+(``shared_socket``), the connection's end (``closing``).
 
 The rules that keep it right:
 
@@ -31,10 +31,10 @@ from meshsync.transport.shared_socket import SharedSocket
 __all__ = ["WebSocketTransport"]
 
 _READER_TURNS = 4
-"""Buffers the reader writes before it reads again, so that neither direction starves."""
+"""The most buffers that the reader writes before it reads again, so that neither direction starves."""
 
 _OPEN, _ANSWERING, _BROKEN, _ENDED = Life.OPEN, Life.ANSWERING, Life.BROKEN, Life.ENDED
-# Not asked for by name at each packet: before 3.12 that is a call in Python.
+# Not looked up by name at each packet: before 3.12 that is a call in Python.
 
 
 class WebSocketTransport:
@@ -57,8 +57,10 @@ class WebSocketTransport:
             heartbeat_interval: Seconds of silence before a ping; None for no heartbeat.
             heartbeat_timeout: Seconds from the ping to giving up.
             send_buffer: The most bytes accepted and unwritten.
-            max_packet: The largest packet to take, in bytes.
+            max_packet: The largest incoming packet, in bytes.
             mask: How to mask; by default the fastest there is.
+        Raises:
+            ValueError: If a duration of the heartbeat is not positive.
         """
         self._runtime = runtime
         self._now = runtime.monotonic
@@ -72,10 +74,10 @@ class WebSocketTransport:
         self._closing = Closing(runtime, socket, self._buffer)
         self._senders = WaitingSenders(runtime, socket.lock, self._buffer, self._closing.check_open)
         self._closer: list[bytes] | None = None
-        """What ``close`` holds the reader's role with, once it was called."""
+        """With this ``close`` holds the reader's role, once it was called."""
         self._is_stalled = False
-        """Whether the network last took less than it was given. Only then does a write that goes on show that the peer
-        lives: an idle kernel takes writes to a dead one too."""
+        """Whether the network last accepted less than it was given. Only then does a further write show that the peer
+        is there: an idle kernel accepts writes to a lost one too."""
         self._inbox: list[bytes] = []
         """Packets that ``close`` read, for a later ``receive``."""
         self._bytes_received = 0
@@ -100,7 +102,7 @@ class WebSocketTransport:
                     return
                 self._socket.writer = batches
                 data = self._buffer.take()
-            # At most its own and one more: a sender must not end up working for all the others.
+            # At most its own and one more: a sender must not write for all the others.
             self._write(data, len(batches) + 1)
         except BaseException:
             if is_touched:
@@ -144,7 +146,7 @@ class WebSocketTransport:
                 return
 
     def _flush(self, mine: object) -> None:
-        """As the reader, write what waits, unless a sender is at it."""
+        """As the reader, write the buffered data, unless a sender does."""
         with self._lock:
             if self._socket.writer is not None or self._closing.life in (_BROKEN, _ENDED):
                 return
@@ -192,7 +194,7 @@ class WebSocketTransport:
             raise
 
     def _begin_reading(self, mine: list[bytes], deadline: Deadline) -> bool:
-        """Take the reader's role, lock held; False if there is nothing to read for: packets are there or time is up."""
+        """Get the reader's role, lock held; False if reading is needless: packets are there or time is up."""
         while not self._inbox:
             if self._closing.life is _ENDED:
                 raise self._closing.error()
@@ -208,7 +210,7 @@ class WebSocketTransport:
         return False
 
     def _end_reading(self, mine: list[bytes]) -> None:
-        """Give up the reader's role, lock held; what ``close`` has read is for ``receive`` from that moment on."""
+        """Give up the reader's role, lock held; packets that ``close`` read are for ``receive`` from now on."""
         if self._socket.reader is not mine:
             return
         if mine is self._closer:
@@ -219,7 +221,7 @@ class WebSocketTransport:
         self._socket.leave_reading()
 
     def _plan(self, deadline: Deadline) -> tuple[int, float | None]:
-        """Return what to wait for and how long, lock held."""
+        """Return the events to wait for and how long, in seconds, lock held."""
         life, wire = self._closing.life, self._socket.wire
         events = 0
         if life is not _ANSWERING:
@@ -236,7 +238,7 @@ class WebSocketTransport:
         return events, None if first is None else max(0.0, first - self._now())
 
     def _turn(self, ready: int, packets: list[bytes], deadline: Deadline) -> bool:
-        """As the reader, do what the socket is ready for; return whether that is all, the role then given up."""
+        """As the reader, read and write as the socket is ready; return whether that is all, the role then given up."""
         wire = self._socket.wire
         if ready & wire.write_wants and not self._buffer.is_idle:
             self._flush(packets)
@@ -251,8 +253,8 @@ class WebSocketTransport:
                 failure = error
         with self._lock:
             if self._socket.is_rung:
-                self._socket.hush()
-            is_urgent = self._take(data, failure, packets) if data else self._look(data, failure)
+                self._socket.clear_rings()
+            is_urgent = self._apply(data, failure, packets) if data else self._look(data, failure)
             if self._closing.linger is not None and self._closing.linger.is_over:
                 self._closing.finish()
             if not is_urgent:
@@ -267,8 +269,8 @@ class WebSocketTransport:
             return True
         return False
 
-    def _take(self, data: bytes, failure: Exception | None, packets: list[bytes]) -> bool:
-        """Draw the conclusions from what was read, lock held; return whether something is to be written at once."""
+    def _apply(self, data: bytes, failure: Exception | None, packets: list[bytes]) -> bool:
+        """Draw the conclusions from the data read, lock held; return whether something is to be written at once."""
         self._heartbeat.alive(self._now())
         self._bytes_received += len(data)
         self._packets_received += len(packets)
@@ -284,7 +286,7 @@ class WebSocketTransport:
         return True
 
     def _look(self, data: bytes | None, failure: Exception | None) -> bool:
-        """Look, lock held, why nothing was read; return whether something is to be written at once."""
+        """Find out, lock held, why no data was read; return whether something is to be written at once."""
         if isinstance(failure, OSError):
             self._closing.finish(self._closing.ending or broke(failure))
         elif data is not None:
@@ -303,12 +305,12 @@ class WebSocketTransport:
     def close(self, timeout: float, code: int = 1000, reason: str = "") -> None:
         """End the connection; see `meshsync.transport.interfaces.Transport.close`.
 
-        Half of ``timeout`` at most is spent on flushing; what has not been begun by then is dropped.
+        Half of ``timeout`` at most is spent on flushing; data not begun by then is dropped.
 
         Raises:
             ValueError: If ``code`` is no close code that may be sent; nothing has changed.
         """
-        bye = frames.encode_close(code, reason, self._entropy(4))
+        close_frame = frames.encode_close(code, reason, self._entropy(4))
         packets: list[bytes] = []
         deadline, flushing = Deadline(self._runtime, timeout), Deadline(self._runtime, timeout / 2)
         try:
@@ -318,7 +320,7 @@ class WebSocketTransport:
                 if self._closing.life is _ENDED or self._closer is not None:
                     return
                 self._closer = packets
-                self._closing.begin(bye)
+                self._closing.begin(close_frame)
             while not self._close_step(packets, flushing, deadline):
                 pass
         except BaseException:
@@ -326,7 +328,7 @@ class WebSocketTransport:
             raise
 
     def _close_step(self, packets: list[bytes], flushing: Deadline, deadline: Deadline) -> bool:
-        """Bring the end nearer by waiting once; return whether it had come already."""
+        """Wait once for the end; return whether it had come already."""
         with self._lock:
             if deadline.is_over:
                 self._closing.finish()
@@ -360,7 +362,7 @@ class WebSocketTransport:
     # --- figures ------------------------------------------------------------------------------------------------------
 
     def stats(self) -> TransportStats:
-        """Return what was carried so far; `packets_sent` counts those of which a byte was handed to the network."""
+        """Return the traffic so far; `packets_sent` counts those of which a byte was handed to the network."""
         with self._lock:
             return TransportStats(
                 bytes_sent=self._buffer.bytes_sent,

@@ -336,7 +336,8 @@ def test_all_that_is_given_has_to_match(join: Join) -> None:
     alice = join("alice")
     join("bob")
     bob = other(alice, "bob")
-    with pytest.raises(meshsync.ReceiveTimeout, match="nobody with name='bob', role='agent' was there within 0 s"):
+    text = "no participant with name='bob', role='agent' was there within 0 s"
+    with pytest.raises(meshsync.ReceiveTimeout, match=text):
         alice.messaging.wait_for_participant(name="bob", role="agent", timeout=0)
     assert alice.messaging.wait_for_participant(name="bob", role="user", timeout=0) is bob
 

@@ -793,7 +793,7 @@ def _error_of(call: Callable[[], Any]) -> MeshsyncError:
     [
         ({"url": "https://example.test/rooms/a", "room": "b"}, "room 'a', not of 'b'"),
         ({"url": "ftp://example.test", "room": "b"}, "not an address"),
-        ({"url": "ws://example.test"}, "which room"),
+        ({"url": "ws://example.test"}, "no room to join"),
         ({"room": "b", "url": "ws://example.test", "reconnect": True}, "reconnect"),
         ({"room": "b", "url": "ws://example.test", "api_key": "ma-key"}, "key"),
     ],

@@ -1,7 +1,7 @@
 """The one Hypothesis profile of all tests, and the number of examples in proportion to it.
 
 Nothing here is timed: a machine may be busy, so neither an example nor the making of its data has a deadline. Under CI
-the examples are the same in every run; what new ones find is for ``HYPOTHESIS_PROFILE=fuzz``, which tries 20 times as
+the examples are the same in every run; new ones are for ``HYPOTHESIS_PROFILE=fuzz``, which tries 20 times as
 many and has no time limit of pytest's either. ``tests/conftest.py`` loads a profile before any test module is imported.
 """
 
@@ -21,7 +21,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "default": {"max_examples": _USUAL},
     "fuzz": {"max_examples": 20 * _USUAL, "derandomize": False},
 }
-"""What each profile differs in from ``default``."""
+"""The settings in which a profile differs from ``default``."""
 
 
 def choose(environ: Mapping[str, str]) -> None:

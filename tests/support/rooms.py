@@ -1,6 +1,6 @@
-"""What tests of the whole client share: rooms to join, scripts to run, and ears.
+"""Shared by tests of the whole client: rooms to join, scripts to run, and a receiver.
 
-Most tests join rooms of one emulator. What the emulator never does, a `ScriptedServer` does.
+Most tests join rooms of one emulator. A `ScriptedServer` does what the emulator never does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = LONG
-"""Seconds after which what has to come is given up; a test that passes never waits so long."""
+"""The longest wait for a due event, in seconds; a test that passes never waits so long."""
 
 T = TypeVar("T")
 Join = Callable[..., meshsync.RoomClient]
@@ -59,7 +59,7 @@ def emulated() -> Iterator[Emulator]:
 
 @pytest.fixture
 def join(emulated: Emulator) -> Iterator[Join]:
-    """Return what joins this test's room: ``join(name, enable=True, role="user", **options of connect)``."""
+    """Return a function that joins this test's room: ``join(name, enable=True, role="user", **options of connect)``."""
     room = f"room-{next(_rooms)}"
     clients: list[meshsync.RoomClient] = []
 
@@ -78,43 +78,43 @@ def join(emulated: Emulator) -> Iterator[Join]:
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    """Return a server that does what the test says and nothing else."""
+    """Return a server that only obeys the test."""
     server = ScriptedServer()
     yield server
     server.close()
 
 
-# --- ears and hands ---------------------------------------------------------------------------------------------------
+# --- tools ------------------------------------------------------------------------------------------------------------
 
 
 class Ears:
-    """A receiver that keeps what it hears, in order, until the test asks for it. blinker may call it too."""
+    """A receiver that keeps its events, in order, until the test asks for them. blinker may call it too."""
 
     def __init__(self) -> None:
-        self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def __call__(self, *arguments: Any, event: Any = None) -> None:
-        self._heard.put(event if event is not None else arguments[0])
+        self._events.put(event if event is not None else arguments[0])
 
     def next(self, timeout: float = PATIENCE) -> Any:
-        """Return the earliest unasked; wait for it if need be."""
-        return self._heard.get(timeout=timeout)
+        """Return the earliest unread event; wait for it if need be."""
+        return self._events.get(timeout=timeout)
 
     def until(self, is_last: Callable[[Any], bool]) -> list[Any]:
-        """Return everything up to the first for which ``is_last`` holds, that included."""
-        heard = [self.next()]
-        while not is_last(heard[-1]):
-            heard.append(self.next())
-        return heard
+        """Return all events up to the first for which ``is_last`` holds, that included."""
+        events = [self.next()]
+        while not is_last(events[-1]):
+            events.append(self.next())
+        return events
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing unasked was heard."""
-        return self._heard.empty()
+        """Whether no event is unread."""
+        return self._events.empty()
 
 
 def settle(room: meshsync.RoomClient) -> None:
-    """Wait until a client has told its receivers of everything that came so far."""
+    """Wait until a client has notified its receivers of all events so far."""
     told = Ears()
     with meshsync.signals.message.connected_to(told, sender=room.messaging):
         room.messaging.send_message(room.local_participant, "settle", {})
@@ -147,9 +147,9 @@ def finish(process: subprocess.Popen[str], timeout: float = PATIENCE) -> str:
 
 
 def own_port() -> int:
-    """Return a free port of 127.0.0.1 that stays free while nobody listens there.
+    """Return a free port of 127.0.0.1 that stays free while no program listens there.
 
-    One that the system chose could be given, by the system, to any connection that is made meanwhile. These lie below
+    The system could give a port of its own choice to any connection made meanwhile. These lie below
     those that it gives: from 32768 on Linux, from 49152 elsewhere.
     """
     for port in random.SystemRandom().sample(range(20_000, 32_000), 100):

@@ -1,6 +1,6 @@
-"""A transport without a network, whose other end the test speaks. What it does is said before, so nothing is random.
+"""A transport without a network, whose peer is the test. Its behaviour is set before, so nothing is random.
 
-A test blocks on conditions and never sleeps; ``PATIENCE`` is what it waits for something that should come at once.
+A test blocks on conditions and never sleeps; ``PATIENCE`` limits its wait for an event that should come at once.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = ["PATIENCE", "ScriptedConnector", "ScriptedTransport", "greeting", "pa
 
 RUNTIME = ThreadRuntime()
 PATIENCE = 30.0
-"""Seconds after which a test fails that waits for what has to come."""
+"""Seconds after which a test fails that waits for a due event."""
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Look again and again, yielding in between: for what nobody announces."""
+    """Look again and again, yielding in between: for changes without notice."""
     for _ in range(1_000_000):
         if is_so():
             return
@@ -49,11 +49,11 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 Said = Reply | Push | RoomReady | Connected | Call | CallChunk | AnswerChunk
-"""What a room says."""
+"""A message of a room."""
 
 
 def packets_of(*messages: Said) -> list[bytes]:
-    """Return the packets with which a room says these things."""
+    """Return the packets in which a room sends these messages."""
     packets: list[bytes] = []
     for message in messages:
         match message:
@@ -76,28 +76,28 @@ def greeting(participant_id: str = "p-me", name: str = "me") -> list[bytes]:
 
 
 class ScriptedTransport:
-    """A transport to a room that greets, answers every request, and otherwise does what the test says.
+    """A transport to a room that greets, answers every request, and otherwise does as the test sets.
 
     Args:
         greets: Whether the greeting comes by itself.
         answers: Whether each request is answered at once, `Enable` with the roster behind.
-        roster: Who takes part already.
+        roster: The participants already there.
     """
 
     def __init__(self, *, greets: bool = True, answers: bool = True, roster: Sequence[JsonObject] = ()) -> None:
         self.answers = answers
         self.is_silent_on_calls = False
-        """Whether opening a call is not answered, whatever ``answers`` says: the other side has to."""
+        """Whether opening a call is not answered, even with ``answers``: the peer has to."""
         self.roster_extras: JsonObject = {}
-        """What stands beside the participants in the roster."""
+        """The members beside the participants in the roster."""
         self.has_room = True
-        """Whether the buffer takes more; `SendTimeout` else."""
+        """Whether the buffer accepts more; `SendTimeout` else."""
         self.requests: list[tuple[int, Request]] = []
-        """What came, with the ids, in order."""
+        """The requests that came, with their ids, in order."""
         self.closes: list[tuple[float, int]] = []
         """The time limit and code of each ``close``."""
         self.packets_written: int | None = None
-        """What ``written`` says; by default all that was accepted."""
+        """The result of ``written``; by default all that was accepted."""
         self.before_answer: Callable[[], None] = lambda: None
         """Called at each request before it is answered, outside the lock."""
         self._roster = list(roster)
@@ -179,17 +179,17 @@ class ScriptedTransport:
         self.end(Lost(text, code=1006, reason=text))
 
     def fill(self) -> None:
-        """Take nothing more into the buffer."""
+        """Accept no more packets in the buffer."""
         self.has_room = False
 
     def let_time_run_out(self) -> None:
-        """Let those who wait for room wait no longer, as if their time were up."""
+        """End the waits of senders for room, as if their time were up."""
         with self._changed:
             self._is_time_up = True
             self._changed.notify_all()
 
     def make_room(self) -> None:
-        """Take all again."""
+        """Accept all again."""
         with self._changed:
             self.has_room = True
             self._changed.notify_all()
@@ -201,7 +201,7 @@ class ScriptedTransport:
             return [request for _, request in self.requests]
 
     def wait_for_sender(self) -> None:
-        """Wait until somebody waits for room in the buffer."""
+        """Wait until a task waits for room in the buffer."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._waiting_senders > 0, PATIENCE), "nobody sends"
 
@@ -212,7 +212,7 @@ class ScriptedConnector:
     def __init__(self, transport: ScriptedTransport | MeshsyncError) -> None:
         self.transport = transport
         self.timeouts: list[float | None] = []
-        """What each attempt was given."""
+        """The time limit of each attempt, in seconds."""
 
     def connect(self, timeout: float | None) -> ScriptedTransport:
         self.timeouts.append(timeout)

@@ -1,6 +1,6 @@
-"""A WebSocket server that does what a test tells it, on the independent implementation of ``websockets``.
+"""A WebSocket server that obeys a test, on the independent implementation of ``websockets``.
 
-What the emulator never does (stay silent, answer in one batch, drop a connection, not read), this server does. A peer
+This server does what the emulator never does (stay silent, answer in one batch, drop a connection, not read). A peer
 reads when asked to, so not reading is its natural state. Our frames are read by code that is not ours.
 """
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 def start(function: Callable[..., T], *arguments: Any, **options: Any) -> Future[T]:
-    """Run a function in a thread; ``result(timeout)`` of what is returned waits for it."""
+    """Run a function in a thread; ``result(timeout)`` of the future waits for it."""
     future: Future[T] = Future()
 
     def work() -> None:
@@ -57,7 +57,7 @@ class ScriptedServer:
 
     Args:
         tls: Its certificate; without one it speaks plain TCP.
-        receive_buffer: Bytes that the system holds for a connection that nobody reads from; None for the system's own
+        receive_buffer: Bytes that the system holds for a connection that is not read; None for the system's own
             choice, which is megabytes.
     """
 
@@ -86,7 +86,7 @@ class ScriptedServer:
         self.close()
 
     def shrink_buffers(self, size: int = 4096) -> None:
-        """Have the system take little for connections to come, so that a sender here soon has to wait."""
+        """Have the system hold little for new connections, so that a sender here soon has to wait."""
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
     def accept_raw(self) -> socket.socket:
@@ -110,7 +110,7 @@ class ScriptedServer:
         return start(self.accept)
 
     def serve(self) -> ScriptedPeer:
-        """Accept a connection, greet it, and answer its wish to take part: Bob is there."""
+        """Accept a connection, greet it, and answer its enable request: Bob is there."""
         peer = self.accept()
         peer.greet()
         peer.enable(peer.read_request().id)
@@ -122,11 +122,11 @@ class ScriptedServer:
 
     def connect(self, **options: Any) -> meshsync.RoomClient:
         """Connect to this server as Alice; returns when it greets."""
-        token = meshsync.ParticipantToken.for_room(self.ROOM, "alice").encode("a secret that nobody here will check")
+        token = meshsync.ParticipantToken.for_room(self.ROOM, "alice").encode("a secret that is not checked here")
         return meshsync.connect(url=self.url, token=token, **options)
 
     def join(self, **options: Any) -> tuple[meshsync.RoomClient, ScriptedPeer]:
-        """Return Alice, who takes part, and the server's end of her connection."""
+        """Return Alice, enabled, and the server's end of her connection."""
         serving = start(self.serve)
         client = self.connect(**options)
         client.messaging.enable()
@@ -140,7 +140,7 @@ class ScriptedServer:
 
 
 class ScriptedPeer:
-    """The server's end of one connection, for packets and for a room's messages. It reads when the test says so."""
+    """The server's end of one connection, for packets and for a room's messages. It reads when the test asks."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -198,7 +198,7 @@ class ScriptedPeer:
         self.socket.sendall(data)
 
     def ping(self, payload: bytes) -> None:
-        """Ask for a sign of life."""
+        """Send a ping."""
         self.protocol.send_ping(payload)
         self._write()
 
@@ -218,27 +218,27 @@ class ScriptedPeer:
     def _write(self) -> None:
         data = b"".join(self.protocol.data_to_send())
         if data:
-            with suppress(OSError):  # The client may be gone; a test that needs what was sent fails for want of it.
+            with suppress(OSError):  # The client may be gone; a test that needs the data fails for want of it.
                 self.socket.sendall(data)
 
     # --- messages of a room that go out -------------------------------------------------------------------------------
 
     def say(self, *messages: tuple[int, str, bytes]) -> None:
-        """Send messages in one piece: what `answer`, `push` and `roster` return."""
+        """Send messages in one piece: results of `answer`, `push` and `roster` return."""
         self.send([packet for id, type, body in messages for packet in split(id, type, body, 65536)])
 
     def greet(self) -> None:
-        """Say that the room is ready, and who this client is."""
+        """Send the greeting: the room is ready, the client is Alice."""
         ready = greeting.encode_room_ready(RoomReady("demo", "https://example.test/demo", "s-1"), GreetingForm.ENVELOPE)
         connected = Connected(ScriptedServer.ALICE, {"name": "alice"})
         self.say((1, *ready), (2, *greeting.encode_connected(connected, GreetingForm.ENVELOPE)))
 
     def enable(self, request_id: int) -> None:
-        """Answer a wish to take part: Bob is there."""
+        """Answer an enable request: Bob is there."""
         self.say(self.answer(request_id), self.roster())
 
     def roster(self) -> tuple[int, str, bytes]:
-        """Return the list of who is there, for `say`."""
+        """Return the list of participants, for `say`."""
         bob = {"id": ScriptedServer.BOB, "role": "user", "attributes": {"name": "bob"}}
         return self.push("messaging.enabled", {"participants": [bob]}, sender=ScriptedServer.ALICE)
 
@@ -250,10 +250,10 @@ class ScriptedPeer:
         """Return a message from Bob, for `say`."""
         return 0, *codec.encode_push(Push(sender, type, message))
 
-    # --- what comes ---------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     def read(self, size: int = 65536) -> bool:
-        """Read what is there, at least something; return False at the end."""
+        """Read the data there, at least a byte; return False at the end."""
         try:
             data = self.socket.recv(size)
         except (ConnectionError, ssl.SSLError):
@@ -278,7 +278,7 @@ class ScriptedPeer:
         assert self.read(), "the client went away"
 
     def receive(self, count: int) -> list[bytes]:
-        """Read until ``count`` packets have come; with 0, return those read on the way to something else."""
+        """Read until ``count`` packets have come; with 0, return those read in other calls."""
         while len(self._packets) < count:
             self._read_on()
         count = count or len(self._packets)

@@ -1,4 +1,4 @@
-"""Streams without a room: a reader that says what the test gave it, and a writer that notes what it was told."""
+"""Streams without a room: a reader of chunks that the test set, and a writer that records its calls."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class RecordingWriter:
     """A writer to bob.
 
     Args:
-        answers: What its reader says.
-        on_chunk: Called with each chunk before it is noted; raising is what ``write`` raises.
+        answers: What its reader returns, as ``says`` there.
+        on_chunk: Called with each chunk before it is recorded; ``write`` raises its exceptions.
     """
 
     stream_id = "s-1"
@@ -70,7 +70,7 @@ class RecordingWriter:
 
 
 class ScriptedReader:
-    """A reader of what bob says.
+    """A reader of bob's chunks.
 
     Args:
         says: Chunks, functions that make one when it is read, and errors that ``read`` raises; then the regular end.
@@ -90,13 +90,13 @@ class ScriptedReader:
         """The reasons given for closing or rejecting it."""
         self.is_accepted = False
         self.timeouts: list[float | None] = []
-        """What each read was given."""
+        """The time limit of each read, in seconds."""
         self._says = iter(says)
         self._writer = writer
 
     @property
     def writer(self) -> RecordingWriter:
-        """The way back."""
+        """The writer in the other direction."""
         if self._writer is None:
             self._writer = RecordingWriter()
         return self._writer
@@ -134,7 +134,7 @@ class ScriptedReader:
 
 
 class RecordingOpener:
-    """Opens streams to bob, as a `MessagingClient` does, and notes whom to and with which header.
+    """Opens streams to bob, as a `MessagingClient` does, and records the recipient, the header and the time limit.
 
     Args:
         writer: What it opens, or the error that opening raises.

@@ -1,4 +1,4 @@
-"""What tests of the room's side share: seats without a network, and what no client should ever send."""
+"""Shared by tests of the room's side: seats without a network, and packets that no client should send."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from simulator.room.seat import QUEUE_LIMIT, Seat, SeatedRoom
 
 A3 = dialect("A3")
 LARGEST = 2 * MAX_MESSAGE_SIZE
+"""Bytes that a seat is drained of at once."""
 
 
 class Hall:
-    """A room, and clients that read what their seats were sent."""
+    """A room, and clients that read their seats' packets."""
 
     def __init__(self, *names: str, queue_limit: int = QUEUE_LIMIT) -> None:
         numbers = itertools.count()
@@ -31,7 +32,7 @@ class Hall:
         self.woken.clear()
 
     def take(self, name: str, **how: str) -> Seat:
-        """Seat somebody."""
+        """Seat a member."""
         return self.room.take(name, wake=lambda: self.woken.append(name), **how)
 
     def __getitem__(self, name: str) -> Seat:
@@ -44,7 +45,7 @@ def packets_of(request: Request, id: int = 1) -> list[bytes]:
 
 
 def read(seat: Seat) -> list[object]:
-    """Return what a client makes of all that waits for it."""
+    """Return the messages that wait for a client, decoded."""
     packets = [packet for parcel in seat.drain(10 * LARGEST) for packet in parcel.packets()]
     return [decode_push(message) for message in Reassembler(LARGEST).feed(packets)]
 
@@ -113,4 +114,4 @@ FAULTS: dict[str, tuple[list[bytes], int, str]] = {
     "attributes that are a list": (request(b"set_attributes", b"[]"), 1007, "too few for an envelope"),
     "attributes too large": (packets_of(SetAttributes({"a": "x" * 70_000})), 1009, "at most 65536"),
 }
-"""What a client may get wrong: the packets, the close code that fits, and a part of the reason."""
+"""The faults of a client: the packets, the close code that fits, and a part of the reason."""

@@ -22,11 +22,11 @@ from simulator import Emulator
 __all__ = ["PATIENCE", "PlainSocket", "RawClient", "connect", "frame"]
 
 PATIENCE = 30.0
-"""Seconds after which what has to come is given up."""
+"""The longest wait for a due event, in seconds."""
 
 
 def connect(url: str, **options: Any) -> Any:
-    """Return what connects a client of `websockets` when it is entered; past any proxy, whatever its release."""
+    """Return a context manager that connects a client of `websockets`; past any proxy, whatever its release."""
     parts = urlsplit(url)
     sock = socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
     return connect_websocket(url, sock=sock, **({"compression": None, "close_timeout": 1} | options))
@@ -93,7 +93,7 @@ class RawClient:
 
 
 class PlainSocket:
-    """A WebSocket client that does nothing by itself: it answers no ping, and reads only when told."""
+    """A WebSocket client that does nothing by itself: it answers no ping, and reads only when asked."""
 
     def __init__(self, emulator: Emulator, name: str, *, room: str = "lab") -> None:
         self.socket = socket.create_connection(("127.0.0.1", emulator.port), timeout=PATIENCE)
@@ -141,7 +141,7 @@ class PlainSocket:
         return packets
 
     def wait_until_cut(self) -> None:
-        """Send nonsense, without reading or closing, until there is nobody any more who takes it."""
+        """Send nonsense, without reading or closing, until the connection is gone."""
         try:
             while True:
                 self.socket.sendall(bytes(1000))

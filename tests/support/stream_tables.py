@@ -1,4 +1,4 @@
-"""The streams of one client over a connection that is none, in a room with Bob, who is the test."""
+"""The streams of one client over a recorded connection, in a room with Bob, played by the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUNTIME = ThreadRuntime()
 
 
 class RecordingConnection:
-    """A connection that notes what is asked of it, and acknowledges everything that it has room for."""
+    """A connection that records its calls, and acknowledges each request unless it refuses."""
 
     def __init__(self) -> None:
         self.runtime: Runtime = RUNTIME
@@ -37,7 +37,7 @@ class RecordingConnection:
         self.posted: list[Callable[[], None]] = []
         self.tasks: list[Callable[[], None]] = []
         self.refusal: BaseException | None = None
-        """What sending raises."""
+        """The exception that sending raises."""
         self.spawn_error: Exception | None = None
         self.on_send: Callable[[], object] = lambda: None
         self.timeouts: list[float | None] = []
@@ -75,7 +75,7 @@ class RecordingConnection:
         self.posted.append(job)
 
     def dispatch(self) -> None:
-        """Run what was posted, as the dispatcher does."""
+        """Run the posted jobs, as the dispatcher does."""
         while self.posted:
             self.posted.pop(0)()
 
@@ -107,11 +107,11 @@ class TableOfStreams:
         )
 
     def hear(self, type: str, id: str = "s-1", sender: str = "p-2", **body: Any) -> None:
-        """Have somebody say something."""
+        """Have a stream message arrive."""
         self.table.take(events.Received(sender, f"stream.{type}", {"stream_id": id} | body, b""))
 
     def open(self) -> Endpoints:
-        """Open a stream to Bob, who has no time to answer unless it was arranged."""
+        """Open a stream to Bob, whose time to answer is 0 s unless he is set to answer."""
         return self.table.open(self.bob, {"kind": "x"}, "default", "classic")
 
     @property

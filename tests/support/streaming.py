@@ -1,4 +1,4 @@
-"""What tests of streams between whole clients share: Alice, who opens, and Bob, who accepts or says what he is told."""
+"""Shared by tests of streams between whole clients: Alice, who opens, and Bob, who accepts or is scripted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.worlds import simulated
 __all__ = ["MIB", "Pair", "Result", "Scripted", "accept", "account", "held", "is_tidy", "scripted", "send_all"]
 
 MIB = 1024 * 1024
+"""Bytes."""
 
 
 class Pair:
@@ -60,7 +61,7 @@ def is_tidy(client: RoomClient) -> bool:
 
 
 class Result:
-    """What a function comes to, run by an actor of its own."""
+    """The result of a function, run by an actor of its own."""
 
     def __init__(self, simulation: Simulation, function: Callable[..., Any], *arguments: Any) -> None:
         self.value: Any = None
@@ -83,9 +84,9 @@ class Result:
 
 
 class Scripted(MessagingClient):
-    """A peer whose program speaks the words of streams itself, and hears them.
+    """A peer whose program sends and receives the messages of streams itself.
 
-    ``answers`` maps a type of word to what is said at once to its sender: the type and the members besides the id.
+    ``answers`` maps a type to the answer sent at once to its sender: the type and the members besides the id.
     """
 
     def __init__(self, room: Any) -> None:
@@ -95,23 +96,23 @@ class Scripted(MessagingClient):
         self._meshsync.connection._handler = _Between(self)
 
     def say(self, to: Any, type: str, stream_id: object, data: bytes = b"", **body: Any) -> None:
-        """Say a word to somebody."""
+        """Send a message of a stream."""
         self.send_message_nowait(to, type, {"stream_id": stream_id} | body, data)
 
     def heard(self, type: str) -> list[dict[str, Any]]:
-        """Return the bodies of the words of a type."""
+        """Return the bodies of the received messages of a type."""
         return [body for kind, body, _ in self.words if kind == type]
 
 
 class _Between:
-    """Stands between a connection and its client, where no program could, and takes out the words of streams."""
+    """Stands between a connection and its client, where no program could, and takes out the messages of streams."""
 
     def __init__(self, peer: Scripted) -> None:
         self._peer = peer
 
     def received(self, event: events.Event) -> None:
         if isinstance(event, (Call, CallChunk, AnswerChunk)):
-            return  # It knows nothing of calls.
+            return  # It does not understand calls.
         peer = self._peer
         if not isinstance(event, events.Received) or not event.type.startswith("stream."):
             peer._meshsync.received(event)

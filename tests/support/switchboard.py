@@ -1,4 +1,4 @@
-"""Two clients on scripted transports, each of which gets what the other sends: whole clients without a room."""
+"""Two clients on scripted transports, each of which gets the other's messages: whole clients without a room."""
 
 from __future__ import annotations
 

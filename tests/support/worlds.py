@@ -1,4 +1,4 @@
-"""What tests of whole clients on virtual time share."""
+"""Shared by tests of whole clients on virtual time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["outcomes", "simulated", "told"]
 
 @contextmanager
 def simulated(seed: int | str = 7, **options: Any) -> Iterator[Simulation]:
-    """Open a simulation, and print its seed if something fails in it."""
+    """Open a simulation, and print its seed if it fails."""
     try:
         with Simulation(seed, **options) as simulation:
             yield simulation
@@ -24,7 +24,7 @@ def simulated(seed: int | str = 7, **options: Any) -> Iterator[Simulation]:
 
 
 def told(transcript: Transcript, *kinds: str) -> list[tuple[float, str, str]]:
-    """Return what happened: the second, the kind or type, and whose doing it was."""
+    """Return the records: the time in seconds, the kind or type, and the participant."""
     return [
         (round(record.time_s, 6), record.type or record.kind, record.sender or record.recipient)
         for record in transcript

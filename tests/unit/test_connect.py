@@ -114,8 +114,8 @@ def test_room_is_found_at_its_address(
 @pytest.mark.parametrize(
     ("room", "url", "error", "text"),
     [
-        (None, None, UsageError, "which room? give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL"),
-        ("", None, UsageError, "which room?"),
+        (None, None, UsageError, "no room to join: give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL"),
+        ("", None, UsageError, "no room to join: "),
         ("den", "ws://a.test/rooms/lab", UsageError, "'ws://a.test/rooms/lab' is that of room 'lab', not of 'den'"),
         ("lab", "ftp://a.test", UsageError, "not an address of a room service: 'ftp://a.test'; give one like wss://"),
         ("lab", "rooms.test", UsageError, "not an address of a room service: 'rooms.test'"),
@@ -210,7 +210,7 @@ def test_nothing_to_join_with_lists_what_was_looked_for(asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"api_key": str(KEY)}, UsageError, r"who joins\? give name="),
+        ({"api_key": str(KEY)}, UsageError, r"no name to join with: give name="),
         ({"token": "no token"}, AuthenticationFailed, "not a JSON Web Token"),
         ({"api_key": "sk-1", "name": "ada"}, UsageError, "not an API key: it has to begin with 'ma-'"),
         ({"token": token(), "reconnect": True}, UsageError, "reconnect=True is not available yet"),

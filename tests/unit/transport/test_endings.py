@@ -39,14 +39,14 @@ def test_every_life_has_a_row_and_the_last_one_is_empty() -> None:
         ),
         (
             closed_by_peer(CloseFrame(1001, "restarting")),
-            "the other side closed the connection (1001: restarting)",
+            "the peer closed the connection (1001: restarting)",
             1001,
             "restarting",
             False,
         ),
         (
             closed_by_peer(CloseFrame(None, ""), clean=True),
-            "the other side closed the connection (no code)",
+            "the peer closed the connection (no code)",
             None,
             "",
             True,

@@ -682,7 +682,7 @@ def test_the_sockets_are_closed_at_the_end() -> None:
         transport.close(SHORT)
         assert reader.join(LONG)
         assert transport._socket.connection.fileno() == -1
-        assert transport._socket.poller._ears.fileno() == -1
+        assert transport._socket.poller._wakeups.fileno() == -1
 
 
 def test_what_close_reads_is_for_receive_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
