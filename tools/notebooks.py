@@ -45,7 +45,7 @@ def write(path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
 
-    os.environ.pop("MPLBACKEND", None)  # tox sets one without pictures, which are wanted here
+    os.environ.pop("MPLBACKEND", None)  # tox sets agg, which shows none, and pictures are wanted here
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=120, record_timing=False, resources=resources).execute()

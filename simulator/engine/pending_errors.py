@@ -57,17 +57,17 @@ class PendingErrors:
         if actor in self._failed:
             self._failed.remove(actor)
 
-    def take(self) -> BaseException | None:
+    def pop(self) -> BaseException | None:
         """Return the error to be raised first, removed; None if none is left."""
         while self._errors:
             error = self._errors.popleft()
             if error is None and self._failed:
-                error = self.take_failure()
+                error = self.pop_failure()
             if error is not None:
                 return error
         return None
 
-    def take_failure(self) -> ActorFailed:
+    def pop_failure(self) -> ActorFailed:
         """Return the first failure that was not read, removed."""
         actor = self._failed.pop(0)
         error = actor.error
@@ -75,10 +75,10 @@ class PendingErrors:
         failed.__cause__ = error
         return failed
 
-    def take_rest(self) -> list[BaseException]:
+    def pop_rest(self) -> list[BaseException]:
         """Return the errors left when the simulation has been closed: Ctrl-C, and failures of actors."""
         rest: list[BaseException] = [error for error in self._errors if error and not isinstance(error, Exception)]
         self._errors.clear()
         while self._failed:
-            rest.append(self.take_failure())
+            rest.append(self.pop_failure())
         return rest

@@ -250,9 +250,9 @@ class VirtualRuntime:
             ActorFailed: For instance; its error had not been read.
         """
         summons = self._scheduler.summons
-        error = summons.take()
+        error = summons.pop()
         if error is None and summons.has_failures:
-            error = summons.take_failure()
+            error = summons.pop_failure()
         if error is not None:
             raise error
 
@@ -370,7 +370,7 @@ class VirtualRuntime:
         for hold in reversed(self._process):
             hold.undo()
         _open = None
-        problems = scheduler.summons.take_rest()
+        problems = scheduler.summons.pop_rest()
         if refusing:
             names = tuple(actor.label for actor in refusing)
             text = f"{len(names)} of the actors did not end; {diagnosis.report(refusing, self.kernel.now)}"

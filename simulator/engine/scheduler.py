@@ -109,7 +109,7 @@ class Scheduler:
         self.urgent = False
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.polls_left = max_steps
-        """How often a condition may be entered or the clock read before anything happens."""
+        """How often a condition may be entered or the clock read until the next turn."""
         self.summons = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
@@ -192,7 +192,7 @@ class Scheduler:
         if chosen is None:
             if actor is self.main and self.summons.has_failures and not self.is_over:
                 self._withdraw(actor)
-                raise self.summons.take_failure()
+                raise self.summons.pop_failure()
             chosen = self._next()
         if chosen is not actor:
             if self.is_over:
@@ -271,7 +271,7 @@ class Scheduler:
             self._begin(chosen)
 
     def end(self, actor: Actor, *, has_joiner: bool = False) -> None:
-        """Drop an actor from the simulation; see `PendingErrors.add_failure` for what happens if it failed."""
+        """Drop an actor from the simulation; see `PendingErrors.add_failure` for one that failed."""
         actor.finish()
         self.actors.pop(actor.serial, None)
         if self.summons.add_failure(actor, has_joiner=has_joiner):
@@ -361,7 +361,7 @@ class Scheduler:
             self._quiet_since = self.kernel.now
         return due - self._quiet_since > self._patience
 
-    # --- what goes wrong ---------------------------------------------------------------------------------------------
+    # --- errors ------------------------------------------------------------------------------------------------------
 
     def summon(self, error: BaseException) -> None:
         """Have the main actor run next and raise ``error``. A signal's handler may call this at any time."""
@@ -375,7 +375,7 @@ class Scheduler:
         if actor is not self.main:
             return
         self.urgent = False  # before looking: a signal's handler may set it again any time
-        error = self.summons.take()
+        error = self.summons.pop()
         if self.summons or self._errand is _STEP or self._errand is _STEPPED:
             self.urgent = True
         if error is not None:

@@ -72,7 +72,7 @@ class Watchdog:
             error = WorldStalled(
                 f"actor {running.label!r} blocks for real, for {limit:g} s, and holds up all others: {line}; {report}"
             )
-            # One step, if the actor has not moved on: see the docstring of scheduler.py. So the table is not asked.
+            # One step, if the actor has not moved on: see the docstring of scheduler.py. So the table is not used.
             if scheduler.turns == turns and scheduler.running is running and not scheduler.is_over:
                 if running.state is not _DONE:
                     running.state = _LOST

@@ -170,7 +170,7 @@ class Recorder:
         self._add("disconnected", label)
         link = self._down.get(member.id)
         if link is None or link.state in (LinkState.SILENT, LinkState.BROKEN):
-            self._give_up(member.id)  # Else what is in flight still arrives, and the link's end comes last.
+            self._give_up(member.id)  # Else frames in flight still arrive, and the link's end comes last.
         self._notice("leave", sender=member.name)
 
     def _give_up(self, member_id: str) -> None:
