@@ -1,4 +1,4 @@
-"""Say what really ran, from the records that tests/conftest.py wrote, and decide whether it was enough.
+"""Print which tests really ran, from the records that tests/conftest.py wrote, and decide whether they were enough.
 
     python .ci/summary.py DIRECTORY
 
@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 PYTHONS = 3
 """How many minor versions of Python have to pass."""
 HASH_SEEDS = 2
-"""Under how many hash seeds each of them: one of them for all tests, the others for those that could depend on it."""
+"""Under how many hash seeds each of them: one for all tests, the others for those that could depend on it."""
 LEAST_SHARE = 0.6
 """The share of all tests that has to have run under a hash seed for it to count; those marked were 0.73 of them."""
 RELEASES = {"0.0.21": "3.11", "0.35.6": "3.13", "0.56.0": "3.13"}
-"""The SDK releases that have to run, and the Python on which. With the next, the short form of the interop tests."""
+"""The SDK releases that have to run, each on that Python. With the next, the short form of the interop tests."""
 NODE_RELEASE = "ts-0.39.9"
 """The SDK release that has to run where there is node."""
 
@@ -36,7 +36,7 @@ class Allowed(NamedTuple):
     """A reason for which a test may be skipped."""
 
     reason: str
-    """A regular expression for all of the reason that pytest tells."""
+    """A regular expression for all of pytest's reason."""
     environments: str
     """A regular expression for the name of the environment."""
     without_node: bool = False
@@ -44,7 +44,7 @@ class Allowed(NamedTuple):
 
 
 ALLOWED = (
-    # Charts and data frames are for notebooks, whose environment has what they need and runs these tests.
+    # Charts and data frames are for notebooks, whose environment has the libraries and runs these tests.
     Allowed(r"could not import '(matplotlib|pandas)': No module named '\1'", r"py3\d+"),
     # One release runs on node, which a machine need not have; `left_out` names it.
     Allowed(r"SDK ts-\S+ needs node and npm, which are not on this machine", "interop", without_node=True),
@@ -55,18 +55,18 @@ ALLOWED = (
 
 
 def good(record: Record) -> bool:
-    """Return whether a session ended well and proved something."""
+    """Return whether a session ended with status 0 and a test passed."""
     return bool(record["exit_status"] == 0) and bool(record["outcomes"].get("passed"))
 
 
 def share(record: Record) -> float:
-    """Return the share of all tests that a session ran, whatever became of them, between 0 and 1."""
+    """Return the share of all tests that a session ran, whatever their outcome, between 0 and 1."""
     ran = sum(record["outcomes"].values())
     return min(ran, int(record["selected"])) / record["collected"] if record["collected"] else 0.0
 
 
 def pythons(records: list[Record]) -> list[str]:
-    """Return the minor versions whose own environment passed under enough hash seeds, under one of them everything."""
+    """Return the minor versions whose own environment passed under enough hash seeds, under one of them all tests."""
     shares: dict[str, dict[str, float]] = defaultdict(dict)
     for record in records:
         minor = minor_of(record["python"])
@@ -100,7 +100,7 @@ def reason_of(line: str) -> str:
 
 
 def releases(records: list[Record]) -> dict[tuple[str, str], int]:
-    """Return the passed tests of each (SDK release, minor version of what ran it) that took part in one."""
+    """Return the passed tests of each (SDK release, minor version of its Python or node) that took part in one."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for record in filter(good, records):
         for name, passed in record["releases"].items():
@@ -119,7 +119,7 @@ def _ran_on_node(records: list[Record]) -> bool:
 
 
 def faults(records: list[Record], has_node: bool) -> list[str]:
-    """Return what is missing, in words."""
+    """Return the missing parts as texts."""
     found = []
     ran = pythons(records)
     if len(ran) < PYTHONS:

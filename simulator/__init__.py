@@ -29,8 +29,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Not imported before it is asked for: the emulator needs aiohttp, which not everybody installs, and pytest's plugin
-    # must not make every test session wait for a simulator.
+    # Not imported before first use: the emulator needs aiohttp, which need not be installed, and pytest's plugin must
+    # not make every test session wait for a simulator.
     if name == "Emulator":
         from simulator import emulator
 
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
         from simulator.record import transcript
 
         return transcript.Transcript
-    # Not by `from simulator import …`, which would ask here again.
+    # Not by `from simulator import …`, which would call this again.
     if name == "faults":
         import simulator.faults
 

@@ -1,19 +1,19 @@
-"""What a simulation reports of itself, as one tree. What happens *in* it raises the client's errors.
+"""The errors of a simulation itself, as one tree. Failures *in* it raise the client's errors.
 
 ::
 
     MeshsyncError
     └── SimulationError
-        ├── SimulationDeadlock      nobody can run and nothing is left to happen
-        ├── SimulationLivelock      much happens and the clock stands still
+        ├── SimulationDeadlock      no actor can run and no timer is left
+        ├── SimulationLivelock      too many turns at one instant: the clock stands still
         ├── HorizonReached          the run lasted longer than it was allowed to
         ├── WorldStalled            an actor blocks for real, outside the simulation
         ├── ActorFailed             an actor, or a timer's callback, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
-        ├── ForeignThread           (RuntimeError) a thread from outside used the simulation
+        ├── ForeignThread           (RuntimeError) a thread that is no actor used the simulation
         ├── SimulationClosed        (RuntimeError) the simulation is over
-        └── SimulationNested        (RuntimeError) another one is open in this process
+        └── SimulationNested        (RuntimeError) another simulation is open in this process
 
     BaseException
     └── ActorExit                 ends an actor when the simulation is closed; not to be caught
@@ -41,18 +41,18 @@ __all__ = [
 
 
 class SimulationError(MeshsyncError):
-    """The root of what a simulation reports of itself."""
+    """The root of the errors of a simulation itself."""
 
 
 class SimulationDeadlock(SimulationError):
     """No actor can run and nothing is left that could wake one; the text has each with its stack.
 
-    Raised in the main thread, out of what it was blocked in. The simulation can go on.
+    Raised in the main thread, out of the call that blocked it. The simulation can go on.
     """
 
 
 class SimulationLivelock(SimulationError):
-    """Too much happened at one instant: somebody polls without sleeping, or yields in a circle.
+    """Too many turns at one instant: an actor polls without sleeping, or some yield in a circle.
 
     Raised in the main thread. The simulation can go on.
     """
@@ -63,7 +63,7 @@ class HorizonReached(SimulationError):
 
 
 class WorldStalled(SimulationError):
-    """An actor holds everyone up by blocking for real; the text names the line. Raised in the main thread.
+    """An actor holds up all others by blocking for real; the text names the line. Raised in the main thread.
 
     The simulation is over: that actor cannot be stopped from outside.
     """
@@ -73,7 +73,7 @@ class ActorFailed(SimulationError):
     """An actor raised, which is the ``__cause__``. Raised in the main thread, once for each.
 
     Attributes:
-        actor: Whose failure it is: the name of an actor, or of a timer's callback.
+        actor: The name of the actor, or of the timer's callback, that failed.
     """
 
     def __init__(self, text: str, *, actor: str) -> None:
@@ -102,7 +102,7 @@ class ForeignThread(SimulationError, RuntimeError):
 
 
 class SimulationClosed(SimulationError, RuntimeError):
-    """The simulation is over; nothing in it waits or moves any more."""
+    """The simulation is over; no call in it waits or moves its clock any more."""
 
 
 class SimulationNested(SimulationError, RuntimeError):
@@ -110,7 +110,7 @@ class SimulationNested(SimulationError, RuntimeError):
 
 
 class ActorExit(TaskExit):
-    """Raised in an actor at what it is blocked in, and at each blocking call after that, when the simulation closes.
+    """Raised in an actor out of its blocked call, and at each blocking call after that, when the simulation closes.
 
     Not an `Exception`, so that ``except Exception`` does not keep the actor; ``finally`` blocks run.
     """

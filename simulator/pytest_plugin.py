@@ -9,7 +9,7 @@
         ...
 
 pytest loads this module in every project that has the package. So nothing of the simulator is imported before a test
-asks for it.
+uses a fixture.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MARKER = """simulated(seeds=…, latency=…, schedule=…, horizon=…): how th
 
 _SIMULATION = pytest.StashKey["Simulation"]()
 _FAILURES = pytest.StashKey[str]()
-"""What actors raised that the test did not see, for it had failed before."""
+"""Exceptions of actors that the test did not see, since it had failed before."""
 _HAS_FAILED = pytest.StashKey[bool]()
 
 
@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", MARKER)
 
 
@@ -89,7 +89,7 @@ def sim_seed(request: pytest.FixtureRequest) -> int | str:
 
 @pytest.fixture
 def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[Simulation]:
-    """Open a `Simulation` for one test, as its marker ``simulated`` says. What an actor raises fails the test."""
+    """Open a `Simulation` for one test, as its marker ``simulated`` says. An actor's exception fails the test."""
     from simulator.errors import SimulationError
     from simulator.simulation import Simulation
 
@@ -102,7 +102,7 @@ def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[
     made.runtime.opened_at = f"the fixture simulation of {item.nodeid}"  # and not somewhere in pytest
     item.stash[_SIMULATION] = made
     yield made
-    # One failure is enough; what follows from it when everybody is ended is no news.
+    # One failure is enough; errors that follow from it when the actors are ended add nothing.
     with suppress(*([SimulationError] if item.stash.get(_HAS_FAILED, False) else [])):
         made.close()
 
@@ -115,7 +115,7 @@ def sim_room(simulation: Simulation) -> SimulatedRoom:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Let the failure of an actor that nobody has looked at be the test's, before what the fixtures did is undone."""
+    """Fail the test with an actor's failure that was not read, before the fixtures are torn down."""
     try:
         result = yield
     except BaseException:
@@ -141,7 +141,7 @@ def _raise_failures(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show with a failure how to have it again, and what happened in the rooms."""
+    """Add to a failure's report the command that repeats it, and charts of the rooms."""
     report = yield
     simulation = item.stash.get(_SIMULATION, None)
     if simulation is None:
@@ -176,7 +176,7 @@ def _story(item: pytest.Item, simulation: Simulation) -> str:
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Run an emulator for one test, with the environment set so that official SDKs and meshsync connect to it.
 
-    Its rooms are empty at first; whoever is still connected at the end is disconnected.
+    Its rooms are empty at first; clients still connected at the end are disconnected.
     """
     from simulator.emulator import CLEARED, Emulator
 

@@ -1,4 +1,4 @@
-"""A simulation: rooms, the production client, people and agents, a network and its faults, on a virtual clock.
+"""A simulation: rooms, the production client, participants, a network and its faults, on a virtual clock.
 
 ::
 
@@ -10,8 +10,8 @@
         sim.sleep(60)
     print(demo.transcript.digest())
 
-This module assembles what the others are: it decides nothing about time (``world``), delays (``network``) or what
-requests mean (``room``).
+This module assembles the parts: it decides nothing about time (``engine``), delays (``network``) or the meaning of
+requests (``room``).
 """
 
 from __future__ import annotations
@@ -73,20 +73,20 @@ def current() -> Simulation:
 class Simulation:
     """A world of its own, open from construction; ``close`` it, or use it as a context manager.
 
-    Everything that happens in it follows from the program, the seed and the versions of this library. The thread that
-    makes it is one of its actors: the world moves while it waits, in ``sleep`` or in any call of a client.
+    Every event in it follows from the program, the seed and the versions of this library. The thread that makes it is
+    one of its actors: virtual time passes while it waits, in ``sleep`` or in any call of a client.
 
     Args:
-        seed: What chance follows from.
+        seed: The number or text that chance follows from.
         latency: The law of delays of every connection, in each direction; a number is a constant, in seconds.
-        schedule: Who runs when several can: ``"fifo"``, ``"random"``, ``"pct"``, or a `Schedule`.
+        schedule: The choice among actors that can run: ``"fifo"``, ``"random"``, ``"pct"``, or a `Schedule`.
         horizon: Virtual seconds after which the run is stopped with `HorizonReached`; None for never.
         pin: Whether to keep all its threads on one processor, which makes switching several times faster.
         start: The wall clock's beginning, as ISO 8601; UTC if it names no zone.
         stall_after: Real seconds for which an actor may block outside the simulation before `WorldStalled`.
     Raises:
         SimulationNested: If another one is open in this process; the text names the line that opened it.
-        ValueError: If an argument is not what it has to be; nothing is open.
+        ValueError: If an argument is invalid; no simulation is open.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Simulation:
         # 3.10 does not read the Z.
         begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
         if begin.tzinfo is None:
-            begin = begin.replace(tzinfo=timezone.utc)  # and not the zone of whoever runs it
+            begin = begin.replace(tzinfo=timezone.utc)  # and not the zone of the machine that runs it
         self.runtime = VirtualRuntime(
             seed,
             schedule=schedule,
@@ -131,7 +131,7 @@ class Simulation:
         self._room_of: dict[SeatedRoom, SimulatedRoom] = {}
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
-        """When to look for some that are of no use any more."""
+        """The number of wires at which unused ones are dropped."""
         self._faults = FaultInjector(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer)
         self._before = install_world(self.world)
         _current = self
@@ -139,12 +139,12 @@ class Simulation:
     # --- rooms --------------------------------------------------------------------------------------------------------
 
     def room(self, name: str, **options: Any) -> SimulatedRoom:
-        """Return the room of that name, made now unless it is there.
+        """Return the room of that name, made now unless it exists.
 
         Args:
             options: Of `SimulatedRoom`, for a new room: ``acknowledge``, ``queue_limit``.
         Raises:
-            UsageError: If no room can have that name, or options are given for a room that is there.
+            UsageError: If no room can have that name, or options are given for a room that exists; nothing is made.
         """
         room = self._rooms.get(name)
         if room is None:
@@ -177,33 +177,50 @@ class Simulation:
             return meshsync.spawn(target, *args, name=name)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, in virtual seconds, while everybody else goes on."""
+        """Wait, in virtual seconds, while all other actors go on.
+
+        Raises:
+            BlockingRefused: If the caller holds a condition, or is a timer's callback.
+        """
         self.runtime.sleep(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let the world move on by so many virtual seconds; another word for ``sleep``, for notebooks."""
+        """Let so many virtual seconds pass; another name for ``sleep``, for notebooks."""
         self.runtime.sleep(seconds)
 
     def step(self) -> bool:
-        """Let one actor or timer have its turn; return whether there was one."""
+        """Let one actor or timer have its turn; return whether there was one.
+
+        Raises:
+            BlockingRefused: If the caller did not make this simulation, holds a condition, or is a timer's callback.
+        """
         return self.runtime.step()
 
     def run(self, seconds: float | None = None, *, speed: float = 1.0) -> None:
-        """Let the world move as in real time, or ``speed`` times as fast, for so many virtual seconds or until idle."""
+        """Let time pass as in real time, or ``speed`` times as fast, for so many virtual seconds or until idle.
+
+        Raises:
+            ValueError: If ``speed`` is not above 0; nothing has happened.
+            BlockingRefused: As ``step``.
+        """
         self.runtime.run(seconds, speed=speed)
 
     def run_until_idle(self) -> None:
-        """Let the world move until nobody can run and only heartbeats are left."""
+        """Let time pass until no other actor can run and only heartbeats are left.
+
+        Raises:
+            BlockingRefused: As ``step``.
+        """
         self.runtime.run_until_idle()
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
     def plan(self, *entries: plans.Planned | Fault) -> None:
-        """Let things go wrong; a fault that is not planned for a time strikes, or holds from, now.
+        """Plan faults; a fault that is not planned for a time strikes, or holds from, now.
 
         Raises:
-            UsageError: If a fault that strikes now is about somebody nobody has heard of. One that is planned is
-                checked when it strikes.
+            UsageError: If a fault that strikes now is about an unknown participant. A fault that is planned is checked
+                when it strikes.
         """
         self._faults.add(entries)
 
@@ -215,8 +232,9 @@ class Simulation:
         Closing again does nothing.
 
         Raises:
-            ActorFailed: If an actor had failed and nobody had been told.
-            ActorsRefuse: If actors did not end.
+            ActorFailed: If an actor had failed and its error was not read; the simulation is closed.
+            ActorsRefuse: If actors did not end; their threads go on as daemons, and the simulation is closed.
+            BlockingRefused: In another thread or a timer's callback; the simulation is open.
         """
         with self._closing():
             self.runtime.close()
@@ -228,7 +246,7 @@ class Simulation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._closing():
-            # It keeps quiet about what failed besides, if something is on its way out already.
+            # If ``error`` is being raised already, failures beside it are warnings.
             self.runtime.__exit__(kind, error, trace)
 
     @contextmanager
@@ -238,7 +256,7 @@ class Simulation:
         try:
             yield
         finally:
-            # Only once, and not if the wrong thread tried: the world of somebody else would be taken away.
+            # Only once, and not if the wrong thread tried: another thread's world would be taken away.
             if was_open and not self.runtime.is_open:
                 install_world(self._before)
                 if _current is self:
@@ -248,7 +266,7 @@ class Simulation:
         state = f"at {self.now:.6f} s" if self.runtime.is_open else "closed"
         return f"<Simulation, seed {self.seed!r}, {state}>"
 
-    # --- what the parts ask for ---------------------------------------------------------------------------------------
+    # --- called by the parts ------------------------------------------------------------------------------------------
 
     @contextmanager
     def _in_world(self) -> Iterator[None]:
@@ -289,12 +307,12 @@ class Simulation:
                 wire.member_id = connection.carrier.seat.member.id
             elif what == "sent" and any(content is ControlFrame.REFUSED for content, _ in frames):
                 wire.recorder.refused(connection.name, "nobody answers")
-        if wire.member_id:  # From here on nothing about it changes, and nobody needs to ask whose it is.
+        if wire.member_id:  # From here on nothing about it changes, and its owner need not be looked up.
             link.tap = partial(wire.recorder.tap, wire.line, wire.member_id)
         wire.recorder.tap(wire.line, wire.member_id, link, what, frames)
 
     def _wire(self, link: Link[Traffic]) -> _Wire | None:
-        """Return what is known of a link; None for one of somebody who is not let in."""
+        """Return the wire of a link; None for a link of a connection that is not let in."""
         if len(self._wires) >= self._most_wires:
             self._wires = {name: wire for name, wire in self._wires.items() if wire.is_in_use}
             self._most_wires = 2 * len(self._wires) + 100
@@ -311,17 +329,17 @@ class Simulation:
 
 @dataclass(slots=True)
 class _Wire:
-    """A link, and whose."""
+    """A link, and its owner."""
 
     connection: SimulatedConnection
     recorder: Recorder
     line: Line
     member_id: str = ""
-    """Empty while nobody is seated."""
+    """Empty while no participant is seated."""
 
     @property
     def is_in_use(self) -> bool:
-        """Whether anything may still happen on it."""
+        """Whether frames may still be sent or arrive on it."""
         connection = self.connection
         return not connection.is_over or bool(connection.up.in_flight or connection.down.in_flight)
 
@@ -335,7 +353,7 @@ class SimulatedRoom:
         queue_limit: Bytes that may wait in the room for one participant, before that loses its seat.
 
     Attributes:
-        transcript: What has happened in it.
+        transcript: The records of its events so far.
     """
 
     def __init__(
@@ -384,7 +402,7 @@ class SimulatedRoom:
         Raises:
             ConnectFailed: As ``meshsync.connect``.
         """
-        # The thread that made the simulation may have no world here: a notebook runs each cell as it likes.
+        # The thread that made the simulation may have no world here: a notebook may run each cell in another context.
         with self.simulation._in_world():
             room = meshsync.connect(self.name, name=name, role=role, **options)
         try:
@@ -398,17 +416,17 @@ class SimulatedRoom:
         return room
 
     def add(self, *participants: Participant) -> None:
-        """Let participants without threads in; they are there at once, with messaging enabled.
+        """Let participants without threads in; they are members at once, with messaging enabled.
 
         Raises:
-            UsageError: If one of them is in a room already.
+            UsageError: If one of them is in a room already; those before it were let in.
         """
         for participant in participants:
             participant.enter(self._surroundings)
             self._participants[participant] = None
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all who are or were here, or wanted to be."""
+        """Return the names of all participants that are or were here, or wanted to be."""
         return tuple(self.recorder.names)
 
     def _later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
@@ -419,7 +437,7 @@ class SimulatedRoom:
 
 
 def _name_in(token: str) -> str:
-    """Return the name in a token that is not to be believed."""
+    """Return the name in a token, whose signature is not checked."""
     try:
         return ParticipantToken.peek(token).name
     except MeshsyncError:

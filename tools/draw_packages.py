@@ -1,10 +1,10 @@
-"""Draw docs/packages.svg: the packages on their floors, and what imports what, read from the imports.
+"""Draw docs/packages.svg: the packages on their floors, and their imports of each other.
 
     python -m tools.draw_packages            writes the picture
-    python -m tools.draw_packages --check    says whether it is up to date, by the exit status
+    python -m tools.draw_packages --check    exits with 0 if it is up to date, else with 1
 
-An arrow points to what is imported. One that follows from others is left out: where A imports B and B imports C, the
-import of C by A is not drawn.
+An arrow points to the imported package. One that follows from others is left out: where A imports B and B imports C,
+the import of C by A is not drawn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PICTURE = ROOT / "docs" / "packages.svg"
 WIDTH, ROW, HEIGHT, GAP, MARGIN = 640, 66, 30, 16, 12
 """Of each half of the picture, from floor to floor, of a box, between boxes, at the edges; in pixels."""
 CHARACTER = 7.6
-"""Pixels of a character of the boxes' text."""
+"""Width of a character of the boxes' text, in pixels."""
 
 STYLE = """
 text { font: 13px "DejaVu Sans Mono", monospace; fill: #1c2733 }
@@ -35,7 +35,7 @@ text { font: 13px "DejaVu Sans Mono", monospace; fill: #1c2733 }
 
 
 def read_graph(tree: Tree) -> dict[str, set[str]]:
-    """Return, for each package and each module outside of packages, what it imports of the others."""
+    """Return, for each package and each module outside of packages, those of the others that it imports."""
     floors = read_floors(FLOORS)
     modules = {module_name(path): path for path in tree}
     graph: dict[str, set[str]] = {floor.unit: set() for floor in floors.values()}
@@ -43,7 +43,7 @@ def read_graph(tree: Tree) -> dict[str, set[str]]:
         importer = module_name(path)
         for found in read_imports(path, ast.parse(text, path)):
             target = find_target(found, modules)
-            # What breaks the floors is for `check_floors` to say; here it would be a circle without an end.
+            # Breaches of the floors are for `check_floors` to report; here one would be a circle without an end.
             if target in floors and importer in floors and floors[target].outer < floors[importer].outer:
                 graph[floors[importer].unit].add(floors[target].unit)
     return graph

@@ -1,9 +1,9 @@
 """Find the Python interpreters of this machine, on PATH or under a version manager.
 
-Version managers put shims on PATH, small programs named ``python3.12`` that may refuse to start one. So nothing is
-believed: each candidate is run and asked who it is. Used by ``.ci/run``, to tell tox, and by the interop tests.
+Version managers put shims on PATH, small programs named ``python3.12`` that may refuse to start one. So no name is
+trusted: each candidate is run and prints its version. Used by ``.ci/run``, for tox, and by the interop tests.
 
-    python -m tools.interpreters        prints what TOX_DISCOVER wants: paths, separated by commas
+    python -m tools.interpreters        prints a value for TOX_DISCOVER: paths, separated by commas
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 NAME = re.compile(r"python3\.(\d+)(\.exe)?")
-"""An executable that says its minor version."""
+"""An executable whose name has its minor version."""
 OLDEST = (3, 10)
 """The oldest version this project supports."""
 QUESTION = "import sys; print(sys.implementation.name, *sys.version_info[:3])"
@@ -50,7 +50,7 @@ def candidates(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def ask(executable: Path) -> tuple[int, int, int] | None:
-    """Return the version of a CPython that starts, or None for anything else, such as a shim that refuses."""
+    """Return the version of a CPython that starts, or None for any other file, such as a shim that refuses."""
     try:
         answer = subprocess.run(
             [executable, "-I", "-c", QUESTION], capture_output=True, text=True, timeout=20, check=True

@@ -1,10 +1,10 @@
-"""Execute every notebook from top to bottom; with none, say so.
+"""Execute every notebook from top to bottom; with none, print that.
 
     python -m tools.notebooks [arguments of pytest]
     python -m tools.notebooks --write [notebook …]
 
-The second form keeps what the notebooks put out, for those who read them on the web: without execution times and
-versions, so that executing them again changes nothing but pictures.
+The second form keeps the notebooks' outputs, for their readers on the web: without execution times and versions, so
+that executing them again changes nothing but pictures.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-"""All that a notebook says of what executes it."""
+"""All metadata that a notebook has on its kernel."""
 
 
 def main(arguments: list[str]) -> int:
-    """Return pytest's exit status, 0 where there is nothing to execute."""
+    """Return pytest's exit status, 0 where there are no notebooks."""
     if arguments[:1] == ["--write"]:
         for path in [Path(argument).resolve() for argument in arguments[1:]] or sorted(DIRECTORY.glob("*.ipynb")):
             print(path.name)
@@ -41,11 +41,11 @@ def main(arguments: list[str]) -> int:
 
 
 def write(path: Path) -> None:
-    """Execute a notebook and keep what it puts out."""
+    """Execute a notebook and keep its outputs."""
     import nbformat
     from nbclient import NotebookClient
 
-    os.environ.pop("MPLBACKEND", None)  # tox draws nowhere, and pictures are wanted here
+    os.environ.pop("MPLBACKEND", None)  # tox sets agg, which shows none, and pictures are wanted here
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=120, record_timing=False, resources=resources).execute()
@@ -54,7 +54,7 @@ def write(path: Path) -> None:
 
 
 def settle(notebook: Any) -> None:
-    """Take out of an executed notebook what is about the machine and the moment."""
+    """Remove from an executed notebook the data on the machine and the moment."""
     notebook["metadata"] = KERNEL
     for number, cell in enumerate(notebook["cells"], 1):
         cell["id"], cell["metadata"] = f"cell-{number:02}", {}
@@ -63,7 +63,7 @@ def settle(notebook: Any) -> None:
 
 
 def _joined(outputs: list[Any]) -> Iterator[Any]:
-    """Yield outputs, neighbouring texts as one: where a kernel cuts them is chance."""
+    """Yield outputs, neighbouring texts as one, since a kernel cuts them at random."""
     last = None
     for output in outputs:
         output["metadata"] = {}

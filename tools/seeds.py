@@ -1,9 +1,9 @@
-"""Run pytest under each of two hash seeds: what depends on the order of a set shows up as a difference.
+"""Run pytest under each of two hash seeds: a result that depends on the order of a set shows up as a difference.
 
     python -m tools.seeds [arguments of pytest]
 
-Everything runs under the first. Under the second runs what could depend on it, which ``tests/conftest.py`` marks as
-``hash_seed``: all that is not named in `INDIFFERENT`. Side by side where there are processors for it; the second one's
+All tests run under the first. Under the second run those that could depend on it, which ``tests/conftest.py`` marks as
+``hash_seed``: all that are not named in `INDIFFERENT`. Side by side where there are processors for it; the second one's
 output comes when the first has ended.
 """
 
@@ -22,8 +22,8 @@ SEEDS = ("0", "20260101")
 TESTS = Path(__file__).parents[1] / "tests"
 
 INDIFFERENT = (
-    # Real sockets, threads and processes: their order is the system's, and what a hash seed could change in the code
-    # that they drive is tested without them.
+    # Real sockets, threads and processes: their order is the system's, and the effect of a hash seed on the code that
+    # they drive is tested without them.
     "emulator",
     "interop",
     "threads",
@@ -38,7 +38,7 @@ INDIFFERENT = (
     # The project's own machinery.
     "unit/tools",
 )
-"""Directories and modules below tests/ that run under the first seed only. What is new runs under both."""
+"""Directories and modules below tests/ that run under the first seed only. New ones run under both."""
 
 NOTHING_COLLECTED = 5
 """The exit status of pytest where no test was selected."""
@@ -50,7 +50,7 @@ def depends(path: PurePath) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run every seed, whatever the others did, and return the worst exit status."""
+    """Run every seed, even if another failed, and return the worst exit status."""
     first = [sys.executable, "-m", "pytest", *arguments]
     second = [sys.executable, "-m", "pytest", "-m", "hash_seed and not releases", *arguments]
     is_parallel = (os.cpu_count() or 1) > 1
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
                 kept.seek(0)
                 sys.stdout.buffer.write(kept.read())
                 sys.stdout.buffer.flush()
-    if arguments and statuses[1] == NOTHING_COLLECTED:  # of what was asked for, nothing depends on the seed
+    if arguments and statuses[1] == NOTHING_COLLECTED:  # none of the tests asked for depends on the seed
         statuses[1] = 0
     return max(statuses, key=abs)
 

@@ -1,7 +1,7 @@
 """Read the imports of the two packages and judge them: the floors, the seam and the one clock of docs/ARCHITECTURE.md.
 
-Nothing is imported or run; a tree is a mapping of paths, relative to the repository, to source text. So a planted fault
-is a mapping too.
+No module is imported or run; a tree is a mapping of paths, relative to the repository, to source text. So a planted
+fault is a mapping too.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """
 """The house from the ground up. A line is a floor, or several modules and packages of one; after a package's colon come
-its own modules, with a stroke between its floors. What is imported lies on a lower floor: of the house, and for two
+its own modules, with a stroke between its floors. An imported module lies on a lower floor: of the house, and for two
 modules of one package of that package. So there is no circle, neither of packages nor of files."""
 
 PEERS = ("simulator.room", "simulator.participants")
-"""The other side of a conversation with the client."""
+"""The packages that the client converses with."""
 PEERS_SHARE = (
     "errors",
     "runtime.lifecycle",
@@ -75,7 +75,7 @@ PEERS_SHARE = (
     "protocol.greeting",
     "protocol.bridging",
 )
-"""What they may borrow from the client: a shared reading hides a misreading."""
+"""The modules they may borrow from the client: a shared reading hides a misreading."""
 
 SEAM = frozenset(
     {
@@ -92,10 +92,10 @@ SEAM = frozenset(
         "simulator/engine/watchdog.py",
     }
 )
-"""The only files that meet real time, threads, sockets and chance."""
+"""The only files that use real time, threads, sockets and chance."""
 
 LOADERS = frozenset({"simulator/exploring/programs.py"})
-"""The only files that may import what is named at run time: programs of the user's. Else they are held to the seam."""
+"""The only files that may import modules named at run time: programs of the user's. Else they are held to the seam."""
 
 WORLDLY_MODULES = frozenset(
     {"time", "threading", "_thread", "queue", "_queue", "socket", "_socket", "select", "selectors", "uuid", "secrets"}
@@ -119,7 +119,7 @@ WORLDLY_NAMES = frozenset(
 CLOCK = frozenset({"meshsync/__init__.py", "meshsync/connect.py", "meshsync/world.py"})
 """The only files of meshsync that may read the world of the calling task; all else lives in its client's runtime."""
 AMBIENT = frozenset(f"meshsync.world.{name}" for name in ("condition", "current_world", "monotonic", "sleep", "spawn"))
-"""What reads that world, or waits in it."""
+"""Functions that read that world, or wait in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def _first_text(call: ast.Call) -> str | None:
 
 
 def read_aliases(path: str, tree: ast.AST) -> dict[str, str]:
-    """Return what each name of a module stands for, as a dotted path: ``{"t": "time", "s": "time.sleep"}``.
+    """Return the meaning of each name of a module, as a dotted path: ``{"t": "time", "s": "time.sleep"}``.
 
     Scopes are not told apart; a name that is bound twice may be taken for either.
     """
@@ -286,7 +286,7 @@ def _is_face(path: str) -> bool:
 
 
 def find_target(found: Import, modules: Mapping[str, str]) -> str | None:
-    """Return the module of ours that an import reaches, None for a foreign one."""
+    """Return the module of the two packages that an import reaches, None for a foreign one."""
     if found.module.split(".")[0] not in ("meshsync", "simulator"):
         return None
     inner = f"{found.module}.{found.name}"
@@ -294,7 +294,7 @@ def find_target(found: Import, modules: Mapping[str, str]) -> str | None:
 
 
 def _breach(importer: str, target: str, modules: Mapping[str, str], floors: Mapping[str, Floor]) -> str | None:
-    """Return what is wrong with one import between modules of ours, None if nothing is."""
+    """Return the breach of one import between modules of the two packages, None if there is none."""
     if target not in modules:
         return f"{importer} imports {target}, which does not exist"
     if importer.startswith("meshsync") and target.startswith("simulator"):
@@ -346,7 +346,7 @@ def _seam_breaches(path: str, module: ast.Module) -> Iterator[str]:
 
 
 def _forbidden_name(dotted: str, path: str) -> str | None:
-    """Return what is wrong with using a dotted name in a file, None if nothing is."""
+    """Return the breach of using a dotted name in a file, None if there is none."""
     if re.fullmatch(r"random\.([a-z]\w*|\*)", dotted):
         return f"{dotted}: the generator that everybody shares"
     if path in SEAM:

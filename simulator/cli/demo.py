@@ -1,7 +1,7 @@
-"""A conversation to look at: a simulated room, two programs, two scripted participants, and what they do and see.
+"""A conversation to look at: a simulated room, two programs, two scripted participants, and their acts and events.
 
-Each line is printed by the one it names, at the moment it happens: by a program before or after a call and in its
-receivers, by a scripted participant when it is called. The network's are the faults in the transcript.
+Each line is printed by the participant it names, at the instant of the event: by a program before or after a call and
+in its receivers, by a scripted participant when it is called. The network's are the faults in the transcript.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _COLOURS = {"ada": 36, "ben": 35, "bot": 33, "dora": 34, "network": 31}
 """Foreground colours by their numbers. Source: ECMA-48, section 8.3.117."""
 
 _PATIENCE = 10.0
-"""Virtual seconds until something that does not come is given up."""
+"""Virtual seconds to wait for a participant or a message."""
 
 
 def run(out: TextIO, seed: int | str) -> None:
     """Hold the conversation and print it: the same seed, the same text.
 
     Args:
-        seed: What all delays follow from, and so how far Ben's question gets before his connection breaks.
+        seed: All delays follow from it, and so how far Ben's question gets before his connection breaks.
     """
-    # No limit to real time: whoever stops the terminal stops what is printed, and that is nobody's fault.
+    # No limit to real time: a stopped terminal blocks the actor that prints, which is no fault.
     with Simulation(seed, latency=latency.lognormal(median=0.040, sigma=0.4), stall_after=None) as sim:
         room = sim.room("demo")
         page = _Page(out, sim, room)
@@ -54,7 +54,7 @@ def run(out: TextIO, seed: int | str) -> None:
 
 
 class _Page:
-    """What is printed: a line for each thing that happens, with its time and whose it is."""
+    """The output: a line for each event, with its time in virtual seconds and its participant."""
 
     def __init__(self, out: TextIO, sim: Simulation, room: SimulatedRoom) -> None:
         self._out = out
@@ -64,7 +64,7 @@ class _Page:
         self._faults = 0
 
     def line(self, name: str, text: str) -> None:
-        """Print what somebody does or sees, behind the faults that struck before."""
+        """Print a participant's act or event, behind the faults that struck before."""
         struck = self._transcript.faults()
         for fault in struck[self._faults :]:
             self._write(fault.time_s, "network", f"the fault {fault.type!r} strikes {fault.recipient}")
@@ -72,12 +72,12 @@ class _Page:
         self._write(self._sim.now, name, text)
 
     def text(self, *lines: str) -> None:
-        """Print something that nobody does."""
+        """Print lines that belong to no participant."""
         try:
             self._out.write("".join(f"{line}\n" for line in lines))
             self._out.flush()
         except BrokenPipeError:
-            # Whoever read it, such as ``head``, has seen enough; the rest goes nowhere.
+            # The reader, such as ``head``, has closed the pipe; the rest goes nowhere.
             with open(os.devnull, "w", encoding="utf-8") as nowhere:
                 os.dup2(nowhere.fileno(), self._out.fileno())
 
@@ -166,7 +166,7 @@ def _ask(room: RoomClient, page: _Page) -> bool:
 
 
 def _join(name: str, page: _Page) -> RoomClient:
-    """Connect, as everywhere else: it is the simulation that puts its own room in the place of a real one."""
+    """Connect, as everywhere else: the simulation puts its own room in the place of a real one."""
     room = meshsync.connect("demo", name=name)
     room.messaging.enable(lambda reader: _read(reader, page, name))
     here = room.messaging.remote_participants
@@ -180,20 +180,20 @@ def _join(name: str, page: _Page) -> RoomClient:
             page.line(name, f"sees {name_of(event)} arrive")
 
     def see_departure(event: RoomMessageEvent) -> None:
-        if room.is_connected:  # To one whose own connection ends, everybody else leaves.
+        if room.is_connected:  # A client whose own connection ends sees all others leave.
             page.line(name, f"sees that {name_of(event)} has left")
 
     def see_change(event: RoomMessageEvent) -> None:
         changes = event.message.message["attributes"]
         page.line(name, f"sees that {name_of(event)} is now " + ", ".join(f"{k}: {v}" for k, v in changes.items()))
 
-    def hear(event: RoomMessageEvent) -> None:
+    def receive(event: RoomMessageEvent) -> None:
         page.line(name, f"gets {_quoted(event.message.type, event.message.message)} from {name_of(event)}")
 
     room.messaging.on("participant_added", see_arrival)
     room.messaging.on("participant_removed", see_departure)
     room.messaging.on("participant_attributes_updated", see_change)
-    room.messaging.on("message", hear)
+    room.messaging.on("message", receive)
     room.messaging.on("disconnected", lambda event: page.line(name, f"is out: {event.message.message['reason']}"))
     return room
 

@@ -1,6 +1,6 @@
 """``python -m simulator``: serve rooms, run a command against them, run programs in a simulation, see a demonstration.
 
-The commands that run programs are in ``cli_programs.py``.
+The commands that run programs are in ``programs.py``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 DEFAULT_PORT = 6374
+"""The TCP port of ``serve``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +72,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     demo.add_argument("--seed", type=int, default=7, help="what chance follows from (default: %(default)s)")
     demo.set_defaults(run=_demonstrate)
 
-    # What belongs to the command is kept from argparse, whose releases disagree on what to do with "--".
+    # The command's own arguments are kept from argparse, whose releases disagree on the treatment of "--".
     if arguments[:1] == ["exec"] and "--" in arguments:
         border = arguments.index("--")
         options = parser.parse_args(arguments[:border])
@@ -117,7 +118,7 @@ def _serve(options: argparse.Namespace) -> int:
         signal.signal(number, stop)
     with _emulator(options) as emulator:
         print(_as_json(emulator) if options.json else _as_text(emulator), flush=True)
-        while not stopped.wait(1.0):  # Not for ever at once: Windows would not notice Ctrl-C.
+        while not stopped.wait(1.0):  # Not without a time limit: Windows would not notice Ctrl-C.
             pass
     return 0
 
@@ -153,7 +154,7 @@ def _as_text(emulator: Emulator) -> str:
 
 _ALWAYS_PASSED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _PASSED_UNLESS_TYPED = ("SIGINT", "SIGQUIT")
-"""A terminal sends these to the command as well as to us; sent by a program, they come to us alone."""
+"""A terminal sends these to the command as well as to this process; a program sends them to this process alone."""
 
 
 def _execute(options: argparse.Namespace) -> int:
@@ -175,7 +176,7 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
         elif signal.Signals(number).name in _ALWAYS_PASSED or not _is_typed():
             process.send_signal(number)
 
-    # Before the command is there, so that no signal ends us and leaves it behind.
+    # Before the command is started, so that no signal ends this process and leaves it behind.
     names = [name for name in (*_ALWAYS_PASSED, *_PASSED_UNLESS_TYPED) if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), pass_on) for name in names}
     try:

@@ -1,6 +1,6 @@
 """The commands of ``python -m simulator`` that run programs in a simulation: run, check, explore, replay.
 
-Exit status 0: the program ran through; 1: it failed, or its runs differ; 2: there is nothing to run.
+Exit status 0: the program ran through; 1: it failed, or its runs differ; 2: there is no program to run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LAWS = "seconds, or a law with its numbers: uniform:0.01,0.05 lognormal:0.04,0.4
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands to a parser's."""
+    """Add the commands to those of a parser."""
     run = _program_command(commands, "run", "run a program once", _run)
     run.add_argument("--seed", type=_seed, default=0, help="what chance follows from (default: %(default)s)")
     run.add_argument("--transcript", type=Path, metavar="OUT", help="save what happened as lines of JSON")
@@ -72,7 +72,7 @@ def _add_chart(parser: argparse.ArgumentParser) -> None:
 
 
 def _guarded(action: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return a command that ends with status 2 if there is nothing to run."""
+    """Return a command that ends with status 2 if there is no program to run."""
 
     def run(options: argparse.Namespace) -> int:
         try:
@@ -84,7 +84,7 @@ def _guarded(action: Callable[[argparse.Namespace], int]) -> Callable[[argparse.
     return run
 
 
-# --- what is given ----------------------------------------------------------------------------------------------------
+# --- arguments --------------------------------------------------------------------------------------------------------
 
 
 def _seed(text: str) -> int | str:
@@ -203,7 +203,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _show(made: Run, options: argparse.Namespace) -> None:
-    """Print, and save, what was asked for; and what went wrong."""
+    """Print and save the results asked for; print the error."""
     if options.chart:
         _show_charts(made)
     for number, (room, transcript) in enumerate(made.transcripts.items()):

@@ -22,7 +22,7 @@ __engine__ = True
 STACK = 1 << 20
 """Bytes of stack for each actor: enough for Python's default recursion limit, also in 3.10, where calls nest in C."""
 OUTSIDE = ("IPython", "_pydevd_bundle", "debugpy", "execnet", "ipykernel", "pytest_timeout", "tqdm", "xdist", "zmq")
-"""Packages whose threads serve the person at the screen, and stay outside the simulation whoever starts them."""
+"""Packages whose threads serve the person at the screen, and are no actors even if an actor starts them."""
 
 start_for_real = threading.Thread.start
 """Starts a thread that is no actor."""
@@ -59,10 +59,14 @@ class ActorThreads:
             start_for_real(thread)
         finally:
             threading.stack_size(before)
-        self._took_place(actor, thread)
+        self._register(actor, thread)
 
     def adopt(self, thread: threading.Thread) -> None:
-        """Make an actor of a thread that an actor is about to start, and start it."""
+        """Make an actor of a thread that an actor is about to start, and start it.
+
+        Raises:
+            RuntimeError: If the interpreter starts no more threads; the actor is dropped.
+        """
         run = thread.run
         label = getattr(getattr(thread, "_target", None), "__name__", type(thread).__name__)
         scheduler = self._scheduler
@@ -79,17 +83,17 @@ class ActorThreads:
         thread.run = lambda: self._live(actor, run)  # type: ignore[method-assign]
         thread.join = join  # type: ignore[method-assign]
         thread.is_alive = lambda: not actor.is_done  # type: ignore[method-assign]
-        thread.daemon = True  # one that refuses to end must not keep the process
+        thread.daemon = True  # a thread that refuses to end must not keep the process
         try:
             start_for_real(thread)
         except BaseException:
             scheduler.end(actor)
             raise
-        self._took_place(actor, thread)
+        self._register(actor, thread)
         scheduler.make_ready(actor)
 
     def end(self, actor: Actor) -> bool:
-        """Hand an actor of a simulation that is over its baton, so that it ends; return whether its thread did."""
+        """Release the baton of an actor whose simulation is over, so that it ends; return whether its thread did."""
         thread = actor.thread
         if not isinstance(thread, threading.Thread):
             actor.target = None
@@ -110,12 +114,12 @@ class ActorThreads:
         return False
 
     def join(self, *, but: list[Actor]) -> None:
-        """Wait for the ends of all threads that are left, except those of some actors."""
+        """Wait for the ends of all threads that are left, except those of ``but``."""
         for thread in self._threads:
             if all(actor.thread is not thread for actor in but):
                 threading.Thread.join(thread, self._grace)
 
-    def _took_place(self, actor: Actor, thread: threading.Thread) -> None:
+    def _register(self, actor: Actor, thread: threading.Thread) -> None:
         actor.thread = thread
         actor.ident = thread.ident
         actor.begin()
@@ -134,13 +138,13 @@ class ActorThreads:
         except BaseException as error:
             actor.error = error
         finally:
-            del target  # what it closed over is finalized here, while the actor has its turn
+            del target  # the objects it closed over are finalized here, while the actor has its turn
             with contextlib.suppress(ActorExit):
                 scheduler.finish(actor)
 
 
 class Adoption:
-    """Has the threads that actors start by ``threading.Thread.start`` become actors, while a simulation is open.
+    """Makes actors of the threads that actors start by ``threading.Thread.start``, while a simulation is open.
 
     Args:
         adopt: Makes an actor of a thread, and starts it.
@@ -151,20 +155,20 @@ class Adoption:
         self._adopt = adopt
 
     def apply(self) -> None:
-        """Stand in for ``threading.Thread.start``."""
+        """Replace ``threading.Thread.start``."""
         global _adoption
         _adoption = self
         threading.Thread.start = _start  # type: ignore[method-assign, assignment]
 
     def undo(self) -> None:
-        """Put it back, unless another one has been put there meanwhile."""
+        """Restore it, unless another function has been put there meanwhile."""
         global _adoption
         _adoption = None
         if threading.Thread.start is _start:
             threading.Thread.start = start_for_real  # type: ignore[method-assign]
 
     def start(self, thread: threading.Thread) -> None:
-        """Start a thread; one that an actor starts is an actor, unless it serves the person at the screen."""
+        """Start a thread; an actor's thread becomes an actor, unless it serves the person at the screen."""
         if self._scheduler.running.ident != get_ident() or self._scheduler.is_over:
             start_for_real(thread)
             return

@@ -1,4 +1,4 @@
-"""What is known of one actor: a task of the simulation, whose own thread rests unless it has the baton."""
+"""The state of one actor: a task of the simulation, whose own thread rests unless it has the baton."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ActorState(Enum):
     NEW = "has no thread yet"
     STARTED = "has a thread, in which its target runs"
     DONE = "its target has ended"
-    LOST = "its thread went on for real when the simulation ended, and nothing waits for it"
-    RESTING = "was told to end so often in vain that its thread was laid to rest for ever"
+    LOST = "its thread went on for real when the simulation ended, and no thread waits for it"
+    RESTING = "raised `ActorExit` so often in vain that its thread was laid to rest for ever"
 
 
 _MOVES = {
@@ -32,15 +32,15 @@ _MOVES = {
     ActorState.DONE: set[ActorState](),
     ActorState.RESTING: set[ActorState](),
 }
-"""An actor may begin or end while the main thread leaves the simulation behind, each for real: so a new one may be
-lost, and a lost one may end."""
+"""An actor may begin or end, in real time, while the main thread leaves the simulation: so a new one may be lost, and a
+lost one may end."""
 
 # Each a name of the module: in Python 3.10 every look at a member of an enum calls a function.
 _NEW, _STARTED, _DONE, _LOST = ActorState.NEW, ActorState.STARTED, ActorState.DONE, ActorState.LOST
 
 
 class Baton(Protocol):
-    """A lock that the actor's thread takes to rest, and whoever chooses that actor releases."""
+    """A lock that the actor's thread acquires to rest, and the thread that chooses this actor releases."""
 
     def acquire(self, blocking: bool = True) -> bool: ...
 
@@ -48,20 +48,20 @@ class Baton(Protocol):
 
 
 class Thread(Protocol):
-    """What is known of an actor's thread outside the runtime."""
+    """An actor's thread, as seen outside the runtime."""
 
     @property
     def ident(self) -> int | None: ...
 
 
 class Place(Protocol):
-    """A condition, as seen by those in it or before it."""
+    """A condition, as seen by the actors inside it or before it."""
 
     @property
     def owner(self) -> Actor | None: ...
 
     outer: Place | None
-    """The one that its owner was inside of before."""
+    """The condition that its owner was inside of before."""
 
 
 class Actor:
@@ -98,27 +98,27 @@ class Actor:
         self.label = label
         """Its name, made unique among those of one name by a number; random streams are named by it."""
         self.path = path
-        """Its name behind the path of the actor that spawned it, unique too: hardly any change of who runs when changes
-        it, as it may change the other two; decisions of a schedule are recorded by it."""
+        """Its name behind the path of the actor that spawned it, unique too: hardly any change of the order of turns
+        changes it, as it may change ``serial`` and ``label``; decisions of a schedule are recorded by it."""
         self.children: Counter[str] = Counter()
         """How many actors of each name it has spawned."""
         self.baton = baton
         self.target: Callable[[], None] | None = None
-        """What to run; None once it has begun."""
+        """The function to run; None once it has begun."""
         self.at_end: Callable[[], bool] | None = None
-        """Tells those who join it, on its own thread; returns whether there are any."""
+        """Notifies the actors that join it, on its own thread; returns whether there are any."""
         self.error: BaseException | None = None
         self.is_forgiven = False
-        """Whether somebody looked at the error."""
+        """Whether a program has read the error."""
         self.thread: Thread | None = None
         self.ident: int | None = None
         self.state = _NEW
         self.exits = 0
-        """How often it was told to end."""
+        """How often `ActorExit` was raised in it."""
         self.wake: Callable[[], None] = _nothing
-        """Makes it ready to run; what a timer calls."""
+        """Makes it ready to run; called by its timer."""
         self.timer: Timer | None = None
-        """What will wake it, if it sleeps or waits with a time limit."""
+        """The timer that will wake it, if it sleeps or waits with a time limit."""
         self.notified = False
         """Whether its last wait ended by a notification."""
         self.inside: Place | None = None
@@ -136,23 +136,23 @@ class Actor:
         return self.state is _DONE
 
     def begin(self) -> None:
-        """Note that its thread exists; does nothing if it was given up meanwhile."""
+        """Record that its thread exists; does nothing if it was given up meanwhile."""
         if self.state is _NEW:
             self._move(_STARTED)
 
     def finish(self) -> None:
-        """Note that its target has ended; again does nothing."""
+        """Record that its target has ended; again does nothing."""
         if self.state is not _DONE:
             self._move(_DONE)
 
     def lose(self) -> None:
-        """Note that its thread goes on for real; does nothing if that has ended or rests."""
+        """Record that its thread goes on for real; does nothing if that has ended or rests."""
         # One step, as in Scheduler.abandon: the thread may end at this moment.
         if self.state is _STARTED:
             self.state = _LOST
 
     def rest(self) -> None:
-        """Note that its thread is laid to rest for ever."""
+        """Record that its thread is laid to rest for ever."""
         self._move(ActorState.RESTING)
 
     def _move(self, state: ActorState) -> None:
@@ -172,4 +172,4 @@ class Actor:
 
 
 def _nothing() -> None:
-    """Stand in for what the scheduler has not set yet."""
+    """Stand in for the function that the scheduler has not set yet."""

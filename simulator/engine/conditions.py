@@ -1,4 +1,4 @@
-"""The condition of the virtual clock: what every lock, queue and future of a simulated program is built on.
+"""The condition of the virtual clock, on which every lock, queue and future of a simulated program is built.
 
 Only the thread that holds the baton runs, so no state here needs protection; a condition is held across a hand-over
 only if its holder was preempted.
@@ -29,7 +29,7 @@ class VirtualCondition:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self.owner: Actor | None = None
-        """Who is inside."""
+        """The actor inside."""
         self.outer: Place | None = None
         """The condition that its owner was inside of before."""
         self._waiters: dict[Actor, None] = {}  # a dict for its order and its quick removal
@@ -75,17 +75,17 @@ class VirtualCondition:
         """Return the calling actor, which runs on although it is not its turn; None if it is not inside.
 
         Raises:
-            RuntimeError: If it is not, and has no excuse.
+            RuntimeError: If it is not, and the simulation goes on.
         """
         actor, scheduler = self.owner, self._scheduler
         if actor is not None and actor.ident == scheduler.get_ident():
             return actor
-        if scheduler.is_over:  # an actor that was told to end inside wait() could not take it again
+        if scheduler.is_over:  # an actor that was ended inside wait() could not enter again
             return None
         raise RuntimeError("leaving a condition that is not held")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Release, wait for a notification, and take again; False if ``timeout`` virtual seconds passed first.
+        """Release, wait for a notification, and enter again; False if ``timeout`` virtual seconds passed first.
 
         Zero or less lets every actor run that is ready, and does not move the clock.
 
@@ -101,7 +101,7 @@ class VirtualCondition:
         return self._wait(actor, self._scheduler.kernel.instant(timeout))
 
     def _wait(self, actor: Actor, until: int | None) -> bool:
-        """Wait for a notification or an instant; one that is not in the future lets the others run first."""
+        """Wait for a notification or an instant in nanoseconds; one not in the future lets the others run first."""
         scheduler = self._scheduler
         if scheduler.in_callback or self.outer is not None or actor.inside is not self:
             scheduler.refuse_blocking(actor, "wait()", but=self)
@@ -123,7 +123,7 @@ class VirtualCondition:
             actor.waiting = None
             if not actor.notified:
                 self._waiters.pop(actor, None)
-            if self.owner is not None:  # others ran meanwhile, which mypy does not know
+            if self.owner is not None:  # other actors ran meanwhile, which mypy does not know
                 self._contend(actor)  # type: ignore[unreachable]
             self.owner = actor
             actor.inside = self
@@ -155,7 +155,7 @@ class VirtualCondition:
         return result
 
     def notify_all(self) -> None:
-        """Wake everyone who waits, in the order in which they began to; a timer's callback may, too.
+        """Wake every waiting actor, in the order in which they began to wait; a timer's callback may, too.
 
         Raises:
             RuntimeError: If the caller does not hold the condition.
@@ -175,12 +175,12 @@ class VirtualCondition:
             waiters.clear()
 
     def _refuse(self, call: str) -> NoReturn:
-        """Raise for a call by somebody who does not hold this."""
+        """Raise for a call by an actor that does not hold this."""
         self._scheduler.check()
         raise RuntimeError(f"{call} on a condition that is not held: use it inside 'with condition:'")
 
     def _unlink(self, actor: Actor) -> None:
-        """Take this out of the chain of conditions that ``actor`` is inside of, wherever in it this is."""
+        """Remove this from the chain of conditions that ``actor`` is inside of, wherever in it this is."""
         inner, place = None, actor.inside
         while place is not None and place is not self:
             inner, place = place, place.outer
@@ -191,12 +191,12 @@ class VirtualCondition:
         self.outer = None
 
     def _admit(self) -> None:
-        """Let those that want to enter try again."""
+        """Let the actors that want to enter try again."""
         self._scheduler.ready.extend(self._entrants)
         self._entrants.clear()
 
     def _contend(self, actor: Actor) -> None:
-        """Wait until nobody is inside. Allowed while holding another one: locks may be nested, in one order."""
+        """Wait until no actor is inside. Allowed while holding another one: locks may be nested, in one order."""
         if self.owner is actor:
             raise RuntimeError("a condition is entered twice: it is not reentrant")
         while self.owner is not None:
@@ -216,7 +216,7 @@ class VirtualCondition:
 
 
 class _PreemptedCondition(VirtualCondition):
-    """One whose entering, leaving and notifying a schedule may use to put another actor first."""
+    """A condition at whose entering, leaving and notifying a schedule may put another actor first."""
 
     __slots__ = ()
 

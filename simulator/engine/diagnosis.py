@@ -1,4 +1,4 @@
-"""What a stuck simulation tells: where each actor is, in whose code, and what it waits for."""
+"""The report of a stuck simulation: where each actor is, in whose code, and what it waits for."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def frame_of(actor: Actor) -> FrameType | None:
 def line_of(frame: FrameType | None) -> str:
     """Return the innermost line of the program, as ``file:line in function``.
 
-    The program is what is neither the engine's, nor this library's, nor the standard library's. If there is no such
-    line, the library's outside the engine stands for it.
+    The program is the code that is neither the engine's, nor this library's, nor the standard library's. If there is no
+    such line, the library's outside the engine stands for it.
     """
     inner, library = frame, None
     while frame is not None:
@@ -63,7 +63,7 @@ def report(actors: Iterable[Actor], now: int, *, is_running: Actor | None = None
 
     Args:
         now: Nanoseconds since the start.
-        is_running: The actor that has the baton, if that means something to the reader.
+        is_running: The actor that has the baton, if the report is to say so.
     """
     parts = [f"at {now / SECOND:.9f} s:"]
     for actor in actors:

@@ -1,4 +1,4 @@
-"""What is looked at now and then as turns go by: garbage, and whether the clock moves at all."""
+"""Checks every so many turns: collecting garbage, and whether the clock moves at all."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ __all__ = ["Housekeeping"]
 __engine__ = True
 
 INTERVAL = 16_384
-"""Turns between two looks: about a tenth of a second of work."""
+"""Turns between two checks: about a tenth of a second of work."""
 FULL_COLLECTION = 64
-"""Every how many looks the oldest garbage is collected too; that takes as long as the process is large."""
+"""Checks between two collections of the oldest garbage; one takes as long as the process is large."""
 
 
 class Housekeeping:
     """Collects garbage at turns that are the same in each run, and nowhere else, and finds a clock that stands still.
 
     Args:
-        max_steps: How many turns one instant may take; found out up to an interval late.
+        max_steps: How many turns one instant may take; detected up to an interval late.
     """
 
     def __init__(self, max_steps: int) -> None:
         self.due = min(INTERVAL, max_steps)
-        """The turn at which to look next."""
+        """The turn of the next check."""
         self._interval = self.due
         self._max_steps = max_steps
         self._looks = 0

@@ -1,7 +1,7 @@
-"""The virtual clock and the one heap of what will happen: no threads, no randomness, no real time.
+"""The virtual clock and the one heap of timers: no threads, no randomness, no real time.
 
-Time is a whole number of nanoseconds since the start, so that sums are exact and equal instants are equal. What falls
-on the same instant happens in the order in which it was asked for.
+Time is a whole number of nanoseconds since the start, so that sums are exact and equal instants are equal. Timers due
+at the same instant are called in the order in which they were made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SECOND = 1_000_000_000
 
 
 class Timer:
-    """Something that will happen once, unless cancelled."""
+    """A callback that will be called once, unless cancelled."""
 
     __slots__ = ("_kernel", "callback", "is_background", "when")
 
@@ -27,16 +27,16 @@ class Timer:
         self.when = when
         """The instant it is due, in nanoseconds since the start."""
         self.callback: Callable[[], object] | None = callback
-        """What to call; None once it was taken or cancelled."""
+        """The function to call; None once it was taken or cancelled."""
         self.is_background = is_background
-        """Whether it goes on for ever by itself, such as a heartbeat, and so is no sign that anything is going on."""
+        """Whether it recurs for ever by itself, such as a heartbeat, and so is no sign of progress."""
 
     @property
     def is_pending(self) -> bool:
         return self.callback is not None
 
     def cancel(self) -> None:
-        """Make it not happen; nothing if it has happened or was cancelled before."""
+        """Prevent the call; does nothing if it was made or cancelled before."""
         if self.callback is not None:
             self.callback = None
             self._kernel._forget(self)
@@ -76,9 +76,9 @@ class Kernel:
     def instant(self, seconds: float) -> int:
         """Return the first instant at which ``seconds`` have passed, in nanoseconds since the start.
 
-        Rounded up, and by what a reader of the clock sees: the first instant whose value in seconds is not less than
-        ``now`` in seconds plus ``seconds``. Rounded down, a wait for a fraction of a nanosecond would end at the
-        instant it began, and a loop that waits for what is left of a time limit would go on for ever at one instant.
+        Rounded up, and by the value that a reader of the clock sees: the first instant whose value in seconds is not
+        less than ``now`` in seconds plus ``seconds``. Rounded down, a wait for a fraction of a nanosecond would end at
+        the instant it began, and a loop that waits for the rest of a time limit would go on for ever at one instant.
 
         Raises:
             ValueError: If ``seconds`` is not a number.
@@ -94,7 +94,7 @@ class Kernel:
         return when if when > now else now + 1
 
     def after(self, seconds: float, callback: Callable[[], object], *, background: bool = False) -> Timer:
-        """Have ``callback`` called when ``seconds`` have passed; zero or less means at this instant, after all others.
+        """Call ``callback`` when ``seconds`` have passed; zero or less means at this instant, after all others.
 
         Args:
             background: See `Timer.is_background`.
@@ -102,7 +102,7 @@ class Kernel:
         return self.at(self.instant(seconds), callback, background=background)
 
     def at(self, when: int, callback: Callable[[], object], *, background: bool = False) -> Timer:
-        """Have ``callback`` called at an instant, in nanoseconds since the start; one that is past means now."""
+        """Call ``callback`` at an instant, in nanoseconds since the start; one that is past means now."""
         when = max(when, self.now)
         timer = Timer(self, when, callback, background)
         self._sequence = sequence = self._sequence + 1
@@ -112,7 +112,7 @@ class Kernel:
         return timer
 
     def take(self) -> Callable[[], object] | None:
-        """Move the clock to the next timer and return what it is to call; None, and no move, if there is none."""
+        """Move the clock to the next timer and return its callback; None, and no move, if there is none."""
         heap = self._heap
         while heap:
             when, _, timer = heappop(heap)
@@ -128,10 +128,10 @@ class Kernel:
         return None
 
     def move(self, when: int) -> None:
-        """Move the clock forward to an instant at which nothing happens.
+        """Move the clock forward to an instant in nanoseconds; no timer is taken.
 
         Raises:
-            ValueError: If that is in the past, or a timer is due before it.
+            ValueError: If that is in the past, or a timer is due before it; the clock has not moved.
         """
         due = self.next_deadline
         if when < self.now or (due is not None and due < when):
@@ -145,7 +145,6 @@ class Kernel:
         self._cancelled += 1
         if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
-            heapify(
-                self._heap
-            )  # the order of what is left follows from instant and sequence, not from the heap's shape
+            # The order of the rest follows from instant and sequence, not from the heap's shape.
+            heapify(self._heap)
             self._cancelled = 0

@@ -1,7 +1,7 @@
-"""Marks where code is defined that tell it apart on a stack: the engine's own, the library's, and what may be cut.
+"""Marks where code is defined that tell it apart on a stack: the engine's, the library's, and code that may be cut.
 
-A mark belongs to a module, a package or a function's code, not to a path or a name: whoever renames a function or moves
-a module takes its mark along. Marks cost nothing per call.
+A mark belongs to a module, a package or a function's code, not to a path or a name: a function that is renamed or a
+module that is moved keeps its mark. Marks cost nothing per call.
 
 - ``__engine__ = True`` in a module: its code is the engine's. A diagnosis hides its frames, and Ctrl-C does not cut
   them, since the engine's state must stay whole.

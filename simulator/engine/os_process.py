@@ -1,4 +1,4 @@
-"""What a simulation asks of its process while it is open, and gives back: one processor, garbage, Ctrl-C."""
+"""Settings of the process that a simulation changes while it is open, and restores: one processor, garbage, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Pin:
     """Keeps the calling thread, and those it starts, on one processor, where handing the baton over is far cheaper.
 
     It also asks the system not to let a thread that wakes interrupt the one that woke it (Linux: ``SCHED_BATCH``, which
-    needs no privilege). Whoever takes the baton would run at once, find the interpreter's lock taken, and go to sleep
-    again: three switches instead of one.
+    needs no privilege). The thread that gets the baton would run at once, find the interpreter's lock taken, and go to
+    sleep again: three switches instead of one.
 
     Source: measured on Linux with ten threads that pass a lock around, in microseconds of processor time for each time:
         8.6 on one processor, 3.9 so with ``SCHED_BATCH``, and 1.0 instead of 3.1 switches.
@@ -31,7 +31,7 @@ class Pin:
         self._was_ordinary = False
 
     def apply(self) -> None:
-        """Choose by process number, so that several processes spread; do nothing where the system cannot."""
+        """Choose by process number, so that several processes spread; do nothing where the system has no such call."""
         if sys.platform != "linux":
             return
         allowed = sorted(os.sched_getaffinity(0))
@@ -60,7 +60,7 @@ class Pin:
 
 
 class Garbage:
-    """Keeps cyclic garbage until it is asked for: a finalizer would run in whichever actor allocates most."""
+    """Keeps cyclic garbage until an explicit collection: a finalizer would run in the actor that allocates most."""
 
     def __init__(self) -> None:
         self._was_enabled = False
@@ -75,7 +75,7 @@ class Garbage:
 
 
 class Interrupts:
-    """Sees Ctrl-C before the program's own handler does, and may keep it for later.
+    """Gets Ctrl-C before the program's own handler does, and may keep it for later.
 
     Args:
         receive: Gets the program's handler, ready to call, and the frame that was interrupted.
@@ -97,7 +97,7 @@ class Interrupts:
         self._before = before
 
     def undo(self) -> None:
-        """Put the handler back, unless somebody has set another one meanwhile."""
+        """Put the handler back, unless the program has set another one meanwhile."""
         before, self._before = self._before, None
         if before is not None and signal.getsignal(signal.SIGINT) == self._handle:
             try:
@@ -114,7 +114,7 @@ class Interrupts:
 def processor_use(native_id: int | None) -> tuple[float, bool]:
     """Return the seconds of processor time that a thread has used, and whether it could use more at this moment.
 
-    Where the system does not tell, the whole process's time, and False.
+    Where the system has no such figure, the whole process's time, and False.
 
     Source: proc(5) of Linux, ``/proc/[pid]/stat``: fields 3 (state), 14 (utime) and 15 (stime).
     """

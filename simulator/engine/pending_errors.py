@@ -1,4 +1,4 @@
-"""What the main thread is to raise: failures of actors, deadlocks, Ctrl-C; in the order in which they came."""
+"""Errors that the main thread is to raise: failures of actors, deadlocks, Ctrl-C; in the order in which they came."""
 
 from __future__ import annotations
 
@@ -13,72 +13,72 @@ __engine__ = True
 
 
 class PendingErrors:
-    """Errors on their way to the main thread, and failed actors whose error nobody has looked at."""
+    """Errors that the main thread has yet to raise, and failed actors whose error no program has read."""
 
     def __init__(self) -> None:
         self._errors: deque[BaseException | None] = deque()  # None stands for the failure of an actor
         self._failed: list[Actor] = []
 
     def __bool__(self) -> bool:
-        """Return whether the main thread is to be pulled out of what it waits for."""
+        """Return whether the main thread's wait is to be interrupted."""
         return bool(self._errors)
 
     @property
     def has_failures(self) -> bool:
-        """Whether an actor's failure is left that nobody has looked at."""
+        """Whether an actor's failure is left that was not read."""
         return bool(self._failed)
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether a Ctrl-C is on its way."""
+        """Whether a Ctrl-C is pending."""
         return any(error is not None and not isinstance(error, Exception) for error in self._errors)
 
     def add(self, error: BaseException) -> None:
         """Have the main thread raise ``error``. A signal's handler may call this at any time."""
         self._errors.append(error)
 
-    def add_failure(self, actor: Actor, *, is_told: bool) -> bool:
-        """Keep the failure of an actor; return whether the main thread is to be pulled out for it.
+    def add_failure(self, actor: Actor, *, has_joiner: bool) -> bool:
+        """Keep the failure of an actor; return whether the main thread's wait is to be interrupted for it.
 
         Args:
-            is_told: Whether somebody joins the actor and may look at its error first. If nobody does, the main thread
+            has_joiner: Whether another actor joins this one and may read its error first. If none does, the main thread
                 raises it when it blocks the next time, or closes the simulation.
         """
         if actor.error is None or actor.is_forgiven or isinstance(actor.error, (ActorExit, SystemExit)):
             return False
         self._failed.append(actor)
-        if not is_told:
+        if not has_joiner:
             self._errors.append(None)
-        return not is_told
+        return not has_joiner
 
     def forgive(self, actor: Actor) -> None:
-        """Take note that somebody looked at the error of an actor."""
+        """Record that a program has read the error of an actor."""
         actor.is_forgiven = True
         if actor in self._failed:
             self._failed.remove(actor)
 
-    def take(self) -> BaseException | None:
-        """Return what is to be raised first; None if nothing is left."""
+    def pop(self) -> BaseException | None:
+        """Return the error to be raised first, removed; None if none is left."""
         while self._errors:
             error = self._errors.popleft()
             if error is None and self._failed:
-                error = self.take_failure()
+                error = self.pop_failure()
             if error is not None:
                 return error
         return None
 
-    def take_failure(self) -> ActorFailed:
-        """Return the first failure that nobody has looked at."""
+    def pop_failure(self) -> ActorFailed:
+        """Return the first failure that was not read, removed."""
         actor = self._failed.pop(0)
         error = actor.error
         failed = ActorFailed(f"actor {actor.label!r} failed: {type(error).__name__}: {error}", actor=actor.label)
         failed.__cause__ = error
         return failed
 
-    def take_rest(self) -> list[BaseException]:
-        """Return what is left when the simulation has been closed: Ctrl-C, and failures of actors."""
+    def pop_rest(self) -> list[BaseException]:
+        """Return the errors left when the simulation has been closed: Ctrl-C, and failures of actors."""
         rest: list[BaseException] = [error for error in self._errors if error and not isinstance(error, Exception)]
         self._errors.clear()
         while self._failed:
-            rest.append(self.take_failure())
+            rest.append(self.pop_failure())
         return rest

@@ -14,20 +14,20 @@ __engine__ = True
 
 
 class ReadyActors:
-    """Two queues: what is ready, and what is ready but was passed over."""
+    """Two queues: the actors that are ready, and those that are ready but were passed over."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self.ready: deque[Actor] = deque()
         self.set_back: deque[Actor] = deque()
-        """Those that a schedule has passed over: ready too, but behind all else that happens at this instant."""
+        """Actors that a schedule has passed over: ready too, but behind all other events of this instant."""
 
     def __bool__(self) -> bool:
         return bool(self.ready or self.set_back)
 
     def put_last(self, actor: Actor) -> None:
         """Put an actor behind all that can run."""
-        # Behind those that were set back too: else it could poll for ever for what one of them has yet to do.
+        # Behind those that were set back too: else it could poll for ever for an act of one of them.
         (self.set_back or self.ready).append(actor)
 
     def withdraw(self, actor: Actor) -> None:
@@ -40,7 +40,7 @@ class ReadyActors:
         """Return the actor that goes on, taken off its queue; None for the next timer, which is due.
 
         Args:
-            schedule: Decides.
+            schedule: Chooses among the candidates.
             running: The running actor, if it could go on.
         """
         ready, set_back = self.ready, self.set_back
@@ -72,7 +72,7 @@ class ReadyActors:
     def _offers_timer(self) -> bool:
         """Return whether the next timer may come before the ready actors: if it is due at this very instant.
 
-        Not while one of them is inside a condition, since a timer's callback must find every one free.
+        Not while one of them is inside a condition, since a timer's callback must find every condition free.
         """
         due = self._kernel.next_deadline
         if due is None or due > self._kernel.now:

@@ -1,6 +1,7 @@
-"""`VirtualRuntime`: the `Runtime` of a simulation, with a thread for each actor and a clock that nobody waits for.
+"""`VirtualRuntime`: the `Runtime` of a simulation, with a thread for each actor and a clock that no thread waits for.
 
-The only module of the simulator's engine that touches threads and real time. Who runs is decided in ``scheduler.py``.
+With ``actor_threads.py`` and ``watchdog.py`` the only module of the engine that touches threads and real time. Which
+actor runs is decided in ``scheduler.py``.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class VirtualRuntime:
     """Time, threads and chance that follow from a seed. Open from construction; close it in the thread that made it.
 
     Args:
-        seed: Everything that happens follows from this and the program.
+        seed: Every event of the run follows from this and the program.
         schedule: ``"fifo"``, ``"random"``, ``"pct"``, or a `Schedule`.
         horizon: Virtual seconds after which the run is stopped; None for never.
         pin: Whether to keep the calling thread and all actors on one processor.
@@ -98,7 +99,7 @@ class VirtualRuntime:
             max_steps=max_steps,
         )
         self.kernel: Kernel = scheduler.kernel
-        """The clock and the timers; ``kernel.after(seconds, callback)`` has something happen."""
+        """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.is_open = True
         self._threads = ActorThreads(scheduler, scope, grace)
         self._watchdog = None if stall_after is None else Watchdog(scheduler, stall_after, self.report)
@@ -126,7 +127,11 @@ class VirtualRuntime:
         return self._start_wall + self.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait in virtual time; zero or less lets every actor run that is ready."""
+        """Wait ``seconds`` of virtual time; zero or less lets every actor run that is ready.
+
+        Raises:
+            BlockingRefused: If the caller holds a condition, or is a timer's callback.
+        """
         scheduler = self._scheduler
         actor = scheduler.check()
         if actor.inside or scheduler.in_callback:
@@ -145,7 +150,7 @@ class VirtualRuntime:
     def spawn(self, target: Callable[[], None], *, name: str) -> VirtualTask:
         """Run ``target`` in an actor of its own, whose thread starts when it is its turn.
 
-        What it raises is raised in the main thread as `ActorFailed`, unless somebody looks at the task's ``error``.
+        Its exception is raised in the main thread as `ActorFailed`, unless the program reads the task's ``error``.
 
         Raises:
             RuntimeError: If the interpreter is shutting down and starts no more threads.
@@ -181,7 +186,7 @@ class VirtualRuntime:
         """Return the number of the running actor, 0 in the thread that made the runtime, -1 in a timer's callback."""
         scheduler = self._scheduler
         if scheduler.running.ident != get_ident():
-            return get_ident()  # an outsider: as good as any number that is no actor's
+            return get_ident()  # a thread that is no actor: any number will do that is no actor's
         return -1 if scheduler.in_callback else scheduler.running.serial
 
     def random(self, stream: str) -> Random:
@@ -206,7 +211,7 @@ class VirtualRuntime:
 
     @property
     def schedule(self) -> Schedule | None:
-        """What decides among ready actors, with its deviations so far; None for first-in-first-out."""
+        """The schedule among ready actors, with its deviations so far; None for first-in-first-out."""
         return self._scheduler.schedule
 
     @property
@@ -220,15 +225,15 @@ class VirtualRuntime:
         return not self._scheduler.can_run and self.kernel.foreground == 0
 
     def report(self) -> str:
-        """Return a paragraph for each actor: what it waits for, and its stack."""
+        """Return a paragraph for each actor: its name, state and stack."""
         return diagnosis.report(
             list(self._scheduler.actors.values()), self.kernel.now, is_running=self._scheduler.running
         )
 
     def blocked(self) -> list[FrameType]:
-        """Return where the actors stand that no time limit wakes: before a condition that another one is inside of.
+        """Return the frames of the actors without a time limit that wait to enter a condition another one is inside of.
 
-        If there are none, those that wait for anything else.
+        If there are none, of those without a time limit that wait on a condition.
         """
         waiting = [
             actor
@@ -239,34 +244,45 @@ class VirtualRuntime:
         return [frame for frame in map(diagnosis.frame_of, chosen) if frame is not None]
 
     def raise_failures(self) -> None:
-        """Raise now what the creating thread would raise when it blocks the next time, if there is anything.
+        """Raise now the error that the creating thread would raise when it blocks the next time, if there is one.
 
         Raises:
-            ActorFailed: For instance; nobody had been told.
+            ActorFailed: For instance; its error had not been read.
         """
         summons = self._scheduler.summons
-        error = summons.take()
+        error = summons.pop()
         if error is None and summons.has_failures:
-            error = summons.take_failure()
+            error = summons.pop_failure()
         if error is not None:
             raise error
 
     def step(self) -> bool:
-        """Let one actor or one timer have its turn; return whether there was one."""
+        """Let one actor or one timer have its turn; return whether there was one.
+
+        Raises:
+            BlockingRefused: If the caller is not the main actor, holds a condition, or is a timer's callback.
+        """
         self._check_main("step()")
         return self._scheduler.step()
 
     def run_until_idle(self) -> None:
-        """Return when no other actor can run and only background timers are left."""
+        """Return when no other actor can run and only background timers are left.
+
+        Raises:
+            BlockingRefused: As ``step``.
+        """
         self._check_main("run_until_idle()")
         self._scheduler.run_until_idle()
 
     @interruptible
     def run(self, seconds: float | None = None, *, speed: float = 1.0) -> None:
-        """Let the world move as fast as real time, or ``speed`` times that; Ctrl-C ends it.
+        """Let the clock move as fast as real time, or ``speed`` times that; Ctrl-C ends it.
 
         Args:
-            seconds: How long, in virtual seconds; None until the world is idle.
+            seconds: How long, in virtual seconds; None until the simulation is idle.
+        Raises:
+            ValueError: If ``speed`` is not above 0; nothing has happened.
+            BlockingRefused: As ``step``.
         """
         self._check_main("run()")
         if not speed > 0:
@@ -301,15 +317,15 @@ class VirtualRuntime:
         """Decide when Ctrl-C is raised: never inside the engine, whose state must stay whole.
 
         Runs in the creating thread, if that is the process's main one. The first is raised when that thread has its
-        turn, which it gets at the next hand-over. If another comes before that, since the running actor computes or
-        blocks for real, the main thread leaves the simulation behind.
+        turn, which it gets at the next hand-over. If a second comes before that, since the running actor computes or
+        blocks for real, the main thread leaves the simulation.
         """
         scheduler = self._scheduler
         if get_ident() != scheduler.main.ident or _may_cut(frame):
             handle()
             return
         if scheduler.summons.is_interrupted and scheduler.running is not scheduler.main:
-            handle()  # what this raises leaves the rest in which the main thread is, see Scheduler.park
+            handle()  # its exception ends the rest of the main thread, see Scheduler.park
             return
         try:
             handle()
@@ -319,13 +335,14 @@ class VirtualRuntime:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End every actor where it is blocked, so that its ``finally`` blocks run, and give the process back.
+        """End every actor where it is blocked, so that its ``finally`` blocks run, and restore the process's settings.
 
         Closing again does nothing.
 
         Raises:
-            ActorFailed: If an actor had failed and nobody had been told; everything is closed.
-            ActorsRefuse: If actors did not end; their threads go on as daemons.
+            ActorFailed: If an actor had failed and its error was not read; the runtime is closed.
+            ActorsRefuse: If actors did not end; their threads go on as daemons, and the runtime is closed.
+            BlockingRefused: In another thread or a timer's callback; the runtime is open.
         """
         problems = self._close()
         if problems:
@@ -353,7 +370,7 @@ class VirtualRuntime:
         for hold in reversed(self._process):
             hold.undo()
         _open = None
-        problems = scheduler.summons.take_rest()
+        problems = scheduler.summons.pop_rest()
         if refusing:
             names = tuple(actor.label for actor in refusing)
             text = f"{len(names)} of the actors did not end; {diagnosis.report(refusing, self.kernel.now)}"
@@ -371,7 +388,7 @@ class VirtualRuntime:
             return
         if error is None:
             raise problems[0]
-        for problem in problems:  # an error is on its way already, and must not be hidden by what may follow from it
+        for problem in problems:  # ``error`` is being raised, and must not be hidden by errors that may follow from it
             if problem.__cause__ is not error and not isinstance(error, ActorFailed):
                 warnings.warn(f"{type(problem).__name__}: {problem}", RuntimeWarning, stacklevel=2)
 

@@ -1,7 +1,7 @@
-"""Who runs: one actor at a time, chosen by whoever stops running; and the clock, when nobody can.
+"""Runs one actor at a time, chosen by the actor that stops running; and moves the clock when no actor can run.
 
 There is no scheduler thread. An actor that blocks calls `Scheduler.park`, which picks the next one, hands it the baton
-and lets the caller's thread rest until somebody hands the baton back. Not the business of this module: making threads,
+and lets the caller's thread rest until another hands the baton back. Not the business of this module: making threads,
 and real time.
 
 Real concurrency is left in three places: a signal's handler in the creating thread, the watchdog, and the threads of a
@@ -42,16 +42,16 @@ __all__ = ["Scheduler"]
 __engine__ = True
 
 EXITS = 1000
-"""How often an actor is told to end before it counts as refusing."""
+"""How many times `ActorExit` is raised in an actor before its thread is laid to rest."""
 
 
 class Errand(Enum):
-    """What the main actor lets the others run for."""
+    """Until when the main actor lets the others run."""
 
-    NONE = "nothing: it runs, or blocks as any other"
+    NONE = "no errand: it runs, or blocks as any other"
     STEP = "one turn of an actor or a timer"
-    STEPPED = "the end of that turn, which has been taken"
-    IDLE = "that none can run and only background timers are left"
+    STEPPED = "the end of that turn, which has begun"
+    IDLE = "no actor can run and only background timers are left"
 
 
 _ERRANDS = {
@@ -67,7 +67,7 @@ _NONE, _STEP, _STEPPED, _IDLE = Errand.NONE, Errand.STEP, Errand.STEPPED, Errand
 
 
 class Scheduler:
-    """The actors, who of them runs, and what is to be raised in the main one.
+    """The actors, the one that runs, and the errors to be raised in the main one.
 
     Args:
         get_ident: Tells threads apart.
@@ -76,7 +76,7 @@ class Scheduler:
         schedule: Decides among ready actors; None for first-in-first-out.
         horizon: The instant at which the run ends, in nanoseconds, or None.
         patience: For how many nanoseconds only background timers may happen before that counts as a deadlock. They get
-            that much because they may yet do something: a heartbeat that notices a dead peer, say.
+            that much because they may yet do something: a heartbeat may notice a lost peer.
         max_steps: How many turns one instant may take.
     """
 
@@ -95,23 +95,23 @@ class Scheduler:
         self.get_ident = get_ident
         self.schedule = schedule
         self.actors: dict[int, Actor] = {}
-        """All that have not ended, by serial number."""
+        """The actors that have not ended, by serial number."""
         self._queues = ReadyActors(self.kernel)
         self.ready = self._queues.ready
-        """The actors that can run; a shortcut for what makes actors ready most often."""
+        """The actors that can run; a shortcut for the code that makes actors ready most often."""
         self.turns = 0
-        """How many times an actor or a timer was taken so far."""
+        """How many turns actors and timers have had so far."""
         self.in_callback = False
         self.is_over = False
         """Whether every blocking call is to raise: in the main thread ``over``, elsewhere `ActorExit`. A plain
-        attribute, since it is tested and set where no call may be, see the module's docstring."""
+        attribute, since it is tested and set where no call is allowed, see the module's docstring."""
         self.over: BaseException = SimulationClosed("the simulation is over")
         self.urgent = False
-        """Whether whoever chooses next has to look at more than the ready actors. Cleared by the main thread only."""
+        """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.polls_left = max_steps
-        """How often a condition may be entered or the clock read before anything happens."""
+        """How often a condition may be entered or the clock read until the next turn."""
         self.summons = PendingErrors()
-        """What the main thread is to raise."""
+        """The errors that the main thread is to raise."""
         self._make_baton = make_baton
         self._start = start
         self._horizon = horizon
@@ -175,7 +175,7 @@ class Scheduler:
         others = sum(place is not but for place in actor.held)
         raise BlockingRefused(
             f"{call} by {actor.label!r} while holding {'another' if but else 'a'} condition"
-            f"{'' if others == 1 else ' and more'}, which nobody could enter meanwhile: {diagnosis.caller()}"
+            f"{'' if others == 1 else ' and more'}, which no actor could enter meanwhile: {diagnosis.caller()}"
         )
 
     # --- handing over ------------------------------------------------------------------------------------------------
@@ -184,15 +184,15 @@ class Scheduler:
         """Let others run until ``actor``, the running one, is chosen again; the caller has seen to it that it will be.
 
         Args:
-            chosen: Who goes on, if that is decided.
+            chosen: The actor that goes on, if that is decided.
         Raises:
             ActorExit: If the simulation ended meanwhile.
-            Exception: In the main thread, whatever it was summoned for.
+            Exception: In the main thread, the error it was summoned for.
         """
         if chosen is None:
             if actor is self.main and self.summons.has_failures and not self.is_over:
                 self._withdraw(actor)
-                raise self.summons.take_failure()
+                raise self.summons.pop_failure()
             chosen = self._next()
         if chosen is not actor:
             if self.is_over:
@@ -227,12 +227,12 @@ class Scheduler:
         self.park(actor, chosen)
 
     def abandon(self, reason: BaseException) -> bool:
-        """Declare the simulation over although an actor runs that cannot be stopped; the main thread goes its way.
+        """Declare the simulation over although an actor runs that cannot be stopped; the main thread goes on.
 
         Returns:
             Whether that is so; False if the main thread has the baton already.
         """
-        running = self.running  # from here on no call, so that nothing comes in between
+        running = self.running  # from here on no call, so that no other thread comes in between
         if running is self.main:
             return False
         if running.state is not _DONE:
@@ -243,7 +243,7 @@ class Scheduler:
         return True
 
     def _begin(self, chosen: Actor) -> None:
-        """Give an actor its thread and the baton, or if that cannot be done whoever is next."""
+        """Give an actor its thread and the baton, or the next actor if no thread can be started."""
         while chosen.state is _NEW:
             try:
                 self._start(chosen)
@@ -255,14 +255,14 @@ class Scheduler:
         chosen.baton.release()
 
     def finish(self, actor: Actor) -> None:
-        """Take note of the end of the running actor and hand the baton on; its thread has nothing more to do."""
-        actor.finish()  # first, since telling those who join may let one of them run
-        is_told = False
+        """Record the end of the running actor and hand the baton on; its thread has nothing more to do."""
+        actor.finish()  # first, since notifying the joiners may let one of them run
+        has_joiner = False
         if actor.at_end is not None and not self.is_over:
-            is_told = actor.at_end()
-        self.end(actor, is_told=is_told)
+            has_joiner = actor.at_end()
+        self.end(actor, has_joiner=has_joiner)
         chosen = self._next()
-        if self.is_over:  # nobody waits for the baton
+        if self.is_over:  # no thread waits for the baton
             return
         self.running = chosen  # one step again
         if chosen.state is not _NEW:
@@ -270,11 +270,11 @@ class Scheduler:
         else:
             self._begin(chosen)
 
-    def end(self, actor: Actor, *, is_told: bool = False) -> None:
-        """Drop an actor from the simulation; see `PendingErrors.add_failure` for what happens if it failed."""
+    def end(self, actor: Actor, *, has_joiner: bool = False) -> None:
+        """Drop an actor from the simulation; see `PendingErrors.add_failure` for one that failed."""
         actor.finish()
         self.actors.pop(actor.serial, None)
-        if self.summons.add_failure(actor, is_told=is_told):
+        if self.summons.add_failure(actor, has_joiner=has_joiner):
             self.urgent = True
 
     # --- choosing ----------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ class Scheduler:
         return bool(self._queues)
 
     def make_ready(self, actor: Actor) -> None:
-        """Put an actor at the end of those that can run."""
+        """Put an actor behind those that can run."""
         self.ready.append(actor)
 
     def yield_turn(self, actor: Actor) -> None:
@@ -295,7 +295,7 @@ class Scheduler:
             self.schedule.yielded(actor.path)
 
     def _next(self, *, is_timer_first: bool = False) -> Actor:
-        """Take a ready actor, moving the clock until there is one.
+        """Return a ready actor, taken off its queue; the clock moves until there is one.
 
         Args:
             is_timer_first: Whether the next timer comes before all of them.
@@ -342,7 +342,7 @@ class Scheduler:
                 self.in_callback = False
 
     def _main_is_wanted(self) -> bool:
-        """Return whether the main actor has to run now, whatever it waits for."""
+        """Return whether the main actor has to run now, even if it waits for something."""
         if self.is_over:
             return True
         if self.summons:
@@ -353,7 +353,7 @@ class Scheduler:
         return self._errand is _STEPPED
 
     def _is_quiet(self) -> bool:
-        """Return whether nothing is left to happen, or only background timers for too long."""
+        """Return whether no timer is left, or only background timers for too long."""
         due = self.kernel.next_deadline
         if due is None or self._errand is _IDLE:
             return True
@@ -361,7 +361,7 @@ class Scheduler:
             self._quiet_since = self.kernel.now
         return due - self._quiet_since > self._patience
 
-    # --- what goes wrong ---------------------------------------------------------------------------------------------
+    # --- errors ------------------------------------------------------------------------------------------------------
 
     def summon(self, error: BaseException) -> None:
         """Have the main actor run next and raise ``error``. A signal's handler may call this at any time."""
@@ -369,13 +369,13 @@ class Scheduler:
         self.urgent = True
 
     def _obey(self, actor: Actor) -> None:
-        """Do what an actor that has just been chosen must do first: end, or raise what it was summoned for."""
+        """End the actor that has just been chosen, or raise the error it was summoned for, if there is one."""
         if self.is_over:
             self._leave(actor)
         if actor is not self.main:
             return
         self.urgent = False  # before looking: a signal's handler may set it again any time
-        error = self.summons.take()
+        error = self.summons.pop()
         if self.summons or self._errand is _STEP or self._errand is _STEPPED:
             self.urgent = True
         if error is not None:
@@ -389,7 +389,7 @@ class Scheduler:
         self._queues.withdraw(actor)
 
     def _leave(self, actor: Actor) -> NoReturn:
-        """End an actor of a simulation that is over: raise, or if it has not listened to that, rest for ever."""
+        """End an actor of a simulation that is over: raise, or after `EXITS` times in vain, rest for ever."""
         if actor is self.main:
             self._withdraw(actor)
             raise self.over
@@ -423,7 +423,7 @@ class Scheduler:
         return True
 
     def livelock(self) -> None:
-        """Report an actor that polls and lets nothing happen: the main thread raises, the actor goes on later."""
+        """Report an actor that polls and never blocks: the main thread raises, the actor goes on later."""
         actor = self.check()
         error = self._livelock_error(actor)
         self.polls_left = self._max_steps
@@ -434,10 +434,10 @@ class Scheduler:
         self.park(actor)
 
     def _livelock_error(self, actor: Actor | None) -> SimulationLivelock:
-        who = (
+        cause = (
             f"actor {actor.label!r} polls without sleeping: {diagnosis.caller()}" if actor else "the clock stands still"
         )
-        return SimulationLivelock(f"{self._max_steps:,} steps at one instant: {who}; {self.report()}")
+        return SimulationLivelock(f"{self._max_steps:,} steps at one instant: {cause}; {self.report()}")
 
     def report(self) -> str:
         """Return a paragraph for each actor."""

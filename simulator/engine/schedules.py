@@ -1,14 +1,14 @@
 """Which of several actors runs next: in order, by chance, or as recorded.
 
-A schedule is asked at each *decision*: a place where more than one could go on. The first candidate is what
-first-in-first-out would take, at a preemption point the actor that is running; to take another is a *deviation*. It may
-be `TIMER`: what is due at this very instant, such as a packet's arrival, may come before actors that are ready. Whoever
-is passed over is *set back* behind all else that happens at that instant.
+A schedule is asked at each *decision*: a place where several actors could go on. The first candidate is the choice of
+first-in-first-out, at a preemption point the actor that is running; to choose another is a *deviation*. That may be
+`TIMER`: a timer due at this very instant, such as a packet's arrival, may come before actors that are ready. An actor
+that is passed over is *set back* behind all other events of that instant.
 
 A run is described by its deviations; leaving some out makes a simpler run, which is how a failing schedule is shrunk.
-So a deviation says where it was made by what leaving out another one hardly ever changes: by actor, and by how often
-that one had been asked about, not by a count of all decisions. Not the business of this module: who is a candidate, and
-when.
+So a deviation is identified by facts that leaving out another one hardly ever changes: the actor, and how often the
+schedule had been asked about it, not a count of all decisions. Not the business of this module: which actors are
+candidates, and when.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Deviation(NamedTuple):
     """A decision that was not first-in-first-out's."""
 
     actor: str
-    """Who would have gone on: an actor's path."""
+    """The path of the actor that would have gone on."""
     is_preemption: bool
-    """Whether that one was running; else it was ready before the others."""
+    """Whether that actor was running; else it was ready before the others."""
     visit: int
     """How many times the schedule had been asked about that actor in that way, this time included."""
     taken: str
-    """Who went on instead."""
+    """The path of the actor that went on instead, or `TIMER`."""
 
     def __str__(self) -> str:
         return f"{self.taken} before {self.actor} {'went on' if self.is_preemption else 'began'}, time {self.visit}"
 
 
 class Schedule:
-    """Takes decisions and records the deviations among them; first-in-first-out, until a subclass picks otherwise."""
+    """Makes decisions and records the deviations among them; first-in-first-out, until a subclass picks otherwise."""
 
     def __init__(self) -> None:
         self.decisions = 0
@@ -58,10 +58,10 @@ class Schedule:
 
         Args:
             candidates: The paths of actors, at least one, in the order in which they became ready; then `TIMER`, if a
-                timer may come before all of them; then the actors that were set back, to wait until nothing else is
-                left to happen at this instant. With one there is nothing to decide, but it counts as a visit.
+                timer may come before all of them; then the actors that were set back, to wait until no other event is
+                left at this instant. With one candidate there is no decision, but it counts as a visit.
             is_preemption: Whether the first candidate is running and could go on.
-            set_back: How many were.
+            set_back: How many candidates were set back.
         """
         first = candidates[0]
         self._visit = self._visits[first, is_preemption] = self._visits.get((first, is_preemption), 0) + 1
@@ -75,7 +75,7 @@ class Schedule:
         return index
 
     def yielded(self, actor: str) -> None:
-        """Take note that an actor gave up its turn of its own accord."""
+        """Record that an actor gave up its turn of its own accord."""
 
     def _pick(self, candidates: Sequence[str], is_preemption: bool) -> int:
         return 0
@@ -84,12 +84,14 @@ class Schedule:
 class RandomSchedule(Schedule):
     """Any ready actor, each as likely as the others; preempts with a given probability.
 
-    An actor that is set back stays behind until nothing else is left to happen at its instant, or one that has its turn
+    An actor that is set back stays behind until no other event is left at its instant, or an actor that has its turn
     meanwhile is preempted too: so one preemption is enough to let others overtake in several steps.
 
     Args:
-        stream: Where chance comes from.
+        stream: The source of chance.
         probability: Of preempting at each preemption point where another actor is ready; 0 draws nothing there.
+    Raises:
+        ValueError: If ``probability`` is not between 0 and 1.
     """
 
     def __init__(self, stream: Random, *, probability: float = 0.1) -> None:
@@ -119,10 +121,12 @@ class PctSchedule(Schedule):
     ``1 / (actors * length ** (depth - 1))``, however long the rest of the run.
 
     Args:
-        stream: Where chance comes from.
+        stream: The source of chance.
         depth: How many ordering constraints the bugs looked for have; ``depth - 1`` priorities change.
-        length: Over how many decisions the changes are spread; about as many as a run takes. None for a run of unknown
+        length: Over how many decisions the changes are spread; about as many as a run has. None for a run of unknown
             length: one of `LENGTHS` by chance, and as many changes again each time that it is over.
+    Raises:
+        ValueError: If ``depth`` or ``length`` is below 1.
 
     Source: Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs" (2010), section 3.
         Beyond it, an actor that yields falls behind all others, since a strict priority would let it yield for ever.
@@ -166,7 +170,7 @@ class PctSchedule(Schedule):
 
 
 class ReplaySchedule(Schedule):
-    """Repeats recorded deviations; one that takes somebody who is no candidate then is left out."""
+    """Repeats recorded deviations; one whose ``taken`` is no candidate then is left out."""
 
     def __init__(self, deviations: Iterable[Deviation]) -> None:
         super().__init__()
@@ -181,7 +185,7 @@ def schedule_named(name: str, seeds: Seeds) -> Schedule | None:
     """Return the schedule of that name, on the seed's stream ``schedule``; None for first-in-first-out.
 
     Raises:
-        ValueError: If there is none; the text lists them.
+        ValueError: If no schedule has that name; the text lists the names.
     """
     if name == "fifo":
         return None

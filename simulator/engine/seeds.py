@@ -1,8 +1,8 @@
 """Chance from one seed: a random stream for each purpose, the same on every Python and under every hash seed.
 
 Streams are named, so that a draw more or less for one purpose leaves all others alone. Only ``Random.random()`` gives
-the same numbers on every Python; everything else of `random.Random` may change between versions, so nothing else is
-drawn on, here or elsewhere: the functions below do what would tempt one to.
+the same numbers on every Python; every other method of `random.Random` may change between versions, so none is called,
+here or elsewhere: the functions below stand in for them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Seeds:
         self._streams: dict[str, Random] = {}
 
     def stream(self, name: str) -> Random:
-        """Return the stream of that name: always the same object, wherever its draws have got to.
+        """Return the stream of that name: always the same object, however many draws it has made.
 
         Its state follows from SHA-256 of seed and name; a seed given as text equals the number it spells.
         """
@@ -33,7 +33,7 @@ class Seeds:
         return stream
 
     def new_stream(self, name: str) -> Random:
-        """Return that stream at its beginning, for a name that is asked for once: it is not kept, 2.5 KB each."""
+        """Return that stream at its beginning, for a name that is used once: it is not kept, 2.5 KB each."""
         digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
         return Random(int.from_bytes(digest, "big"))
 

@@ -1,4 +1,4 @@
-"""Whether a world stands still because somebody blocks for real: pure observation, with time as an argument."""
+"""Whether a simulation stands still because an actor blocks for real: pure observation, with time as an argument."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BUSY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What can be seen of a world at one moment."""
+    """The state of a simulation at one moment, as seen from outside."""
 
     time: float
     """Real seconds."""
@@ -29,7 +29,7 @@ class Observation:
 
 
 class StallDetector:
-    """Looks at a world now and then, and says when it has been blocked for ``limit`` seconds.
+    """Judges observations, and reports when the simulation has been blocked for ``limit`` seconds.
 
     Args:
         limit: Real seconds.
@@ -41,9 +41,9 @@ class StallDetector:
         self._last: Observation | None = None
 
     def observe(self, seen: Observation) -> bool:
-        """Take note of the present; return whether the world is stalled.
+        """Record an observation; return whether the simulation is stalled.
 
-        A gap between two looks of more than the limit, as when the machine slept, starts the count anew.
+        A gap between two of more than the limit, as when the machine slept, starts the count anew.
         """
         first, last = self._first, self._last
         self._last = seen

@@ -1,4 +1,4 @@
-"""The handle of an actor, as whoever spawned it sees it."""
+"""The handle of an actor, as the program that spawned it sees it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class VirtualTask:
 
     @property
     def error(self) -> BaseException | None:
-        """What the target raised; None while it runs or after it returned. `ActorExit` if the simulation ended first.
+        """The target's exception; None while it runs or after it returned. `ActorExit` if the simulation ended first.
 
-        To look at a failure is to take care of it: it is not raised in the main thread then.
+        A failure that was read here is not raised in the main thread.
         """
         if self.actor.error is not None:
             self._scheduler.summons.forgive(self.actor)
@@ -48,6 +48,7 @@ class VirtualTask:
 
         Raises:
             WouldDeadlock: If an actor joins itself.
+            BlockingRefused: If the caller holds a condition, or is a timer's callback.
         """
         actor = self.actor
         joiner = self._scheduler.check()
@@ -66,9 +67,9 @@ class VirtualTask:
 
     def _announce(self) -> bool:
         with self._ended as ended:
-            is_told = ended.has_waiters
+            has_joiner = ended.has_waiters
             ended.notify_all()
-        return is_told
+        return has_joiner
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, {'done' if self.is_done else 'running'}>"

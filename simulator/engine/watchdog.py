@@ -1,4 +1,4 @@
-"""The thread that notices an actor which blocks for real, and holds all the others up."""
+"""The thread that detects an actor which blocks for real, and holds up all the others."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _DONE, _LOST = ActorState.DONE, ActorState.LOST
 
 
 class Watchdog:
-    """Looks at a world now and then, until it is stopped or an actor has blocked for too long.
+    """Observes a simulation 8 times per ``limit``, until it is stopped or an actor has blocked for too long.
 
     Args:
         limit: Real seconds for which an actor may block outside the simulation.
-        report: Tells what each actor waits for.
+        report: Returns what each actor waits for.
     """
 
     def __init__(self, scheduler: Scheduler, limit: float, report: Callable[[], str]) -> None:
@@ -37,13 +37,13 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to look; again does nothing."""
+        """Begin to observe; again does nothing."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._observe, name="simulation watchdog", daemon=True)
             start_for_real(self._thread)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop observing."""
         self._stopped.set()
 
     def join(self, timeout: float) -> None:
@@ -70,9 +70,9 @@ class Watchdog:
             line, report = diagnosis.line_of(frame), self._report()
             del frame
             error = WorldStalled(
-                f"actor {running.label!r} blocks for real, for {limit:g} s, and holds everyone up: {line}; {report}"
+                f"actor {running.label!r} blocks for real, for {limit:g} s, and holds up all others: {line}; {report}"
             )
-            # One step, if the actor has not moved on: see the docstring of scheduler.py. So the table is not asked.
+            # One step, if the actor has not moved on: see the docstring of scheduler.py. So the table is not used.
             if scheduler.turns == turns and scheduler.running is running and not scheduler.is_over:
                 if running.state is not _DONE:
                     running.state = _LOST

@@ -1,1 +1,1 @@
-"""Running a program many times: twice to compare, often to find a failure, less to make it small."""
+"""Running a program many times: twice to compare, often to find a failure, fewer times to make it small."""

@@ -1,7 +1,8 @@
-"""Does a program depend on nothing but its seed? It is run twice, and the transcripts are compared.
+"""Checks that a program depends on nothing but its seed: it is run twice, and the transcripts are compared.
 
-The second run is in another process, under another hash seed, where the program can be found by name: what depends on
-the order of a set, on what a module keeps or on an address shows up as a difference. Real time and files may not.
+The second run is in another process, under another hash seed, where the program can be found by name: an event that
+depends on the order of a set, on a module's state or on an address shows up as a difference. One that depends on real
+time or files may not.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from simulator.record.transcript import Transcript
 __all__ = ["Checked", "RunsDiffer", "check"]
 
 _HASH_SEEDS = ("1", "20260101")
+"""Values of PYTHONHASHSEED for the second run: the first, unless this process has that one."""
 _MARK = "SIMULATOR_SECOND_RUN"
 """Set in the environment of the other process."""
 
@@ -66,7 +68,7 @@ def check(
     report: Callable[[str], object] | None = print,
     stall_after: float | None = 5.0,
 ) -> Checked:
-    """Run a program twice, and see whether the transcripts are the same.
+    """Run a program twice, and check that the transcripts are the same.
 
     Args:
         program: A callable that takes the `Simulation`.
@@ -76,10 +78,12 @@ def check(
         horizon: Virtual seconds after which the run is stopped; None for never.
         start: The wall clock's beginning, as ISO 8601.
         report: Gets the result's text, which says where the second run was; None for no report.
-        stall_after: Real seconds for which an actor may block outside the simulation.
+        stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
     Raises:
         RunsDiffer: If they are not; the text has the first difference.
-        Exception: What the program raises in the first run.
+        UsageError: If the plan is invalid, or the other process could not run the program.
+        SimulationNested: If another simulation is open; nothing was run.
+        Exception: The program's, in the first run; there is no second one.
     """
     if _MARK in os.environ:
         raise UsageError("check() while the program is imported: put the call under if __name__ == '__main__'")
@@ -144,13 +148,13 @@ def _run_elsewhere(name: str, case: Case, stall_after: float | None) -> tuple[st
         if done.returncode or not answer.is_file():
             last = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
             raise UsageError(f"the second run of {name} could not be made in another process: {last}")
-        told = json.loads(answer.read_text(encoding="utf-8"))
-        files = {room: Path(directory, f"{number}.jsonl") for number, room in enumerate(told["rooms"])}
-        return told["failed"], {room: Transcript.load(file) for room, file in files.items()}
+        result = json.loads(answer.read_text(encoding="utf-8"))
+        files = {room: Path(directory, f"{number}.jsonl") for number, room in enumerate(result["rooms"])}
+        return result["failed"], {room: Transcript.load(file) for room, file in files.items()}
 
 
 def second_run() -> None:
-    """Be the other process: run what standard input describes, and leave the transcripts in its directory."""
+    """Run in the other process the case in standard input, and leave the transcripts in its directory."""
     task = json.load(sys.stdin)
     directory = Path(task["directory"])
     made = run(load(task["program"]), Case.from_json(task["case"]), stall_after=task["stall_after"])

@@ -1,13 +1,13 @@
-"""Searching for a run that fails, making it smaller, keeping it, and having it again.
+"""Searching for a run that fails, making it smaller, keeping it, and repeating it.
 
 ::
 
     failure = explore(program, range(200), latency=latency.uniform(0.01, 0.05), plan=[faults.at(3, faults.reset("a"))])
     assert failure is None, failure
 
-A failing seed is a place to begin: `explore` leaves out what the failure does not need, first faults, then preemptions,
-and writes down what is left, which ``python -m simulator replay FILE`` runs again. Whether a program is deterministic,
-on which all this rests, is asked by ``check`` in ``checking.py``.
+A failing seed is the beginning: `explore` leaves out parts that the failure does not need, first faults, then
+preemptions, and saves the rest, which ``python -m simulator replay FILE`` runs again. All this requires a deterministic
+program, which is tested by ``check`` in ``checking.py``.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ FORMAT = 1
 """Version of the saved form."""
 
 FEW = 5
-"""Preemptions that a person can follow; with more, it is worth looking for another way to the same failure."""
+"""Preemptions that a reader can follow; with more, it is worth looking for another way to the same failure."""
 SAMPLES = 200
-"""How many random schedules to look at for that."""
+"""How many random schedules to try for that."""
 
 Plan: TypeAlias = "Iterable[Planned | Fault] | Callable[[Random], Iterable[Planned | Fault]]"
-"""Faults, or what draws them anew for each seed; of the stream that it is given only ``random()`` may be used."""
+"""Faults, or a callable that draws them anew for each seed; of its argument only ``random()`` may be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that fails, as small as it was made. Its text is a report of it."""
+    """A run that fails, as small as it was made. Its text is a report."""
 
     program: Program
     reference: str | None
     """How another process finds the program; None if it cannot."""
     run: Run
-    """What was left after shrinking."""
+    """The run left after shrinking."""
     found: Run
-    """What was found at first, by the seed alone."""
+    """The run found at first, by the seed alone."""
     runs: int
     """How many runs the search and the shrinking took."""
     is_repeatable: bool
-    """Whether the run that was found failed in the same way again. If not, `check` may tell why."""
+    """Whether the run that was found failed in the same way again. If not, `check` may show why."""
     path: Path | None = None
     """Where it was saved."""
 
@@ -71,7 +71,7 @@ class Failure:
 
     @property
     def error(self) -> Exception:
-        """What was raised."""
+        """The exception raised."""
         assert self.run.error is not None
         return self.run.error
 
@@ -88,12 +88,12 @@ class Failure:
 
     @property
     def deviations(self) -> tuple[Deviation, ...]:
-        """The decisions of the schedule that were left: number of the decision, who was taken there."""
+        """The deviations of the schedule that were left."""
         return self.run.deviations
 
     @property
     def transcripts(self) -> Mapping[str, Transcript]:
-        """What happened in each room."""
+        """The transcript of each room."""
         return self.run.transcripts
 
     def replay(self) -> Replay:
@@ -101,7 +101,7 @@ class Failure:
         return _repeat(self.program, self.run.case, self.symptom, self.run.digests)
 
     def save(self, path: str | Path) -> None:
-        """Write down what `replay` needs, as JSON."""
+        """Write the data that `replay` needs, as JSON."""
         value = {
             "replay": FORMAT,
             "program": self.reference,
@@ -116,7 +116,7 @@ class Failure:
         if not self.is_repeatable:
             lines.append("  a second run did not: the program depends on something outside the simulation, see check()")
         before, after = self.found, self.run
-        lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_told, after.plan))}")
+        lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_described, after.plan))}")
         count = f"{len(after.deviations)} of {len(before.deviations)}"
         lines.append(f"  preemptions: {count}{_listed(after.deviations)}")
         if self.path is not None:
@@ -130,7 +130,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What came of running a kept failure again."""
+    """The result of running a kept failure again."""
 
     run: Run
     expected: Symptom
@@ -166,11 +166,11 @@ def explore(
 ) -> Failure | None:
     """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
 
-    To fail is to raise: out of the program, out of an actor, or out of the simulation, as for a deadlock.
+    A run fails by an exception: of the program, of an actor, or of the simulation, as for a deadlock.
 
     Args:
-        program: A callable that takes the `Simulation`. It must not keep anything from one run to the next.
-        schedule: Who runs when several can: ``"random"``, ``"pct"``, or ``"fifo"`` if only seeds are to differ.
+        program: A callable that takes the `Simulation`. It must not keep any state from one run to the next.
+        schedule: The choice among actors that can run: ``"random"``, ``"pct"``, or ``"fifo"`` to vary seeds alone.
         latency: A law, or seconds.
         plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
         horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
@@ -178,9 +178,10 @@ def explore(
         shrinking: The most runs to spend on making the failing one smaller.
         save: Where to keep the failure: a directory, a path with another suffix than none, or None for not at all.
         report: Gets the failure's text, whose last line replays it; None for no report.
-        stall_after: Real seconds for which an actor may block outside the simulation.
+        stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
     Raises:
-        UsageError: If the plan cannot be, or another simulation is open.
+        UsageError: If the plan is invalid; nothing is saved.
+        SimulationNested: If another simulation is open; nothing was run.
     """
     count = 0
     for seed in seeds:
@@ -212,11 +213,11 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
     """Run a kept failure again, in this process.
 
     Args:
-        path: What `explore` or `Failure.save` wrote.
+        path: The file that `explore` or `Failure.save` wrote.
         program: Instead of the one that the file names; needed if it names none.
         stall_after: Real seconds for which an actor may block outside the simulation; None to sit in a debugger.
     Raises:
-        UsageError: If the file is none, or its program cannot be found.
+        UsageError: If the file is no kept failure, or its program cannot be found; nothing was run.
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -269,7 +270,7 @@ class _Shrinker:
         return self.best
 
     def _shrink_plan(self, without: Callable[[tuple[int, ...]], Case]) -> None:
-        """Leave faults out, under the schedule that the seed gives, or where that saves it under the present one."""
+        """Leave faults out, under the schedule of the seed, or if that does not fail, the present one."""
         numbers = range(len(self.best.planned))
 
         def attempt(kept: Sequence[int]) -> Sequence[int] | None:
@@ -300,7 +301,7 @@ class _Shrinker:
         shrink(self.best.deviations, attempt)
 
     def _try(self, case: Case, schedule: Schedule | None = None) -> bool:
-        """Run a case, and take it for the best if it fails in the same way."""
+        """Run a case, and keep it as the best if it fails in the same way."""
         if self.runs >= self._budget:
             return False
         self.runs += 1
@@ -324,13 +325,13 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def _told(entry: Planned | Fault) -> str:
+def _described(entry: Planned | Fault) -> str:
     """Return a fault in one line: ``at time=3 reset name=alice``."""
     return _flat(plans.to_json([entry])[0])
 
 
 def _flat(value: Mapping[str, Any]) -> str:
-    words = {"when", "fault", "law"}  # these say what it is, and need no name
+    words = {"when", "fault", "law"}  # these identify it, and need no name
     return " ".join(
         _flat(member) if isinstance(member, Mapping) else str(member) if name in words else f"{name}={member}"
         for name, member in value.items()

@@ -1,7 +1,7 @@
-"""What a program is called, and finding it again in another process: ``module:name`` or ``FILE:name``.
+"""The name of a program, and finding it again in another process: ``module:name`` or ``FILE:name``.
 
 A program is a callable that takes a `Simulation`. One that has a name can be run elsewhere; a lambda, a function inside
-another, or one that was typed into a notebook has none. Running it is not this module's business.
+another, or a function of a notebook has none. Running it is not this module's business.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["load", "reference"]
 
 
 def reference(program: Callable[..., object]) -> str | None:
-    """Return how a program is found by a Python that starts in this directory, or None if it cannot be.
+    """Return the name by which a Python that starts in this directory finds a program, or None if it cannot.
 
     ``module:name`` if the module lies in this directory or is installed, else ``FILE:name``.
     """
@@ -49,12 +49,12 @@ def reference(program: Callable[..., object]) -> str | None:
 
 
 def load(text: str) -> Callable[..., object]:
-    """Return the program that ``module:name`` or ``FILE:name`` means, importing what it takes.
+    """Return the program that ``module:name`` or ``FILE:name`` means, importing its module.
 
     A file is imported as ``python FILE`` would find its neighbours, and not as ``__main__``.
 
     Raises:
-        UsageError: If there is no such program; the text says what is missing.
+        UsageError: If there is no such program; the text names the missing part.
     """
     place, _, name = text.rpartition(":")
     if not place or name.endswith(".py"):  # the colon of a drive
@@ -70,7 +70,7 @@ def load(text: str) -> Callable[..., object]:
         inspect.signature(program).bind(None)
     except TypeError:
         raise UsageError(f"{text} is no program: it has to take one argument, the Simulation") from None
-    except ValueError:  # built in: nothing is known of its arguments
+    except ValueError:  # built in: its arguments are unknown
         pass
     return program  # type: ignore[no-any-return]
 
@@ -97,7 +97,7 @@ def _missing(module: ModuleType, place: str, name: str) -> str:
 
 def _load_module(name: str) -> ModuleType:
     try:
-        # The documented way from such a name to what it means, which is the user's and no module of ours.
+        # The documented way from such a name to the module, which is the user's and none of ours.
         module: ModuleType = pkgutil.resolve_name(f"{name}:")
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):

@@ -1,6 +1,6 @@
-"""One run of a program: what it follows from, as frozen data, and what came of it.
+"""One run of a program: the case it follows from, as frozen data, and its result.
 
-Which runs to make is not this module's business.
+The choice of runs is not this module's business.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from simulator.simulation import Simulation
 __all__ = ["Case", "Program", "Run", "Symptom", "chart", "run"]
 
 Program: TypeAlias = Callable[[Simulation], object]
-"""Acts in a simulation, and raises if something is not as it should be."""
+"""Acts in a simulation, and raises if an expectation fails."""
 
 START = "2026-01-01T00:00:00Z"
+"""The wall clock's beginning, as ISO 8601."""
 _NO_DELAY = laws.constant(0)
 
 
@@ -69,7 +70,7 @@ class Case:
         """Return the case that `to_json` wrote.
 
         Raises:
-            ValueError: If it is none; the text says why.
+            ValueError: If it is none; the text has the reason.
         """
         try:
             deviations = value["deviations"]
@@ -96,7 +97,7 @@ class Symptom:
     kind: str
     """The class of the exception, behind that of `ActorFailed` if it came out of an actor."""
     place: str
-    """The program's innermost line on the way to it; of a deadlock, where the actors stand that cannot go on."""
+    """The program's innermost line in the traceback; of a deadlock, the lines of the actors that cannot go on."""
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.place}"
@@ -104,12 +105,12 @@ class Symptom:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a run."""
+    """The result of a run."""
 
     case: Case
-    """What it followed from, with the deviations of its schedule: with these it can be had again."""
+    """The case it followed from, with the deviations of its schedule: with these it can be repeated."""
     error: Exception | None
-    """What the program, an actor of it, or the simulation raised; None if it ran through."""
+    """The exception of the program, an actor of it, or the simulation; None if it ran through."""
     symptom: Symptom | None
     transcripts: Mapping[str, Transcript]
     """By room, in the order of making."""
@@ -130,17 +131,19 @@ class Run:
 
     @property
     def deviations(self) -> tuple[Deviation, ...]:
-        """Where the schedule did not take what first-in-first-out would have taken."""
+        """The decisions of the schedule that were not first-in-first-out's."""
         return self.case.deviations or ()
 
 
 def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
-    """Run a program to its end, and close the simulation, whatever comes of it.
+    """Run a program to its end, and close the simulation, even if it fails.
 
     Args:
-        schedule: Takes the decisions instead of what the case says; what it decides is in the case of the result.
+        schedule: Used instead of the case's; its deviations are in the case of the result.
+        stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
     Raises:
-        UsageError: If the case's fault plan cannot be, or another simulation is open. Nothing was run.
+        UsageError: If the case's fault plan is invalid. Nothing was run.
+        SimulationNested: If another simulation is open. Nothing was run.
     """
     simulation = _open(case, schedule, stall_after)
     error: Exception | None = None
@@ -156,7 +159,7 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         blocked.clear()
         try:
             simulation.close()
-        except Exception as late:  # of an actor, or of closing; what came first is what is told
+        except Exception as late:  # of an actor, or of closing; the first error is the one reported
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
     decided = simulation.runtime.schedule
     return Run(
@@ -170,7 +173,7 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
 
 
 def chart(transcripts: Iterable[Transcript]) -> str:
-    """Return what happened in each room, as lines for a terminal."""
+    """Return a chart of each room, as lines for a terminal."""
     return "\n\n".join(transcript.to_text(limit=60, width=120) for transcript in transcripts)
 
 
@@ -197,7 +200,7 @@ def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _
 
 
 class _Rehearsal(Simulation):
-    """A simulation that leaves faults out, and knows which were planned."""
+    """A simulation that leaves faults out, and keeps those that were planned."""
 
     left_out: frozenset[int] = frozenset()
 
@@ -215,7 +218,7 @@ class _Rehearsal(Simulation):
 
 _INSTALLED = [Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib")]
 _FOREIGN = ("<frozen", *(f"{path}{os.sep}" for given in _INSTALLED for path in (given, given.resolve())))
-"""How the files of Python's own library and of installed packages begin, which are not ours to mark."""
+"""Prefixes of the files of Python's own library and of installed packages, which are not ours to mark."""
 
 
 def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:

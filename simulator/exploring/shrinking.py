@@ -1,4 +1,4 @@
-"""Leaving parts out of something for as long as what matters stays: delta debugging. Pure; runs nothing by itself."""
+"""Leaving parts out as long as the failure stays: delta debugging. Pure; runs no program by itself."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 def shrink(parts: Sequence[T], attempt: Callable[[Sequence[T]], Sequence[T] | None]) -> list[T]:
     """Return some of the parts, none of which can be left out alone.
 
-    Large pieces are tried first, and the last before the first: what comes later in a run cannot change what came
-    before, so an attempt to leave it out is the likelier one to succeed.
+    Large pieces are tried first, and the last before the first: a later part of a run cannot change an earlier one, so
+    an attempt to leave it out is the likelier one to succeed.
 
     Args:
-        attempt: Gets what is left; returns what of that was made use of if it still does what matters, else None.
+        attempt: Gets the parts that are left; returns those of them that were used if the failure stays, else None.
 
     Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002); the order of attempts
         and going on behind a success instead of beginning anew are those of Hypothesis.

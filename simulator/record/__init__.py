@@ -1,1 +1,1 @@
-"""What happened in a simulated room, and pictures of it."""
+"""The records of a simulated room, and charts of them."""

@@ -1,4 +1,4 @@
-"""What is said on calls, as the words of classic streams that it stands for: records and charts know only those."""
+"""Messages on calls, as the classic streams' messages that they stand for: records and charts know only those."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["as_message"]
 
 
 def as_message(what: Push | Call | CallChunk | AnswerChunk | RoomReady | Connected) -> Push | None:
-    """Return what a room sends in a participant's name, or None for what it says itself.
+    """Return the push that a room sends in a participant's name, or None for the room's own messages.
 
-    The sender of a word on a call is not in it, and stays empty.
+    A message on a call does not name its sender, which stays empty.
     """
     if isinstance(what, Push):
         return what
@@ -22,7 +22,7 @@ def as_message(what: Push | Call | CallChunk | AnswerChunk | RoomReady | Connect
         case Accepted():
             return Push("", "stream.accept", body)
         case CallMessage(message=message, attachment=attachment, sender=sender):
-            # Only the first message on a call says from whom it is.
+            # Only the first message on a call names its sender.
             return Push("", "stream.open" if sender else "stream.chunk", {**body, "header": message}, attachment)
         case Control("close", 1000):
             return Push("", "stream.close", body)

@@ -1,7 +1,7 @@
 """Charts of a transcript in text: a sequence chart, lines for a terminal, a table for a notebook.
 
-`Transcript` has them as its methods, and the timeline too. All of them choose from the records and say what they left
-out.
+`Transcript` has them as its methods, and the timeline too. All of them choose from the records and count those they
+left out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MERMAID_PLAIN = frozenset(" _-.,=()/'!?")
 def _escape(text: str) -> str:
     """Return a text that Mermaid shows as it is.
 
-    Whatever is neither letter, digit nor harmless becomes a numbered entity. A list of what is dangerous would be
+    A character that is neither letter, digit nor harmless becomes a numbered entity. A list of dangerous ones would be
     longer and less sure: ``;`` ends a statement, ``#`` begins an entity, ``%%{`` a directive, ``<br>`` breaks a line.
     """
     return "".join(c if c.isalnum() or c in _MERMAID_PLAIN else f"#{ord(c)};" for c in printable(text))
@@ -60,7 +60,7 @@ def to_mermaid(transcript: Records, *, max_messages: int, start: float, end: flo
     records = [record for record in window if not is_routine(record)]
     shown = _affordable(records, max_messages)
     lanes = _cast(shown) or {ROOM: 0}
-    everybody = _over(0, len(lanes) - 1)
+    all_lanes = _over(0, len(lanes) - 1)
     lines = [
         "sequenceDiagram",
         f"    title {_escape(summary_of(transcript, list(transcript)))}",
@@ -68,25 +68,25 @@ def to_mermaid(transcript: Records, *, max_messages: int, start: float, end: flo
     ]
     earlier = sum(record.time_s < start for record in transcript)
     if earlier:
-        lines.append(f"    {everybody}: left out: {counted(earlier, 'record')} before {instant_of(start)}")
+        lines.append(f"    {all_lanes}: left out: {counted(earlier, 'record')} before {instant_of(start)}")
     for _, step in _steps(shown, lanes):
         lines += step
     if left := records[len(shown) :]:
         arrows = sum(map(travels, left))
         counts = f"{counted(arrows, 'message')} or stream events, {counted(len(left) - arrows, 'other record')}"
-        lines.append(f"    {everybody}: left out: {counts}, from {instant_of(left[0].time_s)} on")
+        lines.append(f"    {all_lanes}: left out: {counts}, from {instant_of(left[0].time_s)} on")
     later = sum(end is not None and record.time_s > end for record in transcript)
     if later and end is not None:
-        lines.append(f"    {everybody}: left out: {counted(later, 'record')} after {instant_of(end)}")
+        lines.append(f"    {all_lanes}: left out: {counted(later, 'record')} after {instant_of(end)}")
     if not records:
-        lines.append(f"    {everybody}: nothing happened")
+        lines.append(f"    {all_lanes}: nothing happened")
     if routine := len(window) - len(records):
         lines.append(f"    %% not drawn: {counted(routine, 'answer')} of the room without an error")
     return "\n".join(lines) + "\n"
 
 
 def _cast(records: Sequence[Record]) -> dict[str, int]:
-    """Return the lanes of a diagram: of everybody, or in a crowd of those who sent or were sent something."""
+    """Return the lanes of a diagram: of all participants, or beyond `MAX_LANES` of senders and recipients."""
     lanes = lanes_of(records)
     if len(lanes) > MAX_LANES:
         active = lanes_of(filter(travels, records)) or dict(itertools.islice(lanes.items(), MAX_LANES))
@@ -104,10 +104,10 @@ def _affordable(records: Sequence[Record], max_messages: int) -> Sequence[Record
         arrows += sum(map(travels, group))
         size += sum(len(line) + 1 for line in step)
         names = list(lanes_of(group))
-        # A note names who has no lane in the end, six of them at most.
+        # A note names participants that have no lane in the end, six at most.
         size += 20 + sum(2 + len(_escape(label_of(name))) for name in names[:6])
         for name in names:
-            # Who comes in costs a line; in a crowd, only those with arrows do.
+            # Each new participant costs a line; in a crowd, only those with arrows do.
             if name not in known and (len(known) < MAX_LANES or travels(group[0])):
                 known.add(name)
                 size += 30 + len(_escape(label_of(name)))
@@ -118,10 +118,10 @@ def _affordable(records: Sequence[Record], max_messages: int) -> Sequence[Record
 
 
 def _steps(records: Sequence[Record], lanes: Mapping[str, int]) -> Iterable[tuple[int, list[str]]]:
-    """Yield each step of the chart: how many records it tells of, and its lines."""
+    """Yield each step of the chart: how many records it stands for, and its lines."""
 
     def alike(pair: tuple[int, Record]) -> object:
-        # Thirty people who come in one after the other are one note.
+        # Thirty participants that connect one after the other are one note.
         number, record = pair
         return number if record.kind not in LEVELS else (record.kind, record.outcome)
 
@@ -167,13 +167,13 @@ def _over(first: int, last: int) -> str:
 # --- lines for a terminal ---------------------------------------------------------------------------------------------
 
 _LANES_WIDTH = 60
-"""The most columns for lanes; with more participants the lines name who sent to whom."""
+"""The most columns for lanes; with more participants the lines name sender and recipient."""
 
 
 def to_text(transcript: Records, *, limit: int, width: int) -> str:
     """Draw `Transcript.to_text`."""
     records = [record for record in transcript if not is_routine(record)]
-    head, tail = _ends(records, limit, first=limit // 4)  # a failure is explained by what came last
+    head, tail = _ends(records, limit, first=limit // 4)  # a failure is explained by the last records
     lanes = lanes_of([*head, *tail])
     spacing = min(14, max([8, *(len(label_of(name, 12)) + 2 for name in lanes)]))
     route = _lane_row(lanes, spacing) if len(lanes) * spacing <= _LANES_WIDTH else _route_row(lanes)
@@ -213,7 +213,7 @@ def _route_row(lanes: Mapping[str, int]) -> Callable[[Record], str]:
 
 
 def _lane_row(lanes: Mapping[str, int], spacing: int) -> Callable[[Record], str]:
-    """Return what draws one record across lanes that stand ``spacing`` columns apart."""
+    """Return a function that draws one record across lanes ``spacing`` columns apart."""
 
     def draw(record: Record) -> str:
         row = list(("|" + " " * (spacing - 1)) * len(lanes))

@@ -17,7 +17,7 @@ __all__ = ["draw_faults"]
 
 
 def draw_faults(ax: Axes, view: View, records: Sequence[Record]) -> int:
-    """Draw the faults and, above the axes, their names; return how many rows of names there are."""
+    """Draw the faults and, above the axes, their names; return the number of rows of names."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -50,7 +50,7 @@ def _fault_spans(records: Sequence[Record], view: View) -> list[tuple[float, flo
     found: list[tuple[float, float | None, Record]] = []
     held: defaultdict[object, list[float]] = defaultdict(list)
     faults = [record for record in records if record.kind == "fault"]
-    for record in reversed(faults):  # backwards, so that what has no end is known when its beginning is met
+    for record in reversed(faults):  # backwards, so that a fault without an end is known at its beginning
         same = held[record.type, record.sender, victims_of(record)]
         if record.outcome == "ended":
             same.append(record.time_s)
@@ -68,7 +68,7 @@ def _fault_spans(records: Sequence[Record], view: View) -> list[tuple[float, flo
 def _draw_fault_labels(ax: Axes, view: View, labels: Sequence[tuple[float, str]], max_rows: int = 4) -> int:
     """Write the names of faults above the axes, in as many rows as keep them apart."""
     left, right = ax.get_xlim()
-    # The layout isn't made yet: a tenth goes to names and legend.
+    # The layout is not made yet: a tenth goes to names and legend.
     points = ax.get_window_extent().width / ax.figure.dpi * 72 * 0.9
     free = [0.0] * max_rows
     used = left_out = 0

@@ -1,4 +1,4 @@
-"""What participants and streams are called in a transcript."""
+"""Labels of participants and streams in a transcript."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self.everybody: dict[str, None] = {}
+        self.seen: dict[str, None] = {}
         """The name of each participant that is or was here, or wanted to be, in order of appearance."""
         self._labels: dict[str, str] = {}
         self._plain: dict[str, str] = {}
@@ -24,8 +24,8 @@ class Names:
         self._stream_count = 0
 
     def appear(self, name: str) -> None:
-        """Take note of a name."""
-        self.everybody.setdefault(name)
+        """Record a name."""
+        self.seen.setdefault(name)
 
     def join(self, member_id: str, name: str) -> str:
         """Choose a label for a participant that is here now, and return it."""
@@ -40,13 +40,13 @@ class Names:
         return label
 
     def leave(self, member_id: str) -> str:
-        """Have a participant's label be free for others, and return it."""
+        """Release a participant's label for others, and return it."""
         label = self.label(member_id)
         self._present.pop(label, None)
         return label
 
     def label(self, member_id: str) -> str:
-        """Return what a participant is called here; the id itself if it is unknown."""
+        """Return a participant's label; the id itself if it is unknown."""
         return self._labels.get(member_id, member_id)
 
     def plain(self, member_id: str) -> str | None:
@@ -54,11 +54,11 @@ class Names:
         return self._plain.get(member_id)
 
     def stream(self, stream_id: str) -> str:
-        """Return what a stream is called; nothing for an unknown one."""
+        """Return a stream's label; empty for an unknown one."""
         return self._streams.get(stream_id, "")
 
     def stream_of(self, request: Send | Broadcast | Push) -> str:
-        """Return what the stream of a message is called, numbered in the order of opening; nothing for none."""
+        """Return the label of a message's stream, numbered in the order of opening; empty for none."""
         if not request.type.startswith("stream.") or isinstance(request, Broadcast):
             return ""
         stream_id = str(request.message.get("stream_id"))

@@ -1,11 +1,11 @@
 """Writes the transcript of one room: follows each message from its sender's connection to each recipient's.
 
-It is told by taps on the links what was sent, arrived and got lost there, and by the room's rules what each request led
-to. Between the two it needs no decoding: a push has an id that is the room's own, which its first packet shows. Only
-what got lost before the room saw it is decoded, to say what it was.
+Taps on the links report the frames that were sent, arrived and got lost there; the room's rules report the outputs of
+each request. Between the two it needs no decoding: a push has an id that is the room's own, which its first packet
+shows. Only requests that got lost before the room had them are decoded, so that their records name them.
 
 Each message has one record for each recipient, written when it is decided whether it arrives; one without a recipient
-if it got lost on the way to the room, or is a broadcast and nobody else is there; none while it is on its way.
+if it got lost on the way to the room, or is a broadcast with no recipients; none while it is on its way.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _REPLY = b"__response__"
 
 
 class Notice(Protocol):
-    """Takes note of an event that a fault can follow: its name, whose doing, for whom, the message's type."""
+    """Records an event that a fault can follow: its name, its sender, its recipient, the message's type."""
 
     def __call__(
         self, event: str, /, *, sender: str | None = None, to: str | None = None, type: str | None = None
@@ -68,53 +68,53 @@ class _Trip:
     sent_ns: int
     stream_id: str
     waiting: dict[str, None]
-    """The ids of those it is still on its way to, in order."""
+    """The ids of the recipients it is still on its way to, in order."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """A request on its way, or before the room: when its first packet was sent, and what it is."""
+    """A request on its way, or before the room: the instant its first packet was sent, and its packets."""
 
     sent_ns: int
     packets: list[bytes] = field(default_factory=list)
     request: Request | None = None
-    """What is not in packets, since its sender has no client."""
+    """The request itself where it has no packets, since its sender has no client."""
 
 
 class Ends(Protocol):
     """The ends of a connection."""
 
     is_client_gone: bool
-    """Whether what arrives at the client's reaches nobody any more."""
+    """Whether frames that arrive at the client's end reach no program any more."""
 
 
 @dataclass(slots=True)
 class Line:
-    """What one link carries at the moment."""
+    """The contents of one link at the moment."""
 
     label: str
-    """Whose connection."""
+    """The name of its connection."""
     is_up: bool
     ends: Ends
     under_way: deque[tuple[int, bytes | Request]] = field(default_factory=deque)
-    """When each packet that is under way, up, was sent, and the packet; or the whole request."""
+    """Of each packet under way, up: the instant it was sent, in nanoseconds, and the packet, or the whole request."""
     partial: _Asked | None = None
     """The message of which some packets have ended their way, up."""
     announced: int = 0
     """Body packets that the message coming in at the moment lacks."""
     push_id: int | None = None
-    """That message's id, down, if it is a participant's."""
+    """That message's id, down, if a participant sent it."""
 
 
 class Recorder:
     """Keeps the transcript of one room.
 
     Args:
-        now: Returns the instant in nanoseconds.
-        notice: Told of each event that a fault can follow.
+        now: Returns the instant, in nanoseconds since the start.
+        notice: Called with each event that a fault can follow.
 
     Attributes:
-        settled: Told the id of each push that has come to the end of its way to one recipient, and whether it arrived.
+        settled: Called at the end of each push's way to one recipient, with its id and whether it arrived.
     """
 
     def __init__(
@@ -133,33 +133,33 @@ class Recorder:
         self._down: dict[str, Link[Traffic]] = {}
         """The link to each participant that has one, by id."""
         self._asked: dict[str, deque[_Asked]] = {}
-        """What has arrived from each participant who is here, by id, and was not handled yet."""
+        """Requests that have arrived from each participant that is here, by id, and were not handled yet."""
         self._partial: dict[str, _Asked] = {}
-        """What each participant, by id, has sent of a message that is not whole yet."""
+        """The packets that each participant, by id, has sent of a message that is not whole yet."""
         self._calls: dict[int, str] = {}
-        """The id of each call, by that of the message which told its recipient of it."""
+        """The id of each call, by that of the message which notified its recipient."""
 
     @property
     def names(self) -> dict[str, None]:
         """The name of each participant that is or was here, or wanted to be, in order of appearance."""
-        return self._names.everybody
+        return self._names.seen
 
-    # --- people -------------------------------------------------------------------------------------------------------
+    # --- participants -------------------------------------------------------------------------------------------------
 
     def appeared(self, name: str) -> None:
-        """Note that somebody of that name wants to connect."""
+        """Note that a participant of that name wants to connect."""
         self._names.appear(name)
         self._notice("connect", sender=name)
 
     def joined(self, member: Member) -> None:
-        """Note that somebody's connection is there, and choose what to call them."""
+        """Note that a participant's connection is there, and choose its label."""
         label = self._names.join(member.id, member.name)
         self._asked[member.id] = deque()
         self._add("connected", label, detail={"role": member.role})
         self._notice("join", sender=member.name)
 
     def left(self, member: Member) -> None:
-        """Note that somebody's connection is gone, and with it what the room had not handled."""
+        """Note that a participant's connection is gone, and with it the requests not yet handled."""
         for asked in self._asked.pop(member.id, ()):
             self._lose(member.id, asked)
         partial = self._partial.pop(member.id, None)
@@ -170,28 +170,28 @@ class Recorder:
         self._add("disconnected", label)
         link = self._down.get(member.id)
         if link is None or link.state in (LinkState.SILENT, LinkState.BROKEN):
-            self._give_up(member.id)  # Else what is in flight still arrives, and the link's end comes last.
+            self._give_up(member.id)  # Else frames in flight still arrive, and the link's end comes last.
         self._notice("leave", sender=member.name)
 
     def _give_up(self, member_id: str) -> None:
-        """Note that nothing more reaches somebody: what was on its way is lost."""
+        """Note that nothing more reaches a participant: messages on their way are lost."""
         self._down.pop(member_id, None)
         for push_id in [push_id for push_id, trip in self._trips.items() if member_id in trip.waiting]:
             self.arrived(push_id, member_id, is_lost=True)
 
     def refused(self, name: str, reason: str) -> None:
-        """Note that somebody was not let in."""
+        """Note that a participant was not let in."""
         self._add("refused", name, outcome=reason)
 
-    # --- what requests lead to ----------------------------------------------------------------------------------------
+    # --- requests and their outputs -----------------------------------------------------------------------------------
 
     def received(self, member: Member) -> int:
-        """Note that the room begins to handle a request, and return when that was sent, in nanoseconds."""
+        """Note that the room begins to handle a request; return the instant it was sent, in nanoseconds."""
         asked = self._asked.get(member.id)
         return asked.popleft().sent_ns if asked else self._now()
 
     def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
-        """Note what the room makes of a request that was sent then, or now if that is None."""
+        """Note the room's outputs for a request that was sent at ``sent_ns``, or now if that is None."""
         outcome = ""
         trips: list[tuple[Output, Push]] = []
         for output in outputs:
@@ -205,7 +205,7 @@ class Recorder:
                 continue
             if isinstance(what, Call):
                 self._calls[what.push_id] = what.call_id
-            # Who closes a call is told that it is closed, which is no news.
+            # A caller that closes a call gets a close back, which is not recorded.
             is_echo = isinstance(request, CallChunk) and isinstance(what, AnswerChunk)
             push = None if is_echo else as_message(what)
             if push is not None and push.type not in RESERVED_TYPES:
@@ -214,7 +214,7 @@ class Recorder:
         if isinstance(request, (Send, Broadcast)):
             self._passed_on(member, sent_ns, request, trips, outcome)
         elif isinstance(request, (CallChunk, AnswerCall, AnswerChunk)):
-            self._said_on_call(member, sent_ns, request, trips, outcome)
+            self._sent_on_call(member, sent_ns, request, trips, outcome)
         elif isinstance(request, SetAttributes):
             self._add("attributes", self._names.label(member.id), detail=request.attributes)
             self._notice("attributes", sender=member.name)
@@ -232,7 +232,7 @@ class Recorder:
         stream_id = self._names.stream_of(request)
         if outcome:
             self._add_message(member.id, request, stream_id, outcome)
-        elif isinstance(request, Broadcast) and not trips:  # It has come as far as the room, where nobody else is.
+        elif isinstance(request, Broadcast) and not trips:  # It has come as far as the room, and has no recipients.
             self._add_message(member.id, request, stream_id, "delivered", self._now() - sent_ns)
         for output, push in trips:
             self._set_out(member, sent_ns, output, push, stream_id)
@@ -245,7 +245,7 @@ class Recorder:
         waiting = dict.fromkeys([recipient.id for recipient in output.to])
         self._trips[output.id] = _Trip(self._names.label(member.id), push, output.size, sent_ns, stream_id, waiting)
 
-    def _said_on_call(
+    def _sent_on_call(
         self,
         member: Member,
         sent_ns: int,
@@ -269,7 +269,7 @@ class Recorder:
             )
 
     def _refused_call(self, member: Member, request: Request, opener: Member, reason: str) -> None:
-        """Note that somebody rejected a call; the room tells its opener by a reply."""
+        """Note that a participant rejected a call; the room notifies its opener by a reply."""
         call_id: object = None
         if isinstance(request, AnswerCall):
             call_id = self._calls.get(request.push_id)
@@ -288,7 +288,7 @@ class Recorder:
             self._notice("stream.reject", sender=member.name, to=opener.name, type="stream.reject")
 
     def _moved(self, member: Member, is_enabling: bool, outcome: str) -> None:
-        # Doing either again changes nothing, and so is not told.
+        # Doing either again changes nothing, and so is not recorded.
         if not outcome and is_enabling == (member.id in self._enabled):
             return
         if not outcome and is_enabling:
@@ -305,7 +305,7 @@ class Recorder:
         self._notice(request.type, sender=member.name, to=to, type=request.type)
 
     def lost(self, member: Member, request: Request) -> None:
-        """Note that a request came to nothing, since its sender had left before it was handled."""
+        """Note that a request was dropped, since its sender had left before it was handled."""
         self._lose(member.id, _Asked(0, request=request))
 
     def arrived(self, push_id: int, recipient_id: str, *, is_lost: bool = False) -> None:
@@ -354,17 +354,17 @@ class Recorder:
             detail=request.message,
         )
 
-    def struck(self, word: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
+    def struck(self, fault: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
         """Note that a fault struck, began or ended."""
-        self._add("fault", "", ", ".join(names), word, outcome=outcome, detail=detail)
+        self._add("fault", "", ", ".join(names), fault, outcome=outcome, detail=detail)
 
-    # --- what links carry ---------------------------------------------------------------------------------------------
+    # --- frames on links ----------------------------------------------------------------------------------------------
 
     def tap(self, line: Line, member_id: str, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]) -> None:
-        """Take what a link tells of its frames.
+        """Note frames that were sent on a link, arrived or got lost.
 
         Args:
-            member_id: Whose link it is; empty while nobody is seated.
+            member_id: The participant that the link belongs to; empty while none is seated.
         """
         now = self._now()
         if line.is_up and what == "sent":
@@ -390,19 +390,19 @@ class Recorder:
                     self._give_up(member_id)
 
     def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame[Traffic]]) -> None:
-        """Take frames that have come to the end of their way up."""
+        """Note frames that have come to the end of their way up."""
         for content, _ in frames:
             if type(content) is not bytes and isinstance(content, (ControlFrame, CloseFrame)):
                 continue
-            sent_ns, said = line.under_way.popleft()
-            if isinstance(said, bytes):
+            sent_ns, sent = line.under_way.popleft()
+            if isinstance(sent, bytes):
                 if not is_lost:
-                    self.transcript.add_packet(now, line.label, "up", said)
-                asked = self._gather(line, member_id, sent_ns, said)
+                    self.transcript.add_packet(now, line.label, "up", sent)
+                asked = self._gather(line, member_id, sent_ns, sent)
                 if asked is None:
                     continue
-            else:  # What is no packet is a request of one who has no client.
-                asked = _Asked(sent_ns, request=said)
+            else:  # A request of a participant without a client.
+                asked = _Asked(sent_ns, request=sent)
             waiting = self._asked.get(member_id)
             if is_lost or waiting is None:
                 self._lose(member_id, asked)
@@ -410,7 +410,7 @@ class Recorder:
                 waiting.append(asked)
 
     def _gather(self, line: Line, member_id: str, sent_ns: int, packet: bytes) -> _Asked | None:
-        """Put a packet to those of its message before it; return the message if it is whole."""
+        """Append a packet to those of its message before it; return the message if it is whole."""
         if not line.announced:
             line.announced = _START.unpack_from(packet)[2] if len(packet) >= _START.size else 0
             asked = _Asked(sent_ns, [packet])
@@ -424,7 +424,7 @@ class Recorder:
         if line.announced:
             return None
         whole, line.partial = line.partial, None
-        # If its sender has left in the midst of it, it is written down already.
+        # If its sender has left in the midst of it, it has a record already.
         return whole if self._partial.pop(member_id, None) is whole else None
 
     def _lose(self, member_id: str, asked: _Asked) -> None:

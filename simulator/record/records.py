@@ -1,11 +1,11 @@
-"""The records of a room: what happened, when, as frozen values, and the packets beneath.
+"""The records of a room: its events with their instants, as frozen values, and the packets beneath.
 
-A record says what became of something: a message that arrived, was refused or got lost; somebody who came or left; a
-fault that struck. It is written when that is decided, so that records are in order of time. Beneath them lies the
+A record gives the fate of one event: a message that arrived, was refused or got lost; a participant that came or left;
+a fault that struck. It is written when that is decided, so that records are in order of time. Beneath them lies the
 *packet log*: for each packet its instant, link, direction, length and SHA-256, so that two runs whose records agree by
 accident still differ. Two runs are the same if and only if their `Transcript.digest` is.
 
-Nothing in here comes from an address, a thread or a file of the machine that ran it.
+No record depends on an address, a thread or a file of the machine that ran it.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ KINDS = (
     "refused",
     "fault",
 )
-"""What a record can be about: a message, a broadcast or a stream's chunk, once for each recipient; the room's answer to
-a request; a stream's opening, answer, credit or end; taking part and leaving; attributes; a connection's beginning and
-end; an attempt to connect that failed; a fault that struck or ended."""
+"""The events that have records: a message, a broadcast or a stream's chunk, once for each recipient; the room's answer
+to a request; a stream's opening, answer, credit or end; enabling and disabling messaging; attributes; a connection's
+beginning and end; an attempt to connect that failed; a fault that struck or ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One thing that happened."""
+    """One event of a room."""
 
     time_ns: int
-    """When its fate was decided: nanoseconds since the start of the simulation."""
+    """The instant its fate was decided, in nanoseconds since the start of the simulation."""
     kind: str
     """One of `KINDS`."""
     sender: str = ""
-    """Who caused it, by name; a second one of that name is ``bob#2``. Empty for the room."""
+    """The name of the participant that caused it; a second one is ``bob#2``. Empty for the room."""
     recipient: str = ""
     type: str = ""
     """Of a message or fault."""
     size_bytes: int = 0
     """Of the body that was sent or delivered, header and attachment."""
     latency_ns: int | None = None
-    """From sending to arrival; None for what did not arrive, or does not travel."""
+    """From sending to arrival, in nanoseconds; None for an event that did not arrive, or does not travel."""
     outcome: str = ""
-    """What became of it: ``delivered``, ``lost``, ``error 1003: …``."""
+    """Its fate: ``delivered``, ``lost``, ``error 1003: …``."""
     stream_id: str = ""
     """Of the stream it belongs to, numbered in the order of opening; empty for none."""
     detail: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Packet:
 
     time_ns: int
     link: str
-    """Whose connection, as ``alice``; its second connection is ``alice~2``."""
+    """The participant's connection, as ``alice``; its second one is ``alice~2``."""
     direction: str
     """``up`` to the room, ``down`` from it."""
     size_bytes: int
@@ -101,7 +101,7 @@ R = TypeVar("R", bound="Records")
 class Records:
     """The records of one room in order of time, and its packet log. Grows while the simulation runs.
 
-    What is known of a room, and nothing of how it may be drawn; see `transcript.py` for that.
+    It holds the events of a room; `transcript.py` draws them.
     """
 
     def __init__(self, room: str = "", seed: int | str | None = None) -> None:
@@ -117,7 +117,7 @@ class Records:
         """Append a record.
 
         Raises:
-            ValueError: If it is of no known kind, or earlier than the last.
+            ValueError: If it is of no known kind, or earlier than the last; it is not appended.
         """
         if record.kind not in KINDS:
             raise ValueError(f"no kind of record: {record.kind!r}")
@@ -157,7 +157,7 @@ class Records:
 
     @property
     def packet_count(self) -> int:
-        """How many packets there were."""
+        """The number of packets in the log."""
         return len(self._packets) // _PACKET.size
 
     def messages(self, type: str | None = None, sender: str | None = None, to: str | None = None) -> tuple[Record, ...]:
@@ -172,7 +172,7 @@ class Records:
         )
 
     def streams(self) -> tuple[Record, ...]:
-        """Return what happened to streams."""
+        """Return the records of streams, chunks excepted."""
         return tuple(record for record in self._records if record.kind == "stream")
 
     def faults(self) -> tuple[Record, ...]:
@@ -182,7 +182,7 @@ class Records:
     # --- identity and files -------------------------------------------------------------------------------------------
 
     def digest(self) -> str:
-        """Return the fingerprint of all that happened: SHA-256 in hex.
+        """Return the fingerprint of records and packets: SHA-256 in hex.
 
         Room and seed are no part of it: two seeds that lead to the same run have the same digest.
         """
@@ -240,7 +240,7 @@ class Records:
 
 
 def first_difference(one: Records, other: Records) -> str | None:
-    """Return in words where two transcripts part, or None if they are the same."""
+    """Return as text where two transcripts differ first, or None if they are the same."""
     for index, (ours, theirs) in enumerate(zip(one, other, strict=False)):
         if ours != theirs:
             return f"record {index}: {_describe(ours)}\n      versus {_describe(theirs)}"
@@ -261,7 +261,7 @@ def _describe(record: Record) -> str:
 
 
 def _as_dict(record: Record) -> dict[str, Any]:
-    # Not asdict(), which copies every message's JSON to its depths.
+    # Not asdict(), which copies every message's JSON deeply.
     return {name: getattr(record, name) for name in _FIELDS} | {"detail": dict(record.detail)}
 
 

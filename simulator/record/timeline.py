@@ -18,10 +18,10 @@ from simulator.record.wording import (
     label_of,
     people_in,
     records_between,
+    stream_event_of,
     summary_of,
     travels,
     what_of,
-    word_of,
 )
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ _STYLES = (
 every colour vision; the dashes tell them apart in grey."""
 _OTHER_STYLE = ("#777777", "-")
 _STREAM_STYLES = {"stream": ("#000000", (0, (1, 1.5))), "stream credit": ("#888888", (0, (1, 2.5)))}
-"""Of what is said about streams; their chunks are styled as messages of a type."""
+"""Of the events of streams; their chunks are styled as messages of a type."""
 _BANDS = ((1, 0.10, "#d4d4d4", "connected"), (2, 0.24, "#d4d4d4", "enabled"))
 """Of each presence: its level, height in lanes, colour, name."""
 
 
 def missing(what: str, library: str, error: ImportError) -> ImportError:
-    """Return what to raise where an optional library could not be imported."""
+    """Return the error to raise where an optional library could not be imported."""
     if error.name is not None and error.name.split(".")[0] != library:
-        return error  # it is there and broken, which no installation of ours would mend
+        return error  # it is installed and broken, which installing it would not mend
     return ImportError(f"{what} needs {library}: pip install 'meshsync-client[notebook]'", name=library)
 
 
@@ -108,11 +108,11 @@ def _draw_lanes(ax: Axes, view: View, changes: Sequence[Record]) -> None:
 
 
 def _presence(records: Sequence[Record], name: str, view: View) -> list[tuple[float, float, int]]:
-    """Return when somebody was how present: beginning and end in seconds, and the level."""
+    """Return a participant's intervals of presence: beginning and end in seconds, and the level."""
     changes = [(record.time_s, record.kind) for record in records if people_in(record) == (name,)]
     if not changes:
         return []
-    # A transcript that begins in the middle: who leaves has been there.
+    # A transcript that begins in the middle: a participant that leaves has been there.
     level = {"disabled": 2, "disconnected": 1}.get(changes[0][1], 0)
     spans, since = [], view.start
     for time, kind in changes:
@@ -130,7 +130,7 @@ def _draw_messages(ax: Axes, view: View, transcript: Records, records: Sequence[
     sent = [record for record in records if travels(record)]
     sent = [record for record in sent if all(name in view.lanes for name in people_in(record))]
     failed = [record for record in sent if fate_of(record) is not Fate.ARRIVED]
-    # Among a thousand chunks one looks for where their stream began and ended.
+    # Among a thousand chunks a reader looks for the beginning and end of their stream.
     turns = [record for record in sent if fate_of(record) is Fate.ARRIVED and _is_turn(record)]
     arrived = [record for record in sent if fate_of(record) is Fate.ARRIVED and not _is_turn(record)]
     shown_arrived, shown_turns, shown_failed = (_thin(group, max_messages) for group in (arrived, turns, failed))
@@ -148,9 +148,9 @@ def _draw_messages(ax: Axes, view: View, transcript: Records, records: Sequence[
     for label, (colour, dashes) in styles.items():
         group = [record for record in (*shown, *shown_failed) if _style_name(record, styles) == label]
         if not group:
-            continue  # the type of something beyond this part
+            continue  # a type that occurs outside this interval only
         lines = [_segment(record, view) for record in group]
-        # What failed is never thin: it is what one looks for in a crowd.
+        # A failed message is never thin: a reader looks for it in a crowd.
         bold = [fate_of(record) is not Fate.ARRIVED for record in group]
         ax.add_collection(
             LineCollection(
@@ -194,9 +194,9 @@ def _styles(records: Iterable[Record]) -> dict[str, tuple[str, Any]]:
 
 
 def _kind_of(record: Record) -> str:
-    """Return what a line in the chart is called: the type of a message; nothing for what is no line."""
+    """Return the label of a line in the chart: the type of a message; empty for a record without a line."""
     if record.kind == "stream":
-        return "stream credit" if word_of(record) == "credit" else "stream"
+        return "stream credit" if stream_event_of(record) == "credit" else "stream"
     if record.kind == "message":
         return "stream chunk" if record.stream_id else what_of(record)
     return ""
@@ -212,13 +212,13 @@ def _segment(record: Record, view: View) -> tuple[tuple[float, float], tuple[flo
     source, target = view.lanes[record.sender], view.lanes[record.recipient]
     ended = float(target)
     if fate_of(record) is Fate.LOST:
-        # Half way to the next lane, whoever it was for: a cross on a third one's lane would seem to be about them.
+        # Half way to the next lane, whatever its recipient: a cross on a third one's lane would seem to be theirs.
         ended = source + (0.5 if target > source else -0.5)
     return (view.x(record.time_s - (record.latency_s or 0.0)), source), (view.x(record.time_s), ended)
 
 
 def _head(line: tuple[tuple[float, float], tuple[float, float]]) -> int | str:
-    """Return the marker of an arrival: a tip that points up or down; a dot for what somebody sent to themselves."""
+    """Return the marker of an arrival: a tip that points up or down; a dot if the sender is the recipient."""
     (_, source), (_, target) = line
     return 7 if target > source else 6 if target < source else "o"
 
@@ -256,24 +256,24 @@ _TURNS: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
         ),
     ),
 }
-"""Words by which a stream's state changes, where they arrive: the name, and marks that are drawn upon each other. A
-rejection has the mark of all that is refused."""
+"""Events by which a stream's state changes, where they arrive: the name, and marks that are drawn upon each other. A
+rejection has the mark of all refusals."""
 
 
 def _is_turn(record: Record) -> bool:
-    return record.kind == "stream" and word_of(record) in _TURNS
+    return record.kind == "stream" and stream_event_of(record) in _TURNS
 
 
 def _draw_turns(ax: Axes, view: View, turns: Sequence[Record]) -> None:
     """Mark where streams are accepted and where they end."""
-    for word, (name, marks) in _TURNS.items():
-        if points := [_segment(record, view)[-1] for record in turns if word_of(record) == word]:
+    for event, (name, marks) in _TURNS.items():
+        if points := [_segment(record, view)[-1] for record in turns if stream_event_of(record) == event]:
             drawn = [ax.plot(*_columns(points), ls="", zorder=5 + 0.1 * n, **mark)[0] for n, mark in enumerate(marks)]
             view.legend.setdefault(f"stream {name}", tuple(drawn))
 
 
 def _draw_marks(ax: Axes, view: View, records: Sequence[Record]) -> None:
-    """Mark what happens on one lane: connections and requests that were refused, changed attributes."""
+    """Mark events of one lane: connections and requests that were refused, changed attributes."""
     alone = [record for record in records if record.kind != "fault" and not travels(record)]
     alone = [record for record in alone if not is_routine(record) and people_in(record)[0] in view.lanes]
 

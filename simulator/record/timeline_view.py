@@ -1,4 +1,4 @@
-"""What part of a transcript a timeline shows: which lanes, from when to when, in which unit of time."""
+"""The part of a transcript that a timeline shows: which lanes, from when to when, in which unit of time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["View", "choose_view"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What part of a transcript is drawn, and on what scale."""
+    """The part of a transcript that is drawn, and its scale."""
 
     lanes: Mapping[str, int]
     start: float
@@ -26,9 +26,9 @@ class View:
     scale: float
     """Units in a second."""
     legend: dict[str, Any] = field(default_factory=dict)
-    """What occurs: its name, and a handle, or several drawn upon each other."""
+    """The name of each element drawn, and its handle, or several drawn upon each other."""
     notes: list[str] = field(default_factory=list)
-    """What was left out."""
+    """Texts about the records left out."""
 
     def x(self, seconds: float) -> float:
         return seconds * self.scale
@@ -36,14 +36,14 @@ class View:
 
 def choose_view(transcript: Records, records: Sequence[Record], start: float, end: float | None) -> View:
     """Choose the lanes, the interval and the unit of time."""
-    news = [record for record in records if not is_routine(record)]
-    seen = lanes_of(news)
+    drawn = [record for record in records if not is_routine(record)]
+    seen = lanes_of(drawn)
     # In the order of the whole transcript, so that a part of it looks like the whole.
     order = [name for name in lanes_of(record for record in transcript if not is_routine(record)) if name in seen]
     lanes = {name: place for place, name in enumerate(order)}
     notes = []
     if len(lanes) > MAX_LANES:
-        busy = Counter(name for record in news for name in people_in(record))
+        busy = Counter(name for record in drawn for name in people_in(record))
         # Ties fall in order of appearance, which is the order in which a Counter lists equals.
         kept = {name for name, _ in busy.most_common(MAX_LANES)}
         notes.append(f"the {MAX_LANES} busiest of {len(lanes):,} participants, and what they did among themselves")

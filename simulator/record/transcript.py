@@ -46,8 +46,8 @@ class Transcript(Records):
 
         Participants stand in the order of their first appearance. Messages and stream events are arrows, those that
         were lost or refused end in a cross; refusals, faults, attributes and roster changes are notes. Answers of the
-        room that tell of no error are not drawn. The text never exceeds what Mermaid accepts, 50,000 characters; a note
-        says what was left out, and from when on.
+        room without an error are not drawn. The text never exceeds Mermaid's limit of 50,000 characters; a note counts
+        the records left out, and from when on.
 
         Args:
             max_messages: The most arrows; the earliest are drawn.
@@ -75,19 +75,19 @@ class Transcript(Records):
         max_messages: int = 400,
         title: str | None = None,
     ) -> Axes:
-        """Draw who sent what when: one lane for each participant, time from left to right.
+        """Draw the messages in time: one lane for each participant, time from left to right.
 
         A message is a line from its sender's lane, at the time of sending, to its recipient's, at that of its arrival;
         one that was lost without a known latency is drawn at the instant of its loss. A lane is thin where its
-        participant is away, thicker while connected, thickest while taking part in messaging. Streams have a mark where
-        their acceptance, rejection or end arrives. A line beneath the axis says what was thinned out.
+        participant is away, thicker while connected, thickest while its messaging is enabled. Streams have a mark where
+        their acceptance, rejection or end arrives. A line beneath the axis counts the records thinned out.
 
         Args:
             ax: Where to draw; None makes a figure.
             start: Where to begin, in seconds since the start of the simulation.
             end: Where to end, likewise; None for the end of the transcript.
             max_messages: The most messages and stream events to draw; of more, an even selection of those that arrived.
-            title: None for the room, the seed and what there was.
+            title: None for the room, the seed and the counts of records.
         Returns:
             The axes, time in the unit that their label names.
         Raises:

@@ -1,6 +1,6 @@
-"""What a record means, in words: what became of something, who was in it, what to call it.
+"""The meaning of records, as text: the fate of an event, its participants, its label.
 
-What the charts and the timeline say of records is said here, once. Names, types and bodies come from whoever was in
+Charts and timeline share these texts, which are made here alone. Names, types and bodies come from any participant of
 the room, so every text is printable and clipped.
 """
 
@@ -15,15 +15,15 @@ from typing import Any
 from simulator.record.records import Record, Records
 
 ROOM = ""
-"""The lane of the room itself, for what it sends or is sent."""
+"""The lane of the room itself, for messages from and to it."""
 MAX_LANES = 40
 """The most lanes that can be told apart in one picture."""
 
-# --- what a record means ----------------------------------------------------------------------------------------------
+# --- the meaning of a record ------------------------------------------------------------------------------------------
 
 
 class Fate(enum.Enum):
-    """What became of something sent."""
+    """The fate of something sent."""
 
     ARRIVED = enum.auto()
     LOST = enum.auto()
@@ -31,16 +31,16 @@ class Fate(enum.Enum):
 
 
 LEVELS = {"connected": 1, "enabled": 2, "disabled": 1, "disconnected": 0}
-"""The kinds of records by which presence changes, and what it is from then on: none, connected, taking part."""
+"""The kinds of records by which presence changes, and its level from then on: none, connected, enabled."""
 _REFUSALS = ("refus", "reject", "error", "denied")
 
 
 def fate_of(record: Record) -> Fate:
-    """Return what became of it."""
-    told = [record.outcome]
+    """Return the fate of a record."""
+    texts = [record.outcome]
     if record.kind == "stream":
-        told.append(record.type.removeprefix("stream."))  # of a message, the type is its sender's own word
-    if record.kind == "refused" or any(word.lower().startswith(_REFUSALS) for word in told):
+        texts.append(record.type.removeprefix("stream."))  # of a message, the type is its sender's choice
+    if record.kind == "refused" or any(text.lower().startswith(_REFUSALS) for text in texts):
         return Fate.REFUSED
     lost = record.outcome.startswith("lost")
     never_came = record.kind == "message" and record.latency_ns is None and record.outcome != "delivered"
@@ -48,22 +48,22 @@ def fate_of(record: Record) -> Fate:
 
 
 def travels(record: Record) -> bool:
-    """Return whether it went from one to another."""
+    """Return whether it went from a sender to a recipient."""
     return record.kind == "message" or (record.kind == "stream" and bool(record.recipient))
 
 
-def word_of(record: Record) -> str:
-    """Return what is said of a stream: ``open``, ``chunk``, ``credit``; nothing for what belongs to none."""
+def stream_event_of(record: Record) -> str:
+    """Return the event of a stream: ``open``, ``chunk``, ``credit``; empty for a record of none."""
     return record.type.rpartition(".")[2] if record.stream_id else ""
 
 
 def is_routine(record: Record) -> bool:
-    """Return whether it is an answer of the room that tells of no error: half of all records, and no news."""
+    """Return whether it is an answer of the room without an error: half of all records, and not drawn."""
     return record.kind == "reply" and fate_of(record) is Fate.ARRIVED
 
 
 def people_in(record: Record) -> tuple[str, ...]:
-    """Return the lanes that a record is about; none for a fault, whose victims need not be in the room."""
+    """Return the names of a record's lanes; none for a fault, whose victims need not be in the room."""
     if record.kind == "fault":
         return ()
     if travels(record):
@@ -72,12 +72,12 @@ def people_in(record: Record) -> tuple[str, ...]:
 
 
 def lanes_of(records: Iterable[Record]) -> dict[str, int]:
-    """Return the place of everybody who occurs, in the order of first appearance."""
+    """Return the place of each name in the records, in the order of first appearance."""
     return {name: place for place, name in enumerate(dict.fromkeys(name for r in records for name in people_in(r)))}
 
 
 def victims_of(record: Record) -> tuple[str, ...]:
-    """Return whom a fault hits; nobody if it is about all of them, or about the room."""
+    """Return the participants that a fault hits; none if it is about all of them, or about the room."""
     named: list[Any] = []
     for part in (record.detail, record.detail.get("fault")):
         if isinstance(part, Mapping):
@@ -88,15 +88,15 @@ def victims_of(record: Record) -> tuple[str, ...]:
 
 
 def places_of(record: Record, lanes: Mapping[str, int]) -> list[int]:
-    """Return the lanes that a fault hits: all of them if it names nobody, none if those it names have none."""
+    """Return the lanes that a fault hits: all of them if it has no names, none if its names have no lanes."""
     victims = victims_of(record)
     return [lanes[name] for name in victims if name in lanes] if victims else list(lanes.values())
 
 
 def what_of(record: Record) -> str:
-    """Return what a record is about, in a word or two."""
+    """Return the subject of a record, in a word or two."""
     if record.kind == "stream" or (record.kind == "message" and record.stream_id):
-        return " ".join(filter(None, ("stream", record.stream_id.removeprefix("stream "), word_of(record))))
+        return " ".join(filter(None, ("stream", record.stream_id.removeprefix("stream "), stream_event_of(record))))
     if record.kind == "message":
         return record.type or "message"
     if record.kind == "refused":
@@ -107,7 +107,7 @@ def what_of(record: Record) -> str:
 
 
 def fault_label(what: str, record: Record, limit: int = 6) -> str:
-    """Return what to call a fault, and whom it hit."""
+    """Return a fault's name, and the participants it hit."""
     names = victims_of(record)
     return what + (f": {listed(names, limit)}" if names else "")
 
@@ -116,7 +116,7 @@ def fault_label(what: str, record: Record, limit: int = 6) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text in which nothing moves a terminal's cursor."""
+    """Return a text in which no character moves a terminal's cursor."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
 
 
@@ -127,9 +127,9 @@ def clip(text: str, length: int) -> str:
 
 
 def body_of(record: Record, length: int = 40) -> str:
-    """Return a message's JSON or somebody's attributes as ``text=hello, n=1``, clipped.
+    """Return a message's JSON or a participant's attributes as ``text=hello, n=1``, clipped.
 
-    Of a stream, what its programs say: the header; or a credit, or a reason that isn't told as the outcome.
+    Of a stream, the data of its programs: the header; or a credit, or a reason that is not in the outcome.
     """
     parts: list[str] = []
     members = record.detail
@@ -138,7 +138,7 @@ def body_of(record: Record, length: int = 40) -> str:
         known = header if isinstance(header, Mapping) else {}
         members = {**known, **{key: members[key] for key in ("bytes", "reason") if key in members}}
     for key, value in members.items():
-        # Cut before anything is made of it: a body may be megabytes, and there may be hundreds.
+        # Cut before it is formatted: a body may have megabytes, and there may be hundreds.
         shown = value[: length + 1] if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         parts.append(f"{key}={shown}")
         if sum(map(len, parts)) > length:
@@ -153,7 +153,7 @@ def listed(names: Sequence[str], limit: int = 6) -> str:
 
 
 def label_of(name: str, length: int = 24) -> str:
-    """Return what to call somebody, clipped."""
+    """Return the label of a name, clipped."""
     return clip(name, length) if name != ROOM else "(room)"
 
 
@@ -192,10 +192,10 @@ def story_of(record: Record) -> str:
 
 
 def summary_of(transcript: Records, records: Sequence[Record]) -> str:
-    """Return one line that says which room it was and how much of what there was."""
+    """Return one line with the room, the seed and the number of records of each sort."""
     room = label_of(transcript.room) if transcript.room else "a room"
     seed = "" if transcript.seed is None else f" (seed {clip(str(transcript.seed), 24)})"
-    # A refused request has an answer that says so; the two are one refusal.
+    # A refused request has an answer with an error; the two are one refusal.
     fates = Counter(fate_of(record) for record in records if record.kind not in ("fault", "reply"))
     errors = sum(record.kind == "reply" and not is_routine(record) for record in records)
     streams = {record.stream_id for record in records} - {""}
@@ -214,5 +214,5 @@ def summary_of(transcript: Records, records: Sequence[Record]) -> str:
 
 
 def records_between(transcript: Records, start: float, end: float | None) -> list[Record]:
-    """Return the records of an interval, ends included; to its end if ``end`` is None."""
+    """Return the records of an interval in seconds, ends included; to the last one if ``end`` is None."""
     return [record for record in transcript if start <= record.time_s and (end is None or record.time_s <= end)]

@@ -14,7 +14,7 @@ def test_a_second_participant_of_a_name_has_a_number() -> None:
     assert names.join("c", "bob") == "bob"
     assert [names.label(id) for id in "abcd"] == ["bob", "bob#2", "bob", "d"]
     assert [names.plain(id) for id in "abcd"] == ["bob", "bob", "bob", None]
-    assert list(names.everybody) == ["bob"]
+    assert list(names.seen) == ["bob"]
 
 
 def test_streams_are_numbered_in_the_order_of_opening() -> None:
