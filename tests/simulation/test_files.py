@@ -215,7 +215,7 @@ def test_a_program_that_only_reads_gets_all_of_it_and_does_not_confirm(sim: Simu
     pair = Pair(sim, tmp_path, lambda reader: read.append(reader.read_all()))
     begun = sim.now
     assert not pair.send(confirm=False).is_confirmed
-    with pytest.raises(StreamTimeout, match="give confirm=False where the other side does not use receive_file"):
+    with pytest.raises(StreamTimeout, match="give confirm=False where the recipient does not use receive_file"):
         pair.send(timeout=30)
     assert 30 < sim.now - begun < 45
     assert read == [CONTENT, CONTENT]

@@ -141,7 +141,7 @@ def test_plan_may_be_drawn_from_the_seed():
 
 def test_plan_that_cannot_be_is_no_failure_of_the_program():
     """A bare fault strikes before anybody is there."""
-    with pytest.raises(UsageError, match=r"nobody has heard of.*faults\.at"):
+    with pytest.raises(UsageError, match=r"which no room knows.*faults\.at"):
         quietly(fails_at_three, plan=[faults.reset("alice")])
     with Simulation():
         pass  # and none is left open
