@@ -22,7 +22,7 @@ import pytest
 from websockets.frames import Opcode
 
 import meshsync
-from meshsync import MeshsyncError, RoomClient
+from meshsync import MeshsyncError, MessagingClient, RoomClient
 from meshsync.protocol.codec import decode_request
 from meshsync.protocol.operations import Enable, Send, SetAttributes
 from simulator import Emulator
@@ -115,18 +115,18 @@ def await_waiting(ident: int | None) -> None:
             frame = frame.f_back
 
 
-def await_frame(thread: threading.Thread, *names: str) -> None:
-    """Return when a thread waits inside functions of these names."""
+def await_frame(thread: threading.Thread, function: Callable[..., object]) -> None:
+    """Return when a thread waits inside a function: that one, whatever it is called."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        frame, seen = sys._current_frames().get(thread.ident or 0), []
+        frame, codes = sys._current_frames().get(thread.ident or 0), []
         while frame is not None:
-            seen.append(frame.f_code.co_name)
+            codes.append(frame.f_code)
             frame = frame.f_back
-        if seen and seen[0] in ("wait", "_acquire_heeding_signals") and set(names) <= set(seen):
+        if codes and codes[0].co_name in ("wait", "_acquire_heeding_signals") and function.__code__ in codes:
             return
         time.sleep(0.005)
-    raise AssertionError(f"nobody waits in {names}")
+    raise AssertionError(f"the thread does not wait in {function.__qualname__}")
 
 
 def send_many(room: RoomClient, kind: str, count: int) -> None:
@@ -427,7 +427,7 @@ def test_interrupted_wait_for_room_leaves_the_turn_to_others(stalled: tuple[Room
     for victim in victims:
         victim.start()
     for victim in victims:
-        await_frame(victim, "send_message")
+        await_frame(victim, MessagingClient.send_message)
     for victim in victims:
         interrupt(victim)
     for told in results:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from meshsync import MeshsyncError, MessageStreamChunk, StreamInterrupted, StreamRejected
+from meshsync.streams.incoming import Incoming
+from meshsync.streams.stream import ClientStream
 from simulator import Emulator
 from tests.support.rooms import PATIENCE, Join, start
 from tests.threads.test_client_threads import await_frame, interrupt
@@ -67,7 +69,7 @@ def test_an_exception_that_strikes_a_waiting_reader_loses_no_chunk(join: Join) -
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     for n in range(20):
-        await_frame(thread, "_take")
+        await_frame(thread, Incoming.read)
         interrupt(thread)
         writer.write(MessageStreamChunk({"n": n}))  # What strikes in a lock is raised when the lock is there.
         assert struck.acquire(timeout=PATIENCE)
@@ -93,7 +95,7 @@ def test_an_exception_that_strikes_an_opener_leaves_nothing_behind(join: Join) -
         thread = threading.Thread(target=open, daemon=True)
         thread.start()
         reader: Any = offers.get(PATIENCE)
-        await_frame(thread, "wait_answer")
+        await_frame(thread, ClientStream.wait_answer)
         interrupt(thread)
         stream = next(iter(alice.messaging._meshsync.streams.streams))
         with stream.life.condition:
