@@ -27,18 +27,13 @@ class World:
     """A runtime and the connectors that belong to it: the real one, or a simulation's."""
 
     runtime: Runtime
-    connector: Callable[[Endpoint], Connector]
-    """Makes a connector to an endpoint."""
+    connector: Callable[[Endpoint, Runtime], Connector]
+    """Makes a connector to an endpoint for a client that lives in that runtime, so that it has one clock."""
     environ: Mapping[str, str]
     """The variables in which ``meshsync.connect`` looks for ``MESHAGENT_*``."""
 
 
-def _make_real_world() -> World:
-    runtime = ThreadRuntime()
-    return World(runtime, lambda endpoint: WebSocketConnector(endpoint, runtime), os.environ)
-
-
-REAL_WORLD = _make_real_world()
+REAL_WORLD = World(ThreadRuntime(), WebSocketConnector, os.environ)
 """Real threads, the real clock, WebSockets and the process's environment: the world of every task with no other."""
 
 _installed: dict[Hashable, World] = {}
