@@ -17,6 +17,8 @@ from meshsync.filters.compression import compression
 from meshsync.filters.encryption import encryption
 from meshsync.filters.negotiation import accept_filtered, open_filtered
 from meshsync.protocol.operations import Enable, Push, Send
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.world import runtime_of
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 from tests.support.worlds import simulated
 
@@ -144,16 +146,16 @@ def test_subclasses_stream_and_send_in_a_simulation() -> None:
 
 
 class StoringMessaging(MessagingClient):
-    """Stores something of its own under the name of our runtime."""
+    """Stores a runtime of its own under a name that our streams have for theirs."""
 
     def __init__(self, room: RoomClient) -> None:
         super().__init__(room)
-        self._runtime = "mine"
+        self._runtime = ThreadRuntime()
 
 
 @pytest.mark.parametrize("messaging", [StoringMessaging, OwnMessaging])
 def test_filtered_streams_of_a_subclass_that_defines_our_names(messaging: type[MessagingClient]) -> None:
-    """The salt of a stream is drawn from the client's runtime, whatever the subclass calls by that name."""
+    """They live in the client's runtime, from which the salt is drawn, whatever the subclass calls by that name."""
     filters, taken = [compression(), encryption(bytes(32))], list[bytes]()
     with simulated() as sim:
         demo = sim.room("demo")
@@ -162,6 +164,7 @@ def test_filtered_streams_of_a_subclass_that_defines_our_names(messaging: type[M
         )
         alice = demo.join("alice", enable=True, messaging=messaging)
         to = alice.messaging.wait_for_participant(name="bob", timeout=10)
+        assert runtime_of(alice.messaging) is sim.runtime
         with open_filtered(alice.messaging.create_stream, to, {}, filters=filters) as writer:
             writer.write(b"whole")
         sim.sleep(1)
