@@ -77,7 +77,8 @@ def connect(
         ca_file: A file of certificates to trust besides the system's; else ``MESHAGENT_EXTRA_CA_FILE``.
         messaging: A subclass of `MessagingClient`, or a function that makes one from the `RoomClient`.
         connector: Opens connections, in place of a WebSocket to the above, none of which is needed then.
-        runtime: Gives time and threads, in place of the caller's world's.
+        runtime: Gives time and threads, in place of the caller's world's, to the client and its connection. A connector
+            that is given has its own; a simulation's rooms are joined in the simulation's alone.
     Raises:
         AuthenticationFailed: If the token was rejected, or neither a token nor a key was found.
         PermissionDenied: If the token does not admit to this room.
@@ -109,7 +110,7 @@ def connect(
             ssl_context=ssl_context,
             ca_file=ca_file or (None if ssl_context else world.environ.get("MESHAGENT_EXTRA_CA_FILE")) or None,
         )
-        connector = world.connector(endpoint)
+        connector = world.connector(endpoint, clock)
     deadline = Deadline(clock, limit)
     transport = connector.connect(limit)
     try:

@@ -20,7 +20,6 @@ from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
 from meshsync.runtime.deadlines import Deadline, Timeout
-from meshsync.runtime.interfaces import Runtime
 from meshsync.signals import EVENTS, name_of
 from meshsync.streams.interfaces import StreamReader, StreamWriter
 from meshsync.streams.offers import Accepter, StreamSubscription
@@ -45,8 +44,8 @@ class MessagingClient:
 
     Subclasses are given to ``meshsync.connect(messaging=…)``. All sending of messages goes through
     ``send_message_nowait`` and ``broadcast_message_nowait``, all receiving through ``received``; all streams go through
-    ``create_stream`` and ``offered``. Those call each other and nothing else that a subclass may define: every other
-    name is free, ``_meshsync`` and ``_runtime`` aside.
+    ``create_stream`` and ``offered``. Those call each other and nothing else that a subclass may define. Everything
+    else that a subclass defines is its own; one name is ours, ``_meshsync``.
     """
 
     def __init__(self, room: JoinedRoom) -> None:
@@ -54,10 +53,6 @@ class MessagingClient:
         self._meshsync = client = room._meshsync
         is_hooked = type(self).received is not MessagingClient.received
         client.attach(self, self.received if is_hooked else None, self.offered)
-
-    @property
-    def _runtime(self) -> Runtime:
-        return self._meshsync.runtime
 
     # --- taking part --------------------------------------------------------------------------------------------------
 

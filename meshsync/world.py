@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeGuard
 
 from meshsync.runtime.interfaces import Condition, Runtime, Task
 from meshsync.runtime.threads import ThreadRuntime
@@ -27,18 +28,13 @@ class World:
     """A runtime and the connectors that belong to it: the real one, or a simulation's."""
 
     runtime: Runtime
-    connector: Callable[[Endpoint], Connector]
-    """Makes a connector to an endpoint."""
+    connector: Callable[[Endpoint, Runtime], Connector]
+    """Makes a connector to an endpoint for a client that lives in that runtime, so that it has one clock."""
     environ: Mapping[str, str]
     """The variables in which ``meshsync.connect`` looks for ``MESHAGENT_*``."""
 
 
-def _make_real_world() -> World:
-    runtime = ThreadRuntime()
-    return World(runtime, lambda endpoint: WebSocketConnector(endpoint, runtime), os.environ)
-
-
-REAL_WORLD = _make_real_world()
+REAL_WORLD = World(ThreadRuntime(), WebSocketConnector, os.environ)
 """Real threads, the real clock, WebSockets and the process's environment: the world of every task with no other."""
 
 _installed: dict[Hashable, World] = {}
@@ -59,15 +55,32 @@ def install_world(world: World | None) -> World | None:
     return before
 
 
+# The client first: a subclass of `MessagingClient` may define any name but ``_meshsync``.
+_RUNTIMES = [attrgetter(path) for path in ("_meshsync.runtime", "_runtime", "reader._runtime", "writer._runtime")]
+"""Where a runtime is looked for, in this order."""
+
+
 def runtime_of(owner: object) -> Runtime:
     """Return the runtime that an object lives in: that of its client, whichever task asks.
 
     Args:
-        owner: A writer, reader or filter of a stream, or a `MessagingClient`. One without a runtime, as those that
-            programs write themselves, lives in the world of the calling task.
+        owner: A writer, reader or filter of a stream, or a `MessagingClient`. A writer or reader that a program wrote
+            itself lives where the other end of its stream does; and where that shows no runtime either, in the world
+            of the calling task.
     """
-    runtime: Runtime | None = getattr(owner, "_runtime", None)
-    return runtime if runtime is not None else current_world().runtime
+    for attribute in _RUNTIMES:
+        try:
+            found = attribute(owner)
+        except AttributeError:
+            continue
+        if _is_runtime(found):
+            return found
+    return current_world().runtime
+
+
+def _is_runtime(found: object) -> TypeGuard[Runtime]:
+    # By its methods, since a program's own writer or reader may use the name for something else.
+    return hasattr(found, "monotonic") and hasattr(found, "entropy")
 
 
 def sleep(seconds: float) -> None:

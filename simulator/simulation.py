@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import meshsync
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.room import RoomClient
-from meshsync.runtime.interfaces import Task
+from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
 from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, install_world
@@ -276,7 +276,9 @@ class Simulation:
         finally:
             install_world(before)
 
-    def _connector(self, endpoint: Endpoint) -> SimulatedConnector:
+    def _connector(self, endpoint: Endpoint, runtime: Runtime) -> SimulatedConnector:
+        if runtime is not self.runtime:
+            raise UsageError("a room of the simulation is joined in the simulation's runtime: leave out runtime=")
         return SimulatedConnector(self.network, endpoint)
 
     def _door(self, endpoint: Endpoint, token: str) -> Guest:

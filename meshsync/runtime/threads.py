@@ -30,6 +30,10 @@ take milliseconds, is noted by Python and handled when the call returns: for a w
 
 _main = threading.main_thread()
 
+_start_thread = threading.Thread.start
+# As it was at import: an open simulation replaces it, so that threads which actors start become actors. A client of
+# real threads has real threads, whichever task calls it.
+
 
 def _acquire_heeding_signals(lock: LockType, timeout: float | None) -> bool:
     """Acquire a lock in the main thread, so that Ctrl-C is never put off for longer than `_HEED`."""
@@ -197,7 +201,7 @@ class ThreadTask:
         self._ended = ThreadCondition()
         self._target: Callable[[], None] | None = target
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        _start_thread(self._thread)
 
     @property
     def name(self) -> str:

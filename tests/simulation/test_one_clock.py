@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+import meshsync
+from meshsync.errors import UsageError
 from meshsync.files import receive_file, send_file
 from meshsync.filters.buffering import buffered
 from meshsync.filters.compression import compression
 from meshsync.filters.encryption import encryption
 from meshsync.filters.negotiation import accept_filtered, open_filtered
-from simulator import Simulation
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.connector import WebSocketConnector
+from meshsync.transport.interfaces import Endpoint
+from meshsync.world import REAL_WORLD
+from simulator import Emulator, Simulation
 from simulator.errors import ForeignThread
 from tests.support.scripted import PATIENCE
 from tests.support.switchboard import connect_two
@@ -100,3 +107,49 @@ def test_a_file_goes_by_the_clock_of_the_client(beside: Beside, tmp_path: Path) 
     assert send()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "first", "second"]
     assert beside.simulation.now == 0
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """Open an emulator, which is older than the simulation."""
+    with Emulator(port=0) as emulator:
+        yield emulator
+
+
+def test_tasks_of_a_real_client_are_threads_though_an_actor_starts_them(emulator: Emulator) -> None:
+    """What was written on the simulation's thread is handed on after the real delay, while no virtual time passes."""
+    came: SimpleQueue[bytes] = SimpleQueue()
+    alice, bob = (
+        meshsync.connect("lab", url=emulator.url, token=emulator.token("lab", name), timeout=PATIENCE)
+        for name in ("alice", "bob")
+    )
+    with alice, bob:
+        bob.messaging.enable(lambda reader: [came.put(chunk.data) for chunk in reader])
+        alice.messaging.enable()
+        to = alice.messaging.wait_for_participant(name="bob", timeout=PATIENCE)
+        with simulated() as simulation:
+            writer = buffered(alice.messaging.create_stream(to, {}, timeout=PATIENCE), max_delay=0.01)
+            writer.write(b"data", timeout=PATIENCE)
+            assert came.get(timeout=PATIENCE) == b"data"
+            writer.close(timeout=PATIENCE)
+            assert simulation.now == 0
+
+
+def test_a_real_client_connects_on_an_actor(emulator: Emulator) -> None:
+    """Its handshake, reader and dispatcher are threads too, whatever world the calling task lives in."""
+    token = emulator.token("lab", "alice")
+    with simulated() as simulation:
+        runtime = REAL_WORLD.runtime
+        connector = WebSocketConnector(Endpoint(f"{emulator.url}/rooms/lab", lambda: token), runtime)
+        with meshsync.connect(connector=connector, runtime=runtime, timeout=PATIENCE) as room:
+            room.messaging.enable(timeout=PATIENCE)
+            assert room.room_name == "lab"
+        assert simulation.now == 0
+
+
+def test_a_room_of_the_simulation_is_joined_in_its_own_runtime_alone() -> None:
+    """Another is refused at once: a client has one clock, and the simulated network's is the simulation's."""
+    with simulated() as simulation:
+        with pytest.raises(UsageError, match="runtime"):
+            meshsync.connect("demo", name="alice", runtime=ThreadRuntime())
+        meshsync.connect("demo", name="alice", runtime=simulation.runtime).close()

@@ -27,10 +27,12 @@ from meshsync.errors import (
 )
 from meshsync.protocol import events
 from meshsync.protocol.operations import Broadcast, Enable, Push, Send, SetAttributes
+from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, ParticipantToken
+from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
-from meshsync.world import World, install_world
+from meshsync.world import REAL_WORLD, World, install_world
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 
 SECRET = "a secret that signs tokens in these tests"
@@ -49,11 +51,12 @@ class Asked:
     def __init__(self) -> None:
         self.environ: dict[str, str] = {}
         self.endpoint: Endpoint
+        self.runtime: Runtime
         self.connector = ScriptedConnector(ScriptedTransport())
         self.world = World(ThreadRuntime(), self._connector, self.environ)
 
-    def _connector(self, endpoint: Endpoint) -> Connector:
-        self.endpoint = endpoint
+    def _connector(self, endpoint: Endpoint, runtime: Runtime) -> Connector:
+        self.endpoint, self.runtime = endpoint, runtime
         return self.connector
 
     def join(self, *arguments: Any, **options: Any) -> Endpoint:
@@ -262,6 +265,26 @@ def test_certificates_come_from_argument_or_environment_unless_a_context_is_give
     assert asked.join("lab", ca_file="arg.pem", **KEYED).ca_file == "arg.pem"
     endpoint = asked.join("lab", ssl_context=context, **KEYED)
     assert (endpoint.ssl_context, endpoint.ca_file) == (context, None)
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+def test_connection_has_the_runtime_of_the_client(asked: Asked) -> None:
+    """One that is given counts for both, and else the caller's world's; so a client has one clock."""
+    asked.join("lab", **KEYED)
+    assert asked.runtime is asked.world.runtime
+    runtime = ThreadRuntime()
+    asked.join("lab", runtime=runtime, **KEYED)
+    assert asked.runtime is runtime
+
+
+def test_connector_of_the_real_world_has_the_runtime_it_is_given() -> None:
+    """A WebSocket's waits, tasks and heartbeats are those of the client."""
+    runtime = ThreadRuntime()
+    connector = REAL_WORLD.connector(Endpoint("ws://lab.test/rooms/lab", token), runtime)
+    assert isinstance(connector, WebSocketConnector)
+    assert connector._runtime is connector._take_over.keywords["runtime"] is runtime
 
 
 # --- a connector of one's own -----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from meshsync.filters.compression import compression
 from meshsync.filters.encryption import encryption
 from meshsync.filters.negotiation import accept_filtered, open_filtered
 from meshsync.protocol.operations import Send
+from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
 from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, runtime_of
@@ -61,7 +62,7 @@ class NoRuntime(ThreadRuntime):
         raise AssertionError(f"the world of the calling task was asked for {name}")
 
 
-def no_connector(endpoint: Endpoint) -> NoReturn:
+def no_connector(endpoint: Endpoint, runtime: Runtime) -> NoReturn:
     """Refuse to join rooms of that world."""
     raise AssertionError("the world of the calling task was asked for a connection")
 
@@ -136,3 +137,45 @@ def test_files_use_the_runtime_of_the_client(
         assert send_file(alice.messaging, tmp_path / "sent", to, confirm=True, timeout=PATIENCE).is_confirmed
         assert runtimes[1].drawn.count(8) > before
     assert (tmp_path / "here" / "sent").read_bytes() == b"data" * 1000
+
+
+class OwnWriter:
+    """A program's own writer around one of ours: it passes on what is asked of it, and has no runtime."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.reader = inner.reader
+        self.stream_id = inner.stream_id
+        self.to = inner.to
+        self.write = inner.write
+        self.flush = inner.flush
+        self.close = inner.close
+        self.abort = inner.abort
+
+
+class MarkedWriter(OwnWriter):
+    """One that stores something else under the name of our runtime."""
+
+    _runtime = "mine"
+
+
+class OwnReader:
+    """A program's own reader, of whose stream the writer alone shows the runtime."""
+
+    def __init__(self, inner: Any) -> None:
+        self.writer = inner.writer
+
+
+@pytest.mark.parametrize("kind", [OwnWriter, MarkedWriter])
+def test_what_is_put_around_a_programs_own_writer_has_the_clock_of_its_reader(
+    runtimes: tuple[RecordingRuntime, RecordingRuntime], kind: type[OwnWriter]
+) -> None:
+    """The other end of the stream shows the client, and so does the other end of a program's own reader."""
+    alice, bob = connect_two(*runtimes)
+    with alice, bob:
+        bob.messaging.enable(lambda reader: reader.read_all(PATIENCE))
+        to = alice.messaging.wait_for_participant(name="bob", timeout=PATIENCE)
+        own: Any = kind(alice.messaging.create_stream(to, {}))
+        with buffered(own, max_delay=0) as writer:
+            assert runtime_of(own) is runtime_of(writer) is runtime_of(OwnReader(own.reader)) is runtimes[0]
+            writer.write(b"data", timeout=PATIENCE)

@@ -13,7 +13,12 @@ import pytest
 
 import meshsync
 from meshsync import MessagingClient, RoomClient
+from meshsync.filters.compression import compression
+from meshsync.filters.encryption import encryption
+from meshsync.filters.negotiation import accept_filtered, open_filtered
 from meshsync.protocol.operations import Enable, Push, Send
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.world import runtime_of
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 from tests.support.worlds import simulated
 
@@ -23,11 +28,11 @@ BOB = {"id": "p-2", "role": "user", "attributes": {"name": "bob"}}
 HOOKS = {"received", "offered"}
 SENDING = {"send_message_nowait", "broadcast_message_nowait", "create_stream"}
 """What all sending goes through, so that a subclass changes it there."""
-OURS = {"_meshsync", "_runtime"}
+OURS = {"_meshsync"}
 
 THOUGHT_OF = """
     handle start end closing open received dispatch dropped take publish route stop run join state connection client
-    _client _room _router _connection _state _lock _queue
+    _client _room _router _connection _state _lock _queue _runtime
 """
 """What a subclass would be likely to define; the sources add some hundreds."""
 
@@ -138,6 +143,32 @@ def test_subclasses_stream_and_send_in_a_simulation() -> None:
         sim.sleep(1)
         alice.close()
         assert (taken, alice.is_connected, bob.is_connected) == ([b"whole"], False, True)
+
+
+class StoringMessaging(MessagingClient):
+    """Stores a runtime of its own under a name that our streams have for theirs."""
+
+    def __init__(self, room: RoomClient) -> None:
+        super().__init__(room)
+        self._runtime = ThreadRuntime()
+
+
+@pytest.mark.parametrize("messaging", [StoringMessaging, OwnMessaging])
+def test_filtered_streams_of_a_subclass_that_defines_our_names(messaging: type[MessagingClient]) -> None:
+    """They live in the client's runtime, from which the salt is drawn, whatever the subclass calls by that name."""
+    filters, taken = [compression(), encryption(bytes(32))], list[bytes]()
+    with simulated() as sim:
+        demo = sim.room("demo")
+        demo.join("bob", messaging=messaging).messaging.enable(
+            lambda reader: taken.append(accept_filtered(reader, filters).read_all())
+        )
+        alice = demo.join("alice", enable=True, messaging=messaging)
+        to = alice.messaging.wait_for_participant(name="bob", timeout=10)
+        assert runtime_of(alice.messaging) is sim.runtime
+        with open_filtered(alice.messaging.create_stream, to, {}, filters=filters) as writer:
+            writer.write(b"whole")
+        sim.sleep(1)
+    assert taken == [b"whole"]
 
 
 def test_what_only_our_code_called_is_not_there() -> None:

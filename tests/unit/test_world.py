@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import meshsync
+from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
 from meshsync.transport.interfaces import Connector, Endpoint
 from meshsync.world import REAL_WORLD, World, current_world, install_world
@@ -34,7 +35,7 @@ class RecordingRuntime(ThreadRuntime):
         return super().spawn(target, name=name)
 
 
-def connector(endpoint: Endpoint) -> Connector:
+def connector(endpoint: Endpoint, runtime: Runtime) -> Connector:
     """Return a connector to a scripted room."""
     return ScriptedConnector(ScriptedTransport())
 
