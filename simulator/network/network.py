@@ -19,6 +19,7 @@ from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Endpoint
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
+from simulator.faults.asking import ask, strike_connection
 from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
 from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
@@ -238,12 +239,12 @@ class Network:
     def is_refusing(self, name: str) -> bool:
         """Return whether an attempt of that participant would be refused at this moment."""
         return self.kernel.now < self._up_again_at or any(
-            isinstance(fault.on_attempt(name), Refuse) for fault in self._in_force
+            isinstance(ask(NetworkFault.on_attempt, fault, name), Refuse) for fault in self._in_force
         )
 
     def connect_delay(self, name: str) -> int:
         """Return by how much an attempt of that participant is delayed, in nanoseconds."""
-        verdicts = [fault.on_attempt(name) for fault in self._in_force]
+        verdicts = [ask(NetworkFault.on_attempt, fault, name) for fault in self._in_force]
         laws = [verdict.law for verdict in verdicts if isinstance(verdict, Delay)]
         return sum(law.draw_us(self._seeds.stream(f"network/{name}/connect")) * 1000 for law in laws)
 
@@ -262,7 +263,7 @@ class Network:
             return sum(1 for one in self._connections if not fault.names or one.name in fault.names)
         struck = [one for one in self._connections if one.name in fault.names]
         for connection in struck:
-            fault.strike(connection)
+            strike_connection(fault, connection)
         return len(struck)
 
     def restart(self, down: float, *, forgets: bool) -> int:
@@ -309,7 +310,7 @@ class Network:
             limits = {"up": [self._bandwidth], "down": [self._bandwidth]}
         is_held = False
         for fault in self._in_force:
-            match fault.on_link(connection.name):
+            match ask(NetworkFault.on_link, fault, connection.name):
                 case Hold():
                     is_held = True
                 case Delay(law, direction):
