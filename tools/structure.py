@@ -39,7 +39,7 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
-                     / diagnosis pending_errors ready_actors / scheduler / conditions / tasks / actor_threads
+                     / diagnosis pending_errors ready_actors / mistakes / scheduler / conditions / tasks / actor_threads
                      / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Protocol
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import Endpoint
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
@@ -28,7 +30,7 @@ from simulator.network.traffic import Traffic
 from simulator.room.rules import Rights
 from simulator.room.seat import Seat, SeatedRoom
 
-__all__ = ["ClientEnd", "Door", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
+__all__ = ["CLIENT_GONE", "ClientEnd", "Door", "Ended", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,25 @@ class Heartbeats:
 
     interval: float | None = heartbeat.INTERVAL
     timeout: float = heartbeat.TIMEOUT
+
+
+class Ended(Enum):
+    """The ends of a connection at which it has ended. Frames may still be in flight."""
+
+    NEITHER = "neither end"
+    CLIENT = "the client's end: frames that arrive there from now on are not read"
+    ROOM = "the room's end"
+    BOTH = "both ends"
+
+
+_MOVES = {
+    Ended.NEITHER: {Ended.CLIENT, Ended.ROOM},
+    Ended.CLIENT: {Ended.BOTH},
+    Ended.ROOM: {Ended.BOTH},
+}
+
+CLIENT_GONE = (Ended.CLIENT, Ended.BOTH)
+ROOM_GONE = (Ended.ROOM, Ended.BOTH)
 
 
 class ClientEnd(Protocol):
@@ -84,27 +105,27 @@ class SimulatedConnection:
         """The room's end; None until it is there."""
         self.paused_until = 0
         """When the client's end resumes, in nanoseconds; past if it is not paused."""
-        self.is_client_gone = False
-        """Whether it has ended at the client's end: frames that arrive there from now on are not read."""
-        self._is_room_gone = False
+        self.ended = Ended.NEITHER
+        """The ends at which it has ended; a plain attribute, since it is read for all frames that arrive."""
         self._network = network
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended at both ends. Frames may still be in flight."""
-        return self.is_client_gone and self._is_room_gone
+        return self.ended is Ended.BOTH
 
     def client_ended(self) -> None:
-        """Note that it has ended at the client's end."""
-        self.is_client_gone = True
-        self._forget()
+        """Note that it has ended at the client's end. Again does nothing."""
+        if self.ended not in CLIENT_GONE:
+            self._move(Ended.BOTH if self.ended is Ended.ROOM else Ended.CLIENT)
 
     def room_ended(self) -> None:
-        """Note that it has ended at the room's end."""
-        self._is_room_gone = True
-        self._forget()
+        """Note that it has ended at the room's end. Again does nothing."""
+        if self.ended not in ROOM_GONE:
+            self._move(Ended.BOTH if self.ended is Ended.CLIENT else Ended.ROOM)
 
-    def _forget(self) -> None:
+    def _move(self, ended: Ended) -> None:
+        self.ended = move(_MOVES, self.ended, ended, f"connection {self.label}")
         if self.is_over:
             self._network.forget(self)
 
