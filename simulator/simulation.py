@@ -45,6 +45,7 @@ from simulator.network.links import ControlFrame, Frame, Link
 from simulator.network.network import Guest, Network, SimulatedConnection
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant, Surroundings
+from simulator.participants.participant import enter
 from simulator.record.recorder import Line, Recorder
 from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
@@ -424,7 +425,7 @@ class SimulatedRoom:
             UsageError: If one of them is in a room already; those before it were let in.
         """
         for participant in participants:
-            participant.enter(self._surroundings)
+            enter(participant, self._surroundings)
             self._participants[participant] = None
 
     def names(self) -> tuple[str, ...]:

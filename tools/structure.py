@@ -39,11 +39,11 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
-                     / diagnosis pending_errors ready_actors / scheduler / conditions / tasks / actor_threads
+                     / diagnosis pending_errors ready_actors / mistakes / scheduler / conditions / tasks / actor_threads
                      / watchdog / runtime
-c  simulator.faults: fields / fault / layers / registry / kinds.connecting kinds.half_open kinds.join kinds.latency
-                     kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies kinds.reset
-                     kinds.restart kinds.throttle / plans / injection
+c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
+                     kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
+                     kinds.reset kinds.restart kinds.throttle / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: heartbeat_timer links traffic / client_end room_end / network / connector headless_end

@@ -53,7 +53,6 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "encode_request",
-    "encode_status",
 ]
 
 
@@ -200,15 +199,6 @@ def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes
     message = as_object(push.message, "message")
     header = {"from_participant_id": push.sender, "type": push.type, "message": message}
     return "messaging.send", encode_envelope(encode_members(header, forwarded=True), push.attachment)
-
-
-def encode_status(status: Status) -> tuple[str, bytes]:
-    """Return the message type and the body of a status.
-
-    Raises:
-        InvalidMessage: If it holds what JSON cannot carry.
-    """
-    return "room.status", encode_envelope(encode_object(status.members, "status", forwarded=True))
 
 
 def decode_push(

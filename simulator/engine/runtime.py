@@ -249,10 +249,10 @@ class VirtualRuntime:
         Raises:
             ActorFailed: For instance; its error had not been read.
         """
-        summons = self._scheduler.summons
-        error = summons.pop()
-        if error is None and summons.has_failures:
-            error = summons.pop_failure()
+        pending_errors = self._scheduler.pending_errors
+        error = pending_errors.pop()
+        if error is None and pending_errors.has_failures:
+            error = pending_errors.pop_failure()
         if error is not None:
             raise error
 
@@ -324,7 +324,7 @@ class VirtualRuntime:
         if get_ident() != scheduler.main.ident or _may_cut(frame):
             handle()
             return
-        if scheduler.summons.is_interrupted and scheduler.running is not scheduler.main:
+        if scheduler.pending_errors.is_interrupted and scheduler.running is not scheduler.main:
             handle()  # its exception ends the rest of the main thread, see Scheduler.park
             return
         try:
@@ -370,7 +370,7 @@ class VirtualRuntime:
         for hold in reversed(self._process):
             hold.undo()
         _open = None
-        problems = scheduler.summons.pop_rest()
+        problems = scheduler.pending_errors.pop_rest()
         if refusing:
             names = tuple(actor.label for actor in refusing)
             text = f"{len(names)} of the actors did not end; {diagnosis.report(refusing, self.kernel.now)}"

@@ -19,23 +19,14 @@ from functools import partial
 from typing import NoReturn
 
 from meshsync.runtime.lifecycle import move
-from simulator.engine import diagnosis
+from simulator.engine import diagnosis, mistakes
 from simulator.engine.actors import Actor, ActorState, Baton, Place
 from simulator.engine.housekeeping import Housekeeping
-from simulator.engine.kernel import SECOND, Kernel
+from simulator.engine.kernel import Kernel
 from simulator.engine.pending_errors import PendingErrors
 from simulator.engine.ready_actors import ReadyActors
 from simulator.engine.schedules import Schedule
-from simulator.errors import (
-    ActorExit,
-    ActorFailed,
-    BlockingRefused,
-    ForeignThread,
-    HorizonReached,
-    SimulationClosed,
-    SimulationDeadlock,
-    SimulationLivelock,
-)
+from simulator.errors import ActorExit, SimulationClosed
 
 __all__ = ["Scheduler"]
 
@@ -110,7 +101,7 @@ class Scheduler:
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
-        self.summons = PendingErrors()
+        self.pending_errors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
         self._start = start
@@ -121,7 +112,7 @@ class Scheduler:
         self._serials = 0
         self._errand = _NONE
         self._quiet_since: int | None = None
-        self._checkpoints = Housekeeping(max_steps)
+        self._housekeeping = Housekeeping(max_steps)
         self.main = self.add("main")
         self.main.ident = get_ident()
         self.main.begin()
@@ -163,20 +154,13 @@ class Scheduler:
         for actor in list(self.actors.values()):
             if actor.ident == ident:
                 self._leave(actor)
-        raise ForeignThread(
-            "a thread that is no actor uses the simulation; when it arrives depends on real time, so no run could be "
-            f"repeated. Start it from within the simulation, or keep it out: {diagnosis.caller()}"
-        )
+        raise mistakes.foreign_thread()
 
     def refuse_blocking(self, actor: Actor, call: str, *, but: Place | None = None) -> NoReturn:
         """Raise `BlockingRefused` for a call that would block in a callback, or while holding a condition."""
         if self.in_callback:
-            raise BlockingRefused(f"{call} in the callback of a timer, which must not block: {diagnosis.caller()}")
-        others = sum(place is not but for place in actor.held)
-        raise BlockingRefused(
-            f"{call} by {actor.label!r} while holding {'another' if but else 'a'} condition"
-            f"{'' if others == 1 else ' and more'}, which no actor could enter meanwhile: {diagnosis.caller()}"
-        )
+            raise mistakes.blocks_in_a_callback(call)
+        raise mistakes.blocks_inside(actor, call, but)
 
     # --- handing over ------------------------------------------------------------------------------------------------
 
@@ -190,9 +174,9 @@ class Scheduler:
             Exception: In the main thread, the error it was summoned for.
         """
         if chosen is None:
-            if actor is self.main and self.summons.has_failures and not self.is_over:
+            if actor is self.main and self.pending_errors.has_failures and not self.is_over:
                 self._withdraw(actor)
-                raise self.summons.pop_failure()
+                raise self.pending_errors.pop_failure()
             chosen = self._next()
         if chosen is not actor:
             if self.is_over:
@@ -274,7 +258,7 @@ class Scheduler:
         """Drop an actor from the simulation; see `PendingErrors.add_failure` for one that failed."""
         actor.finish()
         self.actors.pop(actor.serial, None)
-        if self.summons.add_failure(actor, has_joiner=has_joiner):
+        if self.pending_errors.add_failure(actor, has_joiner=has_joiner):
             self.urgent = True
 
     # --- choosing ----------------------------------------------------------------------------------------------------
@@ -300,15 +284,15 @@ class Scheduler:
         Args:
             is_timer_first: Whether the next timer comes before all of them.
         """
-        queues, kernel, checkpoints = self._queues, self.kernel, self._checkpoints
+        queues, kernel, housekeeping = self._queues, self.kernel, self._housekeeping
         ready, set_back = queues.ready, queues.set_back
         self.polls_left = self._max_steps
         while True:
             if self.urgent and self._main_is_wanted():
                 return self.main
             self.turns = turns = self.turns + 1
-            if turns >= checkpoints.due and checkpoints.look(turns, kernel.now):
-                self.summon(self._livelock_error(None))
+            if turns >= housekeeping.due and housekeeping.look(turns, kernel.now):
+                self.summon(mistakes.livelock(self._max_steps, None, self.report()))
                 continue
             if is_timer_first:
                 is_timer_first = False
@@ -326,7 +310,8 @@ class Scheduler:
                     if self._errand is not _NONE:
                         self._move(_NONE)
                         return self.main
-                    self._deadlock()
+                    self._quiet_since = None
+                    self.summon(mistakes.deadlock(self.report()))
                     continue
                 if self._horizon is not None and self._horizon_passed():
                     continue
@@ -337,7 +322,7 @@ class Scheduler:
             try:
                 callback()
             except BaseException as error:
-                self._callback_failed(callback, error)
+                self.summon(mistakes.callback_failed(callback, error))
             finally:
                 self.in_callback = False
 
@@ -345,7 +330,7 @@ class Scheduler:
         """Return whether the main actor has to run now, even if it waits for something."""
         if self.is_over:
             return True
-        if self.summons:
+        if self.pending_errors:
             return True
         if self._errand is _STEP:
             self._move(_STEPPED)
@@ -365,7 +350,7 @@ class Scheduler:
 
     def summon(self, error: BaseException) -> None:
         """Have the main actor run next and raise ``error``. A signal's handler may call this at any time."""
-        self.summons.add(error)
+        self.pending_errors.add(error)
         self.urgent = True
 
     def _obey(self, actor: Actor) -> None:
@@ -375,8 +360,8 @@ class Scheduler:
         if actor is not self.main:
             return
         self.urgent = False  # before looking: a signal's handler may set it again any time
-        error = self.summons.pop()
-        if self.summons or self._errand is _STEP or self._errand is _STEPPED:
+        error = self.pending_errors.pop()
+        if self.pending_errors or self._errand is _STEP or self._errand is _STEPPED:
             self.urgent = True
         if error is not None:
             self._withdraw(actor)
@@ -401,43 +386,25 @@ class Scheduler:
             for_ever.acquire()
         raise ActorExit("the simulation is over")
 
-    def _callback_failed(self, callback: Callable[[], object], error: BaseException) -> None:
-        function = callback.func if isinstance(callback, partial) else callback
-        name = getattr(function, "__qualname__", type(function).__name__)
-        failed = ActorFailed(f"the callback {name} of a timer failed: {type(error).__name__}: {error}", actor=name)
-        failed.__cause__ = error
-        self.summon(failed)
-
-    def _deadlock(self) -> None:
-        self._quiet_since = None
-        text = "nobody can run, and nothing is left that could wake one;"
-        self.summon(SimulationDeadlock(f"{text} {self.report()}"))
-
     def _horizon_passed(self) -> bool:
         due, horizon = self.kernel.next_deadline, self._horizon
         if due is None or horizon is None or due <= horizon:
             return False
         self._horizon = None
         self.kernel.move(horizon)
-        self.summon(HorizonReached(f"the run reached its horizon of {horizon / SECOND:g} s; {self.report()}"))
+        self.summon(mistakes.horizon(horizon, self.report()))
         return True
 
     def livelock(self) -> None:
         """Report an actor that polls and never blocks: the main thread raises, the actor goes on later."""
         actor = self.check()
-        error = self._livelock_error(actor)
+        error = mistakes.livelock(self._max_steps, actor, self.report())
         self.polls_left = self._max_steps
         if actor is self.main or self.in_callback:
             raise error
         self.summon(error)
         self.make_ready(actor)
         self.park(actor)
-
-    def _livelock_error(self, actor: Actor | None) -> SimulationLivelock:
-        cause = (
-            f"actor {actor.label!r} polls without sleeping: {diagnosis.caller()}" if actor else "the clock stands still"
-        )
-        return SimulationLivelock(f"{self._max_steps:,} steps at one instant: {cause}; {self.report()}")
 
     def report(self) -> str:
         """Return a paragraph for each actor."""

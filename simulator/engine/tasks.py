@@ -39,7 +39,7 @@ class VirtualTask:
         A failure that was read here is not raised in the main thread.
         """
         if self.actor.error is not None:
-            self._scheduler.summons.forgive(self.actor)
+            self._scheduler.pending_errors.forgive(self.actor)
         return self.actor.error
 
     @interruptible

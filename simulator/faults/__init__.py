@@ -3,10 +3,39 @@
 Programs make them with the functions here: ``sim.plan(faults.during(2, 6, faults.partition({"bob"})))``.
 
 To add a kind of fault, write a module in `simulator.faults.kinds`, or a class in a program of your own. The class is a
-frozen dataclass under ``@register`` that derives from the class of its layer (`simulator.faults.layers`), has a
-``word``, fields with a check each (`simulator.faults.fields`), and methods for its effect: ``strike``, or the verdicts
-that it gives. ``kinds/partition.py`` is an example of 35 lines. The function that makes it has the docstring for users;
-import it here, below. Plans, replay files, transcripts and charts then know the kind.
+frozen dataclass under ``@register`` (`simulator.faults.registry`) that derives from the class of its layer
+(`simulator.faults.layers`, which has the verdicts too), has a ``word``, fields with a check each
+(`simulator.faults.fields`), and methods for its effect: ``strike``, or the verdicts that it gives::
+
+    from dataclasses import dataclass, field
+    from typing import ClassVar
+
+    from simulator.faults import fields
+    from simulator.faults.layers import PASS, ConnectionFault, Limit, NetworkFault, Pass, StruckConnection
+    from simulator.faults.registry import register
+
+    @register
+    @dataclass(frozen=True, slots=True)
+    class Evict(ConnectionFault):
+        word: ClassVar[str] = "evict"
+        name: str = field(metadata=fields.name)
+
+        def strike(self, connection: StruckConnection) -> None:
+            connection.close(4000, "evicted")
+
+    @register
+    @dataclass(frozen=True, slots=True)
+    class Narrow(NetworkFault):
+        word: ClassVar[str] = "narrow"
+        bandwidth: float = field(metadata=fields.number(is_zero_fine=False))
+
+        def on_link(self, name: str) -> Pass | Limit:
+            return Limit(self.bandwidth) if name else PASS
+
+    plan = [at(2, Evict("bob")), during(3, 9, Narrow(5000))]
+
+Plans, replay files, transcripts and charts then know the kind. ``kinds/partition.py`` is another example; the function
+there that makes the fault has the docstring for users, and is imported below.
 """
 
 from simulator.faults.fault import Fault, happens

@@ -15,6 +15,7 @@ from meshsync.errors import UsageError
 from simulator.engine.kernel import SECOND, Kernel, Timer
 from simulator.engine.seeds import Seeds
 from simulator.faults import plans
+from simulator.faults.asking import strike_simulation
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.layers import (
     ConnectionFault,
@@ -189,7 +190,7 @@ class FaultInjector:
             case ConnectionFault() | NetworkFault():
                 self._network.strike(fault)
             case SimulationFault():
-                fault.strike(self)
+                strike_simulation(fault, self)
         self.notice("fault", to=fault.names[0] if len(fault.names) == 1 else None, type=fault.word)
 
     def _lift(self, fault: Fault) -> None:

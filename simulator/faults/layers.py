@@ -11,17 +11,20 @@ struck, and each gives a *verdict*:
 - `NetworkFault` is asked about links and about attempts to connect; all verdicts add up.
 - `RoomFault` is asked about requests, where the first verdict but `PASS` wins, and about replies, where they add up.
 
+Verdicts check their fields as faults do. A verdict of another question, or none, is a `UsageError` that names the kind.
+
 Rooms and networks lie above this package. The protocols that it needs of them are declared here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol, TypeAlias
 
 from meshsync.protocol.operations import Request
+from simulator.faults import fields
 from simulator.faults.fault import LastingFault, OneOffFault
 from simulator.latency import Law
 
@@ -73,22 +76,22 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(fields.Value):
     """Of a link: later frames are delayed by a law, in one of `DIRECTIONS`; of two laws the later one counts.
 
     Of an attempt: it begins later by one draw.
     """
 
-    law: Law
-    direction: str = "both"
+    law: Law = field(metadata=fields.law)
+    direction: str = field(default="both", metadata=fields.choice(*DIRECTIONS))
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(fields.Value):
     """Of a link: a limit in bytes per second, in one of `DIRECTIONS`; the lowest limit counts."""
 
-    bandwidth: float
-    direction: str = "both"
+    bandwidth: float = field(metadata=fields.number(is_zero_fine=False))
+    direction: str = field(default="both", metadata=fields.choice(*DIRECTIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +100,25 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
-class Postpone:
+class Postpone(fields.Value):
     """Of a request or a reply: it is handled, or goes out, later by ``seconds``."""
 
-    seconds: float
+    seconds: float = field(metadata=fields.number())
 
 
 @dataclass(frozen=True, slots=True)
-class RejectOffer:
+class RejectOffer(fields.Value):
     """Of a request that offers a stream: it is rejected in the name of its recipient, which is not notified."""
 
-    reason: str
+    reason: str = field(metadata=fields.text)
 
 
 @dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(fields.Value):
     """Of a request that is answered: the answer is an error, and the request has no other effect."""
 
-    code: int
-    text: str
+    code: int = field(metadata=fields.whole(0))
+    text: str = field(metadata=fields.text)
 
 
 # --- connections ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ LAYERS: dict[type[Fault], tuple[str, ...]] = {
 }
 """The layers, each with the methods of which a kind overrides at least one."""
 
+DISCRIMINATORS = ("when", "fault")
+"""The members of an entry of a saved plan that tell its kind: of one planned for a time or an event, and of a fault."""
+
 Kind = TypeVar("Kind", bound=Fault)
 
 
@@ -31,8 +34,11 @@ def register(kind: type[Kind]) -> type[Kind]:
     Registering a class again, as a notebook does that runs a cell twice, replaces it.
 
     Raises:
-        UsageError: If the class lacks something that a kind needs; the text names it, and it is not registered.
+        UsageError: If it is no class, or lacks something that a kind needs; the text names it, and it is not
+            registered.
     """
+    if not isinstance(kind, type):
+        raise UsageError(f"@register is put above a class; it got {kind!r:.100}")
     flaw = _flaw(kind)
     if flaw is not None:
         raise UsageError(f"{kind.__name__} is no kind of fault: {flaw}")
@@ -54,7 +60,11 @@ def _flaw(kind: type[Fault]) -> str | None:
     unchecked = [field.name for field in dataclasses.fields(kind) if "check" not in field.metadata]
     if unchecked:
         return f"{unchecked[0]} has no check; give it one of simulator.faults.fields as its metadata"
-    if not kind.word:
+    taken = [field.name for field in dataclasses.fields(kind) if field.name in DISCRIMINATORS]
+    if taken:
+        return f"a field is called {taken[0]}, which in a saved plan tells the kind of an entry; give it another name"
+    word: object = kind.word
+    if not isinstance(word, str) or not word:  # (A field called so is a descriptor here.)
         return "it has no word; define word: ClassVar[str], by which plans and transcripts call it"
     other = KINDS.get(kind.word)
     if other is not None and (other.__module__, other.__name__) != (kind.__module__, kind.__name__):

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Protocol
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import Endpoint
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
+from simulator.faults.asking import ask, strike_connection
 from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
 from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
@@ -27,7 +30,7 @@ from simulator.network.traffic import Traffic
 from simulator.room.rules import Rights
 from simulator.room.seat import Seat, SeatedRoom
 
-__all__ = ["ClientEnd", "Door", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
+__all__ = ["CLIENT_GONE", "ClientEnd", "Door", "Ended", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,25 @@ class Heartbeats:
 
     interval: float | None = heartbeat.INTERVAL
     timeout: float = heartbeat.TIMEOUT
+
+
+class Ended(Enum):
+    """The ends of a connection at which it has ended. Frames may still be in flight."""
+
+    NEITHER = "neither end"
+    CLIENT = "the client's end: frames that arrive there from now on are not read"
+    ROOM = "the room's end"
+    BOTH = "both ends"
+
+
+_MOVES = {
+    Ended.NEITHER: {Ended.CLIENT, Ended.ROOM},
+    Ended.CLIENT: {Ended.BOTH},
+    Ended.ROOM: {Ended.BOTH},
+}
+
+CLIENT_GONE = (Ended.CLIENT, Ended.BOTH)
+ROOM_GONE = (Ended.ROOM, Ended.BOTH)
 
 
 class ClientEnd(Protocol):
@@ -83,27 +105,27 @@ class SimulatedConnection:
         """The room's end; None until it is there."""
         self.paused_until = 0
         """When the client's end resumes, in nanoseconds; past if it is not paused."""
-        self.is_client_gone = False
-        """Whether it has ended at the client's end: frames that arrive there from now on are not read."""
-        self._is_room_gone = False
+        self.ended = Ended.NEITHER
+        """The ends at which it has ended; a plain attribute, since it is read for all frames that arrive."""
         self._network = network
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended at both ends. Frames may still be in flight."""
-        return self.is_client_gone and self._is_room_gone
+        return self.ended is Ended.BOTH
 
     def client_ended(self) -> None:
-        """Note that it has ended at the client's end."""
-        self.is_client_gone = True
-        self._forget()
+        """Note that it has ended at the client's end. Again does nothing."""
+        if self.ended not in CLIENT_GONE:
+            self._move(Ended.BOTH if self.ended is Ended.ROOM else Ended.CLIENT)
 
     def room_ended(self) -> None:
-        """Note that it has ended at the room's end."""
-        self._is_room_gone = True
-        self._forget()
+        """Note that it has ended at the room's end. Again does nothing."""
+        if self.ended not in ROOM_GONE:
+            self._move(Ended.BOTH if self.ended is Ended.CLIENT else Ended.ROOM)
 
-    def _forget(self) -> None:
+    def _move(self, ended: Ended) -> None:
+        self.ended = move(_MOVES, self.ended, ended, f"connection {self.label}")
         if self.is_over:
             self._network.forget(self)
 
@@ -238,12 +260,12 @@ class Network:
     def is_refusing(self, name: str) -> bool:
         """Return whether an attempt of that participant would be refused at this moment."""
         return self.kernel.now < self._up_again_at or any(
-            isinstance(fault.on_attempt(name), Refuse) for fault in self._in_force
+            isinstance(ask(NetworkFault.on_attempt, fault, name), Refuse) for fault in self._in_force
         )
 
     def connect_delay(self, name: str) -> int:
         """Return by how much an attempt of that participant is delayed, in nanoseconds."""
-        verdicts = [fault.on_attempt(name) for fault in self._in_force]
+        verdicts = [ask(NetworkFault.on_attempt, fault, name) for fault in self._in_force]
         laws = [verdict.law for verdict in verdicts if isinstance(verdict, Delay)]
         return sum(law.draw_us(self._seeds.stream(f"network/{name}/connect")) * 1000 for law in laws)
 
@@ -262,7 +284,7 @@ class Network:
             return sum(1 for one in self._connections if not fault.names or one.name in fault.names)
         struck = [one for one in self._connections if one.name in fault.names]
         for connection in struck:
-            fault.strike(connection)
+            strike_connection(fault, connection)
         return len(struck)
 
     def restart(self, down: float, *, forgets: bool) -> int:
@@ -309,7 +331,7 @@ class Network:
             limits = {"up": [self._bandwidth], "down": [self._bandwidth]}
         is_held = False
         for fault in self._in_force:
-            match fault.on_link(connection.name):
+            match ask(NetworkFault.on_link, fault, connection.name):
                 case Hold():
                     is_held = True
                 case Delay(law, direction):

@@ -29,7 +29,7 @@ from simulator.participants.stream import WINDOW, Stream, StreamState, size_of, 
 from simulator.room.rules import Output
 from simulator.room.seat import SeatedRoom
 
-__all__ = ["Participant", "Surroundings"]
+__all__ = ["Attendance", "Participant", "Surroundings", "enter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ _PATIENCE = 1.0
 class Participant:
     """A participant that does nothing; subclasses override ``on_…``.
 
+    The simulator calls nothing else of a subclass, so any name but the public ones here is free, ``_simulator`` aside.
+
     Args:
         name: The display name.
         attributes: Further attributes.
@@ -62,16 +64,7 @@ class Participant:
         """Given by the room, a new one each time it joins; empty before."""
         self.peers: dict[str, Peer] = {}
         """The other participants, by id, in order of arrival."""
-        self._attributes = dict(attributes or {})
-        self._surroundings: Surroundings | None = None
-        self._end: HeadlessEnd | None = None
-        self._stay: _Stay | None = None
-        self._timers: dict[Timer, None] = {}
-        self._due: list[Callable[[], None]] = []
-        """Callbacks that were due during a pause."""
-        self._streams: dict[tuple[str, str], Stream] = {}
-        """By the peer's id and the stream's."""
-        self._opened = 0
+        self._simulator = Attendance(self, attributes or {})
 
     # --- what subclasses override -------------------------------------------------------------------------------------
 
@@ -115,21 +108,21 @@ class Participant:
     @property
     def now(self) -> float:
         """Virtual seconds since the start."""
-        return self._here.network.kernel.now / 1e9
+        return self._simulator.here.network.kernel.now / 1e9
 
     @property
     def is_here(self) -> bool:
         """Whether this participant is in a room, as far as it knows."""
-        return self._end is not None and self._end.is_open
+        return self._simulator.is_here
 
     @property
     def random(self) -> Random:
         """This participant's own random stream; draw by ``random.random()`` alone."""
-        return self._here.seeds.stream(f"participants/{self.name}")
+        return self._simulator.random
 
     def after(self, delay: float | Law, callback: Callable[[], None]) -> None:
         """Call back after a delay, in seconds or drawn from a law; not if this participant has left by then."""
-        self._call_later(as_law(delay), callback, self._end)
+        self._simulator.call_later(as_law(delay), callback)
 
     def send(self, to: Peer | str, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
         """Send a message to a peer, or to the participant with that id.
@@ -140,16 +133,16 @@ class Participant:
         """
         body, size = _copy(message, "message")
         recipient = to.id if isinstance(to, Peer) else to
-        self._issue(Send(recipient, type, body, bytes(attachment)), size + len(attachment))
+        self._simulator.issue(Send(recipient, type, body, bytes(attachment)), size + len(attachment))
 
     def broadcast(self, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
         """Send a message to all others; raises as ``send``."""
         body, size = _copy(message, "message")
-        self._issue(Broadcast(type, body, bytes(attachment)), size + len(attachment))
+        self._simulator.issue(Broadcast(type, body, bytes(attachment)), size + len(attachment))
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute, which all others see; raises as ``send``."""
-        self._issue(SetAttributes(*_copy({name: value}, "attributes")[:1]), 0)
+        self._simulator.issue(SetAttributes(*_copy({name: value}, "attributes")[:1]), 0)
 
     def peer(self, name: str) -> Peer | None:
         """Return the peer with that name that joined first, or None."""
@@ -158,7 +151,7 @@ class Participant:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The streams that this participant has opened or accepted and that have not ended, in that order."""
-        return tuple(self._streams.values())
+        return self._simulator.open_streams
 
     def open_stream(
         self, to: Peer | str, header: Mapping[str, Any] | None = None, *, window: int | None = WINDOW
@@ -169,11 +162,7 @@ class Participant:
             window: Bytes that this side holds unread of the peer's chunks; None for a side without flow control, as
                 official clients.
         """
-        self._opened += 1
-        peer = to if isinstance(to, Peer) else self.peers.get(to) or self._stranger(to)
-        stream = self._stream(peer, f"{self.id}/{self._opened}", header or {}, window, is_opener=True)
-        stream.offer()
-        return stream
+        return self._simulator.open_stream(to, header or {}, window)
 
     def accept(self, offer: Offer, *, window: int | None = WINDOW) -> Stream:
         """Accept a stream.
@@ -181,9 +170,7 @@ class Participant:
         Args:
             window: Bytes that this side holds unread; None for a side without flow control.
         """
-        stream = self._stream(offer.sender, offer.stream_id, offer.header, window, is_opener=False)
-        stream.accept(offer.window)
-        return stream
+        return self._simulator.accept(offer, window)
 
     def reject(self, offer: Offer, reason: str) -> None:
         """Reject a stream."""
@@ -196,55 +183,131 @@ class Participant:
 
     def leave(self) -> None:
         """Leave the room: sent messages still go out, then a close frame; nothing comes in. Again does nothing."""
-        if self._end is not None and self._stay is not None:
-            self._stay = None
-            self._forget()
-            self._end.leave()
+        self._simulator.leave()
 
     def come_back(self) -> None:
         """Join the same room again, at once or when its server is back. While in the room, it does nothing."""
-        if not self.is_here:
-            self.enter(self._here)
+        self._simulator.come_back()
 
-    # --- what the simulation does -------------------------------------------------------------------------------------
+
+def enter(participant: Participant, surroundings: Surroundings) -> None:
+    """Let a participant take a seat and enable messaging; see `Attendance.enter`.
+
+    Raises:
+        UsageError: If it is in a room already.
+    """
+    participant._simulator.enter(surroundings)
+
+
+class Attendance:
+    """A participant in its room: its connection, timers, peers and streams. It calls the participant's ``on_…``.
+
+    It is not the participant itself, so that subclasses of that one replace nothing of it.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_due",
+        "_end",
+        "_opened",
+        "_stay",
+        "_streams",
+        "_surroundings",
+        "_timers",
+        "participant",
+    )
+
+    def __init__(self, participant: Participant, attributes: Mapping[str, Any]) -> None:
+        self.participant = participant
+        self._attributes = dict(attributes)
+        self._surroundings: Surroundings | None = None
+        self._end: HeadlessEnd | None = None
+        self._stay: _Stay | None = None
+        self._timers: dict[Timer, None] = {}
+        self._due: list[Callable[[], None]] = []
+        """Callbacks that were due during a pause."""
+        self._streams: dict[tuple[str, str], Stream] = {}
+        """By the peer's id and the stream's."""
+        self._opened = 0
 
     @property
-    def _here(self) -> Surroundings:
+    def here(self) -> Surroundings:
+        """The surroundings of the present stay, or of the last.
+
+        Raises:
+            UsageError: If it was in no room so far.
+        """
         if self._surroundings is None:
-            raise UsageError(f"participant {self.name!r} is in no room: give it to room.add()")
+            raise UsageError(f"participant {self.participant.name!r} is in no room: give it to room.add()")
         return self._surroundings
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the participant is in a room, as far as it knows."""
+        return self._end is not None and self._end.is_open
+
+    @property
+    def random(self) -> Random:
+        """The participant's own random stream."""
+        return self.here.seeds.stream(f"participants/{self.participant.name}")
+
+    @property
+    def open_streams(self) -> tuple[Stream, ...]:
+        """The streams that have not ended, in the order of opening."""
+        return tuple(self._streams.values())
+
     def enter(self, surroundings: Surroundings) -> None:
-        """Take a seat and enable messaging, at once, or when connecting is possible again; called by the simulation.
+        """Take a seat and enable messaging, at once, or when connecting is possible again.
 
         Raises:
             UsageError: If it is in a room already.
         """
         if self.is_here:
-            raise UsageError(f"participant {self.name!r} is in a room already")
-        if surroundings.network.is_refusing(self.name):
+            raise UsageError(f"participant {self.participant.name!r} is in a room already")
+        if surroundings.network.is_refusing(self.participant.name):
             self._surroundings = surroundings
             surroundings.network.kernel.after(_PATIENCE, self.come_back, background=True)
             return
         opening: list[Request] = [SetAttributes(self._attributes)] if self._attributes else []
-        guest = Guest(self.name, surroundings.room, self.role)
+        guest = Guest(self.participant.name, surroundings.room, self.participant.role)
         self._surroundings = surroundings
-        self._forget()
+        self.forget()
         self._stay = stay = _Stay(self)
         self._end = end = HeadlessEnd(surroundings.network, guest, stay, [*opening, Enable()])
-        self.id = end.member.id
+        self.participant.id = end.member.id
 
-    def _forget(self) -> None:
+    def come_back(self) -> None:
+        """Join the same room again; while in the room, it does nothing."""
+        if not self.is_here:
+            self.enter(self.here)
+
+    def leave(self) -> None:
+        """Leave the room, if it is in one."""
+        if self._end is not None and self._stay is not None:
+            self._stay = None
+            self.forget()
+            self._end.leave()
+
+    def ended(self, stay: _Stay) -> None:
+        """Note that the connection of a stay has ended."""
+        if self._stay is stay:
+            self._stay = None
+            self.forget()
+            self.participant.on_end()
+
+    def forget(self) -> None:
         """Drop the timers, peers and streams of one stay in a room."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         self._due.clear()
-        self.peers.clear()
-        for stream in self.streams:
+        self.participant.peers.clear()
+        for stream in self.open_streams:
             stream.over()
 
-    def _call_later(self, law: Law, callback: Callable[[], None], end: HeadlessEnd | None) -> None:
+    def call_later(self, law: Law, callback: Callable[[], None]) -> None:
+        """Call back after a delay drawn from a law, or after a pause at that time; not if the stay has ended."""
+        end = self._end
         timer: Timer
 
         def run() -> None:
@@ -256,37 +319,44 @@ class Participant:
             else:
                 callback()
 
-        kernel = self._here.network.kernel
+        kernel = self.here.network.kernel
         timer = kernel.at(kernel.now + law.draw_us(self.random) * 1000, run)
         self._timers[timer] = None
 
-    def _issue(self, request: Request, size: int) -> None:
+    def issue(self, request: Request, size: int) -> None:
+        """Send a request with ``size`` bytes of content.
+
+        Raises:
+            UsageError: If the participant is in no room.
+        """
         if self._end is None or not self._end.is_open:
-            self._here  # noqa: B018  # raises the better error, if it never was in a room
-            raise UsageError(f"participant {self.name!r} has left")
+            self.here  # noqa: B018  # raises the better error, if it never was in a room
+            raise UsageError(f"participant {self.participant.name!r} has left")
         self._end.send(request, size)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Call the callbacks that were due during a pause."""
         due, self._due = self._due, []
         for callback in due:
             if self.is_here:
                 callback()
 
-    def _receive_push(self, push: Push) -> None:
+    def receive(self, push: Push) -> None:
+        """Take a push from the room."""
         handle = _ROOM_PUSHES.get(push.type)
         if handle is not None:
             handle(self, push)
             return
-        sender = self.peers.get(push.sender) or self._stranger(push.sender)
+        sender = self.participant.peers.get(push.sender) or self._stranger(push.sender)
         body, attachment = push.message, push.attachment
         if not isinstance(attachment, bytes):
             attachment = bytes(attachment)
         if not push.type.startswith("stream."):
-            self.on_message(Message(sender, push.type, body, attachment))
+            self.participant.on_message(Message(sender, push.type, body, attachment))
             return
         if push.type == "stream.open":
-            self.on_stream(Offer(sender, str(body.get("stream_id", "")), body.get("header") or {}, window_in(body)))
+            offer = Offer(sender, str(body.get("stream_id", "")), body.get("header") or {}, window_in(body))
+            self.participant.on_stream(offer)
             return
         stream = self._streams.get((push.sender, str(body.get("stream_id", ""))))
         if stream is not None:
@@ -297,29 +367,43 @@ class Participant:
         match type:
             case "stream.accept" if is_asked:
                 stream.accepted(window_in(body))
-                self.on_stream_answer(stream, None)
+                self.participant.on_stream_answer(stream, None)
             case "stream.reject" if is_asked:
                 stream.over()
-                self.on_stream_answer(stream, str(body.get("error", "")))
+                self.participant.on_stream_answer(stream, str(body.get("error", "")))
             case "stream.chunk":
                 header = body.get("header") or {}
-                self.on_arrival(stream, Chunk(header, data, size_of(header, data)))
+                self.participant.on_arrival(stream, Chunk(header, data, size_of(header, data)))
             case "stream.close":
                 stream.over()
-                self.on_stream_end(stream, None)
+                self.participant.on_stream_end(stream, None)
             case "stream.meshsync.credit":
                 stream.credited(int(body.get("bytes", 0)))
-                self.on_credit(stream)
+                self.participant.on_credit(stream)
             case "stream.meshsync.cancel":
                 stream.over()
-                self.on_stream_end(stream, f"cancelled: {body.get('reason', '')}")
+                self.participant.on_stream_end(stream, f"cancelled: {body.get('reason', '')}")
+
+    def open_stream(self, to: Peer | str, header: Mapping[str, Any], window: int | None) -> Stream:
+        """Offer a stream to a peer, or to the participant with that id."""
+        self._opened += 1
+        peer = to if isinstance(to, Peer) else self.participant.peers.get(to) or self._stranger(to)
+        stream = self._stream(peer, f"{self.participant.id}/{self._opened}", header, window, is_opener=True)
+        stream.offer()
+        return stream
+
+    def accept(self, offer: Offer, window: int | None) -> Stream:
+        """Accept a stream."""
+        stream = self._stream(offer.sender, offer.stream_id, offer.header, window, is_opener=False)
+        stream.accept(offer.window)
+        return stream
 
     def _stream(
         self, peer: Peer, stream_id: str, header: Mapping[str, Any], window: int | None, *, is_opener: bool
     ) -> Stream:
         key = (peer.id, stream_id)
         stream = self._streams[key] = Stream(
-            lambda type, body, data: self.send(peer, type, body, data),
+            lambda type, body, data: self.participant.send(peer, type, body, data),
             lambda stream: self._streams.pop(key, None),
             peer,
             stream_id,
@@ -331,71 +415,68 @@ class Participant:
 
     def _stranger(self, id: str) -> Peer:
         """Return a participant that is not among the peers: this one itself, or one that has just left."""
-        if id == self.id:
-            return Peer(id, self.role, {"name": self.name})
-        return self._here.peers.get(id) or Peer(id, "", {})
+        if id == self.participant.id:
+            return Peer(id, self.participant.role, {"name": self.participant.name})
+        return self.here.peers.get(id) or Peer(id, "", {})
 
     def _roster_came(self, push: Push) -> None:
-        self.peers.clear()
+        self.participant.peers.clear()
         for entry in push.message["participants"]:
             self._describe(entry["id"], entry["role"], entry["attributes"])
-        self.on_start()
+        self.participant.on_start()
 
     def _peer_came(self, push: Push) -> None:
         entry = push.message
-        self.on_peer_joined(self._describe(entry["id"], entry["role"], entry["attributes"]))
+        self.participant.on_peer_joined(self._describe(entry["id"], entry["role"], entry["attributes"]))
 
     def _peer_went(self, push: Push) -> None:
-        peer = self.peers.pop(push.message["id"], None)
+        peer = self.participant.peers.pop(push.message["id"], None)
         if peer is None:
             return
-        for stream in self.streams:
+        for stream in self.open_streams:
             if stream.peer.id == peer.id:
                 stream.over()
-                self.on_stream_end(stream, f"{peer.name!r} has left")
-        self.on_peer_left(peer)
+                self.participant.on_stream_end(stream, f"{peer.name!r} has left")
+        self.participant.on_peer_left(peer)
 
     def _peer_changed(self, push: Push) -> None:
-        peer = self.peers.get(push.sender)
+        peer = self.participant.peers.get(push.sender)
         if peer is not None:
             self._describe(peer.id, peer.role, {**peer.attributes, **push.message["attributes"]})
 
     def _describe(self, id: str, role: str, attributes: Mapping[str, Any]) -> Peer:
-        known = self._here.peers
+        known = self.here.peers
         peer = known.get(id)
         if peer is None or (peer.attributes is not attributes and peer.attributes != attributes):
             peer = known[id] = Peer(id, role, attributes)
-        self.peers[id] = peer
+        self.participant.peers[id] = peer
         return peer
 
 
 class _Stay:
     """One stay in a room. Its participant may have left, and come back, before its connection ends."""
 
-    __slots__ = ("_participant",)
+    __slots__ = ("_attendance",)
 
-    def __init__(self, participant: Participant) -> None:
-        self._participant = participant
+    def __init__(self, attendance: Attendance) -> None:
+        self._attendance = attendance
 
     def received(self, output: Output) -> None:
         if isinstance(output.what, Push):
-            self._participant._receive_push(output.what)
+            self._attendance.receive(output.what)
 
     def resumed(self) -> None:
-        self._participant._resume()
+        self._attendance.resume()
 
     def ended(self) -> None:
-        if self._participant._stay is self:
-            self._participant._stay = None
-            self._participant._forget()
-            self._participant.on_end()
+        self._attendance.ended(self)
 
 
-_ROOM_PUSHES: dict[str, Callable[[Participant, Push], object]] = {
-    "messaging.enabled": Participant._roster_came,
-    "participant.enabled": Participant._peer_came,
-    "participant.disabled": Participant._peer_went,
-    "participant.attributes": Participant._peer_changed,
+_ROOM_PUSHES: dict[str, Callable[[Attendance, Push], object]] = {
+    "messaging.enabled": Attendance._roster_came,
+    "participant.enabled": Attendance._peer_came,
+    "participant.disabled": Attendance._peer_went,
+    "participant.attributes": Attendance._peer_changed,
 }
 
 

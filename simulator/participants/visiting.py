@@ -55,7 +55,7 @@ class Visitor(Participant):
     def _return_later(self) -> None:
         if self.visits is None or self.visited < self.visits:
             seconds = max(self.away.draw(self.random), _SHORTEST_ABSENCE)
-            self._here.network.kernel.after(seconds, self.come_back)
+            self._simulator.here.network.kernel.after(seconds, self.come_back)
 
 
 _SHORTEST_ABSENCE = 0.001

@@ -37,6 +37,7 @@ from meshsync.protocol.operations import (
 )
 from meshsync.protocol.packets import WireMessage
 from simulator.network.links import ControlFrame, Frame, Link, LinkState
+from simulator.network.network import CLIENT_GONE, Ended
 from simulator.network.traffic import Traffic
 from simulator.record.calls_as_streams import as_message
 from simulator.record.names import Names
@@ -84,8 +85,8 @@ class _Asked:
 class Ends(Protocol):
     """The ends of a connection."""
 
-    is_client_gone: bool
-    """Whether frames that arrive at the client's end reach no program any more."""
+    ended: Ended
+    """Those at which it has ended: frames that arrive at a client's end then reach no program any more."""
 
 
 @dataclass(slots=True)
@@ -380,7 +381,7 @@ class Recorder:
                 if type(content) is bytes:
                     self.transcript.add_packet(now, line.label, "down", content)
         else:
-            is_lost = what == "lost" or line.ends.is_client_gone
+            is_lost = what == "lost" or line.ends.ended in CLIENT_GONE
             for content, _ in frames:
                 if type(content) is bytes:
                     self._pass(line, content, member_id, is_lost)

@@ -25,6 +25,7 @@ from meshsync.protocol.operations import (
     Send,
     is_answered,
 )
+from simulator.faults.asking import ask
 from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, RoomFault
 from simulator.room.call_ends import OPEN
 from simulator.room.calls import NOT_FOUND, Later
@@ -162,7 +163,7 @@ class FaultyRoom:
     def _judge(self, asked: _RoomRequest) -> list[Output]:
         """Carry out the first verdict on a request that is not `PASS`."""
         for fault in self._in_force:
-            match fault.on_request(asked, self._chance):
+            match ask(RoomFault.on_request, fault, asked, self._chance):
                 case Pass():
                     continue
                 case Postpone(seconds):
@@ -217,7 +218,7 @@ class FaultyRoom:
 
     def _delay(self, name: str) -> float:
         """Return the delay of a reply to a participant, in seconds: delays add up."""
-        verdicts = [fault.on_reply(name) for fault in self._in_force]
+        verdicts = [ask(RoomFault.on_reply, fault, name) for fault in self._in_force]
         return sum(verdict.seconds for verdict in verdicts if isinstance(verdict, Postpone))
 
     # --- rejecting streams --------------------------------------------------------------------------------------------

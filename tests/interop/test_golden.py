@@ -21,7 +21,6 @@ from meshsync.protocol.codec import (
     encode_push,
     encode_reply,
     encode_request,
-    encode_status,
 )
 from meshsync.protocol.content import decode_content, encode_content
 from meshsync.protocol.dialects import DIALECTS, dialect, family_of
@@ -49,6 +48,7 @@ from meshsync.protocol.operations import (
     Status,
 )
 from meshsync.protocol.packets import Reassembler, WireMessage, split
+from tests.support.statuses import encode_status
 
 A = {"0.0.21": "A1", "0.0.38": "A2", "0.29.4": "A3"}
 B = {"0.35.6": "B1", "0.56.0": "B3", "ts-0.39.9": "B2"}

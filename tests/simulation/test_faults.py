@@ -535,12 +535,12 @@ OWN = (Own.Eviction, Own.Detour, Own.Censorship, Own.Crowd)
 
 @pytest.fixture
 def own() -> Iterator[None]:
-    """Have the kinds above registered."""
+    """Have the kinds above registered, and take away a ragged one."""
     for kind in OWN:
         register(kind)
     yield
-    for kind in OWN:
-        del KINDS[kind.word]
+    for word in {kind.word for kind in OWN} | {"ragged"} & KINDS.keys():
+        del KINDS[word]
 
 
 @pytest.mark.usefixtures("own")
@@ -580,6 +580,41 @@ def test_a_kind_of_ones_own_acts_is_saved_and_is_named() -> None:
             ("eviction", "bob", "struck"),
         ]
         assert "fault detour began: bob" in pair.room.transcript.to_text()
+
+
+def faulty(layer: type[Fault], method: str) -> Fault:
+    """Return a fault of a registered kind whose method returns None, or raises if it is to strike."""
+
+    def method_of_it(self: Fault, *arguments: object) -> None:
+        if method == "strike":
+            raise ValueError("it tears")
+
+    body = {"word": "ragged", "names": ("bob",), method: method_of_it, "__module__": __name__}
+    made: Fault = register(dataclass(frozen=True)(type("Ragged", (layer,), body)))()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("layer", "method", "text"),
+    [
+        (ConnectionFault, "strike", "ragged: strike raised ValueError: it tears"),
+        (SimulationFault, "strike", "ragged: strike raised ValueError: it tears"),
+        (NetworkFault, "on_link", "ragged: on_link returned None"),
+        (NetworkFault, "on_attempt", "ragged: on_attempt returned None"),
+        (RoomFault, "on_request", "ragged: on_request returned None"),
+        (RoomFault, "on_reply", "ragged: on_reply returned None"),
+    ],
+)
+@pytest.mark.usefixtures("own")
+def test_a_mistake_in_a_kind_of_ones_own_names_it(layer: type[Fault], method: str, text: str) -> None:
+    """Where the simulation asks a fault or lets it strike, a mistake in it is an error with its word, never silence."""
+    fault = faulty(layer, method)
+    with simulated() as sim, pytest.raises(meshsync.MeshsyncError, match=text):
+        pair = Pair(sim)
+        sim.plan(fault)
+        pair.tell("x")
+        sim.sleep(1)
+        pair.room.join("zoe")
 
 
 def test_a_kind_that_is_not_registered_is_refused() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import fields as dataclass_fields
+from itertools import takewhile
+from textwrap import dedent
+from typing import Any, ClassVar
 
 import pytest
 
@@ -89,6 +92,23 @@ class Doubled(Storm):
     word: ClassVar[str] = "reset"
 
 
+@dataclass(frozen=True, slots=True)
+class TimesItself(Storm):
+    word: ClassVar[str] = "times itself"
+    when: str = field(metadata=fields.text)
+
+
+@dataclass(frozen=True, slots=True)
+class NamesItself(Storm):
+    word: ClassVar[str] = "names itself"
+    fault: str = field(metadata=fields.text)
+
+
+@dataclass(frozen=True, slots=True)
+class WordAsField(Storm):
+    word: str = field(metadata=fields.text)  # type: ignore[misc]
+
+
 MISTAKES: dict[type[Fault], str] = {
     NoLayer: "belongs to no layer; derive it from one of ConnectionFault, SimulationFault, NetworkFault, RoomFault",
     NeitherNor: "belongs to no layer",
@@ -99,6 +119,9 @@ MISTAKES: dict[type[Fault], str] = {
     Undecorated: "it is no dataclass; put @dataclass",
     Unchecked: "number has no check; give it one of simulator.faults.fields",
     Wordless: "it has no word; define word",
+    TimesItself: "a field is called when, which in a saved plan tells the kind",
+    NamesItself: "a field is called fault, which in a saved plan tells the kind",
+    WordAsField: "it has no word; define word",
     Doubled: "its word 'reset' is that of simulator.faults.kinds.reset.Reset",
 }
 
@@ -110,6 +133,30 @@ def test_a_planted_mistake_is_named(kind: type[Fault], text: str) -> None:
     with pytest.raises(UsageError, match=f"{kind.__name__} is no kind of fault: .*{text}"):
         register(kind)
     assert before == KINDS
+
+
+@pytest.mark.parametrize("thing", [5, None, Storm("bob"), lambda: None], ids=lambda thing: type(thing).__name__)
+def test_only_classes_can_be_registered(thing: Any) -> None:
+    """Anything else is refused with a text that says where the decorator belongs."""
+    with pytest.raises(UsageError, match="@register is put above a class; it got "):
+        register(thing)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.word)
+def test_no_kind_of_ours_has_a_field_that_a_saved_plan_needs(kind: type[Fault]) -> None:
+    """The names that the registry refuses are those by which `to_json` tells kinds apart, so ours avoid them too."""
+    assert not {part.name for part in dataclass_fields(kind)} & {"when", "fault"}
+
+
+def test_the_example_of_the_package_runs() -> None:
+    """The docstring's imports are right, and its kinds can be planned, saved and loaded."""
+    assert faults.__doc__ is not None
+    lines = faults.__doc__.partition("::\n\n")[2].splitlines()
+    example = "\n".join(takewhile(lambda line: not line or line.startswith("    "), lines))
+    names: dict[str, Any] = {"__name__": __name__, "at": faults.at, "during": faults.during}
+    exec(dedent(example), names)
+    assert {"evict", "narrow"} <= KINDS.keys()
+    assert faults.from_json(faults.to_json(names["plan"])) == tuple(names["plan"])
 
 
 def test_a_sound_kind_is_known_from_then_on() -> None:

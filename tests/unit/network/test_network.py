@@ -706,3 +706,17 @@ def test_delays_of_messages_match_the_law() -> None:
         assert len(delays) == 10_000
         assert delays[5000] / 1e6 == pytest.approx(40.0, rel=0.03)
         assert delays[9500] / 1e6 == pytest.approx(77.2, rel=0.03)
+
+
+def test_a_connection_is_forgotten_when_it_has_ended_at_both_ends(town: Town) -> None:
+    """In either order, and however often each end says so."""
+    for first, second in (("client", "room"), ("room", "client")):
+        connection = town.network.open("carol")
+        for end in (first, first):
+            getattr(connection, f"{end}_ended")()
+        assert (connection.ended.name.lower(), connection.is_over) == (first, False)
+        assert connection in town.network.connections("carol")
+        for end in (second, second, first):
+            getattr(connection, f"{end}_ended")()
+        assert (connection.ended.name, connection.is_over) == ("BOTH", True)
+        assert not town.network.connections("carol")

@@ -19,7 +19,6 @@ from meshsync.protocol.codec import (
     encode_push,
     encode_reply,
     encode_request,
-    encode_status,
 )
 from meshsync.protocol.content import Content, Control, Empty, Error, Json
 from meshsync.protocol.dialects import DIALECTS, Dialect, dialect, family_of, streams_of
@@ -42,6 +41,7 @@ from meshsync.protocol.operations import (
 )
 from meshsync.protocol.packets import Reassembler, WireMessage, split
 from tests.support.profiles import examples
+from tests.support.statuses import encode_status
 
 PROPERTY = examples(150)
 

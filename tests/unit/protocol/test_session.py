@@ -8,7 +8,7 @@ import pytest
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.codec import decode_request, encode_status
+from meshsync.protocol.codec import decode_request
 from meshsync.protocol.content import Content, Control, Empty, Error, Text
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.operations import (
@@ -34,6 +34,7 @@ from meshsync.protocol.packets import Reassembler, split
 from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Participation, Session
 from tests.support.scripted import Said, packets_of
+from tests.support.statuses import encode_status
 
 READY = RoomReady("lab", "ws://lab.test/rooms/lab", "s-1")
 CONNECTED = Connected("p-1", {"name": "me"})

@@ -16,6 +16,7 @@ from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
 from simulator.latency import constant
 from simulator.network.links import ControlFrame, Link, framed
+from simulator.network.network import Ended
 from simulator.network.traffic import Traffic
 from simulator.record.recorder import Line, Recorder
 from simulator.record.records import Record
@@ -51,7 +52,7 @@ class Tape:
         for direction in ("up", "down"):
             stream = Seeds(0).stream("")
             self.links[name + direction] = Link(self.kernel, stream, delay=constant(0), name=f"{name}#1/{direction}")
-            self.lines[name + direction] = Line(name, direction == "up", SimpleNamespace(is_client_gone=False))
+            self.lines[name + direction] = Line(name, direction == "up", SimpleNamespace(ended=Ended.NEITHER))
         self.handle(member, Enable())
         return member
 
@@ -64,7 +65,7 @@ class Tape:
     def tap(self, name: str, direction: str, what: str, *packets: Any, is_heard: bool = True) -> None:
         frames = [one if isinstance(one, tuple) else framed([one], is_masked=True)[0] for one in packets]
         key = name + direction
-        self.lines[key].ends.is_client_gone = not is_heard
+        self.lines[key].ends.ended = Ended.NEITHER if is_heard else Ended.CLIENT
         self.recorder.tap(self.lines[key], self.members[name].id, self.links[key], what, frames)
 
     def carry(self, name: str, what: str, *outputs: Any, is_heard: bool = True) -> None:
