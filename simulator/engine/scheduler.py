@@ -18,6 +18,7 @@ from enum import Enum
 from functools import partial
 from typing import NoReturn
 
+from meshsync.reasons import describe_error
 from meshsync.runtime.lifecycle import move
 from simulator.engine import diagnosis
 from simulator.engine.actors import Actor, ActorState, Baton, Place
@@ -404,7 +405,7 @@ class Scheduler:
     def _callback_failed(self, callback: Callable[[], object], error: BaseException) -> None:
         function = callback.func if isinstance(callback, partial) else callback
         name = getattr(function, "__qualname__", type(function).__name__)
-        failed = ActorFailed(f"the callback {name} of a timer failed: {type(error).__name__}: {error}", actor=name)
+        failed = ActorFailed(f"the callback {name} of a timer failed: {describe_error(error, None)}", actor=name)
         failed.__cause__ = error
         self.summon(failed)
 
