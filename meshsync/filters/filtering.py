@@ -286,7 +286,8 @@ class FilteredWriter(WrappedWriter):
             except InvalidMessage as error:
                 # The peer's filter would notice the gap, and report it as an attack.
                 self.abort(f"a chunk could not be sent: {safe_text(error)}")
-                raise InvalidMessage(f"{error}; the stream is given up, since its filter counted the chunk") from error
+                text = f"{safe_text(error)}; the stream is given up, since its filter counted the chunk"
+                raise InvalidMessage(text) from error
             self._pieces.popleft()
         self._begun = None
 
