@@ -32,6 +32,7 @@ from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Request, 
 from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Session
 from meshsync.protocol.stream_messages import STREAM_TYPES
+from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.streams.interfaces import StreamReader
@@ -322,7 +323,7 @@ class Client:
         """End all parts; ``error`` is None if the program closed it."""
         self.participants.end()
         self.streams.end()
-        reason = "closed by this program" if error is None else str(error)
+        reason = "closed by this program" if error is None else safe_text(error)
         self._publish("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
         self.router.end(self.failure())
 

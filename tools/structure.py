@@ -17,7 +17,7 @@ Tree = Mapping[str, str]
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
-0  meshsync.errors
+0  meshsync.errors  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
@@ -65,6 +65,7 @@ PEERS = ("simulator.room", "simulator.participants")
 """The packages that the client converses with."""
 PEERS_SHARE = (
     "errors",
+    "reasons",
     "runtime.lifecycle",
     "protocol.packets",
     "protocol.envelopes",

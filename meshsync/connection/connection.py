@@ -33,6 +33,7 @@ from meshsync.errors import (
 from meshsync.protocol import events
 from meshsync.protocol.operations import Request, is_answered
 from meshsync.protocol.session import Encoded, Session
+from meshsync.reasons import describe_error
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 from meshsync.runtime.lifecycle import move
@@ -114,7 +115,7 @@ class Connection:
         except BaseException as error:
             # Ctrl-C, or no task could be started: without a reader no task ends the waits of others.
             self._transport.close(0)
-            self._end(ConnectionLost(f"the client failed: {type(error).__name__}: {error}"))
+            self._end(ConnectionLost(f"the client failed: {describe_error(error)}"))
             raise
 
     # --- state --------------------------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ class Connection:
         except BaseException as caught:
             # A fault of ours. It must not leave callers waiting for answers that no task reads.
             logger.exception("the reader failed; the connection is closed")
-            error = ConnectionLost(f"the client failed: {type(caught).__name__}: {caught}")
+            error = ConnectionLost(f"the client failed: {describe_error(caught)}")
         finally:
             try:
                 self._transport.close(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshsync.errors import ConnectionLost, ParticipantNotFound, RoomError
 from meshsync.protocol.content import Content, Error, ErrorCode
+from meshsync.reasons import safe_text
 
 __all__ = ["carry_over", "refusal"]
 
@@ -24,7 +25,7 @@ def carry_over(kind: type[ConnectionLost], text: str, cause: BaseException | Non
         text: The consequence for the call; empty where the cause is enough.
         cause: Why the connection ended; None if the program closed it.
     """
-    reason = "the client was closed" if cause is None else str(cause)
+    reason = "the client was closed" if cause is None else safe_text(cause)
     lost = cause if isinstance(cause, ConnectionLost) else None
     return kind(
         f"{text}: {reason}" if text else reason,

@@ -43,6 +43,7 @@ from meshsync.files.partial_file import PartialFile, find_folder
 from meshsync.files.progress import Progress, Report, reporting
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import as_object
+from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.world import runtime_of
@@ -374,11 +375,11 @@ def _excuse(error: BaseException) -> str:
     if isinstance(error, UsageError):
         return "the receiver's program erred"
     if isinstance(error, MeshsyncError):
-        return str(error)
+        return safe_text(error)
     if isinstance(error, FileExistsError):
         return "there is a file of that name already"
     if isinstance(error, OSError) and error.strerror:
-        return f"the receiver cannot store the file: {error.strerror}"
+        return f"the receiver cannot store the file: {safe_text(error.strerror)}"
     return "the receiver gave up"
 
 

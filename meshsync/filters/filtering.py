@@ -28,6 +28,7 @@ from meshsync.errors import (
 from meshsync.filters.wrapping import WrappedReader, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
+from meshsync.reasons import describe_error, safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.mutex import TimedMutex
@@ -284,8 +285,9 @@ class FilteredWriter(WrappedWriter):
                 self._inner.write(self._pieces[0], timeout=deadline.rest())
             except InvalidMessage as error:
                 # The peer's filter would notice the gap, and report it as an attack.
-                self.abort(f"a chunk could not be sent: {error}")
-                raise InvalidMessage(f"{error}; the stream is given up, since its filter counted the chunk") from error
+                self.abort(f"a chunk could not be sent: {safe_text(error)}")
+                text = f"{safe_text(error)}; the stream is given up, since its filter counted the chunk"
+                raise InvalidMessage(text) from error
             self._pieces.popleft()
         self._begun = None
 
@@ -363,12 +365,11 @@ class FilteredReader(WrappedReader):
             elif not self._ends.is_closed_here:
                 filter.check_end()
         except Exception as error:
-            kind = type(error) if isinstance(error, StreamError) else StreamError
             sender = self._inner.sender.name or self._inner.sender.id
-            failure = kind(f"stream {self.stream_id} from {sender}: {describe_failure(filter, error)}")
+            failure = _of_kind(error, f"stream {self.stream_id} from {sender}: {describe_failure(filter, error)}")
             self._ends.failure, self._ends.is_closed_here = failure, True
             with suppress(MeshsyncError):
-                self._inner.close(str(failure))
+                self._inner.close(safe_text(failure))
             raise copy(failure) from error
 
 
@@ -376,7 +377,15 @@ def _copied(chunk: MessageStreamChunk) -> MessageStreamChunk:
     return MessageStreamChunk(dict(chunk.header), bytes(chunk.data))
 
 
+def _of_kind(error: Exception, text: str) -> StreamError:
+    """Return a stream's error with a text, of the class of another one if that is a stream's and takes a text."""
+    if isinstance(error, StreamError):
+        with suppress(Exception):  # A class of the program's own may be made, or copied, of something else.
+            return copy(type(error)(text))
+    return StreamError(text)
+
+
 def describe_failure(filter: StreamFilter, error: Exception) -> str:
     """Return an exception of a filter as a text for people."""
-    kind = "" if isinstance(error, MeshsyncError) else f"{type(error).__name__}: "
-    return f"filter {filter.name!r}: {kind}{error}"
+    text = safe_text(error) if isinstance(error, MeshsyncError) else describe_error(error)
+    return f"filter {filter.name!r}: {text}"

@@ -28,6 +28,7 @@ from meshsync.filters.filtering import (
     write_through,
 )
 from meshsync.protocol.envelopes import as_object
+from meshsync.reasons import safe_text
 from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.interfaces import StreamReader, StreamWriter
 from meshsync.world import runtime_of
@@ -105,8 +106,9 @@ def accept_filtered(
             _accept(filter, entry, {**header, MEMBER: before})
             before = [*before, entry]
     except StreamError as error:
-        reader.close(str(error))
-        raise StreamRejected(str(error)) from error
+        reason = safe_text(error)
+        reader.close(reason)
+        raise StreamRejected(reason) from error
     return read_through(chosen, reader, header) if chosen else reader
 
 

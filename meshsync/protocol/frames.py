@@ -15,6 +15,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from meshsync.errors import ProtocolError
+from meshsync.reasons import safe_text
 
 __all__ = [
     "BATCH_BYTES",
@@ -191,7 +192,7 @@ def encode_control(opcode: Opcode, payload: bytes, key: bytes | None) -> bytes:
 
 
 def encode_close(code: int | None, reason: str, key: bytes | None) -> bytes:
-    """Return a close frame; a reason longer than 123 bytes of UTF-8 is cut between characters.
+    """Return a close frame; a reason (see `safe_text`) longer than 123 bytes of UTF-8 is cut between characters.
 
     Args:
         code: None for an empty frame, which then carries no reason either.
@@ -202,7 +203,7 @@ def encode_close(code: int | None, reason: str, key: bytes | None) -> bytes:
         return encode_control(Opcode.CLOSE, b"", key)
     if not _may_be_sent(code):
         raise ValueError(f"{code} is no close code that may be sent")
-    text = reason.encode("utf-8", "replace")[: _LONGEST_CONTROL - 2].decode("utf-8", "ignore")
+    text = safe_text(reason).encode()[: _LONGEST_CONTROL - 2].decode("utf-8", "ignore")
     return encode_control(Opcode.CLOSE, struct.pack("!H", code) + text.encode(), key)
 
 

@@ -160,7 +160,7 @@ class MessageStreamReader(IteratedReader):
         self._stream.accept()
 
     def reject(self, reason: str = "") -> None:
-        """Reject the stream; the reason is sent to its opener.
+        """Reject the stream; the reason is sent to its opener, made safe and cut by `meshsync.reasons.safe_text`.
 
         Raises:
             UsageError: If it was accepted or rejected before.

@@ -15,6 +15,7 @@ from meshsync.dispatch.subscriptions import Feed
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.stream_messages import Reject
+from meshsync.reasons import describe_error, safe_text
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import TaskExit
 from meshsync.signals import name_of
@@ -40,9 +41,6 @@ CALLBACKS = 64
 
 DECISION_TIME = 30.0
 """Seconds after which a stream that the program neither accepted nor rejected is rejected."""
-
-REASON_SIZE = 1000
-"""Characters of an exception's text that are sent to a peer."""
 
 
 class StreamOffers:
@@ -126,7 +124,7 @@ class StreamOffers:
         try:
             self._connection.spawn(lambda: self._run(accepter, ends), f"stream {stream.identity.stream_id}")
         except RuntimeError as error:  # The interpreter is shutting down, or the system has no threads left.
-            return str(error)
+            return safe_text(error)
         with self._condition:
             self._callbacks += 1
         return None
@@ -157,15 +155,14 @@ class StreamOffers:
     def _decline(self, accepter: Accepter, stream: ClientStream, error: BaseException) -> None:
         # Raising is a way to reject; after acceptance, or instead of it, it is a failure.
         try:
-            stream.reject(str(error)[:REASON_SIZE])
+            stream.reject(safe_text(error))
         except UsageError:
-            stream.abandon(f"{type(error).__name__}: {error}"[:REASON_SIZE])
+            stream.abandon(describe_error(error))
         if stream.life.was_open or not isinstance(error, Exception):
             self._report(accepter, error)
         else:
             with suppress(Exception):  # As in `log_failure`.
-                kind = type(error).__name__
-                logger.info("%r was rejected, since %s raised %s: %s", stream, name_of(accepter), kind, error)
+                logger.info("%r was rejected, since %s raised %s", stream, name_of(accepter), describe_error(error))
 
 
 def _expire(stream: ClientStream) -> None:
@@ -218,9 +215,9 @@ class StreamSubscription(Feed[StreamReader]):
                 return self._hook(reader)
             except Exception as error:  # It is one opener's fault, and not the end of this subscription.
                 with suppress(MeshsyncError):
-                    reader.reject(str(error)[:REASON_SIZE])
+                    reader.reject(safe_text(error))
                 with suppress(Exception):  # As in `log_failure`.
-                    logger.info("%r was rejected by %s: %s", reader, name_of(self._hook), error)
+                    logger.info("%r was rejected by %s: %s", reader, name_of(self._hook), safe_text(error))
 
     def close(self) -> None:
         """End the subscription; streams that no task has read are rejected."""

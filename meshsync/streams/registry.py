@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshsync.errors import MeshsyncError, SendTimeout, StreamInterrupted
+from meshsync.errors import InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window
 from meshsync.protocol.stream_messages import StreamMessage
@@ -134,6 +134,8 @@ class StreamRegistry:
             channel.send(message, what, timeout)
         except SendTimeout:
             self._connection.post(lambda: _send_later(channel, message, what))
+        except InvalidMessage as error:  # No reason causes that; and it must not pass unseen.
+            log_warning("%s was not sent: %s", what, error)
         except MeshsyncError:
             pass  # The connection has ended.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TypeVar
 
+from meshsync.reasons import describe_error
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.world import runtime_of
@@ -15,9 +16,6 @@ __all__ = ["ClosingWriter", "IteratedReader"]
 
 W = TypeVar("W", bound="ClosingWriter")
 R = TypeVar("R", bound="IteratedReader")
-
-REASON_SIZE = 500
-"""Characters of an error that are sent to the peer when a ``with`` block aborts a stream."""
 
 
 class ClosingWriter(ABC):
@@ -40,12 +38,12 @@ class ClosingWriter(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         if kind is not None:
-            self.abort(f"{kind.__name__}: {error}"[:REASON_SIZE])
+            self.abort(describe_error(error))
             return
         try:
             self.close()
         except BaseException as failure:
-            self.abort(f"{type(failure).__name__}: {failure}"[:REASON_SIZE])  # No call will close it after this.
+            self.abort(describe_error(failure))  # No call will close it after this.
             raise
 
 

@@ -4,6 +4,8 @@ A stream carries chunks both ways between two participants. Its messages, flow c
 ``meshsync.protocol.stream_messages``. The chunks are the business of ``outgoing`` and ``incoming``, and programs use
 the ``endpoints``; all of these know the stream, which knows none of them.
 
+A reason of this program is made safe where it gets here, since no peer may miss a stream's last message.
+
 Its life, its account and its unread chunks belong to the stream. Its channel, and the deliveries in ``outgoing``,
 belong to one connection.
 """
@@ -15,6 +17,7 @@ from collections import deque
 from meshsync.errors import MeshsyncError, StreamError, StreamInterrupted, StreamRejected, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, Account
 from meshsync.protocol.stream_messages import Accept, Cancel, Close, Reject, StreamMessage
+from meshsync.reasons import safe_text
 from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.channels import Channel
 from meshsync.streams.interfaces import MessageStreamChunk
@@ -121,7 +124,7 @@ class ClientStream:
         Raises:
             UsageError: If it was accepted or rejected before.
         """
-        life = self.life
+        life, reason = self.life, safe_text(reason)
         with life.condition:
             if self.identity.is_opener or life.phase is not Phase.OFFERED:
                 if life.end is not None and not life.end.is_here:
@@ -141,6 +144,7 @@ class ClientStream:
             failure: Raised by its reader and its writer then, if their program did not end it.
             timeout: The longest wait for room in the connection's buffer, in seconds.
         """
+        reason = safe_text(reason)
         with self.life.condition:
             if self.life.phase.is_over:
                 return
@@ -149,6 +153,7 @@ class ClientStream:
 
     def leave(self, reason: str) -> None:
         """End it as ``abandon`` does, and drop unread chunks also if it has ended; see `MessageStreamReader.close`."""
+        reason = safe_text(reason)
         with self.life.condition:
             if self.life.phase.is_over:
                 self.life.leave()
@@ -179,10 +184,11 @@ class ClientStream:
             if self.life.phase.is_over:
                 return
             self.finish(StreamEnd(EndKind.FAILED, failure))
+        reason = safe_text(failure)
         if failure.connection_alive:
-            self._send_last(self._cancellation(str(failure)), str(failure))
+            self._send_last(self._cancellation(reason), reason)
         else:
-            self.host.ended(self.life, str(failure))
+            self.host.ended(self.life, reason)
 
     def _cancellation(self, reason: str) -> StreamMessage:
         if self.account.is_agreed or self.channel.can_cancel:
@@ -191,7 +197,7 @@ class ClientStream:
 
     def interruption(self, cause: MeshsyncError) -> StreamInterrupted:
         """Return an error for the stream that another error cut off."""
-        failure = StreamInterrupted(f"{self!r} is cut off: {cause}", connection_alive=cause.connection_alive)
+        failure = StreamInterrupted(f"{self!r} is cut off: {safe_text(cause)}", connection_alive=cause.connection_alive)
         failure.__cause__ = cause
         return failure
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from meshsync.reasons import describe_error
 from simulator.engine import diagnosis
 from simulator.engine.actors import Actor, Place
 from simulator.engine.kernel import SECOND
@@ -60,7 +61,7 @@ def callback_failed(callback: Callable[[], object], error: BaseException) -> Act
     """Return the error of a timer whose callback raised ``error``."""
     function = callback.func if isinstance(callback, partial) else callback
     name = getattr(function, "__qualname__", type(function).__name__)
-    failed = ActorFailed(f"the callback {name} of a timer failed: {type(error).__name__}: {error}", actor=name)
+    failed = ActorFailed(f"the callback {name} of a timer failed: {describe_error(error, None)}", actor=name)
     failed.__cause__ = error
     return failed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from meshsync.reasons import describe_error
 from simulator.engine.actors import Actor
 from simulator.errors import ActorExit, ActorFailed
 
@@ -71,7 +72,7 @@ class PendingErrors:
         """Return the first failure that was not read, removed."""
         actor = self._failed.pop(0)
         error = actor.error
-        failed = ActorFailed(f"actor {actor.label!r} failed: {type(error).__name__}: {error}", actor=actor.label)
+        failed = ActorFailed(f"actor {actor.label!r} failed: {describe_error(error, None)}", actor=actor.label)
         failed.__cause__ = error
         return failed
 

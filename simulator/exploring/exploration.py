@@ -22,6 +22,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
+from meshsync.reasons import safe_text
 from simulator.engine.schedules import Deviation, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import ActorsRefuse, WorldStalled
@@ -322,7 +323,7 @@ def _saved(failure: Failure, where: Path) -> Failure:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return next(iter(safe_text(error, None).splitlines()), "") or type(error).__name__
 
 
 def _described(entry: Planned | Fault) -> str:

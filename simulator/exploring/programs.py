@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from meshsync.errors import UsageError
+from meshsync.reasons import describe_error
 
 __all__ = ["load", "reference"]
 
@@ -148,4 +149,4 @@ def _failed(what: str, error: Exception) -> UsageError:
     else:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{last.filename}:{last.lineno}"
-    return UsageError(f"{what} cannot be imported: {type(error).__name__}: {error} ({where})")
+    return UsageError(f"{what} cannot be imported: {describe_error(error)} ({where})")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, TypedDict
 
+from meshsync.reasons import safe_text
 from simulator import latency
 from simulator.latency import Law
 
@@ -25,6 +26,7 @@ __all__ = [
     "number",
     "optional",
     "rate",
+    "reason",
     "settled_law",
     "settled_names",
     "text",
@@ -84,6 +86,10 @@ def _text(field: str, value: Any) -> str:
     return value
 
 
+def _reason(field: str, value: Any) -> str:
+    return safe_text(_text(field, value))
+
+
 def _truth(field: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{field} must be True or False, not {type(value).__name__}")
@@ -103,6 +109,8 @@ name = checked(_name)
 names = checked(settled_names)
 """Names of participants, at least one; kept sorted, each once."""
 text = checked(_text)
+reason = checked(_reason)
+"""A reason that participants are given; made safe to send, see `safe_text`."""
 truth = checked(_truth)
 law = checked(settled_law, latency.from_json)
 """A law of delays, or a number of seconds."""

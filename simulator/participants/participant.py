@@ -19,6 +19,7 @@ from typing import Any
 from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send, SetAttributes
+from meshsync.reasons import safe_text
 from simulator.engine.kernel import Timer
 from simulator.engine.seeds import Seeds
 from simulator.latency import Law, as_law
@@ -173,8 +174,8 @@ class Participant:
         return self._simulator.accept(offer, window)
 
     def reject(self, offer: Offer, reason: str) -> None:
-        """Reject a stream."""
-        self.send(offer.sender, "stream.reject", {"stream_id": offer.stream_id, "error": reason})
+        """Reject a stream; the reason is made safe to send, as clients do (`meshsync.reasons.safe_text`)."""
+        self.send(offer.sender, "stream.reject", {"stream_id": offer.stream_id, "error": safe_text(reason)})
 
     def read(self, stream: Stream, chunk: Chunk) -> None:
         """Read a chunk that has arrived: the peer may send as much again, and ``on_chunk`` is called."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
+from meshsync.reasons import safe_text
 from meshsync.runtime.lifecycle import move
 from simulator.participants.peers import Peer
 
@@ -126,7 +127,7 @@ class Stream:
         if self.state is StreamState.ENDED:
             return
         if self.is_agreed:
-            self._end("stream.meshsync.cancel", {"reason": reason})
+            self._end("stream.meshsync.cancel", {"reason": safe_text(reason)})
         else:
             self._end("stream.close", {})
 

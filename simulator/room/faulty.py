@@ -25,6 +25,7 @@ from meshsync.protocol.operations import (
     Send,
     is_answered,
 )
+from meshsync.reasons import safe_text
 from simulator.faults.asking import ask
 from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, RoomFault
 from simulator.room.call_ends import OPEN
@@ -172,13 +173,13 @@ class FaultyRoom:
                 case Fail(code, text):
                     if not asked.is_answered:
                         raise UsageError(f"{fault.word}: a request that is not answered cannot fail")
-                    outputs = [reply(asked.member, asked.id, Error(text, code))]
+                    outputs = [reply(asked.member, asked.id, Error(safe_text(text), code))]
                     self._watcher.handled(asked.member, asked.sent_ns, asked.content, outputs)
                     return outputs
                 case RejectOffer(reason):
                     if asked.target is None:
                         raise UsageError(f"{fault.word}: only a request that offers a stream can be rejected")
-                    return self._reject(asked, asked.target, reason)
+                    return self._reject(asked, asked.target, safe_text(reason))
         return self._handle(asked.member, asked.sent_ns, asked.id, asked.content)
 
     def _handle(self, member: Member, sent_ns: int, request_id: int, request: Request) -> list[Output]:

@@ -183,6 +183,20 @@ def test_rejecting_rejects_a_clients_stream() -> None:
             it.writer("busy")
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"), [("caf\udce9", r"caf\?"), ("x" * 5_000_000, "x{999}…"), (None, "")], ids=range(3)
+)
+@pytest.mark.parametrize("kind", ["classic", "duplex"])
+def test_rejecting_rejects_whatever_its_reason(kind: Any, reason: Any, said: str) -> None:
+    """The opener is told at once."""
+    with scene() as it:
+        it.add(Rejecting("busy", reason))
+        begun = it.sim.now
+        with pytest.raises(StreamRejected, match=f"^{said}$"):
+            it.writer("busy", kind=kind)
+        assert it.sim.now - begun < 1
+
+
 def test_silent_answers_nothing() -> None:
     """The client waits as long as it wants to, and tells that it has given up."""
     with scene() as it:

@@ -177,6 +177,34 @@ def test_failure_on_a_worker_of_xdist_shows_the_same(tmp_path):
     assert "ask (20 ms) n=1" in out
 
 
+def test_actor_whose_exception_has_no_text_fails_the_test(tmp_path):
+    """As any other; the report has the actor, the exception's class, and the seed."""
+    program = """
+        class Mute(Exception):
+            def __str__(self):
+                raise RuntimeError("no text")
+
+            __repr__ = __str__
+
+        def broken():
+            raise Mute
+
+        def test_waits(simulation):
+            simulation.spawn(broken)
+            simulation.sleep(1)
+
+        def test_failed_before(simulation):
+            simulation.spawn(broken).join()
+            assert False, "itself"
+    """
+    out = run(tmp_path, program, "-rA")
+    assert "2 failed" in out, out
+    assert "ActorFailed: actor 'broken' failed: Mute: (Mute without a text)" in out
+    assert re.search(r"^FAILED \S+::test_failed_before - AssertionError: itself", out, re.MULTILINE)
+    assert "test_it.py::test_failed_before --sim-seed 0" in out
+    assert "INTERNALERROR" not in out
+
+
 def test_failing_actor_fails_the_test(tmp_path):
     """Whether the test waits, joins without looking, or has failed before; once looked at it is the test's business."""
     program = """

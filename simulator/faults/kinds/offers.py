@@ -21,7 +21,7 @@ class RejectStreams(RoomFault):
 
     word: ClassVar[str] = "reject_streams"
     name: str = field(metadata=fields.name)
-    reason: str = field(metadata=fields.text)
+    reason: str = field(metadata=fields.reason)
     rate: float = field(metadata=fields.rate)
 
     def on_request(self, request: RoomRequest, chance: Chance) -> Pass | RejectOffer:

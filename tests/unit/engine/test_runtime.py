@@ -34,6 +34,7 @@ from simulator.errors import (
     SimulationLivelock,
     SimulationNested,
 )
+from tests.support.textless import Textless
 from tests.unit.engine.busy import busy_log, give_way
 
 ROOT = Path(__file__).parents[3]
@@ -583,6 +584,21 @@ def test_failing_callback_surfaces_in_the_main_thread_and_kills_nobody(runtime: 
     assert runtime.now == 1
     assert task.join()
     assert (runtime.now, task.error) == (5, None)
+
+
+def test_failure_without_text_is_raised_all_the_same(runtime: VirtualRuntime) -> None:
+    """Of an actor and of a timer's callback: its class stands for the text, and it is the cause."""
+
+    def fail() -> None:
+        raise Textless
+
+    runtime.spawn(fail, name="mute")
+    with pytest.raises(ActorFailed, match=r"actor 'mute' failed: Textless: \(Textless without a text\)") as caught:
+        runtime.sleep(1)
+    assert isinstance(caught.value.__cause__, Textless)
+    runtime.kernel.after(1, fail)
+    with pytest.raises(ActorFailed, match=r"fail of a timer failed: Textless: \(Textless without a text\)"):
+        runtime.sleep(5)
 
 
 @pytest.mark.parametrize("call", ["sleep", "wait", "join"])

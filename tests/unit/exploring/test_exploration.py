@@ -14,6 +14,7 @@ from simulator import faults, latency
 from simulator.errors import ActorFailed, HorizonReached, SimulationDeadlock
 from simulator.exploring.exploration import explore, replay
 from simulator.simulation import Simulation
+from tests.support.textless import Textless
 
 
 def fails_at_three(sim: Simulation) -> None:
@@ -201,6 +202,34 @@ def test_failure_is_kept_and_replayed(tmp_path, monkeypatch):
     assert made.is_same
     assert made.is_identical
     assert str(made) == f"fails as it did: {failure.symptom}"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(Textless(), "(Textless without a text)"), (ValueError("caf\udce9\nand more"), "caf?")],
+    ids=range(2),
+)
+@pytest.mark.parametrize("is_of_actor", [False, True], ids=["program", "actor"])
+def test_failure_without_text_is_reported_and_kept(error, line, is_of_actor, tmp_path):
+    """In text that every terminal and file takes; the exception itself stays as it is."""
+
+    def fail():
+        raise error
+
+    def program(sim):
+        if is_of_actor:
+            sim.spawn(fail, name="mute").join()
+            sim.sleep(1)
+        fail()
+
+    reports: list[str] = []
+    failure = explore(program, save=None, report=reports.append)
+    failure.save(tmp_path / "kept.json")
+    name = type(error).__name__
+    assert failure.symptom.kind == (f"ActorFailed: {name}" if is_of_actor else name)
+    text = f"actor 'mute' failed: {name}: {line}" if is_of_actor else line
+    assert reports[0].encode().decode().splitlines()[1] == f"  {text}"
+    assert json.loads((tmp_path / "kept.json").read_text())["failure"]["text"] == text
 
 
 def test_directory_or_file_to_keep_it_in_may_be_given(tmp_path):

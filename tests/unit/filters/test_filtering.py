@@ -23,6 +23,7 @@ from meshsync.filters.filtering import StreamFilter, filtered
 from meshsync.streams.interfaces import MessageStreamChunk
 from tests.support.scripted import PATIENCE
 from tests.support.scripted_streams import RecordingWriter, ScriptedReader
+from tests.support.textless import Textless
 
 
 class Counted(StreamFilter):
@@ -273,6 +274,33 @@ def test_failure_to_decode_ends_the_stream_and_is_raised_again() -> None:
     assert inner.closed == [text]
     assert inner.writer.chunks == []
     reader.writer.close()
+
+
+class Particular(StreamError):
+    """An error of a program's own that is made of two values."""
+
+    def __init__(self, code: int, place: str) -> None:
+        super().__init__(f"code {code} at {place}")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(Textless(), "Textless: (Textless without a text)"), (Particular(5, "caf\udce9"), "code 5 at caf?")],
+    ids=["no text", "made of two values"],
+)
+def test_any_failure_of_a_filter_ends_the_stream(error: Exception, text: str) -> None:
+    """The peer is told, and each read raises the same."""
+
+    class Failing(Counted):
+        def decode(self, chunk: MessageStreamChunk) -> Iterator[MessageStreamChunk]:
+            raise error
+
+    inner = ScriptedReader({}, [chunk(b"data")])
+    reader = filtered(inner, Failing)
+    for _ in range(2):
+        with pytest.raises(StreamError, match=r"filter 'counted': "):
+            reader.read()
+    assert inner.closed == [f"stream s-1 from bob: filter 'counted': {text}"]
 
 
 def test_end_that_is_incomplete_is_an_error() -> None:

@@ -148,6 +148,16 @@ def test_a_stream_is_rejected_in_the_recipients_name() -> None:
     assert hall.notes.told == [("withheld", "alice", "rejected: in a call"), ("handled", "bob", "Send of None")]
 
 
+@pytest.mark.parametrize(("reason", "said"), [("caf\udce9", "caf?"), ("x" * 5_000_000, "x" * 999 + "…")], ids=range(2))
+def test_a_stream_is_rejected_whatever_the_reason(reason: str, said: str) -> None:
+    """A plan keeps the reason as it can be sent."""
+    fault = faults.reject_streams("bob", reason)
+    assert fault.reason == said
+    outputs = Hall(fault).send("stream.open", OPEN)
+    assert isinstance(outputs[1].what, Push)
+    assert outputs[1].what.message == {"stream_id": "s-1", "error": said}
+
+
 def test_only_streams_to_the_named_one_are_rejected() -> None:
     """Messages pass, and so do offers to others."""
     hall = Hall(faults.reject_streams("alice"))

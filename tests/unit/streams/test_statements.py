@@ -11,6 +11,7 @@ from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.statements import ClosingWriter, IteratedReader
+from tests.support.textless import Numbered, Textless
 
 
 class NotingWriter(ClosingWriter):
@@ -63,13 +64,27 @@ class ListedReader(IteratedReader):
 
 
 def test_with_closes_a_writer_and_aborts_it_after_an_error() -> None:
-    """The reason names the error, in at most 500 characters."""
+    """The reason names the error, in at most 1000 characters."""
     writer = NotingWriter()
     with writer as entered:
         assert entered is writer
     with pytest.raises(KeyError), writer:
-        raise KeyError("x" * 1000)
-    assert writer.told == ["close", "KeyError: '" + "x" * 489]
+        raise KeyError("x" * 2000)
+    assert writer.told == ["close", "KeyError: '" + "x" * 988 + "…"]
+
+
+@pytest.mark.parametrize("failure", [Textless(), Numbered(), ValueError("caf\udce9")])
+def test_exception_without_text_aborts_and_comes_out_as_it_is(failure: Exception) -> None:
+    """Its class is named, with what text there is."""
+    writer = NotingWriter()
+    with pytest.raises(type(failure)) as caught, writer:
+        raise failure
+    assert caught.value is failure
+    assert writer.told in (
+        ["Textless: (Textless without a text)"],
+        ["Numbered: (Numbered without a text)"],
+        ["ValueError: caf?"],
+    )
 
 
 @pytest.mark.parametrize("failure", [StreamTimeout("too late"), KeyboardInterrupt()])

@@ -410,17 +410,17 @@ def test_aborting_says_what_the_other_side_understands(desk: Desk, peer_window: 
 
 
 def test_with_ends_the_stream_either_way(desk: Desk) -> None:
-    """Regularly, or with the exception's text, cut to 500 characters; closing that fails aborts."""
+    """Regularly, or with the exception's text, cut to 1000 characters; closing that fails aborts."""
     with desk.opened_here().writer:
         pass
     with pytest.raises(KeyError), desk.opened_here().writer:
-        raise KeyError("k" * 1000)
+        raise KeyError("k" * 2000)
     with pytest.raises(StreamTimeout), desk.opened_here().writer as writer:
         desk.acknowledges = False
         writer.write(b"")
     texts = [getattr(word, "reason", "") for word in desk.said if not isinstance(word, StreamChunk)]
     assert texts[0] == ""
-    assert texts[1] == "KeyError: '" + "k" * 489
+    assert texts[1] == "KeyError: '" + "k" * 988 + "…"
     assert texts[2].startswith("StreamTimeout: a chunk of stream s-1")
 
 
