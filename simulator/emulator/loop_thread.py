@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from meshsync.errors import UsageError
 from simulator.emulator.gateway import Gateway
+from simulator.engine.actor_threads import start_for_real
 
 __all__ = ["LoopThread"]
 
@@ -35,7 +36,7 @@ class LoopThread:
         self._opened: concurrent.futures.Future[int] = concurrent.futures.Future()
         # A daemon: a program that never closes its emulator ends all the same.
         self._thread = threading.Thread(target=self._run, args=(host, port), name="simulator.emulator", daemon=True)
-        self._thread.start()
+        start_for_real(self._thread)  # Opened inside a simulation, the loop is no actor of it.
         try:
             self.port = self._opened.result()
         except OSError as error:

@@ -153,3 +153,10 @@ def test_a_room_of_the_simulation_is_joined_in_its_own_runtime_alone() -> None:
         with pytest.raises(UsageError, match="runtime"):
             meshsync.connect("demo", name="alice", runtime=ThreadRuntime())
         meshsync.connect("demo", name="alice", runtime=simulation.runtime).close()
+
+
+def test_an_emulator_opened_inside_a_simulation_serves() -> None:
+    """Its loop is a thread of the system and no actor, so nothing waits for a turn that never comes."""
+    with Simulation(seed=1) as sim, Emulator(port=0) as emulator:
+        assert emulator.stats().rooms == 0
+        assert sim.now == 0
