@@ -188,7 +188,7 @@ class Names:
     def imported_by(self, call: ast.Call) -> str | None:
         """Return the module that a call imports or looks up, `UNKNOWN` where it is not literal; None for other calls.
 
-        A relative name counts from the second argument where that is literal, else from the package of this module.
+        A relative name counts from the second argument: a literal text, ``__name__`` or ``__package__``.
         """
         if isinstance(call.func, ast.Attribute) and self.is_modules(call.func.value):
             return (_text(call.args[0]) if call.args else None) or UNKNOWN
@@ -205,8 +205,11 @@ class Names:
             if not (isinstance(level, ast.Constant) and isinstance(level.value, int)):
                 return UNKNOWN
             return self._resolve("." * level.value + name)
-        name = name.partition(":")[0]
-        return self._resolve(name, _text(_argument(call, 1, "package")))
+        name, package = name.partition(":")[0], _argument(call, 1, "package")
+        if not name.startswith(".") or package is None or _is_name(package, "__package__"):
+            return self._resolve(name)
+        start = module_name(self._path) if _is_name(package, "__name__") else _text(package)
+        return self._resolve(name, start) if start else UNKNOWN
 
     def _resolve(self, name: str, package: str | None = None) -> str:
         """Return the full name of a module whose name may begin with dots, from a package or that of this module."""
@@ -242,6 +245,10 @@ def _paired(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]
 def _is_one_of(dotted: str, functions: set[str]) -> bool:
     """Return whether a dotted path is one of these functions, or is one taken from a module that imported it."""
     return dotted in functions or any("." in name and dotted.endswith(f".{name}") for name in functions)
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _argument(call: ast.Call, position: int, name: str) -> ast.expr | None:

@@ -107,6 +107,12 @@ def test_a_sound_tree_passes() -> None:
             "from importlib import import_module\nimport_module('..room', __package__)",
             "lower floor",
         ),
+        (
+            "meshsync/protocol/__init__.py",
+            "from importlib import import_module\nimport_module('..room', __name__)",
+            "hands on only its own modules",
+        ),
+        ("meshsync/errors.py", "import importlib\ndef f(p): importlib.import_module('.room', p)", "not named"),
         ("meshsync/protocol/frames.py", "__import__('room', globals(), None, [], 2)", "lower floor"),
         ("meshsync/errors.py", "import importlib\nname = 'meshsync.room'\nimportlib.import_module(name)", "not named"),
         ("meshsync/errors.py", "import importlib\nimportlib.import_module('meshsync.' + 'room')", "not named"),
