@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from tools.structure import FLOORS, Tree, find_target, module_name, read_floors, read_imports, read_tree
+from tools.imports import Tree, module_name, read_reached, read_tree
+from tools.structure import FLOORS, read_floors
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "packages.svg"
@@ -35,30 +36,46 @@ text { font: 13px "DejaVu Sans Mono", monospace; fill: #1c2733 }
 
 
 def read_graph(tree: Tree) -> dict[str, set[str]]:
-    """Return, for each package and each module outside of packages, those of the others that it imports."""
+    """Return, for each package and each module outside of packages, those of the others that it imports.
+
+    Raises:
+        ValueError: If an import does not go down, or comes from or goes to a module without a floor.
+    """
     floors = read_floors(FLOORS)
     modules = {module_name(path): path for path in tree}
     graph: dict[str, set[str]] = {floor.unit: set() for floor in floors.values()}
     for path, text in tree.items():
         importer = module_name(path)
-        for found in read_imports(path, ast.parse(text, path)):
-            target = find_target(found, modules)
-            # Breaches of the floors are for `check_floors` to report; here one would be a circle without an end.
-            if target in floors and importer in floors and floors[target].outer < floors[importer].outer:
-                graph[floors[importer].unit].add(floors[target].unit)
+        for line, target in read_reached(path, ast.parse(text, path), modules):
+            edge = f"{path}:{line}: {importer} imports {target}"
+            if importer not in floors or target not in floors:
+                raise ValueError(f"{edge}: {target if importer in floors else importer} has no floor")
+            own, other = floors[importer], floors[target]
+            if own.unit != other.unit:
+                if other.outer >= own.outer:
+                    raise ValueError(f"{edge}, which is not on a lower floor")
+                graph[own.unit].add(other.unit)
     return graph
 
 
 def reduce(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Return a graph without circles, less the edges that follow from others."""
+    """Return a graph, less the edges that follow from others.
+
+    Raises:
+        ValueError: If it has a circle.
+    """
     reached: dict[str, set[str]] = {}
 
-    def reach(unit: str) -> set[str]:
+    def reach(unit: str, way: tuple[str, ...] = ()) -> set[str]:
+        if unit in way:
+            raise ValueError(f"imports in a circle: {' -> '.join([*way[way.index(unit) :], unit])}")
         if unit not in reached:
-            reached[unit] = set().union(*({other} | reach(other) for other in graph[unit]))
+            reached[unit] = set().union(*({other} | reach(other, (*way, unit)) for other in graph[unit]))
         return reached[unit]
 
-    return {unit: {t for t in below if not any(t in reach(o) for o in below - {t})} for unit, below in graph.items()}
+    for unit in graph:
+        reach(unit)
+    return {unit: {t for t in below if not any(t in reached[o] for o in below - {t})} for unit, below in graph.items()}
 
 
 def panel_of(graph: Mapping[str, set[str]], root: str) -> dict[str, set[str]]:

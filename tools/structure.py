@@ -1,7 +1,7 @@
-"""Read the imports of the two packages and judge them: the floors, the seam and the one clock of docs/ARCHITECTURE.md.
+"""Judge the imports of the two packages: the floors, the seam, the one clock and the one path to a name of the wire.
 
-No module is imported or run; a tree is a mapping of paths, relative to the repository, to source text. So a planted
-fault is a mapping too.
+docs/ARCHITECTURE.md explains them. Each check takes a tree (see `tools.imports`) and returns its breaches, one line
+each; an empty list if there is none.
 """
 
 from __future__ import annotations
@@ -10,9 +10,19 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-Tree = Mapping[str, str]
+from tools.imports import (
+    OWN,
+    UNKNOWN,
+    Names,
+    Tree,
+    is_face,
+    longest_module,
+    module_name,
+    read_imports,
+    read_reached,
+    read_uses,
+)
 
 # --- the tables -------------------------------------------------------------------------------------------------------
 
@@ -43,7 +53,7 @@ b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors 
                      / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
-                     kinds.reset kinds.restart kinds.throttle / plans / injection
+                     kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: heartbeat_timer links traffic / client_end room_end / network / connector headless_end
@@ -95,8 +105,8 @@ SEAM = frozenset(
 )
 """The only files that use real time, threads, sockets and chance."""
 
-LOADERS = frozenset({"simulator/exploring/programs.py"})
-"""The only files that may import modules named at run time: programs of the user's. Else they are held to the seam."""
+LOADERS = frozenset({"simulator/exploring/programs.py", "simulator/engine/marks.py"})
+"""The only files that may import or look up modules named at run time: the user's. Else they are held to the seam."""
 
 WORLDLY_MODULES = frozenset(
     {"time", "threading", "_thread", "queue", "_queue", "socket", "_socket", "select", "selectors", "uuid", "secrets"}
@@ -116,139 +126,49 @@ WORLDLY_NAMES = frozenset(
 )
 """Single names that bring time or chance in by another door."""
 
-
 CLOCK = frozenset({"meshsync/__init__.py", "meshsync/connect.py", "meshsync/world.py"})
 """The only files of meshsync that may read the world of the calling task; all else lives in its client's runtime."""
-AMBIENT = frozenset(f"meshsync.world.{name}" for name in ("condition", "current_world", "monotonic", "sleep", "spawn"))
-"""Functions that read that world, or wait in it."""
+UNAMBIENT = frozenset({"World", "runtime_of"})
+"""All that other files may take from ``meshsync.world``: a type, and the function that finds an owner's runtime."""
+AMBIENT = frozenset({"condition", "monotonic", "sleep", "spawn", "*"})
+"""What the face of meshsync hands on from there; a star too."""
+REAL_RUNTIME = "meshsync.runtime.threads.ThreadRuntime"
+"""May be made in its package and in ``meshsync.world`` alone."""
 
-
-@dataclass(frozen=True, slots=True)
-class Import:
-    """One import of a module, or of a name from it."""
-
-    path: str
-    line: int
-    module: str
-    name: str = ""
-    """The imported name; empty where the module itself is meant."""
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def read_tree(root: Path) -> dict[str, str]:
-    """Return the sources of both packages under a repository's root."""
-    files = sorted(file for package in ("meshsync", "simulator") for file in (root / package).rglob("*.py"))
-    return {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
-
-
-def module_name(path: str) -> str:
-    """Return ``meshsync.protocol.frames`` for its path; a package goes by its own name."""
-    return path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-
-
-def read_imports(path: str, tree: ast.AST) -> Iterator[Import]:
-    """Yield every import in a module, wherever it stands: in functions, under TYPE_CHECKING, by ``import_module``."""
-    aliases = read_aliases(path, tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (Import(path, node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = _origin(path, node)
-            yield from (Import(path, node.lineno, origin, alias.name) for alias in node.names)
-        elif isinstance(node, ast.Call) and _dotted(node.func, aliases) in _IMPORTERS:
-            yield Import(path, node.lineno, (_first_text(node) or "?").partition(":")[0])
-        elif isinstance(node, ast.Subscript) and _dotted(node.value, aliases) == "sys.modules":
-            yield Import(path, node.lineno, _text(node.slice) or "?")
-
-
-_IMPORTERS = {"importlib.import_module", "importlib.__import__", "__import__", "builtins.__import__"} | {
-    "pkgutil.resolve_name",
-    "runpy.run_module",
-    "runpy.run_path",
-}
-
-
-def _origin(path: str, node: ast.ImportFrom) -> str:
-    """Return the module a ``from`` import names, relative ones resolved."""
-    if not node.level:
-        return node.module or ""
-    package = path.split("/")[: -node.level]
-    return ".".join([*package, *([node.module] if node.module else [])])
-
-
-def _text(node: ast.expr | None) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _first_text(call: ast.Call) -> str | None:
-    """Return a call's first argument if it is a literal text."""
-    named = [keyword.value for keyword in call.keywords if keyword.arg == "name"]
-    return _text(next(iter([*call.args, *named]), None))
-
-
-def read_aliases(path: str, tree: ast.AST) -> dict[str, str]:
-    """Return the meaning of each name of a module, as a dotted path: ``{"t": "time", "s": "time.sleep"}``.
-
-    Scopes are not told apart; a name that is bound twice may be taken for either.
-    """
-    aliases: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                aliases[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
-        elif isinstance(node, ast.ImportFrom) and (origin := _origin(path, node)):
-            for alias in node.names:
-                aliases[alias.asname or alias.name] = f"{origin}.{alias.name}"
-    for _ in range(3):  # names of names: `o = os`, then `u = o.urandom`
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Assign) and (meant := _dotted(node.value, aliases)):
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        aliases.setdefault(target.id, meant)
-    return aliases
-
-
-def _dotted(node: ast.expr, aliases: Mapping[str, str]) -> str | None:
-    """Return the dotted path that an expression stands for, or None where it does not begin with an imported name."""
-    if isinstance(node, ast.Name):
-        return aliases.get(node.id, node.id if node.id == "__import__" else None)
-    if isinstance(node, ast.Attribute):
-        value = _dotted(node.value, aliases)
-        return f"{value}.{node.attr}" if value else None
-    if isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Name) and node.func.id == "getattr" and len(node.args) > 1:
-            value, name = _dotted(node.args[0], aliases), _text(node.args[1])
-            return f"{value}.{name}" if value and name else None
-        if _dotted(node.func, aliases) in _IMPORTERS:
-            return _first_text(node)
-    return None
+WIRE = "meshsync.protocol"
+"""The package in which each name has one import path: the module that defines it."""
 
 
 # --- floors -----------------------------------------------------------------------------------------------------------
 
 
 def check_floors(tree: Tree) -> list[str]:
-    """Return every breach of the floors, one line each; empty if there is none."""
+    """Return every import against the floors, and every one that cannot be judged."""
     modules = {module_name(path): path for path in tree}
     floors = read_floors(FLOORS)
-    breaches = [
-        f"{path}: give it a floor in tools/structure.py"
-        for module, path in modules.items()
-        if module not in floors and not _is_face(path)
-    ]
+    breaches: list[str] = []
     for path, text in tree.items():
-        importer = module_name(path)
-        for found in read_imports(path, ast.parse(text, path)):
-            target = find_target(found, modules)
-            if target is None or target == importer:
-                continue
-            if breach := _breach(importer, target, modules, floors):
-                breaches.append(f"{path}:{found.line}: {breach}")
+        module, importer = ast.parse(text, path), module_name(path)
+        breaches += [
+            f"{path}:{found.line}: {importer} imports a module that is not named here, which cannot be checked"
+            for found in read_imports(path, module)
+            if found.module == UNKNOWN and path not in LOADERS
+        ]
+        for line, target in read_reached(path, module, modules):
+            if target != importer and (breach := _breach(importer, target, modules, floors)):
+                breaches.append(f"{path}:{line}: {breach}")
     return breaches
+
+
+def check_table(tree: Tree, table: str = FLOORS) -> list[str]:
+    """Return every module and face without a row in the table of floors, and every row without a module."""
+    modules = {module_name(path): path for path in tree}
+    floors = read_floors(table)
+    unplaced = [
+        f"{path}: give it a floor in tools/structure.py" for name, path in modules.items() if name not in floors
+    ]
+    ghosts = [f"tools/structure.py: {name} has a floor and does not exist" for name in floors if name not in modules]
+    return unplaced + ghosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +181,18 @@ class Floor:
 
 
 def read_floors(table: str) -> dict[str, Floor]:
-    """Return the floor of each module that a table like `FLOORS` names, and of each package."""
+    """Return the floor of each module that a table like `FLOORS` names, and of each package.
+
+    Raises:
+        ValueError: If it names one twice.
+    """
     floors: dict[str, Floor] = {}
+
+    def place(name: str, floor: Floor) -> None:
+        if name in floors:
+            raise ValueError(f"{name} has two floors")
+        floors[name] = floor
+
     order: list[str] = []
     for line in table.replace("\n  ", " ").split("\n"):
         if not line.strip():
@@ -273,25 +203,15 @@ def read_floors(table: str) -> dict[str, Floor]:
         outer = order.index(label)
         package, has_modules, inside = rest.partition(":")
         if not has_modules:
-            floors |= {name: Floor(outer, name) for name in rest.split()}
+            for name in rest.split():
+                place(name, Floor(outer, name))
             continue
         package = package.strip()
-        floors[package] = Floor(outer, package, len(inside))  # Its face is above all its modules.
+        place(package, Floor(outer, package, len(inside)))  # Its face is above all its modules.
         for inner, names in enumerate(inside.split("/")):
-            floors |= {f"{package}.{name}": Floor(outer, package, inner) for name in names.split()}
+            for name in names.split():
+                place(f"{package}.{name}", Floor(outer, package, inner))
     return floors
-
-
-def _is_face(path: str) -> bool:
-    return path.endswith("__init__.py")
-
-
-def find_target(found: Import, modules: Mapping[str, str]) -> str | None:
-    """Return the module of the two packages that an import reaches, None for a foreign one."""
-    if found.module.split(".")[0] not in ("meshsync", "simulator"):
-        return None
-    inner = f"{found.module}.{found.name}"
-    return inner if found.name and inner in modules else found.module
 
 
 def _breach(importer: str, target: str, modules: Mapping[str, str], floors: Mapping[str, Floor]) -> str | None:
@@ -304,7 +224,7 @@ def _breach(importer: str, target: str, modules: Mapping[str, str], floors: Mapp
         shared = target.removeprefix("meshsync.")
         if not any(shared == name or shared.startswith(f"{name}.") for name in PEERS_SHARE):
             return f"{importer} imports {target}: the room and its participants share only {', '.join(PEERS_SHARE)}"
-    if _is_face(modules[importer]) and "." in importer and not target.startswith(f"{importer}."):
+    if is_face(modules[importer]) and "." in importer and not target.startswith(f"{importer}."):
         return f"{importer} imports {target}: a package's face hands on only its own modules"
     own, other = floors.get(importer), floors.get(target)
     if own is None or other is None:
@@ -320,39 +240,45 @@ def _breach(importer: str, target: str, modules: Mapping[str, str], floors: Mapp
 
 
 def check_seam(tree: Tree) -> list[str]:
-    """Return every use of real time, threads, sockets or chance outside the seam, one line each."""
+    """Return every use of real time, threads, sockets or chance outside the seam."""
     return [breach for path, text in tree.items() for breach in _seam_breaches(path, ast.parse(text, path))]
 
 
 def _seam_breaches(path: str, module: ast.Module) -> Iterator[str]:
-    aliases = read_aliases(path, module)
     for found in read_imports(path, module):
         worldly = found.module.split(".")[0] in WORLDLY_MODULES or found.name in WORLDLY_MODULES - {"time"}
         smuggled = found.name == "time" and found.module != "datetime"  # datetime.time is a class, a value
         if (worldly or smuggled) and path not in SEAM:
             yield f"{path}:{found.line}: imports {'.'.join(filter(None, (found.module, found.name)))}"
-        elif found.module == "?" and path not in SEAM | LOADERS:
+        elif found.module == UNKNOWN and path not in SEAM | LOADERS:
             yield f"{path}:{found.line}: imports a module that is not named here, which cannot be checked"
         elif fault := _forbidden_name(f"{found.module}.{found.name}", path):
             yield f"{path}:{found.line}: {fault}"
-    for node in ast.walk(module):
-        if not isinstance(node, (ast.Attribute, ast.Call)):
-            continue
-        used = _dotted(node, aliases)
-        if used and (fault := _forbidden_name(used, path)):
-            yield f"{path}:{node.lineno}: {fault}"
-        unseeded = isinstance(node, ast.Call) and not node.args and _dotted(node.func, aliases) == "random.Random"
-        if unseeded and path not in SEAM:
-            yield f"{path}:{node.lineno}: random.Random() without a seed draws one from the system"
+        elif found.name == "*":
+            yield f"{path}:{found.line}: imports * from {found.module}: the names cannot be checked"
+    for line, used in read_uses(path, module):
+        if fault := _forbidden_name(used, path):
+            yield f"{path}:{line}: {fault}"
+    if path not in SEAM:
+        names = Names(path, module)
+        for call in ast.walk(module):
+            if isinstance(call, ast.Call) and names.dotted(call.func) == "random.Random" and _is_of_nothing(call):
+                yield f"{path}:{call.lineno}: random.Random() without a seed draws one from the system"
+
+
+def _is_of_nothing(call: ast.Call) -> bool:
+    """Return whether a call has no argument, or a literal None."""
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return all(isinstance(argument, ast.Constant) and argument.value is None for argument in arguments)
 
 
 def _forbidden_name(dotted: str, path: str) -> str | None:
     """Return the breach of using a dotted name in a file, None if there is none."""
-    if re.fullmatch(r"random\.([a-z]\w*|\*)", dotted):
+    if re.match(r"random\.([a-z]\w*|\*)(\.|$)", dotted):
         return f"{dotted}: the generator that everybody shares"
     if path in SEAM:
         return None
-    if dotted in WORLDLY_NAMES:
+    if any(f"{dotted}.".startswith(f"{name}.") for name in WORLDLY_NAMES):
         return f"uses {dotted}"
     _, *rest = dotted.split(".")
     if not dotted.startswith("datetime.time") and WORLDLY_MODULES.intersection(rest):
@@ -364,22 +290,95 @@ def _forbidden_name(dotted: str, path: str) -> str | None:
 
 
 def check_clock(tree: Tree) -> list[str]:
-    """Return every use of the calling task's world in meshsync outside `CLOCK`, one line each."""
-    return [
-        f"{path}:{line}: uses {name}, the world of the calling task: take the runtime of the client"
-        for path, text in tree.items()
-        if path.startswith("meshsync/") and path not in CLOCK
-        for line, name in sorted(_ambient_uses(path, ast.parse(text, path)))
-    ]
+    """Return every use of the calling task's world in meshsync outside `CLOCK`, and every second real runtime."""
+    breaches: list[str] = []
+    for path, text in tree.items():
+        if not path.startswith("meshsync/"):
+            continue
+        module = ast.parse(text, path)
+        if path not in CLOCK:
+            breaches += [
+                f"{path}:{line}: uses {name}, the world of the calling task: take the runtime of the client"
+                for line, name in sorted(_ambient_uses(path, module))
+            ]
+        if not path.startswith("meshsync/runtime/") and path != "meshsync/world.py":
+            breaches += [
+                f"{path}:{line}: uses {REAL_RUNTIME}: take the runtime of the client"
+                for line, name in sorted(_uses(path, module))
+                if f"{name}.".startswith(f"{REAL_RUNTIME}.")
+            ]
+    return breaches
 
 
-def _ambient_uses(path: str, module: ast.Module) -> set[tuple[int, str]]:
-    aliases = read_aliases(path, module)
-    uses = {(found.line, f"{found.module}.{found.name}") for found in read_imports(path, module)}
-    for node in ast.walk(module):
-        if isinstance(node, (ast.Attribute, ast.Call)) and (used := _dotted(node, aliases)):
-            uses.add((node.lineno, used))
-    # The face hands them on: meshsync.sleep is meshsync.world.sleep.
-    faces = {name.replace("meshsync.world.", "meshsync."): name for name in AMBIENT}
-    named = {(line, faces.get(name, name)) for line, name in uses}
-    return {(line, name) for line, name in named if name in AMBIENT or name == "meshsync.world.*"}
+def _uses(path: str, module: ast.Module) -> set[tuple[int, str]]:
+    """Return the line and the dotted path of everything that a module imports, or reaches from an import."""
+    imported = {(found.line, f"{found.module}.{found.name}") for found in read_imports(path, module)}
+    return imported | set(read_uses(path, module))
+
+
+def _ambient_uses(path: str, module: ast.Module) -> Iterator[tuple[int, str]]:
+    names, finder = Names(path, module), "meshsync.world.runtime_of"
+    for line, used in _uses(path, module):
+        face, _, name = used.partition(".")
+        if face == "meshsync" and name.split(".")[0] in AMBIENT:
+            yield line, used
+        name = used.removeprefix("meshsync.world.").split(".")[0]
+        if used.startswith("meshsync.world.") and name and name not in UNAMBIENT:
+            yield line, used
+    for call in ast.walk(module):
+        # Without an owner there is only the world of the calling task.
+        if isinstance(call, ast.Call) and _is_of_nothing(call) and names.dotted(call.func) == finder:
+            yield call.lineno, f"{finder}(None)"
+
+
+# --- one path to a name -----------------------------------------------------------------------------------------------
+
+
+def check_paths(tree: Tree) -> list[str]:
+    """Return every name of a module of `WIRE` that is taken from another module than the one that defines it."""
+    modules = {module_name(path): path for path in tree}
+    wire = {name: path for name, path in modules.items() if f"{name}.".startswith(f"{WIRE}.")}
+    defined = {name: set(_definitions(path, ast.parse(tree[path], path))) for name, path in wire.items()}
+    breaches: list[str] = []
+    for name, path in wire.items():
+        breaches += [
+            f"{path}:{line}: __all__ names {exported}, which {name} does not define"
+            for line, exported in _exports(ast.parse(tree[path], path))
+            if exported not in defined[name]
+        ]
+    for path, text in tree.items():
+        for line, used in sorted(_uses(path, ast.parse(text, path))):
+            origin = longest_module(used, wire)
+            if origin is None or origin == module_name(path):
+                continue
+            taken = used.removeprefix(origin).removeprefix(".").split(".")[0]
+            if taken and not taken.startswith("__") and taken not in defined[origin]:
+                breaches.append(f"{path}:{line}: takes {taken} from {origin}, which does not define it")
+    return breaches
+
+
+def _exports(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of each name in a module's ``__all__``."""
+    for node in module.body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+                for name in ast.walk(node):
+                    if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                        yield name.lineno, name.value
+
+
+def _definitions(path: str, module: ast.Module) -> Iterator[str]:
+    """Yield the names that a module defines at its top; a second name for what it imports is no definition."""
+    names = Names(path, module)
+    statements: list[ast.stmt] = list(module.body)
+    for node in statements:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            if node.value is not None and (names.dotted(node.value) or "").split(".")[0] in OWN:
+                continue
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
+        elif isinstance(node, (ast.If, ast.Try, ast.With, ast.For)):
+            statements += [inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt)]

@@ -17,6 +17,37 @@ def test_edges_that_follow_from_others_are_left_out() -> None:
     assert reduce({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
 
 
+def test_a_circle_is_refused_by_name() -> None:
+    """There is no picture of floors for one."""
+    with pytest.raises(ValueError, match="imports in a circle: b -> c -> b"):
+        reduce({"a": {"b"}, "b": {"c"}, "c": {"b"}})
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "edge"),
+    [
+        (
+            "meshsync/errors.py",
+            "import meshsync.room",
+            "meshsync.errors imports meshsync.room, which is not on a lower",
+        ),
+        ("meshsync/files/progress.py", "\nfrom meshsync.filters import buffering", "progress.py:2: meshsync.files"),
+        (
+            "meshsync/errors.py",
+            "import importlib\nimportlib.import_module('.room', 'meshsync')",
+            "imports meshsync.room",
+        ),
+        ("meshsync/novelty.py", "import meshsync.errors", "meshsync.novelty has no floor"),
+        ("meshsync/room.py", "import meshsync.novelty", "meshsync.novelty has no floor"),
+    ],
+)
+def test_an_import_that_does_not_go_down_is_refused(path: str, text: str, edge: str) -> None:
+    """The picture leaves no such import out: it names it, so that what is drawn shows that there is no circle."""
+    tree = {"meshsync/errors.py": "", "meshsync/room.py": "", "meshsync/filters/buffering.py": "", path: text}
+    with pytest.raises(ValueError, match=edge):
+        draw(tree)
+
+
 def test_the_other_half_is_one_box() -> None:
     """simulator uses a dozen modules of meshsync: its half of the picture shows that it stands on meshsync."""
     graph = {"simulator.room": {"meshsync.errors", "meshsync.protocol"}, "meshsync.errors": set(), "meshsync": set()}

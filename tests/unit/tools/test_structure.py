@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.structure import check_clock, check_floors, check_seam, read_floors, read_tree
+from tools.imports import read_tree
+from tools.sizes import check_sizes
+from tools.structure import check_clock, check_floors, check_paths, check_seam, check_table, read_floors
 
 ROOT = Path(__file__).parents[3]
 
@@ -94,8 +96,40 @@ def test_a_sound_tree_passes() -> None:
         ("simulator/faults/plans.py", "from simulator.room.rules import Room", "lower floor"),
         ("simulator/emulator/gateway.py", "from simulator import simulation", "lower floor"),
         ("simulator/participants/stream.py", "import meshsync.protocol.session", "participants share only"),
-        ("meshsync/novelty.py", "", "give it a floor in tools/structure.py"),
-        ("simulator/room/novelty.py", "", "give it a floor in tools/structure.py"),
+        ("meshsync/errors.py", "import importlib\nimportlib.import_module('.room', 'meshsync')", "lower floor"),
+        (
+            "meshsync/errors.py",
+            "from importlib import import_module as im\nim('.room', package=__package__)",
+            "lower floor",
+        ),
+        (
+            "meshsync/protocol/frames.py",
+            "from importlib import import_module\nimport_module('..room', __package__)",
+            "lower floor",
+        ),
+        (
+            "meshsync/protocol/__init__.py",
+            "from importlib import import_module\nimport_module('..room', __name__)",
+            "hands on only its own modules",
+        ),
+        ("meshsync/errors.py", "import importlib\ndef f(p): importlib.import_module('.room', p)", "not named"),
+        ("meshsync/protocol/frames.py", "__import__('room', globals(), None, [], 2)", "lower floor"),
+        ("meshsync/errors.py", "import importlib\nname = 'meshsync.room'\nimportlib.import_module(name)", "not named"),
+        ("meshsync/errors.py", "import importlib\nimportlib.import_module('meshsync.' + 'room')", "not named"),
+        ("meshsync/errors.py", "import importlib\nx = 'room'\nimportlib.import_module(f'meshsync.{x}')", "not named"),
+        ("meshsync/connect.py", "import importlib\nimportlib.import_module('simul' + 'ator')", "not named"),
+        ("meshsync/errors.py", "import sys\nsys.modules.get('meshsync.room')", "lower floor"),
+        ("meshsync/errors.py", "from sys import modules as m\nm['meshsync.room']", "lower floor"),
+        ("meshsync/errors.py", "import sys\nfor module in sys.modules.values(): pass", "not named"),
+        ("meshsync/errors.py", "import sys\nloaded = vars(sys.modules)", "not named"),
+        ("meshsync/errors.py", "from importlib.util import find_spec\nfind_spec('meshsync.room')", "lower floor"),
+        ("meshsync/errors.py", "exec('import meshsync.room')", "not named"),
+        ("meshsync/errors.py", "import functools, importlib\nfunctools.partial(importlib.import_module)", "not named"),
+        ("meshsync/errors.py", "import importlib\n(im := importlib.import_module)('meshsync.room')", "lower floor"),
+        ("meshsync/protocol/frames.py", "import meshsync.errors\nmeshsync.room.RoomClient", "imports meshsync.room"),
+        ("meshsync/protocol/frames.py", "import meshsync.errors\ngetattr(meshsync, 'room')", "imports meshsync.room"),
+        ("meshsync/protocol/frames.py", "import meshsync.errors\nmeshsync.RoomClient", "imports meshsync,"),
+        ("meshsync/protocol/frames.py", "import meshsync.errors\nm = meshsync\nm.room.RoomClient", "lower floor"),
     ],
 )
 def test_a_planted_import_is_caught_by_the_floors(path: str, text: str, breach: str) -> None:
@@ -103,6 +137,76 @@ def test_a_planted_import_is_caught_by_the_floors(path: str, text: str, breach: 
     (complaint,) = check_floors(planted(path, text))
     assert breach in complaint
     assert complaint.startswith(path)
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        "im = importlib.import_module",
+        "im: object = importlib.import_module",
+        "im, b = importlib.import_module, 1",
+        "[(im, a), *b] = [(importlib.import_module, 1), 2]",
+        "if im := importlib.import_module: pass",
+        "def f(a, /, b, im=importlib.import_module, *, c=1): pass",
+        "def f(a=1, *, im=importlib.import_module): pass",
+    ],
+)
+def test_an_importing_function_is_known_by_each_name_it_is_bound_to(binding: str) -> None:
+    """The import is seen whichever way the name was bound, and handing the function on is a breach of its own."""
+    complaints = check_floors(planted("meshsync/errors.py", f"import importlib\n{binding}\nim('meshsync.room')"))
+    assert {complaint.partition(": meshsync.errors imports ")[2] for complaint in complaints} == {
+        "a module that is not named here, which cannot be checked",
+        "meshsync.room, which is not on a lower floor",
+    }
+
+
+def test_a_chain_through_an_imported_module_is_not_named_again() -> None:
+    """One import against the floors is one complaint, however often its names are used."""
+    text = "import meshsync.room\nmeshsync.room.RoomClient\nmeshsync.room.ClientStats"
+    (complaint,) = check_floors(planted("meshsync/errors.py", text))
+    assert complaint.startswith("meshsync/errors.py:1:")
+
+
+def test_the_table_and_the_tree_name_the_same_modules() -> None:
+    """No module of this repository is without a floor, and no floor without a module."""
+    assert check_table(read_tree(ROOT)) == []
+
+
+TABLE = "0 a.errors\n1 a.pack: low / high\n2 a\n"
+TABLED = {"a/__init__.py": "", "a/errors.py": "", "a/pack/__init__.py": "", "a/pack/low.py": "", "a/pack/high.py": ""}
+
+
+def test_a_table_of_its_own_tree_passes() -> None:
+    """Each module and each face has its row."""
+    assert check_table(TABLED, TABLE) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["a/novelty.py", "a/pack/novelty.py", "a/novelty/__init__.py", "a/pack/novelty/__init__.py"]
+)
+def test_a_module_or_a_face_without_a_row_is_caught(path: str) -> None:
+    """The imports of a module that has no floor could not be judged."""
+    assert check_table({**TABLED, path: ""}, TABLE) == [f"{path}: give it a floor in tools/structure.py"]
+
+
+@pytest.mark.parametrize(
+    ("table", "ghost"),
+    [
+        (f"{TABLE}3 a.ghost\n", "a.ghost"),
+        (f"{TABLE}3 a.ghost:\n", "a.ghost"),
+        (TABLE.replace("low", "low ghost"), "a.pack.ghost"),
+    ],
+)
+def test_a_row_without_a_module_is_caught(table: str, ghost: str) -> None:
+    """A table that names what is gone tells a reader of a house that does not stand."""
+    assert check_table(TABLED, table) == [f"tools/structure.py: {ghost} has a floor and does not exist"]
+
+
+@pytest.mark.parametrize("table", [f"{TABLE}3 a.errors\n", TABLE.replace("high", "high low"), f"{TABLE}3 a.pack: top"])
+def test_a_module_with_two_floors_is_caught(table: str) -> None:
+    """The second row would silently replace the first."""
+    with pytest.raises(ValueError, match="has two floors"):
+        check_table(TABLED, table)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +247,23 @@ def test_a_planted_import_is_caught_by_the_floors(path: str, text: str, breach: 
         "from random import *",
         "from random import SystemRandom",
         "from random import Random\nRandom()",
+        "from random import Random\nRandom(None)",
+        "from random import Random\nRandom(x=None)",
+        "from os import *\nurandom(3)",
+        "from meshsync.errors import *",
+        "import sys\nsys.modules.get('time').sleep(1)",
+        "import sys\nsys.modules.get('ti' + 'me').sleep(1)",
+        "from importlib.util import find_spec\nfind_spec('time')",
+        "from importlib import util\nutil.spec_from_file_location('x', 'time.py')",
+        "import os\nfresh: object = os.urandom\nfresh(3)",
+        "import importlib\nim: object = importlib.import_module\nim('time')",
+        "import importlib\nim, b = importlib.import_module, 1\nim('time')",
+        "import importlib\n(im := importlib.import_module)('time')",
+        "import datetime\n(now := datetime.datetime.now)()",
+        "import os\ndef f(o=os): return o.urandom(3)",
+        "import os\nos.urandom(3).hex()",
+        "eval('__import__(\"time\")')",
+        "from logging import importlib\nimportlib.import_module('time')",
     ],
 )
 def test_a_planted_use_of_the_world_is_caught_by_the_seam(text: str) -> None:
@@ -187,6 +308,14 @@ def test_only_joining_reads_the_world_of_the_calling_task() -> None:
         "from meshsync import sleep",
         "import meshsync\ndef f(): meshsync.sleep(1)",
         "from importlib import import_module\nimport_module('meshsync.world').sleep(1)",
+        "from meshsync.world import REAL_WORLD\nREAL_WORLD.runtime.monotonic()",
+        "import meshsync.world\nmeshsync.world.REAL_WORLD.runtime.monotonic()",
+        "from meshsync.world import install_world\ninstall_world(None)",
+        "from meshsync.world import _installed",
+        "from meshsync.world import runtime_of\nruntime_of(None).sleep(1)",
+        "from meshsync.world import runtime_of as of\nof(owner=None).sleep(1)",
+        "from meshsync import *",
+        "import sys\nsys.modules['meshsync.world'].monotonic()",
     ],
 )
 def test_a_planted_second_clock_is_caught(text: str) -> None:
@@ -199,8 +328,105 @@ def test_a_planted_second_clock_is_caught(text: str) -> None:
 
 def test_the_clock_of_an_owner_is_nobodys_ambient_one() -> None:
     """The function that finds it, and the types, may be imported."""
-    text = "from meshsync.world import World, runtime_of\nimport meshsync.world\nmeshsync.world.runtime_of(None)"
+    text = "from meshsync.world import World, runtime_of\nimport meshsync.world\nmeshsync.world.runtime_of(len)"
     assert check_clock(planted("meshsync/room.py", text)) == []
+
+
+@pytest.mark.parametrize("path", ["meshsync/room.py", "meshsync/connect.py", "meshsync/__init__.py"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from meshsync.runtime.threads import ThreadRuntime\nThreadRuntime().monotonic()",
+        "from .runtime import threads as t\nt.ThreadRuntime()",
+        "import meshsync.runtime.threads\nmake = meshsync.runtime.threads.ThreadRuntime\nmake()",
+    ],
+)
+def test_a_second_real_runtime_is_caught(path: str, text: str) -> None:
+    """It is made with the real world; a client is given its runtime."""
+    complaints = check_clock(planted(path, text))
+    assert complaints
+    assert all(complaint.startswith(f"{path}:") for complaint in complaints)
+    assert check_clock(planted("meshsync/world.py", text)) == []
+    assert check_clock(planted("simulator/cli/main.py", text)) == []
+
+
+WIRE = {
+    "meshsync/protocol/__init__.py": '"""The wire."""',
+    "meshsync/protocol/frames.py": "import os\n__all__ = ['A', 'B', 'C', 'Frame', 'read']\nA = B = 1\n"
+    "if A:\n    C: int = 2\nclass Frame: ...\ndef read(): ...\nHOME = os.sep\n",
+    "meshsync/protocol/content.py": "from .frames import Frame\n__all__ = ['Text']\nclass Text(Frame): ...\n",
+    "meshsync/room.py": "from meshsync.protocol import content, frames\n"
+    "from meshsync.protocol.frames import A, C, HOME\ncontent.Text(frames.read())\ncontent.__doc__\n",
+}
+"""A small tree in which each name of the wire has one path."""
+
+
+def test_each_name_of_the_wire_has_one_import_path() -> None:
+    """In meshsync/protocol nothing is handed on, in this repository and in the small tree."""
+    assert check_paths(read_tree(ROOT)) == []
+    assert check_paths(WIRE) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("meshsync/protocol/content.py", "from .frames import Frame\n__all__ = ['Frame', 'Text']\nclass Text: ...\n"),
+        ("meshsync/protocol/content.py", "from .frames import Frame as F\n__all__ = ['G']\nG = F\nclass Text: ...\n"),
+        ("meshsync/protocol/content.py", "__all__ = ['Text']\n__all__ += ['Frame']\nclass Text: ...\n"),
+        ("meshsync/protocol/__init__.py", "from .frames import Frame\n__all__ = ['Frame']\n"),
+        ("meshsync/room.py", "from meshsync.protocol.content import Frame\n"),
+        ("meshsync/room.py", "from meshsync.protocol import content as c\nc.Frame()\n"),
+        ("meshsync/room.py", "import meshsync.protocol.content\nmeshsync.protocol.content.Frame()\n"),
+        ("meshsync/room.py", "from meshsync.protocol import Frame\n"),
+        ("meshsync/room.py", "from meshsync.protocol.content import *\n"),
+        ("simulator/room/rules.py", "from meshsync.protocol.content import Frame\n"),
+    ],
+)
+def test_a_second_path_to_a_name_of_the_wire_is_caught(path: str, text: str) -> None:
+    """A module that lists what it does not define, and an importer that takes it from there."""
+    (complaint,) = check_paths({**WIRE, path: text})
+    assert complaint.startswith(f"{path}:")
+    assert "not define" in complaint
+
+
+def test_no_module_class_or_function_is_too_long() -> None:
+    """The limits hold in this repository, its tools included."""
+    tools = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in ROOT.glob("tools/*.py")}
+    assert "tools/sizes.py" in tools
+    assert check_sizes({**read_tree(ROOT), **tools}) == []
+
+
+def function(lines: int, name: str = "f", indent: str = "") -> str:
+    """Return a function of a number of lines, and a docstring of three more."""
+    body = ['"""Text', "", 'and more."""', *["x = 1"] * (lines - 1)]
+    return "\n".join([f"{indent}def {name}():", *(f"{indent}    {line}" if line else "" for line in body)]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_long", "complaint"),
+    [
+        (function(60), function(61), "a.py:1: f has 61 lines without docstrings; at most 60"),
+        (
+            f"async {function(60)}",
+            f"async {function(61)}",
+            "a.py:1: f has 61 lines without docstrings; at most 60",
+        ),
+        (
+            "class A:\n    'Text.'\n" + function(50, indent="    ") * 6 + "    x = 1\n    'Text.'\n" * 49,
+            "class A:\n    'Text.'\n" + function(50, indent="    ") * 6 + "    x = 1\n    'Text.'\n" * 50,
+            "a.py:1: A has 351 lines without docstrings; at most 350",
+        ),
+        (
+            '"""Text\n\nand more."""\n' + "x = 1\n# why\n\n" * 150,
+            '"""Text\n\nand more."""\n' + "x = 1\n# why\n\n" * 150 + "y = 2",
+            "a.py:1: the module has 451 lines without docstrings; at most 450",
+        ),
+    ],
+)
+def test_what_is_too_long_is_caught_at_the_first_line_too_many(fits: str, too_long: str, complaint: str) -> None:
+    """Comments and empty lines count, docstrings do not."""
+    assert check_sizes({"a.py": fits}) == []
+    assert check_sizes({"a.py": too_long}) == [complaint]
 
 
 def test_floors_are_read_from_the_table() -> None:
