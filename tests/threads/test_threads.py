@@ -19,7 +19,7 @@ from types import FrameType
 import pytest
 
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime, ThreadTask
-from tests.effort import calls_of
+from tests.support.effort import calls_of
 
 ROOT = Path(__file__).parents[2]
 INTERRUPTS = """

@@ -34,7 +34,7 @@ from simulator.errors import (
     SimulationLivelock,
     SimulationNested,
 )
-from tests.unit.engine.busy import busy_log, give_way
+from tests.support.busy import busy_log, give_way
 
 ROOT = Path(__file__).parents[3]
 
@@ -241,7 +241,7 @@ def test_order_is_the_same_on_every_python() -> None:
 
 def test_order_is_the_same_under_every_hash_seed() -> None:
     """Fresh processes with other hash seeds see the same order."""
-    program = "from tests.unit.engine.busy import busy_log; print(busy_log(11, 'random'))"
+    program = "from tests.support.busy import busy_log; print(busy_log(11, 'random'))"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program],
