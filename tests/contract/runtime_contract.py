@@ -14,13 +14,12 @@ import pytest
 
 from meshsync.errors import WouldDeadlock
 from meshsync.runtime.interfaces import Condition, Runtime, Task
+from tests.support.waiting import EARLY
 
 SHORT = 0.02
 """Seconds that a wait in these tests lasts."""
 LONG = 30.0
 """Seconds after which what has to come is given up; no test that passes waits so long."""
-EARLY = 1e-3
-"""Seconds by which two readings of a clock and a timer may disagree."""
 
 
 class Gate:

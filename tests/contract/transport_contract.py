@@ -15,13 +15,12 @@ import pytest
 from meshsync.errors import ConnectionLost, ProtocolError, SendTimeout
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.transport.interfaces import Connector, Transport
+from tests.support.waiting import EARLY
 
 LONG = 30.0
 """Seconds after which what has to come is given up; no test that passes waits so long."""
 SHORT = 0.02
 """Seconds of a wait that is meant to be in vain."""
-EARLY = 1e-3
-"""Seconds by which two readings of a clock and a timer may disagree."""
 BUFFER = 1024 * 1024
 """The bound of a transport's buffer, in bytes, unless a test asks for another."""
 
@@ -223,6 +222,20 @@ class TransportContract:
             assert peer.receive(accepted + 1)[-1] == b"last"
             assert sending.join(LONG)
             assert sending.error is None
+
+    def test_a_waiting_sender_is_counted_until_it_has_room(self, pair: Pair) -> None:
+        """A transport's figures contain a sender that waits for room, and no longer when its packets are accepted."""
+        with connected(pair) as (transport, peer):
+            accepted = fill(transport, bytes(50_000))
+            assert transport.stats().waiting_senders == 0
+            sending = pair.runtime.spawn(lambda: transport.send([bytes(50_000)], LONG), name="sender")
+            while not transport.stats().waiting_senders:
+                assert not sending.is_done
+                pair.runtime.sleep(0)
+            Reading(pair, transport)
+            peer.receive(accepted + 1)
+            assert sending.join(LONG)
+            assert transport.stats().waiting_senders == 0
 
     def test_a_waiting_reader_finishes_what_a_sender_began(self, pair: Pair) -> None:
         """A task blocked in receive, with nothing to read, writes what the network did not take from the sender."""

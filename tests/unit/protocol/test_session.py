@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -176,7 +178,8 @@ def test_words_on_calls_bear_the_call_s_id_and_await_no_answer(session: Session)
     chunk = ask(session, CallChunk("x", CallMessage("chunk", {})))
     assert chunk == 2
     assert hear(session, Reply(chunk, Empty())) == []
-    assert list(session._pending) == [1]
+    assert session.stats().pending == 1
+    assert hear(session, Reply(1, Empty())) == [events.Answered(1, Empty())]
 
 
 def test_calls_are_passed_on(session: Session) -> None:
@@ -203,9 +206,18 @@ def test_attributes_await_no_answer(session: Session) -> None:
 
 
 def test_attachments_are_not_kept_until_the_answer(session: Session) -> None:
-    """What is remembered of a request is what kind it was."""
-    ask(session, CHAT)
-    assert list(session._pending.values()) == [Send]
+    """The content of a request is released when it is sent, though its answer is still to come."""
+
+    class Attachment(bytearray):
+        """Bytes that can be observed."""
+
+    attachment = Attachment(10)
+    observed = weakref.ref(attachment)
+    number = ask(session, Send("p-2", "chat", {}, attachment))
+    del attachment
+    gc.collect()
+    assert observed() is None
+    assert hear(session, Reply(number, Empty())) == [events.Answered(number, Empty())]
 
 
 def test_answer_that_cannot_be_understood_fails_its_request(session: Session) -> None:
