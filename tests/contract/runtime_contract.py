@@ -130,7 +130,7 @@ class RuntimeContract:
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     def test_wait_ends_after_its_timeout(self, runtime: Runtime) -> None:
-        """With nobody to notify, ``wait`` returns False, not early, and holds the condition again."""
+        """Without a notification ``wait`` returns False, not early, and holds the condition again."""
         condition = runtime.condition()
         with condition:
             start = runtime.monotonic()

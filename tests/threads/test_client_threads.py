@@ -591,7 +591,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_script_that_never_closes_exits_and_says_goodbye(server: ScriptedServer, ending: str) -> None:
-    """However a script ends that forgot to close, it ends soon, and the server sees a clean goodbye."""
+    """However a script ends that forgot to close, it ends soon, and the server gets a regular close frame."""
     code, status = ENDINGS[ending]
     process, answering = _script(server, NEVER_CLOSED + code)
     _, errors = process.communicate(timeout=PATIENCE)

@@ -249,7 +249,7 @@ def test_wait_interrupted_anywhere_leaves_the_condition_free(timeout: float | No
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_notify_interrupted_anywhere_wakes_all_or_none(count: int) -> None:
-    """Whichever call inside ``notify_all`` is the last before Ctrl-C, either everyone was woken or nobody."""
+    """Whichever call inside ``notify_all`` is the last before Ctrl-C, either every waiter was woken or none."""
     number = 0
     while True:
         number += 1
@@ -307,7 +307,7 @@ def test_running_task_does_not_keep_the_process() -> None:
 
 
 def test_failure_of_a_task_is_printed() -> None:
-    """A task that fails says so on the standard error stream, with its name, though nobody looks at it."""
+    """A task that fails says so on the standard error stream, with its name, though no task looks at it."""
     outcome = run("""
         def fail():
             raise ValueError("unseen")

@@ -238,7 +238,7 @@ def test_exception_from_another_signal_leaves_the_world() -> None:
 
 @posix
 def test_hail_of_interrupts_never_tears_the_engine() -> None:
-    """After two hundred interrupts at arbitrary moments the world still works: nobody lost, nothing held."""
+    """After two hundred interrupts at arbitrary moments the world still works: no actor lost, nothing held."""
     outcome = run("""
         import random
         draw, armed, seen = random.Random(3), False, 0
