@@ -67,7 +67,7 @@ def test_an_exception_that_strikes_a_waiting_reader_loses_no_chunk(join: Join) -
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     for n in range(20):
-        await_frame(thread, "_take")
+        await_frame(thread, "_read")
         interrupt(thread)
         writer.write(MessageStreamChunk({"n": n}))  # What strikes in a lock is raised when the lock is there.
         assert struck.acquire(timeout=PATIENCE)
