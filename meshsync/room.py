@@ -103,14 +103,15 @@ class RoomClient:
     def stats(self) -> ClientStats:
         """Return this client's counts so far."""
         client = self._meshsync
-        carried = client.connection.stats()
+        connection = client.connection.stats()
+        carried = connection.traffic
         return ClientStats(
             bytes_sent=carried.bytes_sent,
             bytes_received=carried.bytes_received,
             packets_sent=carried.packets_sent,
             packets_received=carried.packets_received,
             bytes_buffered=carried.bytes_buffered,
-            pending=client.connection.pending,
+            pending=connection.pending,
             events_dropped=client.router.dispatcher.dropped,
         )
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -39,7 +40,7 @@ from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import Transport, TransportStats
 
-__all__ = ["Connection", "Handler", "State"]
+__all__ = ["Connection", "ConnectionStats", "Handler", "State"]
 
 logger = logging.getLogger("meshsync")
 
@@ -76,6 +77,17 @@ class Handler(Protocol):
 
     def ended(self, error: MeshsyncError | None) -> None:
         """No event follows; ``error`` is None if the program closed the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStats:
+    """Figures of a connection, as they are now."""
+
+    pending: int
+    """Requests whose deliveries are not done."""
+    waiting_senders: int
+    """Tasks in ``request``: one has the turn, the others wait for it."""
+    traffic: TransportStats
 
 
 class Connection:
@@ -140,14 +152,9 @@ class Connection:
         """Whether the caller is the task that reads the connection."""
         return self._reader_id == self.runtime.current()
 
-    @property
-    def pending(self) -> int:
-        """How many requests are unacknowledged."""
-        return len(self._deliveries)
-
-    def stats(self) -> TransportStats:
-        """Return the transport's traffic so far."""
-        return self._transport.stats()
+    def stats(self) -> ConnectionStats:
+        """Return the figures of this moment."""
+        return ConnectionStats(len(self._deliveries), len(self._send_queue), self._transport.stats())
 
     def check_open(self) -> None:
         """Raise unless requests can be made.

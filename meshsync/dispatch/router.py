@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from meshsync.connection.inbox import Inbox, InboxClosed
@@ -21,7 +21,7 @@ from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, log_failure, name_of
 
-__all__ = ["Router"]
+__all__ = ["Router", "RouterStats"]
 
 logger = logging.getLogger("meshsync")
 
@@ -29,6 +29,14 @@ Hook = Callable[[RoomMessage], "RoomMessage | None"]
 
 UNHOOKED = 10_000
 """The most events that wait for the hook; beyond it the oldest are dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterStats:
+    """Figures of a router, as they are now."""
+
+    subscriptions: int
+    """Those that are fed."""
 
 
 class Router:
@@ -99,6 +107,10 @@ class Router:
         if has_ended:
             subscription._end(self._failure)
         return subscription
+
+    def stats(self) -> RouterStats:
+        """Return the figures of this moment."""
+        return RouterStats(len(self._subscriptions))
 
     def _refuse_to_block(self, what: str) -> None:
         self._refuse(what)

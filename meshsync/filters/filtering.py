@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
+from enum import Enum
 from typing import Any, cast, overload
 
 from meshsync.errors import (
@@ -31,6 +32,7 @@ from meshsync.protocol.envelopes import encode_object
 from meshsync.reasons import describe_error, safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.lifecycle import move
 from meshsync.runtime.mutex import TimedMutex
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.world import runtime_of
@@ -47,6 +49,27 @@ __all__ = [
     "read_through",
     "write_through",
 ]
+
+
+class _Phase(Enum):
+    """The life of a filter on a stream, shared by its writer and its reader."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    """The filter's last chunks are made, and perhaps not all sent."""
+    LEFT = "left"
+    """This program ended the stream, and so knows that it may have missed chunks."""
+    FAILED = "failed"
+    """The peer's chunks cannot be decoded."""
+
+
+_MOVES: dict[_Phase, frozenset[_Phase]] = {
+    _Phase.OPEN: frozenset({_Phase.FINISHED, _Phase.LEFT, _Phase.FAILED}),
+    _Phase.FINISHED: frozenset({_Phase.LEFT, _Phase.FAILED}),
+    # A program that has ended its own direction may read on.
+    _Phase.LEFT: frozenset({_Phase.FAILED}),
+    _Phase.FAILED: frozenset(),
+}
 
 CHUNK_LIMIT = 3_000_000
 """Most bytes of data in a chunk to compress or encrypt: with the filters' overhead, every dialect can carry it."""
@@ -180,12 +203,29 @@ class _Ends:
         self.runtime = runtime_of(reader)
         self.header = header
         """The stream's header as its opener gave it."""
-        self.is_closed_here = False
-        """Whether this program ended the stream, and so knows that it may have missed chunks."""
-        self.failure: StreamError | None = None
-        """The reason why the peer's chunks cannot be decoded."""
+        self.phase = _Phase.OPEN
+        self._condition = self.runtime.condition()
+        self._failure: StreamError | None = None
+        """The error of every later use; set in phase `_Phase.FAILED`."""
         self.writer = FilteredWriter(writer, self)
         self.reader = FilteredReader(reader, self)
+
+    def enter(self, phase: _Phase) -> None:
+        """Go on to a phase, unless the other end has gone as far or further meanwhile."""
+        with self._condition:
+            if phase in _MOVES[self.phase]:
+                self.phase = move(_MOVES, self.phase, phase, "a filtered stream")
+
+    def fail(self, failure: StreamError) -> None:
+        """Note the reason why the peer's chunks cannot be decoded."""
+        self._failure = failure
+        self.enter(_Phase.FAILED)
+
+    def check_decodable(self) -> None:
+        """Raise a new error if the peer's chunks cannot be decoded."""
+        if self.phase is _Phase.FAILED:
+            assert self._failure is not None, "set before the phase"
+            raise copy(self._failure)
 
 
 class FilteredWriter(WrappedWriter):
@@ -204,7 +244,6 @@ class FilteredWriter(WrappedWriter):
         """Chunks that are encoded and not sent."""
         self._begun: MessageStreamChunk | None = None
         """The chunk that ``_pieces`` are of, after a call that could not send them."""
-        self._is_finished = False
 
     @property
     def reader(self) -> FilteredReader:
@@ -256,27 +295,26 @@ class FilteredWriter(WrappedWriter):
             StreamTimeout: If that took longer than ``timeout`` seconds; it may be closed again.
         """
         deadline = Deadline(self._runtime, timeout)
-        if not self._ends.is_closed_here:
+        if self._ends.phase in (_Phase.OPEN, _Phase.FINISHED):
             with self._mutex.hold(deadline.rest(), self):
                 self._send(deadline)
-                if not self._is_finished:
+                if self._ends.phase is _Phase.OPEN:
                     self._pieces.extend(list(self._ends.filter.finish()))
-                    self._is_finished = True
+                    self._ends.enter(_Phase.FINISHED)
                 # A peer that has ended the stream waits for no end; whether too early, the inner one knows.
                 with suppress(StreamCancelled):
                     self._send(deadline)
-            self._ends.is_closed_here = True
+            self._ends.enter(_Phase.LEFT)
         self._inner.close(timeout=deadline.rest())
 
     def abort(self, reason: str = "") -> None:
         """End the stream at once, incomplete."""
-        self._ends.is_closed_here = True
+        self._ends.enter(_Phase.LEFT)
         self._inner.abort(reason)
 
     def _check_usable(self) -> None:
-        if self._ends.failure is not None:
-            raise copy(self._ends.failure)
-        if self._is_finished or self._ends.is_closed_here:
+        self._ends.check_decodable()
+        if self._ends.phase is not _Phase.OPEN:
             raise UsageError(f"{self!r} cannot be written to: this program closed it")
 
     def _send(self, deadline: Deadline) -> None:
@@ -328,8 +366,7 @@ class FilteredReader(WrappedReader):
         deadline = Deadline(self._runtime, timeout)
         with self._alone():
             while not self._chunks:
-                if self._ends.failure is not None:
-                    raise copy(self._ends.failure)
+                self._ends.check_decodable()
                 chunk = self._inner.read(deadline.left())
                 self._decode(chunk)
                 if chunk is None:
@@ -342,7 +379,7 @@ class FilteredReader(WrappedReader):
 
     def close(self, reason: str = "") -> None:
         """Read no more: the peer is notified."""
-        self._ends.is_closed_here = True
+        self._ends.enter(_Phase.LEFT)
         super().close(reason)
 
     @contextmanager
@@ -362,12 +399,12 @@ class FilteredReader(WrappedReader):
             if chunk is not None:
                 # All of it before any of it: chunks before an error are not to be passed on.
                 self._chunks.extend(list(filter.decode(chunk)))
-            elif not self._ends.is_closed_here:
+            elif self._ends.phase is not _Phase.LEFT:
                 filter.check_end()
         except Exception as error:
             sender = self._inner.sender.name or self._inner.sender.id
             failure = _of_kind(error, f"stream {self.stream_id} from {sender}: {describe_failure(filter, error)}")
-            self._ends.failure, self._ends.is_closed_here = failure, True
+            self._ends.fail(failure)
             with suppress(MeshsyncError):
                 self._inner.close(safe_text(failure))
             raise copy(failure) from error

@@ -7,6 +7,7 @@ nothing but the table of pending requests, on which each does single operations 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 
@@ -33,7 +34,7 @@ from meshsync.protocol.operations import (
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
 from meshsync.protocol.roster import Roster, RosterEntry
 
-__all__ = ["Encoded", "Participation", "Session"]
+__all__ = ["Encoded", "Participation", "Session", "SessionStats"]
 
 
 Encoded = tuple[str, bytes, bytes | bytearray | memoryview]
@@ -75,6 +76,14 @@ _MOVES: dict[tuple[Participation, str], Participation] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class SessionStats:
+    """Figures of a session, as they are now."""
+
+    pending: int
+    """Requests that the room has to answer."""
+
+
 class Session:
     """A conversation between a client and its room.
 
@@ -113,6 +122,10 @@ class Session:
     def is_ready(self) -> bool:
         """Whether the greeting is complete, so that requests may be sent."""
         return self._room_ready is not None and self._connected is not None
+
+    def stats(self) -> SessionStats:
+        """Return the figures of this moment."""
+        return SessionStats(len(self._pending))
 
     # --- requests -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Opening streams is the business of ``opening``, deciding on those that peers off
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from meshsync.errors import InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
@@ -20,13 +21,23 @@ from meshsync.streams.endpoints import Endpoints
 from meshsync.streams.life import StreamKey, StreamLife
 from meshsync.streams.stream import ClientStream
 
-__all__ = ["StreamRegistry"]
+__all__ = ["StreamRegistry", "StreamStats"]
 
 PAST = 1024
 """Ended streams that are remembered: messages that were on their way to one are no fault."""
 
 LATE_SEND_TIMEOUT = 1.0
 """Longest wait for room in the connection's buffer for a message that the reader could not send at once, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """Figures of a client's streams, as they are now."""
+
+    live: int
+    """Streams that have not ended."""
+    remembered: int
+    """Streams that have ended, and whose late messages are no fault."""
 
 
 class StreamRegistry:
@@ -62,6 +73,10 @@ class StreamRegistry:
     def streams(self) -> tuple[ClientStream, ...]:
         """The streams that have not ended, in order of their offers."""
         return tuple(ends.stream for ends in list(self._streams.values()))
+
+    def stats(self) -> StreamStats:
+        """Return the figures of this moment."""
+        return StreamStats(len(self._streams), len(self._past))
 
     def find(self, key: StreamKey) -> Endpoints | None:
         """Return the stream with that key, if it is here and has not ended."""

@@ -33,7 +33,7 @@ from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.life import Phase, StreamIdentity
 from meshsync.streams.offers import Accepter, StreamOffers, StreamSubscription
 from meshsync.streams.opening import StreamOpener
-from meshsync.streams.registry import StreamRegistry
+from meshsync.streams.registry import StreamRegistry, StreamStats
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["StreamTable"]
@@ -52,7 +52,7 @@ class StreamTable:
     def __init__(
         self,
         connection: StreamConnection,
-        presence: ParticipantDirectory,
+        participants: ParticipantDirectory,
         *,
         publish: Callable[[RoomMessageEvent], None],
         limit: Callable[[Timeout], float | None],
@@ -60,7 +60,7 @@ class StreamTable:
         report: Callable[[Accepter, BaseException], None],
     ) -> None:
         self._connection = connection
-        self._presence = presence
+        self._participants = participants
         self._registry = StreamRegistry(connection, publish=publish, limit=limit)
         self._opener = StreamOpener(connection, self._registry)
         self._offers = StreamOffers(connection, self._registry, hook=hook, report=report)
@@ -107,6 +107,10 @@ class StreamTable:
     def streams(self) -> tuple[ClientStream, ...]:
         """The streams that have not ended, in order of their offers."""
         return self._registry.streams
+
+    def stats(self) -> StreamStats:
+        """Return the figures of this moment."""
+        return self._registry.stats()
 
     @property
     def callbacks(self) -> int:
@@ -155,7 +159,7 @@ class StreamTable:
             # Openers that don't know the kind this client understands offer a stream in both ways.
             log_warning("skipped the offer of a stream of %s: its id is in use", offered.sender)
             return
-        peer = self._presence.get(offered.sender)
+        peer = self._participants.get(offered.sender)
         if peer is None:
             rejection = Reject(offered.message.stream_id, "unknown participant")
             self._registry.send_unawaited(offered.channel, rejection, f"rejecting a stream of {offered.sender}", 0)

@@ -25,6 +25,8 @@ class TransportStats:
     packets_received: int = 0
     bytes_buffered: int = 0
     """Bytes accepted by ``send`` and not yet handed to the network."""
+    waiting_senders: int = 0
+    """Tasks in ``send`` that wait for room now."""
 
 
 class Transport(Protocol):

@@ -370,6 +370,7 @@ class WebSocketTransport:
                 packets_sent=self._buffer.packets_started(),
                 packets_received=self._packets_received,
                 bytes_buffered=self._buffer.bytes_buffered,
+                waiting_senders=len(self._senders.tickets),
             )
 
     def written(self) -> int:

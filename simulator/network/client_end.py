@@ -368,6 +368,7 @@ class SimulatedTransport:
                 packets_sent=self._buffer.packets_written,
                 packets_received=self._packets_received,
                 bytes_buffered=self._buffer.bytes_buffered,
+                waiting_senders=len(self._senders.tickets),
             )
 
     def written(self) -> int:

@@ -14,13 +14,12 @@ import pytest
 
 from meshsync.errors import WouldDeadlock
 from meshsync.runtime.interfaces import Condition, Runtime, Task
+from tests.support.waiting import EARLY
 
 SHORT = 0.02
 """Seconds that a wait in these tests lasts."""
 LONG = 30.0
 """Seconds after which what has to come is given up; no test that passes waits so long."""
-EARLY = 1e-3
-"""Seconds by which two readings of a clock and a timer may disagree."""
 
 
 class Gate:
@@ -131,7 +130,7 @@ class RuntimeContract:
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     def test_wait_ends_after_its_timeout(self, runtime: Runtime) -> None:
-        """With nobody to notify, ``wait`` returns False, not early, and holds the condition again."""
+        """Without a notification ``wait`` returns False, not early, and holds the condition again."""
         condition = runtime.condition()
         with condition:
             start = runtime.monotonic()

@@ -49,11 +49,11 @@ class SimulatedPeer:
         self._flush()
 
     def close(self, code: int, reason: str) -> None:
-        """Say goodbye."""
+        """Send a close frame."""
         self._down.put((close_frame(code, reason, is_masked=False),))
 
     def await_close(self) -> tuple[int | None, str]:
-        """Answer the client's goodbye, as a server does, and return its code and reason."""
+        """Answer the client's close frame, as a server does, and return its code and reason."""
         self._read_until(lambda: self._said is not None)
         assert self._said is not None
         self.close(self._said.code or 1000, self._said.reason)
@@ -64,7 +64,7 @@ class SimulatedPeer:
         self._read_until(lambda: self._has_ended)
 
     def drop(self) -> None:
-        """End the connection without a goodbye, once what was sent has gone."""
+        """End the connection without a close frame, once what was sent has gone."""
         self._down.finish()
 
     def ping(self, payload: bytes) -> None:

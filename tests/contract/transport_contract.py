@@ -15,13 +15,12 @@ import pytest
 from meshsync.errors import ConnectionLost, ProtocolError, SendTimeout
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.transport.interfaces import Connector, Transport
+from tests.support.waiting import EARLY
 
 LONG = 30.0
 """Seconds after which what has to come is given up; no test that passes waits so long."""
 SHORT = 0.02
 """Seconds of a wait that is meant to be in vain."""
-EARLY = 1e-3
-"""Seconds by which two readings of a clock and a timer may disagree."""
 BUFFER = 1024 * 1024
 """The bound of a transport's buffer, in bytes, unless a test asks for another."""
 
@@ -38,11 +37,11 @@ class Peer(Protocol):
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Say goodbye."""
+        """Send a close frame."""
         ...
 
     def await_close(self) -> tuple[int | None, str]:
-        """Read until the client's goodbye and return its code and reason."""
+        """Read until the client's close frame and return its code and reason."""
         ...
 
     def await_end(self) -> None:
@@ -50,7 +49,7 @@ class Peer(Protocol):
         ...
 
     def drop(self) -> None:
-        """End the connection without a goodbye, once what was sent has gone."""
+        """End the connection without a close frame, once what was sent has gone."""
         ...
 
     def ping(self, payload: bytes) -> None:
@@ -76,7 +75,7 @@ class Pair(Protocol):
         ...
 
     def connector_to_nobody(self) -> Connector:
-        """Return a connector whose other side answers nothing."""
+        """Return a connector whose peer answers nothing."""
         ...
 
 
@@ -91,7 +90,7 @@ def collect(transport: Transport, count: int) -> list[bytes]:
 
 
 def fill(transport: Transport, packet: bytes) -> int:
-    """Send ``packet`` until the buffer is full and return how often it was accepted; nobody reads at the other end."""
+    """Send ``packet`` until the buffer is full and return how often it was accepted; the peer does not read."""
     count = 0
     try:
         while True:
@@ -215,7 +214,7 @@ class TransportContract:
             assert peer.receive(len(packets)) == packets
 
     def test_a_sender_waits_for_room(self, pair: Pair) -> None:
-        """A send into a full buffer returns once the other side has read."""
+        """A send into a full buffer returns once the peer has read."""
         with connected(pair) as (transport, peer):
             accepted = fill(transport, bytes(50_000))
             sending = pair.runtime.spawn(lambda: transport.send([b"last"], LONG), name="sender")
@@ -223,6 +222,20 @@ class TransportContract:
             assert peer.receive(accepted + 1)[-1] == b"last"
             assert sending.join(LONG)
             assert sending.error is None
+
+    def test_a_waiting_sender_is_counted_until_it_has_room(self, pair: Pair) -> None:
+        """A transport's figures contain a sender that waits for room, and no longer when its packets are accepted."""
+        with connected(pair) as (transport, peer):
+            accepted = fill(transport, bytes(50_000))
+            assert transport.stats().waiting_senders == 0
+            sending = pair.runtime.spawn(lambda: transport.send([bytes(50_000)], LONG), name="sender")
+            while not transport.stats().waiting_senders:
+                assert not sending.is_done
+                pair.runtime.sleep(0)
+            Reading(pair, transport)
+            peer.receive(accepted + 1)
+            assert sending.join(LONG)
+            assert transport.stats().waiting_senders == 0
 
     def test_a_waiting_reader_finishes_what_a_sender_began(self, pair: Pair) -> None:
         """A task blocked in receive, with nothing to read, writes what the network did not take from the sender."""
@@ -254,7 +267,7 @@ class TransportContract:
     # --- figures ------------------------------------------------------------------------------------------------------
 
     def test_written_tells_what_has_left(self, pair: Pair) -> None:
-        """Of the accepted packets some have left while the other side does not read, and all once it has."""
+        """Of the accepted packets some have left while the peer does not read, and all once it has."""
         with connected(pair) as (transport, peer):
             accepted = fill(transport, bytes(50_000))
             assert 0 < transport.written() < accepted
@@ -323,7 +336,7 @@ class TransportContract:
     # --- we end it ----------------------------------------------------------------------------------------------------
 
     def test_closing_flushes_and_says_goodbye(self, pair: Pair) -> None:
-        """The other side gets what was accepted, then code and reason; our receive ends cleanly."""
+        """The peer gets what was accepted, then code and reason; our receive ends cleanly."""
         with connected(pair) as (transport, peer):
             accepted = fill(transport, bytes(50_000))
             closing = pair.runtime.spawn(lambda: transport.close(LONG, 1001, "away"), name="closer")
@@ -343,7 +356,7 @@ class TransportContract:
             assert loss_of(transport).clean
 
     def test_closing_ends_a_waiting_reader(self, pair: Pair) -> None:
-        """A task blocked in receive raises when another closes, and the goodbye goes out all the same."""
+        """A task blocked in receive raises when another closes, and the close frame goes out all the same."""
         with connected(pair) as (transport, peer):
             reading = Reading(pair, transport)
             closing = pair.runtime.spawn(lambda: transport.close(LONG, 1000, "done"), name="closer")
@@ -354,7 +367,7 @@ class TransportContract:
             assert lost.clean
 
     def test_closing_takes_over_from_a_reader_that_leaves(self, pair: Pair) -> None:
-        """Where the only reader's time runs out meanwhile, close itself flushes and hears the goodbye."""
+        """Where the only reader's time runs out meanwhile, close itself flushes and reads the close frame."""
         with connected(pair) as (transport, peer):
             accepted = fill(transport, bytes(50_000))
             reading = Reading(pair, transport, timeout=4 * SHORT).task
@@ -368,7 +381,7 @@ class TransportContract:
     @pytest.mark.parametrize("is_read", [False, True], ids=["no_reader", "reader"])
     @pytest.mark.parametrize("is_full", [False, True], ids=["idle", "full"])
     def test_closing_takes_no_longer_than_allowed(self, pair: Pair, is_read: bool, is_full: bool) -> None:
-        """Where the other side neither reads nor answers, close returns at its time, uncleanly."""
+        """Where the peer neither reads nor answers, close returns at its time, uncleanly."""
         with connected(pair) as (transport, _):
             if is_full:
                 fill(transport, bytes(50_000))
@@ -380,7 +393,7 @@ class TransportContract:
             assert not lost.clean
 
     def test_closing_with_no_time_says_nothing(self, pair: Pair) -> None:
-        """With a timeout of 0 the connection ends at once and without a goodbye."""
+        """With a timeout of 0 the connection ends at once and without a close frame."""
         with connected(pair) as (transport, peer):
             transport.close(0)
             peer.await_end()
@@ -399,7 +412,7 @@ class TransportContract:
             assert loss_of(transport).code == 4000
 
     def test_closing_refuses_further_packets(self, pair: Pair) -> None:
-        """While close waits for the goodbye, a send raises and nothing of it arrives."""
+        """While close waits for the close frame, a send raises and nothing of it arrives."""
         with connected(pair) as (transport, peer):
             closing = pair.runtime.spawn(lambda: transport.close(LONG), name="closer")
             peer.await_close()
@@ -495,7 +508,7 @@ class FramedTransportContract(TransportContract):
             assert len(pongs) <= 20
 
     def test_a_broken_frame_ends_the_connection(self, pair: Pair) -> None:
-        """Packets before the fault are returned, then the fault is raised; the other side is told its code."""
+        """Packets before the fault are returned, then the fault is raised; the peer is sent its code."""
         with connected(pair) as (transport, peer):
             peer.send([b"good"])
             peer.send_raw(b"\xc2\x00")

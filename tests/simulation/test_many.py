@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import Simulation, latency
-from tests.effort import calls_of
+from tests.support.effort import calls_of
 from tests.support.profiles import examples
 
 COUNTS = st.lists(st.sampled_from(["alice", "bob"]), max_size=8)

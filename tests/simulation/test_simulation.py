@@ -349,12 +349,17 @@ def test_closing_runs_what_actors_have_to_tidy_up_and_leaves_no_thread() -> None
             tidied.append(name)
 
     before = set(threading.enumerate())
+    names = {"simulation watchdog", "worker", "worker#2"}
+    names |= {f"meshsync {task} of {name} in demo" for task in ("reader", "dispatcher") for name in ("a", "b")}
     with simulated() as sim:
         for name in ("a", "b"):
             sim.spawn(worker, name)
         sim.sleep(1)
+        # Its threads alone: others of the process begin and end when they like.
+        threads = [thread for thread in threading.enumerate() if thread not in before and thread.name in names]
     assert tidied == ["a", "b"]
-    assert set(threading.enumerate()) <= before
+    assert {thread.name for thread in threads} == names
+    assert not any(map(threading.Thread.is_alive, threads))
 
 
 def test_closing_raises_an_actors_failure_that_nobody_has_seen() -> None:

@@ -95,11 +95,11 @@ class TableOfStreams:
         self.line = RecordingConnection()
         self.published: list[RoomMessageEvent] = []
         self.reports: list[BaseException] = []
-        presence = ParticipantDirectory(RUNTIME)
-        self.bob: RemoteParticipant = presence.enter(RosterEntry("p-2", "user", {"name": "bob"}))
+        participants = ParticipantDirectory(RUNTIME)
+        self.bob: RemoteParticipant = participants.enter(RosterEntry("p-2", "user", {"name": "bob"}))
         self.table = StreamTable(
             self.line,
-            presence,
+            participants,
             publish=self.published.append,
             limit=lambda timeout: 0.0 if timeout == "default" else timeout,
             hook=lambda reader: reader,

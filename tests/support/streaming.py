@@ -57,7 +57,7 @@ def is_tidy(client: RoomClient) -> bool:
     inner = client._meshsync
     tasks = [task for task in inner.tasks if not task.is_done]
     table, connection = inner.streams, inner.connection
-    return not (table.streams or connection.alarms or connection.pending or table.callbacks) and len(tasks) == 2
+    return not (table.streams or connection.alarms or connection.stats().pending or table.callbacks) and len(tasks) == 2
 
 
 class Result:

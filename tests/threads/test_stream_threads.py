@@ -80,7 +80,7 @@ def test_an_exception_that_strikes_a_waiting_reader_loses_no_chunk(join: Join) -
 
 
 def test_an_exception_that_strikes_an_opener_leaves_nothing_behind(join: Join) -> None:
-    """The other side's program learns that nobody waits any more."""
+    """The program of the peer learns that no task waits any more."""
     alice, bob = join("alice"), join("bob")
     with bob.messaging.streams() as offers:
         to = alice.messaging.wait_for_participant(name="bob", timeout=PATIENCE)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,8 @@ from types import FrameType
 import pytest
 
 from meshsync.runtime.threads import ThreadCondition, ThreadRuntime, ThreadTask
-from tests.effort import calls_of
+from tests.support.effort import calls_of
+from tests.support.waiting import await_waiters, waiters_at
 
 ROOT = Path(__file__).parents[2]
 INTERRUPTS = """
@@ -220,11 +220,8 @@ def sleepers(condition: ThreadCondition, count: int) -> list[ThreadTask]:
             condition.wait()
 
     tasks = [ThreadTask(sleep, f"sleeper-{number}") for number in range(count)]
-    while True:
-        with condition:
-            if len(condition._waiters) == count:
-                return tasks
-        time.sleep(0.001)
+    await_waiters(condition, count)
+    return tasks
 
 
 @pytest.mark.parametrize("timeout", [None, 0.01, 0])
@@ -239,12 +236,12 @@ def test_wait_interrupted_anywhere_leaves_the_condition_free(timeout: float | No
             timer.start()
         was_interrupted = interrupted(condition, number, partial(condition.wait, timeout))
         assert not condition._is_owned(), f"held after call {number}"
-        assert len(condition._waiters) <= 1
+        assert waiters_at(condition) <= 1
         timer.cancel()
         (task,) = sleepers_after(condition)
         notify(condition)
         assert task.join(30), f"not woken after call {number}"
-        assert condition._waiters == []
+        assert waiters_at(condition) == 0
         if not was_interrupted:
             break
     assert number > 5
@@ -252,7 +249,7 @@ def test_wait_interrupted_anywhere_leaves_the_condition_free(timeout: float | No
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_notify_interrupted_anywhere_wakes_all_or_none(count: int) -> None:
-    """Whichever call inside ``notify_all`` is the last before Ctrl-C, either everyone was woken or nobody."""
+    """Whichever call inside ``notify_all`` is the last before Ctrl-C, either every waiter was woken or none."""
     number = 0
     while True:
         number += 1
@@ -260,7 +257,7 @@ def test_notify_interrupted_anywhere_wakes_all_or_none(count: int) -> None:
         tasks = sleepers(condition, count)
         was_interrupted = interrupted(condition, number, condition.notify_all)
         with condition:
-            asleep = len(condition._waiters)
+            asleep = waiters_at(condition)
         assert asleep in (0, count), f"{asleep} of {count} left asleep after call {number}"
         notify(condition)
         assert all(task.join(30) for task in tasks), f"lost after call {number}"
@@ -310,7 +307,7 @@ def test_running_task_does_not_keep_the_process() -> None:
 
 
 def test_failure_of_a_task_is_printed() -> None:
-    """A task that fails says so on the standard error stream, with its name, though nobody looks at it."""
+    """A task that fails says so on the standard error stream, with its name, though no task looks at it."""
     outcome = run("""
         def fail():
             raise ValueError("unseen")

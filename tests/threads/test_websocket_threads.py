@@ -26,7 +26,7 @@ from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
 from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
-from tests.effort import calls_of
+from tests.support.effort import calls_of
 from tests.support.scripted_server import LONG, SMALL, ScriptedServer
 
 

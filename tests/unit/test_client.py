@@ -260,7 +260,7 @@ def test_close_lets_go_those_who_are_blocked_in_sending(silent: Joined) -> None:
     silent.transport.fill()
     tasks = [silent.spawn(lambda: silent.send(timeout=None)) for _ in range(2)]
     silent.transport.wait_for_sender()
-    wait_until(lambda: len(silent.core.connection._send_queue) == 2)
+    wait_until(lambda: silent.core.connection.stats().waiting_senders == 2)
     with quiet_threads():
         silent.core.close(0, None)
         assert all(task.join(PATIENCE) for task in tasks)

@@ -7,7 +7,8 @@ import pytest
 from meshsync.participants import ParticipantDirectory
 from meshsync.protocol.roster import RosterEntry
 from meshsync.runtime.threads import ThreadRuntime
-from tests.support.scripted import PATIENCE, wait_until
+from tests.support.scripted import PATIENCE
+from tests.support.waiting import WatchedRuntime, await_waiters
 
 RUNTIME = ThreadRuntime()
 BOB = RosterEntry("p-2", "user", {"name": "bob"})
@@ -72,15 +73,18 @@ def test_end_is_the_end_of_taking_part(presence: ParticipantDirectory) -> None:
 
 
 @pytest.mark.parametrize("change", ["enter", "leave", "change", "enable", "end"])
-def test_every_change_wakes_those_who_wait(presence: ParticipantDirectory, change: str) -> None:
-    """Somebody who waits for the next change sees each kind of it."""
+def test_every_change_wakes_those_who_wait(change: str) -> None:
+    """A task that waits for the next change is notified of each kind of it."""
+    runtime = WatchedRuntime()
+    presence = ParticipantDirectory(runtime)
+    (condition,) = runtime.conditions
     presence.enter(BOB)
     seen = presence.changes
     outcomes: list[bool] = []
-    waiting = RUNTIME.spawn(
+    waiting = runtime.spawn(
         lambda: outcomes.append(presence.wait(lambda: presence.changes != seen, None)), name="waits"
     )
-    wait_until(lambda: bool(presence._condition._waiters))  # type: ignore[attr-defined]
+    await_waiters(condition)
     {
         "enter": lambda: presence.enter(EVE),
         "leave": lambda: presence.leave(BOB),

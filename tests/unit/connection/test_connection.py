@@ -182,10 +182,10 @@ def test_client_that_gets_no_reader_leaves_no_task(monkeypatch: pytest.MonkeyPat
 def test_acknowledged_request_is_done_and_no_longer_pending(silent: Client) -> None:
     """The answer with the request's id resolves it."""
     delivery = silent.send()
-    assert (delivery.is_done, silent.connection.pending) == (False, 1)
+    assert (delivery.is_done, silent.connection.stats().pending) == (False, 1)
     silent.transport.answer(1)
     delivery.wait(PATIENCE)
-    assert (delivery.error, silent.connection.pending) == (None, 0)
+    assert (delivery.error, silent.connection.stats().pending) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_answer_that_came_before_send_returned_is_not_lost(silent: Client) -> No
 
     def send(packets: Any, timeout: float | None) -> None:
         inner(packets, timeout)
-        wait_until(lambda: silent.connection.pending == 0)
+        wait_until(lambda: silent.connection.stats().pending == 0)
         resolved.set()
 
     silent.transport.send = send  # type: ignore[method-assign]
@@ -247,7 +247,7 @@ def test_late_and_unknown_answers_do_no_harm(silent: Client) -> None:
 def test_attributes_are_done_when_accepted(silent: Client) -> None:
     """The one request without an answer is not pending."""
     delivery = silent.send(SetAttributes({"mood": "calm"}))
-    assert (delivery.is_done, silent.connection.pending) == (True, 0)
+    assert (delivery.is_done, silent.connection.stats().pending) == (True, 0)
 
 
 def test_invalid_message_sends_nothing_and_uses_no_id(silent: Client) -> None:
@@ -256,7 +256,7 @@ def test_invalid_message_sends_nothing_and_uses_no_id(silent: Client) -> None:
         silent.send(Send("p-2", "chat", {"x": float("nan")}))
     silent.send()
     assert silent.transport.requests == [(1, CHAT)]
-    assert silent.connection.pending == 1
+    assert silent.connection.stats().pending == 1
 
 
 def test_each_tasks_order_is_kept_on_the_wire(client: Client) -> None:
@@ -274,9 +274,9 @@ def test_each_tasks_order_is_kept_on_the_wire(client: Client) -> None:
     for task in range(8):
         assert [m["number"] for m in came if m["task"] == task] == list(range(50))
     assert [number for number, _ in client.transport.requests] == list(range(1, 401))
-    wait_until(lambda: client.connection.pending == 0)
-    assert not client.connection._send_queue
-    assert not client.connection.session._pending
+    wait_until(lambda: client.connection.stats().pending == 0)
+    assert client.connection.stats().waiting_senders == 0
+    assert client.connection.session.stats().pending == 0
 
 
 # --- time limits of sending -------------------------------------------------------------------------------------------
@@ -288,8 +288,8 @@ def test_no_room_in_time_sends_nothing_and_says_that_repeating_is_safe(silent: C
     with pytest.raises(SendTimeout) as info:
         silent.send(timeout=0)
     assert info.value.retryable
-    assert silent.connection.pending == 0
-    assert not silent.connection.session._pending
+    assert silent.connection.stats().pending == 0
+    assert silent.connection.session.stats().pending == 0
     silent.transport.make_room()
     silent.transport.answers = True
     silent.send().wait(PATIENCE)
@@ -363,12 +363,12 @@ def test_blocked_senders_are_let_go_by_the_loss(silent: Client) -> None:
     silent.transport.fill()
     tasks = [silent.spawn(lambda: silent.send(timeout=None)) for _ in range(3)]
     silent.transport.wait_for_sender()
-    wait_until(lambda: len(silent.connection._send_queue) == 3)
+    wait_until(lambda: silent.connection.stats().waiting_senders == 3)
     with quiet_threads():
         silent.transport.lose()
         assert all(task.join(PATIENCE) for task in tasks)
     assert [type(task.error) for task in tasks] == [NotSent] * 3
-    assert silent.connection.pending == 0
+    assert silent.connection.stats().pending == 0
 
 
 def test_what_came_before_the_loss_is_still_reported(silent: Client) -> None:
@@ -516,7 +516,7 @@ def test_send_interrupted_anywhere_leaves_the_turn_free(client: Client, is_conte
         def let_another_queue_up(behind: list[ThreadTask] = behind) -> None:
             client.transport.before_answer = lambda: None
             behind.append(client.spawn(lambda: client.send().wait(PATIENCE)))
-            wait_until(lambda: len(client.connection._send_queue) == 2)
+            wait_until(lambda: client.connection.stats().waiting_senders == 2)
 
         if is_contended:
             client.transport.before_answer = let_another_queue_up
@@ -527,8 +527,8 @@ def test_send_interrupted_anywhere_leaves_the_turn_free(client: Client, is_conte
         if not was_interrupted:
             break
     assert 20 < place < 999
-    wait_until(lambda: client.connection.pending == 0)
-    assert not client.connection._send_queue
+    wait_until(lambda: client.connection.stats().pending == 0)
+    assert client.connection.stats().waiting_senders == 0
 
 
 def test_waiting_for_the_turn_interrupted_anywhere_leaves_the_line(silent: Client) -> None:
@@ -541,7 +541,7 @@ def test_waiting_for_the_turn_interrupted_anywhere_leaves_the_line(silent: Clien
             was_interrupted = Interrupt(place).run(lambda: silent.send(timeout=0))
         except SendTimeout:
             was_interrupted = False
-        assert len(silent.connection._send_queue) == 1, f"interrupted at place {place}"
+        assert silent.connection.stats().waiting_senders == 1, f"interrupted at place {place}"
         silent.transport.make_room()
         assert holder.join(PATIENCE)
         silent.transport.fill()
@@ -560,7 +560,7 @@ def test_interrupted_send_is_not_waited_for_when_closing(silent: Client) -> None
     silent.transport.before_answer = interrupt
     with pytest.raises(KeyboardInterrupt):
         silent.send()
-    assert silent.connection.pending == 0
+    assert silent.connection.stats().pending == 0
     silent.close()
     assert silent.wait_ended()
     assert silent.connection.state is State.CLOSED

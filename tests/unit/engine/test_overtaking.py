@@ -9,7 +9,7 @@ import pytest
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.schedules import TIMER, Deviation, RandomSchedule, ReplaySchedule
 from simulator.engine.seeds import Seeds
-from tests.unit.engine.busy import give_way
+from tests.support.busy import give_way
 
 
 def order(*deviations: Deviation, inside: bool = False) -> list[str]:

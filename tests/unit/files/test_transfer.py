@@ -27,7 +27,7 @@ from meshsync.errors import (
 )
 from meshsync.files.transfer import MAX_CHUNK_SIZE, ReceivedFile, SentFile, receive_file, send_file
 from meshsync.streams.interfaces import MessageStreamChunk
-from tests.effort import peak_of
+from tests.support.effort import peak_of
 from tests.support.scripted_streams import BOB, RecordingOpener, RecordingWriter, ScriptedReader
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="files of this kind are not on Windows")

@@ -10,7 +10,7 @@ from meshsync.errors import InvalidMessage, StreamError, StreamInterrupted
 from meshsync.filters.compression import compression
 from meshsync.filters.filtering import CHUNK_LIMIT, filtered
 from meshsync.streams.interfaces import MessageStreamChunk
-from tests.effort import peak_of
+from tests.support.effort import peak_of
 from tests.support.scripted_streams import RecordingWriter, ScriptedReader
 
 

@@ -303,6 +303,23 @@ def test_any_failure_of_a_filter_ends_the_stream(error: Exception, text: str) ->
     assert inner.closed == [f"stream s-1 from bob: filter 'counted': {text}"]
 
 
+def test_failure_to_decode_outlasts_a_close_that_it_meets() -> None:
+    """A stream whose reader fails while its writer is being closed has failed, and is not one that the program left."""
+
+    def fail_meanwhile(_: MessageStreamChunk) -> None:
+        with pytest.raises(StreamError, match="poison"):
+            writer.reader.read()
+
+    inner = RecordingWriter([number(1), chunk(b"poison")], on_chunk=fail_meanwhile)
+    writer = filtered(inner, Counted)
+    writer.close()
+    writer.abort("too late")
+    for use in (writer.reader.read, writer.flush):
+        with pytest.raises(StreamError, match="poison"):
+            use()
+    assert inner.chunks == [count(0)]
+
+
 def test_end_that_is_incomplete_is_an_error() -> None:
     """A stream that is closed before all came raises at its end, each time."""
     reader = filtered(ScriptedReader({}, [number(1), chunk(b"1"), count(2)]), Counted)

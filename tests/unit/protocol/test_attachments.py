@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.attachments import MEMBER, encode_attached, open_attached, read_attachment, read_base64
-from tests.effort import peak_of
+from tests.support.effort import peak_of
 from tests.support.profiles import examples
 
 PROPERTY = examples(200)

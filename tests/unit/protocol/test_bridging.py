@@ -43,7 +43,7 @@ def test_chunk_survives_a_call(is_first: bool, header: dict[str, Any], data: byt
 
 @given(st.booleans(), st.text(min_size=1, max_size=6), OBJECTS, st.binary(max_size=3))
 def test_message_survives_a_classic_stream(is_first: bool, type: str, message: dict[str, Any], data: bytes) -> None:
-    """What a program on a newer release says, another one hears behind two bridges."""
+    """A message of a program on a newer release reaches another one unchanged behind two bridges."""
     there, bytes_there = message_to_chunk(CallMessage(type, message, data), is_first=is_first)
     assert chunk_to_message(there, bytes_there, is_first=is_first) == CallMessage(type, message, data)
 

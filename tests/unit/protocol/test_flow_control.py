@@ -64,7 +64,7 @@ def test_sending_goes_on_while_anything_is_left_of_the_window() -> None:
 
 
 def test_without_an_agreement_sending_always_goes_on() -> None:
-    """Nobody would say when to."""
+    """No credit would ever come."""
     account = opened(peer_window=None)
     account.send(10**9)
     assert account.may_send

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
-from tests.effort import peak_of
+from tests.support.effort import peak_of
 from tests.support.profiles import examples
 
 PROPERTY = examples(300)

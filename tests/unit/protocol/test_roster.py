@@ -35,7 +35,7 @@ def test_members_come_in_order_of_arrival() -> None:
 
 
 def test_removing_returns_who_it_was() -> None:
-    """Removing somebody unknown changes nothing."""
+    """Removing an unknown participant changes nothing."""
     roster = make(BOB)
     assert roster.remove("p-9") is None
     assert roster.remove("p-2") is BOB
@@ -52,14 +52,14 @@ def test_merged_attributes_make_a_new_member() -> None:
 
 
 def test_attributes_of_somebody_unknown_are_ignored() -> None:
-    """Nobody comes into being by an attribute."""
+    """No participant comes into being by an attribute."""
     roster = Roster()
     assert roster.merge("p-9", {"mood": "calm"}) is None
     assert len(roster) == 0
 
 
 def test_clearing_returns_everybody_in_order() -> None:
-    """Afterwards nobody is there."""
+    """Afterwards no participant is there."""
     roster = make(EVE, BOB)
     assert roster.clear() == [EVE, BOB]
     assert (list(roster), roster.clear()) == ([], [])

@@ -83,7 +83,7 @@ def test_only_the_latest_pong_waits() -> None:
 
 
 def test_the_goodbye_comes_last_and_nothing_after_it() -> None:
-    """It waits for the packets; pongs asked for later are dropped; a second goodbye is none."""
+    """It waits for the packets; pongs asked for later are dropped; a second close frame is not sent."""
     buffer = SendBuffer()
     buffer.put_bye(BYE)
     put(buffer, b"data")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -177,7 +179,8 @@ def test_words_on_calls_bear_the_call_s_id_and_await_no_answer(session: Session)
     chunk = ask(session, CallChunk("x", CallMessage("chunk", {})))
     assert chunk == 2
     assert hear(session, Reply(chunk, Empty())) == []
-    assert list(session._pending) == [1]
+    assert session.stats().pending == 1
+    assert hear(session, Reply(1, Empty())) == [events.Answered(1, Empty())]
 
 
 def test_calls_are_passed_on(session: Session) -> None:
@@ -204,13 +207,22 @@ def test_attributes_await_no_answer(session: Session) -> None:
 
 
 def test_attachments_are_not_kept_until_the_answer(session: Session) -> None:
-    """What is remembered of a request is what kind it was."""
-    ask(session, CHAT)
-    assert list(session._pending.values()) == [Send]
+    """The content of a request is released when it is sent, though its answer is still to come."""
+
+    class Attachment(bytearray):
+        """Bytes that can be observed."""
+
+    attachment = Attachment(10)
+    observed = weakref.ref(attachment)
+    number = ask(session, Send("p-2", "chat", {}, attachment))
+    del attachment
+    gc.collect()
+    assert observed() is None
+    assert hear(session, Reply(number, Empty())) == [events.Answered(number, Empty())]
 
 
 def test_answer_that_cannot_be_understood_fails_its_request(session: Session) -> None:
-    """Somebody waits for it, and nothing else will come: it is an error with the code of an unexpected response."""
+    """A task waits for it, and nothing else will come: it is an error with the code of an unexpected response."""
     number = ask(session, CHAT)
     header = b'{"type":"riddle"}'
     found = list(session.receive(split(number, "__response__", len(header).to_bytes(8, "big") + header)))
@@ -275,7 +287,7 @@ def test_own_entry_in_the_roster_is_left_out(session: Session) -> None:
 
 
 def test_arrivals_between_answer_and_roster_are_told_with_the_roster(session: Session) -> None:
-    """Nothing is reported before taking part, and nobody twice."""
+    """Nothing is reported before taking part, and no participant twice."""
     number = ask(session, Enable())
     assert hear(session, Reply(number, Empty()), push("participant.enabled", EVE))[1:] == []
     found = hear(session, roster(BOB, EVE))
@@ -293,7 +305,7 @@ def test_refused_enabling_changes_nothing(session: Session) -> None:
 
 @pytest.mark.parametrize("content", [Empty(), Error("already", 1004)])
 def test_enabling_again_adds_only_who_is_new(enabled: Session, content: Content) -> None:
-    """A second enable, agreed to or refused, keeps the roster; its list may bring somebody new."""
+    """A second enable, agreed to or refused, keeps the roster; its list may bring a new participant."""
     number = ask(enabled, Enable())
     found = hear(enabled, Reply(number, content), roster(BOB, EVE))
     assert found == [events.Answered(number, content), events.MemberAdded(EVE_MEMBER)]
@@ -341,7 +353,7 @@ def test_what_a_room_says_of_others_while_out_leaves_no_trace(enabled: Session) 
 
 
 def test_arrival_and_departure_are_reported_once(enabled: Session) -> None:
-    """A departure of somebody unknown is nothing, an arrival of somebody known at most a change."""
+    """A departure of an unknown participant is nothing, an arrival of a known one at most a change."""
     assert hear(enabled, push("participant.enabled", EVE)) == [events.MemberAdded(EVE_MEMBER)]
     again = push("participant.enabled", EVE | {"attributes": {"mood": "calm"}})
     changed = RosterEntry("p-3", "agent", {"name": "eve", "mood": "calm"})
@@ -351,7 +363,7 @@ def test_arrival_and_departure_are_reported_once(enabled: Session) -> None:
 
 
 def test_attributes_are_merged_into_those_of_the_sender(enabled: Session) -> None:
-    """The subject is whoever sent it; somebody unknown is ignored."""
+    """The subject is the sender; an unknown one is ignored."""
     changed = RosterEntry("p-2", "user", {"name": "bob", "mood": "calm"})
     update = push("participant.attributes", {"attributes": {"mood": "calm"}})
     assert hear(enabled, update) == [events.MemberChanged(changed, {"mood": "calm"})]

@@ -408,7 +408,7 @@ def test_late_consent_to_a_call_that_was_given_up_is_answered_with_the_end(lab: 
 
 def test_a_program_that_decides_at_once_leaves_no_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The callback may be through before the task that gave it the stream goes on."""
-    connection = lab.room.messaging._meshsync.streams._offers._connection
+    connection = lab.room.messaging._meshsync
     spawn = connection.spawn
 
     def spawn_and_wait(target: Callable[[], None], name: str) -> None:

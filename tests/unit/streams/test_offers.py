@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from meshsync.connection.inbox import Inbox
 from meshsync.errors import ClientClosed
 from meshsync.runtime.interfaces import TaskExit
 from tests.support.stream_tables import NO_HANDLER, TableOfStreams
@@ -29,12 +30,13 @@ def test_an_offer_has_30_seconds(client: TableOfStreams) -> None:
     assert len(client.line.sent) == 1
     assert client.is_tidy
     for decide in ("accept", "reject", "close"):
+        subscription = client.table.subscribe(None, 1)
         client.hear("open", header={})
-        (ends,) = client.table._registry._streams.values()
         assert len(client.line.alarms) == 1
-        getattr(ends.reader, decide)()
+        getattr(subscription.get(0), decide)()
         assert client.line.alarms == {}
         client.hear("close")
+        subscription.close()
 
 
 def test_a_callback_runs_in_a_task_and_accepts_by_returning(client: TableOfStreams) -> None:
@@ -99,11 +101,17 @@ def test_rejection_without_a_callback_is_final() -> None:
 # --- subscriptions ----------------------------------------------------------------------------------------------------
 
 
-def test_an_offer_that_meets_a_closing_subscription_is_rejected(client: TableOfStreams) -> None:
-    """Nobody would find it there."""
-    subscription = client.table.subscribe(None, 5)
-    subscription.close()
-    client.table._offers._subscriptions = (subscription,)  # As the reader saw it before.
+def test_an_offer_that_meets_a_closing_subscription_is_rejected(
+    client: TableOfStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscription that the program closes while it is given a stream rejects that."""
+    subscription, put = client.table.subscribe(None, 5), Inbox.put
+
+    def put_when_closed(inbox: Inbox[Any], item: object) -> bool:
+        subscription.close()
+        return put(inbox, item)
+
+    monkeypatch.setattr(Inbox, "put", put_when_closed)
     client.hear("open", header={})
     assert client.line.sent == [("stream.reject", {"stream_id": "s-1", "error": "the program takes no more streams"})]
     assert client.is_tidy

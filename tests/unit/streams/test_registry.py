@@ -7,6 +7,7 @@ import pytest
 from meshsync.errors import ConnectionLost, SendTimeout, StreamTimeout
 from meshsync.protocol import events
 from meshsync.streams import registry
+from meshsync.streams.registry import StreamStats
 from tests.support.stream_tables import TableOfStreams
 
 
@@ -73,7 +74,7 @@ def test_so_many_ended_streams_are_remembered(
     for n in range(5):
         client.hear("chunk", id=f"s-{n}", header={})
     assert len(caplog.records) == 2
-    assert len(client.table._registry._past) == 3
+    assert client.table.stats() == StreamStats(live=0, remembered=3)
 
 
 def test_an_ended_stream_whose_id_was_used_again_is_the_latest(

@@ -34,6 +34,7 @@ from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, Stream
 from meshsync.streams.life import Phase, StreamIdentity, StreamLife
 from meshsync.streams.outgoing import UNACKNOWLEDGED, UNACKNOWLEDGED_SIZE
 from meshsync.streams.stream import ClientStream
+from tests.support.waiting import await_waiters
 
 RUNTIME = ThreadRuntime()
 BOB = RemoteParticipant("p-2", "user", {"name": "bob"})
@@ -184,8 +185,7 @@ def test_nothing_is_written_before_the_acceptance_is_on_its_way(desk: Desk) -> N
         with pytest.raises(StreamTimeout):
             stream.outgoing.write(b"too early", 0)
         writing.append(RUNTIME.spawn(lambda: stream.outgoing.write(b"patient", 20.0), name="writer"))
-        while not stream.life.condition._waiters:  # type: ignore[attr-defined]
-            RUNTIME.sleep(0)
+        await_waiters(stream.life.condition)
 
     desk.before_send = write_meanwhile
     stream.accept()
@@ -328,8 +328,7 @@ def test_a_writer_that_gives_up_lets_another_go(desk: Desk) -> None:
 
     def wait_and_fail() -> None:
         others.append(RUNTIME.spawn(lambda: stream.outgoing.write(b"second", 20.0), name="second"))
-        while not stream.life.condition._waiters:  # type: ignore[attr-defined]
-            RUNTIME.sleep(0)
+        await_waiters(stream.life.condition)
         desk.before_send = lambda: None
         raise SendTimeout("no room", retryable=True)
 

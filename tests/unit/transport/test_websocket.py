@@ -743,7 +743,7 @@ def test_senders_get_room_in_order_of_arrival() -> None:
         transport.send([bytes(8 << 20)], LONG)
         transport._buffer.bytes_buffered = 50_000  # as if most of it had gone: room for the small one only
         large = ThreadRuntime().spawn(lambda: losing(transport, bytes(90_000)), name="large")
-        while not transport._senders.tickets:
+        while not transport.stats().waiting_senders:
             assert not large.is_done
         with pytest.raises(SendTimeout):
             transport.send([b"small"], 0)
@@ -763,7 +763,7 @@ def test_a_sender_that_gives_up_lets_the_next_one_in() -> None:
                 transport.send([bytes(90_000)], 10 * SHORT)
 
         large = ThreadRuntime().spawn(give_up, name="large")
-        while not transport._senders.tickets and not large.is_done:
+        while not transport.stats().waiting_senders and not large.is_done:
             ThreadRuntime().sleep(0)  # only yields
         small = ThreadRuntime().spawn(lambda: transport.send([b"small"], None), name="small")
         assert small.join(LONG)
@@ -796,7 +796,7 @@ def test_a_wait_for_room_that_is_interrupted_anywhere_leaves_no_ticket() -> None
                 was_interrupted = isinstance(error, KeyboardInterrupt)
             finally:
                 sys.setprofile(None)
-            assert not transport._senders.tickets, f"left behind after call {number}"
+            assert not transport.stats().waiting_senders, f"left behind after call {number}"
     assert number > 2
 
 
