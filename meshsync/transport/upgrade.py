@@ -78,11 +78,14 @@ def upgrade(
     try:
         # A bare address: it serves for the Host header. An Origin is for browsers to send.
         library.connect(f"ws://{host}:{ask.port}/", socket=screen, suppress_origin=True, redirect_limit=0)
-    except websocket_client.WebSocketException as error:
-        problem = str(error)
+    except Exception as error:
+        # What failed first: the library makes errors of its own of some.
+        problem = screen.failure or error
     else:
         return screen.rest
-    raise NotWebSocket(problem)
+    if isinstance(problem, websocket_client.WebSocketException):
+        raise NotWebSocket(str(problem))
+    raise problem
 
 
 class _Screen:
@@ -102,6 +105,8 @@ class _Screen:
         self._deadline = deadline
         self._on_refusal = on_refusal
         self._shown: bytes | None = None
+        self.failure: Exception | None = None
+        """The error in which sending or receiving ended."""
         self.rest = b""
         """The bytes read past the answer."""
 
@@ -112,14 +117,22 @@ class _Screen:
         lines = data.decode().split("\r\n")
         kept = [line for line in lines[1:] if line and not line.lower().startswith("cookie:")]
         request = "\r\n".join([f"GET {self._ask.target} HTTP/1.1", *kept, *self._ask.headers, "", ""])
-        self._connection.settimeout(patience(self._deadline))
-        self._connection.sendall(request.encode())
+        try:
+            self._connection.settimeout(patience(self._deadline))
+            self._connection.sendall(request.encode())
+        except Exception as error:
+            self.failure = error
+            raise
         return len(data)
 
     def recv(self, size: int) -> bytes:
         """Return the next bytes of the answer, of which only what the library checks is left."""
         if self._shown is None:
-            self._shown = self._read_answer()
+            try:
+                self._shown = self._read_answer()
+            except Exception as error:
+                self.failure = error
+                raise
         piece, self._shown = self._shown[:size], self._shown[size:]
         return piece
 
