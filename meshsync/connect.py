@@ -83,9 +83,9 @@ def connect(
         AuthenticationFailed: If the token was rejected, or neither a token nor a key was found.
         PermissionDenied: If the token does not admit to this room.
         RoomNotFound: If there is no such room, or the name cannot be one.
-        RoomUnavailable: If the room is not available now.
+        RoomUnavailable: If the room is not available now, or this process has no descriptor or thread left.
         ConnectTimeout: If it was not ready in time.
-        ConnectFailed: For other reasons, such as an untrusted certificate.
+        ConnectFailed: For other reasons, such as an untrusted certificate or a proxy that cannot be used.
         UsageError: If the arguments do not fit together.
         ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """

@@ -25,6 +25,8 @@ from meshsync.transport.upgrade import Ask, Refusal, upgrade
 
 __all__ = ["Attempt", "Handshake", "Request", "check_endpoint", "prepare"]
 
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+
 _SECRET_LENGTH = 6
 """The least length of a value in an address's query that is taken for a secret, since a token may stand there."""
 
@@ -90,7 +92,8 @@ def prepare(endpoint: Endpoint, token: str) -> Request:
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "wss" else 80)
     # Not by `urlunsplit`, and nowhere read again: a name may hold what other readers of addresses cut off.
-    target = (parts.path or "/") + (f"?{joined}" if joined else "")
+    # Letters beyond ASCII are the only ones that HTTP has no place for.
+    target = quote((parts.path or "/") + (f"?{joined}" if joined else ""), safe=_ASCII)
     given = [
         token,
         parts.password or "",
