@@ -110,6 +110,7 @@ class Client:
         Raises:
             ConnectTimeout: If it did not come within ``timeout`` seconds.
             RoomUnavailable: If the connection ended before, whichever side ended it.
+            RuntimeError: If no task can be started.
         """
         self.attach(self, None, lambda reader: reader)  # Unless the program's factory made a messaging client.
         connection = self.connection

@@ -21,8 +21,9 @@ from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
-from meshsync.tokens import ApiKey, ParticipantToken
+from meshsync.tokens import ApiKey, ParticipantToken, join_lines
 from meshsync.transport.interfaces import Connector, Endpoint
+from meshsync.transport.refusals import explain_no_task
 from meshsync.world import REAL_WORLD, current_world
 
 __all__ = ["connect"]
@@ -83,9 +84,9 @@ def connect(
         AuthenticationFailed: If the token was rejected, or neither a token nor a key was found.
         PermissionDenied: If the token does not admit to this room.
         RoomNotFound: If there is no such room, or the name cannot be one.
-        RoomUnavailable: If the room is not available now.
+        RoomUnavailable: If the room is not available now, or this process has no descriptor or thread left.
         ConnectTimeout: If it was not ready in time.
-        ConnectFailed: For other reasons, such as an untrusted certificate.
+        ConnectFailed: For other reasons, such as an untrusted certificate or a proxy that cannot be used.
         UsageError: If the arguments do not fit together.
         ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """
@@ -118,7 +119,10 @@ def connect(
             transport, session, clock, role=role, default_timeout=default_timeout, messaging=messaging, name=label
         )
         client = joined._meshsync
-        client.open(deadline.left())
+        try:
+            client.open(deadline.left())
+        except RuntimeError as error:
+            raise explain_no_task(error, clock) from error
         if clock is REAL_WORLD.runtime:
             _open_clients[next(_serials)] = client
     except BaseException:
@@ -154,8 +158,8 @@ class _Settings:
 
     def address(self, room: str | None, url: str | None) -> _Address:
         """Return the room's name and its address."""
-        address = url or self._get("ROOM_URL") or self._get("API_URL") or DEFAULT_API_URL
-        shown = address.partition("?")[0]  # There may be a token in the query.
+        address = (url or self._get("ROOM_URL") or self._get("API_URL") or DEFAULT_API_URL).strip()
+        shown = _without_secrets(address)
         try:
             parts = urlsplit(address)
             has_host = bool(parts.hostname) and parts.port != 0
@@ -190,10 +194,10 @@ class _Settings:
         if token is None and api_key is None:
             token = self._get("TOKEN")
         if callable(token):
-            return _Admission(name or "", role, token)
+            return _Admission(name or "", role, lambda: _checked_token(token()))
         if token is not None:
             known = ParticipantToken.peek(token)
-            fixed = token
+            fixed = join_lines(token)
             return _Admission(known.name, known.role, lambda: fixed)
         key = self._key(api_key)
         if not name:
@@ -209,11 +213,36 @@ class _Settings:
             return ApiKey.parse(text)
         secret = self._get("SECRET")
         if secret:
-            return ApiKey(self._get("KEY_ID") or "", self._get("PROJECT_ID") or "", secret)
+            return ApiKey(self._get("KEY_ID") or "", self._get("PROJECT_ID") or "", join_lines(secret))
         raise AuthenticationFailed(
             "nothing to join with: looked for token=, api_key=, MESHAGENT_TOKEN, MESHAGENT_API_KEY, and "
             "MESHAGENT_SECRET with MESHAGENT_PROJECT_ID and MESHAGENT_KEY_ID"
         )
+
+
+def _checked_token(token: object) -> str:
+    """Return a token that a program's function gave, without line breaks."""
+    if not isinstance(token, str):
+        raise UsageError(f"the function given as token= returned no text, but {type(token).__name__}")
+    return join_lines(token)
+
+
+def _without_credential(text: str) -> str:
+    """Return an argument for an error, unless it is a key or a token in the wrong place."""
+    return "[token]" if re.match(r"\s*(ma-.*-|eyJ)", text) else text
+
+
+def _without_secrets(address: str) -> str:
+    """Return an address for an error, without its query and password, even where it cannot be read as one."""
+    shown = _without_credential(re.split(r"[?#]", address)[0])
+    scheme, slashes, rest = shown.partition("//")
+    if not slashes:
+        scheme, rest = "", shown
+    rest = rest.rpartition("@")[2]
+    # A password with a question mark in it: what is left of it looks like a port that is none.
+    if "@" in address and not rest.startswith("[") and re.match(r"[^/]*:[^/]*[^/0-9]", rest):
+        rest = "…"
+    return f"{scheme}{slashes}{rest}"
 
 
 def _room_of(url: str) -> str | None:
@@ -224,8 +253,10 @@ def _room_of(url: str) -> str | None:
 def _check_room_name(room: str) -> None:
     # Official clients put any name into the path as it is (PROTOCOL.md, section 2), and rooms may have names that their
     # check would refuse. So only names that lead elsewhere than to a room are refused.
-    if len(room) > 255 or not re.fullmatch(r"[^\s/?#%\x00-\x1f\x7f]+", room) or room in (".", ".."):
-        raise RoomNotFound(f"{room!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens")
+    if len(room) > 255 or not re.fullmatch(r"[^\s/?#%\x00-\x1f\x7f\ud800-\udfff]+", room) or room in (".", ".."):
+        raise RoomNotFound(
+            f"{_without_credential(room)!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens"
+        )
 
 
 # --- the end of the process -------------------------------------------------------------------------------------------

@@ -20,9 +20,17 @@ import jwt
 
 from meshsync.errors import AuthenticationFailed, UsageError
 
-__all__ = ["ApiKey", "Grant", "MessagingRights", "ParticipantToken"]
+__all__ = ["ApiKey", "Grant", "MessagingRights", "ParticipantToken", "join_lines"]
 
 _ALGORITHM = "HS256"
+
+
+def join_lines(credential: str) -> str:
+    """Return a key or token as it was before a file, a terminal or a mail broke it into lines.
+
+    Neither holds a line break, and none begins or ends with a blank or the mark that some editors begin a file with.
+    """
+    return re.sub(r"[ \t]*[\r\n]+[ \t]*", "", credential).strip("\ufeff \t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,11 @@ class ParticipantToken:
         if not secret:
             raise UsageError("cannot sign a token: the secret is empty")
         try:
-            return jwt.encode(claims, secret, algorithm=_ALGORITHM)
+            key = secret.encode()
+        except UnicodeEncodeError:  # Its text would quote the secret.
+            raise UsageError("cannot sign a token: the secret is not a text that UTF-8 can write") from None
+        try:
+            return jwt.encode(claims, key, algorithm=_ALGORITHM)
         except (jwt.PyJWTError, TypeError, ValueError) as error:
             raise UsageError(f"cannot sign a token: {error}") from None
 
@@ -152,12 +164,12 @@ class ParticipantToken:
 
     @classmethod
     def peek(cls, text: str) -> ParticipantToken:
-        """Return the content of a token, unverified: for a carrier without the secret.
+        """Return the content of a token, unverified: for a carrier without the secret. Line breaks are ignored.
 
         Raises:
             AuthenticationFailed: If it is no token, or lacks what a participant needs.
         """
-        return cls._read(_verify(text, None), None)
+        return cls._read(_verify(join_lines(text), None), None)
 
     @classmethod
     def _read(cls, claims: dict[str, Any], now: float | None) -> ParticipantToken:
@@ -260,11 +272,12 @@ class ApiKey:
 
     @classmethod
     def parse(cls, text: str) -> ApiKey:
-        """Return the parts of an API key.
+        """Return the parts of an API key; line breaks in it, and blanks around it, are ignored.
 
         Raises:
             UsageError: If it is none; the text gives the reason, and nothing of it.
         """
+        text = join_lines(text)
         if not text.startswith("ma-"):
             raise UsageError("not an API key: it has to begin with 'ma-'")
         parts = text.split("-", 3)

@@ -31,8 +31,8 @@ FLOORS = """
 1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
-3  meshsync.transport: endings interfaces senders sockets / handshake poller / shared_socket / closing
-                      / websocket / connector
+3  meshsync.transport: endings interfaces proxies redaction senders sockets / dialing poller / upgrade
+                      / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms deliveries failures forks inbox / send_queue / connection
@@ -93,7 +93,10 @@ SEAM = frozenset(
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
         "meshsync/transport/shared_socket.py",
+        "meshsync/transport/dialing.py",
         "meshsync/transport/handshake.py",
+        "meshsync/transport/refusals.py",
+        "meshsync/transport/upgrade.py",
         "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",
         "simulator/emulator/loop_thread.py",

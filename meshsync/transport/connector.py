@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from meshsync.errors import ConnectFailed, ConnectTimeout
+from meshsync.errors import ConnectFailed, ConnectTimeout, RoomUnavailable
 from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT
 from meshsync.runtime.deadlines import Deadline
@@ -62,7 +62,7 @@ class WebSocketConnector:
         late = f"no connection to {request.address} within {timeout} s"
         if left == 0:
             raise ConnectTimeout(late)
-        attempt = Attempt(Handshake(self._endpoint, request), self._runtime, left)
+        attempt = Attempt(Handshake(self._endpoint, request, self._runtime), self._runtime, left)
         try:
             outcome = attempt.result(left)
             if outcome is None:
@@ -70,7 +70,13 @@ class WebSocketConnector:
             if isinstance(outcome, ConnectFailed):
                 raise outcome
             connection, received = outcome
-            return self._take_over(SharedSocket(connection, self._runtime, received=received))
+            try:
+                shared = SharedSocket(connection, self._runtime, received=received)
+            except OSError as error:  # It needs two descriptors more.
+                problem = RoomUnavailable(f"no connection to {request.address}: {error.strerror or error}")
+            else:
+                return self._take_over(shared)
+            raise problem
         except BaseException:
             attempt.abandon()
             raise

@@ -1,65 +1,48 @@
 """From an endpoint to a connected socket, or to one error with the reason.
 
-websocket-client does the work: name look-up, proxies, TLS, the upgrade. This module gives it the request, and turns
-its exceptions into the client's own errors, in which the token never appears. Not the business of this module:
+This module leads one attempt: the request, the proxy, the socket, TLS, the upgrade. Not the business of this module:
 anything after the handshake.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import quote, quote_plus, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
 
-import websocket as websocket_client
-
-from meshsync.errors import (
-    AuthenticationFailed,
-    ConnectFailed,
-    ConnectTimeout,
-    PermissionDenied,
-    RoomNotFound,
-    RoomUnavailable,
-    UsageError,
-)
+from meshsync.errors import AuthenticationFailed, ConnectFailed, UsageError
+from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
+from meshsync.transport.dialing import Dialer, open_tunnel, patience
 from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.proxies import find_proxy
+from meshsync.transport.refusals import explain_no_task, translate
+from meshsync.transport.upgrade import Ask, Refusal, upgrade
 
 __all__ = ["Attempt", "Handshake", "Request", "check_endpoint", "prepare"]
 
-_REASON_LENGTH = 200
-"""The most characters of a refusal's body that go into an error's text."""
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
-_REDIRECTS = frozenset({300, 301, 302, 303, 305, 307, 308})
-_COME_BACK_LATER = frozenset({408, 423, 425, 429})
-"""Statuses below 500 that concern the moment, not the request. 423: the room is disabled (PROTOCOL.md, section
-2.2)."""
+_SECRET_LENGTH = 6
+"""The least length of a value in an address's query that is taken for a secret, since a token may stand there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """The request of one handshake."""
 
-    url: str = field(repr=False)
-    """With the query that this attempt adds; it may hold the token."""
-    headers: tuple[str, ...] = field(repr=False)
+    scheme: str
+    """``ws`` or ``wss``."""
+    ask: Ask = field(repr=False)
+    """It may hold the token, in its query or a header."""
     address: str
     """Host and port, for people."""
-    host: str
     secrets: tuple[str, ...] = field(repr=False)
-    """Every spelling of the token: none may appear in a text."""
-
-    def clean(self, text: str) -> str:
-        """Return ``text`` without the secrets, should a server or library have repeated them."""
-        for secret in self.secrets:
-            text = text.replace(secret, "[token]")
-        return text
+    """Every spelling of the token and of other secrets in the address: none may appear in a text."""
 
 
 def check_endpoint(endpoint: Endpoint) -> None:
@@ -77,8 +60,8 @@ def check_endpoint(endpoint: Endpoint) -> None:
             problem = "the URL of the room names no host"
         elif parts.port == 0 or re.search(r"[\x00-\x20\x7f]", endpoint.url):
             problem = "the URL of the room has port 0, a blank or a control character"
-    except ValueError as error:
-        problem = f"the URL of the room cannot be read: {error}"
+    except ValueError:  # Its text may quote a password.
+        problem = "the URL of the room cannot be read"
     if endpoint.token_in not in ("header", "query"):
         problem = f"token_in is 'header' or 'query', not {endpoint.token_in!r}"
     if endpoint.ssl_context is not None and endpoint.ca_file is not None:
@@ -108,78 +91,97 @@ def prepare(endpoint: Endpoint, token: str) -> Request:
         headers.append(f"Authorization: Bearer {token}")
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "wss" else 80)
+    # Not by `urlunsplit`, and nowhere read again: a name may hold what other readers of addresses cut off.
+    # Letters beyond ASCII are the only ones that HTTP has no place for.
+    target = quote((parts.path or "/") + (f"?{joined}" if joined else ""), safe=_ASCII)
+    given = [
+        token,
+        parts.password or "",
+        *(value for _, value in parse_qsl(parts.query) if len(value) >= _SECRET_LENGTH),
+    ]
     return Request(
-        url=urlunsplit((parts.scheme, parts.netloc, parts.path, joined, "")),
-        headers=tuple(headers),
+        scheme=parts.scheme,
+        ask=Ask(target, host, port, tuple(headers)),
         address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        host=host,
-        secrets=tuple({token: None, quote(token, safe=""): None, quote_plus(token): None}) if token else (),
+        secrets=tuple(
+            dict.fromkeys(
+                spelling for text in given if text for spelling in (text, quote(text, safe=""), quote_plus(text))
+            )
+        ),
     )
 
 
 class Handshake:
     """One attempt. `run` blocks and may outlive its use."""
 
-    def __init__(self, endpoint: Endpoint, request: Request) -> None:
+    def __init__(self, endpoint: Endpoint, request: Request, runtime: Runtime) -> None:
         self._endpoint = endpoint
         self._request = request
-        self._library: Any = None
+        self._runtime = runtime
+        self._dialer = Dialer(runtime)
+        self._socket: socket.socket | None = None
+        self.refusal: ConnectFailed | None = None
+        """The refusal whose body is still waited for."""
 
-    def run(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed:
+    def run(self, timeout: float | None) -> tuple[socket.socket, bytes] | ConnectFailed:
         """Return the connected socket and the bytes read past the handshake, or the error.
 
         The failure is returned and not raised: so no foreign error, which may show the URL, hangs on it.
 
         Args:
-            timeout: The longest wait of each single operation, in seconds; the attempt may last longer.
+            timeout: The longest wait in seconds; a look-up of a name obeys none.
         """
         error: Exception
+        secrets = list(self._request.secrets)
         try:
-            return self._connect(timeout)
+            return self._connect(Deadline(self._runtime, timeout), secrets)
         except Exception as caught:
             error = caught
-        return _translate(error, self._request, self._library)
+        return translate(error, self._request.address, secrets)
 
     def shut_down(self) -> None:
         """From another task, make `run` fail soon if it has a socket already; closing that is left to it."""
-        connection = getattr(self._library, "sock", None)
+        self._dialer.shut_down()
+        connection = self._socket
         if connection is not None:
             with suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def _connect(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed:
+    def _connect(self, deadline: Deadline, secrets: list[str]) -> tuple[socket.socket, bytes]:
         request = self._request
-        library: Any = websocket_client.WebSocket(sslopt=self._tls_options(), enable_multithread=False)
-        self._library = library
-        library.settimeout(timeout)
-        # A redirect would carry the token to another place, so none is followed. An Origin is for browsers to send.
-        library.connect(
-            request.url,
-            header=list(request.headers),
-            suppress_origin=True,
-            redirect_limit=0,
-            **_proxy_options(request.host),
-        )
-        if library.getstatus() != 101:
-            # Some releases of the library report a redirect that they don't follow as success.
-            library.sock.close()
-            return _refused(library.getstatus(), "", request)
-        response = library.getheaders() or {}
-        for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
-            if response.get(name):
-                library.sock.close()
-                return ConnectFailed(f"{request.address} chose a {name} that was not offered")
-        return library.sock, b"".join(library.frame_buffer.recv_buffer)
+        ask = request.ask
+        context = self._tls_context()
+        proxy = find_proxy(request.scheme, ask.host, ask.port, os.environ)
+        if proxy is not None:
+            secrets.extend(proxy.secrets)
+        host, port = (proxy.host, proxy.port) if proxy is not None else (ask.host, ask.port)
+        connection = self._socket = self._dialer.connect(host, port, deadline)
+        try:
+            if proxy is not None:
+                open_tunnel(connection, proxy, ask.host, ask.port, request.address, deadline)
+            if context is not None:
+                connection = self._socket = context.wrap_socket(
+                    connection, server_hostname=ask.host, do_handshake_on_connect=False
+                )
+                connection.settimeout(patience(deadline))
+                connection.do_handshake()
+            return connection, upgrade(connection, ask, self._runtime, deadline, self._note_refusal)
+        except BaseException:
+            connection.close()
+            raise
 
-    def _tls_options(self) -> dict[str, Any]:
-        if urlsplit(self._endpoint.url).scheme != "wss":
-            return {}
+    def _note_refusal(self, refusal: Refusal) -> None:
+        self.refusal = translate(refusal, self._request.address, self._request.secrets)
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if self._request.scheme != "wss":
+            return None
         context = self._endpoint.ssl_context
         if context is None:
             context = ssl.create_default_context()
             if self._endpoint.ca_file is not None:
                 _trust(context, self._endpoint.ca_file)
-        return {"context": context}
+        return context
 
 
 class Attempt:
@@ -189,18 +191,21 @@ class Attempt:
         self._handshake = handshake
         self._timeout = timeout
         self._lock = runtime.condition()
-        self._outcome: tuple[Any, bytes] | ConnectFailed | None = None
+        self._outcome: tuple[socket.socket, bytes] | ConnectFailed | None = None
         self._is_abandoned = False
         try:
             runtime.spawn(self._run, name="meshsync handshake")
-        except RuntimeError:
-            self._outcome = ConnectFailed("no connection can be opened while the interpreter shuts down")
+        except RuntimeError as error:
+            self._outcome = explain_no_task(error, runtime)
 
-    def result(self, timeout: float | None) -> tuple[Any, bytes] | ConnectFailed | None:
-        """Wait for the socket and the bytes read past the handshake, or the error; None if ``timeout`` s passed."""
+    def result(self, timeout: float | None) -> tuple[socket.socket, bytes] | ConnectFailed | None:
+        """Wait for the socket and the bytes read past the handshake, or the error; None if ``timeout`` s passed.
+
+        A refusal counts from its status on, whatever becomes of its body.
+        """
         with self._lock:
             self._lock.wait_for(lambda: self._outcome is not None, timeout)
-            return self._outcome
+            return self._outcome if self._outcome is not None else self._handshake.refusal
 
     def abandon(self) -> None:
         """Drop the socket, now or when the handshake returns."""
@@ -232,97 +237,3 @@ def _trust(context: ssl.SSLContext, ca_file: str) -> None:
         problem = error.strerror
     if problem:
         raise ConnectFailed(f"cannot load certificates from {os.fspath(ca_file)!r}: {problem}")
-
-
-def _proxy_options(host: str) -> dict[str, Any]:
-    """Return no options, so that the environment decides, except for this machine, which no proxy can mean."""
-    name = host.lower()
-    try:
-        is_here = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        is_here = name == "localhost" or name.endswith(".localhost")
-    # The list of exceptions is only looked at beside a proxy, hence one that is never used.
-    return {"http_proxy_host": name, "http_proxy_port": 1, "http_no_proxy": [host]} if is_here else {}
-
-
-# --- errors at the edge -----------------------------------------------------------------------------------------------
-
-
-def _translate(error: Exception, request: Request, library: Any) -> ConnectFailed:
-    """Return the client's error for the exception of a handshake, free of secrets."""
-    if isinstance(error, ConnectFailed):
-        return error
-    address = request.address
-    status = library.getstatus() if library is not None else None
-    if isinstance(error, websocket_client.WebSocketBadStatusException):
-        return _refused(error.status_code, _reason(error, request), request)
-    if status in _REDIRECTS:
-        return _refused(int(status), "", request)
-    if isinstance(error, ssl.SSLError):
-        return _tls_failed(error, request)
-    if isinstance(error, (TimeoutError, websocket_client.WebSocketTimeoutException)):
-        return ConnectTimeout(f"{address} did not answer in time")
-    if isinstance(error, websocket_client.WebSocketAddressException):
-        return RoomUnavailable(f"cannot find {address} or the proxy to it: {_text(error, request)}")
-    if isinstance(error, websocket_client.WebSocketProxyException):
-        text = _text(error, request)
-        kind = ConnectFailed if "status: 4" in text else RoomUnavailable
-        return kind(f"the proxy to {address} refused: {text}")
-    if isinstance(error, websocket_client.WebSocketConnectionClosedException):
-        return RoomUnavailable(f"{address} closed the connection during the handshake")
-    if isinstance(error, OSError):
-        return RoomUnavailable(f"cannot reach {address}: {_text(error, request)}")
-    if isinstance(error, websocket_client.WebSocketException):
-        return ConnectFailed(f"{address} does not speak WebSocket: {_text(error, request)}")
-    return ConnectFailed(f"cannot connect to {address}: {type(error).__name__}: {_text(error, request)}")
-
-
-def _refused(status: int, reason: str, request: Request) -> ConnectFailed:
-    address = request.address
-    because = f": {reason}" if reason else ""
-    if status == 401:
-        return AuthenticationFailed(f"{address} rejected the token (401){because}", http_status=status)
-    if status == 403:
-        return PermissionDenied(f"{address} does not admit this token to the room (403){because}", http_status=status)
-    if status == 404:
-        return RoomNotFound(f"{address} knows no such room (404){because}", http_status=status)
-    if status == 423:
-        return RoomUnavailable(f"the room at {address} is disabled (423){because}", http_status=status)
-    if status in _COME_BACK_LATER or 500 <= status <= 599:
-        return RoomUnavailable(f"{address} cannot serve the room now ({status}){because}", http_status=status)
-    if status in _REDIRECTS:
-        return ConnectFailed(
-            f"{address} answered with a redirect ({status}), which is not followed, since the token would go "
-            "elsewhere: connect to the final address",
-            http_status=status,
-        )
-    return ConnectFailed(f"{address} refused the connection ({status}){because}", http_status=status)
-
-
-def _tls_failed(error: ssl.SSLError, request: Request) -> ConnectFailed:
-    address = request.address
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectFailed(
-            f"the certificate of {address} is not trusted: {request.clean(error.verify_message)}. If its authority is "
-            "your own, name a file with its certificate in ca_file (MESHAGENT_EXTRA_CA_FILE) or pass an ssl_context"
-        )
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
-        return RoomUnavailable(f"{address} closed the connection during the TLS handshake")
-    if "timed out" in str(error):
-        return ConnectTimeout(f"{address} did not answer in time")
-    return ConnectFailed(f"no TLS with {address}: {error.reason or 'handshake failed'}; is it wss://, or ws://?")
-
-
-def _reason(error: Any, request: Request) -> str:
-    """Return a short piece of a refusal's body, or its status text, on one line."""
-    body = (error.resp_body or b"").decode("utf-8", "replace")
-    if body.lstrip().startswith("<"):
-        body = ""  # a page for browsers, not a reason
-    # Secrets are removed first: cutting one in two would let half of it through.
-    text = " ".join(request.clean(body or error.status_message or "").split())
-    text = "".join(letter for letter in text if letter.isprintable())
-    return text if len(text) <= _REASON_LENGTH else text[:_REASON_LENGTH] + "…"
-
-
-def _text(error: Exception, request: Request) -> str:
-    return request.clean((error.strerror if isinstance(error, OSError) else None) or str(error))

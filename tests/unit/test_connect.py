@@ -140,6 +140,53 @@ def test_room_that_cannot_be_is_refused_before_anything_is_opened(
     assert asked.connector.timeouts == []
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://me:s3cret@a.test",
+        "me:s3cret@a.test",
+        "ws://me:s3cret@a.test:port",
+        "ws://me:s3c?ret@a.test/",
+        "ma-s3-s3cret",
+        "eyJhbGciOiJIUzI1NiJ9.s3cret.s3cret",
+    ],
+)
+def test_address_in_an_error_does_not_show_a_password(asked: Asked, url: str) -> None:
+    """Neither where the address can be read nor where it cannot, and no key that is in the wrong place."""
+    with pytest.raises(UsageError, match="not an address of a room service") as info:
+        meshsync.connect("lab", url=url, **KEYED)  # type: ignore[arg-type]
+    assert "s3c" not in str(info.value)
+
+
+def test_key_given_for_the_room_is_not_shown(asked: Asked) -> None:
+    """A token is longer than any room's name may be."""
+    with pytest.raises(RoomNotFound) as info:
+        meshsync.connect("eyJ" + "s3cret" * 50, **KEYED)  # type: ignore[arg-type]
+    assert "s3cret" not in str(info.value)
+
+
+@pytest.mark.parametrize("room", ["a;b", "a;b;c=d", ";", "a\\b", "a&b=c", "schön", "a@b", "a:b"])
+def test_room_of_an_unusual_name_is_asked_for_by_its_whole_name(asked: Asked, room: str) -> None:
+    """No part of the name is taken for something else of an address."""
+    assert asked.join(room, url="ws://a.test", **KEYED).url == f"ws://a.test/rooms/{room}"
+
+
+def test_line_breaks_around_credentials_are_dropped(asked: Asked) -> None:
+    """Of an argument, of the environment and of what a function returns, as ``$(cat file)`` leaves them."""
+    token = ParticipantToken.for_room("lab", "ada").encode("a secret of at least 32 letters, for HS256")
+    asked.environ["MESHAGENT_TOKEN"] = f"{token[:30]}\n{token[30:]}\r\n"
+    assert asked.join("lab", url="ws://a.test").token() == token
+    assert asked.join("lab", url="ws://a.test", token=f"{token}\n").token() == token
+    assert asked.join("lab", url="ws://a.test\n", token=lambda: f"\n{token}\n").token() == token
+
+
+def test_function_that_returns_no_token_is_a_mistake_of_the_program(asked: Asked) -> None:
+    """The type is named, not the value."""
+    endpoint = asked.join("lab", url="ws://a.test", token=lambda: b"s3cret")
+    with pytest.raises(UsageError, match="returned no text, but bytes"):
+        endpoint.token()
+
+
 def test_address_in_an_error_does_not_show_its_query(asked: Asked) -> None:
     """A token may stand there."""
     with pytest.raises(UsageError) as info:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import AuthenticationFailed, UsageError
-from meshsync.tokens import ApiKey, Grant, MessagingRights, ParticipantToken
+from meshsync.tokens import ApiKey, Grant, MessagingRights, ParticipantToken, join_lines
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*.json"))
 SECRET = "a secret that is long enough for HMAC with SHA-256"
@@ -208,7 +208,7 @@ def test_api_key_is_read_and_written():
     assert "s3cret" not in repr(key)
 
 
-@given(st.binary(min_size=16, max_size=16), st.text(min_size=1))
+@given(st.binary(min_size=16, max_size=16), st.text(min_size=1).filter(lambda text: join_lines(text) == text))
 def test_api_key_survives_writing(id, secret):
     """What is written is what is read."""
     digits = id.hex()
@@ -236,6 +236,27 @@ def test_what_is_no_api_key_is_refused_without_showing_it(text, reason):
     with pytest.raises(UsageError, match=reason) as caught:
         ApiKey.parse(text)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["{0}{1}\n", "  {0}{1}\r\n", "{0}\n{1}", "{0}\r\n    {1}\n", "\ufeff{0}{1}"],
+    ids=["end", "around", "within", "indented", "marked"],
+)
+def test_line_breaks_of_a_file_or_a_mail_are_no_part_of_a_credential(broken):
+    """A key and a token that were broken into lines are read as the whole ones."""
+    key = "ma-D4.tW9nLRp.hZXCGdyiVDg-fJ5meXQlQN6US.B_wfkK5w-s3cret"
+    token = ParticipantToken.for_room("lab", "ada").encode(SECRET)
+
+    assert ApiKey.parse(broken.format(key[:20], key[20:])) == ApiKey.parse(key)
+    assert ParticipantToken.peek(broken.format(token[:20], token[20:])).name == "ada"
+
+
+def test_secret_that_no_one_can_write_is_not_shown_in_part():
+    """The error of encoding it would quote a letter and its place."""
+    with pytest.raises(UsageError, match="the secret is not a text") as caught:
+        ParticipantToken("ada").encode("s3cr\udc80et")
+    assert "udc80" not in str(caught.value)
 
 
 def test_api_key_of_ids_that_are_no_uuids_cannot_be_written():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import logging
 import socket
@@ -20,6 +21,7 @@ from urllib.parse import quote
 
 import pytest
 import trustme
+import websocket as websocket_client
 
 from meshsync.errors import (
     AuthenticationFailed,
@@ -151,6 +153,46 @@ def test_the_token_goes_where_the_endpoint_says(
     assert "Origin" not in request.headers
 
 
+@pytest.mark.parametrize(
+    "domain",
+    ["127.0.0.1", ".127.0.0.1", "0.0.1", "1", "example.test"],
+    ids=["host", "dotted", "end", "letter", "other"],
+)
+def test_cookies_of_one_connection_are_not_sent_with_another(server: ScriptedServer, domain: str) -> None:
+    """A server's cookie is for the identity that it was given to."""
+    cookie = f"Set-Cookie: session=of-the-first; Domain={domain}; Path=/\r\n".encode()
+
+    def answer(connection: socket.socket, head: bytes) -> None:
+        connection.sendall(upgrade(head, cookie))
+
+    with answering(server, answer) as heads:
+        for _ in range(2):
+            connector(server.url).connect(LONG).close(0)
+    assert len(heads) == 2
+    assert b"cookie" not in heads[1].lower()
+
+
+def test_cookies_that_the_program_got_elsewhere_are_not_sent(server: ScriptedServer) -> None:
+    """A program that uses the library beside meshsync shares its process and nothing else."""
+    cookie = b"Set-Cookie: session=of-the-program; Domain=127.0.0.1; Path=/\r\n"
+    with answering(server, lambda connection, head: connection.sendall(upgrade(head, cookie))) as heads:
+        for _ in range(2):
+            websocket_client.create_connection(server.url).close()
+        connector(server.url).connect(LONG).close(0)
+    assert b"of-the-program" in heads[1]
+    assert b"of-the-program" not in heads[2]
+
+
+@pytest.mark.parametrize("room", ["a;b", ";", "a;b;c=d", "a,b", "a&b=c", "schön"])
+@pytest.mark.parametrize("token_in", ["header", "query"])
+def test_path_is_asked_for_as_it_is(server: ScriptedServer, room: str, token_in: str) -> None:
+    """No part of a room's name is cut off, and what is not ASCII is coded."""
+    with answering(server, saying("404 No")) as heads:
+        failure(connector(f"ws://127.0.0.1:{server.port}/rooms/{room}", token_in=token_in, version="1.0"))
+    path = heads[0].split(b" ")[1].partition(b"?")[0]
+    assert path.decode() == f"/rooms/{room}".replace("ö", "%C3%B6")
+
+
 def test_further_headers_are_sent(server: ScriptedServer) -> None:
     """The endpoint's own headers are part of the handshake."""
     accepting = server.begin_to_accept()
@@ -252,6 +294,95 @@ def test_a_server_that_repeats_the_token_does_not_bring_it_to_light(server: Scri
         error = failure(connector(server.url, token_in=token_in))
     assert len(str(error)) < 400
     assert "[tok" in str(error)
+
+
+def test_body_of_a_refusal_that_is_cut_keeps_the_status(server: ScriptedServer) -> None:
+    """The connection ends within the body: what came of it is told."""
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 403 No\r\nContent-Length: 1000\r\n\r\nonly members")
+
+    with answering(server, answer):
+        error = failure(connector(server.url))
+    assert (type(error), error.http_status) == (PermissionDenied, 403)
+    assert str(error).endswith(": only members")
+
+
+@pytest.mark.parametrize("limit", [None, LONG])
+def test_body_of_a_refusal_that_does_not_come_keeps_the_status(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, limit: float | None
+) -> None:
+    """The server holds the connection open for as long as the client is there, which leaves soon."""
+    monkeypatch.setattr("meshsync.transport.upgrade._BODY_PATIENCE", SHORT)
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 1000\r\n\r\n")
+        connection.recv(1)
+
+    with answering(server, answer):
+        error = failure(connector(server.url), limit)
+    assert (type(error), error.http_status) == (RoomNotFound, 404)
+
+
+def test_body_that_outlives_the_limit_keeps_the_status(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit that ends while the body is waited for does not turn a refusal into a time-out."""
+    monkeypatch.setattr("meshsync.transport.upgrade._BODY_PATIENCE", LONG)
+    left = threading.Event()
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 401 No\r\nContent-Length: 1000\r\n\r\n")
+        left.wait(LONG)
+
+    with answering(server, answer):
+        error = failure(connector(server.url), 4 * SHORT)
+        left.set()
+    assert (type(error), error.http_status) == (AuthenticationFailed, 401)
+
+
+def test_huge_body_of_a_refusal_is_not_read_to_its_end(server: ScriptedServer) -> None:
+    """The server writes for as long as the client reads, which is not long."""
+    ended = threading.Event()
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 999999999999\r\n\r\nlater ")
+        try:
+            while True:
+                connection.sendall(b"x" * 65536)
+        finally:
+            ended.set()
+
+    with answering(server, answer):
+        error = failure(connector(server.url))
+        assert ended.wait(LONG)
+    assert (type(error), error.http_status) == (RoomUnavailable, 503)
+    assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize("length", ["many", "-1", "", "9" * 30])
+def test_length_of_a_body_that_is_none_keeps_the_status(server: ScriptedServer, length: str) -> None:
+    """What the server says of the body matters less than the status."""
+    answer = f"HTTP/1.1 403 Closed room\r\nContent-Length: {length}\r\n\r\n".encode()
+    with answering(server, lambda connection, _: connection.sendall(answer)):
+        error = failure(connector(server.url))
+    assert (type(error), error.http_status) == (PermissionDenied, 403)
+    assert "Closed room" in str(error)
+
+
+def test_part_of_a_token_in_a_refusal_is_not_told(server: ScriptedServer) -> None:
+    """A body that is cut within the token, or quotes a piece of one."""
+    body = f"bad {TOKEN[4:14]} of {TOKEN[:12]}".encode()
+    with answering(server, saying("403 No", body)):
+        error = failure(connector(server.url))
+    assert str(error).endswith(": bad [token] of [token]")
+
+
+def test_token_in_the_query_of_an_address_is_not_told(server: ScriptedServer) -> None:
+    """The address may hold one of its own, and a password."""
+    body = b"no s3cret-of-the-address, no s3cret-word"
+    with answering(server, saying("403 No", body)):
+        address = f"ws://me:s3cret-word@127.0.0.1:{server.port}/?key=s3cret-of-the-address"
+        error = failure(connector(address))
+    assert "s3cret" not in str(error)
 
 
 def test_a_page_for_browsers_is_no_reason(server: ScriptedServer) -> None:
@@ -357,6 +488,80 @@ def test_a_refused_connection_is_retryable() -> None:
     assert "refused" in str(error)
 
 
+@contextmanager
+def black_hole() -> Iterator[Any]:
+    """Yield an address of this machine that answers no attempt to connect: its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        waiting = [socket.socket() for _ in range(4)]
+        for connection in waiting:
+            connection.setblocking(False)
+            connection.connect_ex(full.getsockname())
+        yield (socket.AF_INET, socket.SOCK_STREAM, 6, "", full.getsockname())
+        for connection in waiting:
+            connection.close()
+
+
+def address_of(server: ScriptedServer) -> Any:
+    """Return the address of a server as a look-up does."""
+    return (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
+
+
+def test_address_that_does_not_answer_costs_not_the_whole_limit(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next address is tried beside the first, which never answers."""
+    with black_hole() as hole:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [hole, address_of(server)])
+        accepting = server.begin_to_accept()
+        connector("ws://rooms.test/").connect(LONG).close(0)
+        accepting.result(LONG)
+
+
+def test_address_that_refuses_costs_nothing(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is tried."""
+    with ScriptedServer() as closed:
+        pass
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [address_of(closed), address_of(server)])
+    accepting = server.begin_to_accept()
+    connector("ws://rooms.test/").connect(LONG).close(0)
+    accepting.result(LONG)
+
+
+def test_addresses_that_do_not_answer_end_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left to try."""
+    with black_hole() as hole:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [hole, hole])
+        assert isinstance(failure(connector("ws://rooms.test/"), SHORT), ConnectTimeout)
+
+
+def refuse_a_socket(*_: Any, **__: Any) -> Any:
+    """Fail as a process does that has no descriptor left."""
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_process_without_descriptors_fails_with_an_error_of_ours(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cause is named, and trying again may help."""
+    with monkeypatch.context() as patch:
+        patch.setattr("meshsync.transport.dialing.socket.socket", refuse_a_socket)
+        error = failure(connector(server.url))
+    assert type(error) is RoomUnavailable
+    assert "Too many open files" in str(error)
+
+
+def test_connection_that_lacks_a_descriptor_for_its_wake_up_is_dropped(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handshake went well, and the server sees the client go."""
+    monkeypatch.setattr("meshsync.transport.shared_socket.Poller", refuse_a_socket)
+    accepting = server.begin_to_accept()
+    error = failure(connector(server.url))
+    assert type(error) is RoomUnavailable
+    assert "Too many open files" in str(error)
+    accepting.result(LONG).await_end()
+
+
 def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed look-up names the host."""
 
@@ -441,6 +646,37 @@ def test_an_interpreter_that_starts_no_threads_connects_to_nobody(server: Script
     assert "shuts down" in str(error)
 
 
+def test_system_without_threads_is_not_taken_for_the_end_of_the_program(server: ScriptedServer) -> None:
+    """Trying again may help."""
+
+    class Full(ThreadRuntime):
+        def spawn(self, target: Callable[[], None], *, name: str) -> Any:
+            raise RuntimeError("can't start new thread")
+
+    error = failure(WebSocketConnector(Endpoint(server.url, lambda: TOKEN), Full()))
+    assert type(error) is RoomUnavailable
+    assert "no more threads" in str(error)
+
+
+@pytest.mark.parametrize("token_in", ["header", "query"])
+def test_library_that_traces_headers_does_not_trace_the_token(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture, token_in: str
+) -> None:
+    """The library's log shows a handshake, whose answer repeats the token, without it."""
+    echo = f"X-Token: {TOKEN}\r\nSet-Cookie: token={TOKEN}\r\n".encode()
+    handler = logging.NullHandler()
+    caplog.set_level(logging.DEBUG, "websocket")
+    websocket_client.enableTrace(True, handler)
+    try:
+        with answering(server, lambda connection, head: connection.sendall(upgrade(head, echo))):
+            connector(server.url, token_in=token_in).connect(LONG).close(0)
+    finally:
+        websocket_client.enableTrace(False)
+        logging.getLogger("websocket").removeHandler(handler)
+    assert "Sec-WebSocket-Key" in caplog.text
+    assert "secret-token" not in caplog.text
+
+
 def test_nothing_is_logged_of_the_token(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     """A handshake, good or bad, leaves no token in the log at any level."""
     caplog.set_level(logging.DEBUG)
@@ -477,6 +713,49 @@ def test_a_proxy_of_the_environment_is_used(server: ScriptedServer, monkeypatch:
     assert heads[0].startswith(b"CONNECT rooms.test:80 HTTP/1.1\r\n")
     assert base64.b64encode(b"me:pass word") in heads[0]
     assert b"secret-token" not in heads[0]
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:{}", "http://127.0.0.1:{}/"])
+@pytest.mark.parametrize("name", ["ALL_PROXY", "http_proxy"])
+def test_proxy_without_a_scheme_is_used(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """An address of IPv6 is asked for in brackets, and any status from 200 to 299 opens the tunnel."""
+    monkeypatch.setenv(name, value.format(server.port))
+
+    def tunnel(connection: socket.socket, head: bytes) -> None:
+        connection.sendall(b"HTTP/1.0 204 Here you are\r\nVia: test\r\n\r\n")
+        connection.sendall(upgrade(connection.recv(65536)) + b"\x82\x02hi")
+        connection.recv(1)
+
+    with answering(server, tunnel) as heads:
+        transport = connector("ws://[fd00::1]:8080/rooms/lab").connect(LONG)
+        assert list(transport.receive(LONG)) == [b"hi"]
+        transport.close(0)
+    assert heads == [b"CONNECT [fd00::1]:8080 HTTP/1.1\r\nHost: [fd00::1]:8080\r\n\r\n"]
+
+
+@pytest.mark.parametrize("kind", ["socks5", "https"])
+def test_proxy_that_cannot_be_used_is_not_passed_by(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Neither the proxy nor the room gets a connection, or the token."""
+    monkeypatch.setenv("all_proxy", f"{kind}://me:hidden@127.0.0.1:{server.port}")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("nothing is looked up"))
+    error = failure(connector("ws://rooms.test/"))
+    assert type(error) is ConnectFailed
+    assert f"{kind}://" in str(error)
+    assert "hidden" not in str(error)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200", b"SSH-2.0-x\r\n\r\n"])
+def test_proxy_that_speaks_something_else_is_blamed(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """It hangs up, or answers as no proxy does."""
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    with answering(server, lambda connection, _: connection.sendall(answer)):
+        assert "the proxy to rooms.test:80" in str(failure(connector("ws://rooms.test/")))
 
 
 @pytest.mark.parametrize("exempt", ["rooms.test", ".test", "*"])
