@@ -2,6 +2,9 @@
 
 An offer goes to the first subscription that has room, else to the accept callback, in a task of its own; else it is
 rejected. An offer that is undecided after 30 s is rejected too.
+
+A program rejects by ``reader.reject`` or by raising `StreamRejected`, and its opener gets the text. Any other exception
+is a fault of the program: its own people get the traceback, and the opener a fixed text.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ from contextlib import suppress
 
 from meshsync.connection.inbox import InboxClosed
 from meshsync.dispatch.subscriptions import Feed
-from meshsync.errors import MeshsyncError, UsageError
+from meshsync.errors import MeshsyncError, StreamRejected, UsageError
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.stream_messages import Reject
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import TaskExit
-from meshsync.signals import name_of
+from meshsync.signals import check_result, name_of
 from meshsync.streams.channels import RecipientChannel, StreamConnection
 from meshsync.streams.endpoints import Endpoints, MessageStreamReader, has_ended
 from meshsync.streams.interfaces import StreamReader
@@ -35,6 +38,9 @@ Accepter = Callable[[StreamReader], object]
 OfferHook = Callable[[StreamReader], StreamReader]
 """Changes each offered reader before the program sees it; raising rejects the stream."""
 
+Report = Callable[[Callable[..., object], BaseException], None]
+"""Called with a callback or hook and the exception that it should not have raised."""
+
 CALLBACKS = 64
 """Accept callbacks that run at once; one more stream is rejected."""
 
@@ -44,12 +50,16 @@ DECISION_TIME = 30.0
 REASON_SIZE = 1000
 """Characters of an exception's text that are sent to a peer."""
 
+FAULT = "the recipient's program failed"
+"""The reason that a peer reads if the program raised anything but `StreamRejected`; the details are in its log."""
+
 
 class StreamOffers:
     """Has the program decide on the streams that peers open.
 
     Args:
-        report: Called with an exception of an accept callback, for receivers of ``receiver_failed``.
+        report: Called with an unexpected exception of an accept callback or the hook: logs it with its traceback, and
+            passes it to the receivers of ``receiver_failed``.
     """
 
     def __init__(
@@ -58,7 +68,7 @@ class StreamOffers:
         registry: StreamRegistry,
         *,
         hook: OfferHook,
-        report: Callable[[Accepter, BaseException], None],
+        report: Report,
     ) -> None:
         self.accepter: Accepter | None = None
         """Called with each stream that a peer opens, unless a subscription gets it; None rejects them."""
@@ -80,7 +90,7 @@ class StreamOffers:
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
         """Return a subscription to the streams that are offered from now on."""
-        subscription = StreamSubscription(self._registry, timeout, maxsize, self._hook, self._unsubscribe)
+        subscription = StreamSubscription(self._registry, timeout, maxsize, self._hook, self._report, self._unsubscribe)
         with self._condition:
             has_ended = self._has_ended
             if not has_ended:
@@ -142,30 +152,43 @@ class StreamOffers:
 
     def _run(self, accepter: Accepter, ends: Endpoints) -> None:
         """Let the program decide on a stream."""
+        called: Callable[..., object] = self._hook
         try:
-            accepter(self._hook(ends.reader))
+            reader = self._hook(ends.reader)
+            check_result(reader)
+            called = accepter
+            check_result(accepter(reader))
             with suppress(MeshsyncError):  # Its peer is gone, or the program has rejected it.
                 ends.stream.accept()
         except TaskExit:
             raise
         except BaseException as error:  # No exception has a caller to go to.
-            self._decline(accepter, ends.stream, error)
+            self._decline(called, ends.stream, error)
         finally:
             with self._condition:
                 self._callbacks -= 1
 
-    def _decline(self, accepter: Accepter, stream: ClientStream, error: BaseException) -> None:
-        # Raising is a way to reject; after acceptance, or instead of it, it is a failure.
+    def _decline(self, called: Callable[..., object], stream: ClientStream, error: BaseException) -> None:
+        reason = _reason(error)
         try:
-            stream.reject(str(error)[:REASON_SIZE])
+            stream.reject(reason)
         except UsageError:
-            stream.abandon(f"{type(error).__name__}: {error}"[:REASON_SIZE])
-        if stream.life.was_open or not isinstance(error, Exception):
-            self._report(accepter, error)
+            stream.abandon(reason)
+        # After acceptance it is too late to reject.
+        if isinstance(error, StreamRejected) and not stream.life.was_open:
+            _log_rejection(stream, called, error)
         else:
-            with suppress(Exception):  # As in `log_failure`.
-                kind = type(error).__name__
-                logger.info("%r was rejected, since %s raised %s: %s", stream, name_of(accepter), kind, error)
+            self._report(called, error)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the text for the peer of a stream for which the program raised."""
+    return str(error)[:REASON_SIZE] if isinstance(error, StreamRejected) else FAULT
+
+
+def _log_rejection(stream: object, called: Callable[..., object], error: StreamRejected) -> None:
+    with suppress(Exception):  # As in `log_failure`.
+        logger.info("%r was rejected by %s: %s", stream, name_of(called), error)
 
 
 def _expire(stream: ClientStream) -> None:
@@ -185,6 +208,7 @@ class StreamSubscription(Feed[StreamReader]):
         timeout: float | None,
         maxsize: int,
         hook: OfferHook,
+        report: Report,
         on_close: Callable[[StreamSubscription], None],
     ) -> None:
         super().__init__(
@@ -197,6 +221,7 @@ class StreamSubscription(Feed[StreamReader]):
         )
         self._runtime = host.runtime
         self._hook = hook
+        self._report = report
         self._on_close = on_close
         self._is_closed = False
 
@@ -215,12 +240,16 @@ class StreamSubscription(Feed[StreamReader]):
             if has_ended(reader):  # While it waited in the inbox.
                 continue
             try:
-                return self._hook(reader)
-            except Exception as error:  # It is one opener's fault, and not the end of this subscription.
+                changed = self._hook(reader)
+                check_result(changed)
+                return changed
+            except Exception as error:  # It is no end of this subscription.
                 with suppress(MeshsyncError):
-                    reader.reject(str(error)[:REASON_SIZE])
-                with suppress(Exception):  # As in `log_failure`.
-                    logger.info("%r was rejected by %s: %s", reader, name_of(self._hook), error)
+                    reader.reject(_reason(error))
+                if isinstance(error, StreamRejected):
+                    _log_rejection(reader, self._hook, error)
+                else:
+                    self._report(self._hook, error)
 
     def close(self) -> None:
         """End the subscription; streams that no task has read are rejected."""
