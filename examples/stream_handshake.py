@@ -19,13 +19,13 @@ def sign(sender, purpose, expires, secret=SECRET):
 
 
 def admit(reader, now):
-    """Raise unless the stream may be read: its opener gets the exception's text as the reason."""
+    """Reject the stream unless it may be read: its opener gets the exception's text as the reason."""
     header = reader.header
     proper = sign(reader.sender, header.get("purpose"), header.get("expires"))
     if not hmac.compare_digest(proper["signature"], str(header.get("signature"))):
-        raise PermissionError("the header is not signed by somebody who may stream")
+        raise meshsync.StreamRejected("the header is not signed by somebody who may stream")
     if header["expires"] < now:
-        raise PermissionError("the header has expired")
+        raise meshsync.StreamRejected("the header has expired")
 
 
 def main():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshsync.errors import InvalidMessage
+from meshsync.errors import InvalidMessage, MeshsyncError
 from meshsync.participants import LocalParticipant, RemoteParticipant
+from meshsync.protocol.envelopes import copy_json
 
 __all__ = ["Buffer", "RoomMessage", "RoomMessageEvent", "as_buffer"]
 
@@ -16,16 +18,30 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class RoomMessage:
-    """A message, or a notice of the room or this client in the shape of one."""
+    """A message, or a notice of the room or this client in the shape of one.
+
+    It is data: it can be pickled, copied deeply and turned into a dict. For a JSON text of all of it, the attachment
+    needs a form, as in ``json.dumps(dataclasses.asdict(message), default=bytes.hex)``.
+    """
 
     type: str
     message: Mapping[str, Any]
+    """A JSON object, a plain dict: each receiver and each subscription has its own, and may change it."""
     attachment: bytes = field(default=b"", repr=False)
     """``b""`` for none: equal on the wire."""
     from_participant_id: str = ""
     """Empty for this client's own notices."""
     sender: RemoteParticipant | LocalParticipant | None = field(default=None, compare=False)
     """The sender, as known when it came; None if unknown."""
+
+    def _copied(self) -> RoomMessage:
+        """Return the same message with a body of its own."""
+        body = self.message
+        if isinstance(body, Mapping):  # A subclass's hook may put something else there.
+            body = copy_json(body if isinstance(body, dict) else dict(body))
+        if type(self) is not RoomMessage:
+            return replace(self, message=body)
+        return RoomMessage(self.type, body, self.attachment, self.from_participant_id, self.sender)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,8 @@ class RoomMessageEvent:
     - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
     - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.
     - ``messages_dropped``: its own name, ``{"count"}``.
+
+    It is data as its message is. A pickle or a deep copy holds participants as they were then, and no stream.
     """
 
     name: str
@@ -56,6 +74,23 @@ class RoomMessageEvent:
     """The stream it is about; None for all but the stream events."""
     error: BaseException | None = None
     """The failure; None where there is none."""
+
+    def _copied(self) -> RoomMessageEvent:
+        """Return the same event with a body of its own."""
+        return RoomMessageEvent(self.name, self.message._copied(), self.participant, self.stream, self.error)
+
+    def __reduce__(self) -> tuple[Callable[..., RoomMessageEvent], tuple[object, ...]]:
+        # A stream is live: neither another process nor a copy can have it.
+        return RoomMessageEvent, (self.name, self.message, self.participant, None, _portable(self.error))
+
+
+def _portable(error: BaseException | None) -> BaseException | None:
+    """Return an error itself if it can be pickled, else one with its text: a receiver may raise anything."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return MeshsyncError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def as_buffer(value: Any, name: str) -> Buffer:

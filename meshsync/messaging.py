@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
+from types import EllipsisType
 from typing import Any, Protocol, TypeVar, overload
 
 from meshsync.client import SEND_TIMEOUT, Client
 from meshsync.connection.deliveries import Delivery
-from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_callable
+from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_type
 from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import ReceiveTimeout, SendTimeout, StreamInterrupted, UsageError
 from meshsync.files import transfer
@@ -20,7 +21,7 @@ from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
 from meshsync.runtime.deadlines import Deadline, Timeout
-from meshsync.signals import EVENTS, name_of
+from meshsync.signals import check_callable, check_result, name_of
 from meshsync.streams.interfaces import StreamReader, StreamWriter
 from meshsync.streams.offers import Accepter, StreamSubscription
 from meshsync.streams.opening import StreamKind
@@ -66,15 +67,16 @@ class MessagingClient:
 
         Args:
             on_stream_accept: Called with a `MessageStreamReader` for each stream that a peer opens, in a task of its
-                own, at most 64 at once. Raising rejects the stream with the exception's text, as ``reader.reject``
-                does; ``reader.accept``, the first read or returning accepts it. With None, streams are rejected, unless
-                ``streams()`` gets them.
+                own, at most 64 at once. ``reader.reject(reason)`` or raising ``StreamRejected(reason)`` rejects the
+                stream with that text; ``reader.accept``, the first read or returning accepts it. Any other exception
+                is a fault of the callback: it is logged, signalled as ``receiver_failed``, and the peer gets a fixed
+                text. With None, streams are rejected, unless ``streams()`` gets them.
             timeout: The longest wait, in seconds; 10 by default.
         Raises:
             SendTimeout: If the room did not answer in time.
             RoomError: If the room refused.
             ConnectionLost: If the connection ended; `ClientClosed` if the program closed it.
-            TypeError: If the callback cannot be called, or is a coroutine function; nothing has changed.
+            TypeError: If the callback cannot be called, or is a coroutine or generator function; nothing has changed.
         """
         if on_stream_accept is not None:
             check_callable(on_stream_accept, "a MessageStreamReader")
@@ -145,7 +147,13 @@ class MessagingClient:
             ReceiveTimeout: If no participant matched in time.
             NotEnabled: If messaging is not enabled, since no participant would come.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
+            TypeError: If ``name`` or ``role`` is no text, or ``where`` cannot be called or has to be awaited.
         """
+        for criterion, value in (("name", name), ("role", role)):
+            if not (value is None or isinstance(value, str)):
+                raise TypeError(f"the {criterion} of a participant is a str, not {value!r:.100}")
+        if where is not None:
+            check_callable(where, "a RemoteParticipant")
         client = self._meshsync
         participants, deadline = client.participants, Deadline(client.runtime, timeout)
         while True:
@@ -154,7 +162,7 @@ class MessagingClient:
                 if (
                     (name is None or participant.name == name)
                     and (role is None or participant.role == role)
-                    and (where is None or where(participant))
+                    and (where is None or _holds(where, participant))
                 ):
                     return participant
             if participants.has_ended:
@@ -374,8 +382,8 @@ class MessagingClient:
     def offered(self, reader: StreamReader) -> StreamReader:
         """Change each stream that a peer opens before the program gets it: a hook for subclasses, to wrap it.
 
-        Called before the accept callback, on its task, or by ``streams()``, on its reader's. Raising rejects the
-        stream.
+        Called before the accept callback, on its task, or by ``streams()``, on its reader's. Raising does what it does
+        in the accept callback.
         """
         return reader
 
@@ -394,7 +402,8 @@ class MessagingClient:
         """Change or drop each message before the program gets it: a hook for subclasses.
 
         Called once for each message, in order, in a task of its own. It must keep type and sender, and cannot wait for
-        messages. A message for which it raises is dropped, logged and reported as ``receiver_failed``.
+        messages. A message for which it raises is dropped, logged and reported as ``receiver_failed``. Receivers and
+        subscriptions get copies of the dicts and lists in its result; other objects in it are shared by all.
         """
         return message
 
@@ -417,8 +426,10 @@ class MessagingClient:
             overflow: The effect of one more: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
         Raises:
             ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
-            TypeError: If ``sender`` is neither a participant nor an id.
+            TypeError: If ``type`` is no text, or ``sender`` is neither a participant nor an id.
         """
+        if type is not None:
+            check_type(type)
         return self._meshsync.router.subscribe(
             type=type,
             sender=None if sender is None else id_of(sender),
@@ -447,15 +458,17 @@ class MessagingClient:
     def on(self, event: str) -> Callable[[R], R]: ...
     @overload
     def on(self, event: str, receiver: Receiver) -> Registration: ...
-    def on(self, event: str, receiver: Receiver | None = None) -> Registration | Callable[[R], R]:
+    def on(self, event: str, receiver: Receiver | EllipsisType = ...) -> Registration | Callable[[R], R]:
         """Call ``receiver(event)`` with a `RoomMessageEvent` at each event of that name; also a decorator.
 
         Receivers run one at a time, in the order of events and of registering, on a task of their own. They may call
-        any method, also those that wait.
+        any method, also those that wait. One that returns a coroutine or a generator is reported as
+        ``receiver_failed``.
 
         Raises:
             ValueError: If there is no such event.
-            TypeError: If the receiver cannot be called, or is a coroutine function.
+            TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if ``event`` is no
+                text.
         """
         return _register(self._meshsync.router.receivers, event, None, receiver)
 
@@ -463,12 +476,14 @@ class MessagingClient:
     def on_message(self, type: str) -> Callable[[R], R]: ...
     @overload
     def on_message(self, type: str, receiver: Receiver) -> Registration: ...
-    def on_message(self, type: str, receiver: Receiver | None = None) -> Registration | Callable[[R], R]:
-        """Call ``receiver(event)`` at each message of that type; also a decorator.
+    def on_message(self, type: str, receiver: Receiver | EllipsisType = ...) -> Registration | Callable[[R], R]:
+        """Call ``receiver(event)`` at each message of that type; also a decorator. See ``on``.
 
         Raises:
-            TypeError: If the receiver cannot be called, or is a coroutine function.
+            TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if ``type`` is no
+                text.
         """
+        check_type(type)
         return _register(self._meshsync.router.receivers, "message", type, receiver)
 
     def off(self, event: str, receiver: Receiver | None = None) -> None:
@@ -481,12 +496,12 @@ class MessagingClient:
 
 
 def _register(
-    receivers: Receivers, event: str, type: str | None, receiver: Receiver | None
+    receivers: Receivers, event: str, type: str | None, receiver: Receiver | EllipsisType
 ) -> Registration | Callable[[R], R]:
-    if receiver is not None:
+    # Not None: that is what a receiver is which the program called instead of passing it.
+    if not isinstance(receiver, EllipsisType):
         return receivers.add(event, receiver, type)
-    if event not in EVENTS:
-        raise ValueError(f"no event {event!r}; there are {', '.join(EVENTS)}")
+    receivers.check_event(event)
 
     def decorate(function: R) -> R:
         receivers.add(event, function, type)
@@ -517,6 +532,12 @@ def _unpack_stream(fields: Mapping[str, Any], header: Any) -> tuple[Any, Any]:
         complaint = "lacks to" if "to" not in fields else f"has {', '.join(map(repr, unknown))}, which it may not"
         raise TypeError(f"the mapping {complaint}")
     return fields["to"], fields.get("header")
+
+
+def _holds(where: Callable[[RemoteParticipant], bool], participant: RemoteParticipant) -> bool:
+    result = where(participant)
+    check_result(result)  # Every coroutine is true.
+    return result
 
 
 def _differs(participants: ParticipantDirectory, seen: int) -> bool:

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, NoReturn
 
+from meshsync.errors import UsageError
+from meshsync.protocol.envelopes import copy_json
 from meshsync.protocol.roster import RosterEntry
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["LocalParticipant", "ParticipantDirectory", "RemoteParticipant", "RoomParticipant", "id_of"]
 
 
+class Attributes(dict[str, Any]):
+    """The attributes of a participant at one moment: a dict to read, of which every copy is a plain dict."""
+
+    __slots__ = ()
+
+    def _refuse(self, *arguments: object, **options: object) -> NoReturn:
+        raise TypeError("attributes are read-only; this client's own are set by local_participant.set_attribute")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
+@dataclass
+class Described:
+    """The fields that ``dataclasses.asdict`` finds in a participant, whose class cannot be generated from them."""
+
+    id: str
+    role: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass
+class DescribedRemote(Described):
+    """Those of another participant."""
+
+    online: bool
+
+
 class RoomParticipant:
-    """A participant.
+    """A participant. It can be pickled, copied deeply and turned into a dict; a copy stays as it was then.
 
     Attributes:
         id: Given by the room, for as long as the participant's connection lasts.
@@ -21,11 +53,13 @@ class RoomParticipant:
     """
 
     __slots__ = ("__weakref__", "_attributes", "id", "role")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = Described.__dataclass_fields__
+    __dataclass_params__: ClassVar[object] = vars(Described)["__dataclass_params__"]
 
     def __init__(self, id: str, role: str, attributes: Mapping[str, Any]) -> None:
         self.id = id
         self.role = role
-        self._attributes: Mapping[str, Any] = MappingProxyType(dict(attributes))
+        self._attributes = dict(attributes)
 
     @property
     def name(self) -> str:
@@ -36,11 +70,13 @@ class RoomParticipant:
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The attributes as last known: a snapshot that never changes."""
-        return self._attributes
+        # What is nested is the caller's own: a change of it is seen nowhere else.
+        return Attributes(copy_json(self._attributes.copy()))
 
     def get_attribute(self, name: str, default: Any = None) -> Any:
         """Return one attribute, or ``default`` where it is not set."""
-        return self._attributes.get(name, default)
+        attributes = self._attributes  # Another task may replace it.
+        return copy_json(attributes[name]) if name in attributes else default
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.role} {self.id}>"
@@ -50,6 +86,7 @@ class RemoteParticipant(RoomParticipant):
     """Another participant. There is one object per id while it is here; afterwards it stays offline for good."""
 
     __slots__ = ("_online",)
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = DescribedRemote.__dataclass_fields__
 
     def __init__(self, id: str, role: str, attributes: Mapping[str, Any]) -> None:
         super().__init__(id, role, attributes)
@@ -65,27 +102,22 @@ class RemoteParticipant(RoomParticipant):
 
     def _has_attributes(self, attributes: Mapping[str, Any]) -> None:
         # Replaced as a whole: readers on other threads see the old ones or the new ones.
-        self._attributes = MappingProxyType(dict(attributes))
+        self._attributes = dict(attributes)
 
 
 class LocalParticipant(RoomParticipant):
     """This client's own participant."""
 
-    __slots__ = ("_send", "_values")
+    __slots__ = ("_send",)
 
     def __init__(
         self, id: str, role: str, attributes: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
     ) -> None:
         super().__init__(id, role, attributes)
-        # Changed in place, by one operation: several tasks may set attributes at once, and none may be lost.
-        self._values = dict(attributes)
-        self._attributes = MappingProxyType(self._values)
         self._send = send
 
-    @property
-    def attributes(self) -> Mapping[str, Any]:
-        """The attributes as set by now: a snapshot that never changes."""
-        return MappingProxyType(self._values.copy())
+    def __reduce__(self) -> tuple[Callable[..., LocalParticipant], tuple[object, ...]]:
+        return type(self), (self.id, self.role, self._attributes.copy(), _refuse_to_send)
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute for all to see; None is a value like others, since the room knows no removal.
@@ -96,9 +128,15 @@ class LocalParticipant(RoomParticipant):
             InvalidMessage: If JSON cannot carry the value.
             SendTimeout: If the connection had no room in time; the attribute is unchanged.
             ConnectionLost: If the connection has ended; the attribute is unchanged.
+            UsageError: If this is a copy, which has no connection.
         """
         self._send({name: value})
-        self._values[name] = value
+        # In place, by one operation: several tasks may set attributes at once, and none may be lost.
+        self._attributes[name] = copy_json(value)
+
+
+def _refuse_to_send(attributes: Mapping[str, Any]) -> None:
+    raise UsageError("this participant is a copy: set attributes by the local_participant of a room")
 
 
 def id_of(participant: object) -> str:

@@ -5,6 +5,8 @@ connected (blinker's order depends on memory addresses), they are held strongly 
 gone at once), and one that raises is logged and stops no other.
 
 A receiver is called as ``receiver(sender, event=…)`` with the `MessagingClient` and a `RoomMessageEvent`.
+
+Here is also the check of all callables of programs: nothing here awaits or iterates what they return.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -22,6 +25,8 @@ from meshsync.runtime.interfaces import TaskExit
 
 __all__ = [
     "EVENTS",
+    "check_callable",
+    "check_result",
     "disconnected",
     "message",
     "messages_dropped",
@@ -80,30 +85,93 @@ class OrderedSignal(blinker.Signal):
     set_class = _ConnectionOrder
 
     def connect(self, receiver: F, sender: Any = blinker.ANY, weak: bool = False) -> F:
-        """Connect a receiver, for one sender or for all; one that is connected already keeps its place."""
+        """Connect a receiver, for one sender or for all; one that is connected already keeps its place.
+
+        Raises:
+            TypeError: If it cannot be called, or is a coroutine or generator function; nothing has changed.
+        """
+        check_callable(receiver, "a sender and an event")
         return super().connect(receiver, sender, weak)
 
     def send(self, sender: Any = None, /, **arguments: Any) -> list[tuple[Callable[..., Any], Any]]:
         """Call every receiver and return each with its result; one that raises is logged and left out."""
-        return self.send_reporting(_log_or_raise, sender, **arguments)
+        return self.send_reporting(_log_or_raise, sender, lambda: arguments)
 
     def send_reporting(
-        self, report: Callable[[Callable[..., Any], BaseException], None], sender: Any, /, **arguments: Any
+        self,
+        report: Callable[[Callable[..., Any], BaseException], None],
+        sender: Any,
+        /,
+        arguments: Callable[[], dict[str, Any]] = dict,
     ) -> list[tuple[Callable[..., Any], Any]]:
-        """Call every receiver; for each that raises, of any kind, call ``report`` and go on."""
+        """Call every receiver; for each that raises, of any kind, call ``report`` and go on.
+
+        Args:
+            arguments: Called before each receiver, for the arguments of that one.
+        """
         results: list[tuple[Callable[..., Any], Any]] = []
         if self.is_muted:
             return results
         for receiver in self.receivers_for(sender):
             try:
-                if inspect.iscoroutinefunction(receiver):
-                    raise TypeError("a receiver cannot be a coroutine function: nothing here would await it")
-                results.append((receiver, receiver(sender, **arguments)))
+                result = receiver(sender, **arguments())
+                check_result(result)
+                results.append((receiver, result))
             except TaskExit:
                 raise
             except BaseException as error:
                 report(receiver, error)
         return results
+
+
+def check_callable(receiver: object, arguments: str) -> None:
+    """Check a callable of the program before it is registered.
+
+    Args:
+        arguments: Its arguments, for errors.
+    Raises:
+        TypeError: If it cannot be called, or is a coroutine or generator function, bare, as a method, as the
+            ``__call__`` of an object or in a `functools.partial`.
+    """
+    if not callable(receiver):
+        raise TypeError(f"a receiver is called with {arguments}; {receiver!r:.100} cannot be called")
+    function = _function_of(receiver)
+    if not inspect.isroutine(function) and not isinstance(function, type):
+        function = _function_of(type(function).__call__)
+    if inspect.iscoroutinefunction(receiver) or inspect.iscoroutinefunction(function):
+        raise TypeError(f"{receiver!r:.100} is a coroutine function, which nothing here would await; give a plain one")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{receiver!r:.100} is a generator function, which nothing here would run; give a plain one")
+
+
+def _function_of(receiver: Any) -> Any:
+    """Return the function in a partial, a method or both."""
+    while True:
+        if isinstance(receiver, partial):
+            receiver = receiver.func
+        elif inspect.ismethod(receiver) or isinstance(receiver, (classmethod, staticmethod)):
+            receiver = receiver.__func__
+        else:
+            return receiver
+
+
+def check_result(result: object) -> None:
+    """Check the result of a callable of the program: not every wrapper of a coroutine function shows what it is.
+
+    A future or task of asyncio is no fault, since its loop runs it.
+
+    Raises:
+        TypeError: If the work is yet to be done, as in a coroutine or a generator, and nothing would do it.
+    """
+    if result is None or hasattr(result, "_asyncio_future_blocking"):
+        return
+    if not (inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result)):
+        return
+    kind = type(result).__qualname__
+    if inspect.iscoroutine(result) or inspect.isgenerator(result):
+        with suppress(Exception):
+            result.close()  # Else the interpreter warns at some other place that it was never awaited.
+    raise TypeError(f"it did nothing but return {kind!r}, which nothing here would run: give a plain one")
 
 
 def _log_or_raise(receiver: Callable[..., Any], error: BaseException) -> None:

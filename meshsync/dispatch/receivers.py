@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshsync.messages import RoomMessageEvent
-from meshsync.signals import EVENTS
+from meshsync.signals import EVENTS, check_callable
 
-__all__ = ["Receiver", "Receivers", "Registration", "check_callable"]
+__all__ = ["Receiver", "Receivers", "Registration", "check_type"]
 
 Receiver = Callable[[RoomMessageEvent], Any]
 
 
-def check_callable(receiver: object, argument: str) -> None:
-    """Check a receiver of the program, called with one argument.
+def check_type(type: object) -> None:
+    """Check the type of the messages that a receiver or a subscription is for.
 
     Raises:
-        TypeError: If it cannot be called, or is a coroutine function.
+        TypeError: If it is no text, so that no message could have it.
     """
-    if not callable(receiver):
-        raise TypeError(f"a receiver is called with {argument}; {receiver!r} cannot be called")
-    if inspect.iscoroutinefunction(receiver):
-        raise TypeError(f"{receiver!r} is a coroutine function, which nothing here would await; give a plain one")
+    _check_text(type, "the type of a message", '@on_message("a type")')
+
+
+def _check_event(event: object) -> None:
+    _check_text(event, "the name of an event", '@on("an event")')
+
+
+def _check_text(value: object, what: str, decorator: str) -> None:
+    if not isinstance(value, str):
+        hint = f"; as a decorator, write {decorator}" if callable(value) else ""
+        raise TypeError(f"{what} is a str, not {value!r:.100}{hint}")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,7 +59,8 @@ class Receivers:
 
         Raises:
             ValueError: If there is no such event.
-            TypeError: If the receiver cannot be called, or is a coroutine function.
+            TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if the name of the
+                event is no text.
         """
         check_callable(receiver, "a RoomMessageEvent")
         registration = Registration(event, type, receiver, self)
@@ -78,7 +85,17 @@ class Receivers:
             if registration.type in (None, of_type) and registration in registrations:
                 yield registration.receiver
 
+    def count(self, event: RoomMessageEvent) -> int:
+        """Return how many receivers an event has by now."""
+        of_type = event.message.type
+        return sum(registration.type in (None, of_type) for registration in list(self._of(event.name)))
+
+    def check_event(self, event: str) -> None:
+        """Check the name of an event; raises as ``add``."""
+        self._of(event)
+
     def _of(self, event: str) -> dict[Registration, None]:
+        _check_event(event)
         try:
             return self._registrations[event]
         except KeyError:

@@ -19,7 +19,7 @@ from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import ClientClosed, MeshsyncError, WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.runtime.interfaces import Runtime, TaskExit
-from meshsync.signals import EVENTS, log_failure, name_of
+from meshsync.signals import EVENTS, check_result, log_failure, name_of
 
 __all__ = ["Router", "RouterStats"]
 
@@ -156,6 +156,7 @@ class Router:
             if event.name == "message":
                 try:
                     message = hook(event.message)
+                    check_result(message)
                     if not (message is None or isinstance(message, RoomMessage)):
                         raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
                 except TaskExit:
@@ -171,10 +172,12 @@ class Router:
         self._finish()
 
     def _route(self, event: RoomMessageEvent) -> None:
+        # A hook may keep what it returns; the body of another event nests what the directory has.
+        is_shared = event.name != "message" or self._hook is not None
         if event.name == "message":
             for subscription in self._subscriptions:
-                subscription._offer(event.message)
-        self.dispatcher.post(partial(self._run_receivers, event))
+                is_shared |= subscription._offer(event.message)
+        self.dispatcher.post(partial(self._run_receivers, event, is_shared))
 
     def _finish(self) -> None:
         with self._condition:
@@ -186,17 +189,28 @@ class Router:
 
     # --- on the dispatcher --------------------------------------------------------------------------------------------
 
-    def _run_receivers(self, event: RoomMessageEvent) -> None:
-        """Run the receivers of an event, in order, each shielded from the others."""
+    def _run_receivers(self, event: RoomMessageEvent, is_shared: bool = True) -> None:
+        """Run the receivers of an event, in order, each shielded from the others and with a copy of its own.
+
+        Args:
+            is_shared: Whether its body may be somewhere else, too.
+        """
+        signal = EVENTS[event.name]
+        # Copying a large body takes as long as decoding it: a message that has but one receiver is not copied.
+        has_one = not (is_shared or signal.has_receivers_for(self._sender)) and self.receivers.count(event) == 1
         for receiver in self.receivers.matching(event):
             try:
-                receiver(event)
+                check_result(receiver(event if has_one else event._copied()))
             except TaskExit:
                 raise
             except BaseException as error:  # Any kind, such as pytest's failures: it has no caller to go to.
                 self._report(event.name, receiver, error)
-        EVENTS[event.name].send_reporting(
-            lambda receiver, error: self._report(event.name, receiver, error), self._sender, event=event
+        if has_one:
+            return  # A receiver of the signal that was connected meanwhile waits for the next event.
+        signal.send_reporting(
+            lambda receiver, error: self._report(event.name, receiver, error),
+            self._sender,
+            lambda: {"event": event._copied()},
         )
 
     def _report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:

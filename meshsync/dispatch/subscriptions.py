@@ -148,12 +148,16 @@ class Subscription(Feed[RoomMessage]):
         self._on_close(self)
         super().close()
 
-    def _offer(self, message: RoomMessage) -> None:
-        """Add a message if it matches: the client calls this. Never waits."""
+    def _take(self, timeout: float | None) -> RoomMessage:
+        # Here and not when it is offered: the client's reader does not wait for it, and unread messages are shared.
+        return super()._take(timeout)._copied()
+
+    def _offer(self, message: RoomMessage) -> bool:
+        """Add a message if it matches, and return whether it does: the client calls this. Never waits."""
         if self._type is not None and message.type != self._type:
-            return
+            return False
         if self._sender is not None and message.from_participant_id != self._sender:
-            return
+            return False
         if self._drops_oldest:
             self.dropped += self._inbox.put_dropping(message)
         elif not self._inbox.put(message):
@@ -164,3 +168,4 @@ class Subscription(Feed[RoomMessage]):
                     "maxsize, or subscribe with overflow='drop_oldest'"
                 )
             )
+        return True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from meshsync.errors import UsageError
+from meshsync.signals import check_callable, check_result
 
 __all__ = ["Progress", "Report", "reporting"]
 
@@ -21,9 +22,16 @@ def reporting(progress: Progress, name: str) -> Iterator[Report]:
 
     Raises:
         UsageError: If a bar is wanted and tqdm is missing.
+        TypeError: If the function has to be awaited.
     """
     if callable(progress):
-        yield progress
+        check_callable(progress, "the bytes done and the total")
+        function = progress
+
+        def call(done: int, total: int | None) -> None:
+            check_result(function(done, total))
+
+        yield call
     elif progress:
         with _bar(name) as report:
             yield report

@@ -35,6 +35,7 @@ from meshsync.errors import (
     ReceiveTimeout,
     StreamError,
     StreamInterrupted,
+    StreamRejected,
     StreamTimeout,
     UsageError,
 )
@@ -271,7 +272,8 @@ def receive_file(
         Where it is, its size and its SHA-256. Where the sender's program announced no file, which needs a ``name``,
         they are those of the data that came before it closed the stream.
     Raises:
-        StreamError: If the name is not safe on every system, the file too large, or the data not as it was sent.
+        StreamError: If the data is not as it was sent; `StreamRejected` if the name is not safe on every system, or the
+            file announced too large.
         StreamInterrupted: If the stream ended before the file did.
         ReceiveTimeout: If no chunk came in time.
         FileExistsError: If there is a file of that name and ``overwrite`` is false; `OSError` if it cannot be stored.
@@ -280,7 +282,7 @@ def receive_file(
     try:
         offer = _read_offer(reader, name)
         if max_size is not None and (offer.size or 0) > max_size:
-            raise StreamError(_too_large(offer.size, max_size))
+            raise StreamRejected(_too_large(offer.size, max_size))
         folder = find_folder(directory, offer.name, overwrite=overwrite)
         with PartialFile(folder, runtime_of(reader)) as partial, reporting(progress, offer.name) as report:
             size, digest = _receive_chunks(reader, offer, partial, report, max_size, timeout)
@@ -316,16 +318,16 @@ def _read_offer(reader: StreamReader, name: str | None) -> _Offer:
         return _Offer(name, None)
     size = file.get("size") if isinstance(file, dict) else None
     if type(size) is not int or size < 0:
-        raise StreamError(f"{_name_of(reader.sender)} announced a file without a size in bytes")
+        raise StreamRejected(f"{_name_of(reader.sender)} announced a file without a size in bytes")
     if name is not None:
         return _Offer(name, size)
     announced = file.get("name")
     if not isinstance(announced, str):
-        raise StreamError(f"{_name_of(reader.sender)} announced a file without a name: give one to store it")
+        raise StreamRejected(f"{_name_of(reader.sender)} announced a file without a name: give one to store it")
     try:
         return _Offer(safe_name(announced), size)
     except ValueError as error:
-        raise StreamError(str(error)) from None
+        raise StreamRejected(str(error)) from None
 
 
 def _receive_chunks(

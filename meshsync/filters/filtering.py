@@ -116,7 +116,9 @@ class StreamFilter(ABC):
         return {}
 
     def accept(self, entry: Mapping[str, Any], header: Mapping[str, Any]) -> None:  # noqa: B027  # nothing by default
-        """Apply the opener's announcement; called first, by the acceptor alone. Raising rejects the stream.
+        """Apply the opener's announcement; called first, by the acceptor alone.
+
+        Raising a `StreamError` rejects the stream, and its opener gets the text.
 
         Args:
             header: As in ``announce``.

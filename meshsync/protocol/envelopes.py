@@ -23,6 +23,7 @@ __all__ = [
     "RESERVED",
     "JsonObject",
     "as_object",
+    "copy_json",
     "decode_envelope",
     "decode_object",
     "encode_envelope",
@@ -67,6 +68,17 @@ def as_object(value: Mapping[str, Any], name: str) -> JsonObject:
     if isinstance(value, Mapping):
         return dict(value)
     raise InvalidMessage(f"{name}: {_type_name(value)} is not a JSON object; give a dict")
+
+
+def copy_json(value: Any) -> Any:
+    """Return a value with dicts and lists of its own, however deep; what is neither, nor in a tuple, is shared."""
+    if isinstance(value, dict):
+        return {key: item if type(item) in _PLAIN else copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [item if type(item) in _PLAIN else copy_json(item) for item in value]
+    if type(value) is tuple:  # Such as a program may set as an attribute; a tuple with names keeps them.
+        return tuple([copy_json(item) for item in value])
+    return value
 
 
 def encode_object(value: Mapping[str, Any], name: str, *, forwarded: bool = False) -> bytes:

@@ -2,6 +2,9 @@
 
 An offer goes to the first subscription that has room, else to the accept callback, in a task of its own; else it is
 rejected. An offer that is undecided after 30 s is rejected too.
+
+A program rejects by ``reader.reject`` or by raising `StreamRejected`, and its opener gets the text. Any other exception
+is a fault of the program: its own people get the traceback, and the opener a fixed text.
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ from contextlib import suppress
 
 from meshsync.connection.inbox import InboxClosed
 from meshsync.dispatch.subscriptions import Feed
-from meshsync.errors import MeshsyncError, UsageError
+from meshsync.errors import MeshsyncError, StreamRejected, UsageError
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.stream_messages import Reject
-from meshsync.reasons import describe_error, safe_text
+from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import TaskExit
-from meshsync.signals import name_of
+from meshsync.signals import check_result, name_of
 from meshsync.streams.channels import RecipientChannel, StreamConnection
 from meshsync.streams.endpoints import Endpoints, MessageStreamReader, has_ended
 from meshsync.streams.interfaces import StreamReader
@@ -36,18 +39,25 @@ Accepter = Callable[[StreamReader], object]
 OfferHook = Callable[[StreamReader], StreamReader]
 """Changes each offered reader before the program sees it; raising rejects the stream."""
 
+Report = Callable[[Callable[..., object], BaseException], None]
+"""Called with a callback or hook and the exception that it should not have raised."""
+
 CALLBACKS = 64
 """Accept callbacks that run at once; one more stream is rejected."""
 
 DECISION_TIME = 30.0
 """Seconds after which a stream that the program neither accepted nor rejected is rejected."""
 
+FAULT = "the recipient's program failed"
+"""The reason that a peer reads if the program raised anything but `StreamRejected`; the details are in its log."""
+
 
 class StreamOffers:
     """Has the program decide on the streams that peers open.
 
     Args:
-        report: Called with an exception of an accept callback, for receivers of ``receiver_failed``.
+        report: Called with an unexpected exception of an accept callback or the hook: logs it with its traceback, and
+            passes it to the receivers of ``receiver_failed``.
     """
 
     def __init__(
@@ -56,7 +66,7 @@ class StreamOffers:
         registry: StreamRegistry,
         *,
         hook: OfferHook,
-        report: Callable[[Accepter, BaseException], None],
+        report: Report,
     ) -> None:
         self.accepter: Accepter | None = None
         """Called with each stream that a peer opens, unless a subscription gets it; None rejects them."""
@@ -78,7 +88,7 @@ class StreamOffers:
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
         """Return a subscription to the streams that are offered from now on."""
-        subscription = StreamSubscription(self._registry, timeout, maxsize, self._hook, self._unsubscribe)
+        subscription = StreamSubscription(self._registry, timeout, maxsize, self._hook, self._report, self._unsubscribe)
         with self._condition:
             has_ended = self._has_ended
             if not has_ended:
@@ -140,29 +150,43 @@ class StreamOffers:
 
     def _run(self, accepter: Accepter, ends: Endpoints) -> None:
         """Let the program decide on a stream."""
+        called: Callable[..., object] = self._hook
         try:
-            accepter(self._hook(ends.reader))
+            reader = self._hook(ends.reader)
+            check_result(reader)
+            called = accepter
+            check_result(accepter(reader))
             with suppress(MeshsyncError):  # Its peer is gone, or the program has rejected it.
                 ends.stream.accept()
         except TaskExit:
             raise
         except BaseException as error:  # No exception has a caller to go to.
-            self._decline(accepter, ends.stream, error)
+            self._decline(called, ends.stream, error)
         finally:
             with self._condition:
                 self._callbacks -= 1
 
-    def _decline(self, accepter: Accepter, stream: ClientStream, error: BaseException) -> None:
-        # Raising is a way to reject; after acceptance, or instead of it, it is a failure.
+    def _decline(self, called: Callable[..., object], stream: ClientStream, error: BaseException) -> None:
+        reason = _reason(error)
         try:
-            stream.reject(safe_text(error))
+            stream.reject(reason)
         except UsageError:
-            stream.abandon(describe_error(error))
-        if stream.life.was_open or not isinstance(error, Exception):
-            self._report(accepter, error)
+            stream.abandon(reason)
+        # After acceptance it is too late to reject.
+        if isinstance(error, StreamRejected) and not stream.life.was_open:
+            _log_rejection(stream, called, error)
         else:
-            with suppress(Exception):  # As in `log_failure`.
-                logger.info("%r was rejected, since %s raised %s", stream, name_of(accepter), describe_error(error))
+            self._report(called, error)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the text for the peer of a stream for which the program raised."""
+    return safe_text(error) if isinstance(error, StreamRejected) else FAULT
+
+
+def _log_rejection(stream: object, called: Callable[..., object], error: StreamRejected) -> None:
+    with suppress(Exception):  # As in `log_failure`.
+        logger.info("%r was rejected by %s: %s", stream, name_of(called), safe_text(error))
 
 
 def _expire(stream: ClientStream) -> None:
@@ -182,6 +206,7 @@ class StreamSubscription(Feed[StreamReader]):
         timeout: float | None,
         maxsize: int,
         hook: OfferHook,
+        report: Report,
         on_close: Callable[[StreamSubscription], None],
     ) -> None:
         super().__init__(
@@ -194,6 +219,7 @@ class StreamSubscription(Feed[StreamReader]):
         )
         self._runtime = host.runtime
         self._hook = hook
+        self._report = report
         self._on_close = on_close
         self._is_closed = False
 
@@ -212,12 +238,16 @@ class StreamSubscription(Feed[StreamReader]):
             if has_ended(reader):  # While it waited in the inbox.
                 continue
             try:
-                return self._hook(reader)
-            except Exception as error:  # It is one opener's fault, and not the end of this subscription.
+                changed = self._hook(reader)
+                check_result(changed)
+                return changed
+            except Exception as error:  # It is no end of this subscription.
                 with suppress(MeshsyncError):
-                    reader.reject(safe_text(error))
-                with suppress(Exception):  # As in `log_failure`.
-                    logger.info("%r was rejected by %s: %s", reader, name_of(self._hook), safe_text(error))
+                    reader.reject(_reason(error))
+                if isinstance(error, StreamRejected):
+                    _log_rejection(reader, self._hook, error)
+                else:
+                    self._report(self._hook, error)
 
     def close(self) -> None:
         """End the subscription; streams that no task has read are rejected."""

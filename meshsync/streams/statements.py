@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from meshsync.reasons import describe_error
 from meshsync.runtime.deadlines import Deadline, Timeout
@@ -30,6 +30,9 @@ class ClosingWriter(ABC):
     @abstractmethod
     def abort(self, reason: str = "") -> None:
         """End the stream at once, incomplete."""
+
+    def __deepcopy__(self: W, memo: Any) -> W:
+        return self  # It is live: the dict of an event has the stream itself.
 
     def __enter__(self: W) -> W:
         return self
@@ -77,6 +80,9 @@ class IteratedReader(ABC):
             self._put_back(chunks)
             raise
         return b"".join(chunk.data for chunk in chunks)
+
+    def __deepcopy__(self: R, memo: Any) -> R:
+        return self  # As a writer.
 
     def __iter__(self: R) -> R:
         return self

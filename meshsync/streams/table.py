@@ -31,7 +31,7 @@ from meshsync.streams.duplex import ForStream, Offered, Returned
 from meshsync.streams.endpoints import Endpoints
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.life import Phase, StreamIdentity
-from meshsync.streams.offers import Accepter, StreamOffers, StreamSubscription
+from meshsync.streams.offers import Accepter, Report, StreamOffers, StreamSubscription
 from meshsync.streams.opening import StreamOpener
 from meshsync.streams.registry import StreamRegistry, StreamStats
 from meshsync.streams.stream import ClientStream
@@ -46,7 +46,7 @@ class StreamTable:
         publish: Called with events for receivers.
         limit: Returns a time limit in seconds, the default in the place of ``"default"``.
         hook: Changes each offered reader before the program sees it.
-        report: Called with an exception of an accept callback, for receivers of ``receiver_failed``.
+        report: Called with an unexpected exception of an accept callback or the hook; see `StreamOffers`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class StreamTable:
         publish: Callable[[RoomMessageEvent], None],
         limit: Callable[[Timeout], float | None],
         hook: Callable[[StreamReader], StreamReader],
-        report: Callable[[Accepter, BaseException], None],
+        report: Report,
     ) -> None:
         self._connection = connection
         self._participants = participants

@@ -6,7 +6,9 @@ Faults and what must hold under them are in ``test_must_hold.py``; what needs a 
 from __future__ import annotations
 
 import array
+import copy
 import ctypes
+import dataclasses
 import gc
 import hashlib
 import inspect
@@ -476,7 +478,7 @@ def test_two_subscriptions_each_get_every_message(join: Join) -> None:
     alice.messaging.on("message", heard)
     with alice.messaging.messages() as first, alice.messaging.messages() as second:
         alice.messaging.send_message(alice.local_participant, "n", {})
-        assert first.get(PATIENCE) is second.get(PATIENCE) is heard.next().message
+        assert first.get(PATIENCE) == second.get(PATIENCE) == heard.next().message
 
 
 def test_waiting_for_one_message_returns_the_next_that_matches(join: Join) -> None:
@@ -695,7 +697,7 @@ def test_receiver_registered_twice_is_called_twice_and_taken_off_at_once(join: J
     for _ in range(2):
         alice.messaging.on("message", heard)
     alice.messaging.send_message(alice.local_participant, "chat", {})
-    assert heard.next() is heard.next()
+    assert heard.next() == heard.next()
     alice.messaging.off("message", heard)
     end = Ears()
     alice.messaging.on("message", end)
@@ -725,6 +727,139 @@ def test_receiver_that_cannot_run_is_refused(join: Join) -> None:
         messaging.on("message", later)
     with pytest.raises(TypeError, match="coroutine"):
         messaging.on_message("chat")(later)
+
+
+def test_registration_that_could_never_fire_is_refused(join: Join) -> None:
+    """A decorator without its argument, the result of a call for a receiver, and a list for a type are mistakes."""
+    messaging: Any = join("alice", enable=False).messaging
+    for register in (
+        lambda: messaging.on_message(print),
+        lambda: messaging.on(print),
+        lambda: messaging.on("message", None),
+        lambda: messaging.on_message("chat", None),
+        lambda: messaging.on_message(["chat", "news"], print),
+        lambda: messaging.on_message(5, print),
+        lambda: messaging.messages(type=["chat"]),
+        lambda: messaging.wait_for_message(b"chat", timeout=0),
+        lambda: messaging.wait_for_participant(name=["bob"], timeout=0),
+        lambda: messaging.wait_for_participant(where="bob", timeout=0),
+    ):
+        with pytest.raises(TypeError):
+            register()
+
+
+def test_receiver_that_returns_a_coroutine_is_reported(join: Join) -> None:
+    """It did nothing, which its program learns by ``receiver_failed``."""
+
+    async def later(event: meshsync.RoomMessageEvent) -> None: ...
+
+    alice, failures = join("alice"), Ears()
+    alice.messaging.on("receiver_failed", failures)
+    alice.messaging.on_message("chat", lambda event: later(event))  # noqa: PLW0108
+    alice.messaging.send_message(alice.local_participant, "chat", {})
+    assert "coroutine" in str(failures.next().error)
+
+
+def test_criterion_that_returns_a_coroutine_is_an_error(join: Join) -> None:
+    """Every coroutine is true, so that anyone would match."""
+
+    async def later(participant: object) -> bool:
+        return False
+
+    alice, _ = join("alice"), join("bob")
+    other(alice, "bob")
+    with pytest.raises(TypeError, match="coroutine"):
+        alice.messaging.wait_for_participant(where=lambda one: later(one), timeout=0)  # type: ignore[arg-type,return-value]  # noqa: PLW0108
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_change_of_a_message_is_seen_by_no_other_receiver(join: Join) -> None:
+    """Receivers, receivers of signals and subscriptions have each their own, down to what is nested."""
+    alice = join("alice")
+    seen, end = [], Ears()
+
+    def change(event: meshsync.RoomMessageEvent) -> None:
+        body: Any = event.message.message
+        seen.append(copy.deepcopy(body))
+        body["list"].append("changed")
+        del body["n"]
+
+    def change_too(sender: object, event: meshsync.RoomMessageEvent) -> None:
+        change(event)
+
+    for _ in range(2):
+        alice.messaging.on_message("chat", lambda event: change(event))  # noqa: PLW0108
+    signals.message.connect(change_too, sender=alice.messaging)
+    signals.message.connect(lambda sender, event: change_too(sender, event), sender=alice.messaging)  # noqa: PLW0108
+    signals.message.connect(end, sender=alice.messaging)
+    with alice.messaging.messages("chat") as one, alice.messaging.messages() as two:
+        alice.messaging.send_message(alice.local_participant, "chat", {"n": 1, "list": [{"deep": True}]})
+        end.next()
+        for subscription in (one, two):
+            message: Any = subscription.get(5).message
+            seen.append(copy.deepcopy(message))
+            message["list"][0]["deep"] = False
+    assert seen == [{"n": 1, "list": [{"deep": True}]}] * 6
+
+
+def test_change_of_a_message_by_its_only_receiver_is_nowhere_else(join: Join) -> None:
+    """Neither what a subscription has nor what a subclass's hook keeps is the receiver's."""
+
+    class Constant(MessagingClient):
+        def received(self, message: RoomMessage) -> RoomMessage:
+            return dataclasses.replace(message, message=kept)
+
+    kept: dict[str, Any] = {"list": []}
+    seen = Ears()
+
+    def change(event: meshsync.RoomMessageEvent) -> None:
+        body: Any = event.message.message
+        seen(copy.deepcopy(body))
+        body["list"].append("changed")
+
+    alice, bob = join("alice"), join("bob", messaging=Constant)
+    for client in (alice, bob):
+        client.messaging.on_message("chat", change)
+        with client.messaging.messages() as inbox:
+            for _ in range(2):
+                alice.messaging.send_message(client.local_participant, "chat", {"list": []})
+                assert seen.next() == inbox.get(PATIENCE).message == {"list": []}
+    for client in (alice, bob):
+        alice.messaging.send_message(client.local_participant, "chat", {"list": []})
+        assert seen.next() == {"list": []}
+    assert kept == {"list": []}
+
+
+def test_signal_connected_by_the_only_receiver_waits_for_the_next_event(join: Join) -> None:
+    """As a receiver that is registered meanwhile does."""
+    alice, heard, end = join("alice"), Ears(), Ears()
+
+    def connect(sender: object, event: meshsync.RoomMessageEvent) -> None:
+        heard(event.message.message["n"])
+
+    registration = alice.messaging.on_message("chat", lambda event: signals.message.connect(connect) and None)
+    for n in range(2):
+        alice.messaging.send_message(alice.local_participant, "chat", {"n": n})
+    assert heard.next() == 1
+    registration.cancel()
+    alice.messaging.on_message("end", end)
+    alice.messaging.send_message(alice.local_participant, "end", {"n": 2})
+    end.next()
+    assert heard.next() == 2
+
+
+def test_change_of_an_event_does_not_reach_the_participant(join: Join) -> None:
+    """What an event of a participant nests is not the participant's own."""
+    alice, arrivals = join("alice"), Ears()
+    alice.messaging.on("participant_added", arrivals)
+    bob = join("bob", enable=False)
+    bob.local_participant.set_attribute("tags", ["new"])
+    bob.messaging.enable()
+    event = arrivals.next()
+    event.message.message["attributes"]["tags"].append("changed")
+    assert event.participant.attributes == {"name": "bob", "tags": ["new"]}
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------

@@ -30,6 +30,6 @@ def test_system_without_threads_makes_the_room_unavailable(task: str, monkeypatc
         start(thread)
 
     with Emulator() as emulator:
-        monkeypatch.setattr(threading.Thread, "start", refuse)
+        monkeypatch.setattr("meshsync.runtime.threads._start_thread", refuse)
         with pytest.raises(meshsync.RoomUnavailable, match="no more threads"):
             meshsync.connect("lab", url=emulator.url, token=emulator.token("lab", "ada"))

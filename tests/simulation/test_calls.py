@@ -15,7 +15,7 @@ TRAVEL = 0.025
 def receive(reader: StreamReader) -> None:
     """Answer one chunk, and read to the end."""
     if "no" in reader.header:
-        raise PermissionError("not today")
+        raise meshsync.StreamRejected("not today")
     reader.accept()
     reader.writer.write(MessageStreamChunk({"from": "bob"}, b"hello"))
     for _ in reader:

@@ -302,7 +302,7 @@ def test_a_client_rejects_a_streamer() -> None:
     """By a callback that raises; without one, as official clients do."""
 
     def refuse(reader: StreamReader) -> None:
-        raise LookupError("no room on the disk")
+        raise StreamRejected("no room on the disk")
 
     with scene() as it:
         streamers = [Streamer(name, "alice", [b"x"]) for name in ("early", "late")]

@@ -111,7 +111,7 @@ def _serve(reader: StreamReader, noted: list[Observation]) -> None:
     match reader.header["want"]:
         case "nothing":
             noted.append(("rejects", reader.sender.name))
-            raise ValueError("not today")
+            raise meshsync.StreamRejected("not today")
         case "capitals":
             chunks = []
             for chunk in reader:

@@ -141,7 +141,7 @@ def test_streams_opened_and_closed_by_many_threads_leave_nothing(join: Join) -> 
 
     def take(reader: Any) -> None:
         if reader.header["n"] % 2:
-            raise ValueError("odd")
+            raise StreamRejected("odd")
         got.append(reader.read_all(PATIENCE))
 
     bob.messaging.enable(take)

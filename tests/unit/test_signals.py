@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial, partialmethod, wraps
 from typing import Any
+from unittest.mock import Mock
 
 import blinker
 import pytest
 
 from meshsync import signals
-from meshsync.signals import EVENTS, OrderedSignal, name_of
+from meshsync.signals import EVENTS, OrderedSignal, check_callable, name_of
 
 
 class Sender:
@@ -148,14 +150,93 @@ def test_every_failure_is_reported_to_who_asks(signal: OrderedSignal) -> None:
     assert [(receiver, str(error)) for receiver, error in told] == [(fails, "oops")]
 
 
-def test_coroutine_function_is_reported_and_not_called(signal: OrderedSignal, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing would await what it returns."""
+async def coroutine(sender: object) -> None:
+    """Do nothing before it is awaited."""
 
-    async def receiver(sender: object) -> None: ...
 
-    signal.connect(receiver)
-    assert results(signal) == []
-    assert "a receiver cannot be a coroutine function: nothing here would await it" in caplog.text
+def generator(sender: object) -> Iterator[None]:
+    """Do nothing before it is iterated."""
+    yield
+
+
+async def async_generator(sender: object) -> AsyncIterator[None]:
+    """Do nothing before it is iterated by a coroutine."""
+    yield
+
+
+class Handler:
+    """An object that is called, and whose call is to be awaited."""
+
+    async def __call__(self, sender: object) -> None: ...
+
+    async def method(self, sender: object) -> None: ...
+
+    @staticmethod
+    async def static(sender: object) -> None: ...
+
+    later = partialmethod(method)
+
+
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        coroutine,
+        generator,
+        async_generator,
+        Handler(),
+        Handler().method,
+        Handler().later,
+        Handler.static,
+        staticmethod(coroutine),
+        partial(Handler()),
+        partial(partial(Handler().method)),
+        partial(generator),
+    ],
+)
+def test_callable_that_would_do_nothing_is_refused(signal: OrderedSignal, receiver: Any) -> None:
+    """Whatever form a coroutine or generator function has, it is not connected."""
+    with pytest.raises(TypeError, match=r"coroutine function|generator function"):
+        signal.connect(receiver)
+    assert not signal.receivers
+
+
+@pytest.mark.parametrize("receiver", [None, 7, "print", ["a list"]])
+def test_value_that_cannot_be_called_is_refused(signal: OrderedSignal, receiver: Any) -> None:
+    """None is the result of a receiver that was called in place of being passed."""
+    with pytest.raises(TypeError, match="cannot be called"):
+        signal.connect(receiver)
+
+
+@pytest.mark.parametrize("plain", [print, Handler, partial(print), Mock(), [].append, lambda sender: None])
+def test_plain_callable_is_accepted(plain: Any) -> None:
+    """Builtins, classes, partials, doubles and lambdas do their work when they are called."""
+    check_callable(plain, "nothing")
+
+
+@pytest.mark.parametrize("function", [coroutine, generator, async_generator])
+@pytest.mark.filterwarnings("error")
+def test_receiver_that_returns_work_to_do_is_reported(
+    signal: OrderedSignal, caplog: pytest.LogCaptureFixture, function: Any
+) -> None:
+    """A wrapper does not show what it returns: the failure is logged, and no warning comes from elsewhere."""
+
+    @wraps(function)
+    def wrapper(sender: object) -> object:
+        return function(sender)
+
+    signal.connect(wrapper)
+    signal.connect(returning("after"))
+    assert results(signal) == ["after"]
+    assert "which nothing here would run: give a plain one" in caplog.text
+
+
+def test_future_of_a_loop_is_no_failure(signal: OrderedSignal) -> None:
+    """The loop runs it, whoever waits."""
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+    signal.connect(returning(future))
+    assert results(signal) == [future]
+    loop.close()
 
 
 def test_muted_signal_calls_nobody(signal: OrderedSignal) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshsync.dispatch.receivers import Receivers
+from meshsync.dispatch.receivers import Receivers, check_type
 from meshsync.messages import RoomMessage, RoomMessageEvent
 
 
@@ -118,3 +118,17 @@ def test_registration_says_what_it_is(receivers: Receivers) -> None:
     registration = receivers.add("message", first, "chat")
     assert (registration.event, registration.type, registration.receiver) == ("message", "chat", first)
     assert "_owner" not in repr(registration)
+
+
+@pytest.mark.parametrize("type", [first, ["chat"], 5, b"chat", None])
+def test_type_that_no_message_has_is_refused(type: Any) -> None:
+    """A message's type is a text, and never a function that a bare decorator was given."""
+    with pytest.raises(TypeError, match="the type of a message is a str, not"):
+        check_type(type)
+
+
+@pytest.mark.parametrize("name", [first, ["message"], None])
+def test_name_of_an_event_that_is_no_text_is_refused(receivers: Receivers, name: Any) -> None:
+    """Also one that could not be looked up at all."""
+    with pytest.raises(TypeError, match="the name of an event is a str, not"):
+        receivers.add(name, first)

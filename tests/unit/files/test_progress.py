@@ -22,6 +22,17 @@ def test_a_function_is_called_with_what_is_done_and_all_there_is() -> None:
     assert told == [(1, 2), (3, None)]
 
 
+def test_a_function_that_nothing_would_await_is_refused() -> None:
+    """When it is given, or when it turns out to be a wrapper of one."""
+
+    async def later(*numbers: object) -> None: ...
+
+    with pytest.raises(TypeError, match="coroutine function"), reporting(later, "x"):
+        pass
+    with reporting(lambda done, total: later(done), "x") as report, pytest.raises(TypeError, match="'coroutine'"):
+        report(1, 2)
+
+
 def test_nobody_need_be_told() -> None:
     """Which is how it is unless asked."""
     with reporting(False, "x") as report:
