@@ -10,6 +10,7 @@ from typing import Any
 from meshsync.errors import InvalidMessage, MeshsyncError
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import copy_json
+from meshsync.reasons import describe_error
 
 __all__ = ["Buffer", "RoomMessage", "RoomMessageEvent", "as_buffer"]
 
@@ -89,7 +90,7 @@ def _portable(error: BaseException | None) -> BaseException | None:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return MeshsyncError(f"{type(error).__name__}: {error}")
+        return MeshsyncError(describe_error(error))
     return error
 
 

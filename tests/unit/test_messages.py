@@ -17,6 +17,7 @@ from meshsync.errors import ConnectionLost, MeshsyncError, StreamRejected, Usage
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from tests.support.stream_tables import TableOfStreams
+from tests.support.textless import Textless
 
 BODY: dict[str, Any] = {"n": 1, "nested": [{"a": None}, "b"]}
 COPIES: list[Callable[[Any], Any]] = [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy]
@@ -75,6 +76,12 @@ def test_event_keeps_an_error_as_far_as_it_can(copied: Callable[[Any], Any]) -> 
     assert (type(lost), str(lost), lost.code) == (ConnectionLost, "gone", 1006)
     odd = copied(RoomMessageEvent("receiver_failed", message(), error=OddError("a", "b"))).error
     assert (type(odd), str(odd)) == (MeshsyncError, "OddError: ab")
+
+    class Mute(OddError, Textless):
+        __str__ = Textless.__str__
+
+    mute = copied(RoomMessageEvent("receiver_failed", message(), error=Mute("a", "b"))).error
+    assert str(mute) == "Mute: (Mute without a text)"
 
 
 def test_every_error_of_ours_can_be_pickled() -> None:
