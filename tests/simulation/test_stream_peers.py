@@ -394,6 +394,8 @@ def test_a_huge_credit_lifts_the_limit_and_nothing_else() -> None:
         for _ in range(100):
             writer.write(bytes(1000))
         writer.close()
+        pair.simulation.sleep(1)
+        assert [type for type, *_ in bob.words] == ["stream.open", *["stream.chunk"] * 100, "stream.close"]
 
 
 def test_words_of_somebody_else_do_not_count() -> None:

@@ -47,6 +47,7 @@ def test_a_log_handler_that_raises_harms_nobody(client: TableOfStreams) -> None:
         client.hear("chunk", header={})
     finally:
         logging.getLogger("meshsync").removeHandler(handler)
+    assert client.line.sent == []
 
 
 def test_who_would_wait_for_ever_is_told_before_the_client_leaves() -> None:
