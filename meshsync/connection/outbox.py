@@ -30,7 +30,7 @@ class Outbox:
         return len(self._held)
 
     def has_room(self, delivery: Delivery) -> bool:
-        """Whether one more fits the budget; the first always does."""
+        """Whether one more fits the budget; the first always does, however large it is."""
         return not self._held or self._bytes + delivery._size <= HELD_BYTES
 
     def put(self, delivery: Delivery) -> None:

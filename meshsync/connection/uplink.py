@@ -165,19 +165,9 @@ class Uplink:
 
     def stats(self) -> ConnectionStats:
         """Return the figures of this moment; the traffic is that of all connections."""
-        present, before = self.connection.stats(), self._carried
-        carried = present.traffic
-        return replace(
-            present,
-            pending=present.pending + len(self._outbox),
-            traffic=replace(
-                carried,
-                bytes_sent=carried.bytes_sent + before.bytes_sent,
-                bytes_received=carried.bytes_received + before.bytes_received,
-                packets_sent=carried.packets_sent + before.packets_sent,
-                packets_received=carried.packets_received + before.packets_received,
-            ),
-        )
+        present = self.connection.stats()
+        pending, traffic = present.pending + len(self._outbox), _sum(self._carried, present.traffic)
+        return replace(present, pending=pending, traffic=traffic)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -419,13 +409,16 @@ class Uplink:
                 raise connection.failure()
             self._owner.restore(connection, deadline)
             return self._send_held(connection, since)
-        except BaseException:
+        except BaseException as error:
+            failure = connection.failure() if isinstance(error, ConnectionLost) else None
             connection.abandon()
             for task in connection.tasks:
                 task.join(1.0)
             with self._condition:
                 self._is_restoring = False
                 self._condition.notify_all()
+            if failure is not None:
+                raise failure from None  # Rather than what became of one request.
             raise
 
     def _send_held(self, connection: Connection, since: float) -> bool:
@@ -504,6 +497,17 @@ class Uplink:
         for delivery in held:
             delivery._resolve(carry_over(NotSent, "the message was not sent", error))
         self._owner.ended(error)
+
+
+def _sum(before: TransportStats, present: TransportStats) -> TransportStats:
+    """Return the traffic of earlier connections and the present one, with the buffer of the latter."""
+    return replace(
+        present,
+        bytes_sent=before.bytes_sent + present.bytes_sent,
+        bytes_received=before.bytes_received + present.bytes_received,
+        packets_sent=before.packets_sent + present.packets_sent,
+        packets_received=before.packets_received + present.packets_received,
+    )
 
 
 def _ended_by(error: BaseException) -> MeshsyncError:

@@ -100,7 +100,7 @@ class _Attempt:
             outcome.close(0)
             return
         self._outcome = outcome or ConnectTimeout("abandoned")
-        connection.up.finish()
+        connection.up.finish(is_background=self._is_background)
         connection.client_ended()
         if connection.up.state is LinkState.SILENT and connection.carrier is None:
             connection.room_ended()

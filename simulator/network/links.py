@@ -278,9 +278,13 @@ class Link(Generic[Payload]):
             for one in frames:
                 self._launch(_Burst((one,), one[1], delay, is_background), now)
 
-    def finish(self) -> None:
-        """End it behind what is in flight: the reader gets ``ControlFrame.END`` last. Again does nothing."""
-        self.put((_END,))
+    def finish(self, *, is_background: bool = False) -> None:
+        """End it behind what is in flight: the reader gets ``ControlFrame.END`` last. Again does nothing.
+
+        Args:
+            is_background: See ``put``.
+        """
+        self.put((_END,), is_background=is_background)
         if self.state is LinkState.OPEN:
             self._move(LinkState.FINISHED)
 

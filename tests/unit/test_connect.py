@@ -15,6 +15,7 @@ from meshsync.errors import (
     AuthenticationFailed,
     ClientClosed,
     ConnectFailed,
+    ConnectionLost,
     ConnectTimeout,
     InvalidMessage,
     MeshsyncError,
@@ -25,7 +26,6 @@ from meshsync.errors import (
     RoomUnavailable,
     UsageError,
 )
-from meshsync.protocol import events
 from meshsync.protocol.operations import Broadcast, Enable, Push, Send, SetAttributes
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadRuntime
@@ -553,19 +553,20 @@ def test_after_disabling_sending_says_that_it_is_not_enabled(joined: Joined) -> 
 def test_in_the_midst_of_the_end_nobody_is_said_to_have_left(joined: Joined) -> None:
     """Between the first departure and the last, a send to one who is offline says that the connection ended."""
     bob, raised = joined.messaging.remote_participants[0], list[BaseException]()
-    client = joined.room._meshsync
-    received = client.received
+    membership = joined.room._meshsync.membership
+    removed = membership._removed
 
-    def received_and_send(event: events.Event) -> None:
-        received(event)
+    def removed_and_send(participant: meshsync.RemoteParticipant) -> None:
+        removed(participant)
         try:
             joined.messaging.send_message_nowait(bob, "chat", {})
         except MeshsyncError as error:
             raised.append(error)
 
-    client.received = received_and_send  # type: ignore[method-assign]
+    membership._removed = removed_and_send  # type: ignore[method-assign]
     joined.transport.lose()
-    assert joined.room.wait_closed(PATIENCE)
+    with pytest.raises(ConnectionLost):
+        joined.room.wait_closed(PATIENCE)
     assert [type(error) for error in raised] == [NotSent]
 
 
