@@ -259,7 +259,7 @@ def test_what_was_not_written_is_sent_on_the_next_connection(pair: Pair) -> None
     """Behind a message that fills the wire, others wait in the buffer; they go first after the loss, in order."""
     pair.sim.plan(faults.throttle("alice", 1000))
     bob = pair.bob.local_participant.id
-    big, *_ = [pair.alice.messaging.send_message_nowait(bob, "big", {}, bytes(2_000_000)) for _ in range(2)]
+    big, *_ = [pair.alice.messaging.send_message_nowait(bob, "big", {}, bytes(1_900_000)) for _ in range(2)]
     held = [pair.alice.messaging.send_message_nowait(bob, "chat", {"n": n}) for n in range(3)]
     pair.sim.sleep(1)
     pair.sim.plan(faults.during(pair.sim.now, pair.sim.now + 2, faults.refuse_connect("alice")))
