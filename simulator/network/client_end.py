@@ -118,7 +118,7 @@ class SimulatedTransport:
         self._up = up
         self._down = down
         self._heartbeat = HeartbeatTimer(
-            kernel, self._work_for_others, up, interval=heartbeat_interval, timeout=heartbeat_timeout
+            kernel, self._work_for_others, down, up, interval=heartbeat_interval, timeout=heartbeat_timeout
         )
         self._max_packet = max_packet
         self._ended = ended

@@ -92,7 +92,7 @@ class HeadlessEnd:
         self._is_paused = False
         self._reassembler = Reassembler(_LARGEST)
         self._heartbeat = HeartbeatTimer(
-            network.kernel, self._look, self._up, interval=beats.interval, timeout=beats.timeout
+            network.kernel, self._look, self._down, self._up, interval=beats.interval, timeout=beats.timeout
         )
         self._down.on_arrival = self._read
         self._up.on_room = self._write

@@ -21,19 +21,28 @@ class HeartbeatTimer:
 
     Args:
         due: Called when it is time to `look`, and not again before `look` was called.
-        link: The link to the peer.
+        incoming: The link from the peer.
+        outgoing: The link to the peer.
         interval: Seconds of silence before a ping; None for no pings and no loss.
         timeout: Seconds from the ping to the loss of the connection.
     """
 
-    __slots__ = ("_due", "_heartbeat", "_kernel", "_link", "_seen_at", "_timer")
+    __slots__ = ("_due", "_heartbeat", "_incoming", "_kernel", "_outgoing", "_seen_at", "_timer")
 
     def __init__(
-        self, kernel: Kernel, due: Callable[[], None], link: Link[Traffic], *, interval: float | None, timeout: float
+        self,
+        kernel: Kernel,
+        due: Callable[[], None],
+        incoming: Link[Traffic],
+        outgoing: Link[Traffic],
+        *,
+        interval: float | None,
+        timeout: float,
     ) -> None:
         self._kernel = kernel
         self._due = due
-        self._link = link
+        self._incoming = incoming
+        self._outgoing = outgoing
         # In nanoseconds, which are whole numbers: sums of seconds would now and then be early by their last bit.
         self._heartbeat = Heartbeat(
             kernel.now,
@@ -56,7 +65,7 @@ class HeartbeatTimer:
         if self._timer is not None and self._timer.when > now:
             return None
         self._apply()
-        link = self._link
+        link = self._outgoing
         beat = self._heartbeat.look(now, Outflow(link.bytes_accepted, link.unacknowledged, is_known=True))
         if self._timer is None:
             self._arm()
@@ -80,6 +89,10 @@ class HeartbeatTimer:
             self._timer = None
 
     def _apply(self) -> None:
+        # A frame can be as large as a message, and on a slow wire its bytes arrive one by one.
+        arriving_at = self._incoming.arriving_at
+        if arriving_at is not None and (self._seen_at is None or arriving_at > self._seen_at):
+            self._seen_at = arriving_at
         if self._seen_at is not None:
             self._heartbeat.alive(self._seen_at)
             self._seen_at = None

@@ -238,6 +238,13 @@ class Link(Generic[Payload]):
             size -= min(max(0, came), burst.size)
         return size
 
+    @property
+    def arriving_at(self) -> int | None:
+        """When the last byte arrived of a frame that is arriving, by the kernel's clock; None if no frame is."""
+        if not self._flight or self._flight[0].begins + self._flight[0].delay >= self._now():
+            return None
+        return self._kernel.now if self._frozen_at is None else self._frozen_at
+
     # --- the sender's end ---------------------------------------------------------------------------------------------
 
     def fill(self, queue: deque[Frame[Payload]]) -> Sequence[Frame[Payload]]:

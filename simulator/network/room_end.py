@@ -67,7 +67,7 @@ class RoomEnd:
         self._seat: Seat | None = None
         self._seat = take(self._flush)
         self._heartbeat = HeartbeatTimer(
-            kernel, self._look, down, interval=heartbeat_interval, timeout=heartbeat_timeout
+            kernel, self._look, up, down, interval=heartbeat_interval, timeout=heartbeat_timeout
         )
         up.on_arrival = self._arrived
         down.on_room = self._flush
