@@ -292,7 +292,7 @@ def test_a_throttled_connection_carries_so_many_bytes_per_second(name: str) -> N
 @pytest.mark.parametrize("name", ["bob", "echo"])
 @pytest.mark.parametrize("direction", ["down", "up"])
 def test_a_slow_connection_is_not_given_up(name: str, direction: str) -> None:
-    """3 MB at 30 kB/s are 100 s at least, more than the 45 s of either end's heartbeat, whose pings wait behind them."""
+    """3 MB at 30 kB/s are 100 s or more, longer than the 45 s of either end's heartbeat; the pings wait behind them."""
     with simulated() as sim:
         pair = Pair(sim)
         sim.plan(faults.throttle(name if direction == "down" else "alice", 30_000, direction=direction))

@@ -239,7 +239,7 @@ def test_bytes_are_acknowledged_when_they_are_read_and_an_echo_later() -> None:
 
 
 def test_a_frame_on_a_slow_wire_is_acknowledged_bit_by_bit() -> None:
-    """1,000 bytes at 10,000 a second with 10 ms there and back: 400 are known to have come at 50 ms; frozen, no more."""
+    """1,000 bytes at 10,000 a second with 10 ms of delays: 400 are known to be there at 50 ms; no more once frozen."""
     bench = Bench(constant(0.005), bandwidth=10_000)
     bench.put(bytes(1000))
     size = bench.link.bytes_accepted

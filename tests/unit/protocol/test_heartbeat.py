@@ -193,7 +193,7 @@ def test_watching_is_for_those_who_have_a_heartbeat_and_live() -> None:
     st.booleans(),
 )
 def test_nobody_lives_longer_than_its_last_sign_of_life_allows(steps: list[tuple[str, float]], watches: bool) -> None:
-    """Death comes 45 s (and a look, 0.23 s) after the last sign at the latest, and 15 s after a ping at the earliest."""
+    """Death comes 45 s (and 0.23 s) after the last sign at the latest, and 15 s after a ping at the earliest."""
     now = last = asked = 0.0
     sent = acknowledged = 1000
     heartbeat = Heartbeat(now)
