@@ -31,7 +31,7 @@ FLOORS = """
 1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
-3  meshsync.transport: endings interfaces proxies redaction senders sockets / dialing poller / upgrade
+3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
@@ -58,7 +58,7 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
-e  simulator.network: heartbeat_timer links traffic / client_end room_end / network / connector headless_end
+e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
 f  simulator.record: calls_as_streams names records / recorder wording / charts timeline_view / drawn_faults / timeline
                      / transcript
 g  simulator.participants: peers / stream / participant / messaging streaming visiting

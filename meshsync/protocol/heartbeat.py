@@ -1,14 +1,19 @@
 """The peer's signs of life: deadlines only, time is an argument.
 
-A transport's owner reports each sign of life to a `Heartbeat`, asks it when to look again, and looks then. Not the
-business of this module: clocks, and sending the ping.
+A transport's owner reports received bytes to a `Heartbeat`, asks it when to look again, and looks then, with what has
+become of the bytes for the peer. Not the business of this module: clocks, and sending the ping.
+
+A ping waits behind all that was handed to the network before it, for minutes on a slow link. So its answer is due only
+when it has arrived, and until then the peer's acknowledgements, those of its TCP, are signs of life. They are none
+later: a system goes on acknowledging for a program that is dead, until its buffer is full.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["INTERVAL", "TIMEOUT", "Beat", "Heartbeat"]
+__all__ = ["INTERVAL", "TIMEOUT", "Beat", "Heartbeat", "Outflow"]
 
 INTERVAL = 30.0
 """Seconds of silence after which to ping.
@@ -18,6 +23,15 @@ Source: official Python clients up to release 0.31.1 (PROTOCOL.md, section 2).
 
 TIMEOUT = 15.0
 """Seconds to wait for a sign of life after that. Source: half the interval, as in official Python clients."""
+
+_LOOKS = 64
+"""Looks in a timeout while acknowledgements are awaited: by default one in 234 ms."""
+
+_TIMEOUT_BYTES = 720 * 1024
+"""Bytes that take a slow link one `TIMEOUT`, for systems that do not tell what has arrived.
+
+Source: 48 KiB/s, so that one of 60 kB/s has some to spare.
+"""
 
 
 class Beat(Enum):
@@ -29,17 +43,54 @@ class Beat(Enum):
 
 
 _AFTER_SILENCE = {Beat.ALIVE: Beat.ASKED, Beat.ASKED: Beat.DEAD, Beat.DEAD: Beat.DEAD}
-"""Where each state goes when its deadline passes. A sign of life leads back to ALIVE, except from DEAD."""
+"""Where each state goes when its time has passed. A byte received leads back to ALIVE, except from DEAD."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outflow:
+    """What has become of the bytes for the peer, at one moment."""
+
+    end: int = 0
+    """Bytes handed to the network so far, and those that will go before a ping."""
+    unacknowledged: int = 0
+    """How many of these the peer's end has not acknowledged; at most so many, if that is not known."""
+    is_known: bool = False
+    """Whether the system tells what is acknowledged."""
+
+
+_NOTHING = Outflow()
 
 
 class Heartbeat:
     """Decides when to ping and when to give up.
 
-    A sign of life is any byte received, or any progress of a pending write. A peer is only ever given up ``timeout``
-    seconds after a ping was asked for: a late look (a paused process) first asks, and does not give up.
+    - A ping is due ``interval`` seconds after the last byte received.
+    - Until the ping has arrived, the peer is given up ``interval + timeout`` seconds after its last sign of life, which
+      is a byte received or one acknowledged.
+    - Once it has arrived, it is given up ``timeout`` seconds later, or as many as the ping took to arrive if that is
+      more: what the peer has yet to read before the ping comes over no faster link. It is ``interval + timeout`` at
+      most.
+    - Where the system does not tell what is acknowledged, it is given up ``timeout`` seconds after the ping was asked
+      for, and as many again for each 720 KiB that may lie before it.
+
+    A peer is only ever given up ``timeout`` seconds after a ping was asked for: a late look (a paused process) first
+    asks, and does not give up. Acknowledgements are found by looking, so their times are known to a 64th of ``timeout``
+    and taken to be the earlier ones.
     """
 
-    __slots__ = ("_deadline", "_interval", "_timeout", "state")
+    __slots__ = (
+        "_acknowledged",
+        "_asked_at",
+        "_deadline",
+        "_due",
+        "_interval",
+        "_life_at",
+        "_looked_at",
+        "_period",
+        "_ping_place",
+        "_timeout",
+        "state",
+    )
 
     def __init__(self, now: float, *, interval: float | None = INTERVAL, timeout: float = TIMEOUT) -> None:
         """Begin with a sign of life at ``now``.
@@ -55,8 +106,20 @@ class Heartbeat:
             raise ValueError(f"heartbeat durations must be positive, got {interval} and {timeout}")
         self._interval = interval
         self._timeout = timeout
+        self._period = timeout / _LOOKS
         self.state = Beat.ALIVE
-        self._deadline = None if interval is None else now + interval
+        self._life_at = now
+        """When the last sign of life came."""
+        self._looked_at = now
+        self._acknowledged = 0
+        """The most bytes of which a look found that they were acknowledged."""
+        self._asked_at = now
+        """When the last ping was asked for."""
+        self._ping_place: int | None = None
+        """The bytes before the last ping; None once they are known to have arrived."""
+        self._due = None if interval is None else now + interval
+        """When the state changes next, unless there is a sign of life."""
+        self._deadline = self._due
 
     @property
     def deadline(self) -> float | None:
@@ -64,19 +127,63 @@ class Heartbeat:
         return self._deadline
 
     def alive(self, now: float) -> None:
-        """Note a sign of life at ``now``."""
+        """Note at ``now`` that bytes were received."""
         if self._interval is not None and self.state is not Beat.DEAD:
             self.state = Beat.ALIVE
-            self._deadline = now + self._interval
+            self._life_at = now
+            self._deadline = self._due = now + self._interval
 
-    def look(self, now: float) -> Beat | None:
+    def watch(self, now: float) -> None:
+        """Note at ``now`` that bytes wait for the network, so that acknowledgements are soon looked for."""
+        soon = now + self._period
+        if self._deadline is not None and self._deadline > soon:
+            self._deadline = soon
+
+    def look(self, now: float, outflow: Outflow = _NOTHING) -> Beat | None:
         """Return what to do at ``now``: ASKED to send a ping, DEAD to give up, None for nothing.
 
-        Each is returned once, when its deadline has passed. Look only after reading all received bytes, since the
-        answer may be waiting unread.
+        Each is returned once, when its time has come. Look only after reading all received bytes, since the answer may
+        be waiting unread.
         """
         if self._deadline is None or now < self._deadline:
             return None
-        self.state = _AFTER_SILENCE[self.state]
-        self._deadline = now + self._timeout if self.state is Beat.ASKED else None
-        return self.state
+        has_moved = self._note_acknowledgements(outflow)
+        if self.state is Beat.ASKED and self._ping_place is not None and outflow.is_known:
+            self._due = self._time_to_give_up(self._ping_place)
+            if has_moved:
+                # After a late look the time of the sign is not known: one more look tells whether it was the last.
+                self._due = max(self._due, now + self._period)
+        self._looked_at = now
+        self._deadline = self._due
+        beat = None
+        if self._due is not None and now >= self._due:
+            self.state = beat = _AFTER_SILENCE[self.state]
+            self._deadline = self._due = self._ask(now, outflow) if beat is Beat.ASKED else None
+        if outflow.is_known and outflow.unacknowledged and (self.state is Beat.ALIVE or self._ping_place is not None):
+            self.watch(now)
+        return beat
+
+    def _note_acknowledgements(self, outflow: Outflow) -> bool:
+        """Note what was acknowledged since the last look; return whether anything was."""
+        acknowledged = outflow.end - outflow.unacknowledged
+        if not outflow.is_known or acknowledged <= self._acknowledged:
+            return False
+        self._acknowledged = acknowledged
+        self._life_at = max(self._life_at, self._looked_at)
+        return True
+
+    def _ask(self, now: float, outflow: Outflow) -> float:
+        """Note a ping behind what is on its way; return when to give up."""
+        self._asked_at, self._ping_place = now, outflow.end
+        if outflow.is_known:
+            return self._time_to_give_up(outflow.end)
+        return now + self._timeout * (1 + outflow.unacknowledged / _TIMEOUT_BYTES)
+
+    def _time_to_give_up(self, ping_place: int) -> float:
+        """Return when to give up; ``ping_place`` bytes lie before a ping that had not arrived at the last look."""
+        longest = self._timeout if self._interval is None else self._interval + self._timeout
+        if self._acknowledged < ping_place:
+            return max(self._asked_at + self._timeout, self._life_at + longest)
+        self._ping_place = None
+        arrived_at = max(self._asked_at, self._looked_at)
+        return arrived_at + min(max(self._timeout, arrived_at - self._asked_at), longest)

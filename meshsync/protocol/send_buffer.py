@@ -81,6 +81,11 @@ class SendBuffer:
             or (self._bye is not None and not self._bye_taken)
         )
 
+    @property
+    def bytes_on_way(self) -> int:
+        """Bytes that nothing can overtake any more: the rest of what `take` returned."""
+        return len(self._head) - self._offset
+
     def accept(self, batches: Sequence[Batch], size: int) -> None:
         """Append ``batches`` of ``size`` bytes together; the caller has asked `has_room`."""
         self.bytes_buffered += size

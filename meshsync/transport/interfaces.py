@@ -36,8 +36,12 @@ class Transport(Protocol):
     ``receive`` most of the time: it reads, answers pings, and finishes writes that a sender began.
 
     Noticing a lost peer is part of the contract: ``receive`` and ``send`` raise `ConnectionLost` within the heartbeat's
-    interval (30 s) plus its timeout (15 s) after the last sign of life, which is any byte received or any progress of a
-    pending write.
+    interval (30 s) plus its timeout (15 s) after the last sign of life. A sign of life is a byte received. As long as a
+    ping has not arrived, because all that was sent before it is still on its way, it is a byte acknowledged by the
+    peer's end too, so a slow link is not lost. A byte that was only handed to the network is none, and after the ping
+    has arrived its answer alone counts: a program may be dead whose system still acknowledges. Where the system does
+    not tell what is acknowledged (Linux does), the timeout is longer instead by what may lie before the ping: as long
+    again for each 720 KiB.
     """
 
     def send(self, packets: Sequence[bytes], timeout: float | None) -> None:

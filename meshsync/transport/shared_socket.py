@@ -15,8 +15,10 @@ import ssl
 from contextlib import suppress
 from enum import Enum
 
+from meshsync.protocol.heartbeat import Outflow
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.lifecycle import move
+from meshsync.transport.acknowledgements import UNSENT_LIMIT, unacknowledged
 from meshsync.transport.poller import Poller
 from meshsync.transport.sockets import PlainWire, TlsWire, Wire
 
@@ -52,6 +54,8 @@ class SharedSocket:
         connection.setblocking(False)
         with suppress(OSError):  # no TCP, or the connection has gone already, which the first read shows
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
         self.connection = connection
         self.lock = runtime.condition()
         self.wire: Wire = (
@@ -89,6 +93,16 @@ class SharedSocket:
         """As the reader, forget the rings so far."""
         self.is_rung = False
         self.poller.clear_rings()
+
+    def outflow(self, sent: int, ahead: int) -> Outflow:
+        """As the reader, return what has become of ``sent`` bytes, with ``ahead`` more on their way before a ping."""
+        waiting = unacknowledged(self.connection.fileno())
+        if waiting is not None:
+            return Outflow(sent + ahead, min(waiting, sent) + ahead, is_known=True)
+        buffer = sent
+        with suppress(OSError):  # shut down by another task, on some systems
+            buffer = min(sent, self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+        return Outflow(sent + ahead, buffer + ahead)
 
     def leave_reading(self) -> None:
         """Give up the reader's role."""

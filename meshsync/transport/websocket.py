@@ -75,9 +75,6 @@ class WebSocketTransport:
         self._senders = WaitingSenders(runtime, socket.lock, self._buffer, self._closing.check_open)
         self._closer: list[bytes] | None = None
         """With this ``close`` holds the reader's role, once it was called."""
-        self._is_stalled = False
-        """Whether the network last accepted less than it was given. Only then does a further write show that the peer
-        is there: an idle kernel accepts writes to a lost one too."""
         self._inbox: list[bytes] = []
         """Packets that ``close`` read, for a later ``receive``."""
         self._bytes_received = 0
@@ -129,12 +126,9 @@ class WebSocketTransport:
             with self._lock:
                 if sent:
                     self._buffer.advance(sent)
-                    if self._is_stalled:
-                        self._heartbeat.alive(self._now())
                     if self._senders.tickets:
                         self._lock.notify_all()
-                self._is_stalled = sent < len(data)
-                if turns and not self._is_stalled and self._closing.life is not _ENDED:
+                if turns and sent == len(data) and self._closing.life is not _ENDED:
                     data = self._buffer.take()
                     if data:
                         continue
@@ -226,8 +220,10 @@ class WebSocketTransport:
         events = 0
         if life is not _ANSWERING:
             events = wire.read_wants
+        now = self._now()
         if self._socket.writer is None and life is not _BROKEN and not self._buffer.is_idle:
             events |= wire.write_wants
+            self._heartbeat.watch(now)
         self._socket.prepare_to_wait()
         if wire.has_more:
             return events, 0.0
@@ -235,7 +231,7 @@ class WebSocketTransport:
         for limit in (deadline, self._closing.linger):
             if limit is not None and limit.at is not None and (first is None or limit.at < first):
                 first = limit.at
-        return events, None if first is None else max(0.0, first - self._now())
+        return events, None if first is None else max(0.0, first - now)
 
     def _turn(self, ready: int, packets: list[bytes], deadline: Deadline) -> bool:
         """As the reader, read and write as the socket is ready; return whether that is all, the role then given up."""
@@ -292,13 +288,20 @@ class WebSocketTransport:
         elif data is not None:
             self._closing.finish(self._closing.ending or DROPPED)
         else:
-            beat = self._heartbeat.look(self._now())
+            beat = self._look_at_heartbeat()
             if beat is heartbeat.Beat.ASKED:
                 self._buffer.put_ping(frames.encode_control(frames.Opcode.PING, b"", self._entropy(4)))
                 return True
             if beat is heartbeat.Beat.DEAD:
                 self._closing.finish(NO_SIGN_OF_LIFE)
         return False
+
+    def _look_at_heartbeat(self) -> heartbeat.Beat | None:
+        now, when = self._now(), self._heartbeat.deadline
+        if when is None or now < when:
+            return None
+        # Not what the kernel accepts: it does so for a lost peer too, and for one whose program is dead.
+        return self._heartbeat.look(now, self._socket.outflow(self._buffer.bytes_sent, self._buffer.bytes_on_way))
 
     # --- ending -------------------------------------------------------------------------------------------------------
 

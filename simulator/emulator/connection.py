@@ -14,9 +14,10 @@ from aiohttp import web
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import frames
-from meshsync.protocol.heartbeat import Beat, Heartbeat
+from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from meshsync.runtime.lifecycle import move
+from meshsync.transport.acknowledgements import unacknowledged
 from simulator.admission import Admission
 from simulator.emulator.settings import Settings
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat, SeatedRoom
@@ -61,6 +62,8 @@ class GatewayConnection(asyncio.Protocol):
         self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET)
         self._heartbeat = Heartbeat(self._loop.time(), interval=settings.heartbeat, timeout=settings.heartbeat / 2)
         self._timer: asyncio.TimerHandle | None = None
+        self._bytes_written = 0
+        """Bytes given to the transport."""
         self._seat: Seat | None = None
         self._is_scheduled = False
         """Whether a flush is scheduled."""
@@ -125,7 +128,7 @@ class GatewayConnection(asyncio.Protocol):
             fault = error
         ping = decoder.take_ping()
         if ping is not None:
-            self._transport.write(frames.encode_control(frames.Opcode.PONG, ping, None))
+            self._write(frames.encode_control(frames.Opcode.PONG, ping, None))
         if packets:
             # Its own flush goes before its recipients': so the sender's reply is written first.
             self._schedule()
@@ -149,15 +152,29 @@ class GatewayConnection(asyncio.Protocol):
 
     def _beat(self) -> None:
         """Ping a silent client, and cut one that stays silent."""
-        beat = self._heartbeat.look(self._loop.time())
+        beat = self._heartbeat.look(self._loop.time(), self._outflow())
         if beat is Beat.ASKED:
-            self._transport.write(frames.encode_control(frames.Opcode.PING, b"", None))
+            self._write(frames.encode_control(frames.Opcode.PING, b"", None))
         elif beat is Beat.DEAD:
             self._transport.abort()
         if self._heartbeat.deadline is not None:
             self._timer = self._loop.call_at(self._heartbeat.deadline, self._beat)
 
+    def _outflow(self) -> Outflow:
+        """Return what has become of the bytes written: a ping waits behind them, in our buffer and in the system's."""
+        buffered = self._transport.get_write_buffer_size()
+        connection = self._transport.get_extra_info("socket")
+        waiting = None if self._transport.is_closing() else unacknowledged(connection.fileno())
+        if waiting is None:
+            # The system's buffer is about as large as ours.
+            return Outflow(self._bytes_written, buffered + min(self._bytes_written - buffered, _HIGH_WATER))
+        return Outflow(self._bytes_written, min(self._bytes_written, buffered + waiting), is_known=True)
+
     # --- writing ------------------------------------------------------------------------------------------------------
+
+    def _write(self, data: bytes) -> None:
+        self._bytes_written += len(data)
+        self._transport.write(data)
 
     def pause_writing(self) -> None:
         """Let messages wait in the seat's queue, so that pings overtake them."""
@@ -189,7 +206,7 @@ class GatewayConnection(asyncio.Protocol):
             pending.extend(_join(seat.drain(_BATCH)))
         # Little more than its limit goes to the transport, which would move the rest forward at each write.
         while pending and not self._is_full:
-            transport.write(pending.popleft())
+            self._write(pending.popleft())
         is_empty = not pending and not seat.queued
         if seat.fault is not None and (self._is_full or is_empty):
             self.end(seat.fault.code, str(seat.fault))
@@ -207,7 +224,7 @@ class GatewayConnection(asyncio.Protocol):
         if transport.is_closing():
             return
         transport.resume_reading()
-        transport.write(frames.encode_close(code, reason, None))
+        self._write(frames.encode_close(code, reason, None))
         transport.write_eof()
         self._loop.call_later(self._linger, transport.abort)
 

@@ -118,7 +118,7 @@ class SimulatedTransport:
         self._up = up
         self._down = down
         self._heartbeat = HeartbeatTimer(
-            kernel, self._work_for_others, interval=heartbeat_interval, timeout=heartbeat_timeout
+            kernel, self._work_for_others, down, up, interval=heartbeat_interval, timeout=heartbeat_timeout
         )
         self._max_packet = max_packet
         self._ended = ended
@@ -133,9 +133,6 @@ class SimulatedTransport:
         """The close frame of `close`, until it is sent."""
         self._buffer = FrameBuffer(send_buffer)
         self._senders = WaitingSenders(runtime, self._lock, self._buffer, self._check_open)
-        self._is_stalled = False
-        """Whether the window was full at the last write. Only then is a later write a sign of life of the peer: a link
-        accepts writes to a lost peer too, up to its window."""
         self._inbox: list[bytes] = []
         self._bytes_sent = 0
         self._bytes_received = 0
@@ -252,11 +249,10 @@ class SimulatedTransport:
             taken = self._up.fill(waiting)
             if taken:
                 self._bytes_sent += self._buffer.advance(taken)
-                if self._is_stalled:
-                    self._heartbeat.alive()
                 if self._senders.tickets:
                     self._lock.notify_all()
-            self._is_stalled = bool(waiting)
+            if waiting:
+                self._heartbeat.watch()
         if self._close_frame is not None and not waiting:
             closing, self._close_frame = self._close_frame, None
             self._put(closing)

@@ -91,7 +91,9 @@ class HeadlessEnd:
         self._outgoing: deque[Frame[Traffic]] = deque()
         self._is_paused = False
         self._reassembler = Reassembler(_LARGEST)
-        self._heartbeat = HeartbeatTimer(network.kernel, self._look, interval=beats.interval, timeout=beats.timeout)
+        self._heartbeat = HeartbeatTimer(
+            network.kernel, self._look, self._down, self._up, interval=beats.interval, timeout=beats.timeout
+        )
         self._down.on_arrival = self._read
         self._up.on_room = self._write
         connection.carrier = carrier = _HeadlessRoomEnd(
@@ -137,6 +139,8 @@ class HeadlessEnd:
             return
         if self._outgoing:
             self._up.fill(self._outgoing)
+            if self._outgoing:
+                self._heartbeat.watch()
         if self._state is HeadlessState.LEAVING and not self._outgoing:
             self._up.put((close_frame(1000, "", is_masked=True),))
             self._finish()

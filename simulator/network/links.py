@@ -196,6 +196,8 @@ class Link(Generic[Payload]):
         self._unread_size = 0
         self._charged = 0
         """Bytes accepted that the sender is not notified to have been read."""
+        self.bytes_accepted = 0
+        """Bytes accepted since the beginning."""
         self._echoes: deque[tuple[int, int]] = deque()
         """When the sender is notified that bytes were read, and how many."""
         self._is_wanted = False
@@ -217,6 +219,31 @@ class Link(Generic[Payload]):
     def unread(self) -> int:
         """Bytes that have arrived and are not read."""
         return self._unread_size
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes accepted of which the sender is not notified that they have arrived.
+
+        Whole frames are acknowledged when they are read, and of one that is on a slow wire what has come of it so far:
+        a frame can be as large as a message, and is no less a sign of life than many small ones.
+        """
+        now, size = self._now(), self._charged
+        for when, read in self._echoes:
+            if when > now:
+                break
+            size -= read
+        if self._flight and self._flight[0].lasts:
+            burst = self._flight[0]
+            came = (now - self._echo - burst.delay - burst.begins) * burst.size // burst.lasts
+            size -= min(max(0, came), burst.size)
+        return size
+
+    @property
+    def arriving_at(self) -> int | None:
+        """When the last byte arrived of a frame that is arriving, by the kernel's clock; None if no frame is."""
+        if not self._flight or self._flight[0].begins + self._flight[0].delay >= self._now():
+            return None
+        return self._kernel.now if self._frozen_at is None else self._frozen_at
 
     # --- the sender's end ---------------------------------------------------------------------------------------------
 
@@ -264,6 +291,7 @@ class Link(Generic[Payload]):
     def _carry(self, frames: Sequence[Frame[Payload]], size: int, is_background: bool) -> None:
         """Send frames of ``size`` bytes."""
         self._charged += size
+        self.bytes_accepted += size
         if self.tap is not None:
             self.tap(self, "sent", frames)
         if self.state is _SILENT:

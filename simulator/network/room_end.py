@@ -66,7 +66,9 @@ class RoomEnd:
         self._linger: Timer | None = None
         self._seat: Seat | None = None
         self._seat = take(self._flush)
-        self._heartbeat = HeartbeatTimer(kernel, self._look, interval=heartbeat_interval, timeout=heartbeat_timeout)
+        self._heartbeat = HeartbeatTimer(
+            kernel, self._look, up, down, interval=heartbeat_interval, timeout=heartbeat_timeout
+        )
         up.on_arrival = self._arrived
         down.on_room = self._flush
         self._flush()
@@ -136,6 +138,7 @@ class RoomEnd:
                     outgoing.extend(self._frames(parcel))
             self._down.fill(outgoing)
             if outgoing:
+                self._heartbeat.watch()
                 break  # The rest waits in the seat's queue, which is bounded.
         if seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))

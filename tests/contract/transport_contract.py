@@ -152,9 +152,11 @@ class TransportContract:
         packets = [bytes([size % 251]) * size for size in (0, 1, 125, 126, 127, 1024, 65535, 65536, 300_000, 3)]
         with connected(pair) as (transport, peer):
             transport.send(packets, LONG)
+            reading = Reading(pair, transport, timeout=LONG)
             assert peer.receive(len(packets)) == packets
             peer.send(packets)
-            assert collect(transport, len(packets)) == packets
+            assert reading.ended() is None
+            assert reading.packets + collect(transport, len(packets) - len(reading.packets)) == packets
 
     def test_many_small_packets_arrive_in_order(self, pair: Pair) -> None:
         """1,000 packets make 16 batches; they come out as they went in."""

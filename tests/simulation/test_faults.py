@@ -289,6 +289,38 @@ def test_a_throttled_connection_carries_so_many_bytes_per_second(name: str) -> N
         assert record.latency_s == pytest.approx(10.0, rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["bob", "echo"])
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_a_slow_connection_is_not_given_up(name: str, direction: str) -> None:
+    """3 MB at 30 kB/s are 100 s or more, longer than the 45 s of either end's heartbeat; the pings wait behind them."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.throttle(name if direction == "down" else "alice", 30_000, direction=direction))
+        to = pair.alice.messaging.wait_for_participant(name=name)
+        pair.alice.messaging.send_message(to, "bulk", {}, bytes(3_000_000), timeout=150)
+        sim.sleep(150)
+        (record,) = pair.room.transcript.messages(type="bulk", to=name)
+        assert record.latency_s is not None
+        assert record.latency_s > 99
+        assert told(pair.room.transcript, "disconnected") == []
+
+
+@pytest.mark.parametrize("name", ["alice", "bob"])
+def test_a_silenced_connection_is_given_up_in_time_with_writes_pending(name: str) -> None:
+    """3 MB at 100 kB/s, silenced after 20 s: 45 s later the end that writes has given up, and the message is lost."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.throttle(name, 100_000), faults.at(sim.now + 20, faults.half_open(name)))
+        to = pair.alice.messaging.wait_for_participant(name="bob")
+        delivery = pair.alice.messaging.send_message_nowait(to, "bulk", {}, bytes(3_000_000))
+        sim.sleep(19)
+        assert told(pair.room.transcript, "disconnected") == []
+        sim.sleep(46.5)
+        assert [who for _, _, who in told(pair.room.transcript, "disconnected")] == [name]
+        assert (delivery.error is None) == (name == "bob")
+        assert pair.fate == {"bulk": "lost"}
+
+
 # --- what lasts, in the room ------------------------------------------------------------------------------------------
 
 

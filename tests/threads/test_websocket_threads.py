@@ -7,9 +7,10 @@ import random
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
@@ -22,12 +23,13 @@ from meshsync.errors import ConnectionLost, SendTimeout
 from meshsync.protocol.frames import FrameDecoder, encode
 from meshsync.protocol.heartbeat import Beat
 from meshsync.runtime.threads import ThreadRuntime
+from meshsync.transport.acknowledgements import unacknowledged
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
 from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 from tests.support.effort import calls_of
-from tests.support.scripted_server import LONG, SMALL, ScriptedServer
+from tests.support.scripted_server import LONG, SMALL, ScriptedPeer, ScriptedServer
 
 
 @contextmanager
@@ -204,6 +206,108 @@ def test_a_paused_reader_does_not_kill_its_peer() -> None:
         peer.send([b"alive"])
         assert list(transport.receive(LONG)) == [b"alive"]
         transport.close(0)
+
+
+@contextmanager
+def leaping(receive_buffer: int | None = SMALL) -> Iterator[tuple[LeapingRuntime, WebSocketTransport, ScriptedPeer]]:
+    """Connect on a clock that leaps, with a heartbeat of 1000 + 1000 s."""
+    runtime = LeapingRuntime()
+    with ScriptedServer(receive_buffer=receive_buffer) as server:
+        accepting = server.begin_to_accept()
+        transport = WebSocketConnector(
+            Endpoint(server.url, lambda: ""), runtime, heartbeat_interval=1000, heartbeat_timeout=1000
+        ).connect(LONG)
+        yield runtime, transport, accepting.result(LONG)
+        transport.close(0)
+
+
+def fill(transport: WebSocketTransport) -> None:
+    """Send until neither the systems nor the buffer accept more."""
+    with pytest.raises(SendTimeout):
+        while True:
+            transport.send([bytes(50_000)], 0)
+    before = None
+    while before != (before := waiting(transport)):
+        transport.receive(0.25)  # acknowledgements may be 40 ms late
+
+
+def waiting(transport: WebSocketTransport) -> int:
+    """Return the bytes that the peer's system has not acknowledged."""
+    count = unacknowledged(transport._socket.connection.fileno())
+    assert count is not None
+    return count
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what the system does by itself."""
+    for _ in range(3000):
+        if is_so():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came true")
+
+
+def assert_loss(runtime: LeapingRuntime, transport: WebSocketTransport) -> None:
+    """Check that the peer is given up now: at the first look, or the second if the first found an acknowledgement."""
+    with pytest.raises(ConnectionLost, match="no sign of life"):
+        for _ in range(2):
+            transport.receive(0)
+            runtime.leap(20)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what was acknowledged")
+
+
+@linux
+def test_a_peer_that_reads_slowly_is_not_given_up() -> None:
+    """No byte comes back for ten times the heartbeat, but what lies before the ping progresses; then it stops."""
+    with leaping() as (runtime, transport, peer):
+        fill(transport)
+        for _ in range(10):
+            before = waiting(transport)
+            while waiting(transport) >= before:
+                assert peer.socket.recv(20_000)  # past the protocol, which would answer the ping
+            runtime.leap(20)
+            assert list(transport.receive(0)) == []
+            runtime.leap(960)
+            assert list(transport.receive(0)) == []
+        runtime.leap(2100)
+        assert_loss(runtime, transport)
+
+
+@linux
+def test_a_peer_that_reads_nothing_is_given_up_in_time() -> None:
+    """What the system accepts after the write stalled, such as the ping itself, prolongs nothing: 1000 + 1000 s."""
+    with leaping() as (runtime, transport, _):
+        fill(transport)
+        runtime.leap(1010)
+        assert list(transport.receive(0)) == []
+        assert transport._heartbeat.state is Beat.ASKED
+        for _ in range(3):
+            assert list(transport.receive(0.02)) == []
+        runtime.leap(1000)
+        assert_loss(runtime, transport)
+
+
+@linux
+def test_a_stopped_program_is_given_up_though_its_system_acknowledges() -> None:
+    """All is acknowledged, the ping too, and no answer comes within 1000 s."""
+    with leaping(receive_buffer=None) as (runtime, transport, _):
+
+        def send() -> None:
+            transport.send([b"anybody there?"], LONG)
+            until(lambda: waiting(transport) == 0)
+
+        send()
+        runtime.leap(1010)
+        assert list(transport.receive(0)) == []
+        for _ in range(9):
+            send()
+            runtime.leap(100)
+            assert list(transport.receive(0)) == []
+        send()
+        runtime.leap(120)
+        assert_loss(runtime, transport)
 
 
 def test_waiting_costs_no_processor_time() -> None:

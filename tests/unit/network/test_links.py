@@ -222,6 +222,67 @@ def test_lifting_a_limit_lets_everything_go() -> None:
     assert [when for when, _ in bench.arrived] == [101, 201, 201, 201]
 
 
+# --- acknowledgements -------------------------------------------------------------------------------------------------
+
+
+def test_bytes_are_acknowledged_when_they_are_read_and_an_echo_later() -> None:
+    """200 bytes that travel 5 ms are read at once, which the sender knows at 10 ms."""
+    bench = Bench(constant(0.005))
+    seen: list[tuple[int, int]] = []
+    bench.put(*packets(2, 100))
+    for when in (1, 6, 9, 10, 11):
+        bench.at(when, lambda when=when: seen.append((when, bench.link.unacknowledged)))  # type: ignore[misc]
+    bench.run()
+    size = bench.link.bytes_accepted
+    assert size >= 200
+    assert seen == [(1, size), (6, size), (9, size), (10, 0), (11, 0)]
+
+
+def test_a_frame_on_a_slow_wire_is_acknowledged_bit_by_bit() -> None:
+    """1,000 bytes at 10,000 a second with 10 ms of delays: 400 are known to be there at 50 ms; no more once frozen."""
+    bench = Bench(constant(0.005), bandwidth=10_000)
+    bench.put(bytes(1000))
+    size = bench.link.bytes_accepted
+    left: list[int] = []
+    for when in (5, 10, 50):
+        bench.at(when, lambda: left.append(bench.link.unacknowledged))
+    bench.at(50, bench.link.freeze)
+    bench.at(90, lambda: left.append(bench.link.unacknowledged))
+    bench.run()
+    assert left == [size, size, size - 400, size - 400]
+
+
+def test_the_bytes_of_a_frame_arrive_one_by_one() -> None:
+    """From the first, 5 ms after it was sent, to the last 100 ms later; while the link is frozen none does."""
+    bench = Bench(constant(0.005), bandwidth=10_000)
+    bench.put(bytes(1000))
+    seen: list[int | None] = []
+
+    def look() -> None:
+        when = bench.link.arriving_at
+        seen.append(None if when is None else when // MS)
+
+    for when in (4, 6, 50):
+        bench.at(when, look)
+    bench.at(60, bench.link.freeze)
+    for when in (70, 200):
+        bench.at(when, look)
+    bench.at(200, bench.link.thaw)
+    for when in (210, 250):
+        bench.at(when, look)
+    bench.run()
+    assert seen == [None, 6, 50, 60, 60, 210, None]
+
+
+def test_what_a_silent_link_loses_is_never_acknowledged() -> None:
+    """It is accepted, and stays unacknowledged."""
+    bench = Bench(constant(0.005))
+    bench.link.silence()
+    bench.put(bytes(100))
+    bench.run()
+    assert bench.link.unacknowledged == bench.link.bytes_accepted > 0
+
+
 # --- backpressure -----------------------------------------------------------------------------------------------------
 
 

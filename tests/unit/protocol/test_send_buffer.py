@@ -43,9 +43,11 @@ def test_what_was_begun_is_offered_until_it_is_through() -> None:
     buffer = SendBuffer()
     put(buffer, b"first", b"second")
     whole = bytes(buffer.take())
+    assert buffer.bytes_on_way == len(whole)
     buffer.advance(3)
     buffer.put_pong(PONG)
     put(buffer, b"third")
+    assert buffer.bytes_on_way == len(whole) - 3
     assert buffer.take() == whole[3:]
     assert buffer.packets_started() == 1
     buffer.advance(5)
