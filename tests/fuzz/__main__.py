@@ -40,15 +40,11 @@ def _fuzz(name: str, minutes: float, keep: Path) -> bool:
         (learned / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     before = set(failed.iterdir())
     options = [f"-max_total_time={max(1, round(60 * minutes))}", "-rss_limit_mb=4096", "-timeout=20", "-verbosity=1"]
-    command = [sys.executable, "-m", "tests.fuzz.coverage_guided", name, *options, "-max_len=16384"]
+    options += ["-max_len=16384", f"-artifact_prefix={failed}/", str(learned)]
+    command = [sys.executable, "-m", "tests.fuzz.coverage_guided", name, *options]
     log = keep / name / "log.txt"
     with log.open("wb") as output:
-        status = subprocess.run(
-            [*command, f"-artifact_prefix={failed}/", str(learned)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
+        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     last = next((line for line in reversed(lines) if " cov: " in line), "no coverage")
     print(f"{name}: {'nothing found' if status == 0 else 'FAILED'}; {last}", flush=True)

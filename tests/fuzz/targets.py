@@ -305,9 +305,8 @@ def greet(data: bytes) -> None:
     for form in GreetingForm:
         if isinstance(value, RoomReady):
             assert decode_push(WireMessage(0, *encode_room_ready(value, form))) == value
-        elif isinstance(value, Connected):
-            if RESERVED not in value.attributes:
-                assert decode_push(WireMessage(0, *encode_connected(value, form))) == value
+        elif isinstance(value, Connected) and RESERVED not in value.attributes:
+            assert decode_push(WireMessage(0, *encode_connected(value, form))) == value
 
 
 def session(data: bytes) -> None:

@@ -168,8 +168,8 @@ def test_a_refused_connection_is_reset(line: Line) -> None:
     near, far = line.connect()
     with near, far:
         line.proxy.refuse()
-        with socket.create_connection(("127.0.0.1", line.proxy.port), timeout=PATIENCE) as refused:
-            with pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError):  # While connecting, or behind it.
+            with socket.create_connection(("127.0.0.1", line.proxy.port), timeout=PATIENCE) as refused:
                 refused.recv(1)
         near.sendall(b"here")
         assert receive(far, 4) == b"here"
