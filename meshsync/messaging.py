@@ -85,13 +85,18 @@ class MessagingClient:
         client.check_open()
         client.streams.accepter = on_stream_accept
         before = participants.enablings
-        if participants.is_enabled:
+        # A request to leave that got no answer in time may still be carried out, and this one has to come after it.
+        if participants.is_enabled and not client.session.is_pending(Disable):
             return
         client.refuse_to_block("enable()")
         limit = client.limit(timeout, ENABLE_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
         client.request(Enable((CLASSIC, DUPLEX)), "enabling messaging", limit).wait(deadline.left())
-        if not participants.wait(lambda: participants.enablings > before or participants.has_ended, deadline.left()):
+        # (Still enabled, if the room refused the request to leave.)
+        if not participants.wait(
+            lambda: participants.enablings > before or participants.is_enabled or participants.has_ended,
+            deadline.left(),
+        ):
             raise SendTimeout(f"enabling messaging: the room sent no list of participants within {limit or 0:g} s")
         if participants.has_ended:
             raise client.failure()
@@ -107,7 +112,8 @@ class MessagingClient:
             ConnectionLost: If the connection ended.
         """
         client = self._meshsync
-        if not client.participants.is_enabled:
+        # A request to enable it that got no answer in time may still be carried out.
+        if not client.participants.is_enabled and not client.session.is_pending(Enable):
             return
         client.refuse_to_block("disable()")
         limit = client.limit(timeout, ENABLE_TIMEOUT)

@@ -149,8 +149,10 @@ class Agent:
                 self._send(client, Note(id, next(self._numbers), None))
             elif drawn < 0.22:
                 self._ledger.left[id] = "it disabled messaging"
-                client.messaging.disable()
-                self._enable(client, id)
+                try:
+                    client.messaging.disable()
+                finally:
+                    self._enable(client, id)  # Also where it is not known whether the room has done it.
             elif drawn < 0.24:
                 client.close()
             elif others:

