@@ -700,7 +700,9 @@ def test_a_client_whose_disabling_is_refused_late_stays_in() -> None:
     """Asking to be in again returns when it is known that nothing has changed."""
     with simulated() as sim:
         pair = Pair(sim)
-        sim.plan(faults.late_replies("alice", 3), faults.during(sim.now, sim.now + 0.5, faults.error_replies("alice", 1)))
+        sim.plan(
+            faults.late_replies("alice", 3), faults.during(sim.now, sim.now + 0.5, faults.error_replies("alice", 1))
+        )
         with pytest.raises(SendTimeout):
             pair.alice.messaging.disable(timeout=1)
         pair.alice.messaging.enable()

@@ -146,7 +146,7 @@ class Agent:
             if drawn < 0.1:
                 client.local_participant.set_attribute("mood", next(self._numbers))
             elif drawn < 0.2:
-                self._send(client, Note(id, next(self._numbers), None))
+                self._send(client, Note(id, next(self._numbers), None, audience=tuple(one.id for one in others)))
             elif drawn < 0.22:
                 self._ledger.left[id] = "it disabled messaging"
                 try:

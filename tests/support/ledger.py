@@ -30,6 +30,8 @@ class Note:
     """The id of its recipient; None for a broadcast."""
     name: str = ""
     """The name of its recipient's program; empty for a broadcast."""
+    audience: tuple[str, ...] = ()
+    """Of a broadcast: the participants that its sender knew to be there."""
     is_confirmed: bool = False
     """Whether the recipient's client had to confirm it, over losses of connections if need be."""
     is_acknowledged: bool = False
@@ -122,20 +124,25 @@ class Ledger:
 
     def _losses(self) -> Iterator[str]:
         """What was acknowledged arrived, or its sender could know why not; what was confirmed arrived."""
-        arrived = {(self.names.get(id, id), number) for id, all in self.received.items() for _, number in all}
+        received = {(id, number) for id, all in self.received.items() for _, number in all}
+        by_name = {(self.names.get(id, id), number) for id, number in received}
         for note in self.notes.values():
+            what = f"{note.number} of {note.sender}"
             if note.is_acknowledged and note.error is not None:
-                yield f"{note.number} of {note.sender} was acknowledged, and failed with {note.error!r}"
-            if note.to is None or not note.is_acknowledged:
-                continue
-            if (note.name or self.names.get(note.to, note.to), note.number) in arrived:
+                yield f"{what} was acknowledged, and failed with {note.error!r}"
+            if not note.is_acknowledged:
                 continue
             if note.is_confirmed:
-                yield f"{note.number} of {note.sender} was confirmed, and {note.name} has not received it"
-            elif note.to not in self.left:
-                yield f"{note.number} of {note.sender} was acknowledged, and {note.to}, still there, has not received it"
-            elif (note.sender, note.to) not in self.told and note.sender not in self.left:
-                yield f"{note.number} of {note.sender} is lost, and it was not told that {note.to} left"
+                if (note.name, note.number) not in by_name:
+                    yield f"{what} was confirmed, and {note.name} has not received it"
+                continue
+            for to in note.audience if note.to is None else (note.to,):
+                if (to, note.number) in received:
+                    continue
+                if to not in self.left:
+                    yield f"{what} was acknowledged, and {to}, still there, has not received it"
+                elif (note.sender, to) not in self.told and note.sender not in self.left:
+                    yield f"{what} is lost, and it was not told that {to} left"
 
 
 def _stream_violations(stream: StreamNote, left: dict[str, str]) -> Iterator[str]:

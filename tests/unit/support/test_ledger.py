@@ -52,6 +52,7 @@ def test_what_went_well_is_no_violation() -> None:
         (ledger(failed(1, NotSent("no")), b1=[("a1", 1)]), "which was told NotSent"),
         (ledger(failed(1, RoomError("no", 1)), b1=[("a1", 1)]), "which was told RoomError"),
         (ledger(failed(1, SendTimeout("no", retryable=True)), b1=[("a1", 1)]), "which was told SendTimeout"),
+        (ledger(sent(1, None, audience=("b1", "b2")), b1=[("a1", 1)]), "b2, still there, has not received it"),
         (ledger(sent(1)), "b1, still there, has not received it"),
         (ledger(sent(1, error=NotSent("no")), b1=[("a1", 1)]), "was acknowledged, and failed"),
         (ledger(sent(1, is_confirmed=True)), "confirmed, and ben has not received it"),
