@@ -664,7 +664,7 @@ def test_a_replay_file_with_a_programs_own_kind_is_read_where_that_is_new(tmp_pa
     del KINDS["stumble"]
 
 
-# --- late answers to enabling and disabling ----------------------------------------------------------------------------
+# --- late answers to enabling and disabling ---------------------------------------------------------------------------
 
 
 def test_enabling_comes_after_a_disabling_that_is_not_answered_yet() -> None:

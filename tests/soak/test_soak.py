@@ -1,4 +1,4 @@
-"""Minutes on real sockets through proxies that stall, reset, half-open and dribble; and a thousand seeds of the simulation.
+"""Minutes on real sockets through proxies that stall, reset, half-open and dribble; and a thousand seeds of chaos.
 
 Left out unless asked for: ``tox -e soak``, or ``pytest -m soak tests/soak``. ``MESHSYNC_SOAK_MINUTES`` (10) is how long
 the sockets are tried, ``MESHSYNC_SOAK_SEEDS`` (1000) how many seeds, ``MESHSYNC_SOAK_SEED`` (1) what the faults on the

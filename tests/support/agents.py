@@ -16,7 +16,7 @@ import meshsync
 from meshsync import MeshsyncError, MessageStreamChunk, RoomClient, RoomMessageEvent
 from tests.support.ledger import Ledger, Note, StreamNote
 
-__all__ = ["Agent", "Habits"]
+__all__ = ["HABITS", "Agent", "Habits", "numbers"]
 
 STEP = 0.5
 """Seconds between two actions, on average."""
@@ -32,6 +32,10 @@ class Habits:
     """Whether some messages have to be confirmed by the recipient's client."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further options of connecting."""
+
+
+HABITS = Habits()
+"""What clients can do without being asked to."""
 
 
 class Agent:
@@ -51,7 +55,7 @@ class Agent:
         numbers: Iterator[int],
         chance: Random,
         silent_from: float,
-        habits: Habits = Habits(),
+        habits: Habits = HABITS,
     ) -> None:
         self.name = name
         self.client: RoomClient | None = None

@@ -1,4 +1,4 @@
-"""Random faults: from a seed a program of four to six agents, and every kind of fault until `quiet`; then what must hold.
+"""Random faults: from a seed four to six agents, and faults of every kind until `quiet`; then what must hold.
 
 ``program`` and ``plan`` fit ``simulator.explore`` and ``simulator.check``, which make a failure small::
 
@@ -19,7 +19,7 @@ from simulator import Simulation, faults, latency
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.kinds.pushes import MALFORMATIONS
 from simulator.faults.plans import Planned
-from tests.support.agents import Agent, Habits, numbers
+from tests.support.agents import HABITS, Agent, Habits, numbers
 from tests.support.ledger import Ledger
 
 __all__ = ["FAULTS", "LATENCY", "plan", "program", "run"]
@@ -87,7 +87,7 @@ def _planned(fault: Fault, chance: Random) -> Planned:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def run(seed: int, habits: Habits = Habits(), *, names: tuple[str, ...] = NAMES) -> Ledger:
+def run(seed: int, habits: Habits = HABITS) -> Ledger:
     """Run a program under the faults of a seed; return what happened.
 
     Raises:
@@ -108,7 +108,7 @@ def run(seed: int, habits: Habits = Habits(), *, names: tuple[str, ...] = NAMES)
 
 def program(simulation: Simulation) -> None:
     """Take part, and check; the faults are planned by the caller."""
-    ledger, found = _observe(simulation, Habits())
+    ledger, found = _observe(simulation, HABITS)
     found += ledger.violations()
     assert not found, found
 

@@ -162,9 +162,9 @@ def _stream_violations(stream: StreamNote, left: dict[str, str]) -> Iterator[str
         yield "its reader still waits"
     if stream.is_complete and not (stream.closing and len(stream.read) == stream.attempted):
         yield f"its reader has {len(stream.read)} of {stream.attempted} chunks, and was told that this is all"
-    if stream.closed and stream.is_accepted and not (stream.is_complete or stream.has_left_early):
-        if stream.opener not in left and stream.acceptor not in left:
-            yield f"its writer closed it, and its reader was told {stream.reading_error!r}"
+    is_cut = stream.is_accepted and not (stream.is_complete or stream.has_left_early)
+    if stream.closed and is_cut and not left.keys() & {stream.opener, stream.acceptor}:
+        yield f"its writer closed it, and its reader was told {stream.reading_error!r}"
     for error in (stream.opening_error, stream.writing_error, stream.reading_error):
         if error is not None and not isinstance(error, MeshsyncError):
             yield f"it failed with {error!r}"
