@@ -159,7 +159,9 @@ class Membership:
         except MeshsyncError:
             self._want_messaging(self.participants.is_enabled)
             raise
-        if not self._wait_enabled(before, lambda: self.participants.has_ended, deadline):
+        # Still enabled, if the room refused a request to leave that was under way.
+        participants = self.participants
+        if not self._wait_enabled(before, lambda: participants.is_enabled or participants.has_ended, deadline):
             raise SendTimeout(f"{what}: the room sent no list of participants in time")
         if self.participants.has_ended:
             raise self._client.failure()

@@ -19,7 +19,7 @@ from meshsync.membership import SEND_TIMEOUT
 from meshsync.messages import Buffer, RoomMessage, as_buffer
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, id_of
 from meshsync.protocol.envelopes import as_object
-from meshsync.protocol.operations import Broadcast, Send
+from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.signals import check_callable, check_result, name_of
 from meshsync.streams.interfaces import StreamReader, StreamWriter
@@ -85,7 +85,8 @@ class MessagingClient:
         client = self._meshsync
         client.check_open()
         client.streams.accepter = on_stream_accept
-        if client.membership.takes_part:
+        # A request to leave that got no answer in time may still be carried out, and this one has to come after it.
+        if client.membership.takes_part and not client.session.is_pending(Disable):
             return
         client.refuse_to_block("enable()")
         client.membership.enable(Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT)))
@@ -102,7 +103,8 @@ class MessagingClient:
             ConnectionLost: If the connection ended.
         """
         client = self._meshsync
-        if not client.membership.takes_part:
+        # A request to enable it that got no answer in time may still be carried out.
+        if not client.membership.takes_part and not client.session.is_pending(Enable):
             return
         client.refuse_to_block("disable()")
         limit = client.limit(timeout, ENABLE_TIMEOUT)

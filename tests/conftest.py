@@ -39,6 +39,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 profiles.choose(os.environ)
 
 
+def _is_usual(item: pytest.Item) -> bool:
+    """Whether a test belongs to the default run."""
+    return not any(item.get_closest_marker(name) for name in ("releases", "soak"))
+
+
 class RunRecord:
     """Counts outcomes and writes them down when the session ends."""
 
@@ -51,16 +56,16 @@ class RunRecord:
         self.skipped: list[str] = []
         """Why tests were skipped, one line each."""
         self.collected = 0
-        """How many tests there were to choose from, without those of the releases."""
+        """How many tests there were to choose from, without those that have environments of their own."""
         self.selected = 0
         """How many of them were chosen to run."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
         """Count before and after pytest leaves out what was not asked for."""
-        self.collected = sum(item.get_closest_marker("releases") is None for item in items)
+        self.collected = sum(map(_is_usual, items))
         yield
-        self.selected = sum(item.get_closest_marker("releases") is None for item in items)
+        self.selected = sum(map(_is_usual, items))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it ran, or when its setup or teardown decided otherwise."""

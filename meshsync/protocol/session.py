@@ -131,6 +131,10 @@ class Session:
         """Return the figures of this moment."""
         return SessionStats(len(self._pending))
 
+    def is_pending(self, kind: type[Request]) -> bool:
+        """Return whether the room has not answered a request of that kind, whoever still waits for it."""
+        return kind in list(self._pending.values())
+
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def encode(self, request: Request) -> Encoded:
@@ -288,7 +292,7 @@ class Session:
         # A participant listed before this client asked, or after it left, would never be reported to leave.
         if self.participation is not Participation.OUT:
             return True
-        return Enable in list(self._pending.values())
+        return self.is_pending(Enable)
 
     def _if_in(self, event: events.Event) -> Iterator[events.Event]:
         # Until both halves of the answer to enable are there, changes only gather in the roster.

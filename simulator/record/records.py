@@ -210,20 +210,25 @@ class Records:
         Raises:
             UsageError: If it is no transcript, is cut short, or was changed.
         """
-        with open(path, encoding="utf-8") as file:
-            lines = [_parse(line, number, path) for number, line in enumerate(file, 1)]
-        if not lines or lines[0].get("transcript") != FORMAT:
-            raise UsageError(f"{path} is no transcript of version {FORMAT}")
-        transcript = cls(lines[0]["room"], lines[0]["seed"])
-        digest = None
-        for line in lines[1:]:
-            if "record" in line:
-                transcript.add(Record(**line["record"]))
-            elif "packet" in line:
-                transcript._restore(Packet(*line["packet"]))
-            else:
-                digest = line.get("digest")
-        if digest != transcript.digest():
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = [_parse(line, number, path) for number, line in enumerate(file, 1)]
+            if not lines or lines[0].get("transcript") != FORMAT:
+                raise UsageError(f"{path} is no transcript of version {FORMAT}")
+            transcript = cls(lines[0]["room"], lines[0]["seed"])
+            digest = None
+            for line in lines[1:]:
+                if "record" in line:
+                    transcript.add(Record(**line["record"]))
+                elif "packet" in line:
+                    transcript._restore(Packet(*line["packet"]))
+                else:
+                    digest = line.get("digest")
+            fits = digest == transcript.digest()
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
+            # Whatever Python says of a member that is missing, or of another type or range than ours.
+            raise UsageError(f"{path} is no transcript, or was changed: {error}") from None
+        if not fits:
             raise UsageError(f"{path} was cut short or changed: its digest does not fit")
         return transcript
 

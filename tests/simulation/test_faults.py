@@ -694,3 +694,49 @@ def test_a_replay_file_with_a_programs_own_kind_is_read_where_that_is_new(tmp_pa
     assert [entry.fault.word for entry in again.case.plan if isinstance(entry, faults.At)] == ["stumble"]
     assert isinstance(again.error, ValueError)
     del KINDS["stumble"]
+
+
+# --- late answers to enabling and disabling ---------------------------------------------------------------------------
+
+
+def test_enabling_comes_after_a_disabling_that_is_not_answered_yet() -> None:
+    """A client that asks to be in again is in, although the room answers the request to leave only then."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(faults.latency(3, "alice", direction="down"))
+        with pytest.raises(SendTimeout):
+            pair.alice.messaging.disable(timeout=1)
+        assert pair.alice.messaging.is_enabled
+        pair.alice.messaging.enable()
+        sim.sleep(20)
+        assert pair.alice.messaging.is_enabled
+        assert pair.bob.messaging.get_participant_by_name("alice") is not None
+        assert {one.name for one in pair.alice.messaging.remote_participants} == {"bob", "echo"}
+
+
+def test_disabling_comes_after_an_enabling_that_is_not_answered_yet() -> None:
+    """A client that asks to be out again is out, although the room answers the request to be in only then."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        pair.alice.messaging.disable()
+        sim.plan(faults.late_replies("alice", 3))
+        with pytest.raises(SendTimeout):
+            pair.alice.messaging.enable(timeout=1)
+        pair.alice.messaging.disable()
+        sim.sleep(20)
+        assert not pair.alice.messaging.is_enabled
+        assert pair.bob.messaging.get_participant_by_name("alice") is None
+
+
+def test_a_client_whose_disabling_is_refused_late_stays_in() -> None:
+    """Asking to be in again returns when it is known that nothing has changed."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        sim.plan(
+            faults.late_replies("alice", 3), faults.during(sim.now, sim.now + 0.5, faults.error_replies("alice", 1))
+        )
+        with pytest.raises(SendTimeout):
+            pair.alice.messaging.disable(timeout=1)
+        pair.alice.messaging.enable()
+        assert pair.alice.messaging.is_enabled
+        assert pair.bob.messaging.get_participant_by_name("alice") is not None

@@ -82,7 +82,7 @@ def test_a_file_brings_everything_back(tmp_path: Path) -> None:
     assert (loaded.room, loaded.seed, loaded.digest()) == ("demo", 7, saved.digest())
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "foreign", "no JSON"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "foreign", "no JSON", "fields", "types", "far", "deep"])
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
     """A file that does not hold what was saved raises, whatever happened to it."""
     path = tmp_path / "run.jsonl"
@@ -93,9 +93,22 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
         "changed": [line.replace('"bob"', '"bab"') for line in lines],
         "foreign": ['{"some": "thing"}'],
         "no JSON": ["transcript"],
+        "fields": [line.replace('"kind"', '"king"') for line in lines],
+        "types": [line.replace('"time_ns":1500000000', '"time_ns":"now"') for line in [*lines[:2], *lines[1:]]],
+        "far": [line.replace("[1460000000,", "[-1,") for line in lines],
+        "deep": ['{"a":' + "[" * 100_000],
     }[damage]
     path.write_text("\n".join(damaged))
     with pytest.raises(UsageError):
+        Transcript.load(path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are no transcript, wherever they stand."""
+    path = tmp_path / "run.jsonl"
+    transcript(HELLO).save(path)
+    path.write_bytes(path.read_bytes() + b"\x80")
+    with pytest.raises(UsageError, match="no transcript"):
         Transcript.load(path)
 
 
