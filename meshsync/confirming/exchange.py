@@ -45,6 +45,8 @@ class Direct:
     type: str
     message: JsonObject
     attachment: bytes = field(default=b"", repr=False)
+    body: Body | None = field(default=None, repr=False)
+    """What ``message`` says."""
     send: ConfirmedSend | None = None
     """The confirmed message that it carries."""
 
@@ -179,11 +181,21 @@ class Exchange:
         self._settle(send.identity, sender)
         self._due[send.identity] = None  # There may be room for the next now.
 
-    def rewind(self, send: ConfirmedSend) -> None:
-        """Note that a message was drained and did not go out, while the connection stands: it goes again, in order."""
-        if send.number and (sender := self._senders.get(send.identity)):
-            sender.rewind(send.number)
-            self._due[send.identity] = None
+    def refuse(self, direct: Direct) -> None:
+        """Note that something drained did not go out, while the connection stands: it goes again, in order.
+
+        Challenges and answers are left to their repetition.
+        """
+        if direct.send is not None:
+            identity: Identity | None = direct.send.identity
+            if direct.send.number and identity in self._senders:
+                self._senders[identity].rewind(direct.send.number)
+        else:
+            identity = self._proofs.identity_of(direct.to)
+            if isinstance(direct.body, Confirmed) and identity in self._receivers:
+                self._receivers[identity].repeat(direct.body)
+        if identity is not None:
+            self._due[identity] = None
 
     # --- what comes, and what is to be sent ---------------------------------------------------------------------------
 
@@ -306,4 +318,4 @@ class Exchange:
 
 def _direct(to: str, body: Body, send: ConfirmedSend | None = None) -> Direct:
     type, message = encode_body(body)
-    return Direct(to, type, message, body.attachment if isinstance(body, Numbered) else b"", send)
+    return Direct(to, type, message, body.attachment if isinstance(body, Numbered) else b"", body, send)

@@ -86,6 +86,11 @@ class ConfirmedReceiver:
             self._asked = self.arrived
             self._is_due = self._is_asking = True
 
+    def repeat(self, report: Confirmed) -> None:
+        """Note that a report did not go out."""
+        self._is_due = True
+        self._is_asking |= report.is_asking
+
     def drain(self) -> Confirmed | None:
         """Return the report that is due, if one is."""
         if not self._is_due:

@@ -24,9 +24,9 @@ def entropy_of(name: str) -> Any:
 class Endpoint:
     """One client: an exchange, what is under way on its connection, and what became of its messages."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, source: str = "") -> None:
         self.name = name
-        self.exchange = Exchange(entropy_of(name))
+        self.exchange = Exchange(entropy_of(source or name))
         self.id = ""
         """Its participant id; empty while it has no connection."""
         self.up: deque[Direct] = deque()
@@ -137,8 +137,7 @@ class Room:
             case "lost", id:
                 end.exchange.lose(self.now, id)
             case "refused", direct:
-                if direct.send is not None:
-                    end.exchange.rewind(direct.send)
+                end.exchange.refuse(direct)
             case "message", sender, direct:
                 end.exchange.take(self.now, sender, direct.type, direct.message, direct.attachment)
         self.collect(end)
@@ -171,6 +170,11 @@ class Room:
                     is_moving = True
                 self.place(end)
                 is_moving |= bool(end.up and end.id)
+
+    def settle_down(self, end: Endpoint) -> None:
+        """Have a client handle all events that came, and nothing more."""
+        while end.down:
+            self.receive(end)
 
     def numbers(self, end: Endpoint) -> list[int]:
         """Return what was placed at a client, by the numbers that were submitted."""
