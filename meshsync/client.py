@@ -12,24 +12,27 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Literal
 
 from meshsync.connection.connection import Connection, State
-from meshsync.connection.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery, Parcel
+from meshsync.connection.reconnecting import ReconnectPlan
+from meshsync.connection.states import ClientState
+from meshsync.connection.uplink import Uplink
 from meshsync.dispatch.router import Hook, Router
 from meshsync.errors import (
     ConnectTimeout,
+    Dismissed,
     MeshsyncError,
-    NotEnabled,
-    ParticipantNotFound,
     RoomUnavailable,
+    SendTimeout,
     WouldDeadlock,
 )
+from meshsync.membership import SEND_TIMEOUT, Membership
 from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, id_of
+from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
-from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Request, SetAttributes
-from meshsync.protocol.roster import RosterEntry
+from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Request
 from meshsync.protocol.session import Session
 from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.reasons import safe_text
@@ -39,12 +42,13 @@ from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
 from meshsync.transport.interfaces import Transport
 
-__all__ = ["SEND_TIMEOUT", "Client"]
+__all__ = ["SEND_TIMEOUT", "Client", "IfOffline"]
 
 logger = logging.getLogger("meshsync")
 
-SEND_TIMEOUT = 30.0
-"""Seconds; also for opening a stream, for writing to it, and for setting an attribute."""
+IfOffline = Literal["wait", "raise"]
+"""What a message does that finds no connection: wait for the next one, or raise `NotSent`."""
+
 
 EXIT_GRACE = 1.0
 """How long an exiting process waits for the room's close frame, in seconds."""
@@ -54,6 +58,7 @@ class Client:
     """A client of one room.
 
     Args:
+        plan: How to get further connections after a loss; None if the first loss is the end.
         role: The role in the client's token.
         default_timeout: In place of each call's own time limit, in seconds; None for those.
         name: For the names of its tasks.
@@ -64,6 +69,7 @@ class Client:
         transport: Transport,
         session: Session,
         runtime: Runtime,
+        plan: ReconnectPlan | None = None,
         *,
         role: str,
         default_timeout: float | None,
@@ -73,11 +79,10 @@ class Client:
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
-        self.local_participant = LocalParticipant("", role, {}, self._set_attributes)
-        self.connection = Connection(transport, session, runtime, self, name)
-        self.participants = ParticipantDirectory(runtime)
+        self.uplink = Uplink(transport, session, runtime, self, name, plan)
         self.router = Router(runtime, name, self.refuse_to_block)
         self.streams: StreamTable
+        self.membership = Membership(self, role)
         self._name = name
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
@@ -137,11 +142,11 @@ class Client:
         In order: streams are given up, new requests refused, pending ones flushed, the close frame is sent.
         Then the reader notices the end, and ``disconnected`` goes to the receivers, behind all earlier events.
         """
-        connection = self.connection
-        if connection.is_of_parent:
+        if self.uplink.is_of_parent:
             return  # The parent's connection is the parent's to close.
+        connection = self.connection
         is_exiting = self.runtime.is_exiting()
-        can_wait = not (is_exiting or self.router.dispatcher.is_inside or connection.is_on_reader)
+        can_wait = not (is_exiting or self.router.dispatcher.is_inside or self.uplink.is_on_its_task)
         if wait and not can_wait:
             where = "while the process is exiting" if is_exiting else "in a receiver, a hook or the reader"
             raise WouldDeadlock(f"close(wait=True) {where} would wait for tasks that cannot end first: use close()")
@@ -151,7 +156,7 @@ class Client:
         def finish() -> None:
             if is_exiting:
                 # No task can be started any more, and the process is about to end: only buffered data goes out.
-                connection.close_transport(min(timeout, EXIT_GRACE))
+                self.connection.close_transport(min(timeout, EXIT_GRACE))
             elif will_wait:
                 self._shut_down(timeout)
             else:
@@ -160,7 +165,7 @@ class Client:
 
         if timeout > 0 and connection.state is State.OPEN:
             self.streams.leave(timeout / 4)
-        connection.close(finish)
+        self.uplink.close(finish)
         if will_wait:
             for task in self.tasks:
                 task.join(deadline.left())
@@ -171,22 +176,41 @@ class Client:
         self.connection.close_transport(deadline.left() or 0)
 
     def wait_closed(self, timeout: float | None) -> bool:
-        """Wait until the connection has ended and the receivers have run, at most ``timeout`` seconds.
+        """Wait until the client has ended and the receivers have run, at most ``timeout`` seconds.
 
         Raises:
+            MeshsyncError: What ended it, unless the program did.
             WouldDeadlock: If it would wait for the calling task.
         """
         if self.router.dispatcher.is_inside:
             raise WouldDeadlock("wait_closed() would wait for the receiver or hook that calls it: return instead")
         self.refuse_to_block("wait_closed()")
-        return self.router.dispatcher.join(timeout)
+        has_ended = self.router.dispatcher.join(timeout)
+        if has_ended and self.uplink.state is ClientState.LOST:
+            raise self.failure()
+        return has_ended
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that run for it; some that have ended may be left out."""
-        return (*self.router.dispatcher.tasks, *self.connection.tasks, *self._closing)
+        return (*self.router.dispatcher.tasks, *self.uplink.tasks, *self._closing)
 
     # --- asked by the faces and the streams ---------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> Connection:
+        """The present connection, or the last one."""
+        return self.uplink.connection
+
+    @property
+    def participants(self) -> ParticipantDirectory:
+        """The other participants."""
+        return self.membership.participants
+
+    @property
+    def local_participant(self) -> LocalParticipant:
+        """This client's own participant."""
+        return self.membership.local_participant
 
     @property
     def session(self) -> Session:
@@ -195,20 +219,25 @@ class Client:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests can be made."""
+        """Whether there is a connection on which requests can be made."""
         return self.connection.is_open
 
+    @property
+    def is_online(self) -> bool:
+        """Whether the client is online, and in this process."""
+        return self.uplink.state is ClientState.ONLINE and not self.uplink.is_of_parent
+
     def check_open(self) -> None:
-        """Raise unless requests can be made; see `Connection.check_open`."""
-        self.connection.check_open()
+        """Raise if no request can ever be made again; see `Uplink.check_open`."""
+        self.uplink.check_open()
 
     def failure(self) -> MeshsyncError:
-        """Return, after the end, the error of later calls; see `Connection.failure`."""
-        return self.connection.failure()
+        """Return why there is no connection; see `Uplink.failure`."""
+        return self.uplink.failure()
 
     def refuse_to_block(self, what: str) -> None:
-        """Raise where the calling task would wait for ever; see `Connection.refuse_to_block`."""
-        self.connection.refuse_to_block(what)
+        """Raise where the calling task would wait for ever; see `Uplink.refuse_to_block`."""
+        self.uplink.refuse_to_block(what)
 
     def request(
         self,
@@ -217,8 +246,38 @@ class Client:
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
     ) -> Delivery:
-        """Send a request and return its handle; see `Connection.request`."""
+        """Send a request that ends with its connection, and return its handle; see `Connection.request`."""
         return self.connection.request(request, what, timeout, on_done)
+
+    def send(
+        self, request: Request, what: str, timeout: float | None, if_offline: IfOffline, recipient: object = None
+    ) -> Delivery:
+        """Send a message of the program's, on this connection or the next, and return its handle.
+
+        Args:
+            if_offline: Whether it may wait for the next one.
+            recipient: The participant it goes to, or an id; None for a broadcast.
+        """
+        if if_offline not in ("wait", "raise"):
+            raise ValueError(f"if_offline is 'wait' or 'raise', not {if_offline!r:.100}")
+        return self.uplink.request(request, what, timeout, recipient, waits=if_offline == "wait")
+
+    def await_delivery(self, delivery: Delivery, deadline: Deadline) -> None:
+        """Wait for an acknowledgement; a message that waits for a connection when the wait ends is not sent any more.
+
+        Raises:
+            SendTimeout: If the time limit passed first.
+            MeshsyncError: Others as `Delivery.wait`.
+        """
+        try:
+            delivery.wait(deadline.left())
+        except SendTimeout:
+            if self.uplink.withdraw(delivery):
+                raise SendTimeout(f"{delivery._what}: the client was offline; not sent", retryable=True) from None
+            raise
+        except BaseException:  # Ctrl-C
+            self.uplink.withdraw(delivery)
+            raise
 
     def disregard(self, delivery: Delivery) -> None:
         """Wait no more for the answer to a request."""
@@ -246,86 +305,52 @@ class Client:
             return timeout
         return default if self.default_timeout is None else self.default_timeout
 
-    def check_enabled(self) -> None:
-        """Raise unless this client takes part in messaging.
-
-        Raises:
-            NotEnabled: If it does not, though the connection is open; else as `check_open`.
-        """
-        if not self.participants.is_enabled:
-            self.check_open()
-            raise NotEnabled("messaging is not enabled on this client: call room.messaging.enable() first")
-
-    def address(self, to: object) -> str:
-        """Return the id of a recipient, given as a participant or an id.
-
-        Raises:
-            ParticipantNotFound: If it has left, or is the name of a participant.
-            TypeError: If it is neither.
-        """
-        recipient = id_of(to)
-        if isinstance(to, RemoteParticipant) and not to.online:
-            self.check_open()  # At the connection's end all participants go offline.
-            raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
-        if self.participants.get(recipient) is None and recipient != self.local_participant.id:
-            namesake = self.participants.by_name(recipient)
-            if namesake is not None:
-                raise ParticipantNotFound(
-                    f"{recipient!r} is a name and no id: give get_participant_by_name({recipient!r}), or its id "
-                    f"{namesake.id!r}"
-                )
-        return recipient
-
-    def _set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        limit = self.limit("default", SEND_TIMEOUT)
-        self.request(SetAttributes(dict(attributes)), "setting an attribute", limit)
-
     # --- notified by the connection, on the reader --------------------------------------------------------------------
 
     def received(self, event: events.Event) -> None:
         """Pass an event to the parts that it concerns. Never waits."""
-        participants = self.participants
         match event:
             case events.Received():
                 self._message_came(event)
             case Call() | CallChunk() | AnswerChunk():
                 self.streams.take_call(event)
-            case events.MemberAdded(entry):
-                participant = participants.enter(entry)
-                self.streams.peer_came(participant)
-                self._publish("participant_added", "participant.enabled", _about(entry), participant)
-            case events.MemberRemoved(entry):
-                participant = participants.leave(entry)
-                self._publish("participant_removed", "participant.disabled", {"id": entry.id}, participant)
-                self.streams.peer_left(participant)
-            case events.MemberChanged(entry, changes):
-                participant = participants.change(entry)
-                body = {"attributes": changes}
-                self._publish("participant_attributes_updated", "participant.attributes", body, participant)
-            case events.Enabled(entries):
-                for entry in entries:
-                    participants.enter(entry)
-                participants.set_enabled(True)
-                listed = {"participants": [_about(entry) for entry in entries]}
-                self._publish("messaging_enabled", "messaging.enabled", listed)
-            case events.Disabled():
-                participants.set_enabled(False)
-                self._publish("messaging_disabled", "messaging.disabled", {})
             case events.Ready():
                 self.greeting = event
-                self.local_participant = LocalParticipant(
-                    event.participant_id, self.local_participant.role, event.attributes, self._set_attributes
-                )
+                self.membership.greeted(event)
             case events.StatusReported(status):
                 with suppress(Exception):  # A failing log handler must not end the connection.
                     logger.info("the room's status: %s", status)
+            case _:
+                self.membership.received(event)
+
+    def went_offline(self, error: MeshsyncError) -> None:
+        """End what ends with a connection; the roster stays as last known."""
+        self.streams.lose_all()
+        body = {"reason": safe_text(error), "will_retry": True}
+        self.publish("disconnected", "disconnected", body, error=error)
+
+    def attempt_ended(self) -> None:
+        """Have ``restore``, which may wait for the list of participants, look at its connection."""
+        self.participants.look_again()
+
+    def restore(self, connection: Connection, deadline: Deadline) -> None:
+        """Make the room what the program wants it to be; see `Membership.restore`."""
+        self.membership.restore(connection, deadline)
+
+    def readdress(self, parcel: Parcel) -> Request:
+        """Return a message as it has to be sent now; see `Membership.readdress`."""
+        return self.membership.readdress(parcel)
+
+    def came_online(self, seconds: float) -> None:
+        """Report that the client is back after so many seconds."""
+        self.publish("reconnected", "reconnected", {"seconds": seconds})
 
     def ended(self, error: MeshsyncError | None) -> None:
         """End all parts; ``error`` is None if the program closed it."""
-        self.participants.end()
+        self.membership.end()
         self.streams.end()
         reason = "closed by this program" if error is None else safe_text(error)
-        self._publish("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
+        self.publish("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
         self.router.end(self.failure())
 
     def _message_came(self, event: events.Received) -> None:
@@ -337,8 +362,10 @@ class Client:
             sender = self.local_participant
         message = RoomMessage(event.type, event.message, event.attachment, event.sender, sender)
         self.router.publish(RoomMessageEvent("message", message, sender))
+        if event.type == "dismiss" and self.session.dialect.ends_at_dismissal:
+            raise Dismissed(f"{message.from_participant_id} dismissed this client", reason="dismissed")
 
-    def _publish(
+    def publish(
         self,
         name: str,
         type: str,
@@ -347,9 +374,11 @@ class Client:
         *,
         error: MeshsyncError | None = None,
     ) -> None:
+        """Report an event to the receivers.
+
+        Args:
+            type: The ``type`` of its message.
+            body: The ``message`` of that.
+        """
         message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
         self.router.publish(RoomMessageEvent(name, message, participant, error=error))
-
-
-def _about(entry: RosterEntry) -> dict[str, object]:
-    return {"id": entry.id, "role": entry.role, "attributes": dict(entry.attributes)}

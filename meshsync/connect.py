@@ -7,12 +7,14 @@ import re
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from ssl import SSLContext
 from urllib.parse import urlsplit, urlunsplit
 
 from meshsync.client import Client
-from meshsync.errors import AuthenticationFailed, RoomNotFound, UsageError
+from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
+from meshsync.errors import AuthenticationFailed, ConnectFailed, RoomNotFound, UsageError
 from meshsync.messaging import MessagingClient
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.dialects import dialect as find_dialect
@@ -22,7 +24,7 @@ from meshsync.room import RoomClient
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.tokens import ApiKey, ParticipantToken, join_lines
-from meshsync.transport.interfaces import Connector, Endpoint
+from meshsync.transport.interfaces import Connector, Endpoint, Transport
 from meshsync.transport.refusals import explain_no_task
 from meshsync.world import REAL_WORLD, current_world
 
@@ -46,7 +48,9 @@ def connect(
     timeout: Timeout = "default",
     default_timeout: float | None = None,
     dialect: str = "B",
-    reconnect: bool = False,
+    reconnect: bool = True,
+    reconnect_timeout: float | None = None,
+    retry: bool = False,
     packet_size: int = PACKET_SIZE,
     ssl_context: SSLContext | None = None,
     ca_file: str | None = None,
@@ -72,7 +76,9 @@ def connect(
         dialect: ``B``, as releases from 0.30.0 on speak, or ``A``, as those before; or one of them by name,
             ``A1`` to ``A3`` and ``B1`` to ``B3``. It decides which release the client names, and the place of the
             token.
-        reconnect: Not yet: only False.
+        reconnect: Whether the client comes back by itself after a loss; see ``docs/reconnecting.md``.
+        reconnect_timeout: Seconds after a loss until it gives up and is ``lost``; None for never.
+        retry: Whether a room that cannot be reached is tried again until ``timeout``; by default once.
         packet_size: Body bytes in each packet; official clients send 1024, and accept any size.
         ssl_context: For TLS, in place of the system's certificates.
         ca_file: A file of certificates to trust besides the system's; else ``MESHAGENT_EXTRA_CA_FILE``.
@@ -90,8 +96,6 @@ def connect(
         UsageError: If the arguments do not fit together.
         ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """
-    if reconnect:
-        raise UsageError("reconnect=True is not available yet: leave it out, and connect again when a call says so")
     world = current_world()
     spoken = find_dialect(dialect)
     session = Session(spoken, packet_size=packet_size)
@@ -112,23 +116,52 @@ def connect(
             ca_file=ca_file or (None if ssl_context else world.environ.get("MESHAGENT_EXTRA_CA_FILE")) or None,
         )
         connector = world.connector(endpoint, clock)
-    deadline = Deadline(clock, limit)
-    transport = connector.connect(limit)
+    plan = ReconnectPlan(connector, reconnect_timeout, renews_token=callable(token)) if reconnect else None
+
+    make = partial(RoomClient, role=role, default_timeout=default_timeout, messaging=messaging, name=label)
+
+    def join(timeout: float | None) -> RoomClient:
+        return _join(connector, timeout, lambda transport: make(transport, session.anew(), clock, plan), clock)
+
+    return _retrying(join, limit, clock, label, callable(token)) if retry else join(limit)
+
+
+def _join(
+    connector: Connector, timeout: float | None, make: Callable[[Transport], RoomClient], runtime: Runtime
+) -> RoomClient:
+    """Make a connection, and on it a client that is ready, within ``timeout`` seconds."""
+    deadline = Deadline(runtime, timeout)
+    transport = connector.connect(timeout)
     try:
-        joined = RoomClient(
-            transport, session, clock, role=role, default_timeout=default_timeout, messaging=messaging, name=label
-        )
+        joined = make(transport)
         client = joined._meshsync
         try:
             client.open(deadline.left())
         except RuntimeError as error:
-            raise explain_no_task(error, clock) from error
-        if clock is REAL_WORLD.runtime:
+            raise explain_no_task(error, runtime) from error
+        if runtime is REAL_WORLD.runtime:
             _open_clients[next(_serials)] = client
     except BaseException:
         transport.close(0)
         raise
     return joined
+
+
+def _retrying(
+    join: Callable[[float | None], RoomClient], timeout: float | None, runtime: Runtime, name: str, renews_token: bool
+) -> RoomClient:
+    """Join a room, again and again within ``timeout`` seconds, unless a refusal is final."""
+    deadline = Deadline(runtime, timeout)
+    backoff, complaints = Backoff(runtime.random(f"reconnect {name}")), Complaints(runtime, name)
+    while True:
+        try:
+            return join(deadline.left())
+        except ConnectFailed as error:
+            delay, left = backoff.next_delay(error), deadline.left()
+            if is_final(error, renews_token=renews_token) or (left is not None and left <= delay):
+                raise
+            complaints.attempt_failed(error, delay)
+        runtime.sleep(delay)
 
 
 # --- the address ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@
     │   └── ConnectTimeout          (TimeoutError) the time limit passed first
     ├── ConnectionLost            a connection that stood has ended
     │   ├── NotSent                 this delivery never left: safe to repeat
-    │   └── DeliveryUnknown         this delivery may or may not have arrived
+    │   ├── DeliveryUnknown         this delivery may or may not have arrived
+    │   └── Dismissed               a participant dismissed this client
     ├── RoomError                 the room refused a request
     │   └── ParticipantNotFound     no participant has that id
     ├── StreamError               one stream failed, the client goes on
@@ -42,6 +43,7 @@ __all__ = [
     "ConnectTimeout",
     "ConnectionLost",
     "DeliveryUnknown",
+    "Dismissed",
     "ForkedClientError",
     "InvalidMessage",
     "MeshsyncError",
@@ -114,13 +116,17 @@ class ConnectFailed(MeshsyncError):
 
     Attributes:
         http_status: The status with which the handshake was refused, if it got that far.
+        retry_after: Seconds after which the server wants to be asked again, if it said so (``Retry-After``).
     """
 
     connection_alive = False
+    _is_final = False
+    """Whether trying again would change nothing, whatever the status: a certificate is not trusted."""
 
-    def __init__(self, text: str, *, http_status: int | None = None) -> None:
+    def __init__(self, text: str, *, http_status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(text)
         self.http_status = http_status
+        self.retry_after = retry_after
 
 
 class AuthenticationFailed(ConnectFailed):
@@ -161,6 +167,8 @@ class ConnectionLost(MeshsyncError):
     """
 
     connection_alive = False
+    _is_final = False
+    """Whether a new connection would change nothing, whatever the code: the client itself failed."""
 
     def __init__(
         self,
@@ -186,6 +194,13 @@ class NotSent(ConnectionLost):
 
 class DeliveryUnknown(ConnectionLost):
     """The connection ended after this delivery was written, or begun, and before it was acknowledged."""
+
+
+class Dismissed(ConnectionLost):
+    """A participant sent the message ``dismiss``, on which clients of the newest dialect leave for good.
+
+    Any participant may send it (PROTOCOL.md, section 10).
+    """
 
 
 # --- the room refused -------------------------------------------------------------------------------------------------

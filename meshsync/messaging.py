@@ -8,18 +8,18 @@ from os import PathLike
 from types import EllipsisType
 from typing import Any, Protocol, TypeVar, overload
 
-from meshsync.client import SEND_TIMEOUT, Client
+from meshsync.client import Client, IfOffline
 from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_type
 from meshsync.dispatch.subscriptions import Overflow, Subscription
-from meshsync.errors import ReceiveTimeout, SendTimeout, StreamInterrupted, UsageError
+from meshsync.errors import ReceiveTimeout, StreamInterrupted, UsageError
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
+from meshsync.membership import SEND_TIMEOUT
 from meshsync.messages import Buffer, RoomMessage, as_buffer
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, id_of
-from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.envelopes import as_object
-from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
+from meshsync.protocol.operations import Broadcast, Send
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.signals import check_callable, check_result, name_of
 from meshsync.streams.interfaces import StreamReader, StreamWriter
@@ -59,11 +59,13 @@ class MessagingClient:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether this client takes part in messaging."""
-        return self._meshsync.participants.is_enabled
+        """Whether this client takes part in messaging, or while offline, will when it is back."""
+        return self._meshsync.membership.takes_part
 
     def enable(self, on_stream_accept: Accepter | None = None, *, timeout: Timeout = "default") -> None:
         """Take part in messaging; return when the peers are known. While enabled, only the callback is replaced.
+
+        After a loss messaging is enabled again. While offline, this decides that, and returns at once.
 
         Args:
             on_stream_accept: Called with a `MessageStreamReader` for each stream that a peer opens, in a task of its
@@ -81,25 +83,18 @@ class MessagingClient:
         if on_stream_accept is not None:
             check_callable(on_stream_accept, "a MessageStreamReader")
         client = self._meshsync
-        participants = client.participants
         client.check_open()
         client.streams.accepter = on_stream_accept
-        before = participants.enablings
-        if participants.is_enabled:
+        if client.membership.takes_part:
             return
         client.refuse_to_block("enable()")
-        limit = client.limit(timeout, ENABLE_TIMEOUT)
-        deadline = Deadline(client.runtime, limit)
-        client.request(Enable((CLASSIC, DUPLEX)), "enabling messaging", limit).wait(deadline.left())
-        if not participants.wait(lambda: participants.enablings > before or participants.has_ended, deadline.left()):
-            raise SendTimeout(f"enabling messaging: the room sent no list of participants within {limit or 0:g} s")
-        if participants.has_ended:
-            raise client.failure()
+        client.membership.enable(Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT)))
 
     def disable(self, *, timeout: Timeout = "default") -> None:
         """Leave messaging; while not enabled, this does nothing.
 
         When it returns, ``remote_participants`` is empty; a removal is signalled for each participant. Streams end.
+        While offline too: messaging is then not enabled again.
 
         Raises:
             SendTimeout: If the room did not answer within ``timeout`` seconds, by default 10.
@@ -107,13 +102,13 @@ class MessagingClient:
             ConnectionLost: If the connection ended.
         """
         client = self._meshsync
-        if not client.participants.is_enabled:
+        if not client.membership.takes_part:
             return
         client.refuse_to_block("disable()")
         limit = client.limit(timeout, ENABLE_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
         client.streams.abandon_all(StreamInterrupted("messaging was disabled"), 1.0 if limit is None else limit / 2)
-        client.request(Disable(), "disabling messaging", limit).wait(deadline.left())
+        client.membership.disable(deadline)
 
     # --- participants -------------------------------------------------------------------------------------------------
 
@@ -167,7 +162,7 @@ class MessagingClient:
                     return participant
             if participants.has_ended:
                 raise client.failure()
-            client.check_enabled()
+            client.membership.check_enabled()
             client.refuse_to_block("wait_for_participant()")
             # The program's `where` is not called while waiting: it may take any time.
             if not participants.wait(partial(_differs, participants, seen), deadline.left()):
@@ -186,11 +181,21 @@ class MessagingClient:
         attachment: Buffer | None = None,
         *,
         timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> None: ...
     @overload
-    def send_message(self, to: Mapping[str, Any], *, timeout: Timeout = "default") -> None: ...
     def send_message(
-        self, to: Any, type: Any = None, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+        self, to: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
+    ) -> None: ...
+    def send_message(
+        self,
+        to: Any,
+        type: Any = None,
+        message: Any = None,
+        attachment: Any = None,
+        *,
+        timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> None:
         """Send a message to one participant and wait until the room acknowledges it.
 
@@ -200,18 +205,24 @@ class MessagingClient:
             message: A JSON object.
             attachment: Bytes beside it; None and empty are the same to the wire.
             timeout: The longest wait, in seconds; 30 by default.
+            if_offline: While the client is offline, whether to ``"wait"`` until it is back, or to ``"raise"`` `NotSent`
+                at once. A message that was not written when the connection was lost is sent after reconnecting, ahead
+                of later ones, or with ``"raise"`` is not; one that was written is never repeated.
         Raises:
             ParticipantNotFound: If the recipient does not take part, or its name was given instead of its id.
             InvalidMessage: If it cannot be carried.
             NotEnabled: If messaging is not enabled on this client.
             SendTimeout: If the room did not acknowledge in time.
-            NotSent: If the connection ended before anything was written; `DeliveryUnknown` if after.
+            NotSent: If the client was lost or offline before anything was written, see ``if_offline``, or the recipient
+                did not come back.
+            DeliveryUnknown: If the connection ended after something was written, and before the acknowledgement.
         """
         client = self._meshsync
         client.refuse_to_block("send_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
-        self.send_message_nowait(to, type, message, attachment, timeout=limit).wait(deadline.left())
+        delivery = self.send_message_nowait(to, type, message, attachment, timeout=limit, **_given(if_offline))
+        client.await_delivery(delivery, deadline)
 
     @overload
     def send_message_nowait(
@@ -222,11 +233,21 @@ class MessagingClient:
         attachment: Buffer | None = None,
         *,
         timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> Delivery: ...
     @overload
-    def send_message_nowait(self, to: Mapping[str, Any], *, timeout: Timeout = "default") -> Delivery: ...
     def send_message_nowait(
-        self, to: Any, type: Any = None, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+        self, to: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
+    ) -> Delivery: ...
+    def send_message_nowait(
+        self,
+        to: Any,
+        type: Any = None,
+        message: Any = None,
+        attachment: Any = None,
+        *,
+        timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> Delivery:
         """Send a message to one participant and return at once, with a handle to wait for the acknowledgement.
 
@@ -236,48 +257,79 @@ class MessagingClient:
             timeout: The longest wait for room in the connection's buffer, in seconds; 30 by default.
         Raises:
             SendTimeout: If there was no room in time; nothing was sent.
+            NotSent: If the client is offline, and 64 MiB wait already, or ``if_offline`` is ``"raise"``.
         """
         if isinstance(to, Mapping):
             to, type, message, attachment = _unpack(to, type, message, attachment, ("to", "type", "message"))
         # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
         client = self._meshsync
-        client.check_enabled()
-        recipient = client.address(to)
+        client.membership.check_enabled()
+        recipient, participant = client.membership.address(to)
         request = Send(recipient, type, message, as_buffer(attachment, "attachment"))
-        return client.request(request, f"the message {type!r} to {recipient}", client.limit(timeout, SEND_TIMEOUT))
+        what, limit = f"the message {type!r} to {recipient}", client.limit(timeout, SEND_TIMEOUT)
+        return client.send(request, what, limit, if_offline, participant)
 
     @overload
     def broadcast_message(
-        self, type: str, message: Mapping[str, Any], attachment: Buffer | None = None, *, timeout: Timeout = "default"
+        self,
+        type: str,
+        message: Mapping[str, Any],
+        attachment: Buffer | None = None,
+        *,
+        timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> None: ...
     @overload
-    def broadcast_message(self, type: Mapping[str, Any], *, timeout: Timeout = "default") -> None: ...
     def broadcast_message(
-        self, type: Any, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+        self, type: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
+    ) -> None: ...
+    def broadcast_message(
+        self,
+        type: Any,
+        message: Any = None,
+        attachment: Any = None,
+        *,
+        timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> None:
         """Send a message to all others and wait until the room acknowledges it; see `send_message`."""
         client = self._meshsync
         client.refuse_to_block("broadcast_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
-        self.broadcast_message_nowait(type, message, attachment, timeout=limit).wait(deadline.left())
+        delivery = self.broadcast_message_nowait(type, message, attachment, timeout=limit, **_given(if_offline))
+        client.await_delivery(delivery, deadline)
 
     @overload
     def broadcast_message_nowait(
-        self, type: str, message: Mapping[str, Any], attachment: Buffer | None = None, *, timeout: Timeout = "default"
+        self,
+        type: str,
+        message: Mapping[str, Any],
+        attachment: Buffer | None = None,
+        *,
+        timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> Delivery: ...
     @overload
-    def broadcast_message_nowait(self, type: Mapping[str, Any], *, timeout: Timeout = "default") -> Delivery: ...
     def broadcast_message_nowait(
-        self, type: Any, message: Any = None, attachment: Any = None, *, timeout: Timeout = "default"
+        self, type: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
+    ) -> Delivery: ...
+    def broadcast_message_nowait(
+        self,
+        type: Any,
+        message: Any = None,
+        attachment: Any = None,
+        *,
+        timeout: Timeout = "default",
+        if_offline: IfOffline = "wait",
     ) -> Delivery:
         """Send a message to all others and return at once; see `send_message_nowait`."""
         if isinstance(type, Mapping):
             _, type, message, attachment = _unpack(type, None, message, attachment, ("type", "message"))
         client = self._meshsync
-        client.check_enabled()
+        client.membership.check_enabled()
         request = Broadcast(type, message, as_buffer(attachment, "attachment"))
-        return client.request(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT))
+        return client.send(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT), if_offline)
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -320,13 +372,16 @@ class MessagingClient:
         client.refuse_to_block("create_stream()")
         if isinstance(to, Mapping):
             to, header = _unpack_stream(to, header)
-        client.check_enabled()
-        recipient = client.address(to)
+        client.membership.check_enabled()
+        deadline = Deadline(client.runtime, client.limit(timeout, SEND_TIMEOUT))
+        client.uplink.wait_online("create_stream()", deadline)
+        recipient, _ = client.membership.address(to)
         if recipient == client.local_participant.id:
             raise UsageError("a stream to oneself would need both ends in one client: use a queue")
         # The room may know a participant that this client may not list.
         peer = client.participants.get(recipient) or RemoteParticipant(recipient, "", {})
-        return client.streams.open(peer, as_object({} if header is None else header, "header"), timeout, kind).writer
+        content = as_object({} if header is None else header, "header")
+        return client.streams.open(peer, content, deadline.left(), kind).writer
 
     def send_file(
         self,
@@ -532,6 +587,11 @@ def _unpack_stream(fields: Mapping[str, Any], header: Any) -> tuple[Any, Any]:
         complaint = "lacks to" if "to" not in fields else f"has {', '.join(map(repr, unknown))}, which it may not"
         raise TypeError(f"the mapping {complaint}")
     return fields["to"], fields.get("header")
+
+
+def _given(if_offline: IfOffline) -> dict[str, Any]:
+    """Return the option where it is not the default: a subclass may not know it."""
+    return {} if if_offline == "wait" else {"if_offline": if_offline}
 
 
 def _holds(where: Callable[[RemoteParticipant], bool], participant: RemoteParticipant) -> bool:

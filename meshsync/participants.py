@@ -106,7 +106,7 @@ class RemoteParticipant(RoomParticipant):
 
 
 class LocalParticipant(RoomParticipant):
-    """This client's own participant."""
+    """This client's own participant: one object, whose ``id`` changes when the client reconnects."""
 
     __slots__ = ("_send",)
 
@@ -116,13 +116,18 @@ class LocalParticipant(RoomParticipant):
         super().__init__(id, role, attributes)
         self._send = send
 
+    def _greeted(self, id: str, attributes: Mapping[str, Any]) -> None:
+        """Take the id and the attributes that a connection begins with."""
+        self.id, self._attributes = id, dict(attributes)
+
     def __reduce__(self) -> tuple[Callable[..., LocalParticipant], tuple[object, ...]]:
         return type(self), (self.id, self.role, self._attributes.copy(), _refuse_to_send)
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute for all to see; None is a value like others, since the room knows no removal.
 
-        Returns when the connection has accepted it: the room does not acknowledge attributes.
+        Returns when the connection has accepted it: the room does not acknowledge attributes. While the client is
+        offline, it is set when it is back, and this returns at once.
 
         Raises:
             InvalidMessage: If JSON cannot carry the value.
@@ -191,9 +196,9 @@ class ParticipantDirectory:
             self._changed()
         return participant
 
-    def leave(self, member: RosterEntry) -> RemoteParticipant:
-        """Remove a member, offline from now on."""
-        participant = self._participants.pop(member.id)
+    def leave(self, id: str) -> RemoteParticipant:
+        """Remove a participant, offline from now on."""
+        participant = self._participants.pop(id)
         participant._went_offline()
         self.participants = tuple(self._participants.values())
         self._changed()
@@ -206,6 +211,14 @@ class ParticipantDirectory:
         self._changed()
         return participant
 
+    def clear(self) -> tuple[RemoteParticipant, ...]:
+        """Remove all, offline from now on, and return them."""
+        removed, self._participants, self.participants = self.participants, {}, ()
+        for participant in removed:
+            participant._went_offline()
+        self._changed()
+        return removed
+
     def set_enabled(self, is_enabled: bool) -> None:
         """Note that this client takes part, or no longer does."""
         self.is_enabled = is_enabled
@@ -215,6 +228,10 @@ class ParticipantDirectory:
     def end(self) -> None:
         """Note that the connection has ended."""
         self.is_enabled, self.has_ended = False, True
+        self._changed()
+
+    def look_again(self) -> None:
+        """Have tasks that wait look again: something they wait for has changed elsewhere."""
         self._changed()
 
     def _changed(self) -> None:

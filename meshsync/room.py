@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from meshsync.client import Client
+from meshsync.connection.reconnecting import ReconnectPlan
+from meshsync.connection.states import ClientState
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol.session import Session
@@ -51,6 +53,7 @@ class RoomClient:
         transport: Transport,
         session: Session,
         runtime: Runtime,
+        plan: ReconnectPlan | None = None,
         *,
         role: str,
         default_timeout: float | None = None,
@@ -58,7 +61,9 @@ class RoomClient:
         name: str = "",
     ) -> None:
         # All that is ours lies behind this one name, which no subclass chooses by chance.
-        self._meshsync = Client(transport, session, runtime, role=role, default_timeout=default_timeout, name=name)
+        self._meshsync = Client(
+            transport, session, runtime, plan, role=role, default_timeout=default_timeout, name=name
+        )
         self.messaging = messaging(self)
 
     # --- identity -----------------------------------------------------------------------------------------------------
@@ -88,8 +93,21 @@ class RoomClient:
 
     @property
     def is_connected(self) -> bool:
-        """Whether requests can be made."""
-        return self._meshsync.is_open
+        """Whether the client is online now; after a loss it may be again."""
+        return self._meshsync.is_online
+
+    @property
+    def state(self) -> ClientState:
+        """Where the client is in its life: ``connecting``, ``online``, ``offline``, ``closing``, ``closed``, ``lost``.
+
+        Each is equal to that text. ``offline`` means that the connection was lost and the client is trying to come
+        back; ``lost`` that it has ended though the program did not close it.
+        """
+        return self._meshsync.uplink.state
+
+    def reconnect_now(self) -> None:
+        """While offline, try at once and not after the present delay. Otherwise this does nothing."""
+        self._meshsync.uplink.reconnect_now()
 
     @property
     def default_timeout(self) -> float | None:
@@ -103,7 +121,7 @@ class RoomClient:
     def stats(self) -> ClientStats:
         """Return this client's counts so far."""
         client = self._meshsync
-        connection = client.connection.stats()
+        connection = client.uplink.stats()
         carried = connection.traffic
         return ClientStats(
             bytes_sent=carried.bytes_sent,
@@ -136,13 +154,15 @@ class RoomClient:
         client.close(CLOSE_TIMEOUT if limit is None else limit, wait)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until the client has closed or lost its connection, and its receivers have run.
+        """Wait until the client has ended, and its receivers have run.
 
         Args:
             timeout: The longest wait in seconds; None waits for ever.
         Returns:
-            Whether it has.
+            True if this program closed it, False if the time is over.
         Raises:
+            ConnectionLost: If it ended otherwise, so that a script that lost its room does not end as if all were well;
+                `ProtocolError` if the room broke the protocol.
             WouldDeadlock: If called from a receiver.
         """
         return self._meshsync.wait_closed(timeout)
@@ -158,4 +178,4 @@ class RoomClient:
     def __repr__(self) -> str:
         client = self._meshsync
         room = client.greeting.room_name if client.greeting else ""
-        return f"<RoomClient {client.local_participant.name!r} in {room!r}: {client.connection.state.value}>"
+        return f"<RoomClient {client.local_participant.name!r} in {room!r}: {client.uplink.state}>"

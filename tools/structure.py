@@ -36,17 +36,19 @@ FLOORS = """
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
-5  meshsync.connection: alarms deliveries failures forks inbox / send_queue / connection
+5  meshsync.connection: alarms deliveries failures forks inbox reconnecting states / outbox send_queue / connection
+                        / uplink
 6  meshsync.dispatch: dispatcher receivers subscriptions / router
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: file_names partial_file progress / transfer
-8  meshsync.client
-9  meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
-10 meshsync.room
-11 meshsync.connect
-12 meshsync
+8  meshsync.membership
+9  meshsync.client
+10 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
+11 meshsync.room
+12 meshsync.connect
+13 meshsync
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules

@@ -9,22 +9,22 @@ The meaning of events, and the task of the program's code, are not this module's
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from meshsync.connection.alarms import Alarms
 from meshsync.connection.deliveries import Delivery
-from meshsync.connection.failures import carry_over, refusal
+from meshsync.connection.failures import another, carry_over, client_failed, refusal
 from meshsync.connection.forks import Home
 from meshsync.connection.send_queue import SendQueue
 from meshsync.errors import (
     ClientClosed,
     ConnectionLost,
     DeliveryUnknown,
+    Dismissed,
     MeshsyncError,
     NotSent,
     ProtocolError,
@@ -75,8 +75,12 @@ class Handler(Protocol):
     def received(self, event: events.Event) -> None:
         """An event arrived. Deliveries have been resolved already."""
 
-    def ended(self, error: MeshsyncError | None) -> None:
-        """No event follows; ``error`` is None if the program closed the connection."""
+    def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
+        """No event follows; ``error`` is None if the program closed the connection.
+
+        Args:
+            unwritten: Deliveries that may be sent on another connection, no byte of them having been written; in order.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Connection:
         except BaseException as error:
             # Ctrl-C, or no task could be started: without a reader no task ends the waits of others.
             self._transport.close(0)
-            self._end(ConnectionLost(f"the client failed: {describe_error(error)}"))
+            self._end(client_failed(describe_error(error)))
             raise
 
     # --- state --------------------------------------------------------------------------------------------------------
@@ -176,8 +180,7 @@ class Connection:
         error = self._error
         if error is None:
             return ClientClosed("the client was closed by this program")
-        # A new error each time: a raised one collects tracebacks.
-        return copy(error) if isinstance(error, ProtocolError) else carry_over(ConnectionLost, "", error)
+        return another(error)
 
     def wait_open(self, timeout: float | None) -> bool:
         """Wait for the greeting or the end, at most ``timeout`` seconds; return whether either came."""
@@ -221,14 +224,37 @@ class Connection:
             ClientClosed: If the program closed the client.
         """
         self.check_open()
-        if self.is_on_reader:
-            timeout = 0  # The reader makes the room that it would wait for.
         deadline = Deadline(self.runtime, timeout)
         encoded = self.session.encode(request)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
+        self.submit(delivery, request, encoded, deadline)
+        return delivery
+
+    def submit(
+        self,
+        delivery: Delivery,
+        request: Request,
+        encoded: Encoded,
+        deadline: Deadline,
+        next_place: Callable[[], int] | None = None,
+    ) -> None:
+        """Send an encoded request, whose delivery is new or was returned unwritten; raises as `request`.
+
+        Args:
+            deadline: Limits the wait for room in the connection's buffer.
+            next_place: Gives a new delivery its place in the order of sending, when it has the turn.
+        """
+        self.check_open()
+        if self.is_on_reader:
+            deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
+        timeout = deadline.left()
         try:
             if not self._send_queue.wait_for_turn(delivery, timeout):
-                raise SendTimeout(f"{what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True)
+                raise SendTimeout(
+                    f"{delivery._what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True
+                )
+            if next_place is not None and delivery._place is None:
+                delivery._place = next_place()
             self.check_open()
             self._send(request, encoded, delivery, deadline)
         finally:
@@ -237,7 +263,6 @@ class Connection:
             except BaseException:  # Ctrl-C struck in there.
                 self._send_queue.leave(delivery)
                 raise
-        return delivery
 
     def _send(self, request: Request, encoded: Encoded, delivery: Delivery, deadline: Deadline) -> None:
         # Only the task that has the turn is here.
@@ -283,7 +308,7 @@ class Connection:
 
     def _run_reader(self) -> None:
         self._reader_id = self.runtime.current()
-        error: MeshsyncError = ConnectionLost("the client failed")
+        error: MeshsyncError = client_failed("")
         try:
             while True:
                 timeout = self.alarms.ring() if self.alarms else None
@@ -293,13 +318,15 @@ class Connection:
             error = caught
             if isinstance(caught, ProtocolError):
                 self._transport.close(1.0, caught.code, str(caught)[:100])
+            elif isinstance(caught, Dismissed):
+                self._transport.close(1.0)
         except TaskExit:
-            error = ConnectionLost("the simulation that this client lived in is over")
+            error = client_failed("the simulation that it lived in is over")
             raise
         except BaseException as caught:
             # A fault of ours. It must not leave callers waiting for answers that no task reads.
             logger.exception("the reader failed; the connection is closed")
-            error = ConnectionLost(f"the client failed: {describe_error(caught)}")
+            error = client_failed(describe_error(caught))
         finally:
             try:
                 self._transport.close(0)
@@ -330,22 +357,22 @@ class Connection:
             was_wanted = self._state is State.CLOSING
             self._error = None if was_wanted else error
             self._move(State.CLOSED if was_wanted else State.LOST)
+        unwritten: list[Delivery] = []
         for request_id in list(self._deliveries):
-            self._fail(self._deliveries.pop(request_id, None))
-        try:
-            for event in self.session.end():
-                self._handler.received(event)
-        finally:
-            self._handler.ended(self._error)
+            delivery = self._deliveries.pop(request_id, None)
+            if delivery is not None and not self._fail(delivery):
+                unwritten.append(delivery)
+        self._handler.ended(self._error, unwritten)
 
-    def _fail(self, delivery: Delivery | None) -> None:
-        if delivery is None:
-            return
-        written = self._transport.written()
-        if self._is_count_certain and delivery._first_packet >= written:
+    def _fail(self, delivery: Delivery) -> bool:
+        """Resolve a delivery that was not acknowledged; return False for one that another connection may carry."""
+        if not self._is_count_certain or delivery._first_packet < self._transport.written():
+            delivery._resolve(carry_over(DeliveryUnknown, "the message may or may not have arrived", self._error))
+        elif delivery._parcel is None:
             delivery._resolve(carry_over(NotSent, "the message was not sent", self._error))
         else:
-            delivery._resolve(carry_over(DeliveryUnknown, "the message may or may not have arrived", self._error))
+            return False
+        return True
 
     # --- closing ------------------------------------------------------------------------------------------------------
 
@@ -385,7 +412,7 @@ class Connection:
         self.close(lambda: None)
         self._transport.close(0)
         if self._reader is None:
-            self._end(ConnectionLost("the client failed"))  # No reader notices.
+            self._end(client_failed(""))  # No reader notices.
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 
 from meshsync.errors import MeshsyncError, SendTimeout
+from meshsync.protocol.operations import Request
+from meshsync.protocol.session import Encoded
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "Parcel"]
+
+
+@dataclass(slots=True)
+class Parcel:
+    """What is to be sent, for as long as it may have to be sent on another connection."""
+
+    request: Request
+    encoded: Encoded
+    recipient: object
+    """The participant that the program named, or its id; None for requests to the room."""
 
 
 class Delivery:
@@ -17,7 +30,17 @@ class Delivery:
     Safe to use from any task; keeping it is optional. Its underscored names are for the connection that made it.
     """
 
-    __slots__ = ("_condition", "_error", "_first_packet", "_is_done", "_on_done", "_refuse_to_block", "_what")
+    __slots__ = (
+        "_condition",
+        "_error",
+        "_first_packet",
+        "_is_done",
+        "_on_done",
+        "_parcel",
+        "_place",
+        "_refuse_to_block",
+        "_what",
+    )
 
     def __init__(
         self,
@@ -25,8 +48,13 @@ class Delivery:
         runtime: Runtime,
         refuse_to_block: Callable[[str], None],
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        parcel: Parcel | None = None,
     ) -> None:
         self._what = what
+        self._parcel = parcel
+        """Kept until it is done; None if it ends with its connection."""
+        self._place: int | None = None
+        """Among those that outlive connections, once it had its turn or began to wait for a connection."""
         self._on_done = on_done
         self._refuse_to_block = refuse_to_block
         self._condition = runtime.condition()
@@ -35,6 +63,14 @@ class Delivery:
         self._error: MeshsyncError | None = None
         self._first_packet = 0
         """How many packets the connection had accepted before this delivery's first."""
+
+    @property
+    def _size(self) -> int:
+        """How many bytes its parcel holds."""
+        if self._parcel is None:
+            return 0
+        type, body, payload = self._parcel.encoded
+        return len(type) + len(body) + len(payload)
 
     @property
     def is_done(self) -> bool:
@@ -70,6 +106,7 @@ class Delivery:
         with self._condition:
             self._error = error
             self._is_done = True
+            self._parcel = None
             self._condition.notify_all()
         if self._on_done is not None:
             self._on_done(error)

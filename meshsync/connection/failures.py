@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from meshsync.errors import ConnectionLost, ParticipantNotFound, RoomError
+from copy import copy
+from typing import TypeVar
+
+from meshsync.errors import ConnectionLost, MeshsyncError, ParticipantNotFound, RoomError
 from meshsync.protocol.content import Content, Error, ErrorCode
 from meshsync.reasons import safe_text
 
-__all__ = ["carry_over", "refusal"]
+__all__ = ["another", "carry_over", "client_failed", "refusal"]
+
+L = TypeVar("L", bound=ConnectionLost)
 
 
 def refusal(content: Content) -> RoomError | None:
@@ -18,7 +23,7 @@ def refusal(content: Content) -> RoomError | None:
     return RoomError(content.text, content.code)
 
 
-def carry_over(kind: type[ConnectionLost], text: str, cause: BaseException | None) -> ConnectionLost:
+def carry_over(kind: type[L], text: str, cause: BaseException | None) -> L:
     """Return an error of a kind with its cause's attributes.
 
     Args:
@@ -32,4 +37,19 @@ def carry_over(kind: type[ConnectionLost], text: str, cause: BaseException | Non
         code=lost.code if lost else None,
         reason=lost.reason if lost else reason,
         clean=lost.clean if lost else cause is None,
+        http_status=lost.http_status if lost else None,
     )
+
+
+def another(error: MeshsyncError) -> MeshsyncError:
+    """Return an error to raise: one that is raised collects tracebacks, and each caller is to get its own."""
+    again = copy(error)
+    again.__cause__ = error.__cause__  # which `copy` leaves out
+    return again
+
+
+def client_failed(why: str) -> ConnectionLost:
+    """Return the end of a connection for a fault of this side, which another connection would meet again."""
+    error = ConnectionLost(f"the client failed: {why}" if why else "the client failed")
+    error._is_final = True
+    return error

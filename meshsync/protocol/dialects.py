@@ -32,6 +32,8 @@ class Dialect:
     """Whether greeting and attributes are bare JSON instead of envelopes."""
     streams: tuple[str, ...] = (CLASSIC,)
     """The kinds of streams that its releases know."""
+    ends_at_dismissal: bool = False
+    """Whether the message ``dismiss``, from anyone, makes its clients leave for good (PROTOCOL.md, section 10)."""
 
     @property
     def family(self) -> str:
@@ -45,7 +47,7 @@ DIALECTS = (
     Dialect("A3", (0, 9, 0), "0.29.4", "query"),
     Dialect("B1", (0, 30, 0), "0.35.6", "query"),
     Dialect("B2", (0, 35, 7), "0.47.0", "header", streams=()),
-    Dialect("B3", (0, 47, 1), "0.56.0", "header", streams=(DUPLEX,)),
+    Dialect("B3", (0, 47, 1), "0.56.0", "header", streams=(DUPLEX,), ends_at_dismissal=True),
 )
 """All dialects that can be spoken, oldest first."""
 

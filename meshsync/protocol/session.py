@@ -118,6 +118,10 @@ class Session:
         self._room_ready: RoomReady | None = None
         self._connected: Connected | None = None
 
+    def anew(self) -> Session:
+        """Return a new session of the same settings, for another connection."""
+        return Session(self.dialect, packet_size=self._packet_size, max_message_size=self.max_message_size)
+
     @property
     def is_ready(self) -> bool:
         """Whether the greeting is complete, so that requests may be sent."""

@@ -7,6 +7,7 @@ real threads; the simulator implements it on a virtual clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from random import Random
 from types import TracebackType
 from typing import Protocol
@@ -92,6 +93,14 @@ class Runtime(Protocol):
 
         Raises:
             RuntimeError: If no task can be started any more, because the interpreter is shutting down.
+        """
+        ...
+
+    def housekeeping(self) -> AbstractContextManager[None]:
+        """Return a context in which the calling task only keeps house: it may go on for ever, and nobody waits for it.
+
+        A simulation does not count the time limits of its waits as something that is going to happen, or they would
+        hide that all others wait for ever.
         """
         ...
 

@@ -10,6 +10,7 @@ import threading
 import time
 from _thread import LockType, allocate_lock, get_ident
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -267,6 +268,10 @@ class ThreadRuntime:
                 soon as the main program has ended, 3.10 and 3.13 only after the handlers of ``atexit``.
         """
         return ThreadTask(target, name)
+
+    def housekeeping(self) -> AbstractContextManager[None]:
+        """Return a context that changes nothing: threads wait as they like."""
+        return nullcontext()
 
     def random(self, stream: str) -> Random:
         """Return the random stream of that name, seeded by the operating system."""

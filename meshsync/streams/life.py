@@ -6,11 +6,11 @@ The life is shared by the handshake and by the two directions of a stream, and b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from meshsync.connection.failures import another
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.stream_messages import StreamMessage
@@ -83,7 +83,7 @@ class StreamEnd:
 
     def for_reader(self) -> MeshsyncError | None:
         """Return a new error for a reader that has read all chunks; None at the regular end."""
-        return None if self.error is None else _another(self.error)
+        return None if self.error is None else another(self.error)
 
     def for_writer(self) -> MeshsyncError | None:
         """Return a new error for a writer that waits or closes; None at the regular end."""
@@ -105,13 +105,6 @@ class StreamEnd:
         if self.is_here:
             return UsageError(f"{identity!r} cannot be {what}: this program closed it")
         return self.for_writer() or StreamCancelled(f"{identity!r} cannot be {what}: {identity.peer_name} closed it")
-
-
-def _another(error: MeshsyncError) -> MeshsyncError:
-    """Return an error to raise: one that is raised collects tracebacks, and each caller is to get its own."""
-    again = copy(error)
-    again.__cause__ = error.__cause__  # which `copy` leaves out
-    return again
 
 
 StreamKey = tuple[str, str]

@@ -195,10 +195,14 @@ class StreamTable:
             else:
                 self._registry.lose(stream)
 
-    def end(self) -> None:
-        """End all streams and subscriptions: the connection has ended."""
+    def lose_all(self) -> None:
+        """End all streams: their connection has ended."""
         for stream in self.streams:
             self._registry.lose(stream)
+
+    def end(self) -> None:
+        """End all streams and subscriptions: the client has ended."""
+        self.lose_all()
         self._offers.end()
 
 

@@ -40,7 +40,9 @@ def translate(error: Exception, address: str, secrets: Sequence[str]) -> Connect
     if isinstance(error, ConnectFailed):
         return error
     if isinstance(error, Refusal):
-        return _refused(error.status, _reason(error, secrets), address)
+        refused = _refused(error.status, _reason(error, secrets), address)
+        refused.retry_after = error.retry_after
+        return refused
     if isinstance(error, NotWebSocket):
         return ConnectFailed(f"{address} does not speak WebSocket: {redact(str(error), secrets)}")
     if isinstance(error, ssl.SSLError):
@@ -91,10 +93,12 @@ def _refused(status: int, reason: str, address: str) -> ConnectFailed:
 
 def _tls_failed(error: ssl.SSLError, address: str, secrets: Sequence[str]) -> ConnectFailed:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectFailed(
+        untrusted = ConnectFailed(
             f"the certificate of {address} is not trusted: {redact(error.verify_message, secrets)}. If its authority "
             "is your own, name a file with its certificate in ca_file (MESHAGENT_EXTRA_CA_FILE) or pass an ssl_context"
         )
+        untrusted._is_final = True
+        return untrusted
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
         return RoomUnavailable(f"{address} closed the connection during the TLS handshake")
     if "timed out" in str(error):

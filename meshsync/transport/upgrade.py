@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import websocket as websocket_client
@@ -46,8 +47,10 @@ class Ask:
 class Refusal(Exception):
     """An answer with another status than 101."""
 
-    def __init__(self, status: int, message: str, body: bytes = b"") -> None:
+    def __init__(self, status: int, message: str, body: bytes = b"", retry_after: float | None = None) -> None:
         super().__init__(status)
+        self.retry_after = retry_after
+        """Seconds after which the server wants to be asked again, if it says so."""
         self.status = status
         self.message = message
         """The words behind the status."""
@@ -158,8 +161,9 @@ class _Screen:
             if not 100 <= status <= 199 or status == 101:
                 break
         if status != 101:
-            self._on_refusal(Refusal(status, message))
-            raise Refusal(status, message, self._read_body(received, headers.get("content-length", "")))
+            after = _retry_after(headers.get("retry-after", ""), self._runtime.wall())
+            self._on_refusal(Refusal(status, message, retry_after=after))
+            raise Refusal(status, message, self._read_body(received, headers.get("content-length", "")), after)
         for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
             if headers.get(name):
                 raise NotWebSocket(f"it chose a {name} that was not offered")
@@ -199,6 +203,20 @@ class _Screen:
         except OSError:
             pass
         return received[:size]
+
+
+def _retry_after(value: str, now: float) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110, section 10.2.3).
+
+    Args:
+        now: Seconds since the Unix epoch.
+    """
+    if re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):  # No date; Python 3.10 raises the second.
+        return None
 
 
 def _parse(head: bytes) -> tuple[int, str, dict[str, str]]:

@@ -77,6 +77,7 @@ class Actor:
         "ident",
         "inside",
         "is_forgiven",
+        "is_housekeeping",
         "joining",
         "label",
         "name",
@@ -108,6 +109,8 @@ class Actor:
         self.at_end: Callable[[], bool] | None = None
         """Notifies the actors that join it, on its own thread; returns whether there are any."""
         self.error: BaseException | None = None
+        self.is_housekeeping = False
+        """Whether its waits are no sign that anything is going to happen; see `Runtime.housekeeping`."""
         self.is_forgiven = False
         """Whether a program has read the error."""
         self.thread: Thread | None = None

@@ -111,7 +111,8 @@ class VirtualCondition:
             scheduler.yield_turn(actor)
         else:
             self._waiters[actor] = None
-            actor.timer = scheduler.kernel.at(until, partial(self._time_out, actor))
+            time_out = partial(self._time_out, actor)
+            actor.timer = scheduler.kernel.at(until, time_out, background=actor.is_housekeeping)
         actor.notified = False
         actor.waiting = self
         self.owner = actor.inside = None

@@ -11,8 +11,8 @@ import threading
 import time
 import warnings
 from _thread import allocate_lock, get_ident
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from types import FrameType, TracebackType
 
@@ -139,7 +139,7 @@ class VirtualRuntime:
         if seconds <= 0:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
-            actor.timer = self.kernel.after(seconds, actor.wake)
+            actor.timer = self.kernel.after(seconds, actor.wake, background=actor.is_housekeeping)
         scheduler.park(actor)
         actor.timer = None
 
@@ -188,6 +188,21 @@ class VirtualRuntime:
         if scheduler.running.ident != get_ident():
             return get_ident()  # a thread that is no actor: any number will do that is no actor's
         return -1 if scheduler.in_callback else scheduler.running.serial
+
+    @property
+    def is_housekeeping(self) -> bool:
+        """Whether the running actor only keeps house."""
+        return not self._scheduler.in_callback and self._scheduler.running.is_housekeeping
+
+    @contextmanager
+    def housekeeping(self) -> Iterator[None]:
+        """Return a context in which the running actor's waits are no sign that anything is going to happen."""
+        actor = self._scheduler.check()
+        before, actor.is_housekeeping = actor.is_housekeeping, True
+        try:
+            yield
+        finally:
+            actor.is_housekeeping = before
 
     def random(self, stream: str) -> Random:
         """Return the random stream of that name, which follows from the seed."""

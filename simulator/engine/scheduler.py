@@ -297,7 +297,8 @@ class Scheduler:
             if is_timer_first:
                 is_timer_first = False
             elif ready or set_back:
-                self._quiet_since = None
+                if self._quiet_since is not None and not all(a.is_housekeeping for a in (*ready, *set_back)):
+                    self._quiet_since = None
                 if self.schedule is None:
                     return ready.popleft()
                 chosen = queues.pick(self.schedule)

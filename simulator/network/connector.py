@@ -71,6 +71,8 @@ class _Attempt:
         self._network = network
         self._guest = guest
         self._address = address
+        self._is_background = network.runtime.is_housekeeping
+        """Whether the attempt is no sign that anything is going to happen: a client that was lost tries for ever."""
         self._lock = network.runtime.condition()
         self._outcome: SimulatedTransport | ConnectFailed | None = None
         name = guest.name if isinstance(guest, Guest) else ""
@@ -81,7 +83,7 @@ class _Attempt:
         connection.down.on_arrival = self._at_client
         delay = network.connect_delay(name)
         if delay:
-            network.kernel.at(network.kernel.now + delay, self._begin)
+            network.kernel.at(network.kernel.now + delay, self._begin, background=self._is_background)
         else:
             self._begin()
 
@@ -105,7 +107,10 @@ class _Attempt:
 
     def _begin(self) -> None:
         if self._outcome is None:
-            self._connection.up.put((frame(ControlFrame.OPEN, is_masked=False),))
+            self._put_up(ControlFrame.OPEN)
+
+    def _put_up(self, control: ControlFrame) -> None:
+        self._connection.up.put((frame(control, is_masked=False),), is_background=self._is_background)
 
     def _conclude(self, outcome: SimulatedTransport | ConnectFailed) -> None:
         if self._outcome is not None:
@@ -136,7 +141,7 @@ class _Attempt:
                 connection.room_ended()
 
     def _answer(self, answer: ControlFrame, *, is_last: bool) -> None:
-        self._connection.down.put((frame(answer, is_masked=False),))
+        self._connection.down.put((frame(answer, is_masked=False),), is_background=self._is_background)
         if is_last:
             self._connection.room_ended()
 
@@ -165,7 +170,7 @@ class _Attempt:
         while self._outcome is None and (frames := connection.down.read(1)):
             content = frames[0][0]
             if content is ControlFrame.OPENED:
-                connection.up.put((frame(ControlFrame.REQUEST, is_masked=False),))
+                self._put_up(ControlFrame.REQUEST)
             elif content is ControlFrame.REFUSED:
                 self._conclude(RoomUnavailable(f"cannot reach {self._address}: Connection refused"))
             elif content is ControlFrame.DENIED and isinstance(self._guest, ConnectFailed):

@@ -16,10 +16,10 @@ from typing import Protocol
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
-from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.interfaces import Endpoint
 from simulator.engine.kernel import Kernel
+from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.seeds import Seeds
 from simulator.faults.asking import ask, strike_connection
 from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
@@ -196,7 +196,7 @@ class Network:
     def __init__(
         self,
         kernel: Kernel,
-        runtime: Runtime,
+        runtime: VirtualRuntime,
         seeds: Seeds,
         *,
         door: Door,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from meshsync import MeshsyncError, MessagingClient, RoomClient
+from meshsync.connection.deliveries import Delivery
+from meshsync.connection.uplink import Uplink
 from meshsync.protocol import events
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk
 from simulator import Simulation, current
@@ -93,7 +95,7 @@ class Scripted(MessagingClient):
         super().__init__(room)
         self.words: list[tuple[str, dict[str, Any], bytes]] = []
         self.answers: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._meshsync.connection._handler = _Between(self)
+        self._meshsync.connection._handler = _Between(self, self._meshsync.uplink)
 
     def say(self, to: Any, type: str, stream_id: object, data: bytes = b"", **body: Any) -> None:
         """Send a message of a stream."""
@@ -107,23 +109,24 @@ class Scripted(MessagingClient):
 class _Between:
     """Stands between a connection and its client, where no program could, and takes out the messages of streams."""
 
-    def __init__(self, peer: Scripted) -> None:
+    def __init__(self, peer: Scripted, uplink: Uplink) -> None:
         self._peer = peer
+        self._uplink = uplink
 
     def received(self, event: events.Event) -> None:
         if isinstance(event, (Call, CallChunk, AnswerChunk)):
             return  # It does not understand calls.
         peer = self._peer
         if not isinstance(event, events.Received) or not event.type.startswith("stream."):
-            peer._meshsync.received(event)
+            self._uplink.received(event)
             return
         peer.words.append((event.type, dict(event.message), event.attachment))
         if event.type in peer.answers:
             type, body = peer.answers[event.type]
             peer.say(event.sender, type, event.message["stream_id"], **body)
 
-    def ended(self, error: MeshsyncError | None) -> None:
-        self._peer._meshsync.ended(error)
+    def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
+        self._uplink.ended(error, unwritten)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ NAMES = """
     MeshsyncError
     UsageError InvalidMessage NotEnabled WouldDeadlock ClientClosed ForkedClientError
     ConnectFailed AuthenticationFailed PermissionDenied RoomNotFound RoomUnavailable ConnectTimeout
-    ConnectionLost NotSent DeliveryUnknown
+    ConnectionLost NotSent DeliveryUnknown Dismissed
     RoomError ParticipantNotFound
     StreamError StreamRejected StreamInterrupted StreamCancelled StreamTimeout
     SendTimeout ReceiveTimeout ProtocolError
@@ -56,6 +56,7 @@ MEMBERS = {
     "RemoteParticipant": "attributes get_attribute id name online role",
     "RoomClient": """
         messaging local_participant room_name room_url session_id is_connected default_timeout stats close wait_closed
+        state reconnect_now
     """,
     "RoomMessage": "attachment from_participant_id message sender type",
     "RoomMessageEvent": "error message name participant stream",
@@ -69,7 +70,7 @@ MEMBERS = {
 
 OF_EVERY_ERROR = "connection_alive retryable"
 OF_ERRORS = {
-    meshsync.ConnectFailed: "http_status",
+    meshsync.ConnectFailed: "http_status retry_after",
     meshsync.ConnectionLost: "clean code http_status reason",
     meshsync.RoomError: "code",
     meshsync.StreamRejected: "is_final",
@@ -262,7 +263,8 @@ def test_message_named_like_an_event_is_only_a_message(ears: Ears) -> None:
 def test_loss_is_told_once_with_its_error(ears: Ears) -> None:
     """The reason is in the body, the error beside it."""
     ears.transport.lose("reset by peer")
-    assert ears.room.wait_closed(PATIENCE)
+    with pytest.raises(ConnectionLost, match="reset by peer"):
+        ears.room.wait_closed(PATIENCE)
     assert ears.finish()[-1] == ("disconnected", "disconnected", {"reason": "reset by peer", "will_retry": False})
     assert isinstance(ears.heard[-1].error, ConnectionLost)
     assert [event.name for event in ears.heard].count("disconnected") == 1

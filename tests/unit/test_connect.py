@@ -263,7 +263,6 @@ def test_nothing_to_join_with_lists_what_was_looked_for(asked: Asked) -> None:
         ({"api_key": str(KEY)}, UsageError, r"no name to join with: give name="),
         ({"token": "no token"}, AuthenticationFailed, "not a JSON Web Token"),
         ({"api_key": "sk-1", "name": "ada"}, UsageError, "not an API key: it has to begin with 'ma-'"),
-        ({"token": token(), "reconnect": True}, UsageError, "reconnect=True is not available yet"),
         ({"token": token(), "dialect": "Z"}, ValueError, "no dialect 'Z'; there are A1, A2, A3"),
         ({"token": token(), "packet_size": 0}, ValueError, "at least 1 body byte, not 0"),
     ],
@@ -441,7 +440,8 @@ class Joined:
 
     def __init__(self) -> None:
         self.transport = ScriptedTransport(roster=[BOB])
-        self.room = meshsync.connect(connector=ScriptedConnector(self.transport), default_timeout=PATIENCE)
+        connector = ScriptedConnector(self.transport)
+        self.room = meshsync.connect(connector=connector, default_timeout=PATIENCE, reconnect=False)
         self.messaging = self.room.messaging
 
 
@@ -529,9 +529,11 @@ def test_after_the_end_sending_to_anybody_says_that_it_ended(
     bob = joined.messaging.remote_participants[0]
     if is_lost:
         joined.transport.lose()
+        with pytest.raises(ConnectionLost):
+            joined.room.wait_closed(PATIENCE)
     else:
         joined.room.close(0)
-    assert joined.room.wait_closed(PATIENCE)
+        assert joined.room.wait_closed(PATIENCE)
     assert not bob.online
     for to in (bob, "p-2"):
         with pytest.raises(error):

@@ -33,7 +33,7 @@ def test_there_is_one_object_per_id_while_it_is_here(presence: ParticipantDirect
 def test_who_comes_back_is_somebody_new(presence: ParticipantDirectory) -> None:
     """The object of one who left stays offline, also when the id returns."""
     before = presence.enter(BOB)
-    assert presence.leave(BOB) is before
+    assert presence.leave("p-2") is before
     after = presence.enter(BOB)
     assert after is not before
     assert (before.online, after.online) == (False, True)
@@ -43,7 +43,7 @@ def test_snapshot_is_in_order_of_arrival_and_never_changes(presence: Participant
     """Each arrival and departure makes a new tuple."""
     eve, bob = presence.enter(EVE), presence.enter(BOB)
     before = presence.participants
-    presence.leave(EVE)
+    presence.leave("p-3")
     assert before == (eve, bob)
     assert presence.participants == (bob,)
     assert presence.get("p-3") is None
@@ -87,7 +87,7 @@ def test_every_change_wakes_those_who_wait(change: str) -> None:
     await_waiters(condition)
     {
         "enter": lambda: presence.enter(EVE),
-        "leave": lambda: presence.leave(BOB),
+        "leave": lambda: presence.leave("p-2"),
         "change": lambda: presence.change(BOB),
         "enable": lambda: presence.set_enabled(True),
         "end": presence.end,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -43,14 +43,16 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[events.Event] = []
         self.ends: list[MeshsyncError | None] = []
+        self.unwritten: list[Delivery] = []
         self.on_event: Callable[[events.Event], None] = lambda event: None
 
     def received(self, event: events.Event) -> None:
         self.events.append(event)
         self.on_event(event)
 
-    def ended(self, error: MeshsyncError | None) -> None:
+    def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         self.ends.append(error)
+        self.unwritten += unwritten
 
 
 class Client:
@@ -377,9 +379,9 @@ def test_what_came_before_the_loss_is_still_reported(silent: Client) -> None:
     silent.handler.on_event = lambda event: told.append(type(event).__name__)
     ended = silent.handler.ended
 
-    def note_end(error: MeshsyncError | None) -> None:
+    def note_end(error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         told.append("end")
-        ended(error)
+        ended(error, unwritten)
 
     silent.handler.ended = note_end  # type: ignore[method-assign]
     silent.transport.feed(packets_of(*[Push("p-2", "chat", {})] * 3))

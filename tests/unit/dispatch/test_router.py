@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from meshsync import signals
 from meshsync.connection.connection import Connection
+from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.router import Hook, Router
 from meshsync.dispatch.subscriptions import Subscription
 from meshsync.errors import ClientClosed, ConnectionLost, MeshsyncError, WouldDeadlock
@@ -192,7 +193,7 @@ class Handler:
         if isinstance(event, events.Received):
             self.client.say(int(event.message["number"]))
 
-    def ended(self, error: MeshsyncError | None) -> None:
+    def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         pass
 
 

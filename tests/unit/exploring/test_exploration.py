@@ -29,11 +29,11 @@ def fails_at_three(sim: Simulation) -> None:
 def meets_faults(sim: Simulation) -> None:
     """Fail if alice lost her connection twice, or bob his."""
     room = sim.room("demo")
-    alice, bob = room.join("alice"), room.join("bob")
+    alice, bob = (room.join(name, reconnect=False) for name in ("alice", "bob"))
     sim.plan(faults.at(2, faults.reset("bob")), faults.at(2, faults.join("carol")))
     sim.sleep(1.5)
     if not alice.is_connected:
-        alice = room.join("alice")
+        alice = room.join("alice", reconnect=False)
         sim.sleep(2)
         assert alice.is_connected, "twice"
     assert bob.is_connected
@@ -112,7 +112,7 @@ def test_faults_that_the_program_plans_are_left_out_too():
     """By their numbers, behind those that were planned before it began."""
 
     def program(sim):
-        bob = sim.room("demo").join("bob")
+        bob = sim.room("demo").join("bob", reconnect=False)
         sim.plan(faults.at(1, faults.reset("bob")), faults.at(1, faults.join("carol")))
         sim.sleep(2)
         assert bob.is_connected

@@ -102,7 +102,7 @@ def test_dialects_are_as_documented() -> None:
         Dialect("A3", (0, 9, 0), "0.29.4", "query", is_bare=False, streams=("classic",)),
         Dialect("B1", (0, 30, 0), "0.35.6", "query", is_bare=False, streams=("classic",)),
         Dialect("B2", (0, 35, 7), "0.47.0", "header", is_bare=False, streams=()),
-        Dialect("B3", (0, 47, 1), "0.56.0", "header", is_bare=False, streams=("duplex",)),
+        Dialect("B3", (0, 47, 1), "0.56.0", "header", is_bare=False, streams=("duplex",), ends_at_dismissal=True),
     ) == DIALECTS
 
 

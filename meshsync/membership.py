@@ -1,0 +1,298 @@
+"""Membership in the room: this client's own participant, the others, and what is restored after a loss.
+
+What the program wants (its attributes, whether messaging is enabled) outlives connections. What the room says (who is
+there) is kept while offline, and compared with what it says later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+from meshsync.connection.connection import Connection
+from meshsync.connection.deliveries import Parcel
+from meshsync.connection.states import ClientState
+from meshsync.connection.uplink import Uplink
+from meshsync.errors import (
+    ConnectionLost,
+    MeshsyncError,
+    NotEnabled,
+    NotSent,
+    ParticipantNotFound,
+    RoomError,
+    SendTimeout,
+)
+from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, RoomParticipant, id_of
+from meshsync.protocol import events
+from meshsync.protocol.dialects import CLASSIC, DUPLEX
+from meshsync.protocol.operations import Disable, Enable, Request, Send, SetAttributes
+from meshsync.protocol.roster import RosterEntry
+from meshsync.protocol.session import Session
+from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.interfaces import Runtime
+from meshsync.signals import log_warning
+from meshsync.streams.table import StreamTable
+
+__all__ = ["SEND_TIMEOUT", "Membership"]
+
+SEND_TIMEOUT = 30.0
+"""Seconds; also for opening a stream, for writing to it, and for setting an attribute."""
+
+
+class Member(Protocol):
+    """The client, as its membership needs it."""
+
+    runtime: Runtime
+    uplink: Uplink
+    streams: StreamTable
+
+    @property
+    def session(self) -> Session: ...
+    def check_open(self) -> None: ...
+    def failure(self) -> MeshsyncError: ...
+    def limit(self, timeout: Timeout, default: float) -> float | None: ...
+    def publish(
+        self, name: str, type: str, body: Mapping[str, object], participant: RemoteParticipant | None = None
+    ) -> None: ...
+
+
+class Membership:
+    """Who is in the room's messaging, this client included.
+
+    Args:
+        role: The role in the client's token.
+    """
+
+    def __init__(self, client: Member, role: str) -> None:
+        self.local_participant = LocalParticipant("", role, {}, self._set_attributes)
+        self.participants = ParticipantDirectory(client.runtime)
+        self._client = client
+        self._attributes: dict[str, Any] = {}
+        """Those that the program set, to be set again on each connection."""
+        self._wants_messaging = False
+        """Whether messaging is to be enabled on each connection."""
+        self._stayed: set[str] = set()
+        """The ids of those that were here before a loss and are still: no arrivals."""
+
+    def check_enabled(self) -> None:
+        """Raise unless this client takes part in messaging, or will when it is back.
+
+        Raises:
+            NotEnabled: If it does not, though the client goes on; else as `check_open`.
+        """
+        if not self.takes_part:
+            self._client.check_open()
+            raise NotEnabled("messaging is not enabled on this client: call room.messaging.enable() first")
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this client takes part in messaging, or will when it is back."""
+        is_offline = self._client.uplink.state is ClientState.OFFLINE
+        return self.participants.is_enabled or (is_offline and self._wants_messaging)
+
+    def address(self, to: object) -> tuple[str, object]:
+        """Return the id of a recipient, given as a participant or an id, and the participant, if it is known.
+
+        Raises:
+            ParticipantNotFound: If it has left, or is the name of a participant.
+            TypeError: If it is neither.
+        """
+        recipient = id_of(to)
+        if isinstance(to, RemoteParticipant) and not to.online:
+            self._client.check_open()  # At the client's end all participants go offline.
+            raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
+        if recipient == self.local_participant.id:
+            return recipient, self.local_participant
+        participant = self.participants.get(recipient)
+        if participant is None:
+            namesake = self.participants.by_name(recipient)
+            if namesake is not None:
+                raise ParticipantNotFound(
+                    f"{recipient!r} is a name and no id: give get_participant_by_name({recipient!r}), or its id "
+                    f"{namesake.id!r}"
+                )
+        return recipient, participant or recipient
+
+    # --- what is restored on each connection --------------------------------------------------------------------------
+
+    def _set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        what, request = "setting an attribute", SetAttributes(dict(attributes))
+        deadline = Deadline(self._client.runtime, self._client.limit("default", SEND_TIMEOUT))
+        self._client.session.encode(request)  # Refused before anything has changed.
+        before = dict(self._attributes)
+        while True:
+            connection = self._client.uplink.settle(what, deadline, lambda: self._attributes.update(attributes))
+            if connection is None:
+                return
+            try:
+                connection.request(request, what, deadline.left())
+                return
+            except NotSent:
+                self._client.uplink.wait_for_another(connection, what, deadline)
+            except BaseException:
+                for name in attributes:
+                    if name in before:
+                        self._attributes[name] = before[name]
+                    else:
+                        self._attributes.pop(name, None)
+                raise
+
+    def enable(self, deadline: Deadline) -> None:
+        """Take part in messaging, here and on later connections; return when the peers are known, or if offline.
+
+        Raises:
+            SendTimeout: If the room did not answer in time.
+            MeshsyncError: Others as `MessagingClient.enable`.
+        """
+        what, before = "enabling messaging", self.participants.enablings
+        connection = self._client.uplink.settle(what, deadline, partial(self._want_messaging, True))
+        if connection is None:
+            return
+        try:
+            connection.request(Enable((CLASSIC, DUPLEX)), what, deadline.left()).wait(deadline.left())
+        except ConnectionLost:
+            self._client.uplink.wait_for_another(
+                connection, what, deadline
+            )  # The next one enables it, if there is one.
+        except MeshsyncError:
+            self._want_messaging(self.participants.is_enabled)
+            raise
+        if not self._wait_enabled(before, lambda: self.participants.has_ended, deadline):
+            raise SendTimeout(f"{what}: the room sent no list of participants in time")
+        if self.participants.has_ended:
+            raise self._client.failure()
+
+    def disable(self, deadline: Deadline) -> None:
+        """Leave messaging, here and on later connections; raises as `MessagingClient.disable`."""
+        what = "disabling messaging"
+        connection = self._client.uplink.settle(what, deadline, partial(self._want_messaging, False))
+        if connection is None:
+            self._left_messaging()
+            return
+        try:
+            connection.request(Disable(), what, deadline.left()).wait(deadline.left())
+        except ConnectionLost:
+            self._client.uplink.wait_for_another(connection, what, deadline)
+            self._left_messaging()
+
+    def _want_messaging(self, is_wanted: bool) -> None:
+        self._wants_messaging = is_wanted
+
+    def _wait_enabled(self, before: int, is_over: Callable[[], bool], deadline: Deadline) -> bool:
+        participants = self.participants
+        return participants.wait(lambda: participants.enablings > before or is_over(), deadline.left())
+
+    def restore(self, connection: Connection, deadline: Deadline) -> None:
+        """Make the room what the program wants it to be: attributes, then messaging."""
+        if self._attributes:
+            connection.request(SetAttributes(dict(self._attributes)), "restoring attributes", deadline.left())
+        if not self._wants_messaging:
+            self._left_messaging()
+            return
+        what, before = "enabling messaging again", self.participants.enablings
+        try:
+            connection.request(Enable((CLASSIC, DUPLEX)), what, deadline.left()).wait(deadline.left())
+        except RoomError as error:
+            log_warning("messaging is not enabled any more: %s", error)
+            self._want_messaging(False)
+            self._left_messaging()
+            return
+        self._wait_enabled(before, lambda: not connection.is_open, deadline)
+        if self.participants.enablings == before:
+            raise SendTimeout(f"{what}: the room sent no list of participants in time")
+
+    def readdress(self, parcel: Parcel) -> Request:
+        """Return a message as it has to be sent now, maybe on another connection than it was meant for.
+
+        Raises:
+            NotSent: If its recipient has not come back, or messaging was disabled meanwhile.
+        """
+        request, recipient = parcel.request, parcel.recipient
+        if not self.participants.is_enabled:
+            raise NotSent("messaging was disabled before there was a connection; not sent")
+        if isinstance(request, Send) and isinstance(recipient, RoomParticipant):
+            if isinstance(recipient, RemoteParticipant) and not recipient.online:
+                raise NotSent(f"{recipient.name or recipient.id!r} has not come back to the room; not sent")
+            if request.to != recipient.id:
+                return replace(request, to=recipient.id)
+        return request
+
+    def _left_messaging(self) -> None:
+        """Report that this client takes part no longer, if it did."""
+        if not self.participants.is_enabled:
+            return
+        self._client.streams.lose_all()
+        self.participants.set_enabled(False)
+        for participant in self.participants.clear():
+            self._removed(participant)
+        self._client.publish("messaging_disabled", "messaging.disabled", {})
+
+    def _removed(self, participant: RemoteParticipant) -> None:
+        self._client.publish("participant_removed", "participant.disabled", {"id": participant.id}, participant)
+        self._client.streams.peer_left(participant)
+
+    # --- notified by the connection, on the reader --------------------------------------------------------------------
+
+    def greeted(self, greeting: events.Ready) -> None:
+        """Take the id that this connection has."""
+        self.local_participant._greeted(greeting.participant_id, {**greeting.attributes, **self._attributes})
+
+    def received(self, event: events.Event) -> None:
+        """Apply the room's report on its members."""
+        participants = self.participants
+        match event:
+            case events.MemberAdded(entry):
+                if entry.id in self._stayed:
+                    self._stayed.discard(entry.id)
+                    return
+                participant = participants.enter(entry)
+                self._client.streams.peer_came(participant)
+                self._client.publish("participant_added", "participant.enabled", _about(entry), participant)
+            case events.MemberRemoved(entry):
+                self._removed(participants.leave(entry.id))
+            case events.MemberChanged(entry, changes):
+                self._changed(entry, changes)
+            case events.Enabled(entries):
+                self._roster_came(entries)
+            case events.Disabled():
+                participants.set_enabled(False)
+                self._client.publish("messaging_disabled", "messaging.disabled", {})
+
+    def end(self) -> None:
+        """Report that all have left: the client has ended."""
+        for participant in self.participants.clear():
+            self._removed(participant)
+        self.participants.end()
+
+    def _roster_came(self, entries: Sequence[RosterEntry]) -> None:
+        """Take the list of participants: of a first connection as a whole, of a later one the difference."""
+        participants = self.participants
+        was_enabled, listed = participants.is_enabled, {entry.id for entry in entries}
+        for participant in participants.participants:
+            if participant.id not in listed:
+                self._removed(participants.leave(participant.id))
+        self._stayed = {participant.id for participant in participants.participants}
+        for entry in entries:
+            if entry.id in self._stayed:
+                before = participants.enter(entry)._attributes
+                changes = {name: value for name, value in entry.attributes.items() if before.get(name, ...) != value}
+                if changes:
+                    self._changed(entry, changes)
+            else:
+                participants.enter(entry)
+        self._wants_messaging = True
+        participants.set_enabled(True)
+        if not was_enabled:
+            body = {"participants": [_about(entry) for entry in entries]}
+            self._client.publish("messaging_enabled", "messaging.enabled", body)
+
+    def _changed(self, entry: RosterEntry, changes: Mapping[str, object]) -> None:
+        participant = self.participants.change(entry)
+        body = {"attributes": changes}
+        self._client.publish("participant_attributes_updated", "participant.attributes", body, participant)
+
+
+def _about(entry: RosterEntry) -> dict[str, object]:
+    return {"id": entry.id, "role": entry.role, "attributes": dict(entry.attributes)}
