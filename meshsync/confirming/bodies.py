@@ -83,7 +83,7 @@ def read_identity(attributes: Mapping[str, Any]) -> Identity | None:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A challenge, the type ``hello``: prove to this nonce who you are."""
+    """A challenge: prove to this nonce who you are."""
 
     instance: str
     nonce: bytes = field(repr=False)
@@ -93,7 +93,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The answer, the type ``proof``, which is a challenge too where none was sent before."""
+    """The answer, which is a challenge too where none was sent before."""
 
     nonce: bytes = field(repr=False)
     echo: bytes = field(repr=False)
@@ -108,7 +108,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A confirmed message, the type ``message``."""
+    """A confirmed message."""
 
     number: int
     base: int
@@ -120,7 +120,7 @@ class Numbered:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A report on what came, the type ``confirmed``."""
+    """A report on what came."""
 
     upto: int
     """All numbers up to this one are handled, or were given up before they came; 0 for none."""
