@@ -33,6 +33,7 @@ FLOORS = """
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
+3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms deliveries failures forks inbox reconnecting states / outbox send_queue / connection
