@@ -16,6 +16,7 @@ from typing import Any
 
 from meshsync.connection.connection import Connection, State
 from meshsync.connection.deliveries import Delivery
+from meshsync.connection.forks import Home
 from meshsync.dispatch.router import Hook, Router
 from meshsync.errors import (
     ConnectTimeout,
@@ -70,6 +71,8 @@ class Client:
         name: str,
     ) -> None:
         self.runtime = runtime
+        self.home = Home()
+        """Its process: in a child of that a call has to ask before it takes a lock."""
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
@@ -156,7 +159,10 @@ class Client:
                 self._shut_down(timeout)
             else:
                 shut_down = partial(self._shut_down, timeout)
-                self._closing = (self.runtime.spawn(shut_down, name=f"meshsync closing of {self._name}"),)
+                try:
+                    self._closing = (self.runtime.spawn(shut_down, name=f"meshsync closing of {self._name}"),)
+                except RuntimeError:  # No thread is left. Receivers may wait for the connection, its reader may not.
+                    self._shut_down(0 if connection.is_on_reader else timeout)
 
         if timeout > 0 and connection.state is State.OPEN:
             self.streams.leave(timeout / 4)
@@ -164,9 +170,11 @@ class Client:
         if will_wait:
             for task in self.tasks:
                 task.join(deadline.left())
+            self.router.shut()  # What has not begun by now never does: the program may take down what it would use.
 
     def _shut_down(self, timeout: float) -> None:
-        deadline = Deadline(self.runtime, timeout)
+        """Flush for half of ``timeout`` seconds at most, and close the transport; a quarter is the receivers'."""
+        deadline = Deadline(self.runtime, timeout * 3 / 4)
         self.connection.flush(timeout / 2)
         self.connection.close_transport(deadline.left() or 0)
 
@@ -176,9 +184,9 @@ class Client:
         Raises:
             WouldDeadlock: If it would wait for the calling task.
         """
+        self.refuse_to_block("wait_closed()")
         if self.router.dispatcher.is_inside:
             raise WouldDeadlock("wait_closed() would wait for the receiver or hook that calls it: return instead")
-        self.refuse_to_block("wait_closed()")
         return self.router.dispatcher.join(timeout)
 
     @property
@@ -237,8 +245,17 @@ class Client:
         self.router.dispatcher.post(job)
 
     def spawn(self, target: Callable[[], None], name: str) -> None:
-        """Run code of the program in a task of its own; see `Dispatcher.spawn`."""
-        self.router.dispatcher.spawn(target, name)
+        """Run code of the program in a task of its own, if it may still begin then; see `Dispatcher.spawn`."""
+        gate = self.router.gate
+
+        def run() -> None:
+            if gate.enter(target):
+                try:
+                    target()
+                finally:
+                    gate.leave()
+
+        self.router.dispatcher.spawn(run, name)
 
     def limit(self, timeout: Timeout, default: float) -> float | None:
         """Return a call's time limit in seconds: its own, else the one for all calls, else ``default``."""

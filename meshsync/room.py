@@ -101,8 +101,13 @@ class RoomClient:
         self._meshsync.default_timeout = seconds
 
     def stats(self) -> ClientStats:
-        """Return this client's counts so far."""
+        """Return this client's counts so far.
+
+        Raises:
+            ForkedClientError: In a child process.
+        """
         client = self._meshsync
+        client.home.check()
         connection = client.connection.stats()
         carried = connection.traffic
         return ClientStats(

@@ -36,7 +36,7 @@ FLOORS = """
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms deliveries failures forks inbox / send_queue / connection
-6  meshsync.dispatch: dispatcher receivers subscriptions / router
+6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
