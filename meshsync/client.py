@@ -9,6 +9,7 @@ once, here.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -26,6 +27,7 @@ from meshsync.errors import (
     RoomUnavailable,
     WouldDeadlock,
 )
+from meshsync.faces import Faces
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, id_of
 from meshsync.protocol import events
@@ -46,6 +48,9 @@ logger = logging.getLogger("meshsync")
 
 SEND_TIMEOUT = 30.0
 """Seconds; also for opening a stream, for writing to it, and for setting an attribute."""
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds, by default."""
 
 EXIT_GRACE = 1.0
 """How long an exiting process waits for the room's close frame, in seconds."""
@@ -85,23 +90,29 @@ class Client:
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
         self._received: Hook | None = None
+        self._is_hooked = False
+        self._was_closed = False
+        self.faces = Faces()
 
-    def attach(self, face: object, received: Hook | None, offered: Callable[[StreamReader], StreamReader]) -> None:
+    def attach(
+        self, face: object, received: Hook | None, offered: Callable[[StreamReader], StreamReader] | None
+    ) -> None:
         """Set the messaging client whose hooks are called, and which signals name as their sender: the first one made.
 
         Args:
             received: Its hook for messages; None where there is none, so that none runs in vain.
-            offered: Its hook for streams.
+            offered: Its hook for streams, likewise.
         """
         if self._face is not None:
             return  # Others of the same room share the first one's.
         self._face, self._received = face, received
+        self._is_hooked = received is not None or offered is not None
         self.streams = StreamTable(
             self,
             self.participants,
             publish=self.router.publish,
             limit=lambda timeout: self.limit(timeout, SEND_TIMEOUT),
-            hook=offered,
+            hook=offered or _unchanged,
             report=partial(self.router.report, "on_stream_accept"),
         )
 
@@ -115,7 +126,7 @@ class Client:
             RoomUnavailable: If the connection ended before, whichever side ended it.
             RuntimeError: If no task can be started.
         """
-        self.attach(self, None, lambda reader: reader)  # Unless the program's factory made a messaging client.
+        self.attach(self, None, None)  # Unless the program's factory made a messaging client.
         connection = self.connection
         try:
             self.router.start(self._face, self._received)
@@ -132,6 +143,36 @@ class Client:
                 task.join(1.0)
             raise
 
+    def watch(self, start: Callable[[Callable[[], None], str], None], path: str, line: int) -> None:
+        """Close the client if the program drops it, unless anything is registered at it.
+
+        Args:
+            start: Starts a task from a finalizer, given its target and name.
+            path: With ``line`` the place where the program connected, for the warning.
+        """
+        if self._is_hooked:
+            return  # Each message may be what it is there for.
+
+        def drop() -> None:
+            if self.home.is_here and not (self._was_closed or self.router.has_ended):
+                start(lambda: self._close_dropped(path, line), f"meshsync closing of {self._name}")
+
+        sender, self._face = self._face, self
+        self.router.sender = self.faces.sender
+        self.router.on_less = self.router.receivers.on_removed = self.faces.review
+        self.faces.watch(sender, lambda: self.router.is_awaited or self.streams.is_awaited, drop)
+
+    def _close_dropped(self, path: str, line: int) -> None:
+        room = self.greeting.room_name if self.greeting else ""
+        text = (
+            f"unclosed client {self.local_participant.name!r} in room {room!r}, connected at {path}:{line}: nothing "
+            "refers to it and nothing is registered at it, so it is closed; use 'with', or close it"
+        )
+        try:
+            warnings.warn_explicit(text, ResourceWarning, path, line)
+        finally:
+            self.close(CLOSE_TIMEOUT, None)
+
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def close(self, timeout: float, wait: bool | None) -> None:
@@ -143,6 +184,7 @@ class Client:
         connection = self.connection
         if connection.is_of_parent:
             return  # The parent's connection is the parent's to close.
+        self._was_closed = True
         is_exiting = self.runtime.is_exiting()
         can_wait = not (is_exiting or self.router.dispatcher.is_inside or connection.is_on_reader)
         if wait and not can_wait:
@@ -366,6 +408,10 @@ class Client:
     ) -> None:
         message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
         self.router.publish(RoomMessageEvent(name, message, participant, error=error))
+
+
+def _unchanged(reader: StreamReader) -> StreamReader:
+    return reader
 
 
 def _about(entry: RosterEntry) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
+import sys
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.threads import spawn_in_finalizer
 from meshsync.tokens import ApiKey, ParticipantToken, join_lines
 from meshsync.transport.interfaces import Connector, Endpoint
 from meshsync.transport.refusals import explain_no_task
@@ -125,6 +127,7 @@ def connect(
             raise explain_no_task(error, clock) from error
         if clock is REAL_WORLD.runtime:
             _open_clients[next(_serials)] = client
+            client.watch(spawn_in_finalizer, *_place())
     except BaseException:
         transport.close(0)
         raise
@@ -257,6 +260,14 @@ def _check_room_name(room: str) -> None:
         raise RoomNotFound(
             f"{_without_credential(room)!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens"
         )
+
+
+def _place() -> tuple[str, int]:
+    """Return the file and the line of the program that called into this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 # --- the end of the process -------------------------------------------------------------------------------------------

@@ -53,7 +53,13 @@ class MessagingClient:
         # All that is ours lies behind this one name, which no subclass chooses by chance.
         self._meshsync = client = room._meshsync
         is_hooked = type(self).received is not MessagingClient.received
-        client.attach(self, self.received if is_hooked else None, self.offered)
+        is_wrapping = type(self).offered is not MessagingClient.offered
+        client.attach(self, self.received if is_hooked else None, self.offered if is_wrapping else None)
+        client.faces.enter(self)
+
+    def __del__(self) -> None:
+        if "_meshsync" in vars(self):  # A subclass may have failed before.
+            self._meshsync.faces.leave(self)
 
     # --- taking part --------------------------------------------------------------------------------------------------
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 
-from meshsync.client import Client
+from meshsync.client import CLOSE_TIMEOUT, Client
+from meshsync.errors import ClientClosed
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol.session import Session
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.stop_signals import StopAsked, stop_signals
+from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.interfaces import Transport
 
 __all__ = ["ClientStats", "RoomClient"]
-
-CLOSE_TIMEOUT = 5.0
-"""Seconds, by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class RoomClient:
     ) -> None:
         # All that is ours lies behind this one name, which no subclass chooses by chance.
         self._meshsync = Client(transport, session, runtime, role=role, default_timeout=default_timeout, name=name)
+        self._meshsync.faces.enter(self)
         self.messaging = messaging(self)
 
     # --- identity -----------------------------------------------------------------------------------------------------
@@ -152,6 +154,32 @@ class RoomClient:
         """
         return self._meshsync.wait_closed(timeout)
 
+    def run_forever(self) -> None:
+        """Wait until the room ends or the process is asked to end, then close: the last line of a script of receivers.
+
+        At SIGTERM or Ctrl-C it closes as ``close`` does and returns, so that the script ends as if it had come to its
+        end; a second signal has its usual effect. That holds in the main thread of a program that has not set handlers
+        of its own, which stay in force. In a simulation there are no signals.
+
+        Raises:
+            ConnectionLost: If the connection ended otherwise than by this program.
+            WouldDeadlock: If called from a receiver.
+            ForkedClientError: In a child process.
+        """
+        client = self._meshsync
+        try:
+            with stop_signals() if isinstance(client.runtime, ThreadRuntime) else nullcontext():
+                self.wait_closed()
+        except StopAsked:
+            self.close()
+            return
+        except KeyboardInterrupt:  # Of a handler of the program's own.
+            self.close()
+            raise
+        failure = client.failure()
+        if not isinstance(failure, ClientClosed):
+            raise failure
+
     def __enter__(self) -> RoomClient:
         return self
 
@@ -159,6 +187,10 @@ class RoomClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        if "_meshsync" in vars(self):  # Else it was not even begun.
+            self._meshsync.faces.leave(self)
 
     def __repr__(self) -> str:
         client = self._meshsync

@@ -68,6 +68,8 @@ class Router:
         """All calls of the program's code go through it."""
         self.sender: Callable[[], object] = lambda: None
         """Returns the sender that blinker's receivers are given."""
+        self.on_less: Callable[[], None] = lambda: None
+        """Called when a subscription was closed, and when the receivers of an event have run."""
         self._runtime = runtime
         self._refuse = refuse_to_block
         self._hook: Hook | None = None
@@ -135,6 +137,20 @@ class Router:
     def _unsubscribe(self, subscription: Subscription) -> None:
         with self._condition:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+        self.on_less()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any event may still reach the program; takes no lock."""
+        if self._subscriptions or not self.receivers.is_empty:
+            return True
+        sender = self.sender()
+        return any(signal.has_receivers_for(sender) for signal in EVENTS.values())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no event will be routed any more."""
+        return self._has_ended
 
     # --- on the reader, or in the hook's task -------------------------------------------------------------------------
 
@@ -247,6 +263,7 @@ class Router:
                 self.dispatcher.count_dropped(1)
         finally:
             self.gate.leave()
+        self.on_less()
 
     def _call_receivers(self, event: RoomMessageEvent, is_shared: bool) -> bool:
         """Call the receivers of an event until the gate is shut; return whether all were called that are there."""

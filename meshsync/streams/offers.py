@@ -85,6 +85,11 @@ class StreamOffers:
         """How many accept callbacks are running."""
         return self._callbacks
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a callback or a subscription is there for offers, or a callback is running; takes no lock."""
+        return self.accepter is not None or bool(self._subscriptions) or self._callbacks > 0
+
     # --- subscriptions ------------------------------------------------------------------------------------------------
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:

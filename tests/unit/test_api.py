@@ -56,6 +56,7 @@ MEMBERS = {
     "RemoteParticipant": "attributes get_attribute id name online role",
     "RoomClient": """
         messaging local_participant room_name room_url session_id is_connected default_timeout stats close wait_closed
+        run_forever
     """,
     "RoomMessage": "attachment from_participant_id message sender type",
     "RoomMessageEvent": "error message name participant stream",

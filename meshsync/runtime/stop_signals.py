@@ -1,0 +1,45 @@
+"""The two signals by which a person or a system asks a process to end, as one exception in the main thread."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["StopAsked", "stop_signals"]
+
+
+class StopAsked(BaseException):
+    """A signal asked this process to end. No `Exception`: it strikes wherever the main thread is."""
+
+
+@contextmanager
+def stop_signals() -> Iterator[None]:
+    """Raise `StopAsked` inside the block at the first SIGTERM or Ctrl-C, at most once.
+
+    Only where a signal would have its default effect: a program that handles or ignores one has its reasons. In other
+    threads than the main one, which signals do not reach, this does nothing.
+    """
+    before: list[tuple[int, object]] = []
+
+    def restore() -> None:
+        while before:
+            number, handler = before.pop()
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        restore()  # From here on another one has its usual effect, for those who cannot wait for a regular end.
+        raise StopAsked
+
+    try:
+        for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+            if signal.getsignal(number) is default:
+                handler = signal.signal(number, stop)
+                before.append((number, handler))
+    except ValueError:
+        pass
+    try:
+        yield
+    finally:
+        restore()
