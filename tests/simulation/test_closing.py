@@ -102,9 +102,7 @@ def test_hook_is_not_called_again_and_subscriptions_end(caplog: pytest.LogCaptur
         assert alice.wait_closed(0)
         assert alice.stats().events_dropped == 3
     assert called == []
-    assert (
-        caplog.records[-1].getMessage() == f"the client was closed while {__name__}.Hooked.received was still running"
-    )
+    assert caplog.messages[-1] == f"the client was closed while {__name__}.Hooked.received was still running"
 
 
 def _join_hooked(sim: Simulation) -> meshsync.RoomClient:
@@ -114,15 +112,18 @@ def _join_hooked(sim: Simulation) -> meshsync.RoomClient:
     return room
 
 
+def _offer(room: meshsync.RoomClient, to: str) -> None:
+    with pytest.raises(meshsync.MeshsyncError):
+        room.messaging.create_stream(to)
+
+
 def test_accept_callback_still_running_is_named(caplog: pytest.LogCaptureFixture) -> None:
     """As a receiver is."""
     with Simulation() as sim:
         demo = sim.room("demo")
         alice, bob = demo.join("alice"), demo.join("bob", enable=True)
         alice.messaging.enable(slow)
-        sim.spawn(
-            lambda: pytest.raises(meshsync.MeshsyncError, bob.messaging.create_stream, alice.local_participant.id)
-        )
+        sim.spawn(_offer, bob, alice.local_participant.id)
         sim.sleep(1)
         with caplog.at_level(logging.WARNING):
             alice.close(1)
