@@ -127,6 +127,10 @@ class RoomClient:
     def close(self, timeout: Timeout = "default", *, wait: bool | None = None) -> None:
         """Leave the room: wait for acknowledgements, send a close frame, run the receivers, ``disconnected`` last.
 
+        When it has returned, no call of a receiver, hook or callback begins: events that did not fit ``timeout`` are
+        dropped and counted in ``stats``, and a call that is still running is named in a warning. That does not hold
+        where closing is only begun. In a child process it does nothing.
+
         New calls are refused at once. For half of ``timeout`` it waits for acknowledgements; each request without
         one then fails with `DeliveryUnknown` or `NotSent`. Closing again only waits.
 

@@ -81,8 +81,11 @@ class BufferedWriter(WrappedWriter):
             self._header = header
             self._pieces.append(bytes(data))
             self._length += len(data)
-            if len(self._pieces) == 1:
-                self._set_clock()
+            if len(self._pieces) == 1 and not self._set_clock():
+                try:
+                    self._hand_on(deadline)
+                except MeshsyncError:  # As on the task that there is none for.
+                    self._is_overdue = True
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and wait until it is acknowledged; raises as ``write``."""
@@ -128,14 +131,20 @@ class BufferedWriter(WrappedWriter):
 
     # --- the clock ----------------------------------------------------------------------------------------------------
 
-    def _set_clock(self) -> None:
+    def _set_clock(self) -> bool:
+        """Have the joined data handed on in time; return False if no task can be started for that."""
         if self._max_delay is None:
-            return
+            return True
         with self._condition:
             self._due = Deadline(self._runtime, self._max_delay)
             is_needed, self._has_task = not self._has_task, True
         if is_needed:
-            self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+            try:
+                self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+            except RuntimeError:
+                self._has_task = False
+                return False
+        return True
 
     def _stop_clock(self) -> None:
         with self._condition:
