@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -15,7 +14,6 @@ from meshsync.protocol.session import Session
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.stop_signals import StopAsked, stop_signals
-from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.interfaces import Transport
 
 __all__ = ["ClientStats", "RoomClient"]
@@ -172,7 +170,7 @@ class RoomClient:
         """
         client = self._meshsync
         try:
-            with stop_signals() if isinstance(client.runtime, ThreadRuntime) else nullcontext():
+            with stop_signals(client.runtime):
                 self.wait_closed()
         except StopAsked:
             self.close()

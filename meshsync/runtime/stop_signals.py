@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.threads import ThreadRuntime
+
 __all__ = ["StopAsked", "stop_signals"]
 
 
@@ -15,11 +18,11 @@ class StopAsked(BaseException):
 
 
 @contextmanager
-def stop_signals() -> Iterator[None]:
+def stop_signals(runtime: Runtime) -> Iterator[None]:
     """Raise `StopAsked` inside the block at the first SIGTERM or Ctrl-C, at most once.
 
     Only where a signal would have its default effect: a program that handles or ignores one has its reasons. In other
-    threads than the main one, which signals do not reach, this does nothing.
+    threads than the main one, which signals do not reach, this does nothing; nor in a simulation.
     """
     before: list[tuple[int, object]] = []
 
@@ -32,13 +35,14 @@ def stop_signals() -> Iterator[None]:
         restore()  # From here on another one has its usual effect, for those who cannot wait for a regular end.
         raise StopAsked
 
+    defaults: dict[int, object] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
     try:
-        for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        for number, default in defaults.items() if isinstance(runtime, ThreadRuntime) else ():
             if signal.getsignal(number) is default:
-                handler = signal.signal(number, stop)
-                before.append((number, handler))
-    except ValueError:
-        pass
+                before.append((number, default))  # First: it may strike as soon as it is handled.
+                signal.signal(number, stop)
+    except ValueError:  # This is not the main thread.
+        before.clear()
     try:
         yield
     finally:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from meshsync.runtime.stop_signals import StopAsked, stop_signals
+from meshsync.runtime.threads import ThreadRuntime
+from simulator import Simulation
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
@@ -33,7 +35,7 @@ def defaults() -> Iterator[None]:
 @pytest.mark.parametrize("number", NUMBERS)
 def test_signal_is_raised_once_and_what_was_is_restored(number: signal.Signals) -> None:
     """From the moment of the first one, so that the second has its usual effect."""
-    with pytest.raises(StopAsked), stop_signals():
+    with pytest.raises(StopAsked), stop_signals(ThreadRuntime()):
         try:
             signal.raise_signal(number)
         finally:
@@ -43,7 +45,7 @@ def test_signal_is_raised_once_and_what_was_is_restored(number: signal.Signals) 
 
 def test_block_without_a_signal_restores_too() -> None:
     """Also when it is left by an exception."""
-    with pytest.raises(LookupError), stop_signals():
+    with pytest.raises(LookupError), stop_signals(ThreadRuntime()):
         assert handlers() != DEFAULTS
         raise LookupError
     assert handlers() == DEFAULTS
@@ -54,7 +56,7 @@ def test_handlers_of_the_program_stay() -> None:
     own = [signal.SIG_IGN, lambda *_: None]
     for number, handler in zip(NUMBERS, own, strict=True):
         signal.signal(number, handler)
-    with stop_signals():
+    with stop_signals(ThreadRuntime()):
         assert handlers() == own
         signal.raise_signal(signal.SIGTERM)
     assert handlers() == own
@@ -65,10 +67,18 @@ def test_other_threads_get_no_signals() -> None:
     seen: list[list[object]] = []
 
     def look() -> None:
-        with stop_signals():
+        with stop_signals(ThreadRuntime()):
             seen.append(handlers())
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
     assert seen == [DEFAULTS]
+
+
+def test_simulation_does_nothing_to_the_process() -> None:
+    """Its own handler of Ctrl-C stays, and there are no signals in virtual time."""
+    with Simulation() as sim:
+        before = handlers()
+        with stop_signals(sim.runtime):
+            assert handlers() == before
