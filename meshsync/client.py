@@ -9,6 +9,7 @@ once, here.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Literal
 
 from meshsync.connection.connection import Connection, State
 from meshsync.connection.deliveries import Delivery, Parcel
+from meshsync.connection.forks import Home
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
 from meshsync.connection.uplink import Uplink
@@ -28,6 +30,7 @@ from meshsync.errors import (
     SendTimeout,
     WouldDeadlock,
 )
+from meshsync.faces import Faces
 from meshsync.membership import SEND_TIMEOUT, Membership
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant
@@ -49,6 +52,9 @@ logger = logging.getLogger("meshsync")
 IfOffline = Literal["wait", "raise"]
 """What a message does that finds no connection: wait for the next one, or raise `NotSent`."""
 
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds, by default."""
 
 EXIT_GRACE = 1.0
 """How long an exiting process waits for the room's close frame, in seconds."""
@@ -76,6 +82,8 @@ class Client:
         name: str,
     ) -> None:
         self.runtime = runtime
+        self.home = Home()
+        """Its process: in a child of that a call has to ask before it takes a lock."""
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
@@ -87,23 +95,29 @@ class Client:
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
         self._received: Hook | None = None
+        self._is_hooked = False
+        self._was_closed = False
+        self.faces = Faces()
 
-    def attach(self, face: object, received: Hook | None, offered: Callable[[StreamReader], StreamReader]) -> None:
+    def attach(
+        self, face: object, received: Hook | None, offered: Callable[[StreamReader], StreamReader] | None
+    ) -> None:
         """Set the messaging client whose hooks are called, and which signals name as their sender: the first one made.
 
         Args:
             received: Its hook for messages; None where there is none, so that none runs in vain.
-            offered: Its hook for streams.
+            offered: Its hook for streams, likewise.
         """
         if self._face is not None:
             return  # Others of the same room share the first one's.
         self._face, self._received = face, received
+        self._is_hooked = received is not None or offered is not None
         self.streams = StreamTable(
             self,
             self.participants,
             publish=self.router.publish,
             limit=lambda timeout: self.limit(timeout, SEND_TIMEOUT),
-            hook=offered,
+            hook=offered or _unchanged,
             report=partial(self.router.report, "on_stream_accept"),
         )
 
@@ -117,7 +131,7 @@ class Client:
             RoomUnavailable: If the connection ended before, whichever side ended it.
             RuntimeError: If no task can be started.
         """
-        self.attach(self, None, lambda reader: reader)  # Unless the program's factory made a messaging client.
+        self.attach(self, None, None)  # Unless the program's factory made a messaging client.
         connection = self.connection
         try:
             self.router.start(self._face, self._received)
@@ -134,6 +148,36 @@ class Client:
                 task.join(1.0)
             raise
 
+    def watch(self, start: Callable[[Callable[[], None], str], None], path: str, line: int) -> None:
+        """Close the client if the program drops it, unless anything is registered at it.
+
+        Args:
+            start: Starts a task from a finalizer, given its target and name.
+            path: With ``line`` the place where the program connected, for the warning.
+        """
+        if self._is_hooked:
+            return  # Each message may be what it is there for.
+
+        def drop() -> None:
+            if self.home.is_here and not (self._was_closed or self.router.has_ended):
+                start(lambda: self._close_dropped(path, line), f"meshsync closing of {self._name}")
+
+        sender, self._face = self._face, self
+        self.router.sender = self.faces.sender
+        self.router.on_less = self.router.receivers.on_removed = self.faces.review
+        self.faces.watch(sender, lambda: self.router.is_awaited or self.streams.is_awaited, drop)
+
+    def _close_dropped(self, path: str, line: int) -> None:
+        room = self.greeting.room_name if self.greeting else ""
+        text = (
+            f"unclosed client {self.local_participant.name!r} in room {room!r}, connected at {path}:{line}: nothing "
+            "refers to it and nothing is registered at it, so it is closed; use 'with', or close it"
+        )
+        try:
+            warnings.warn_explicit(text, ResourceWarning, path, line)
+        finally:
+            self.close(CLOSE_TIMEOUT, None)
+
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def close(self, timeout: float, wait: bool | None) -> None:
@@ -144,6 +188,7 @@ class Client:
         """
         if self.uplink.is_of_parent:
             return  # The parent's connection is the parent's to close.
+        self._was_closed = True
         connection = self.connection
         is_exiting = self.runtime.is_exiting()
         can_wait = not (is_exiting or self.router.dispatcher.is_inside or self.uplink.is_on_its_task)
@@ -161,7 +206,10 @@ class Client:
                 self._shut_down(timeout)
             else:
                 shut_down = partial(self._shut_down, timeout)
-                self._closing = (self.runtime.spawn(shut_down, name=f"meshsync closing of {self._name}"),)
+                try:
+                    self._closing = (self.runtime.spawn(shut_down, name=f"meshsync closing of {self._name}"),)
+                except RuntimeError:  # No thread is left. Receivers may wait for the connection, its reader may not.
+                    self._shut_down(0 if connection.is_on_reader else timeout)
 
         if timeout > 0 and connection.state is State.OPEN:
             self.streams.leave(timeout / 4)
@@ -169,9 +217,11 @@ class Client:
         if will_wait:
             for task in self.tasks:
                 task.join(deadline.left())
+            self.router.shut()  # What has not begun by now never does: the program may take down what it would use.
 
     def _shut_down(self, timeout: float) -> None:
-        deadline = Deadline(self.runtime, timeout)
+        """Flush for half of ``timeout`` seconds at most, and close the transport; a quarter is the receivers'."""
+        deadline = Deadline(self.runtime, timeout * 3 / 4)
         self.connection.flush(timeout / 2)
         self.connection.close_transport(deadline.left() or 0)
 
@@ -182,9 +232,9 @@ class Client:
             MeshsyncError: What ended it, unless the program did.
             WouldDeadlock: If it would wait for the calling task.
         """
+        self.refuse_to_block("wait_closed()")
         if self.router.dispatcher.is_inside:
             raise WouldDeadlock("wait_closed() would wait for the receiver or hook that calls it: return instead")
-        self.refuse_to_block("wait_closed()")
         has_ended = self.router.dispatcher.join(timeout)
         if has_ended and self.uplink.state is ClientState.LOST:
             raise self.failure()
@@ -296,8 +346,17 @@ class Client:
         self.router.dispatcher.post(job)
 
     def spawn(self, target: Callable[[], None], name: str) -> None:
-        """Run code of the program in a task of its own; see `Dispatcher.spawn`."""
-        self.router.dispatcher.spawn(target, name)
+        """Run code of the program in a task of its own, if it may still begin then; see `Dispatcher.spawn`."""
+        gate = self.router.gate
+
+        def run() -> None:
+            if gate.enter(target):
+                try:
+                    target()
+                finally:
+                    gate.leave()
+
+        self.router.dispatcher.spawn(run, name)
 
     def limit(self, timeout: Timeout, default: float) -> float | None:
         """Return a call's time limit in seconds: its own, else the one for all calls, else ``default``."""
@@ -382,3 +441,7 @@ class Client:
         """
         message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
         self.router.publish(RoomMessageEvent(name, message, participant, error=error))
+
+
+def _unchanged(reader: StreamReader) -> StreamReader:
+    return reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
+import sys
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.threads import spawn_in_finalizer
 from meshsync.tokens import ApiKey, ParticipantToken, join_lines
 from meshsync.transport.interfaces import Connector, Endpoint, Transport
 from meshsync.transport.refusals import explain_no_task
@@ -141,6 +143,7 @@ def _join(
             raise explain_no_task(error, runtime) from error
         if runtime is REAL_WORLD.runtime:
             _open_clients[next(_serials)] = client
+            client.watch(spawn_in_finalizer, *_place())
     except BaseException:
         transport.close(0)
         raise
@@ -290,6 +293,14 @@ def _check_room_name(room: str) -> None:
         raise RoomNotFound(
             f"{_without_credential(room)!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens"
         )
+
+
+def _place() -> tuple[str, int]:
+    """Return the file and the line of the program that called into this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 # --- the end of the process -------------------------------------------------------------------------------------------

@@ -53,7 +53,13 @@ class MessagingClient:
         # All that is ours lies behind this one name, which no subclass chooses by chance.
         self._meshsync = client = room._meshsync
         is_hooked = type(self).received is not MessagingClient.received
-        client.attach(self, self.received if is_hooked else None, self.offered)
+        is_wrapping = type(self).offered is not MessagingClient.offered
+        client.attach(self, self.received if is_hooked else None, self.offered if is_wrapping else None)
+        client.faces.enter(self)
+
+    def __del__(self) -> None:
+        if "_meshsync" in vars(self):  # A subclass may have failed before.
+            self._meshsync.faces.leave(self)
 
     # --- taking part --------------------------------------------------------------------------------------------------
 
@@ -146,6 +152,7 @@ class MessagingClient:
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
             TypeError: If ``name`` or ``role`` is no text, or ``where`` cannot be called or has to be awaited.
         """
+        self._meshsync.home.check()
         for criterion, value in (("name", name), ("role", role)):
             if not (value is None or isinstance(value, str)):
                 raise TypeError(f"the {criterion} of a participant is a str, not {value!r:.100}")
@@ -265,6 +272,7 @@ class MessagingClient:
             to, type, message, attachment = _unpack(to, type, message, attachment, ("to", "type", "message"))
         # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
         client = self._meshsync
+        client.home.check()
         client.membership.check_enabled()
         recipient, participant = client.membership.address(to)
         request = Send(recipient, type, message, as_buffer(attachment, "attachment"))
@@ -329,6 +337,7 @@ class MessagingClient:
         if isinstance(type, Mapping):
             _, type, message, attachment = _unpack(type, None, message, attachment, ("type", "message"))
         client = self._meshsync
+        client.home.check()
         client.membership.check_enabled()
         request = Broadcast(type, message, as_buffer(attachment, "attachment"))
         return client.send(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT), if_offline)
@@ -398,6 +407,7 @@ class MessagingClient:
         timeout: Timeout = "default",
     ) -> transfer.SentFile:
         """Send a file through a stream and wait until the peer has it whole; see ``meshsync.files.send_file``."""
+        self._meshsync.home.check()
         limit = self._meshsync.limit(timeout, SEND_TIMEOUT)
         return transfer.send_file(
             self,
@@ -451,6 +461,7 @@ class MessagingClient:
             timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever.
             maxsize: How many streams may wait in it; more go to the accept callback, or are rejected.
         """
+        self._meshsync.home.check()
         return self._meshsync.streams.subscribe(timeout, maxsize)
 
     # --- receiving ----------------------------------------------------------------------------------------------------
@@ -487,6 +498,7 @@ class MessagingClient:
         """
         if type is not None:
             check_type(type)
+        self._meshsync.home.check()
         return self._meshsync.router.subscribe(
             type=type,
             sender=None if sender is None else id_of(sender),
@@ -527,6 +539,7 @@ class MessagingClient:
             TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if ``event`` is no
                 text.
         """
+        self._meshsync.home.check()
         return _register(self._meshsync.router.receivers, event, None, receiver)
 
     @overload
@@ -541,6 +554,7 @@ class MessagingClient:
                 text.
         """
         check_type(type)
+        self._meshsync.home.check()
         return _register(self._meshsync.router.receivers, "message", type, receiver)
 
     def off(self, event: str, receiver: Receiver | None = None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-from meshsync.client import Client
+from meshsync.client import CLOSE_TIMEOUT, Client
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
 from meshsync.messaging import MessagingClient
@@ -14,12 +14,10 @@ from meshsync.participants import LocalParticipant
 from meshsync.protocol.session import Session
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.stop_signals import StopAsked, stop_signals
 from meshsync.transport.interfaces import Transport
 
 __all__ = ["ClientStats", "RoomClient"]
-
-CLOSE_TIMEOUT = 5.0
-"""Seconds, by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,7 @@ class RoomClient:
         self._meshsync = Client(
             transport, session, runtime, plan, role=role, default_timeout=default_timeout, name=name
         )
+        self._meshsync.faces.enter(self)
         self.messaging = messaging(self)
 
     # --- identity -----------------------------------------------------------------------------------------------------
@@ -119,8 +118,13 @@ class RoomClient:
         self._meshsync.default_timeout = seconds
 
     def stats(self) -> ClientStats:
-        """Return this client's counts so far."""
+        """Return this client's counts so far.
+
+        Raises:
+            ForkedClientError: In a child process.
+        """
         client = self._meshsync
+        client.home.check()
         connection = client.uplink.stats()
         carried = connection.traffic
         return ClientStats(
@@ -137,6 +141,10 @@ class RoomClient:
 
     def close(self, timeout: Timeout = "default", *, wait: bool | None = None) -> None:
         """Leave the room: wait for acknowledgements, send a close frame, run the receivers, ``disconnected`` last.
+
+        When it has returned, no call of a receiver, hook or callback begins: events that did not fit ``timeout`` are
+        dropped and counted in ``stats``, and a call that is still running is named in a warning. That does not hold
+        where closing is only begun. In a child process it does nothing.
 
         New calls are refused at once. For half of ``timeout`` it waits for acknowledgements; each request without
         one then fails with `DeliveryUnknown` or `NotSent`. Closing again only waits.
@@ -167,6 +175,29 @@ class RoomClient:
         """
         return self._meshsync.wait_closed(timeout)
 
+    def run_forever(self) -> None:
+        """Wait until the room ends or the process is asked to end, then close: the last line of a script of receivers.
+
+        At SIGTERM or Ctrl-C it closes as ``close`` does and returns, so that the script ends as if it had come to its
+        end; a second signal has its usual effect. That holds in the main thread of a program that has not set handlers
+        of its own, which stay in force. In a simulation there are no signals.
+
+        Raises:
+            ConnectionLost: If the connection ended otherwise than by this program.
+            WouldDeadlock: If called from a receiver.
+            ForkedClientError: In a child process.
+        """
+        client = self._meshsync
+        try:
+            with stop_signals(client.runtime):
+                self.wait_closed()
+        except StopAsked:
+            self.close()
+            return
+        except KeyboardInterrupt:  # Of a handler of the program's own.
+            self.close()
+            raise
+
     def __enter__(self) -> RoomClient:
         return self
 
@@ -174,6 +205,10 @@ class RoomClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        if "_meshsync" in vars(self):  # Else it was not even begun.
+            self._meshsync.faces.leave(self)
 
     def __repr__(self) -> str:
         client = self._meshsync

@@ -103,16 +103,20 @@ class OrderedSignal(blinker.Signal):
         sender: Any,
         /,
         arguments: Callable[[], dict[str, Any]] = dict,
+        may_begin: Callable[[Callable[..., Any]], bool] = lambda receiver: True,
     ) -> list[tuple[Callable[..., Any], Any]]:
         """Call every receiver; for each that raises, of any kind, call ``report`` and go on.
 
         Args:
             arguments: Called before each receiver, for the arguments of that one.
+            may_begin: Called before each receiver with that one; False ends the sending.
         """
         results: list[tuple[Callable[..., Any], Any]] = []
         if self.is_muted:
             return results
         for receiver in self.receivers_for(sender):
+            if not may_begin(receiver):
+                break
             try:
                 result = receiver(sender, **arguments())
                 check_result(result)

@@ -28,17 +28,17 @@ from tools.imports import (
 
 FLOORS = """
 0  meshsync.errors  meshsync.reasons
-1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex
+1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex stop_signals
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations / attachments bridging events greeting / dialects tool_calls / codec / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
-4  meshsync.messages  meshsync.tokens  meshsync.world
+4  meshsync.faces  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms deliveries failures forks inbox reconnecting states / outbox send_queue / connection
                         / uplink
-6  meshsync.dispatch: dispatcher receivers subscriptions / router
+6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation

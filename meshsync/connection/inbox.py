@@ -84,6 +84,15 @@ class Inbox(Generic[T]):
     def _is_ready(self) -> bool:
         return bool(self._items) or self._is_closed
 
+    def cut(self) -> list[T]:
+        """Close it, and remove and return what is unread."""
+        with self._condition:
+            items = list(self._items)
+            self._items.clear()
+            self._is_closed = True
+            self._condition.notify_all()
+        return items
+
     def close(self, cause: BaseException | None = None) -> None:
         """Accept no more items; those present can still be read. Closing again does nothing."""
         with self._condition:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.runtime.interfaces import Runtime, Task
 
@@ -29,6 +30,7 @@ class Dispatcher:
 
     def __init__(self, runtime: Runtime, name: str, on_dropped: Callable[[int], None]) -> None:
         self._runtime = runtime
+        self._home = Home()
         self._name = name
         self._on_dropped = on_dropped
         self._condition = runtime.condition()
@@ -45,12 +47,13 @@ class Dispatcher:
         self._task = self.spawn(self._run, "dispatcher")
 
     def post(self, job: Callable[[], None]) -> None:
-        """Run a job after all that were posted before. Never waits; after ``finish`` jobs are ignored."""
-        self.count_dropped(self._backlog.put_dropping(job))
+        """Run a job after all that were posted before. Never waits; after ``finish``, and in a child, it is ignored."""
+        if self._home.is_here:
+            self.count_dropped(self._backlog.put_dropping(job))
 
     def count_dropped(self, count: int) -> None:
         """Count events dropped on their way here; ``on_dropped`` gets the count before the next job."""
-        if count:
+        if count and self._home.is_here:
             with self._condition:  # The reader counts, and a hook's task.
                 self._dropped += count
 
@@ -62,6 +65,10 @@ class Dispatcher:
     def finish(self) -> None:
         """End after the jobs posted so far. Later calls do nothing."""
         self._backlog.close()
+
+    def cut(self) -> list[Callable[[], None]]:
+        """End after the job that is running; return those that will not be run."""
+        return self._backlog.cut()
 
     def spawn(self, target: Callable[[], None], name: str) -> Task:
         """Run code of the program in a task of its own, which must not wait for the client's end.
@@ -84,7 +91,7 @@ class Dispatcher:
         return task
 
     def _run(self) -> None:
-        while True:
+        while self._home.is_here:  # A receiver may fork, and return in the child.
             try:
                 job = self._backlog.get(None)
             except InboxClosed:

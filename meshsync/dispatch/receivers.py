@@ -52,6 +52,8 @@ class Receivers:
     """Registrations by event, in order of registering. Needs no lock: each change is one operation of a dict."""
 
     def __init__(self) -> None:
+        self.on_removed: Callable[[], None] = lambda: None
+        """Called when any were removed."""
         self._registrations: dict[str, dict[Registration, None]] = {name: {} for name in EVENTS}
 
     def add(self, event: str, receiver: Receiver, type: str | None = None) -> Registration:
@@ -76,6 +78,12 @@ class Receivers:
         registrations = self._of(event)
         for registration in [r for r in list(registrations) if matches(r)]:
             registrations.pop(registration, None)
+        self.on_removed()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none is registered."""
+        return not any(self._registrations.values())
 
     def matching(self, event: RoomMessageEvent) -> Iterator[Receiver]:
         """Yield the receivers of an event in order of registering; one that is cancelled meanwhile is left out."""

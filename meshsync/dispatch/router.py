@@ -10,16 +10,16 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.dispatch.dispatcher import Dispatcher
+from meshsync.dispatch.gate import Gate
 from meshsync.dispatch.receivers import Receivers
 from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import ClientClosed, MeshsyncError, WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.runtime.interfaces import Runtime, TaskExit
-from meshsync.signals import EVENTS, check_result, log_failure, name_of
+from meshsync.signals import EVENTS, check_result, log_failure, log_warning, name_of
 
 __all__ = ["Router", "RouterStats"]
 
@@ -39,6 +39,18 @@ class RouterStats:
     """Those that are fed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An event on its way to the receivers, as a job of the dispatcher."""
+
+    run: Callable[[RoomMessageEvent, bool], None]
+    event: RoomMessageEvent
+    is_shared: bool
+
+    def __call__(self) -> None:
+        self.run(self.event, self.is_shared)
+
+
 class Router:
     """Routes events: published on the reader, they reach subscriptions there and receivers on the dispatcher.
 
@@ -52,9 +64,14 @@ class Router:
     def __init__(self, runtime: Runtime, name: str, refuse_to_block: Callable[[str], None]) -> None:
         self.receivers = Receivers()
         self.dispatcher = Dispatcher(runtime, name, self._report_dropped)
+        self.gate = Gate(runtime)
+        """All calls of the program's code go through it."""
+        self.sender: Callable[[], object] = lambda: None
+        """Returns the sender that blinker's receivers are given."""
+        self.on_less: Callable[[], None] = lambda: None
+        """Called when a subscription was closed, and when the receivers of an event have run."""
         self._runtime = runtime
         self._refuse = refuse_to_block
-        self._sender: object = None
         self._hook: Hook | None = None
         self._hook_task: object = None
         self._unhooked: Inbox[RoomMessageEvent] = Inbox(runtime, UNHOOKED)
@@ -71,7 +88,7 @@ class Router:
             sender: The sender that blinker's receivers are given.
             hook: Changes or drops each message, in a task of its own; None for no hook.
         """
-        self._sender, self._hook = sender, hook
+        self.sender, self._hook = lambda: sender, hook
         if hook is not None:
             self.dispatcher.spawn(lambda: self._run_hook(hook), "hook")
         self.dispatcher.start()
@@ -120,12 +137,26 @@ class Router:
     def _unsubscribe(self, subscription: Subscription) -> None:
         with self._condition:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+        self.on_less()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any event may still reach the program; takes no lock."""
+        if self._subscriptions or not self.receivers.is_empty:
+            return True
+        sender = self.sender()
+        return any(signal.has_receivers_for(sender) for signal in EVENTS.values())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no event will be routed any more."""
+        return self._has_ended
 
     # --- on the reader, or in the hook's task -------------------------------------------------------------------------
 
     def publish(self, event: RoomMessageEvent) -> None:
         """Route an event. Never waits."""
-        if self._hook is None:
+        if self._hook is None or self.gate.is_shut:
             self._route(event)
         else:
             self.dispatcher.count_dropped(self._unhooked.put_dropping(event))
@@ -146,6 +177,29 @@ class Router:
         else:
             self._unhooked.close()
 
+    def shut(self) -> None:
+        """Begin no call of the program's code from now on, and end all routes.
+
+        Events that have not reached their receivers are dropped and counted. A warning names the calls under way.
+        """
+        if self.gate.is_shut:
+            return
+        under_way = self.gate.shut()
+        unrouted = self._unhooked.cut()
+        due = [job.event for job in self.dispatcher.cut() if isinstance(job, _Due)]
+        dropped = sum(event.name == "message" or self._is_awaited(event) for event in unrouted)
+        dropped += sum(map(self._is_awaited, due))
+        self.dispatcher.count_dropped(dropped)
+        self._finish()  # The hook's task may be in a call that does not return.
+        if dropped:
+            log_warning("the client was closed before its receivers had run: %d events were dropped", dropped)
+        for name in under_way:
+            log_warning("the client was closed while %s was still running", name)
+
+    def _is_awaited(self, event: RoomMessageEvent) -> bool:
+        """Return whether any receiver is to be called with an event."""
+        return self.receivers.count(event) > 0 or EVENTS[event.name].has_receivers_for(self.sender())
+
     def _run_hook(self, hook: Hook) -> None:
         self._hook_task = self._runtime.current()
         while True:
@@ -154,6 +208,8 @@ class Router:
             except InboxClosed:
                 break
             if event.name == "message":
+                if not self.gate.enter(hook):
+                    continue
                 try:
                     message = hook(event.message)
                     check_result(message)
@@ -164,6 +220,10 @@ class Router:
                 except BaseException as error:  # An error of any kind has no caller to go to.
                     self.report("message", hook, error)
                     continue
+                finally:
+                    self.gate.leave()
+                if not self.gate.is_here:
+                    return
                 if message is None:
                     continue
                 event = replace(event, message=message)
@@ -172,12 +232,15 @@ class Router:
         self._finish()
 
     def _route(self, event: RoomMessageEvent) -> None:
+        if self.gate.is_shut:
+            self.dispatcher.count_dropped(self._is_awaited(event))
+            return
         # A hook may keep what it returns; the body of another event nests what the directory has.
         is_shared = event.name != "message" or self._hook is not None
         if event.name == "message":
             for subscription in self._subscriptions:
                 is_shared |= subscription._offer(event.message)
-        self.dispatcher.post(partial(self._run_receivers, event, is_shared))
+        self.dispatcher.post(_Due(self._run_receivers, event, is_shared))
 
     def _finish(self) -> None:
         with self._condition:
@@ -195,10 +258,28 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        signal = EVENTS[event.name]
+        try:
+            if not self._call_receivers(event, is_shared):
+                self.dispatcher.count_dropped(1)
+        finally:
+            self.gate.leave()
+        self.on_less()
+
+    def _call_receivers(self, event: RoomMessageEvent, is_shared: bool) -> bool:
+        """Call the receivers of an event until the gate is shut; return whether all were called that are there."""
+        signal, sender = EVENTS[event.name], self.sender()
+        is_begun = True
+
+        def may_begin(receiver: Callable[..., object]) -> bool:
+            nonlocal is_begun
+            is_begun = self.gate.enter(receiver)
+            return is_begun
+
         # Copying a large body takes as long as decoding it: a message that has but one receiver is not copied.
-        has_one = not (is_shared or signal.has_receivers_for(self._sender)) and self.receivers.count(event) == 1
+        has_one = not (is_shared or signal.has_receivers_for(sender)) and self.receivers.count(event) == 1
         for receiver in self.receivers.matching(event):
+            if not may_begin(receiver):
+                return False
             try:
                 check_result(receiver(event if has_one else event._copied()))
             except TaskExit:
@@ -206,12 +287,14 @@ class Router:
             except BaseException as error:  # Any kind, such as pytest's failures: it has no caller to go to.
                 self._report(event.name, receiver, error)
         if has_one:
-            return  # A receiver of the signal that was connected meanwhile waits for the next event.
+            return True  # A receiver of the signal that was connected meanwhile waits for the next event.
         signal.send_reporting(
             lambda receiver, error: self._report(event.name, receiver, error),
-            self._sender,
+            sender,
             lambda: {"event": event._copied()},
+            may_begin,
         )
+        return is_begun
 
     def _report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:
         if not isinstance(error, Exception):

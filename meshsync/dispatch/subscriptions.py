@@ -7,6 +7,7 @@ from copy import copy
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
+from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
 from meshsync.messages import RoomMessage
@@ -45,6 +46,7 @@ class Feed(Generic[T]):
         if maxsize < 1:
             raise ValueError(f"maxsize is at least 1, not {maxsize}")
         self.timeout = timeout
+        self._home = Home()
         self._inbox: Inbox[T] = Inbox(runtime, maxsize)
         self._what = what
         self._call = call
@@ -65,6 +67,7 @@ class Feed(Generic[T]):
             ConnectionLost: If the connection was lost and all that came before has been read.
             ClientClosed: If the client was closed, likewise.
             UsageError: If the subscription was closed, or more than ``maxsize`` were unread at some time, likewise.
+            ForkedClientError: In a child process.
         """
         try:
             return self._take(self.timeout if timeout == "default" else timeout)
@@ -72,6 +75,7 @@ class Feed(Generic[T]):
             raise UsageError(f"this subscription was closed: subscribe again with {self._call}") from None
 
     def _take(self, timeout: float | None) -> T:
+        self._home.check()
         if not len(self._inbox):
             self._refuse_to_block(f"waiting for a {self._what}")
         try:
@@ -94,8 +98,9 @@ class Feed(Generic[T]):
             raise StopIteration from None
 
     def close(self) -> None:
-        """Receive no more items; unread ones can still be read."""
-        self._inbox.close()
+        """Receive no more items; unread ones can still be read. In a child process this does nothing."""
+        if self._home.is_here:
+            self._inbox.close()
 
     def __enter__(self: S) -> S:
         return self
@@ -144,9 +149,10 @@ class Subscription(Feed[RoomMessage]):
         self._on_close = on_close
 
     def close(self) -> None:
-        """Receive no more items; unread ones can still be read."""
-        self._on_close(self)
-        super().close()
+        """Receive no more items; unread ones can still be read. In a child process this does nothing."""
+        if self._home.is_here:
+            self._on_close(self)
+            super().close()
 
     def _take(self, timeout: float | None) -> RoomMessage:
         # Here and not when it is offered: the client's reader does not wait for it, and unread messages are shared.

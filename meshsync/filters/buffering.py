@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from meshsync.connection.forks import Home
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.filters.filtering import CHUNK_LIMIT
 from meshsync.filters.wrapping import WrappedWriter
@@ -42,6 +43,7 @@ class BufferedWriter(WrappedWriter):
         super().__init__(inner)
         self._size = size
         self._max_delay = max_delay
+        self._home = Home()
         self._mutex = TimedMutex(self._runtime)
         self._header = b"{}"
         """The header of the joined data, as JSON."""
@@ -63,6 +65,7 @@ class BufferedWriter(WrappedWriter):
             UsageError: If this program closed the stream.
             MeshsyncError: As the inner writer, about this chunk or those before it, which are kept; this one is not.
         """
+        self._home.check()
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
@@ -78,11 +81,15 @@ class BufferedWriter(WrappedWriter):
             self._header = header
             self._pieces.append(bytes(data))
             self._length += len(data)
-            if len(self._pieces) == 1:
-                self._set_clock()
+            if len(self._pieces) == 1 and not self._set_clock():
+                try:
+                    self._hand_on(deadline)
+                except MeshsyncError:  # As on the task that there is none for.
+                    self._is_overdue = True
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and wait until it is acknowledged; raises as ``write``."""
+        self._home.check()
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._check_open()
@@ -91,6 +98,7 @@ class BufferedWriter(WrappedWriter):
 
     def close(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and end the stream; raises as the inner writer, and may then be called again."""
+        self._home.check()
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._hand_on(deadline)
@@ -100,6 +108,8 @@ class BufferedWriter(WrappedWriter):
 
     def abort(self, reason: str = "") -> None:
         """End the stream at once; joined data is dropped."""
+        if not self._home.is_here:
+            return
         self._is_closed = True
         self._pieces = []
         self._stop_clock()
@@ -121,14 +131,20 @@ class BufferedWriter(WrappedWriter):
 
     # --- the clock ----------------------------------------------------------------------------------------------------
 
-    def _set_clock(self) -> None:
+    def _set_clock(self) -> bool:
+        """Have the joined data handed on in time; return False if no task can be started for that."""
         if self._max_delay is None:
-            return
+            return True
         with self._condition:
             self._due = Deadline(self._runtime, self._max_delay)
             is_needed, self._has_task = not self._has_task, True
         if is_needed:
-            self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+            try:
+                self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+            except RuntimeError:
+                self._has_task = False
+                return False
+        return True
 
     def _stop_clock(self) -> None:
         with self._condition:

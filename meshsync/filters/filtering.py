@@ -19,6 +19,7 @@ from copy import copy
 from enum import Enum
 from typing import Any, cast, overload
 
+from meshsync.connection.forks import Home
 from meshsync.errors import (
     InvalidMessage,
     MeshsyncError,
@@ -205,6 +206,7 @@ class _Ends:
         self.runtime = runtime_of(reader)
         self.header = header
         """The stream's header as its opener gave it."""
+        self.home = Home()
         self.phase = _Phase.OPEN
         self._condition = self.runtime.condition()
         self._failure: StreamError | None = None
@@ -263,6 +265,7 @@ class FilteredWriter(WrappedWriter):
             UsageError: If this program closed the stream.
             MeshsyncError: As the inner writer.
         """
+        self._ends.home.check()
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         if chunk.header != {}:
@@ -284,6 +287,7 @@ class FilteredWriter(WrappedWriter):
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Wait until all that was written is acknowledged; raises as ``write``."""
+        self._ends.home.check()
         deadline = Deadline(self._runtime, timeout)
         with self._mutex.hold(deadline.rest(), self):
             self._check_usable()
@@ -296,6 +300,7 @@ class FilteredWriter(WrappedWriter):
         Raises:
             StreamTimeout: If that took longer than ``timeout`` seconds; it may be closed again.
         """
+        self._ends.home.check()
         deadline = Deadline(self._runtime, timeout)
         if self._ends.phase in (_Phase.OPEN, _Phase.FINISHED):
             with self._mutex.hold(deadline.rest(), self):
@@ -311,6 +316,8 @@ class FilteredWriter(WrappedWriter):
 
     def abort(self, reason: str = "") -> None:
         """End the stream at once, incomplete."""
+        if not self._ends.home.is_here:
+            return
         self._ends.enter(_Phase.LEFT)
         self._inner.abort(reason)
 
@@ -365,6 +372,7 @@ class FilteredReader(WrappedReader):
             UsageError: If another task is reading.
             MeshsyncError: As the inner reader.
         """
+        self._ends.home.check()
         deadline = Deadline(self._runtime, timeout)
         with self._alone():
             while not self._chunks:
@@ -381,6 +389,8 @@ class FilteredReader(WrappedReader):
 
     def close(self, reason: str = "") -> None:
         """Read no more: the peer is notified."""
+        if not self._ends.home.is_here:
+            return
         self._ends.enter(_Phase.LEFT)
         super().close(reason)
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from _thread import LockType, allocate_lock, get_ident
+from _thread import LockType, allocate_lock, get_ident, start_new_thread
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from meshsync.errors import WouldDeadlock
 
-__all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask"]
+__all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask", "spawn_in_finalizer"]
 
 _LONGEST = threading.TIMEOUT_MAX
 """The longest wait the system can be asked for, in seconds; centuries on most. Longer ones are cut to it."""
@@ -30,6 +30,15 @@ take milliseconds, is noted by Python and handled when the call returns: for a w
 """
 
 _main = threading.main_thread()
+
+
+def _note_main() -> None:
+    global _main
+    _main = threading.main_thread()
+
+
+if hasattr(os, "register_at_fork"):  # In a child the thread that forked is the main one.
+    os.register_at_fork(after_in_child=_note_main)
 
 _start_thread = threading.Thread.start
 # As it was at import: an open simulation replaces it, so that threads which actors start become actors. A client of
@@ -241,6 +250,22 @@ class ThreadTask:
         return f"<{type(self).__name__} {self.name!r}, {'done' if self.is_done else 'running'}>"
 
 
+def spawn_in_finalizer(target: Callable[[], None], name: str) -> None:
+    """Run ``target`` in a daemon thread, without taking a lock or waiting in the calling one.
+
+    `ThreadRuntime.spawn` does both, and a finalizer may run where that very lock is held. Where the system or the
+    interpreter starts no more threads, nothing happens.
+    """
+    with suppress(RuntimeError):
+        # A thread of the lowest kind, which `threading` does not know: it only starts one that has a name.
+        start_new_thread(_begin, (target, name))
+
+
+def _begin(target: Callable[[], None], name: str) -> None:
+    with suppress(RuntimeError):
+        ThreadTask(target, name)
+
+
 class ThreadRuntime:
     """Time, threads and chance as the operating system has them."""
 
@@ -264,8 +289,9 @@ class ThreadRuntime:
         The target's exception is kept in the task's ``error`` and printed, as for any thread.
 
         Raises:
-            RuntimeError: If the interpreter starts no more threads. When that begins differs: CPython 3.12.1 refuses as
-                soon as the main program has ended, 3.10 and 3.13 only after the handlers of ``atexit``.
+            RuntimeError: If the system has no thread left, or the interpreter starts no more. When that begins differs:
+                CPython 3.12.1 refuses as soon as the main program has ended, 3.10 and 3.13 only after the handlers of
+                ``atexit``.
         """
         return ThreadTask(target, name)
 

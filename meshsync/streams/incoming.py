@@ -29,6 +29,7 @@ class Incoming:
     def read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Return the next chunk; see `MessageStreamReader.read`."""
         stream, token = self._stream, object()
+        stream.home.check()
         try:
             with stream.life.condition:
                 if self._reading is not None:
@@ -71,6 +72,8 @@ class Incoming:
     def put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         """Have chunks read again that were read last. They count no more: the program has read them."""
         life = self._stream.life
+        if not self._stream.home.is_here:
+            return
         with life.condition:
             if life.end is None or not life.end.is_left:
                 self._stream.unread.extendleft((chunk, 0) for chunk in reversed(chunks))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from meshsync.connection.inbox import InboxClosed
 from meshsync.dispatch.subscriptions import Feed
@@ -84,6 +85,11 @@ class StreamOffers:
         """How many accept callbacks are running."""
         return self._callbacks
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a callback or a subscription is there for offers, or a callback is running; takes no lock."""
+        return self.accepter is not None or bool(self._subscriptions) or self._callbacks > 0
+
     # --- subscriptions ------------------------------------------------------------------------------------------------
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
@@ -132,7 +138,7 @@ class StreamOffers:
         if self._callbacks >= CALLBACKS:
             return "too many streams"
         try:
-            self._connection.spawn(lambda: self._run(accepter, ends), f"stream {stream.identity.stream_id}")
+            self._connection.spawn(_Deciding(accepter, self._run, ends), f"stream {stream.identity.stream_id}")
         except RuntimeError as error:  # The interpreter is shutting down, or the system has no threads left.
             return safe_text(error)
         with self._condition:
@@ -163,8 +169,9 @@ class StreamOffers:
         except BaseException as error:  # No exception has a caller to go to.
             self._decline(called, ends.stream, error)
         finally:
-            with self._condition:
-                self._callbacks -= 1
+            if ends.stream.home.is_here:  # It may have forked, and return in the child.
+                with self._condition:
+                    self._callbacks -= 1
 
     def _decline(self, called: Callable[..., object], stream: ClientStream, error: BaseException) -> None:
         reason = _reason(error)
@@ -177,6 +184,18 @@ class StreamOffers:
             _log_rejection(stream, called, error)
         else:
             self._report(called, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """A call of the accept callback; `name_of` finds the callback in it, as in a `functools.partial`."""
+
+    func: Accepter
+    run: Callable[[Accepter, Endpoints], None]
+    ends: Endpoints
+
+    def __call__(self) -> None:
+        self.run(self.func, self.ends)
 
 
 def _reason(error: BaseException) -> str:
@@ -250,7 +269,9 @@ class StreamSubscription(Feed[StreamReader]):
                     self._report(self._hook, error)
 
     def close(self) -> None:
-        """End the subscription; streams that no task has read are rejected."""
+        """End the subscription; streams that no task has read are rejected. In a child process this does nothing."""
+        if not self._home.is_here:
+            return
         self._on_close(self)
         self._is_closed = True
         super().close()

@@ -42,6 +42,7 @@ class Outgoing:
     def write(self, chunk: MessageStreamChunk | Buffer, timeout: Timeout) -> None:
         """Send a chunk; see `MessageStreamWriter.write`."""
         stream = self._stream
+        stream.home.check()
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = chunk.header, as_buffer(chunk.data, "chunk")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from meshsync.connection.forks import Home
 from meshsync.errors import MeshsyncError, StreamError, StreamInterrupted, StreamRejected, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, Account
 from meshsync.protocol.stream_messages import Accept, Cancel, Close, Reject, StreamMessage
@@ -51,6 +52,8 @@ class ClientStream:
         self.unread: deque[tuple[MessageStreamChunk, int]] = deque()
         """Chunks received, each with the bytes that it still counts."""
         self.host = host
+        self.home = Home()
+        """Its process: in a child of that each call has to ask before it takes the condition."""
         self._peer_window = peer_window
 
     @property
@@ -96,7 +99,9 @@ class ClientStream:
         Raises:
             UsageError: If this program rejected it, or opened it.
             StreamInterrupted: If its peer is gone.
+            ForkedClientError: In a child process.
         """
+        self.home.check()
         life = self.life
         with life.condition:
             if life.phase.is_over:
@@ -123,7 +128,9 @@ class ClientStream:
 
         Raises:
             UsageError: If it was accepted or rejected before.
+            ForkedClientError: In a child process.
         """
+        self.home.check()
         life, reason = self.life, safe_text(reason)
         with life.condition:
             if self.identity.is_opener or life.phase is not Phase.OFFERED:
@@ -138,12 +145,16 @@ class ClientStream:
     # --- ends that this client makes ----------------------------------------------------------------------------------
 
     def abandon(self, reason: str, failure: MeshsyncError | None = None, timeout: float = ABORT_TIMEOUT) -> None:
-        """End it irregularly: neither program gets it as complete. Never raises; once it has ended, does nothing.
+        """End it irregularly: neither program gets it as complete. Never raises.
+
+        Once it has ended, and in a child process, this does nothing.
 
         Args:
             failure: Raised by its reader and its writer then, if their program did not end it.
             timeout: The longest wait for room in the connection's buffer, in seconds.
         """
+        if not self.home.is_here:
+            return
         reason = safe_text(reason)
         with self.life.condition:
             if self.life.phase.is_over:
@@ -153,6 +164,8 @@ class ClientStream:
 
     def leave(self, reason: str) -> None:
         """End it as ``abandon`` does, and drop unread chunks also if it has ended; see `MessageStreamReader.close`."""
+        if not self.home.is_here:
+            return
         reason = safe_text(reason)
         with self.life.condition:
             if self.life.phase.is_over:

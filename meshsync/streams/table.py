@@ -113,6 +113,11 @@ class StreamTable:
         return self._registry.stats()
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether there is any stream, or any part of the program that wants those of peers; takes no lock."""
+        return bool(self.streams) or self._offers.is_awaited
+
+    @property
     def callbacks(self) -> int:
         """How many accept callbacks are running."""
         return self._offers.callbacks

@@ -57,7 +57,7 @@ MEMBERS = {
     "RemoteParticipant": "attributes get_attribute id name online role",
     "RoomClient": """
         messaging local_participant room_name room_url session_id is_connected default_timeout stats close wait_closed
-        state reconnect_now
+        state reconnect_now run_forever
     """,
     "RoomMessage": "attachment from_participant_id message sender type",
     "RoomMessageEvent": "error message name participant stream",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from meshsync.errors import InvalidMessage, StreamCancelled, StreamTimeout, Usag
 from meshsync.filters.buffering import buffered
 from meshsync.filters.compression import compression
 from meshsync.filters.filtering import filtered
+from meshsync.runtime.threads import ThreadRuntime
 from meshsync.streams.interfaces import MessageStreamChunk
 from simulator import Simulation
 from tests.support.scripted_streams import RecordingWriter, ScriptedReader
@@ -291,4 +293,23 @@ def test_it_works_with_real_threads() -> None:
     writer.write(b"a")
     with condition:
         assert condition.wait_for(lambda: arrived == [b"a"], 20)
+    writer.close()
+
+
+class WithoutTasks(ThreadRuntime):
+    """Real threads of which the system starts no more."""
+
+    def spawn(self, target: Callable[[], None], *, name: str) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+
+def test_without_a_task_for_its_clock_data_is_handed_on_at_once() -> None:
+    """Later than the delay it may not be; and a failure is for the next call, as on that task."""
+    inner = RecordingWriter(on_chunk=failing(StreamTimeout("busy"), None, None))
+    inner._runtime = WithoutTasks()  # type: ignore[attr-defined]
+    writer = buffered(inner, 100, max_delay=60)
+    writer.write(b"a")
+    assert datas(inner) == []
+    writer.write(b"b")
+    assert datas(inner) == [b"a", b"b"]
     writer.close()
