@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from meshsync.connection.connection import Connection, State
-from meshsync.connection.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.dispatch.router import Hook, Router
 from meshsync.errors import (
     ConnectTimeout,
@@ -216,9 +216,10 @@ class Client:
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> Delivery:
         """Send a request and return its handle; see `Connection.request`."""
-        return self.connection.request(request, what, timeout, on_done)
+        return self.connection.request(request, what, timeout, on_done, receipt)
 
     def disregard(self, delivery: Delivery) -> None:
         """Wait no more for the answer to a request."""

@@ -8,7 +8,17 @@ from copy import copy
 from meshsync.errors import MeshsyncError, SendTimeout
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "Receipt"]
+
+
+class Receipt:
+    """Tells whether a request was sent when no `Delivery` was returned, since Ctrl-C struck."""
+
+    __slots__ = ("is_sent",)
+
+    def __init__(self) -> None:
+        self.is_sent = False
+        """Whether the transport has accepted the request."""
 
 
 class Delivery:

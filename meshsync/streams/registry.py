@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meshsync.connection.deliveries import Receipt
 from meshsync.errors import InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window
@@ -143,10 +144,12 @@ class StreamRegistry:
             body = {"stream_id": life.identity.stream_id, "reason": reason}
             self._publish(_event("stream_closed", RoomMessage("stream.close", body), ends))
 
-    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
+    def send_unawaited(
+        self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
+    ) -> None:
         """Send a message for which no task waits; where the reader, which does not wait, finds no room, later."""
         try:
-            channel.send(message, what, timeout)
+            channel.send(message, what, timeout, receipt)
         except SendTimeout:
             self._connection.post(lambda: _send_later(channel, message, what))
         except InvalidMessage as error:  # No reason causes that; and it must not pass unseen.
