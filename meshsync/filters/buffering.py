@@ -6,7 +6,7 @@ import json
 
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.filters.filtering import CHUNK_LIMIT
-from meshsync.filters.wrapping import WrappedWriter
+from meshsync.filters.wrapping import WrappedWriter, write_or_abort
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
 from meshsync.runtime.deadlines import Deadline, Timeout
@@ -78,7 +78,7 @@ class BufferedWriter(WrappedWriter):
             self._header = header
             self._pieces.append(bytes(data))
             self._length += len(data)
-            if len(self._pieces) == 1:
+            if self._due is None:
                 self._set_clock()
 
     def flush(self, *, timeout: Timeout = "default") -> None:
@@ -112,11 +112,12 @@ class BufferedWriter(WrappedWriter):
     def _hand_on(self, deadline: Deadline) -> None:
         # Data that cannot be handed on stays, in case that it can later.
         if self._pieces:
-            self._inner.write(
-                MessageStreamChunk(json.loads(self._header), b"".join(self._pieces)), timeout=deadline.rest()
-            )
+            joined = MessageStreamChunk(json.loads(self._header), b"".join(self._pieces))
+            struck = write_or_abort(self._inner, joined, deadline.rest())
             self._pieces, self._length = [], 0
             self._stop_clock()
+            if struck is not None:
+                raise struck
         self._is_overdue = False
 
     # --- the clock ----------------------------------------------------------------------------------------------------
@@ -128,7 +129,11 @@ class BufferedWriter(WrappedWriter):
             self._due = Deadline(self._runtime, self._max_delay)
             is_needed, self._has_task = not self._has_task, True
         if is_needed:
-            self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+            try:
+                self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
+            except BaseException:  # Ctrl-C, or no task could be started: the next call tries again.
+                self._has_task, self._due = False, None
+                raise
 
     def _stop_clock(self) -> None:
         with self._condition:

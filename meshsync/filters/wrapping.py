@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshsync.errors import MeshsyncError
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
 from meshsync.runtime.deadlines import Timeout
@@ -16,7 +17,7 @@ from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, Stream
 from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.world import runtime_of
 
-__all__ = ["WrappedReader", "WrappedWriter"]
+__all__ = ["WrappedReader", "WrappedWriter", "write_or_abort"]
 
 
 class WrappedWriter(ClosingWriter):
@@ -51,6 +52,11 @@ class WrappedWriter(ClosingWriter):
     def peer_is_meshsync(self) -> bool:
         """As `MessageStreamWriter.peer_is_meshsync`; True for an inner one without it."""
         return bool(getattr(self._inner, "peer_is_meshsync", True))
+
+    @property
+    def _sent(self) -> int | None:
+        # How many chunks were sent, also where Ctrl-C struck; None for an inner one that does not know.
+        return getattr(self._inner, "_sent", None)
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
         """Send a chunk, or bytes alone as a chunk with an empty header."""
@@ -123,7 +129,11 @@ class WrappedReader(IteratedReader):
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
         """Return the next chunk, None at the regular end."""
-        return self._chunks.popleft() if self._chunks else self._read(timeout)
+        try:
+            chunk = self._chunks.popleft()
+        except IndexError:
+            chunk = None
+        return self._read(timeout) if chunk is None else chunk
 
     def _read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Return the inner one's next chunk, None at the regular end."""
@@ -142,3 +152,27 @@ class WrappedReader(IteratedReader):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self._inner!r}>"
+
+
+def write_or_abort(inner: StreamWriter, chunk: MessageStreamChunk, timeout: Timeout) -> BaseException | None:
+    """Write a chunk that must arrive once; return the exception, such as Ctrl-C, that struck when it was sent already.
+
+    If one strikes and it is not known whether the chunk was sent, the stream is aborted: its reader would miss a part,
+    or get it twice.
+
+    Raises:
+        MeshsyncError: As the inner writer: the chunk was not sent. So does any other exception.
+    """
+    before = getattr(inner, "_sent", None)
+    try:
+        inner.write(chunk, timeout=timeout)
+    except MeshsyncError:
+        raise
+    except BaseException as error:
+        after = getattr(inner, "_sent", None)
+        if after is None:
+            inner.abort("the writer was interrupted")
+        elif after != before:
+            return error
+        raise
+    return None

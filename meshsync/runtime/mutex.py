@@ -20,7 +20,8 @@ class TimedMutex:
 
     def __init__(self, runtime: Runtime) -> None:
         self._condition = runtime.condition()
-        self._is_held = False
+        self._holder: object = None
+        """A token of the call that holds it; None while none does."""
 
     @contextmanager
     def hold(self, timeout: Timeout, what: object) -> Iterator[None]:
@@ -34,13 +35,24 @@ class TimedMutex:
             StreamTimeout: If another task held it all the time; nothing was done.
         """
         limit = timeout if isinstance(timeout, (int, float)) else None
-        with self._condition:
-            if not self._condition.wait_for(lambda: not self._is_held, limit):
-                raise StreamTimeout(f"{what!r} is in use by another task, for {limit or 0:.3g} s now; nothing was done")
-            self._is_held = True
+        token = object()
         try:
+            with self._condition:
+                if not self._condition.wait_for(lambda: self._holder is None, limit):
+                    raise StreamTimeout(
+                        f"{what!r} is in use by another task, for {limit or 0:.3g} s now; nothing was done"
+                    )
+                self._holder = token
             yield
         finally:
-            with self._condition:
-                self._is_held = False
-                self._condition.notify_all()
+            if self._holder is token:
+                try:
+                    self._release()
+                except BaseException:  # Ctrl-C struck in there.
+                    self._release()
+                    raise
+
+    def _release(self) -> None:
+        with self._condition:
+            self._holder = None
+            self._condition.notify_all()

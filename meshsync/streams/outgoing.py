@@ -29,7 +29,7 @@ UNACKNOWLEDGED_SIZE = 8 * 1024 * 1024
 class _Chunk:
     """A chunk that is being sent, or is unacknowledged, with what it holds of both limits."""
 
-    __slots__ = ("charge", "delivery", "is_waiting", "receipt")
+    __slots__ = ("charge", "delivery", "is_noted", "is_waiting", "receipt")
 
     def __init__(self, size: int) -> None:
         self.charge = Charge(size)
@@ -38,6 +38,8 @@ class _Chunk:
         """None while it is being sent."""
         self.is_waiting = False
         """Whether it counts as unacknowledged."""
+        self.is_noted = False
+        """Whether it is counted as sent."""
 
 
 class Outgoing:
@@ -50,7 +52,7 @@ class Outgoing:
     counted is taken back in its ``finally``, which can be done twice.
     """
 
-    __slots__ = ("_closing", "_stream", "_unacknowledged", "_unacknowledged_size")
+    __slots__ = ("_closing", "_stream", "_unacknowledged", "_unacknowledged_size", "sent")
 
     def __init__(self, stream: ClientStream) -> None:
         self._stream = stream
@@ -58,6 +60,8 @@ class Outgoing:
         self._unacknowledged_size = 0
         self._closing: set[object] = set()
         """A token of each call that is closing; meanwhile no chunk may go out."""
+        self.sent = 0
+        """How many chunks were sent; a wrapper that Ctrl-C strikes knows by this whether its last one was."""
 
     # --- calls of programs --------------------------------------------------------------------------------------------
 
@@ -107,6 +111,9 @@ class Outgoing:
                     self._stream.account.refund(chunk.charge)
                 if chunk.is_waiting:
                     self._forget(chunk)
+            if not chunk.is_noted and (chunk.receipt.is_sent or chunk.delivery is not None):
+                self.sent += 1
+                chunk.is_noted = True
             life.condition.notify_all()
 
     def flush(self, timeout: Timeout) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from meshsync.connection.deliveries import Receipt
-from meshsync.errors import InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
+from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window
 from meshsync.protocol.stream_messages import StreamMessage
@@ -67,6 +67,7 @@ class StreamRegistry:
         self._streams: dict[StreamKey, Endpoints] = {}
         self._past: dict[StreamKey, bool] = {}
         """Streams that have ended, the latest last; true for those that this client gave up unanswered."""
+        self._is_leaving = False
 
     # --- the streams --------------------------------------------------------------------------------------------------
 
@@ -84,9 +85,15 @@ class StreamRegistry:
         return self._streams.get(key)
 
     def add(self, stream: ClientStream) -> Endpoints:
-        """Add a stream that is offered, by this client or to it; return it with its ends."""
+        """Add a stream that is offered, by this client or to it; return it with its ends.
+
+        Raises:
+            ClientClosed: If this client is leaving: no task would end the stream.
+        """
         ends, key = Endpoints(stream), stream.identity.key
         with self._condition:
+            if self._is_leaving:
+                raise ClientClosed("the client is being closed by this program; connect again")
             self._past.pop(key, None)
             self._streams[key] = ends
         return ends
@@ -97,6 +104,12 @@ class StreamRegistry:
         self.calls.forget(key)
         with self._condition:
             self._streams.pop(key, None)
+
+    def begin_leaving(self) -> tuple[ClientStream, ...]:
+        """Add no more streams; return those that have not ended."""
+        with self._condition:
+            self._is_leaving = True
+        return self.streams
 
     def is_past(self, key: StreamKey) -> bool:
         """Return whether a stream with that key ended a short while ago."""
