@@ -6,7 +6,7 @@ import json
 
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.filters.filtering import CHUNK_LIMIT
-from meshsync.filters.wrapping import WrappedWriter, write_or_abort
+from meshsync.filters.wrapping import Handover, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
 from meshsync.runtime.deadlines import Deadline, Timeout
@@ -43,6 +43,7 @@ class BufferedWriter(WrappedWriter):
         self._size = size
         self._max_delay = max_delay
         self._mutex = TimedMutex(self._runtime)
+        self._handover = Handover(inner)
         self._header = b"{}"
         """The header of the joined data, as JSON."""
         self._pieces: list[bytes] = []
@@ -67,36 +68,46 @@ class BufferedWriter(WrappedWriter):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_open()
-            is_alone = not len(data) or len(data) >= self._size
-            if is_alone or self._is_overdue or header != self._header or self._length + len(data) > self._size:
-                self._hand_on(deadline)
-            if is_alone:
-                self._inner.write(chunk, timeout=deadline.rest())
-                return
-            self._header = header
-            self._pieces.append(bytes(data))
-            self._length += len(data)
-            if self._due is None:
-                self._set_clock()
+        checked = MessageStreamChunk(chunk.header, data)
+        self._mutex.run(deadline.rest(), self, lambda: self._write(checked, header, deadline))
+
+    def _write(self, chunk: MessageStreamChunk, header: bytes, deadline: Deadline) -> None:
+        self._check_open()
+        if self._handover.was_sent:
+            self._hand_on(deadline)
+        data = as_buffer(chunk.data, "chunk")
+        is_alone = not len(data) or len(data) >= self._size
+        if is_alone or self._is_overdue or header != self._header or self._length + len(data) > self._size:
+            self._hand_on(deadline)
+        if is_alone:
+            self._inner.write(chunk, timeout=deadline.rest())
+            return
+        self._header = header
+        self._pieces.append(bytes(data))
+        self._length += len(data)
+        if self._due is None:
+            self._set_clock()
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and wait until it is acknowledged; raises as ``write``."""
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_open()
-            self._hand_on(deadline)
+        self._mutex.run(deadline.rest(), self, lambda: self._hand_on_rest(deadline))
         self._inner.flush(timeout=deadline.rest())
+
+    def _hand_on_rest(self, deadline: Deadline) -> None:
+        self._check_open()
+        self._hand_on(deadline)
 
     def close(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and end the stream; raises as the inner writer, and may then be called again."""
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._hand_on(deadline)
-            self._is_closed = True
+        self._mutex.run(deadline.rest(), self, lambda: self._finish(deadline))
         self._stop_clock()
         self._inner.close(timeout=deadline.rest())
+
+    def _finish(self, deadline: Deadline) -> None:
+        self._hand_on(deadline)
+        self._is_closed = True
 
     def abort(self, reason: str = "") -> None:
         """End the stream at once; joined data is dropped."""
@@ -112,12 +123,11 @@ class BufferedWriter(WrappedWriter):
     def _hand_on(self, deadline: Deadline) -> None:
         # Data that cannot be handed on stays, in case that it can later.
         if self._pieces:
-            joined = MessageStreamChunk(json.loads(self._header), b"".join(self._pieces))
-            struck = write_or_abort(self._inner, joined, deadline.rest())
-            self._pieces, self._length = [], 0
+            if not self._handover.was_sent:
+                joined = MessageStreamChunk(json.loads(self._header), b"".join(self._pieces))
+                self._handover.write(joined, deadline.rest())
+            self._pieces, self._length, self._handover.before = [], 0, None
             self._stop_clock()
-            if struck is not None:
-                raise struck
         self._is_overdue = False
 
     # --- the clock ----------------------------------------------------------------------------------------------------
@@ -144,14 +154,16 @@ class BufferedWriter(WrappedWriter):
     def _watch_clock(self) -> None:
         while self._wait_until_due():
             try:
-                with self._mutex.hold(None, self):
-                    due = self._due  # Another task may clear it at any moment.
-                    if due is not None and due.is_over:
-                        self._hand_on(Deadline(self._runtime, "default"))
+                self._mutex.run(None, self, self._hand_on_due)
             except MeshsyncError:
                 # The next call tries again first, and raises the error if it recurs.
                 with self._condition:
                     self._is_overdue, self._due = True, None
+
+    def _hand_on_due(self) -> None:
+        due = self._due  # Another task may clear it at any moment.
+        if due is not None and due.is_over:
+            self._hand_on(Deadline(self._runtime, "default"))
 
     def _wait_until_due(self) -> bool:
         """Wait until data has to be handed on; return False if there is none left, and this task is to end."""

@@ -26,7 +26,7 @@ from meshsync.errors import (
     StreamError,
     UsageError,
 )
-from meshsync.filters.wrapping import WrappedReader, WrappedWriter, write_or_abort
+from meshsync.filters.wrapping import Handover, WrappedReader, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
 from meshsync.reasons import describe_error, safe_text
@@ -242,6 +242,7 @@ class FilteredWriter(WrappedWriter):
         self._runtime = ends.runtime
         self._ends = ends
         self._mutex = TimedMutex(self._runtime)
+        self._handover = Handover(inner)
         self._pieces: deque[MessageStreamChunk] = deque()
         """Chunks that are encoded and not sent."""
         self._sent_chunks = 0
@@ -277,26 +278,28 @@ class FilteredWriter(WrappedWriter):
             encode_object(chunk.header, "header")  # Raises before a filter's state has changed.
         chunk = MessageStreamChunk(chunk.header, as_buffer(chunk.data, "chunk"))
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_usable()
-            if self._begun != chunk:
-                self._send(deadline)
+        self._mutex.run(deadline.rest(), self, lambda: self._write(chunk, deadline))
+
+    def _write(self, chunk: MessageStreamChunk, deadline: Deadline) -> None:
+        self._check_usable()
+        is_new = self._begun != chunk
+        if is_new:
+            self._send(deadline)
+        try:
+            if is_new:
                 self._encode(lambda: self._ends.filter.encode(chunk))
-            try:
-                self._send(deadline)
-            except BaseException:
-                if self._pieces:
-                    # Copies: the program may change its buffer.
-                    self._begun = _copied(chunk)
-                    self._pieces = deque(map(_copied, self._pieces))
-                raise
+            self._send(deadline)
+        except BaseException:
+            if self._pieces:
+                # Copies: the program may change its buffer.
+                self._begun = _copied(chunk)
+                self._pieces = deque(map(_copied, self._pieces))
+            raise
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Wait until all that was written is acknowledged; raises as ``write``."""
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_usable()
-            self._send(deadline)
+        self._mutex.run(deadline.rest(), self, lambda: self._send_rest(deadline))
         self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
@@ -307,14 +310,7 @@ class FilteredWriter(WrappedWriter):
         """
         deadline = Deadline(self._runtime, timeout)
         if self._ends.phase in (_Phase.OPEN, _Phase.FINISHED):
-            with self._mutex.hold(deadline.rest(), self):
-                self._send(deadline)
-                if self._ends.phase is _Phase.OPEN:
-                    self._encode(self._ends.filter.finish)
-                    self._ends.enter(_Phase.FINISHED)
-                # A peer that has ended the stream waits for no end; whether too early, the inner one knows.
-                with suppress(StreamCancelled):
-                    self._send(deadline)
+            self._mutex.run(deadline.rest(), self, lambda: self._finish(deadline))
             self._ends.enter(_Phase.LEFT)
         self._inner.close(timeout=deadline.rest())
 
@@ -322,6 +318,20 @@ class FilteredWriter(WrappedWriter):
         """End the stream at once, incomplete."""
         self._ends.enter(_Phase.LEFT)
         self._inner.abort(reason)
+
+    def _send_rest(self, deadline: Deadline) -> None:
+        self._check_usable()
+        self._send(deadline)
+
+    def _finish(self, deadline: Deadline) -> None:
+        """Send the rest, and the filter's last chunks."""
+        self._send(deadline)
+        if self._ends.phase is _Phase.OPEN:
+            self._encode(self._ends.filter.finish)
+            self._ends.enter(_Phase.FINISHED)
+        # A peer that has ended the stream waits for no end; whether too early, the inner one knows.
+        with suppress(StreamCancelled):
+            self._send(deadline)
 
     def _check_usable(self) -> None:
         self._ends.check_decodable()
@@ -343,7 +353,8 @@ class FilteredWriter(WrappedWriter):
     def _send(self, deadline: Deadline) -> None:
         while self._pieces:
             try:
-                struck = write_or_abort(self._inner, self._pieces[0], deadline.rest())
+                if not self._handover.was_sent:
+                    self._handover.write(self._pieces[0], deadline.rest())
             except InvalidMessage as error:
                 # The peer's filter would notice the gap, and report it as an attack.
                 self.abort(f"a chunk could not be sent: {safe_text(error)}")
@@ -351,12 +362,11 @@ class FilteredWriter(WrappedWriter):
                 raise InvalidMessage(text) from error
             # No call in here: Ctrl-C finds the piece there, or gone and its chunk counted.
             del self._pieces[0]
+            self._handover.before = None
             if not self._pieces:
                 self._begun = None
                 self._sent_chunks += self._is_sending
                 self._is_sending = False
-            if struck is not None:
-                raise struck
 
 
 class FilteredReader(WrappedReader):
@@ -406,7 +416,13 @@ class FilteredReader(WrappedReader):
                 if chunk is None:
                     self._check_end()
                     return None
-                self._decode(chunk)
+                try:
+                    self._decode(chunk)
+                except Exception:
+                    raise
+                except BaseException:  # Ctrl-C: it is neither read nor unread, and the filter's state is unknown.
+                    self._give_up(StreamError("the reader was interrupted"))
+                    raise
             chunk = self._chunks[0]
             del self._chunks[0]
             return chunk
@@ -430,9 +446,6 @@ class FilteredReader(WrappedReader):
             self._chunks.extend(list(self._ends.filter.decode(chunk)))
         except Exception as error:
             raise self._give_up(error) from error
-        except BaseException:  # Ctrl-C: it is neither read nor unread, and the filter's state is unknown.
-            self._give_up(StreamError("the reader was interrupted"))
-            raise
 
     def _check_end(self) -> None:
         try:

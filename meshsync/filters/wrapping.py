@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshsync.errors import MeshsyncError
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
 from meshsync.runtime.deadlines import Timeout
@@ -17,7 +16,7 @@ from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, Stream
 from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.world import runtime_of
 
-__all__ = ["WrappedReader", "WrappedWriter", "write_or_abort"]
+__all__ = ["Handover", "WrappedReader", "WrappedWriter"]
 
 
 class WrappedWriter(ClosingWriter):
@@ -154,25 +153,39 @@ class WrappedReader(IteratedReader):
         return f"<{type(self).__name__} around {self._inner!r}>"
 
 
-def write_or_abort(inner: StreamWriter, chunk: MessageStreamChunk, timeout: Timeout) -> BaseException | None:
-    """Write a chunk that must arrive once; return the exception, such as Ctrl-C, that struck when it was sent already.
+class Handover:
+    """Hands chunks on to an inner writer, each once, also where Ctrl-C strikes.
 
-    If one strikes and it is not known whether the chunk was sent, the stream is aborted: its reader would miss a part,
-    or get it twice.
-
-    Raises:
-        MeshsyncError: As the inner writer: the chunk was not sent. So does any other exception.
+    After ``write`` the caller forgets the chunk, and sets ``before`` to None, without a call in between. If it finds
+    ``was_sent`` before it writes, it was struck in between, and has to do just that.
     """
-    before = getattr(inner, "_sent", None)
-    try:
-        inner.write(chunk, timeout=timeout)
-    except MeshsyncError:
-        raise
-    except BaseException as error:
-        after = getattr(inner, "_sent", None)
-        if after is None:
-            inner.abort("the writer was interrupted")
-        elif after != before:
-            return error
-        raise
-    return None
+
+    __slots__ = ("_inner", "before")
+
+    def __init__(self, inner: StreamWriter) -> None:
+        self._inner = inner
+        self.before: int | None = None
+        """How many chunks the inner writer had sent when ``write`` began; None after it has been dealt with."""
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the chunk of a call that was interrupted was sent nevertheless."""
+        return self.before is not None and self.before != getattr(self._inner, "_sent", None)
+
+    def write(self, chunk: MessageStreamChunk, timeout: Timeout) -> None:
+        """Write a chunk; raises as the inner writer.
+
+        Ctrl-C aborts a stream whose writer cannot tell whether it was sent: the reader would miss a part of what
+        belongs together, or get it twice.
+        """
+        count = getattr(self._inner, "_sent", None)
+        self.before = count
+        try:
+            self._inner.write(chunk, timeout=timeout)
+        except Exception:
+            self.before = None
+            raise
+        except BaseException:
+            if count is None:
+                self._inner.abort("the writer was interrupted")
+            raise

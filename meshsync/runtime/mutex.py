@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from meshsync.errors import StreamTimeout
 from meshsync.runtime.deadlines import Timeout
@@ -23,16 +22,17 @@ class TimedMutex:
         self._holder: object = None
         """A token of the call that holds it; None while none does."""
 
-    @contextmanager
-    def hold(self, timeout: Timeout, what: object) -> Iterator[None]:
-        """Wait until no other task holds it, and hold it inside ``with``.
+    def run(self, timeout: Timeout, what: object, work: Callable[[], None]) -> None:
+        """Wait until no other task holds it, and hold it for ``work``.
+
+        No context manager: Ctrl-C can strike before the first line of an ``__exit__``, and it would be held for ever.
 
         Args:
             timeout: The longest wait, in seconds; ``"default"`` is None here, since the task that holds it keeps a
                 limit of its own.
             what: The guarded object, for the error.
         Raises:
-            StreamTimeout: If another task held it all the time; nothing was done.
+            StreamTimeout: If another task held it all the time; nothing was done. Else as ``work``.
         """
         limit = timeout if isinstance(timeout, (int, float)) else None
         token = object()
@@ -43,7 +43,7 @@ class TimedMutex:
                         f"{what!r} is in use by another task, for {limit or 0:.3g} s now; nothing was done"
                     )
                 self._holder = token
-            yield
+            work()
         finally:
             if self._holder is token:
                 try:
