@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,18 +17,6 @@ from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.life import Phase
 from tests.support.interrupts import Interrupt
 from tests.unit.streams.test_stream import Desk, WholeStream, chunk, numbers
-
-
-class NotInReturning(Interrupt):
-    """Not where a read returns: what it returned is lost there, as it would be in the program's own line.
-
-    Python 3.10 handles signals there, later ones do not.
-    """
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        if not (event == "return" and frame.f_code.co_name == "read"):
-            super().__call__(frame, event, argument)
-
 
 WINDOW = 100_000
 """Bytes."""
@@ -262,7 +249,7 @@ def test_an_interrupted_filtered_read_leaves_the_reader_usable_or_failed() -> No
         reader: Any = filtered(stream.reader, Doubling)
         got: list[int] = []
         read = lambda got=got, reader=reader: got.append(reader.read(0).header["n"])  # noqa: E731
-        was_interrupted = NotInReturning(place).run(read)
+        was_interrupted = Interrupt(place, spared="read").run(read)
         try:
             while len(got) < 2:
                 got.append(reader.read(0).header["n"])
