@@ -16,7 +16,7 @@ from functools import partial
 from typing import Literal
 
 from meshsync.connection.connection import Connection, State
-from meshsync.connection.deliveries import Delivery, Parcel
+from meshsync.connection.deliveries import Delivery, Parcel, Receipt
 from meshsync.connection.forks import Home
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
@@ -295,9 +295,10 @@ class Client:
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> Delivery:
         """Send a request that ends with its connection, and return its handle; see `Connection.request`."""
-        return self.connection.request(request, what, timeout, on_done)
+        return self.connection.request(request, what, timeout, on_done, receipt)
 
     def send(
         self, request: Request, what: str, timeout: float | None, if_offline: IfOffline, recipient: object = None

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Protocol
 
 from meshsync.connection.alarms import Alarms
-from meshsync.connection.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.connection.failures import another, carry_over, client_failed, refusal
 from meshsync.connection.forks import Home
 from meshsync.connection.send_queue import SendQueue
@@ -210,6 +210,7 @@ class Connection:
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> Delivery:
         """Send a request and return its handle, done at once if the request has no answer, such as attributes.
 
@@ -217,6 +218,7 @@ class Connection:
             what: The name of the request in errors.
             timeout: The longest wait for room in the connection's buffer, in seconds.
             on_done: Called on the reader with the outcome; must not wait.
+            receipt: Marked if the request is sent, whatever exception strikes then.
         Raises:
             InvalidMessage: If it cannot be carried.
             SendTimeout: If there was no room in time; nothing was sent.
@@ -227,7 +229,7 @@ class Connection:
         deadline = Deadline(self.runtime, timeout)
         encoded = self.session.encode(request)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
-        self.submit(delivery, request, encoded, deadline)
+        self.submit(delivery, request, encoded, deadline, receipt=receipt)
         return delivery
 
     def submit(
@@ -237,6 +239,7 @@ class Connection:
         encoded: Encoded,
         deadline: Deadline,
         next_place: Callable[[], int] | None = None,
+        receipt: Receipt | None = None,
     ) -> None:
         """Send an encoded request, whose delivery is new or was returned unwritten; raises as `request`.
 
@@ -256,7 +259,7 @@ class Connection:
             if next_place is not None and delivery._place is None:
                 delivery._place = next_place()
             self.check_open()
-            self._send(request, encoded, delivery, deadline)
+            self._send(request, encoded, delivery, deadline, receipt or Receipt())
         finally:
             try:
                 self._send_queue.leave(delivery)
@@ -264,15 +267,19 @@ class Connection:
                 self._send_queue.leave(delivery)
                 raise
 
-    def _send(self, request: Request, encoded: Encoded, delivery: Delivery, deadline: Deadline) -> None:
+    def _send(
+        self, request: Request, encoded: Encoded, delivery: Delivery, deadline: Deadline, receipt: Receipt
+    ) -> None:
         # Only the task that has the turn is here.
         request_id, packets = self.session.issue(request, encoded)
         delivery._first_packet = self._packets_accepted
         has_answer = is_answered(request)
         if has_answer:
             self._deliveries[request_id] = delivery  # Before sending: the answer may be back before `send` is.
+        accepted = self._transport.accepted()
         try:
             self._transport.send(packets, deadline.left())
+            receipt.is_sent = True
             self._packets_accepted += len(packets)
         except (SendTimeout, ConnectionLost) as error:
             if has_answer:
@@ -282,8 +289,9 @@ class Connection:
                 raise carry_over(NotSent, "nothing was sent", error) from error
             raise
         except BaseException:
-            # Ctrl-C: the transport accepted all or nothing, which is not known, so the packets written can no longer be
-            # counted. No task has the delivery; the session still knows the request, in case it is answered.
+            # Ctrl-C: the transport accepted all or nothing, and the packets written are no longer counted.
+            # No task has the delivery; the session still knows the request, in case it is answered.
+            receipt.is_sent = self._transport.accepted() != accepted
             self._is_count_certain = False
             if has_answer:
                 self._forget(request_id)

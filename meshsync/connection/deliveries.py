@@ -11,7 +11,7 @@ from meshsync.protocol.operations import Request
 from meshsync.protocol.session import Encoded
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Delivery", "Parcel"]
+__all__ = ["Delivery", "Parcel", "Receipt"]
 
 
 @dataclass(slots=True)
@@ -22,6 +22,16 @@ class Parcel:
     encoded: Encoded
     recipient: object
     """The participant that the program named, or its id; None for requests to the room."""
+
+
+class Receipt:
+    """Tells whether a request was sent when no `Delivery` was returned, since Ctrl-C struck."""
+
+    __slots__ = ("is_sent",)
+
+    def __init__(self) -> None:
+        self.is_sent = False
+        """Whether the transport has accepted the request."""
 
 
 class Delivery:

@@ -41,11 +41,11 @@ class Inbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: T) -> bool:
-        """Add an item unless the inbox is full or closed; return False only if it is full."""
+    def put(self, item: T) -> bool | None:
+        """Add an item and return True; return False if the inbox is full, None if it is closed."""
         with self._condition:
             if self._is_closed:
-                return True
+                return None
             if len(self._items) >= self._maxsize:
                 return False
             self._items.append(item)

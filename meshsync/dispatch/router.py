@@ -117,12 +117,16 @@ class Router:
             refuse_to_block=self._refuse_to_block,
             on_close=self._unsubscribe,
         )
-        with self._condition:
-            has_ended = self._has_ended
-            if not has_ended:
-                self._subscriptions = (*self._subscriptions, subscription)
-        if has_ended:
-            subscription._end(self._failure)
+        try:
+            with self._condition:
+                has_ended = self._has_ended
+                if not has_ended:
+                    self._subscriptions = (*self._subscriptions, subscription)
+            if has_ended:
+                subscription._end(self._failure)
+        except BaseException:  # Ctrl-C: no program could read or close it.
+            self._unsubscribe(subscription)
+            raise
         return subscription
 
     def stats(self) -> RouterStats:

@@ -166,7 +166,7 @@ class Subscription(Feed[RoomMessage]):
             return False
         if self._drops_oldest:
             self.dropped += self._inbox.put_dropping(message)
-        elif not self._inbox.put(message):
+        elif self._inbox.put(message) is False:
             self._on_close(self)
             self._inbox.close(
                 UsageError(

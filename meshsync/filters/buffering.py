@@ -7,7 +7,7 @@ import json
 from meshsync.connection.forks import Home
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.filters.filtering import CHUNK_LIMIT
-from meshsync.filters.wrapping import WrappedWriter
+from meshsync.filters.wrapping import Handover, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
 from meshsync.runtime.deadlines import Deadline, Timeout
@@ -45,6 +45,7 @@ class BufferedWriter(WrappedWriter):
         self._max_delay = max_delay
         self._home = Home()
         self._mutex = TimedMutex(self._runtime)
+        self._handover = Handover(inner)
         self._header = b"{}"
         """The header of the joined data, as JSON."""
         self._pieces: list[bytes] = []
@@ -70,41 +71,51 @@ class BufferedWriter(WrappedWriter):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_open()
-            is_alone = not len(data) or len(data) >= self._size
-            if is_alone or self._is_overdue or header != self._header or self._length + len(data) > self._size:
+        checked = MessageStreamChunk(chunk.header, data)
+        self._mutex.run(deadline.rest(), self, lambda: self._write(checked, header, deadline))
+
+    def _write(self, chunk: MessageStreamChunk, header: bytes, deadline: Deadline) -> None:
+        self._check_open()
+        if self._handover.was_sent:
+            self._hand_on(deadline)
+        data = as_buffer(chunk.data, "chunk")
+        is_alone = not len(data) or len(data) >= self._size
+        if is_alone or self._is_overdue or header != self._header or self._length + len(data) > self._size:
+            self._hand_on(deadline)
+        if is_alone:
+            self._inner.write(chunk, timeout=deadline.rest())
+            return
+        self._header = header
+        self._pieces.append(bytes(data))
+        self._length += len(data)
+        if self._due is None and not self._set_clock():
+            try:
                 self._hand_on(deadline)
-            if is_alone:
-                self._inner.write(chunk, timeout=deadline.rest())
-                return
-            self._header = header
-            self._pieces.append(bytes(data))
-            self._length += len(data)
-            if len(self._pieces) == 1 and not self._set_clock():
-                try:
-                    self._hand_on(deadline)
-                except MeshsyncError:  # As on the task that there is none for.
-                    self._is_overdue = True
+            except MeshsyncError:  # As on the task that there is none for.
+                self._is_overdue = True
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and wait until it is acknowledged; raises as ``write``."""
         self._home.check()
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_open()
-            self._hand_on(deadline)
+        self._mutex.run(deadline.rest(), self, lambda: self._hand_on_rest(deadline))
         self._inner.flush(timeout=deadline.rest())
+
+    def _hand_on_rest(self, deadline: Deadline) -> None:
+        self._check_open()
+        self._hand_on(deadline)
 
     def close(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and end the stream; raises as the inner writer, and may then be called again."""
         self._home.check()
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._hand_on(deadline)
-            self._is_closed = True
+        self._mutex.run(deadline.rest(), self, lambda: self._finish(deadline))
         self._stop_clock()
         self._inner.close(timeout=deadline.rest())
+
+    def _finish(self, deadline: Deadline) -> None:
+        self._hand_on(deadline)
+        self._is_closed = True
 
     def abort(self, reason: str = "") -> None:
         """End the stream at once; joined data is dropped."""
@@ -122,10 +133,10 @@ class BufferedWriter(WrappedWriter):
     def _hand_on(self, deadline: Deadline) -> None:
         # Data that cannot be handed on stays, in case that it can later.
         if self._pieces:
-            self._inner.write(
-                MessageStreamChunk(json.loads(self._header), b"".join(self._pieces)), timeout=deadline.rest()
-            )
-            self._pieces, self._length = [], 0
+            if not self._handover.was_sent:
+                joined = MessageStreamChunk(json.loads(self._header), b"".join(self._pieces))
+                self._handover.write(joined, deadline.rest())
+            self._pieces, self._length, self._handover.before = [], 0, None
             self._stop_clock()
         self._is_overdue = False
 
@@ -141,9 +152,12 @@ class BufferedWriter(WrappedWriter):
         if is_needed:
             try:
                 self._runtime.spawn(self._watch_clock, name=f"hand on what is written to {self.stream_id}")
-            except RuntimeError:
-                self._has_task = False
+            except RuntimeError:  # No task could be started.
+                self._has_task, self._due = False, None
                 return False
+            except BaseException:  # Ctrl-C: the next call tries again.
+                self._has_task, self._due = False, None
+                raise
         return True
 
     def _stop_clock(self) -> None:
@@ -155,14 +169,16 @@ class BufferedWriter(WrappedWriter):
     def _watch_clock(self) -> None:
         while self._wait_until_due():
             try:
-                with self._mutex.hold(None, self):
-                    due = self._due  # Another task may clear it at any moment.
-                    if due is not None and due.is_over:
-                        self._hand_on(Deadline(self._runtime, "default"))
+                self._mutex.run(None, self, self._hand_on_due)
             except MeshsyncError:
                 # The next call tries again first, and raises the error if it recurs.
                 with self._condition:
                     self._is_overdue, self._due = True, None
+
+    def _hand_on_due(self) -> None:
+        due = self._due  # Another task may clear it at any moment.
+        if due is not None and due.is_over:
+            self._hand_on(Deadline(self._runtime, "default"))
 
     def _wait_until_due(self) -> bool:
         """Wait until data has to be handed on; return False if there is none left, and this task is to end."""

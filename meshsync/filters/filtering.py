@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from enum import Enum
 from typing import Any, cast, overload
@@ -27,7 +27,7 @@ from meshsync.errors import (
     StreamError,
     UsageError,
 )
-from meshsync.filters.wrapping import WrappedReader, WrappedWriter
+from meshsync.filters.wrapping import Handover, WrappedReader, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
 from meshsync.reasons import describe_error, safe_text
@@ -244,10 +244,19 @@ class FilteredWriter(WrappedWriter):
         self._runtime = ends.runtime
         self._ends = ends
         self._mutex = TimedMutex(self._runtime)
+        self._handover = Handover(inner)
         self._pieces: deque[MessageStreamChunk] = deque()
         """Chunks that are encoded and not sent."""
+        self._sent_chunks = 0
+        self._is_sending = False
+        """Whether ``_pieces`` end with those of a chunk that is not counted as sent."""
         self._begun: MessageStreamChunk | None = None
         """The chunk that ``_pieces`` are of, after a call that could not send them."""
+
+    @property
+    def _sent(self) -> int:
+        # Chunks whose pieces are all sent: see `WrappedWriter`.
+        return self._sent_chunks
 
     @property
     def reader(self) -> FilteredReader:
@@ -272,26 +281,29 @@ class FilteredWriter(WrappedWriter):
             encode_object(chunk.header, "header")  # Raises before a filter's state has changed.
         chunk = MessageStreamChunk(chunk.header, as_buffer(chunk.data, "chunk"))
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_usable()
-            if self._begun != chunk:
-                self._send(deadline)
-                self._pieces.extend(list(self._ends.filter.encode(chunk)))
-            try:
-                self._send(deadline)
-            except BaseException:
+        self._mutex.run(deadline.rest(), self, lambda: self._write(chunk, deadline))
+
+    def _write(self, chunk: MessageStreamChunk, deadline: Deadline) -> None:
+        self._check_usable()
+        is_new = self._begun != chunk
+        if is_new:
+            self._send(deadline)
+        try:
+            if is_new:
+                self._encode(lambda: self._ends.filter.encode(chunk))
+            self._send(deadline)
+        except BaseException:
+            if self._pieces:
                 # Copies: the program may change its buffer.
                 self._begun = _copied(chunk)
                 self._pieces = deque(map(_copied, self._pieces))
-                raise
+            raise
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Wait until all that was written is acknowledged; raises as ``write``."""
         self._ends.home.check()
         deadline = Deadline(self._runtime, timeout)
-        with self._mutex.hold(deadline.rest(), self):
-            self._check_usable()
-            self._send(deadline)
+        self._mutex.run(deadline.rest(), self, lambda: self._send_rest(deadline))
         self._inner.flush(timeout=deadline.rest())
 
     def close(self, *, timeout: Timeout = "default") -> None:
@@ -303,14 +315,7 @@ class FilteredWriter(WrappedWriter):
         self._ends.home.check()
         deadline = Deadline(self._runtime, timeout)
         if self._ends.phase in (_Phase.OPEN, _Phase.FINISHED):
-            with self._mutex.hold(deadline.rest(), self):
-                self._send(deadline)
-                if self._ends.phase is _Phase.OPEN:
-                    self._pieces.extend(list(self._ends.filter.finish()))
-                    self._ends.enter(_Phase.FINISHED)
-                # A peer that has ended the stream waits for no end; whether too early, the inner one knows.
-                with suppress(StreamCancelled):
-                    self._send(deadline)
+            self._mutex.run(deadline.rest(), self, lambda: self._finish(deadline))
             self._ends.enter(_Phase.LEFT)
         self._inner.close(timeout=deadline.rest())
 
@@ -321,22 +326,54 @@ class FilteredWriter(WrappedWriter):
         self._ends.enter(_Phase.LEFT)
         self._inner.abort(reason)
 
+    def _send_rest(self, deadline: Deadline) -> None:
+        self._check_usable()
+        self._send(deadline)
+
+    def _finish(self, deadline: Deadline) -> None:
+        """Send the rest, and the filter's last chunks."""
+        self._send(deadline)
+        if self._ends.phase is _Phase.OPEN:
+            self._encode(self._ends.filter.finish)
+            self._ends.enter(_Phase.FINISHED)
+        # A peer that has ended the stream waits for no end; whether too early, the inner one knows.
+        with suppress(StreamCancelled):
+            self._send(deadline)
+
     def _check_usable(self) -> None:
         self._ends.check_decodable()
         if self._ends.phase is not _Phase.OPEN:
             raise UsageError(f"{self!r} cannot be written to: this program closed it")
 
+    def _encode(self, make: Callable[[], Iterable[MessageStreamChunk]]) -> None:
+        """Add what the filter makes, and give up the stream if Ctrl-C strikes in there: its state would be unknown."""
+        try:
+            self._pieces.extend(list(make()))
+            self._is_sending = bool(self._pieces)
+            self._sent_chunks += not self._pieces  # The filter has dropped it.
+        except Exception:
+            raise
+        except BaseException:
+            self.abort("the writer was interrupted")
+            raise
+
     def _send(self, deadline: Deadline) -> None:
         while self._pieces:
             try:
-                self._inner.write(self._pieces[0], timeout=deadline.rest())
+                if not self._handover.was_sent:
+                    self._handover.write(self._pieces[0], deadline.rest())
             except InvalidMessage as error:
                 # The peer's filter would notice the gap, and report it as an attack.
                 self.abort(f"a chunk could not be sent: {safe_text(error)}")
                 text = f"{safe_text(error)}; the stream is given up, since its filter counted the chunk"
                 raise InvalidMessage(text) from error
-            self._pieces.popleft()
-        self._begun = None
+            # No call in here: Ctrl-C finds the piece there, or gone and its chunk counted.
+            del self._pieces[0]
+            self._handover.before = None
+            if not self._pieces:
+                self._begun = None
+                self._sent_chunks += self._is_sending
+                self._is_sending = False
 
 
 class FilteredReader(WrappedReader):
@@ -350,7 +387,8 @@ class FilteredReader(WrappedReader):
         super().__init__(inner, ends.writer)
         self._ends = ends
         self._condition = self._runtime.condition()
-        self._is_reading = False
+        self._reading: object = None
+        """A token of the call that is reading; None while none is."""
 
     @property
     def header(self) -> Mapping[str, Any]:
@@ -374,14 +412,32 @@ class FilteredReader(WrappedReader):
         """
         self._ends.home.check()
         deadline = Deadline(self._runtime, timeout)
-        with self._alone():
+        token = object()
+        try:
+            with self._condition:
+                if self._reading is not None:
+                    raise UsageError(f"{self!r} is being read by another task: give the stream to one of them")
+                self._reading = token
             while not self._chunks:
                 self._ends.check_decodable()
                 chunk = self._inner.read(deadline.left())
-                self._decode(chunk)
                 if chunk is None:
+                    self._check_end()
                     return None
-            return self._chunks.popleft()
+                try:
+                    self._decode(chunk)
+                except Exception:
+                    raise
+                except BaseException:  # Ctrl-C: it is neither read nor unread, and the filter's state is unknown.
+                    self._give_up(StreamError("the reader was interrupted"))
+                    raise
+            chunk = self._chunks[0]
+            del self._chunks[0]
+            return chunk
+        finally:
+            # Without a call, as in `Incoming.read`.
+            if self._reading is token:
+                self._reading = None
 
     def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         if not self._is_closed:
@@ -394,32 +450,29 @@ class FilteredReader(WrappedReader):
         self._ends.enter(_Phase.LEFT)
         super().close(reason)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with self._condition:
-            if self._is_reading:
-                raise UsageError(f"{self!r} is being read by another task: give the stream to one of them")
-            self._is_reading = True
+    def _decode(self, chunk: MessageStreamChunk) -> None:
         try:
-            yield
-        finally:
-            self._is_reading = False
-
-    def _decode(self, chunk: MessageStreamChunk | None) -> None:
-        filter = self._ends.filter
-        try:
-            if chunk is not None:
-                # All of it before any of it: chunks before an error are not to be passed on.
-                self._chunks.extend(list(filter.decode(chunk)))
-            elif self._ends.phase is not _Phase.LEFT:
-                filter.check_end()
+            # All of it before any of it: chunks before an error are not to be passed on.
+            self._chunks.extend(list(self._ends.filter.decode(chunk)))
         except Exception as error:
-            sender = self._inner.sender.name or self._inner.sender.id
-            failure = _of_kind(error, f"stream {self.stream_id} from {sender}: {describe_failure(filter, error)}")
-            self._ends.fail(failure)
-            with suppress(MeshsyncError):
-                self._inner.close(safe_text(failure))
-            raise copy(failure) from error
+            raise self._give_up(error) from error
+
+    def _check_end(self) -> None:
+        try:
+            if self._ends.phase is not _Phase.LEFT:
+                self._ends.filter.check_end()
+        except Exception as error:
+            raise self._give_up(error) from error
+
+    def _give_up(self, error: Exception) -> StreamError:
+        """Fail the stream, and notify the peer; return the error to raise."""
+        sender = self._inner.sender.name or self._inner.sender.id
+        text = f"stream {self.stream_id} from {sender}: {describe_failure(self._ends.filter, error)}"
+        failure = _of_kind(error, text)
+        self._ends.fail(failure)
+        with suppress(MeshsyncError):
+            self._inner.close(safe_text(failure))
+        return copy(failure)
 
 
 def _copied(chunk: MessageStreamChunk) -> MessageStreamChunk:

@@ -16,7 +16,7 @@ from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, Stream
 from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.world import runtime_of
 
-__all__ = ["WrappedReader", "WrappedWriter"]
+__all__ = ["Handover", "WrappedReader", "WrappedWriter"]
 
 
 class WrappedWriter(ClosingWriter):
@@ -51,6 +51,11 @@ class WrappedWriter(ClosingWriter):
     def peer_is_meshsync(self) -> bool:
         """As `MessageStreamWriter.peer_is_meshsync`; True for an inner one without it."""
         return bool(getattr(self._inner, "peer_is_meshsync", True))
+
+    @property
+    def _sent(self) -> int | None:
+        # How many chunks were sent, also where Ctrl-C struck; None for an inner one that does not know.
+        return getattr(self._inner, "_sent", None)
 
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
         """Send a chunk, or bytes alone as a chunk with an empty header."""
@@ -123,7 +128,11 @@ class WrappedReader(IteratedReader):
 
     def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
         """Return the next chunk, None at the regular end."""
-        return self._chunks.popleft() if self._chunks else self._read(timeout)
+        try:
+            chunk = self._chunks.popleft()
+        except IndexError:
+            chunk = None
+        return self._read(timeout) if chunk is None else chunk
 
     def _read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Return the inner one's next chunk, None at the regular end."""
@@ -142,3 +151,41 @@ class WrappedReader(IteratedReader):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self._inner!r}>"
+
+
+class Handover:
+    """Hands chunks on to an inner writer, each once, also where Ctrl-C strikes.
+
+    After ``write`` the caller forgets the chunk, and sets ``before`` to None, without a call in between. If it finds
+    ``was_sent`` before it writes, it was struck in between, and has to do just that.
+    """
+
+    __slots__ = ("_inner", "before")
+
+    def __init__(self, inner: StreamWriter) -> None:
+        self._inner = inner
+        self.before: int | None = None
+        """How many chunks the inner writer had sent when ``write`` began; None after it has been dealt with."""
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the chunk of a call that was interrupted was sent nevertheless."""
+        return self.before is not None and self.before != getattr(self._inner, "_sent", None)
+
+    def write(self, chunk: MessageStreamChunk, timeout: Timeout) -> None:
+        """Write a chunk; raises as the inner writer.
+
+        Ctrl-C aborts a stream whose writer cannot tell whether it was sent: the reader would miss a part of what
+        belongs together, or get it twice.
+        """
+        count = getattr(self._inner, "_sent", None)
+        self.before = count
+        try:
+            self._inner.write(chunk, timeout=timeout)
+        except Exception:
+            self.before = None
+            raise
+        except BaseException:
+            if count is None:
+                self._inner.abort("the writer was interrupted")
+            raise

@@ -16,6 +16,7 @@ __all__ = [
     "WINDOW",
     "WINDOWS_OF_A_CLIENT",
     "Account",
+    "Charge",
     "next_window",
     "size_of",
 ]
@@ -51,6 +52,21 @@ def next_window(granted: int) -> int:
 # --- one side's account -----------------------------------------------------------------------------------------------
 
 
+class Charge:
+    """The bytes that one chunk takes of the peer's window.
+
+    Args:
+        size: In bytes.
+    """
+
+    __slots__ = ("is_counted", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.is_counted = False
+        """Whether the account has counted it."""
+
+
 class Account:
     """One side's account of a stream: bytes that may be sent, and bytes held unread. Sizes are bytes.
 
@@ -60,15 +76,17 @@ class Account:
         window: Bytes that this side is ready to hold unread.
     """
 
-    __slots__ = ("_owed", "_room", "_unread", "is_agreed", "window")
+    __slots__ = ("_room", "is_agreed", "owed", "unread", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.is_agreed = False
         """Whether both sides know flow control and cancelling."""
         self._room = 0
-        self._unread = 0
-        self._owed = 0
+        self.unread = 0
+        """Bytes received and not read."""
+        self.owed = 0
+        """Bytes read for which the peer has got no credit yet."""
 
     def open(self, peer_window: int | None) -> None:
         """Note that the stream was accepted; None if the peer knows no flow control."""
@@ -82,20 +100,23 @@ class Account:
         """Whether the peer can hold another chunk."""
         return self._room > 0 or not self.is_agreed
 
-    def send(self, size: int) -> None:
+    def send(self, charge: Charge) -> None:
         """Count a chunk that goes out."""
-        self._room -= size
+        # No call in between: Ctrl-C finds it counted or not counted. Likewise below.
+        self._room -= charge.size
+        charge.is_counted = True
+
+    def refund(self, charge: Charge) -> None:
+        """Count a chunk no more, since nothing of it was sent; if it was not counted, do nothing."""
+        if charge.is_counted:
+            self._room += charge.size
+            charge.is_counted = False
 
     def make_room(self, size: int) -> None:
-        """Count bytes that the peer has read, or a chunk of which nothing was sent after all."""
+        """Count bytes that the peer has read."""
         self._room += size
 
     # --- what comes in ------------------------------------------------------------------------------------------------
-
-    @property
-    def unread(self) -> int:
-        """Bytes received and not read."""
-        return self._unread
 
     def arrive(self, size: int) -> None:
         """Count a chunk that came.
@@ -105,28 +126,17 @@ class Account:
         """
         # The last chunk that the window let through may be as large as a message can be.
         limit = self.window + MAX_MESSAGE_SIZE + CHUNK_OVERHEAD if self.is_agreed else UNREAD_LIMIT
-        self._unread += size
-        if self._unread > limit:
+        self.unread += size
+        if self.unread > limit:
             what = "despite flow control" if self.is_agreed else "and the other side knows no flow control"
-            raise ProtocolError(f"{self._unread} bytes are unread, {what}; at most {limit} are kept")
-
-    def read(self, size: int) -> None:
-        """Count a chunk that was read."""
-        self._unread -= size
-        self._owed += size
-
-    def owe(self, size: int) -> None:
-        """Take back a credit that could not be sent."""
-        self._owed += size
+            raise ProtocolError(f"{self.unread} bytes are unread, {what}; at most {limit} are kept")
 
     def widen(self, window: int) -> None:
         """Be ready to hold more unread from now on; the next credit notifies the peer."""
-        self._owed += window - self.window
+        self.owed += window - self.window
         self.window = window
 
-    def take_credit(self) -> int:
-        """Return how many bytes to credit the peer with, or 0 while that is not worth a message."""
-        if not self.is_agreed or self._owed * 2 < self.window:
-            return 0
-        owed, self._owed = self._owed, 0
-        return owed
+    @property
+    def credit_due(self) -> int:
+        """How many bytes to credit the peer with, or 0 while that is not worth a message."""
+        return self.owed if self.is_agreed and self.owed * 2 >= self.window else 0

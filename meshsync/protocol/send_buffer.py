@@ -45,6 +45,7 @@ class SendBuffer:
         "bye_sent",
         "bytes_buffered",
         "bytes_sent",
+        "packets_accepted",
     )
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -65,6 +66,8 @@ class SendBuffer:
         """Bytes of packets, framing included, not handed to the network."""
         self.bytes_sent = 0
         """Bytes handed to the network, control frames included."""
+        self.packets_accepted = 0
+        """Packets appended, written or not."""
 
     def has_room(self, size: int) -> bool:
         """Return whether ``size`` more bytes are accepted: within the limit, or any size when none wait."""
@@ -90,6 +93,7 @@ class SendBuffer:
         """Append ``batches`` of ``size`` bytes together; the caller has asked `has_room`."""
         self.bytes_buffered += size
         self._batches.extend(batches)
+        self.packets_accepted += sum(packets for _, packets in batches)
 
     def put_pong(self, frame: bytes) -> None:
         """Answer a ping; a pong still waiting is replaced."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from meshsync.connection.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.errors import MeshsyncError
 from meshsync.protocol.bridging import chunk_to_message
 from meshsync.protocol.content import Control, Error
@@ -55,6 +55,7 @@ class StreamConnection(Protocol):
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> Delivery: ...
     def disregard(self, delivery: Delivery) -> None: ...
 
@@ -73,12 +74,15 @@ class Channel(Protocol):
         """Whether an irregular end can be sent without agreement on it."""
         ...
 
-    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+    def send(
+        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+    ) -> Delivery:
         """Send a message of the stream; raises as `Connection.request`.
 
         Args:
             what: Names the message in errors.
             timeout: The longest wait for room in the connection's buffer, in seconds.
+            receipt: Marked if the message is sent, whatever exception strikes then.
         """
         ...
 
@@ -92,10 +96,12 @@ class MessageChannel:
         self._connection = connection
         self._peer = peer
 
-    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+    def send(
+        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+    ) -> Delivery:
         type, body = encode_stream_message(message)
         data = message.data if isinstance(message, StreamChunk) else b""
-        return self._connection.request(Send(self._peer, type, body, data), what, timeout)
+        return self._connection.request(Send(self._peer, type, body, data), what, timeout, None, receipt)
 
 
 class CallerChannel:
@@ -115,7 +121,9 @@ class CallerChannel:
         self._answered = answered
         self._opening: Delivery | None = None
 
-    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+    def send(
+        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+    ) -> Delivery:
         send = self._connection.request
         match message:
             case Open(call_id, header):
@@ -125,10 +133,10 @@ class CallerChannel:
                 send(CallChunk(call_id, first), what, timeout)
                 return opening
             case StreamChunk(call_id, header, data):
-                return send(CallChunk(call_id, chunk_to_message(header, data)), what, timeout)
+                return send(CallChunk(call_id, chunk_to_message(header, data)), what, timeout, None, receipt)
         if self._opening is not None:
             self._connection.disregard(self._opening)  # The room may never answer a call that its caller has ended.
-        return send(CallChunk(message.stream_id, _ending(message)), what, timeout)
+        return send(CallChunk(message.stream_id, _ending(message)), what, timeout, None, receipt)
 
 
 class RecipientChannel:
@@ -144,7 +152,9 @@ class RecipientChannel:
         self._connection = connection
         self._push_id = push_id
 
-    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+    def send(
+        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+    ) -> Delivery:
         request: Request
         match message:
             case Accept():
@@ -155,7 +165,7 @@ class RecipientChannel:
                 request = AnswerChunk(self._push_id, call_id, chunk_to_message(header, data))
             case _:
                 request = AnswerChunk(self._push_id, message.stream_id, _ending(message))
-        return self._connection.request(request, what, timeout)
+        return self._connection.request(request, what, timeout, None, receipt)
 
 
 def _ending(message: StreamMessage) -> Control:

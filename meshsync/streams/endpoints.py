@@ -54,6 +54,11 @@ class MessageStreamWriter(ClosingWriter):
         return self._stream.runtime
 
     @property
+    def _sent(self) -> int:
+        # For wrappers of a stream: how many chunks were sent, also where Ctrl-C struck.
+        return self._ends.outgoing.sent
+
+    @property
     def stream_id(self) -> str:
         """The id that its opener gave to the stream."""
         return self._stream.identity.stream_id
@@ -86,7 +91,8 @@ class MessageStreamWriter(ClosingWriter):
             StreamInterrupted: If the peer left, the connection was lost, or the room refused an earlier chunk,
                 which is then the ``__cause__``.
             InvalidMessage: If the header is no JSON object, or the chunk is larger than a message can be.
-            UsageError: If this program closed the stream.
+            UsageError: If this program closed the stream, or another task is closing it: what it waits for was written
+                before.
         """
         self._ends.outgoing.write(chunk, timeout)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshsync.errors import MeshsyncError, ProtocolError, ReceiveTimeout, SendTimeout, StreamInterrupted, UsageError
+from meshsync.connection.deliveries import Receipt
+from meshsync.errors import MeshsyncError, ProtocolError, ReceiveTimeout, StreamInterrupted, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, size_of
 from meshsync.protocol.stream_messages import Credit, StreamChunk
 from meshsync.streams.interfaces import MessageStreamChunk
@@ -14,6 +15,16 @@ from meshsync.streams.stream import ClientStream
 __all__ = ["Incoming"]
 
 
+class _Reading:
+    """One call that reads."""
+
+    __slots__ = ("chunk",)
+
+    def __init__(self) -> None:
+        self.chunk: MessageStreamChunk | None = None
+        """The chunk that it is about to return."""
+
+
 class Incoming:
     """The chunks of one stream that come from its peer. Unread chunks are the stream's, and outlive a connection."""
 
@@ -21,33 +32,37 @@ class Incoming:
 
     def __init__(self, stream: ClientStream) -> None:
         self._stream = stream
-        self._reading: object = None
-        """The token of the call that is reading; None while none is."""
+        self._reading: _Reading | None = None
+        """The call that is reading; None while none is."""
 
     # --- calls of programs --------------------------------------------------------------------------------------------
 
     def read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Return the next chunk; see `MessageStreamReader.read`."""
-        stream, token = self._stream, object()
+        stream, reading = self._stream, _Reading()
         stream.home.check()
         try:
             with stream.life.condition:
                 if self._reading is not None:
                     raise UsageError(f"{stream!r} is being read by another task: give the stream to one of them")
-                self._reading = token
+                self._reading = reading
             if stream.life.phase is Phase.OFFERED:
                 stream.accept()
             # For the chunks read before: a chunk is done with when the next is asked for.
-            credit = self.take_credit()
+            credit = self.credit_due()
             if credit:
                 self._give(credit)
-            return self._read(timeout)
+            return self._read(reading, timeout)
+        except BaseException:
+            if reading.chunk is not None:  # Ctrl-C: no program has it.
+                self.put_back([reading.chunk])
+            raise
         finally:
             # Without a call: Ctrl-C strikes between calls, and one that it strikes must not keep others from reading.
-            if self._reading is token:
+            if self._reading is reading:
                 self._reading = None
 
-    def _read(self, timeout: float | None) -> MessageStreamChunk | None:
+    def _read(self, reading: _Reading, timeout: float | None) -> MessageStreamChunk | None:
         stream, life, unread = self._stream, self._stream.life, self._stream.unread
         if not unread and not life.phase.is_over:
             stream.host.refuse_to_block("reading a stream")
@@ -58,10 +73,16 @@ class Incoming:
             if end is not None and end.is_left:
                 raise life.refusal("read")
             if unread:
-                stream.account.read(unread[0][1])
-                if stream.identity.is_opener and stream.account.window == LEAST_WINDOW:
-                    stream.account.widen(stream.host.window())
-                return unread.popleft()[0]
+                account = stream.account
+                if stream.identity.is_opener and account.window == LEAST_WINDOW:
+                    account.widen(stream.host.window())
+                chunk, size = unread[0]
+                # No call up to the end: Ctrl-C finds it unread, or read and counted.
+                account.unread -= size
+                account.owed += size
+                del unread[0]
+                reading.chunk = chunk
+                return chunk
             if end is not None:
                 error = end.for_reader()
                 if error is None:
@@ -80,22 +101,23 @@ class Incoming:
 
     # --- credit -------------------------------------------------------------------------------------------------------
 
-    def take_credit(self) -> int:
+    def credit_due(self) -> int:
         """Return the credit to send to the peer, in bytes, or 0 while it is not worth a message."""
         life = self._stream.life
         with life.condition:
-            return self._stream.account.take_credit() if life.phase is Phase.OPEN else 0
+            return self._stream.account.credit_due if life.phase is Phase.OPEN else 0
 
     def _give(self, credit: int) -> None:
         stream = self._stream
-        message = Credit(stream.identity.stream_id, credit)
+        message, receipt = Credit(stream.identity.stream_id, credit), Receipt()
         try:
-            stream.channel.send(message, f"a credit of {stream!r}", stream.host.limit("default"))
-        except SendTimeout:
-            with stream.life.condition:
-                stream.account.owe(credit)  # It goes with the next one.
+            stream.channel.send(message, f"a credit of {stream!r}", stream.host.limit("default"), receipt)
         except MeshsyncError:
-            pass  # The connection has ended, and the stream with it: its next read raises.
+            pass  # It goes with the next one; or the connection has ended, and the next read raises.
+        finally:
+            # Only the task that reads changes it, so it is still owed.
+            if receipt.is_sent:
+                stream.account.owed -= credit
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 

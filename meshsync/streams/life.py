@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from meshsync.connection.deliveries import Receipt
 from meshsync.connection.failures import another
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
 from meshsync.participants import RemoteParticipant
@@ -215,10 +216,13 @@ class StreamHost(Protocol):
         """Note that a stream has ended, in any way."""
         ...
 
-    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
+    def send_unawaited(
+        self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
+    ) -> None:
         """Send a message for which no task waits, as far as it can be sent; never raises.
 
         Args:
             timeout: The longest wait for room in the connection's buffer, in seconds.
+            receipt: As for `Channel.send`.
         """
         ...

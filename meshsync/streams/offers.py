@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from meshsync.connection.inbox import InboxClosed
 from meshsync.dispatch.subscriptions import Feed
-from meshsync.errors import MeshsyncError, StreamRejected, UsageError
+from meshsync.errors import ClientClosed, MeshsyncError, StreamRejected, UsageError
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.stream_messages import Reject
 from meshsync.reasons import safe_text
@@ -95,12 +95,16 @@ class StreamOffers:
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
         """Return a subscription to the streams that are offered from now on."""
         subscription = StreamSubscription(self._registry, timeout, maxsize, self._hook, self._report, self._unsubscribe)
-        with self._condition:
-            has_ended = self._has_ended
-            if not has_ended:
-                self._subscriptions = (*self._subscriptions, subscription)
-        if has_ended:
-            subscription._end(self._connection.failure())
+        try:
+            with self._condition:
+                has_ended = self._has_ended
+                if not has_ended:
+                    self._subscriptions = (*self._subscriptions, subscription)
+            if has_ended:
+                subscription._end(self._connection.failure())
+        except BaseException:  # Ctrl-C: it would get all streams, and no program could read or close it.
+            self._unsubscribe(subscription)
+            raise
         return subscription
 
     def _unsubscribe(self, subscription: StreamSubscription) -> None:
@@ -130,19 +134,24 @@ class StreamOffers:
         self._connection.set_alarm(key, DECISION_TIME, lambda: _expire(stream))
         if isinstance(stream.channel, RecipientChannel):
             self._registry.calls.add(key, stream.channel)
-        ends = self._registry.add(stream)
+        try:
+            ends = self._registry.add(stream)
+        except ClientClosed:
+            return "the recipient is leaving"
         if any(subscription._offer(ends.reader) for subscription in self._subscriptions):
             return None
         if accepter is None:
             return NO_HANDLER
         if self._callbacks >= CALLBACKS:
             return "too many streams"
+        with self._condition:  # First, since the callback may be over before `spawn` returns.
+            self._callbacks += 1
         try:
             self._connection.spawn(_Deciding(accepter, self._run, ends), f"stream {stream.identity.stream_id}")
         except RuntimeError as error:  # The interpreter is shutting down, or the system has no threads left.
+            with self._condition:
+                self._callbacks -= 1
             return safe_text(error)
-        with self._condition:
-            self._callbacks += 1
         return None
 
     def _refuse(self, stream: ClientStream, reason: str) -> None:
@@ -240,15 +249,13 @@ class StreamSubscription(Feed[StreamReader]):
         self._hook = hook
         self._report = report
         self._on_close = on_close
-        self._is_closed = False
 
     def _offer(self, reader: MessageStreamReader) -> bool:
         """Queue a stream if there is room; return whether there was. Called by `StreamOffers`; never waits."""
-        if not self._inbox.put(reader):
-            return False
-        if self._is_closed:  # By the program, just now: its `close` may have missed this one.
+        is_queued = self._inbox.put(reader)
+        if is_queued is None:  # Closed by the program, just now. Else its `close` finds it, unless a task has read it.
             _reject(reader)
-        return True
+        return is_queued is not False
 
     def _take(self, timeout: float | None) -> StreamReader:
         deadline = Deadline(self._runtime, timeout)
@@ -273,7 +280,6 @@ class StreamSubscription(Feed[StreamReader]):
         if not self._home.is_here:
             return
         self._on_close(self)
-        self._is_closed = True
         super().close()
         while self.pending:
             # Another task may read the rest, or close it too.

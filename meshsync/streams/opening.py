@@ -43,6 +43,7 @@ class StreamOpener:
         self._connection = connection
         self._registry = registry
         self._runtime = connection.runtime
+        self._condition = connection.runtime.condition()
         self._kinds: dict[str, str] = {}
         """By the id of a participant, the kind of streams that it is known to understand."""
         self._arrivals: dict[str, float] = {}
@@ -55,13 +56,16 @@ class StreamOpener:
         self._arrivals[peer_id] = self._runtime.monotonic()
 
     def peer_left(self, peer_id: str) -> None:
-        """Forget a participant."""
-        self._kinds.pop(peer_id, None)
-        self._arrivals.pop(peer_id, None)
+        """Forget a participant, which is offline by now."""
+        with self._condition:
+            self._kinds.pop(peer_id, None)
+            self._arrivals.pop(peer_id, None)
 
-    def peer_understands(self, peer_id: str, kind: str) -> None:
-        """Note which kind of streams a participant has used."""
-        self._kinds[peer_id] = kind
+    def peer_understands(self, peer: RemoteParticipant, kind: str) -> None:
+        """Note which kind of streams a participant has used, unless it has left: nothing would forget that again."""
+        with self._condition:
+            if peer.online:
+                self._kinds[peer.id] = kind
 
     def _best_kind(self, peer_id: str) -> str:
         """Return how to offer a stream to a peer; ``auto`` for both ways, if the first is not answered."""
@@ -123,7 +127,7 @@ class StreamOpener:
             if kind == "auto":
                 patience = PATIENCE if patience is None else min(PATIENCE, patience / 2)
             if stream.wait_answer(patience):
-                self._kinds[identity.peer.id] = CLASSIC
+                self.peer_understands(identity.peer, CLASSIC)
                 return True
         return kind != CLASSIC and self._call(stream, message, deadline, alone=kind == DUPLEX)
 
@@ -149,7 +153,7 @@ class StreamOpener:
                 ending = Close(identity.stream_id)
                 self._registry.send_unawaited(caller, ending, f"ending a call of {stream!r}", ENDING_TIMEOUT)
         if is_accepted:
-            self._kinds[identity.peer.id] = DUPLEX if stream.channel is caller else CLASSIC
+            self.peer_understands(identity.peer, DUPLEX if stream.channel is caller else CLASSIC)
         return is_accepted
 
 

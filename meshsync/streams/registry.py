@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meshsync.errors import InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
+from meshsync.connection.deliveries import Receipt
+from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window
 from meshsync.protocol.stream_messages import StreamMessage
@@ -66,6 +67,7 @@ class StreamRegistry:
         self._streams: dict[StreamKey, Endpoints] = {}
         self._past: dict[StreamKey, bool] = {}
         """Streams that have ended, the latest last; true for those that this client gave up unanswered."""
+        self._is_leaving = False
 
     # --- the streams --------------------------------------------------------------------------------------------------
 
@@ -83,9 +85,15 @@ class StreamRegistry:
         return self._streams.get(key)
 
     def add(self, stream: ClientStream) -> Endpoints:
-        """Add a stream that is offered, by this client or to it; return it with its ends."""
+        """Add a stream that is offered, by this client or to it; return it with its ends.
+
+        Raises:
+            ClientClosed: If this client is leaving: no task would end the stream.
+        """
         ends, key = Endpoints(stream), stream.identity.key
         with self._condition:
+            if self._is_leaving:
+                raise ClientClosed("the client is being closed by this program; connect again")
             self._past.pop(key, None)
             self._streams[key] = ends
         return ends
@@ -96,6 +104,12 @@ class StreamRegistry:
         self.calls.forget(key)
         with self._condition:
             self._streams.pop(key, None)
+
+    def begin_leaving(self) -> tuple[ClientStream, ...]:
+        """Add no more streams; return those that have not ended."""
+        with self._condition:
+            self._is_leaving = True
+        return self.streams
 
     def is_past(self, key: StreamKey) -> bool:
         """Return whether a stream with that key ended a short while ago."""
@@ -143,10 +157,12 @@ class StreamRegistry:
             body = {"stream_id": life.identity.stream_id, "reason": reason}
             self._publish(_event("stream_closed", RoomMessage("stream.close", body), ends))
 
-    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
+    def send_unawaited(
+        self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
+    ) -> None:
         """Send a message for which no task waits; where the reader, which does not wait, finds no room, later."""
         try:
-            channel.send(message, what, timeout)
+            channel.send(message, what, timeout, receipt)
         except SendTimeout:
             self._connection.post(lambda: _send_later(channel, message, what))
         except InvalidMessage as error:  # No reason causes that; and it must not pass unseen.

@@ -13,7 +13,9 @@ belong to one connection.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
+from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.connection.forks import Home
 from meshsync.errors import MeshsyncError, StreamError, StreamInterrupted, StreamRejected, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, Account
@@ -24,10 +26,31 @@ from meshsync.streams.channels import Channel
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.life import EndKind, Phase, StreamEnd, StreamHost, StreamIdentity, StreamLife
 
-__all__ = ["ClientStream"]
+__all__ = ["ClientStream", "Ending"]
 
 ABORT_TIMEOUT = 5.0
 """Longest wait for room in the connection's buffer when a stream is given up, in seconds."""
+
+
+class Ending:
+    """An end of a stream that this client makes or notes, and what has to follow it, so that Ctrl-C cannot part them.
+
+    Args:
+        reason: For the report of the end.
+        message: This client's last message, if its peer gets one.
+    """
+
+    __slots__ = ("end", "is_made", "is_reported", "message", "reason", "receipt")
+
+    def __init__(self, end: StreamEnd | None = None, reason: str = "", message: StreamMessage | None = None) -> None:
+        self.end = end
+        self.reason = reason
+        self.message = message
+        self.receipt = Receipt()
+        """Of the message."""
+        self.is_made = False
+        """Whether the stream has ended so."""
+        self.is_reported = False
 
 
 class ClientStream:
@@ -102,26 +125,49 @@ class ClientStream:
             ForkedClientError: In a child process.
         """
         self.home.check()
-        life = self.life
-        with life.condition:
-            if life.phase.is_over:
-                raise life.refusal("accepted")
-            if life.phase is not Phase.OFFERED:
-                return
-            if self.identity.is_opener:
-                raise UsageError(f"{self!r} was opened by this program: its peer accepts it")
-            life.move(Phase.ACCEPTING)
-            self.account.open(self._peer_window)
-            self.host.opened(life)
+        life, receipt = self.life, Receipt()
+        is_accepting = False
+        try:
+            with life.condition:
+                if life.phase.is_over:
+                    raise life.refusal("accepted")
+                if life.phase is not Phase.OFFERED:
+                    return
+                if self.identity.is_opener:
+                    raise UsageError(f"{self!r} was opened by this program: its peer accepts it")
+                is_accepting = True
+                life.move(Phase.ACCEPTING)
+                self.account.open(self._peer_window)
+                self.host.opened(life)
+            self._consent(receipt)
+        except MeshsyncError:
+            raise
+        except BaseException:  # Ctrl-C: its opener would wait for an answer.
+            if is_accepting and life.phase is Phase.ACCEPTING and not receipt.is_sent:
+                reason = "the recipient's program was interrupted"
+                self._make_end(
+                    lambda: (StreamEnd(EndKind.ABORTED_HERE), Reject(self.identity.stream_id, reason)), reason
+                )
+            raise
+        finally:
+            if is_accepting:
+                try:
+                    self._go_on()
+                except BaseException:  # Ctrl-C struck in there.
+                    self._go_on()
+                    raise
+
+    def _consent(self, receipt: Receipt) -> None:
         consent = Accept(self.identity.stream_id, None if self._peer_window is None else self.account.window)
         try:
-            self.channel.send(consent, f"accepting {self!r}", self.host.limit("default"))
+            self.channel.send(consent, f"accepting {self!r}", self.host.limit("default"), receipt)
         except MeshsyncError as error:
             self.fail(error)
             raise self.interruption(error) from error
-        finally:
-            with life.condition:
-                life.consent_is_sent()
+
+    def _go_on(self) -> None:
+        with self.life.condition:
+            self.life.consent_is_sent()
 
     def reject(self, reason: str) -> None:
         """Reject it.
@@ -132,15 +178,18 @@ class ClientStream:
         """
         self.home.check()
         life, reason = self.life, safe_text(reason)
-        with life.condition:
+
+        def decide() -> tuple[StreamEnd, StreamMessage] | None:
             if self.identity.is_opener or life.phase is not Phase.OFFERED:
                 if life.end is not None and not life.end.is_here:
-                    return  # Its peer is gone, and needs no answer.
+                    return None  # Its peer is gone, and needs no answer.
                 was_rejected = life.end is not None and life.end.kind is EndKind.REJECTED_HERE
                 how = "was rejected before" if was_rejected else "was accepted before"
                 raise UsageError(f"{self!r} cannot be rejected: it {how}")
-            self.finish(StreamEnd(EndKind.REJECTED_HERE, StreamRejected(reason)))
-        self._send_last(Reject(self.identity.stream_id, reason), f"rejected: {reason}")
+            end = StreamEnd(EndKind.REJECTED_HERE, StreamRejected(reason))
+            return end, Reject(self.identity.stream_id, reason)
+
+        self._make_end(decide, f"rejected: {reason}")
 
     # --- ends that this client makes ----------------------------------------------------------------------------------
 
@@ -156,52 +205,49 @@ class ClientStream:
         if not self.home.is_here:
             return
         reason = safe_text(reason)
-        with self.life.condition:
-            if self.life.phase.is_over:
-                return
-            message = self._give_up(reason, failure)
-        self._send_last(message, reason, timeout)
+        self._make_end(lambda: None if self.life.phase.is_over else self._giving_up(reason, failure), reason, timeout)
 
     def leave(self, reason: str) -> None:
         """End it as ``abandon`` does, and drop unread chunks also if it has ended; see `MessageStreamReader.close`."""
         if not self.home.is_here:
             return
         reason = safe_text(reason)
-        with self.life.condition:
-            if self.life.phase.is_over:
-                self.life.leave()
-                self.unread.clear()
-                return
-            message = self._give_up(reason, None)
-        self._send_last(message, reason)
 
-    def _give_up(self, reason: str, failure: MeshsyncError | None) -> StreamMessage:
-        """End it, and return the message for its peer. With the condition held."""
+        def decide() -> tuple[StreamEnd, StreamMessage] | None:
+            if not self.life.phase.is_over:
+                return self._giving_up(reason, None)
+            self.life.leave()
+            self.unread.clear()
+            return None
+
+        self._make_end(decide, reason)
+
+    def _giving_up(self, reason: str, failure: MeshsyncError | None) -> tuple[StreamEnd, StreamMessage]:
+        """Return the irregular end for a stream that goes on, and the message for its peer. With the condition held."""
         was_offered, is_opener = self.life.phase is Phase.OFFERED, self.identity.is_opener
         if failure is not None:
-            self.finish(StreamEnd(EndKind.FAILED, failure))
+            end = StreamEnd(EndKind.FAILED, failure)
         elif was_offered and not is_opener:
-            self.finish(StreamEnd(EndKind.REJECTED_HERE, StreamRejected(reason)))
+            end = StreamEnd(EndKind.REJECTED_HERE, StreamRejected(reason))
         else:
-            self.finish(StreamEnd(EndKind.ABORTED_HERE))
+            end = StreamEnd(EndKind.ABORTED_HERE)
         if not was_offered:
-            return self._cancellation(reason)
+            return end, self._cancellation(reason)
         if is_opener:
-            return Close(self.identity.stream_id, is_complete=False)
-        return Reject(self.identity.stream_id, reason)
+            return end, Close(self.identity.stream_id, is_complete=False)
+        return end, Reject(self.identity.stream_id, reason)
 
     def fail(self, cause: MeshsyncError) -> None:
         """End it because of an error found here: of the room, the connection, or the peer."""
         failure = cause if isinstance(cause, StreamError) else self.interruption(cause)
-        with self.life.condition:
-            if self.life.phase.is_over:
-                return
-            self.finish(StreamEnd(EndKind.FAILED, failure))
         reason = safe_text(failure)
-        if failure.connection_alive:
-            self._send_last(self._cancellation(reason), reason)
-        else:
-            self.host.ended(self.life, reason)
+
+        def decide() -> tuple[StreamEnd, StreamMessage | None] | None:
+            if self.life.phase.is_over:
+                return None
+            return StreamEnd(EndKind.FAILED, failure), self._cancellation(reason) if failure.connection_alive else None
+
+        self._make_end(decide, reason)
 
     def _cancellation(self, reason: str) -> StreamMessage:
         if self.account.is_agreed or self.channel.can_cancel:
@@ -214,16 +260,70 @@ class ClientStream:
         failure.__cause__ = cause
         return failure
 
-    def finish(self, end: StreamEnd) -> None:
-        """End it, without notifying its peer or its host. With the condition held."""
-        self.life.finish(end)
-        if end.is_left:
+    # --- making an end ------------------------------------------------------------------------------------------------
+
+    def _make_end(
+        self,
+        decide: Callable[[], tuple[StreamEnd, StreamMessage | None] | None],
+        reason: str,
+        timeout: float = ABORT_TIMEOUT,
+    ) -> None:
+        """End it as ``decide`` says, called with the condition held, and do what has to follow.
+
+        Args:
+            decide: Returns the end and this client's last message; None for no end.
+            timeout: The longest wait for room in the connection's buffer, in seconds.
+        """
+        ending = Ending(reason=reason)
+        try:
+            with self.life.condition:
+                decided = decide()
+                if decided is None:
+                    return
+                ending.end, ending.message = decided
+                self.finish(ending)
+            self.conclude(ending, timeout)
+        finally:
+            self.conclude(ending, 0)  # What is left, if Ctrl-C struck.
+
+    def finish(self, ending: Ending) -> None:
+        """End it; ``conclude`` has to follow. With the condition held."""
+        assert ending.end is not None, "it is decided"
+        self.life.finish(ending.end)
+        ending.is_made = True
+        if ending.end.is_left:
             self.unread.clear()
 
-    def _send_last(self, message: StreamMessage, reason: str, timeout: float = ABORT_TIMEOUT) -> None:
-        """Send this client's last message, as far as it can be sent."""
-        self.host.ended(self.life, reason)
-        self.host.send_unawaited(self.channel, message, f"ending {self!r}", timeout)
+    def conclude(self, ending: Ending, timeout: float) -> None:
+        """Do what has to follow an end, as far as that is possible, and was not done. Without an end, do nothing.
+
+        Args:
+            timeout: The longest wait for room in the connection's buffer, in seconds.
+        """
+        if not ending.is_made:
+            if ending.end is None or ending.end is not self.life.end:
+                return
+            with self.life.condition:  # Ctrl-C struck in `finish`.
+                self.life.condition.notify_all()
+            ending.is_made = True
+        self.report(ending)
+        message = ending.message
+        if message is not None and not ending.receipt.is_sent:
+            self.host.send_unawaited(self.channel, message, f"ending {self!r}", timeout, ending.receipt)
+        ending.message = None
+
+    def report(self, ending: Ending) -> None:
+        """Report an end to the host, unless that has been done."""
+        if not ending.is_reported:
+            self.host.ended(self.life, ending.reason)
+            ending.is_reported = True
+
+    def send_last(self, ending: Ending, what: str, timeout: float | None) -> Delivery:
+        """Send the last message; raises as `Channel.send`, and then ``conclude`` sends it."""
+        assert ending.message is not None, "it has a last message"
+        delivery = self.channel.send(ending.message, what, timeout, ending.receipt)
+        ending.message = None
+        return delivery
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 
@@ -245,8 +345,8 @@ class ClientStream:
 
     def refused(self, failure: MeshsyncError) -> None:
         """Apply the refusal of the offer, by the peer or the room; once it was accepted, this does nothing."""
-        if self.is_opening:
-            self.end(failure, str(failure))
+        end = StreamEnd(EndKind.FAILED, failure)
+        self._make_end(lambda: (end, None) if self.is_opening else None, str(failure))
 
     def end(self, failure: MeshsyncError | None, reason: str = "") -> None:
         """Apply the end: regular without a failure. Chunks received can still be read."""
@@ -258,8 +358,4 @@ class ClientStream:
         self._end(StreamEnd(EndKind.CANCELLED_BY_PEER, StreamInterrupted(text)), reason)
 
     def _end(self, end: StreamEnd, reason: str) -> None:
-        with self.life.condition:
-            if self.life.phase.is_over:
-                return
-            self.finish(end)
-        self.host.ended(self.life, reason)
+        self._make_end(lambda: None if self.life.phase.is_over else (end, None), reason)

@@ -90,13 +90,13 @@ class StreamTable:
             stream.abandon(str(failure), failure, timeout)
 
     def leave(self, timeout: float) -> None:
-        """Give up the streams whose peers might wait for their end for ever when this client leaves.
+        """Give up the streams whose peers might wait for their end for ever when this client leaves, and add no more.
 
         Args:
             timeout: The longest wait for each, in seconds.
         """
         failure = self._connection.failure()
-        for stream in self.streams:
+        for stream in self._registry.begin_leaving():
             if not stream.peer_is_meshsync:
                 lost = StreamInterrupted(str(failure), connection_alive=False)
                 stream.abandon("left the room", failure if stream.is_opening else lost, timeout)
@@ -170,7 +170,7 @@ class StreamTable:
             self._registry.send_unawaited(offered.channel, rejection, f"rejecting a stream of {offered.sender}", 0)
             return
         is_classic = isinstance(offered.channel, MessageChannel)
-        self._opener.peer_understands(peer.id, CLASSIC if is_classic else DUPLEX)
+        self._opener.peer_understands(peer, CLASSIC if is_classic else DUPLEX)
         identity = StreamIdentity(offered.message.stream_id, peer, offered.message.header, is_opener=False)
         self._offers.offer(ClientStream(self._registry, offered.channel, identity, peer_window=offered.message.window))
 

@@ -82,6 +82,14 @@ class Transport(Protocol):
         """Return the traffic so far."""
         ...
 
+    def accepted(self) -> int:
+        """Return how many packets ``send`` has accepted.
+
+        Counted from the first packet of the connection; also valid after its end. It tells, after Ctrl-C in ``send``,
+        whether the batch was accepted.
+        """
+        ...
+
     def written(self) -> int:
         """Return how many of the packets that ``send`` accepted have had at least one byte handed to the network.
 

@@ -376,6 +376,10 @@ class WebSocketTransport:
                 waiting_senders=len(self._senders.tickets),
             )
 
+    def accepted(self) -> int:
+        """Return how many packets ``send`` has accepted."""
+        return self._buffer.packets_accepted
+
     def written(self) -> int:
         """Return how many accepted packets have had a byte handed to the network."""
         with self._lock:

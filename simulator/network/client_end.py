@@ -11,7 +11,7 @@ lock free. Payloads, delays and the opening of connections are not this module's
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from errno import ECONNRESET
 
 from meshsync.errors import ConnectionLost, MeshsyncError, ProtocolError
@@ -57,21 +57,23 @@ _PONG = frame(ControlFrame.PONG, is_masked=True)
 class FrameBuffer:
     """Frames of packets that were accepted and are not on the link yet; bounded in bytes."""
 
-    __slots__ = ("_limit", "bytes_buffered", "frames", "packets_written")
+    __slots__ = ("_limit", "bytes_buffered", "frames", "packets_accepted", "packets_written")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.frames: deque[Frame[Traffic]] = deque()
         self.bytes_buffered = 0
+        self.packets_accepted = 0
         self.packets_written = 0
 
     def has_room(self, size: int) -> bool:
         """Return whether ``size`` more bytes may be accepted: within the limit, or anything when nothing waits."""
         return not self.bytes_buffered or self.bytes_buffered + size <= self._limit
 
-    def accept(self, frames: Iterable[Frame[Traffic]], size: int) -> None:
+    def accept(self, frames: Collection[Frame[Traffic]], size: int) -> None:
         """Append frames of ``size`` bytes together."""
         self.frames.extend(frames)
+        self.packets_accepted += len(frames)
         self.bytes_buffered += size
 
     def advance(self, taken: Sequence[Frame[Traffic]]) -> int:
@@ -366,6 +368,10 @@ class SimulatedTransport:
                 bytes_buffered=self._buffer.bytes_buffered,
                 waiting_senders=len(self._senders.tickets),
             )
+
+    def accepted(self) -> int:
+        """Return how many packets ``send`` has accepted."""
+        return self._buffer.packets_accepted
 
     def written(self) -> int:
         """Return how many accepted packets are on the link."""

@@ -226,7 +226,7 @@ class QuietStreams(Room):
                 side.writer.write(chunk)
             return
         held = account(other.reader)
-        if held.unread + held._owed < held.window:
+        if held.unread + held.owed < held.window:
             side.writer.write(chunk, timeout=0)
             other.unread.append(chunk)
         else:

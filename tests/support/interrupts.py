@@ -29,13 +29,20 @@ class Interrupt:
     Python handles signals when a function is entered and when a call has returned, and this counts those of meshsync's
     modules (jumping back in a loop is the third, and passes such a place here). Not inside the scripted transport,
     which is not made for it.
+
+    Args:
+        spared: The name of functions at whose return it does not strike: their result is lost there, as it would be in
+            the program's own line. Python 3.10 handles signals there, later ones do not.
     """
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, spared: str = "") -> None:
         self.left = at
+        self._spared = spared
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event not in ("call", "c_return", "return") or not _is_of_the_client(frame):
+            return
+        if event == "return" and frame.f_code.co_name == self._spared:
             return
         self.left -= 1
         if self.left == 0:

@@ -149,6 +149,9 @@ class ScriptedTransport:
     def stats(self) -> TransportStats:
         return TransportStats(packets_sent=self.written())
 
+    def accepted(self) -> int:
+        return self._accepted
+
     def written(self) -> int:
         return self._accepted if self.packets_written is None else self.packets_written
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from meshsync.connection.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.errors import ClientClosed, MeshsyncError
 from meshsync.messages import RoomMessageEvent
 from meshsync.participants import ParticipantDirectory, RemoteParticipant
@@ -48,12 +48,15 @@ class RecordingConnection:
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> Delivery:
         self.timeouts.append(timeout)
         if self.refusal is not None:
             raise self.refusal
         assert isinstance(request, Send)
         self.sent.append((request.type, dict(request.message)))
+        if receipt is not None:
+            receipt.is_sent = True
         delivery = Delivery(what, RUNTIME, self.refuse_to_block)
         delivery._resolve(None)
         self.on_send()

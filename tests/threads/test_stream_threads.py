@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 
-from meshsync import MeshsyncError, MessageStreamChunk, StreamInterrupted, StreamRejected
+from meshsync import MeshsyncError, MessageStreamChunk, StreamInterrupted, StreamRejected, UsageError
 from meshsync.streams.incoming import Incoming
 from meshsync.streams.stream import ClientStream
 from simulator import Emulator
@@ -171,3 +173,45 @@ def await_that(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.fixture
+def short_switches() -> Iterator[None]:
+    """Have threads take turns as often as possible."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("short_switches")
+def test_writes_that_returned_are_there_before_the_end_that_another_thread_makes(join: Join) -> None:
+    """Four threads write until they are refused, while one closes: in 40 streams, none loses a chunk."""
+    alice, bob = join("alice"), join("bob", enable=False)
+    got: dict[int, list[tuple[int, int]]] = {}
+
+    def take(reader: Any) -> None:
+        got[reader.header["stream"]] = [tuple(chunk.header["id"]) for chunk in reader]
+
+    bob.messaging.enable(take)
+    to = alice.messaging.wait_for_participant(name="bob", timeout=PATIENCE)
+    for number in range(40):
+        writer = alice.messaging.create_stream(to, {"stream": number})
+        begun = threading.Semaphore(0)
+
+        def write(who: int, writer: Any = writer, begun: threading.Semaphore = begun) -> int:
+            for n in count():
+                try:
+                    writer.write(MessageStreamChunk({"id": [who, n]}, b"x"))
+                except UsageError:
+                    return n
+                begun.release()
+            raise AssertionError
+
+        writing = [start(write, who) for who in range(4)]
+        begun.acquire()
+        writer.close()
+        written = {(who, n) for who, task in enumerate(writing) for n in range(task.result(PATIENCE))}
+        await_that(lambda number=number: number in got)  # type: ignore[misc]
+        assert set(got[number]) == written
+        assert len(got[number]) == len(written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -27,12 +28,14 @@ from meshsync.errors import (
     UsageError,
 )
 from meshsync.protocol.operations import Broadcast, Enable, Push, Send, SetAttributes
+from meshsync.runtime import threads
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, ParticipantToken
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
 from meshsync.world import REAL_WORLD, World, install_world
+from tests.support.interrupts import Interrupt
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
 
 SECRET = "a secret that signs tokens in these tests"
@@ -383,6 +386,54 @@ def test_room_that_does_not_greet_in_time_is_left() -> None:
     assert transport.closes
     assert all(tasks_of(rooms.made[0]))
     assert rooms.made[0]._meshsync.connection.state is State.CLOSED
+
+
+class Hooked(meshsync.MessagingClient):
+    """One with a hook, which has a task of its own."""
+
+    def received(self, message: meshsync.RoomMessage) -> meshsync.RoomMessage:
+        return message
+
+
+def client_tasks() -> list[threading.Thread]:
+    """Return the threads of clients."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("meshsync")]
+
+
+@pytest.mark.parametrize("messaging", [meshsync.MessagingClient, Hooked])
+def test_connect_interrupted_anywhere_leaves_no_task(messaging: Any) -> None:
+    """Ctrl-C at each place of it: no program has the client, so nothing else would end its tasks."""
+    others = client_tasks()
+    made: list[meshsync.RoomClient] = []
+    for place in range(1, 1000):
+        was_interrupted = Interrupt(place, spared="connect").run(
+            lambda: made.append(meshsync.connect(connector=ScriptedConnector(ScriptedTransport()), messaging=messaging))
+        )
+        if not was_interrupted:
+            break
+        for thread in set(client_tasks()) - set(others):
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), f"{thread.name} is left, interrupted at place {place}"
+    made[0].close()
+    assert 50 < place < 999
+
+
+@pytest.mark.parametrize("task", ["dispatcher", "hook", "reader"])
+def test_connect_interrupted_while_it_starts_a_task_leaves_none(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the wait for the thread to begin, which `Thread.start` does: it runs, and no task knows of it."""
+    others, start = client_tasks(), threads._start_thread
+
+    def start_interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if f" {task} " in thread.name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads, "_start_thread", start_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        meshsync.connect(connector=ScriptedConnector(ScriptedTransport()), messaging=Hooked)
+    for thread in set(client_tasks()) - set(others):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_room_that_goes_before_it_greets_is_unavailable() -> None:

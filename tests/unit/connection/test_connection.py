@@ -10,7 +10,7 @@ import pytest
 
 from meshsync.connection import forks
 from meshsync.connection.connection import Connection, State
-from meshsync.connection.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.errors import (
     ClientClosed,
     ConnectionLost,
@@ -566,6 +566,30 @@ def test_interrupted_send_is_not_waited_for_when_closing(silent: Client) -> None
     silent.close()
     assert silent.wait_ended()
     assert silent.connection.state is State.CLOSED
+
+
+def test_receipt_of_an_interrupted_send_tells_whether_it_was_sent(silent: Client) -> None:
+    """At each place of it, and in the transport before and behind the moment of acceptance."""
+    for place in range(1, 1000):
+        receipt, before = Receipt(), len(silent.transport.requests)
+        was_interrupted = Interrupt(place).run(
+            lambda receipt=receipt: silent.connection.request(CHAT, "it", PATIENCE, None, receipt)
+        )
+        assert receipt.is_sent == (len(silent.transport.requests) > before), f"interrupted at place {place}"
+        if not was_interrupted:
+            break
+    assert 20 < place < 999
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    silent.transport.answers, silent.transport.before_answer, behind = True, interrupt, Receipt()
+    with pytest.raises(KeyboardInterrupt):
+        silent.connection.request(CHAT, "it", PATIENCE, None, behind)
+    silent.transport.send, in_front = interrupt, Receipt()  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        silent.connection.request(CHAT, "it", PATIENCE, None, in_front)
+    assert (behind.is_sent, in_front.is_sent) == (True, False)
 
 
 def test_after_an_interrupted_send_no_delivery_is_called_unsent(silent: Client) -> None:

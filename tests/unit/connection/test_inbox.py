@@ -47,7 +47,7 @@ def test_closed_inbox_is_read_to_its_end() -> None:
     inbox.put(1)
     inbox.close(cause)
     inbox.close()
-    assert (inbox.put(2), inbox.put_dropping(3)) == (True, 0)
+    assert (inbox.put(2), inbox.put_dropping(3)) == (None, 0)
     assert inbox.get(None) == 1
     for _ in range(2):
         with pytest.raises(InboxClosed) as info:

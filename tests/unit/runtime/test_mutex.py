@@ -6,7 +6,8 @@ import pytest
 
 from meshsync.errors import StreamTimeout
 from meshsync.runtime.mutex import TimedMutex
-from meshsync.runtime.threads import ThreadRuntime
+from meshsync.runtime.threads import ThreadRuntime, ThreadTask
+from tests.support.interrupts import Interrupt
 from tests.support.scripted import PATIENCE
 
 RUNTIME = ThreadRuntime()
@@ -17,22 +18,34 @@ def test_it_is_held_by_one_task_at_a_time() -> None:
     mutex, order = TimedMutex(RUNTIME), []
 
     def second() -> None:
-        with mutex.hold(None, "the tap"):
-            order.append("second")
+        mutex.run(None, "the tap", lambda: order.append("second"))
 
-    with mutex.hold(None, "the tap"):
-        task = RUNTIME.spawn(second, name="second")
+    def first() -> None:
+        tasks.append(RUNTIME.spawn(second, name="second"))
         with pytest.raises(StreamTimeout, match="'the tap' is in use by another task, for 0 s now; nothing was done"):
-            mutex.hold(0, "the tap").__enter__()
+            mutex.run(0, "the tap", lambda: None)
         order.append("first")
-    assert task.join(PATIENCE)
+
+    tasks: list[ThreadTask] = []
+    mutex.run(None, "the tap", first)
+    assert tasks[0].join(PATIENCE)
     assert order == ["first", "second"]
 
 
 def test_it_is_released_by_an_error() -> None:
     """A task that fails holds it no longer."""
     mutex = TimedMutex(RUNTIME)
-    with pytest.raises(ZeroDivisionError), mutex.hold(0, "dividing"):
-        _ = 1 / 0
-    with mutex.hold(0, "dividing"):
-        pass
+    with pytest.raises(ZeroDivisionError):
+        mutex.run(0, "dividing", lambda: [][1 // 0])
+    mutex.run(0, "dividing", lambda: None)
+
+
+def test_it_is_released_wherever_ctrl_c_strikes() -> None:
+    """No task waits for one that has gone."""
+    mutex = TimedMutex(RUNTIME)
+    for place in range(1, 100):
+        was_interrupted = Interrupt(place).run(lambda: mutex.run(0, "it", lambda: None))
+        mutex.run(0, "it", lambda: None)
+        if not was_interrupted:
+            break
+    assert 5 < place < 99

@@ -9,6 +9,7 @@ import pytest
 from meshsync.connection.inbox import Inbox
 from meshsync.errors import ClientClosed
 from meshsync.runtime.interfaces import TaskExit
+from tests.support.interrupts import Interrupt
 from tests.support.stream_tables import NO_HANDLER, TableOfStreams
 
 
@@ -114,6 +115,47 @@ def test_an_offer_that_meets_a_closing_subscription_is_rejected(
     monkeypatch.setattr(Inbox, "put", put_when_closed)
     client.hear("open", header={})
     assert client.line.sent == [("stream.reject", {"stream_id": "s-1", "error": "the program takes no more streams"})]
+    assert client.is_tidy
+
+
+def test_a_stream_that_a_task_has_read_is_not_rejected_by_the_close_of_its_subscription(
+    client: TableOfStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which comes while the stream is handed out: it is the task's to decide on."""
+    subscription, put = client.table.subscribe(None, 5), Inbox.put
+    read: list[Any] = []
+
+    def put_and_close(inbox: Inbox[Any], item: object) -> bool | None:
+        result = put(inbox, item)
+        read.append(subscription.get(0))
+        subscription.close()
+        return result
+
+    monkeypatch.setattr(Inbox, "put", put_and_close)
+    client.hear("open", header={})
+    assert client.line.sent == []
+    read[0].accept()
+    assert [type for type, _ in client.line.sent] == ["stream.accept"]
+
+
+def test_a_subscription_whose_making_was_interrupted_gets_nothing(client: TableOfStreams) -> None:
+    """Ctrl-C at each place of it: no program could read the streams that it takes from the accept callback."""
+    for place in range(1, 1000):
+        was_interrupted = Interrupt(place, spared="subscribe").run(lambda: client.table.subscribe(None, 5))
+        if not was_interrupted:
+            break
+        assert client.table._offers._subscriptions == (), f"interrupted at place {place}"
+    assert 10 < place < 999
+
+
+def test_a_client_that_leaves_has_no_new_streams(client: TableOfStreams) -> None:
+    """None would end those that come behind the last look: opening is refused, and offers are rejected."""
+    client.table.leave(0)
+    client.hear("open", header={})
+    assert client.line.sent == [("stream.reject", {"stream_id": "s-1", "error": "the recipient is leaving"})]
+    with pytest.raises(ClientClosed):
+        client.open()
+    assert len(client.line.sent) == 1
     assert client.is_tidy
 
 

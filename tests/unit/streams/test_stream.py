@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshsync.connection.deliveries import Delivery
+from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.errors import (
     ClientClosed,
     InvalidMessage,
@@ -86,14 +86,20 @@ class Desk:
     def ended(self, life: StreamLife, reason: str) -> None:
         self.notes.append(reason)
 
-    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
-        channel.send(message, what, timeout)
+    def send_unawaited(
+        self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
+    ) -> None:
+        channel.send(message, what, timeout, receipt)
 
-    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+    def send(
+        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+    ) -> Delivery:
         self.before_send()
         if self.refusal is not None:
             raise self.refusal
         self.said.append(message)
+        if receipt is not None:
+            receipt.is_sent = True
         delivery = Delivery(what, RUNTIME, lambda what: None)
         self.deliveries.append(delivery)
         if self.acknowledges:
@@ -667,16 +673,16 @@ def test_no_credit_goes_out_before_the_consent(desk: Desk) -> None:
 
     def read_meanwhile() -> None:
         desk.before_send = lambda: None
-        stream.account.read(9000)
-        credits.append(stream.incoming.take_credit())
+        stream.account.owed += 9000
+        credits.append(stream.incoming.credit_due())
 
     desk.before_send = read_meanwhile
     stream.accept()
     assert credits == [0]
-    assert stream.incoming.take_credit() == 9000
+    assert stream.incoming.credit_due() == 9000
     stream.end(None)
-    stream.account.owe(9000)
-    assert stream.incoming.take_credit() == 0
+    assert stream.account.owed == 9000
+    assert stream.incoming.credit_due() == 0
 
 
 def test_a_stream_that_ends_while_it_is_accepted_stays_ended(desk: Desk) -> None:
