@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.connection import Connection, State
 from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.router import Hook, Router
@@ -76,7 +77,10 @@ class Client:
         self.local_participant = LocalParticipant("", role, {}, self._set_attributes)
         self.connection = Connection(transport, session, runtime, self, name)
         self.participants = ParticipantDirectory(runtime)
-        self.router = Router(runtime, name, self.refuse_to_block)
+        self.budget = ByteBudget(runtime)
+        """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
+        have not agreed to flow control."""
+        self.router = Router(runtime, name, self.refuse_to_block, self.budget)
         self.streams: StreamTable
         self._name = name
         self._closing: tuple[Task, ...] = ()
@@ -290,18 +294,19 @@ class Client:
                 self._message_came(event)
             case Call() | CallChunk() | AnswerChunk():
                 self.streams.take_call(event)
-            case events.MemberAdded(entry):
+            case events.MemberAdded(entry, size):
                 participant = participants.enter(entry)
                 self.streams.peer_came(participant)
-                self._publish("participant_added", "participant.enabled", _about(entry), participant)
+                self._publish("participant_added", "participant.enabled", _about(entry), participant, size=size)
             case events.MemberRemoved(entry):
                 participant = participants.leave(entry)
                 self._publish("participant_removed", "participant.disabled", {"id": entry.id}, participant)
                 self.streams.peer_left(participant)
-            case events.MemberChanged(entry, changes):
+            case events.MemberChanged(entry, changes, size):
                 participant = participants.change(entry)
                 body = {"attributes": changes}
-                self._publish("participant_attributes_updated", "participant.attributes", body, participant)
+                name = "participant_attributes_updated"
+                self._publish(name, "participant.attributes", body, participant, size=size)
             case events.Enabled(entries):
                 for entry in entries:
                     participants.enter(entry)
@@ -336,7 +341,7 @@ class Client:
         if sender is None and event.sender == self.local_participant.id:
             sender = self.local_participant
         message = RoomMessage(event.type, event.message, event.attachment, event.sender, sender)
-        self.router.publish(RoomMessageEvent("message", message, sender))
+        self.router.publish(RoomMessageEvent("message", message, sender), event.size)
 
     def _publish(
         self,
@@ -346,9 +351,10 @@ class Client:
         participant: RemoteParticipant | None = None,
         *,
         error: MeshsyncError | None = None,
+        size: int = 0,
     ) -> None:
         message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
-        self.router.publish(RoomMessageEvent(name, message, participant, error=error))
+        self.router.publish(RoomMessageEvent(name, message, participant, error=error), size)
 
 
 def _about(entry: RosterEntry) -> dict[str, object]:

@@ -35,7 +35,7 @@ FLOORS = """
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.participants  meshsync.signals
 4  meshsync.messages  meshsync.tokens  meshsync.world
-5  meshsync.connection: alarms deliveries failures forks inbox / send_queue / connection
+5  meshsync.connection: alarms budget deliveries failures forks / inbox send_queue / send_room / connection
 6  meshsync.dispatch: dispatcher receivers subscriptions / router
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table

@@ -21,6 +21,7 @@ from meshsync.connection.deliveries import Delivery
 from meshsync.connection.failures import carry_over, refusal
 from meshsync.connection.forks import Home
 from meshsync.connection.send_queue import SendQueue
+from meshsync.connection.send_room import SendRoom, takes_room
 from meshsync.errors import (
     ClientClosed,
     ConnectionLost,
@@ -85,8 +86,10 @@ class ConnectionStats:
 
     pending: int
     """Requests whose deliveries are not done."""
+    bytes_unacknowledged: int
+    """Those of pending messages and chunks."""
     waiting_senders: int
-    """Tasks in ``request``: one has the turn, the others wait for it."""
+    """Tasks in ``request``: one has the turn, the others wait for it or for room."""
     traffic: TransportStats
 
 
@@ -110,6 +113,8 @@ class Connection:
         self._state = State.OPENING
         self._error: MeshsyncError | None = None
         self._send_queue = SendQueue()
+        self.send_room = SendRoom(runtime)
+        """Bounds what is sent and unacknowledged."""
         self._deliveries: dict[int, Delivery] = {}
         self._packets_accepted = 0
         self._is_count_certain = True
@@ -154,7 +159,8 @@ class Connection:
 
     def stats(self) -> ConnectionStats:
         """Return the figures of this moment."""
-        return ConnectionStats(len(self._deliveries), len(self._send_queue), self._transport.stats())
+        room, waiting = self.send_room, len(self._send_queue) + len(self.send_room)
+        return ConnectionStats(len(self._deliveries), room.held, waiting, self._transport.stats())
 
     def check_open(self) -> None:
         """Raise unless requests can be made.
@@ -212,7 +218,7 @@ class Connection:
 
         Args:
             what: The name of the request in errors.
-            timeout: The longest wait for room in the connection's buffer, in seconds.
+            timeout: The longest wait for room in the connection's buffer, and among what is unacknowledged, in seconds.
             on_done: Called on the reader with the outcome; must not wait.
         Raises:
             InvalidMessage: If it cannot be carried.
@@ -226,11 +232,21 @@ class Connection:
         deadline = Deadline(self.runtime, timeout)
         encoded = self.session.encode(request)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
+        size = len(encoded[1]) + len(encoded[2]) if takes_room(request) else 0
         try:
-            if not self._send_queue.wait_for_turn(delivery, timeout):
+            if size and not self.send_room.enter(delivery, size, deadline):
+                held = self.send_room.held
+                raise SendTimeout(
+                    f"{what}: {held} bytes are sent and were not acknowledged within {timeout or 0:.3g} s; not sent",
+                    retryable=True,
+                )
+            if not self._send_queue.wait_for_turn(delivery, deadline.left()):
                 raise SendTimeout(f"{what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True)
             self.check_open()
             self._send(request, encoded, delivery, deadline)
+        except BaseException:
+            self.send_room.leave(delivery)
+            raise
         finally:
             try:
                 self._send_queue.leave(delivery)
@@ -274,6 +290,8 @@ class Connection:
 
     def _forget(self, request_id: int) -> Delivery | None:
         delivery = self._deliveries.pop(request_id, None)
+        if delivery is not None:
+            self.send_room.leave(delivery)
         if self._state is State.CLOSING and not self._deliveries:
             with self._condition:
                 self._condition.notify_all()
@@ -341,6 +359,7 @@ class Connection:
     def _fail(self, delivery: Delivery | None) -> None:
         if delivery is None:
             return
+        self.send_room.leave(delivery)
         written = self._transport.written()
         if self._is_count_certain and delivery._first_packet >= written:
             delivery._resolve(carry_over(NotSent, "the message was not sent", self._error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from meshsync.connection.budget import Share
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.runtime.interfaces import Runtime, Task
 
@@ -25,14 +26,17 @@ class Dispatcher:
     Args:
         name: For the names of its tasks.
         on_dropped: Called on that task, before the next job, with how many jobs were dropped since the last time.
+        share: Bounds the bytes of the jobs that wait; then the oldest are dropped, too.
     """
 
-    def __init__(self, runtime: Runtime, name: str, on_dropped: Callable[[int], None]) -> None:
+    def __init__(
+        self, runtime: Runtime, name: str, on_dropped: Callable[[int], None], share: Share | None = None
+    ) -> None:
         self._runtime = runtime
         self._name = name
         self._on_dropped = on_dropped
         self._condition = runtime.condition()
-        self._backlog: Inbox[Callable[[], None]] = Inbox(runtime, BACKLOG)
+        self._backlog: Inbox[Callable[[], None]] = Inbox(runtime, BACKLOG, share)
         self._dropped = 0
         self._dropped_reported = 0
         self._inside: set[object] = set()
@@ -44,9 +48,13 @@ class Dispatcher:
         """Begin to run the posted jobs."""
         self._task = self.spawn(self._run, "dispatcher")
 
-    def post(self, job: Callable[[], None]) -> None:
-        """Run a job after all that were posted before. Never waits; after ``finish`` jobs are ignored."""
-        self.count_dropped(self._backlog.put_dropping(job))
+    def post(self, job: Callable[[], None], size: int = 0) -> None:
+        """Run a job after all that were posted before. Never waits; after ``finish`` jobs are ignored.
+
+        Args:
+            size: Bytes that the job holds.
+        """
+        self.count_dropped(self._backlog.put_dropping(job, size))
 
     def count_dropped(self, count: int) -> None:
         """Count events dropped on their way here; ``on_dropped`` gets the count before the next job."""

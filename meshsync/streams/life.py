@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.stream_messages import StreamMessage
@@ -201,6 +202,10 @@ class StreamHost(Protocol):
 
     @property
     def runtime(self) -> Runtime: ...
+    @property
+    def budget(self) -> ByteBudget:
+        """Bounds the unread bytes of streams without flow control, among others."""
+        ...
 
     def limit(self, timeout: Timeout) -> float | None:
         """Return a time limit in seconds, the default in the place of ``"default"``."""
@@ -220,6 +225,10 @@ class StreamHost(Protocol):
 
     def ended(self, life: StreamLife, reason: str) -> None:
         """Note that a stream has ended, in any way."""
+        ...
+
+    def refused(self) -> None:
+        """Note that a stream was rejected or failed because too much of it was unread."""
         ...
 
     def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:

@@ -50,6 +50,8 @@ class ClientStream:
         self.account = Account(LEAST_WINDOW if identity.is_opener else host.window())
         self.unread: deque[tuple[MessageStreamChunk, int]] = deque()
         """Chunks received, each with the bytes that it still counts."""
+        self.share = host.budget.share()
+        """The bytes that its client holds for it: until it is accepted, the offer; without flow control, the chunks."""
         self.host = host
         self._peer_window = peer_window
 
@@ -107,6 +109,9 @@ class ClientStream:
                 raise UsageError(f"{self!r} was opened by this program: its peer accepts it")
             life.move(Phase.ACCEPTING)
             self.account.open(self._peer_window)
+            self.share.clear()  # Its header, and what a hasty peer has written.
+            if not self.account.is_agreed:
+                self.share.take(self.account.unread)
             self.host.opened(life)
         consent = Accept(self.identity.stream_id, None if self._peer_window is None else self.account.window)
         try:
@@ -158,6 +163,7 @@ class ClientStream:
             if self.life.phase.is_over:
                 self.life.leave()
                 self.unread.clear()
+                self.share.clear()
                 return
             message = self._give_up(reason, None)
         self._send_last(message, reason)
@@ -206,6 +212,7 @@ class ClientStream:
         self.life.finish(end)
         if end.is_left:
             self.unread.clear()
+            self.share.clear()
 
     def _send_last(self, message: StreamMessage, reason: str, timeout: float = ABORT_TIMEOUT) -> None:
         """Send this client's last message, as far as it can be sent."""
