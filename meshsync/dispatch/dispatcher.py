@@ -79,12 +79,14 @@ class Dispatcher:
         """
 
         def run() -> None:
+            nonlocal target
             me = self._runtime.current()
             self._inside.add(me)
             try:
                 target()
             finally:
                 self._inside.discard(me)
+                del target  # The task is kept longer than a stream of which it knows.
 
         task = self._runtime.spawn(run, name=f"meshsync {name} of {self._name}")
         with self._condition:
@@ -105,6 +107,7 @@ class Dispatcher:
             except Exception:
                 # A fault of ours, since receivers are shielded one by one. Nothing would be dispatched ever again.
                 logger.exception("an event was lost in dispatching")
+            del job  # The next may be long in coming.
 
     @property
     def is_inside(self) -> bool:

@@ -182,23 +182,28 @@ class Router:
                 event, size = self._unhooked.get(None)
             except InboxClosed:
                 break
-            if event.name == "message":
-                try:
-                    message = hook(event.message)
-                    check_result(message)
-                    if not (message is None or isinstance(message, RoomMessage)):
-                        raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
-                except TaskExit:
-                    raise
-                except BaseException as error:  # An error of any kind has no caller to go to.
-                    self.report("message", hook, error)
-                    continue
-                if message is None:
-                    continue
-                event = replace(event, message=message)
-            self._route(event, size)
+            changed = self._pass_through(hook, event)
+            if changed is not None:
+                self._route(changed, size)
+            del event, changed  # The next may be long in coming.
         self._hook_task = None  # Another task may get the same name.
         self._finish()
+
+    def _pass_through(self, hook: Hook, event: RoomMessageEvent) -> RoomMessageEvent | None:
+        """Return an event as the hook leaves it, or None for none."""
+        if event.name != "message":
+            return event
+        try:
+            message = hook(event.message)
+            check_result(message)
+            if not (message is None or isinstance(message, RoomMessage)):
+                raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
+        except TaskExit:
+            raise
+        except BaseException as error:  # An error of any kind has no caller to go to.
+            self.report("message", hook, error)
+            return None
+        return None if message is None else replace(event, message=message)
 
     def _route(self, event: RoomMessageEvent, size: int) -> None:
         # A hook may keep what it returns; the body of another event nests what the directory has.
