@@ -79,14 +79,12 @@ class Dispatcher:
         """
 
         def run() -> None:
-            nonlocal target
             me = self._runtime.current()
             self._inside.add(me)
             try:
                 target()
             finally:
                 self._inside.discard(me)
-                del target  # The task is kept longer than a stream of which it knows.
 
         task = self._runtime.spawn(run, name=f"meshsync {name} of {self._name}")
         with self._condition:
