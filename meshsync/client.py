@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Literal
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.connection import Connection, State
 from meshsync.connection.deliveries import Delivery, Parcel, Receipt
 from meshsync.connection.forks import Home
@@ -88,7 +89,10 @@ class Client:
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
         self.uplink = Uplink(transport, session, runtime, self, name, plan)
-        self.router = Router(runtime, name, self.refuse_to_block)
+        self.budget = ByteBudget(runtime)
+        """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
+        have not agreed to flow control."""
+        self.router = Router(runtime, name, self.refuse_to_block, self.budget)
         self.streams: StreamTable
         self.membership = Membership(self, role)
         self._name = name
@@ -421,7 +425,7 @@ class Client:
         if sender is None and event.sender == self.local_participant.id:
             sender = self.local_participant
         message = RoomMessage(event.type, event.message, event.attachment, event.sender, sender)
-        self.router.publish(RoomMessageEvent("message", message, sender))
+        self.router.publish(RoomMessageEvent("message", message, sender), event.size)
         if event.type == "dismiss" and self.session.dialect.ends_at_dismissal:
             raise Dismissed(f"{message.from_participant_id} dismissed this client", reason="dismissed")
 
@@ -433,6 +437,7 @@ class Client:
         participant: RemoteParticipant | None = None,
         *,
         error: MeshsyncError | None = None,
+        size: int = 0,
     ) -> None:
         """Report an event to the receivers.
 
@@ -441,7 +446,7 @@ class Client:
             body: The ``message`` of that.
         """
         message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
-        self.router.publish(RoomMessageEvent(name, message, participant, error=error))
+        self.router.publish(RoomMessageEvent(name, message, participant, error=error), size)
 
 
 def _unchanged(reader: StreamReader) -> StreamReader:

@@ -54,7 +54,13 @@ class Member(Protocol):
     def failure(self) -> MeshsyncError: ...
     def limit(self, timeout: Timeout, default: float) -> float | None: ...
     def publish(
-        self, name: str, type: str, body: Mapping[str, object], participant: RemoteParticipant | None = None
+        self,
+        name: str,
+        type: str,
+        body: Mapping[str, object],
+        participant: RemoteParticipant | None = None,
+        *,
+        size: int = 0,
     ) -> None: ...
 
 
@@ -245,17 +251,17 @@ class Membership:
         """Apply the room's report on its members."""
         participants = self.participants
         match event:
-            case events.MemberAdded(entry):
+            case events.MemberAdded(entry, size):
                 if entry.id in self._stayed:
                     self._stayed.discard(entry.id)
                     return
                 participant = participants.enter(entry)
                 self._client.streams.peer_came(participant)
-                self._client.publish("participant_added", "participant.enabled", _about(entry), participant)
+                self._client.publish("participant_added", "participant.enabled", _about(entry), participant, size=size)
             case events.MemberRemoved(entry):
                 self._removed(participants.leave(entry.id))
-            case events.MemberChanged(entry, changes):
-                self._changed(entry, changes)
+            case events.MemberChanged(entry, changes, size):
+                self._changed(entry, changes, size)
             case events.Enabled(entries):
                 self._roster_came(entries)
             case events.Disabled():
@@ -290,10 +296,10 @@ class Membership:
             body = {"participants": [_about(entry) for entry in entries]}
             self._client.publish("messaging_enabled", "messaging.enabled", body)
 
-    def _changed(self, entry: RosterEntry, changes: Mapping[str, object]) -> None:
+    def _changed(self, entry: RosterEntry, changes: Mapping[str, object], size: int = 0) -> None:
         participant = self.participants.change(entry)
         body = {"attributes": changes}
-        self._client.publish("participant_attributes_updated", "participant.attributes", body, participant)
+        self._client.publish("participant_attributes_updated", "participant.attributes", body, participant, size=size)
 
 
 def _about(entry: RosterEntry) -> dict[str, object]:

@@ -490,7 +490,7 @@ class MessagingClient:
             type: Only messages of this type.
             sender: Only messages of this participant, or of the one with this id.
             timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever.
-            maxsize: How many messages may wait to be read.
+            maxsize: How many messages may wait to be read. Less if they are large: a client holds 64 MiB unread in all.
             overflow: The effect of one more: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
         Raises:
             ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.

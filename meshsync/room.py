@@ -35,6 +35,16 @@ class ClientStats:
     """Requests that the room has not acknowledged."""
     events_dropped: int
     """Events dropped because receivers were too slow."""
+    bytes_unacknowledged: int
+    """Bytes of the messages and chunks that the room has not acknowledged."""
+    bytes_unread: int
+    """Bytes held for receivers, subscriptions and streams without flow control, about as they take memory."""
+    messages_dropped: int
+    """Messages dropped by subscriptions that drop their oldest."""
+    subscriptions_failed: int
+    """Subscriptions that ended because too much was unread."""
+    streams_refused: int
+    """Streams rejected or failed because too much was unread."""
 
 
 class RoomClient:
@@ -125,7 +135,7 @@ class RoomClient:
         """
         client = self._meshsync
         client.home.check()
-        connection = client.uplink.stats()
+        connection, routed = client.uplink.stats(), client.router.stats()
         carried = connection.traffic
         return ClientStats(
             bytes_sent=carried.bytes_sent,
@@ -135,6 +145,11 @@ class RoomClient:
             bytes_buffered=carried.bytes_buffered,
             pending=connection.pending,
             events_dropped=client.router.dispatcher.dropped,
+            bytes_unacknowledged=connection.bytes_unacknowledged,
+            bytes_unread=client.budget.held,
+            messages_dropped=routed.messages_dropped,
+            subscriptions_failed=routed.subscriptions_failed,
+            streams_refused=client.streams.stats().refused,
         )
 
     # --- ending -------------------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ FLOORS = """
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
 4  meshsync.faces  meshsync.messages  meshsync.tokens  meshsync.world
-5  meshsync.connection: alarms deliveries failures forks inbox reconnecting states / outbox send_queue / connection
-                        / uplink
+5  meshsync.connection: alarms budget deliveries failures forks reconnecting states / inbox outbox send_queue
+                        / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table

@@ -20,6 +20,7 @@ from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.connection.failures import another, carry_over, client_failed, refusal
 from meshsync.connection.forks import Home
 from meshsync.connection.send_queue import SendQueue
+from meshsync.connection.send_room import SendRoom, takes_room
 from meshsync.errors import (
     ClientClosed,
     ConnectionLost,
@@ -89,8 +90,10 @@ class ConnectionStats:
 
     pending: int
     """Requests whose deliveries are not done."""
+    bytes_unacknowledged: int
+    """Those of pending messages and chunks."""
     waiting_senders: int
-    """Tasks in ``request``: one has the turn, the others wait for it."""
+    """Tasks in ``request``: one has the turn, the others wait for it or for room."""
     traffic: TransportStats
 
 
@@ -114,6 +117,8 @@ class Connection:
         self._state = State.OPENING
         self._error: MeshsyncError | None = None
         self._send_queue = SendQueue()
+        self.send_room = SendRoom(runtime)
+        """Bounds what is sent and unacknowledged."""
         self._deliveries: dict[int, Delivery] = {}
         self._packets_accepted = 0
         self._is_count_certain = True
@@ -158,7 +163,8 @@ class Connection:
 
     def stats(self) -> ConnectionStats:
         """Return the figures of this moment."""
-        return ConnectionStats(len(self._deliveries), len(self._send_queue), self._transport.stats())
+        room, waiting = self.send_room, len(self._send_queue) + len(self.send_room)
+        return ConnectionStats(len(self._deliveries), room.held, waiting, self._transport.stats())
 
     def check_open(self) -> None:
         """Raise unless requests can be made.
@@ -216,7 +222,7 @@ class Connection:
 
         Args:
             what: The name of the request in errors.
-            timeout: The longest wait for room in the connection's buffer, in seconds.
+            timeout: The longest wait for room in the connection's buffer, and among what is unacknowledged, in seconds.
             on_done: Called on the reader with the outcome; must not wait.
             receipt: Marked if the request is sent, whatever exception strikes then.
         Raises:
@@ -251,8 +257,16 @@ class Connection:
         if self.is_on_reader:
             deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
         timeout = deadline.left()
+        size = len(encoded[1]) + len(encoded[2]) if takes_room(request) else 0
         try:
-            if not self._send_queue.wait_for_turn(delivery, timeout):
+            if size and not self.send_room.enter(delivery, size, deadline):
+                held = self.send_room.held
+                raise SendTimeout(
+                    f"{delivery._what}: {held} bytes are sent and were not acknowledged within {timeout or 0:.3g} s; "
+                    "not sent",
+                    retryable=True,
+                )
+            if not self._send_queue.wait_for_turn(delivery, deadline.left()):
                 raise SendTimeout(
                     f"{delivery._what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True
                 )
@@ -260,6 +274,9 @@ class Connection:
                 delivery._place = next_place()
             self.check_open()
             self._send(request, encoded, delivery, deadline, receipt or Receipt())
+        except BaseException:
+            self.send_room.leave(delivery)
+            raise
         finally:
             try:
                 self._send_queue.leave(delivery)
@@ -307,6 +324,8 @@ class Connection:
 
     def _forget(self, request_id: int) -> Delivery | None:
         delivery = self._deliveries.pop(request_id, None)
+        if delivery is not None:
+            self.send_room.leave(delivery)
         if self._state is State.CLOSING and not self._deliveries:
             with self._condition:
                 self._condition.notify_all()
@@ -374,6 +393,7 @@ class Connection:
 
     def _fail(self, delivery: Delivery) -> bool:
         """Resolve a delivery that was not acknowledged; return False for one that another connection may carry."""
+        self.send_room.leave(delivery)
         if not self._is_count_certain or delivery._first_packet < self._transport.written():
             delivery._resolve(carry_over(DeliveryUnknown, "the message may or may not have arrived", self._error))
         elif delivery._parcel is None:

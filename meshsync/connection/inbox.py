@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
+from meshsync.connection.budget import Share
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Inbox", "InboxClosed"]
@@ -29,11 +30,14 @@ class Inbox(Generic[T]):
 
     Args:
         maxsize: The most items it holds.
+        share: Bounds their bytes, together with those of other queues; None where items have no size.
     """
 
-    def __init__(self, runtime: Runtime, maxsize: int) -> None:
+    def __init__(self, runtime: Runtime, maxsize: int, share: Share | None = None) -> None:
         self._condition = runtime.condition()
-        self._items: deque[T] = deque()
+        self._share = share
+        self._items: deque[tuple[T, int]] = deque()
+        """Each with the bytes that it counts."""
         self._maxsize = maxsize
         self._is_closed = False
         self._cause: BaseException | None = None
@@ -41,28 +45,34 @@ class Inbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: T) -> bool | None:
-        """Add an item and return True; return False if the inbox is full, None if it is closed."""
+    def put(self, item: T, size: int = 0) -> bool | None:
+        """Add an item of ``size`` bytes and return True; return False if the inbox is full, None if it is closed."""
         with self._condition:
             if self._is_closed:
                 return None
-            if len(self._items) >= self._maxsize:
+            if len(self._items) >= self._maxsize or not self._take(size):
                 return False
-            self._items.append(item)
+            self._items.append((item, size))
             self._condition.notify_all()
             return True
 
-    def put_dropping(self, item: T) -> int:
-        """Add an item, dropping the oldest where it is full; return how many were dropped."""
+    def put_dropping(self, item: T, size: int = 0) -> int:
+        """Add an item of ``size`` bytes, dropping the oldest where it is full; return how many were dropped.
+
+        For want of bytes, only items that count some are dropped.
+        """
         with self._condition:
             if self._is_closed:
                 return 0
-            self._items.append(item)
+            dropped = 0
+            if len(self._items) >= self._maxsize:
+                self._give_back(self._items.popleft()[1])
+                dropped = 1
+            while not self._take(size) and self._drop_oldest():
+                dropped += 1
+            self._items.append((item, size))
             self._condition.notify_all()
-            if len(self._items) <= self._maxsize:
-                return 0
-            self._items.popleft()
-            return 1
+            return dropped
 
     def get(self, timeout: float | None) -> T:
         """Remove and return the oldest item, waiting at most ``timeout`` seconds; None waits for ever, 0 polls.
@@ -76,10 +86,32 @@ class Inbox(Generic[T]):
             if not self._items and not self._is_closed:
                 self._condition.wait_for(self._is_ready, timeout)
             if self._items:
-                return self._items.popleft()
+                item, size = self._items.popleft()
+                self._give_back(size)
+                return item
             if self._is_closed:
                 raise InboxClosed(self._cause)
         raise TimeoutError
+
+    def _take(self, size: int) -> bool:
+        return not size or self._share is None or self._share.take(size)
+
+    def _give_back(self, size: int) -> None:
+        if self._share is None or not size:
+            return
+        if self._items:
+            self._share.give_back(size)
+        else:
+            self._share.clear()  # Ctrl-C may have kept bytes from being given back.
+
+    def _drop_oldest(self) -> bool:
+        """Drop the oldest item that counts bytes; return whether there was one."""
+        for index, (_, size) in enumerate(self._items):
+            if size:
+                del self._items[index]
+                self._give_back(size)
+                return True
+        return False
 
     def _is_ready(self) -> bool:
         return bool(self._items) or self._is_closed
@@ -87,8 +119,10 @@ class Inbox(Generic[T]):
     def cut(self) -> list[T]:
         """Close it, and remove and return what is unread."""
         with self._condition:
-            items = list(self._items)
+            items = [item for item, _ in self._items]
             self._items.clear()
+            if self._share is not None:
+                self._share.clear()
             self._is_closed = True
             self._condition.notify_all()
         return items

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from meshsync.connection.budget import Share
 from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.runtime.interfaces import Runtime, Task
@@ -26,15 +27,18 @@ class Dispatcher:
     Args:
         name: For the names of its tasks.
         on_dropped: Called on that task, before the next job, with how many jobs were dropped since the last time.
+        share: Bounds the bytes of the jobs that wait; then the oldest are dropped, too.
     """
 
-    def __init__(self, runtime: Runtime, name: str, on_dropped: Callable[[int], None]) -> None:
+    def __init__(
+        self, runtime: Runtime, name: str, on_dropped: Callable[[int], None], share: Share | None = None
+    ) -> None:
         self._runtime = runtime
         self._home = Home()
         self._name = name
         self._on_dropped = on_dropped
         self._condition = runtime.condition()
-        self._backlog: Inbox[Callable[[], None]] = Inbox(runtime, BACKLOG)
+        self._backlog: Inbox[Callable[[], None]] = Inbox(runtime, BACKLOG, share)
         self._dropped = 0
         self._dropped_reported = 0
         self._inside: set[object] = set()
@@ -46,10 +50,14 @@ class Dispatcher:
         """Begin to run the posted jobs."""
         self._task = self.spawn(self._run, "dispatcher")
 
-    def post(self, job: Callable[[], None]) -> None:
-        """Run a job after all that were posted before. Never waits; after ``finish``, and in a child, it is ignored."""
+    def post(self, job: Callable[[], None], size: int = 0) -> None:
+        """Run a job after all that were posted before. Never waits; after ``finish``, and in a child, it is ignored.
+
+        Args:
+            size: Bytes that the job holds.
+        """
         if self._home.is_here:
-            self.count_dropped(self._backlog.put_dropping(job))
+            self.count_dropped(self._backlog.put_dropping(job, size))
 
     def count_dropped(self, count: int) -> None:
         """Count events dropped on their way here; ``on_dropped`` gets the count before the next job."""
@@ -104,6 +112,7 @@ class Dispatcher:
             except Exception:
                 # A fault of ours, since receivers are shielded one by one. Nothing would be dispatched ever again.
                 logger.exception("an event was lost in dispatching")
+            del job  # The next may be long in coming.
 
     @property
     def is_inside(self) -> bool:

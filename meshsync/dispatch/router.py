@@ -6,11 +6,10 @@ are fed before receivers run and apart from them: a receiver may wait for a mess
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.dispatch.dispatcher import Dispatcher
 from meshsync.dispatch.gate import Gate
@@ -23,12 +22,14 @@ from meshsync.signals import EVENTS, check_result, log_failure, log_warning, nam
 
 __all__ = ["Router", "RouterStats"]
 
-logger = logging.getLogger("meshsync")
-
 Hook = Callable[[RoomMessage], "RoomMessage | None"]
 
 UNHOOKED = 10_000
 """The most events that wait for the hook; beyond it the oldest are dropped."""
+
+OWN_PART = 8
+"""One part in so many of the client's bytes is for the hook, and another for the receivers: 8 MiB of 64 MiB. A program
+that forgets a subscription loses no events by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class RouterStats:
 
     subscriptions: int
     """Those that are fed."""
+    messages_dropped: int
+    """By subscriptions that drop their oldest."""
+    subscriptions_failed: int
+    """Because too much was unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +64,19 @@ class Router:
     Args:
         name: For the names of its tasks.
         refuse_to_block: Given the name of a wait, raises where it would never end.
+        budget: Bounds the bytes that wait for the hook, for receivers and in subscriptions; by default its own.
     """
 
-    def __init__(self, runtime: Runtime, name: str, refuse_to_block: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        name: str,
+        refuse_to_block: Callable[[str], None],
+        budget: ByteBudget | None = None,
+    ) -> None:
         self.receivers = Receivers()
-        self.dispatcher = Dispatcher(runtime, name, self._report_dropped)
+        self._budget = budget or ByteBudget(runtime)
+        self.dispatcher = Dispatcher(runtime, name, self._report_dropped, self._budget.share(OWN_PART))
         self.gate = Gate(runtime)
         """All calls of the program's code go through it."""
         self.sender: Callable[[], object] = lambda: None
@@ -74,7 +87,8 @@ class Router:
         self._refuse = refuse_to_block
         self._hook: Hook | None = None
         self._hook_task: object = None
-        self._unhooked: Inbox[RoomMessageEvent] = Inbox(runtime, UNHOOKED)
+        self._unhooked: Inbox[tuple[RoomMessageEvent, int]] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
+        self._messages_dropped = self._subscriptions_failed = 0
         self._condition = runtime.condition()
         self._subscriptions: tuple[Subscription, ...] = ()
         self._has_ended = False
@@ -116,6 +130,8 @@ class Router:
             overflow=overflow,
             refuse_to_block=self._refuse_to_block,
             on_close=self._unsubscribe,
+            on_overflow=self._count_overflow,
+            share=self._budget.share(),
         )
         try:
             with self._condition:
@@ -131,7 +147,7 @@ class Router:
 
     def stats(self) -> RouterStats:
         """Return the figures of this moment."""
-        return RouterStats(len(self._subscriptions))
+        return RouterStats(len(self._subscriptions), self._messages_dropped, self._subscriptions_failed)
 
     def _refuse_to_block(self, what: str) -> None:
         self._refuse(what)
@@ -158,12 +174,25 @@ class Router:
 
     # --- on the reader, or in the hook's task -------------------------------------------------------------------------
 
-    def publish(self, event: RoomMessageEvent) -> None:
-        """Route an event. Never waits."""
+    def publish(self, event: RoomMessageEvent, size: int = 0) -> None:
+        """Route an event. Never waits.
+
+        Args:
+            size: Bytes that it holds.
+        """
         if self._hook is None or self.gate.is_shut:
-            self._route(event)
+            self._route(event, size)
         else:
-            self.dispatcher.count_dropped(self._unhooked.put_dropping(event))
+            self.dispatcher.count_dropped(self._unhooked.put_dropping((event, size), size))
+
+    def _count_overflow(self, subscription: Subscription, dropped: int) -> None:
+        self._messages_dropped += dropped
+        self._subscriptions_failed += not dropped
+        if dropped:
+            text = "a subscription drops messages: it is not read fast enough"
+            self._budget.warn("subscription drops", text)
+        else:
+            self._budget.warn("subscription failed", "a subscription ended: too much of it was unread")
 
     def report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:
         """Log a failure of the program's code and report it as ``receiver_failed``."""
@@ -189,7 +218,7 @@ class Router:
         if self.gate.is_shut:
             return
         under_way = self.gate.shut()
-        unrouted = self._unhooked.cut()
+        unrouted = [event for event, _ in self._unhooked.cut()]
         due = [job.event for job in self.dispatcher.cut() if isinstance(job, _Due)]
         dropped = sum(event.name == "message" or self._is_awaited(event) for event in unrouted)
         dropped += sum(map(self._is_awaited, due))
@@ -208,34 +237,39 @@ class Router:
         self._hook_task = self._runtime.current()
         while True:
             try:
-                event = self._unhooked.get(None)
+                event, size = self._unhooked.get(None)
             except InboxClosed:
                 break
-            if event.name == "message":
-                if not self.gate.enter(hook):
-                    continue
-                try:
-                    message = hook(event.message)
-                    check_result(message)
-                    if not (message is None or isinstance(message, RoomMessage)):
-                        raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
-                except TaskExit:
-                    raise
-                except BaseException as error:  # An error of any kind has no caller to go to.
-                    self.report("message", hook, error)
-                    continue
-                finally:
-                    self.gate.leave()
-                if not self.gate.is_here:
-                    return
-                if message is None:
-                    continue
-                event = replace(event, message=message)
-            self._route(event)
+            changed = self._pass_through(hook, event)
+            if not self.gate.is_here:
+                return
+            if changed is not None:
+                self._route(changed, size)
+            del event, changed  # The next may be long in coming.
         self._hook_task = None  # Another task may get the same name.
         self._finish()
 
-    def _route(self, event: RoomMessageEvent) -> None:
+    def _pass_through(self, hook: Hook, event: RoomMessageEvent) -> RoomMessageEvent | None:
+        """Return an event as the hook leaves it, or None for none."""
+        if event.name != "message":
+            return event
+        if not self.gate.enter(hook):
+            return None
+        try:
+            message = hook(event.message)
+            check_result(message)
+            if not (message is None or isinstance(message, RoomMessage)):
+                raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
+        except TaskExit:
+            raise
+        except BaseException as error:  # An error of any kind has no caller to go to.
+            self.report("message", hook, error)
+            return None
+        finally:
+            self.gate.leave()
+        return None if message is None else replace(event, message=message)
+
+    def _route(self, event: RoomMessageEvent, size: int) -> None:
         if self.gate.is_shut:
             self.dispatcher.count_dropped(self._is_awaited(event))
             return
@@ -243,8 +277,8 @@ class Router:
         is_shared = event.name != "message" or self._hook is not None
         if event.name == "message":
             for subscription in self._subscriptions:
-                is_shared |= subscription._offer(event.message)
-        self.dispatcher.post(_Due(self._run_receivers, event, is_shared))
+                is_shared |= subscription._offer(event.message, size)
+        self.dispatcher.post(_Due(self._run_receivers, event, is_shared), size)
 
     def _finish(self) -> None:
         with self._condition:
@@ -312,6 +346,5 @@ class Router:
 
     def _report_dropped(self, count: int) -> None:
         """Report that the receivers, or the hook, were too slow."""
-        with suppress(Exception):  # As in `log_failure`.
-            logger.warning("%d events were dropped: the receivers are too slow", count)
+        self._budget.warn("events dropped", "%d events were dropped: the receivers are too slow", count)
         self._run_receivers(RoomMessageEvent("messages_dropped", RoomMessage("messages_dropped", {"count": count})))

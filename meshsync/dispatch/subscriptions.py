@@ -7,6 +7,7 @@ from copy import copy
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
+from meshsync.connection.budget import Share
 from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
@@ -31,6 +32,7 @@ class Feed(Generic[T]):
         maxsize: How many items may wait to be read.
         what: The name of an item in errors.
         call: The call that subscribes again, for errors.
+        share: Bounds the bytes that wait to be read, together with those of other queues.
     """
 
     def __init__(
@@ -42,12 +44,13 @@ class Feed(Generic[T]):
         what: str,
         call: str,
         refuse_to_block: Callable[[str], None],
+        share: Share | None = None,
     ) -> None:
         if maxsize < 1:
             raise ValueError(f"maxsize is at least 1, not {maxsize}")
         self.timeout = timeout
         self._home = Home()
-        self._inbox: Inbox[T] = Inbox(runtime, maxsize)
+        self._inbox: Inbox[T] = Inbox(runtime, maxsize, share)
         self._what = what
         self._call = call
         self._refuse_to_block = refuse_to_block
@@ -66,7 +69,8 @@ class Feed(Generic[T]):
             ReceiveTimeout: If no item came in time.
             ConnectionLost: If the connection was lost and all that came before has been read.
             ClientClosed: If the client was closed, likewise.
-            UsageError: If the subscription was closed, or more than ``maxsize`` were unread at some time, likewise.
+            UsageError: If the subscription was closed, or more were unread at some time than ``maxsize`` or than the
+                bytes that a client holds, likewise.
             ForkedClientError: In a child process.
         """
         try:
@@ -134,12 +138,20 @@ class Subscription(Feed[RoomMessage]):
         overflow: Overflow,
         refuse_to_block: Callable[[str], None],
         on_close: Callable[[Subscription], None],
+        on_overflow: Callable[[Subscription, int], None] = lambda subscription, dropped: None,
+        share: Share | None = None,
     ) -> None:
         if overflow not in ("error", "drop_oldest"):
             raise ValueError(f"overflow is 'error' or 'drop_oldest', not {overflow!r}")
         what = ("message" if type is None else f"message of type {type!r}") + (f" from {sender}" if sender else "")
         super().__init__(
-            runtime, timeout=timeout, maxsize=maxsize, what=what, call="messages()", refuse_to_block=refuse_to_block
+            runtime,
+            timeout=timeout,
+            maxsize=maxsize,
+            what=what,
+            call="messages()",
+            refuse_to_block=refuse_to_block,
+            share=share,
         )
         self.dropped = 0
         self._type = type
@@ -147,6 +159,8 @@ class Subscription(Feed[RoomMessage]):
         self._maxsize = maxsize
         self._drops_oldest = overflow == "drop_oldest"
         self._on_close = on_close
+        self._on_overflow = on_overflow
+        """Called with how many messages were dropped; 0 if this ended the subscription."""
 
     def close(self) -> None:
         """Receive no more items; unread ones can still be read. In a child process this does nothing."""
@@ -158,20 +172,34 @@ class Subscription(Feed[RoomMessage]):
         # Here and not when it is offered: the client's reader does not wait for it, and unread messages are shared.
         return super()._take(timeout)._copied()
 
-    def _offer(self, message: RoomMessage) -> bool:
-        """Add a message if it matches, and return whether it does: the client calls this. Never waits."""
+    def _offer(self, message: RoomMessage, size: int = 0) -> bool:
+        """Add a message if it matches, and return whether it does: the client calls this. Never waits.
+
+        Args:
+            size: The bytes that it counts.
+        """
         if self._type is not None and message.type != self._type:
             return False
         if self._sender is not None and message.from_participant_id != self._sender:
             return False
         if self._drops_oldest:
-            self.dropped += self._inbox.put_dropping(message)
-        elif self._inbox.put(message) is False:
+            dropped = self._inbox.put_dropping(message, size)
+            self.dropped += dropped
+            if dropped:
+                self._on_overflow(self, dropped)
+        elif self._inbox.put(message, size) is False:
             self._on_close(self)
-            self._inbox.close(
-                UsageError(
-                    f"{self._maxsize} messages of this subscription were unread when another came: read faster, raise "
-                    "maxsize, or subscribe with overflow='drop_oldest'"
-                )
-            )
+            self._inbox.close(self._overflow())
+            self._on_overflow(self, 0)
         return True
+
+    def _overflow(self) -> UsageError:
+        unread = self.pending
+        if unread >= self._maxsize:
+            what, way = "", "raise maxsize, "
+        else:
+            what, way = ", and all that a client holds unread was full,", ""
+        return UsageError(
+            f"{unread} messages of this subscription were unread{what} when another came: read faster, {way}or "
+            "subscribe with overflow='drop_oldest'"
+        )

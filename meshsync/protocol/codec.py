@@ -21,6 +21,7 @@ from meshsync.protocol.envelopes import (
     encode_members,
     encode_object,
     read_member,
+    size_in_memory,
 )
 from meshsync.protocol.operations import (
     AnswerCall,
@@ -216,7 +217,7 @@ def decode_push(
             sender = read_member(header, "from_participant_id", str, type)
             name, content = read_member(header, "type", str, type), read_member(header, "message", dict, type)
             # The payload is copied out: a program may keep it, and must not keep a whole read of the socket with it.
-            return Push(sender, name, content, bytes(payload))
+            return Push(sender, name, content, bytes(payload), size_in_memory(body, len(payload)))
         case "__response__":
             header, payload = decode_envelope(body, type)
             return Reply(message.id, decode_content(header, payload))

@@ -30,6 +30,7 @@ __all__ = [
     "encode_members",
     "encode_object",
     "read_member",
+    "size_in_memory",
 ]
 
 JsonObject = dict[str, Any]
@@ -283,3 +284,28 @@ def decode_envelope(body: bytes | memoryview, what: str, levels: int = MAX_WIRE_
     header = decode_object(view[_LENGTH.size : end], what, levels)
     header.pop(RESERVED, None)
     return header, view[end:]
+
+
+def size_in_memory(body: bytes | memoryview, payload_size: int) -> int:
+    """Return about how many bytes an envelope takes once it is decoded, without a look at what it was decoded to.
+
+    A text takes about what it took on the wire; a number or an object takes much more than its few characters.
+
+    Args:
+        payload_size: The bytes of the payload, at the end of the body.
+    Source: ``sys.getsizeof`` on CPython 3.10 to 3.13: an empty message with its event, a float with its place in a
+        list, and an object of one member.
+    """
+    size = len(body) + _MESSAGE_SIZE
+    header_size = len(body) - payload_size
+    if header_size > _PLAIN_SIZE:
+        header = bytes(body[:header_size])  # A view cannot count; decoding takes a hundred times as long as both.
+        size += _VALUE_SIZE * header.count(b",") + _OBJECT_SIZE * header.count(b"{")
+    return size
+
+
+_MESSAGE_SIZE = 512
+_VALUE_SIZE = 32
+_OBJECT_SIZE = 184
+_PLAIN_SIZE = 1024
+"""Bytes of JSON that are too few to be weighed."""

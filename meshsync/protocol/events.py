@@ -67,6 +67,8 @@ class MemberAdded:
     """A participant began to take part."""
 
     member: RosterEntry
+    size: int = field(default=0, compare=False, repr=False)
+    """As in `Received`; 0 if it was listed among others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class MemberChanged:
 
     member: RosterEntry
     changes: JsonObject
+    size: int = field(default=0, compare=False, repr=False)
+    """As in `Received`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class Received:
     type: str
     message: JsonObject
     attachment: bytes = field(repr=False)
+    size: int = field(default=0, compare=False, repr=False)
+    """About how many bytes it takes in memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,8 @@ class Push:
     type: str
     message: JsonObject
     attachment: Buffer = field(default=b"", repr=False)
+    size: int = field(default=0, compare=False, repr=False)
+    """About how many bytes it takes in memory, where it was decoded; 0 where it is to be encoded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,7 @@ class Session:
     def _push(self, push: Push) -> Iterator[events.Event]:
         handle = _ROOM_PUSHES.get(push.type)
         if handle is None:
-            yield events.Received(push.sender, push.type, push.message, bytes(push.attachment))
+            yield events.Received(push.sender, push.type, push.message, bytes(push.attachment), push.size)
         else:
             yield from handle(self, push)
 
@@ -265,9 +265,9 @@ class Session:
         if member.id == self.participant_id or not self._is_taking_part():
             return
         if self.roster.add(member):
-            yield from self._if_in(events.MemberAdded(member))
+            yield from self._if_in(events.MemberAdded(member, push.size))
         else:
-            yield from self._merge(member.id, member.attributes)
+            yield from self._merge(member.id, member.attributes, push.size)
 
     def _member_left(self, push: Push) -> Iterator[events.Event]:
         member_id = push.message.get("id")
@@ -281,12 +281,12 @@ class Session:
         attributes = push.message.get("attributes")
         if not isinstance(attributes, dict):
             raise ProtocolError("participant.attributes without attributes")
-        yield from self._merge(push.sender, attributes)
+        yield from self._merge(push.sender, attributes, push.size)
 
-    def _merge(self, member_id: str, attributes: dict[str, object]) -> Iterator[events.Event]:
+    def _merge(self, member_id: str, attributes: dict[str, object], size: int) -> Iterator[events.Event]:
         member = self.roster.merge(member_id, attributes)
         if member is not None:
-            yield from self._if_in(events.MemberChanged(member, attributes))
+            yield from self._if_in(events.MemberChanged(member, attributes, size))
 
     def _is_taking_part(self) -> bool:
         # A participant listed before this client asked, or after it left, would never be reported to leave.

@@ -35,6 +35,7 @@ from meshsync.errors import ProtocolError
 from meshsync.protocol.envelopes import JsonObject, read_member
 
 __all__ = [
+    "CONTROL_TYPES",
     "STREAM_TYPES",
     "Accept",
     "Cancel",
@@ -198,6 +199,9 @@ STREAM_TYPES = frozenset(
     }
 )
 """Message types that programs never get as messages."""
+
+CONTROL_TYPES = STREAM_TYPES - {"stream.open", "stream.chunk"}
+"""Those that carry nothing of a program's but a short reason."""
 
 
 def _window(body: JsonObject) -> int | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.errors import MeshsyncError
 from meshsync.protocol.bridging import chunk_to_message
@@ -46,6 +47,8 @@ class StreamConnection(Protocol):
     def session(self) -> Session: ...
     @property
     def is_open(self) -> bool: ...
+    @property
+    def budget(self) -> ByteBudget: ...
     def failure(self) -> MeshsyncError: ...
     def refuse_to_block(self, what: str) -> None: ...
 

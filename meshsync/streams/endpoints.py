@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import ref
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
@@ -23,16 +24,38 @@ __all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "has_ended
 
 
 class Endpoints:
-    """A stream with its two directions, and the two ends of it that programs use."""
+    """A stream with its two directions, and the two ends of it that programs use.
 
-    __slots__ = ("incoming", "outgoing", "reader", "stream", "writer")
+    It refers to those weakly. So a stream that has ended is gone, with all that is unread of it, as soon as the program
+    lets go of both, and not when the garbage is collected.
+    """
+
+    __slots__ = ("_reader", "_writer", "incoming", "outgoing", "stream")
 
     def __init__(self, stream: ClientStream) -> None:
         self.stream = stream
         self.outgoing = Outgoing(stream)
         self.incoming = Incoming(stream)
-        self.writer = MessageStreamWriter(self)
-        self.reader = MessageStreamReader(self)
+        self._writer: ref[MessageStreamWriter] | None = None
+        self._reader: ref[MessageStreamReader] | None = None
+
+    @property
+    def writer(self) -> MessageStreamWriter:
+        """The one writer that a program has, or a new one."""
+        writer = None if self._writer is None else self._writer()
+        if writer is None:
+            writer = MessageStreamWriter(self)
+            self._writer = ref(writer)
+        return writer
+
+    @property
+    def reader(self) -> MessageStreamReader:
+        """The one reader that a program has, or a new one."""
+        reader = None if self._reader is None else self._reader()
+        if reader is None:
+            reader = MessageStreamReader(self)
+            self._reader = ref(reader)
+        return reader
 
 
 class MessageStreamWriter(ClosingWriter):
@@ -42,7 +65,7 @@ class MessageStreamWriter(ClosingWriter):
     (Official clients have no message for that: to them it is closed.)
     """
 
-    __slots__ = ("_ends", "_stream")
+    __slots__ = ("__weakref__", "_ends", "_stream")
 
     def __init__(self, ends: Endpoints) -> None:
         self._ends = ends
@@ -123,7 +146,7 @@ class MessageStreamReader(IteratedReader):
     One that was offered is accepted by ``accept``, by the first read, or when the accept callback returns.
     """
 
-    __slots__ = ("_ends", "_stream")
+    __slots__ = ("__weakref__", "_ends", "_stream")
 
     def __init__(self, ends: Endpoints) -> None:
         self._ends = ends

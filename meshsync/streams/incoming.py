@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from meshsync.connection.deliveries import Receipt
 from meshsync.errors import MeshsyncError, ProtocolError, ReceiveTimeout, StreamInterrupted, UsageError
@@ -82,6 +83,7 @@ class Incoming:
                 account.owed += size
                 del unread[0]
                 reading.chunk = chunk
+                stream.share.give_back(size)
                 return chunk
             if end is not None:
                 error = end.for_reader()
@@ -122,7 +124,11 @@ class Incoming:
     # --- reports of the client's reader task --------------------------------------------------------------------------
 
     def arrived(self, chunk: StreamChunk) -> None:
-        """Hold a chunk until it is read; after the end, drop it. More bytes unread than the window fail the stream."""
+        """Hold a chunk until it is read; after the end, drop it.
+
+        More bytes unread than the window, or, without flow control, than the client holds, fail the stream. An offer
+        is rejected then.
+        """
         stream = self._stream
         size = size_of(chunk.header, chunk.data)
         try:
@@ -130,7 +136,25 @@ class Incoming:
                 if stream.life.phase.is_over:
                     return
                 stream.account.arrive(size)
+                self._hold(size)
                 stream.unread.append((MessageStreamChunk(chunk.header, chunk.data), size))
                 stream.life.condition.notify_all()
         except ProtocolError as error:
+            stream.host.refused()
+            if stream.life.phase is Phase.OFFERED:
+                with suppress(UsageError):  # It was accepted just now.
+                    stream.reject(f"too much was sent before it was accepted: {error}")
+                    return
             stream.fail(StreamInterrupted(f"{stream!r} is given up: {error}"))
+
+    def _hold(self, size: int) -> None:
+        """Count a chunk in the client's budget, unless flow control bounds it. With the condition held."""
+        stream = self._stream
+        if stream.account.is_agreed:
+            return
+        # No peer that keeps to the protocol writes to a stream that is not accepted.
+        if not stream.share.take(size, is_owed=stream.life.phase is not Phase.OFFERED):
+            raise ProtocolError(
+                f"the client holds {stream.host.budget.limit} bytes unread, its limit, "
+                f"{stream.account.unread - size} of them of this stream, whose other side knows no flow control"
+            )

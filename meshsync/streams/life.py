@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.deliveries import Receipt
 from meshsync.connection.failures import another
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
@@ -195,6 +196,10 @@ class StreamHost(Protocol):
 
     @property
     def runtime(self) -> Runtime: ...
+    @property
+    def budget(self) -> ByteBudget:
+        """Bounds the unread bytes of streams without flow control, among others."""
+        ...
 
     def limit(self, timeout: Timeout) -> float | None:
         """Return a time limit in seconds, the default in the place of ``"default"``."""
@@ -214,6 +219,10 @@ class StreamHost(Protocol):
 
     def ended(self, life: StreamLife, reason: str) -> None:
         """Note that a stream has ended, in any way."""
+        ...
+
+    def refused(self) -> None:
+        """Note that a stream was rejected or failed because too much of it was unread."""
         ...
 
     def send_unawaited(

@@ -27,7 +27,7 @@ from meshsync.streams.channels import RecipientChannel, StreamConnection
 from meshsync.streams.endpoints import Endpoints, MessageStreamReader, has_ended
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.life import StreamHost
-from meshsync.streams.registry import StreamRegistry
+from meshsync.streams.registry import StreamRegistry, header_size
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["Accepter", "StreamOffers", "StreamSubscription"]
@@ -130,6 +130,9 @@ class StreamOffers:
     def _hand_out(self, stream: ClientStream) -> str | None:
         """Give an offered stream to the program; return the reason if that is impossible."""
         accepter, key = self.accepter, stream.identity.key
+        if not stream.share.take(header_size(stream.life), is_owed=False):
+            self._registry.refused()
+            return "the recipient holds all that it can"
         # In the registry before any task can decide on it; the alarm first, since a decision cancels it.
         self._connection.set_alarm(key, DECISION_TIME, lambda: _expire(stream))
         if isinstance(stream.channel, RecipientChannel):
@@ -157,6 +160,7 @@ class StreamOffers:
     def _refuse(self, stream: ClientStream, reason: str) -> None:
         """Reject a stream without asking the program. Never waits."""
         identity = stream.identity
+        stream.share.clear()
         self._registry.remove(identity.key)
         rejection = Reject(identity.stream_id, reason, is_final=reason == NO_HANDLER)
         self._registry.send_unawaited(stream.channel, rejection, f"rejecting a stream of {identity.peer.id}", 0)

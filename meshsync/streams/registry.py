@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.deliveries import Receipt
 from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.protocol.flow_control import next_window
+from meshsync.protocol.flow_control import next_window, size_of
 from meshsync.protocol.stream_messages import StreamMessage
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
@@ -22,7 +23,7 @@ from meshsync.streams.endpoints import Endpoints
 from meshsync.streams.life import StreamKey, StreamLife
 from meshsync.streams.stream import ClientStream
 
-__all__ = ["StreamRegistry", "StreamStats"]
+__all__ = ["StreamRegistry", "StreamStats", "header_size"]
 
 PAST = 1024
 """Ended streams that are remembered: messages that were on their way to one are no fault."""
@@ -39,13 +40,15 @@ class StreamStats:
     """Streams that have not ended."""
     remembered: int
     """Streams that have ended, and whose late messages are no fault."""
+    refused: int
+    """Streams that were rejected or failed because too much was unread."""
 
 
 class StreamRegistry:
     """The streams of one client by their keys, and the `StreamHost` of each.
 
     Args:
-        publish: Called with events for receivers.
+        publish: Called with events for receivers, and with the bytes that each holds.
         limit: Returns a time limit in seconds, the default in the place of ``"default"``.
     """
 
@@ -53,10 +56,11 @@ class StreamRegistry:
         self,
         connection: StreamConnection,
         *,
-        publish: Callable[[RoomMessageEvent], None],
+        publish: Callable[[RoomMessageEvent, int], None],
         limit: Callable[[Timeout], float | None],
     ) -> None:
         self.runtime: Runtime = connection.runtime
+        self.budget: ByteBudget = connection.budget
         self.limit = limit
         self.refuse_to_block = connection.refuse_to_block
         self.calls = StreamCalls(connection)
@@ -68,6 +72,7 @@ class StreamRegistry:
         self._past: dict[StreamKey, bool] = {}
         """Streams that have ended, the latest last; true for those that this client gave up unanswered."""
         self._is_leaving = False
+        self._refused = 0
 
     # --- the streams --------------------------------------------------------------------------------------------------
 
@@ -78,7 +83,7 @@ class StreamRegistry:
 
     def stats(self) -> StreamStats:
         """Return the figures of this moment."""
-        return StreamStats(len(self._streams), len(self._past))
+        return StreamStats(len(self._streams), len(self._past), self._refused)
 
     def find(self, key: StreamKey) -> Endpoints | None:
         """Return the stream with that key, if it is here and has not ended."""
@@ -141,7 +146,8 @@ class StreamRegistry:
         ends = self._streams.get(key)
         if ends is not None:
             body = {"stream_id": life.identity.stream_id, "header": dict(life.identity.header)}
-            self._publish(_event("stream_opened", RoomMessage("stream.open", body), ends))
+            # The event holds the stream, and what is unread of it. That is counted at its end, when it is known.
+            self._publish(_event("stream_opened", RoomMessage("stream.open", body), ends), header_size(life))
 
     def ended(self, life: StreamLife, reason: str) -> None:
         """Note that a stream has ended, in any way, and report it if its opening was."""
@@ -155,7 +161,14 @@ class StreamRegistry:
                 del self._past[next(iter(self._past))]
         if life.was_open and ends is not None:
             body = {"stream_id": life.identity.stream_id, "reason": reason}
-            self._publish(_event("stream_closed", RoomMessage("stream.close", body), ends))
+            account = ends.stream.account
+            size = header_size(life) + (account.unread if account.is_agreed else 0)  # Else the stream itself counts it.
+            self._publish(_event("stream_closed", RoomMessage("stream.close", body), ends), size)
+
+    def refused(self) -> None:
+        """Count a stream that was rejected or failed because too much of it was unread, and warn. On the reader."""
+        self._refused += 1
+        self.budget.warn("stream refused", "a stream was rejected or failed: too much of it was unread")
 
     def send_unawaited(
         self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
@@ -176,6 +189,11 @@ def _send_later(channel: Channel, message: StreamMessage, what: str) -> None:
         channel.send(message, what, LATE_SEND_TIMEOUT)
     except MeshsyncError as error:
         log_warning("%s was not sent: %s", what, error)
+
+
+def header_size(life: StreamLife) -> int:
+    """Return the bytes that the header of a stream takes."""
+    return size_of(life.identity.header, b"")
 
 
 def _event(name: str, message: RoomMessage, ends: Endpoints) -> RoomMessageEvent:

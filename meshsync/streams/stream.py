@@ -74,6 +74,8 @@ class ClientStream:
         self.account = Account(LEAST_WINDOW if identity.is_opener else host.window())
         self.unread: deque[tuple[MessageStreamChunk, int]] = deque()
         """Chunks received, each with the bytes that it still counts."""
+        self.share = host.budget.share()
+        """The bytes that its client holds for it: until it is accepted, the offer; without flow control, the chunks."""
         self.host = host
         self.home = Home()
         """Its process: in a child of that each call has to ask before it takes the condition."""
@@ -138,6 +140,9 @@ class ClientStream:
                 is_accepting = True
                 life.move(Phase.ACCEPTING)
                 self.account.open(self._peer_window)
+                self.share.clear()  # Its header, and what a hasty peer has written.
+                if not self.account.is_agreed:
+                    self.share.take(self.account.unread)
                 self.host.opened(life)
             self._consent(receipt)
         except MeshsyncError:
@@ -218,6 +223,7 @@ class ClientStream:
                 return self._giving_up(reason, None)
             self.life.leave()
             self.unread.clear()
+            self.share.clear()
             return None
 
         self._make_end(decide, reason)
@@ -293,6 +299,7 @@ class ClientStream:
         ending.is_made = True
         if ending.end.is_left:
             self.unread.clear()
+            self.share.clear()
 
     def conclude(self, ending: Ending, timeout: float) -> None:
         """Do what has to follow an end, as far as that is possible, and was not done. Without an end, do nothing.

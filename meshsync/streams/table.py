@@ -43,7 +43,7 @@ class StreamTable:
     """The streams of one client.
 
     Args:
-        publish: Called with events for receivers.
+        publish: Called with events for receivers, and with the bytes that each holds.
         limit: Returns a time limit in seconds, the default in the place of ``"default"``.
         hook: Changes each offered reader before the program sees it.
         report: Called with an unexpected exception of an accept callback or the hook; see `StreamOffers`.
@@ -54,7 +54,7 @@ class StreamTable:
         connection: StreamConnection,
         participants: ParticipantDirectory,
         *,
-        publish: Callable[[RoomMessageEvent], None],
+        publish: Callable[[RoomMessageEvent, int], None],
         limit: Callable[[Timeout], float | None],
         hook: Callable[[StreamReader], StreamReader],
         report: Report,

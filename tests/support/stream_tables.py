@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.errors import ClientClosed, MeshsyncError
 from meshsync.messages import RoomMessageEvent
@@ -31,6 +32,7 @@ class RecordingConnection:
     def __init__(self) -> None:
         self.runtime: Runtime = RUNTIME
         self.is_open = True
+        self.budget = ByteBudget(RUNTIME)
         self.session = Session(dialect("A"))
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.alarms: dict[object, tuple[float, Callable[[], None]]] = {}
@@ -103,7 +105,7 @@ class TableOfStreams:
         self.table = StreamTable(
             self.line,
             participants,
-            publish=self.published.append,
+            publish=lambda event, size: self.published.append(event),
             limit=lambda timeout: 0.0 if timeout == "default" else timeout,
             hook=lambda reader: reader,
             report=lambda accepter, error: self.reports.append(error),

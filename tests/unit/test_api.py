@@ -37,7 +37,10 @@ WRITING = "abort close flush reader stream_id to write"
 
 MEMBERS = {
     "ApiKey": "key_id parse project_id secret",
-    "ClientStats": "bytes_buffered bytes_received bytes_sent events_dropped packets_received packets_sent pending",
+    "ClientStats": """
+        bytes_buffered bytes_received bytes_sent bytes_unacknowledged bytes_unread events_dropped messages_dropped
+        packets_received packets_sent pending streams_refused subscriptions_failed
+    """,
     "Delivery": "error is_done wait",
     "Grant": "name scope",
     "LocalParticipant": "attributes get_attribute id name role set_attribute",

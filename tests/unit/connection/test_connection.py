@@ -311,6 +311,34 @@ def test_busy_connection_times_out_those_behind_by_their_own_limits(silent: Clie
     assert len(silent.transport.requests) == 2
 
 
+@pytest.mark.parametrize("end", ["acknowledgement", "refusal", "loss", "disregard", "full buffer"])
+def test_room_is_made_by_every_end_of_a_delivery(end: str, silent: Client) -> None:
+    """A message that fills the room keeps another out until it is done, in whatever way; control always goes."""
+    big, room = Send("p-2", "chat", {"text": "x" * 100}), silent.connection.send_room
+    room.limit = 100
+    delivery = silent.send(big)
+    with pytest.raises(SendTimeout, match=r"it: \d+ bytes are sent and were not acknowledged within 0 s") as info:
+        silent.send(timeout=0)
+    assert info.value.retryable
+    assert silent.connection.stats().bytes_unacknowledged > 100
+    silent.send(Send("p-2", "stream.meshsync.credit", {"stream_id": "s", "bytes": 1}), timeout=0)
+    if end == "acknowledgement":
+        silent.transport.answer(1)
+    elif end == "refusal":
+        silent.transport.answer(1, Error("no", 1001))
+    elif end == "disregard":
+        silent.connection.disregard(delivery)
+    elif end == "loss":
+        silent.transport.lose()
+    else:
+        silent.transport.answer(1)
+        wait_until(lambda: room.held == 0)
+        silent.transport.fill()
+        with pytest.raises(SendTimeout):
+            silent.send(big, timeout=0)
+    wait_until(lambda: room.held == 0)
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.runtime.threads import ThreadRuntime
 from tests.support.scripted import PATIENCE
@@ -93,3 +94,42 @@ def test_each_item_goes_to_one_of_several_readers() -> None:
     inbox.close()
     assert all(reader.join(PATIENCE) for reader in readers)
     assert sorted(got) == list(range(200))
+
+
+# --- bytes ------------------------------------------------------------------------------------------------------------
+
+
+def test_inbox_without_bytes_left_takes_nothing_more() -> None:
+    """Of 1000 bytes 900 are unread: 101 more are refused, until some are read."""
+    budget = ByteBudget(RUNTIME, 1000)
+    inbox: Inbox[int] = Inbox(RUNTIME, 9, budget.share())
+    assert [inbox.put(number, 450) for number in (1, 2)] == [True, True]
+    assert (inbox.put(3, 101), inbox.put(3, 100), inbox.put(4)) == (False, True, True)
+    assert [inbox.get(0), inbox.put(5, 450), budget.held] == [1, True, 1000]
+
+
+def test_dropping_for_bytes_spares_what_counts_none() -> None:
+    """Of 1000 bytes 900 are unread: 800 more cost both large items, and not the notices between them."""
+    budget = ByteBudget(RUNTIME, 1000)
+    inbox: Inbox[str] = Inbox(RUNTIME, 9, budget.share())
+    for item, size in (("a", 0), ("b", 450), ("c", 0), ("d", 450)):
+        assert inbox.put_dropping(item, size) == 0
+    assert inbox.put_dropping("e", 800) == 2
+    assert ([inbox.get(0) for _ in range(3)], budget.held) == (["a", "c", "e"], 0)
+
+
+def test_item_larger_than_all_is_taken_alone() -> None:
+    """What is unread makes way for it, and it makes way for the next."""
+    budget = ByteBudget(RUNTIME, 1000)
+    inbox: Inbox[int] = Inbox(RUNTIME, 9, budget.share())
+    assert [inbox.put_dropping(number, size) for number, size in ((1, 500), (2, 5000), (3, 1))] == [0, 1, 1]
+    assert (inbox.get(0), budget.held) == (3, 0)
+    assert [inbox.put(4, 5000), inbox.put(5, 1)] == [True, False]
+
+
+def test_items_dropped_for_want_of_places_count_no_more() -> None:
+    """Two places: the bytes of the third one's victim are free."""
+    budget = ByteBudget(RUNTIME, 1000)
+    inbox: Inbox[int] = Inbox(RUNTIME, 2, budget.share())
+    assert [inbox.put_dropping(number, number) for number in (100, 200, 300)] == [0, 0, 1]
+    assert budget.held == 500

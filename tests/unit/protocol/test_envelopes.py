@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import sys
+import tracemalloc
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +28,7 @@ from meshsync.protocol.envelopes import (
     encode_members,
     encode_object,
     read_member,
+    size_in_memory,
 )
 from tests.support.profiles import examples
 
@@ -470,3 +472,31 @@ def test_missing_member_is_a_protocol_error() -> None:
     """A member that is not there is named."""
     with pytest.raises(ProtocolError, match="it lacks 'member'"):
         read_member({}, "member", str, "it")
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 200_000, list(range(1000, 20_000)), [n / 7 for n in range(9000)], [{"a": n} for n in range(1000, 9000)]],
+    ids=["text", "integers", "floats", "objects"],
+)
+def test_size_in_memory_is_about_right_for_large_values(value: object) -> None:
+    """Within a factor of two of what is allocated in decoding, however much that is for one character of JSON."""
+    header = encode_object({"value": value}, "header")
+    body = encode_envelope(header, b"payload")
+    tracemalloc.start()
+    try:
+        decoded = decode_envelope(body, "it")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert decoded[0] == {"value": value}
+    assert 0.5 < size_in_memory(body, len(b"payload")) / taken < 2
+
+
+def test_payload_counts_as_it_is() -> None:
+    """Commas in it are no JSON, and a small message has a size of its own."""
+    body = encode_envelope(encode_object({"n": 1}, "header"), b"," * 10_000)
+    assert size_in_memory(body, 10_000) == len(body) + 512

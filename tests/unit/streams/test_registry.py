@@ -74,7 +74,7 @@ def test_so_many_ended_streams_are_remembered(
     for n in range(5):
         client.hear("chunk", id=f"s-{n}", header={})
     assert len(caplog.records) == 2
-    assert client.table.stats() == StreamStats(live=0, remembered=3)
+    assert client.table.stats() == StreamStats(live=0, remembered=3, refused=0)
 
 
 def test_an_ended_stream_whose_id_was_used_again_is_the_latest(

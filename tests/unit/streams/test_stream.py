@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meshsync.connection.budget import ByteBudget
 from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.errors import (
     ClientClosed,
@@ -68,6 +69,7 @@ class Desk:
         """``opened``, and the reason of each end."""
         self.deadlock: Exception | None = None
         self.next_window = 10_000
+        self.budget = ByteBudget(RUNTIME)
         self.before_send: Callable[[], object] = lambda: None
 
     def limit(self, timeout: Timeout) -> float | None:
@@ -85,6 +87,9 @@ class Desk:
 
     def ended(self, life: StreamLife, reason: str) -> None:
         self.notes.append(reason)
+
+    def refused(self) -> None:
+        self.notes.append("refused")
 
     def send_unawaited(
         self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
