@@ -76,6 +76,10 @@ class Handler(Protocol):
     def received(self, event: events.Event) -> None:
         """An event arrived. Deliveries have been resolved already."""
 
+    def comes_back(self, error: MeshsyncError) -> bool:
+        """Return whether there will be another connection after this end, which is then no end of the client."""
+        ...
+
     def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         """No event follows; ``error`` is None if the program closed the connection.
 
@@ -383,6 +387,7 @@ class Connection:
                 return
             was_wanted = self._state is State.CLOSING
             self._error = None if was_wanted else error
+            error.connection_alive = not was_wanted and self._handler.comes_back(error)
             self._move(State.CLOSED if was_wanted else State.LOST)
         unwritten: list[Delivery] = []
         for request_id in list(self._deliveries):

@@ -32,13 +32,15 @@ def carry_over(kind: type[L], text: str, cause: BaseException | None) -> L:
     """
     reason = "the client was closed" if cause is None else safe_text(cause)
     lost = cause if isinstance(cause, ConnectionLost) else None
-    return kind(
+    error = kind(
         f"{text}: {reason}" if text else reason,
         code=lost.code if lost else None,
         reason=lost.reason if lost else reason,
         clean=lost.clean if lost else cause is None,
         http_status=lost.http_status if lost else None,
     )
+    error.connection_alive = isinstance(cause, MeshsyncError) and cause.connection_alive
+    return error
 
 
 def another(error: MeshsyncError) -> MeshsyncError:

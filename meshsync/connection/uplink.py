@@ -292,6 +292,11 @@ class Uplink:
                 if self._state is _S.CONNECTING:
                     self._move(_S.ONLINE)
 
+    def comes_back(self, error: MeshsyncError) -> bool:
+        plan = self._plan
+        goes_on = self._state in (_S.ONLINE, _S.OFFLINE)
+        return goes_on and plan is not None and not is_final(error, renews_token=plan.renews_token)
+
     def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         plan, me = self._plan, self.runtime.current()
         with self._condition:
@@ -299,13 +304,7 @@ class Uplink:
             self._is_restoring = False
             self._condition.notify_all()
             is_attempt = self._has_loop and self._state is _S.OFFLINE
-            comes_back = (
-                not is_attempt
-                and self._state is _S.ONLINE
-                and error is not None
-                and plan is not None
-                and not is_final(error, renews_token=plan.renews_token)
-            )
+            comes_back = not is_attempt and self._state is _S.ONLINE and error is not None and error.connection_alive
             if comes_back:
                 self._loss, self._has_loop, self._is_wanted_now = error, True, False
                 self._loop_task = me
@@ -492,6 +491,8 @@ class Uplink:
             elif error is None:
                 self._move(_S.CLOSING)
             self._loss = error
+            if error is not None:
+                error.connection_alive = False
             self._move(_S.CLOSED if error is None else _S.LOST)
             held = self._outbox.clear()
         for delivery in held:

@@ -130,7 +130,7 @@ class StreamRegistry:
         if stream.is_opening:
             stream.end(failure, str(failure))
         else:
-            stream.end(StreamInterrupted(str(failure), connection_alive=False), str(failure))
+            stream.end(StreamInterrupted(str(failure), connection_alive=failure.connection_alive), str(failure))
 
     # --- the host of each stream --------------------------------------------------------------------------------------
 

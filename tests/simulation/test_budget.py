@@ -342,6 +342,6 @@ def test_end_of_the_connection_ends_the_wait_for_room() -> None:
         sim.plan(faults.late_replies("alice", 1000), faults.at(sim.now + 5, faults.reset("alice")))
         alice.send_message_nowait(to, "chat", {}, bytes(MIB))
         with pytest.raises(NotSent):
-            alice.send_message_nowait(to, "chat", {}, bytes(MIB), timeout=100)
+            alice.send_message_nowait(to, "chat", {}, bytes(MIB), timeout=100, if_offline="raise")
         assert sim.now < 10
         assert pair.alice.stats().bytes_unacknowledged == 0

@@ -125,6 +125,9 @@ class _Between:
             type, body = peer.answers[event.type]
             peer.say(event.sender, type, event.message["stream_id"], **body)
 
+    def comes_back(self, error: MeshsyncError) -> bool:
+        return self._uplink.comes_back(error)
+
     def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         self._uplink.ended(error, unwritten)
 

@@ -50,6 +50,9 @@ class Recorder:
         self.events.append(event)
         self.on_event(event)
 
+    def comes_back(self, error: MeshsyncError) -> bool:
+        return False
+
     def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         self.ends.append(error)
         self.unwritten += unwritten

@@ -193,6 +193,9 @@ class Handler:
         if isinstance(event, events.Received):
             self.client.say(int(event.message["number"]))
 
+    def comes_back(self, error: MeshsyncError) -> bool:
+        return False
+
     def ended(self, error: MeshsyncError | None, unwritten: Sequence[Delivery]) -> None:
         pass
 
