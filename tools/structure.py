@@ -40,7 +40,7 @@ FLOORS = """
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
-8  meshsync.files: file_names partial_file progress / transfer
+8  meshsync.files: exclusive file_names progress / partial_file / continuing / transfer
 8  meshsync.client
 9  meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
 10 meshsync.room
