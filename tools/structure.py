@@ -30,7 +30,8 @@ FLOORS = """
 0  meshsync.errors  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
-                      / operations / attachments bridging events greeting / dialects tool_calls / codec / session
+                      / operations resuming / attachments bridging events greeting / dialects tool_calls / codec
+                      / session
 3  meshsync.transport: endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.participants  meshsync.signals
