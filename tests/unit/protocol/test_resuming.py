@@ -154,6 +154,29 @@ def test_credit_that_is_granted_while_they_meet_is_sent_afterwards() -> None:
     assert stream.drain() == [resume("a2", "b1", 0, 2, 1, granted=125)]
 
 
+def test_a_position_of_before_the_meeting_does_not_count() -> None:
+    """The peer may have taken in more since: it is told this side's, and states its own again."""
+    stream = opened()
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    stream.drain()
+    assert stream.receive("b1", resume("b1", "a2", 0, 1, 0), 3) == []
+    assert (stream.link, stream.drain()) == (Link.MEETING, [resume("a2", "b1", 0, 2, 1, granted=100)])
+    stream.grant(25)
+    stream.receive("b1", resume("b1", "a2", 1, 1, 2), 3)
+    assert stream.drain() == [Credit("s", 25, 0), CHUNKS[1]]
+
+
+def test_what_an_earlier_connection_of_the_peer_says_is_late() -> None:
+    """It arrives behind the words of a later one, from another id."""
+    stream = opened()
+    stream.receive("b2", resume("b2", "a1", 0, 2, 0), 1)
+    stream.drain()
+    for number in (1, 2):
+        assert stream.receive("b1", resume("b1", "a1", 0, number, 2), 2) == []
+    assert (stream.peer_id, stream.link, stream.drain()) == ("b2", Link.MEETING, [])
+
+
 def test_without_the_proof_nobody_resumes_a_stream() -> None:
     """Nor with that of another pair of participants."""
     stream = opened()
@@ -177,6 +200,19 @@ def test_a_credit_releases_what_was_taken_in() -> None:
     stream = opened()
     assert stream.receive("b1", Credit("s", 10, 1), 0) == [Credited(10)]
     assert stream.held == 10
+
+
+def test_a_close_behind_a_consent_that_does_not_count_does_not_either() -> None:
+    """Both come again; a side that takes in all of a close says so."""
+    stream = side()
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    stream.drain()
+    for message in (Accept("s", 50, ResumeConsent(60, 1)), Close("s")):
+        assert stream.receive("b1", message, 3) == []
+    stream.receive("b1", Accept("s", 50, ResumeConsent(60, 2)), 3)
+    assert stream.receive("b1", Close("s"), 3) == [Ending(Outcome.CLOSED_BY_PEER)]
+    assert stream.drain() == [Closed("s")]
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
