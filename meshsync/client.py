@@ -33,7 +33,7 @@ from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Session
 from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.reasons import safe_text
-from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
@@ -70,6 +70,7 @@ class Client:
         name: str,
     ) -> None:
         self.runtime = runtime
+        check_timeout(default_timeout, "default_timeout")
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
@@ -97,7 +98,7 @@ class Client:
             self,
             self.participants,
             publish=self.router.publish,
-            limit=lambda timeout: self.limit(timeout, SEND_TIMEOUT),
+            limit=self.limit,
             hook=offered,
             report=partial(self.router.report, "on_stream_accept"),
         )
@@ -153,21 +154,20 @@ class Client:
                 # No task can be started any more, and the process is about to end: only buffered data goes out.
                 connection.close_transport(min(timeout, EXIT_GRACE))
             elif will_wait:
-                self._shut_down(timeout)
+                self._shut_down(deadline)
             else:
-                shut_down = partial(self._shut_down, timeout)
+                shut_down = partial(self._shut_down, deadline)
                 self._closing = (self.runtime.spawn(shut_down, name=f"meshsync closing of {self._name}"),)
 
         if timeout > 0 and connection.state is State.OPEN:
-            self.streams.leave(timeout / 4)
+            self.streams.leave()
         connection.close(finish)
         if will_wait:
             for task in self.tasks:
                 task.join(deadline.left())
 
-    def _shut_down(self, timeout: float) -> None:
-        deadline = Deadline(self.runtime, timeout)
-        self.connection.flush(timeout / 2)
+    def _shut_down(self, deadline: Deadline) -> None:
+        self.connection.flush((deadline.left() or 0) / 2)
         self.connection.close_transport(deadline.left() or 0)
 
     def wait_closed(self, timeout: float | None) -> bool:
@@ -216,9 +216,13 @@ class Client:
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         """Send a request and return its handle; see `Connection.request`."""
-        return self.connection.request(request, what, timeout, on_done)
+        delivery = self.connection.request(request, what, timeout, on_done, is_reserved=is_reserved)
+        delivery._default_timeout = self.default_timeout
+        return delivery
 
     def disregard(self, delivery: Delivery) -> None:
         """Wait no more for the answer to a request."""
@@ -240,11 +244,15 @@ class Client:
         """Run code of the program in a task of its own; see `Dispatcher.spawn`."""
         self.router.dispatcher.spawn(target, name)
 
-    def limit(self, timeout: Timeout, default: float) -> float | None:
-        """Return a call's time limit in seconds: its own, else the one for all calls, else ``default``."""
-        if timeout != "default":
-            return timeout
-        return default if self.default_timeout is None else self.default_timeout
+    def limit(self, timeout: Timeout, default: float | None) -> float | None:
+        """Return a call's time limit in seconds: its own, else the one for all calls, else ``default``.
+
+        Raises:
+            TypeError: As `check_timeout`, and `ValueError` too.
+        """
+        if not (isinstance(timeout, str) and timeout == "default"):
+            return check_timeout(timeout)
+        return default if self.default_timeout is None else check_timeout(self.default_timeout)
 
     def check_enabled(self) -> None:
         """Raise unless this client takes part in messaging.

@@ -82,13 +82,13 @@ class MessagingClient:
             check_callable(on_stream_accept, "a MessageStreamReader")
         client = self._meshsync
         participants = client.participants
+        limit = client.limit(timeout, ENABLE_TIMEOUT)
         client.check_open()
         client.streams.accepter = on_stream_accept
         before = participants.enablings
         if participants.is_enabled:
             return
         client.refuse_to_block("enable()")
-        limit = client.limit(timeout, ENABLE_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
         client.request(Enable((CLASSIC, DUPLEX)), "enabling messaging", limit).wait(deadline.left())
         if not participants.wait(lambda: participants.enablings > before or participants.has_ended, deadline.left()):
@@ -107,13 +107,12 @@ class MessagingClient:
             ConnectionLost: If the connection ended.
         """
         client = self._meshsync
+        deadline = Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT))
         if not client.participants.is_enabled:
             return
         client.refuse_to_block("disable()")
-        limit = client.limit(timeout, ENABLE_TIMEOUT)
-        deadline = Deadline(client.runtime, limit)
-        client.streams.abandon_all(StreamInterrupted("messaging was disabled"), 1.0 if limit is None else limit / 2)
-        client.request(Disable(), "disabling messaging", limit).wait(deadline.left())
+        client.streams.abandon_all(StreamInterrupted("messaging was disabled"))
+        client.request(Disable(), "disabling messaging", deadline.left()).wait(deadline.left())
 
     # --- participants -------------------------------------------------------------------------------------------------
 
@@ -136,13 +135,14 @@ class MessagingClient:
         role: str | None = None,
         where: Callable[[RemoteParticipant], bool] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Timeout = "default",
     ) -> RemoteParticipant:
         """Return the earliest participant that matches all that is given, waiting until there is one.
 
         Args:
             where: Called with participants, again whenever a peer came, left or changed.
-            timeout: The longest wait, in seconds; None waits for ever.
+            timeout: The longest wait, in seconds; None waits for ever. By default the room's ``default_timeout``, or
+                for ever.
         Raises:
             ReceiveTimeout: If no participant matched in time.
             NotEnabled: If messaging is not enabled, since no participant would come.
@@ -155,7 +155,8 @@ class MessagingClient:
         if where is not None:
             check_callable(where, "a RemoteParticipant")
         client = self._meshsync
-        participants, deadline = client.participants, Deadline(client.runtime, timeout)
+        limit = client.limit(timeout, None)
+        participants, deadline = client.participants, Deadline(client.runtime, limit)
         while True:
             seen = participants.changes
             for participant in participants.participants:
@@ -173,7 +174,7 @@ class MessagingClient:
             if not participants.wait(partial(_differs, participants, seen), deadline.left()):
                 wanted = {"name": name, "role": role, "where": where and name_of(where)}
                 text = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
-                raise ReceiveTimeout(f"no participant with {text or 'any name'} was there within {timeout or 0:g} s")
+                raise ReceiveTimeout(f"no participant with {text or 'any name'} was there within {limit or 0:g} s")
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -363,12 +364,13 @@ class MessagingClient:
         progress: Progress | bool = False,
         overwrite: bool = False,
         max_size: int | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = "default",
     ) -> transfer.ReceivedFile:
         """Receive the file that a stream brings into a directory, whole or not at all.
 
         See ``meshsync.files.transfer.receive_file``.
         """
+        limit = self._meshsync.limit(timeout, None)
         return transfer.receive_file(
             reader,
             directory,
@@ -376,7 +378,7 @@ class MessagingClient:
             progress=progress,
             overwrite=overwrite,
             max_size=max_size,
-            timeout=timeout,
+            timeout=limit,
         )
 
     def offered(self, reader: StreamReader) -> StreamReader:
@@ -391,7 +393,8 @@ class MessagingClient:
         """Subscribe to the streams that peers open from now on, instead of a callback.
 
         Args:
-            timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever.
+            timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever,
+                but for ``get``, whose limit is then the room's ``default_timeout``.
             maxsize: How many streams may wait in it; more go to the accept callback, or are rejected.
         """
         return self._meshsync.streams.subscribe(timeout, maxsize)
@@ -421,7 +424,8 @@ class MessagingClient:
         Args:
             type: Only messages of this type.
             sender: Only messages of this participant, or of the one with this id.
-            timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever.
+            timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever,
+                but for ``get``, whose limit is then the room's ``default_timeout``.
             maxsize: How many messages may wait to be read.
             overflow: The effect of one more: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
         Raises:
@@ -436,6 +440,7 @@ class MessagingClient:
             timeout=timeout,
             maxsize=maxsize,
             overflow=overflow,
+            limit=self._meshsync.limit,
         )
 
     def wait_for_message(
@@ -443,12 +448,13 @@ class MessagingClient:
         type: str | None = None,
         sender: RemoteParticipant | LocalParticipant | str | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Timeout = "default",
     ) -> RoomMessage:
         """Return the next message that matches. For an answer, subscribe with ``messages`` before asking.
 
         Raises:
-            ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever.
+            ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever. By default the room's
+                ``default_timeout``, or for ever.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
         """
         with MessagingClient.messages(self, type, sender) as subscription:  # A subclass may redefine `messages`.

@@ -112,6 +112,9 @@ class Connection:
         self._send_queue = SendQueue()
         self._deliveries: dict[int, Delivery] = {}
         self._packets_accepted = 0
+        """Those of the tasks that had the turn."""
+        self._packets_reserved = 0
+        """The others."""
         self._is_count_certain = True
         self._reader: Task | None = None
         self._reader_id: object = None
@@ -207,6 +210,8 @@ class Connection:
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         """Send a request and return its handle, done at once if the request has no answer, such as attributes.
 
@@ -214,6 +219,8 @@ class Connection:
             what: The name of the request in errors.
             timeout: The longest wait for room in the connection's buffer, in seconds.
             on_done: Called on the reader with the outcome; must not wait.
+            is_reserved: Whether no task waits for it: it goes at once, ahead of those that wait for their turn, from
+                the reserve of the connection's buffer where that is full; or it is refused at once.
         Raises:
             InvalidMessage: If it cannot be carried.
             SendTimeout: If there was no room in time; nothing was sent.
@@ -226,6 +233,9 @@ class Connection:
         deadline = Deadline(self.runtime, timeout)
         encoded = self.session.encode(request)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
+        if is_reserved:
+            self._send(request, encoded, delivery, None)
+            return delivery
         try:
             if not self._send_queue.wait_for_turn(delivery, timeout):
                 raise SendTimeout(f"{what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True)
@@ -239,16 +249,22 @@ class Connection:
                 raise
         return delivery
 
-    def _send(self, request: Request, encoded: Encoded, delivery: Delivery, deadline: Deadline) -> None:
-        # Only the task that has the turn is here.
+    def _send(self, request: Request, encoded: Encoded, delivery: Delivery, deadline: Deadline | None) -> None:
+        # Only the task that has the turn is here, or, without a deadline, one that uses the reserve. So packets may be
+        # accepted between the count and `send`, which may then be late: `NotSent` is for those certainly not written.
         request_id, packets = self.session.issue(request, encoded)
-        delivery._first_packet = self._packets_accepted
+        delivery._first_packet = self._packets_accepted + self._packets_reserved
         has_answer = is_answered(request)
         if has_answer:
             self._deliveries[request_id] = delivery  # Before sending: the answer may be back before `send` is.
         try:
-            self._transport.send(packets, deadline.left())
-            self._packets_accepted += len(packets)
+            if deadline is not None:
+                self._transport.send(packets, deadline.left())
+                self._packets_accepted += len(packets)
+            else:
+                self._transport.send(packets, 0, is_reserved=True)
+                with self._condition:
+                    self._packets_reserved += len(packets)
         except (SendTimeout, ConnectionLost) as error:
             if has_answer:
                 self.session.withdraw(request_id)

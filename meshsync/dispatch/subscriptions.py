@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
 from meshsync.messages import RoomMessage
+from meshsync.runtime.deadlines import Limit, Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Feed", "Overflow", "Subscription"]
@@ -30,6 +31,7 @@ class Feed(Generic[T]):
         maxsize: How many items may wait to be read.
         what: The name of an item in errors.
         call: The call that subscribes again, for errors.
+        limit: The client's, for calls of ``get``.
     """
 
     def __init__(
@@ -41,33 +43,40 @@ class Feed(Generic[T]):
         what: str,
         call: str,
         refuse_to_block: Callable[[str], None],
+        limit: Limit,
     ) -> None:
         if maxsize < 1:
             raise ValueError(f"maxsize is at least 1, not {maxsize}")
+        check_timeout(timeout)
         self.timeout = timeout
         self._inbox: Inbox[T] = Inbox(runtime, maxsize)
         self._what = what
         self._call = call
         self._refuse_to_block = refuse_to_block
+        self._limit = limit
 
     @property
     def pending(self) -> int:
         """How many items wait to be read."""
         return len(self._inbox)
 
-    def get(self, timeout: float | Literal["default"] | None = "default") -> T:
+    def get(self, timeout: Timeout = "default") -> T:
         """Return the next item.
 
         Args:
-            timeout: The longest wait in seconds; None waits for ever, 0 polls; by default the subscription's own.
+            timeout: The longest wait in seconds; None waits for ever, 0 polls; by default the subscription's own, or
+                else the room's ``default_timeout``.
         Raises:
             ReceiveTimeout: If no item came in time.
             ConnectionLost: If the connection was lost and all that came before has been read.
             ClientClosed: If the client was closed, likewise.
             UsageError: If the subscription was closed, or more than ``maxsize`` were unread at some time, likewise.
         """
+        limit = self._limit(timeout, None)
+        if self.timeout is not None and isinstance(timeout, str):
+            limit = check_timeout(self.timeout)
         try:
-            return self._take(self.timeout if timeout == "default" else timeout)
+            return self._take(limit)
         except InboxClosed:
             raise UsageError(f"this subscription was closed: subscribe again with {self._call}") from None
 
@@ -89,7 +98,7 @@ class Feed(Generic[T]):
 
     def __next__(self) -> T:
         try:
-            return self._take(self.timeout)
+            return self._take(check_timeout(self.timeout))
         except (ReceiveTimeout, ClientClosed, InboxClosed):
             raise StopIteration from None
 
@@ -128,13 +137,20 @@ class Subscription(Feed[RoomMessage]):
         maxsize: int,
         overflow: Overflow,
         refuse_to_block: Callable[[str], None],
+        limit: Limit,
         on_close: Callable[[Subscription], None],
     ) -> None:
         if overflow not in ("error", "drop_oldest"):
             raise ValueError(f"overflow is 'error' or 'drop_oldest', not {overflow!r}")
         what = ("message" if type is None else f"message of type {type!r}") + (f" from {sender}" if sender else "")
         super().__init__(
-            runtime, timeout=timeout, maxsize=maxsize, what=what, call="messages()", refuse_to_block=refuse_to_block
+            runtime,
+            timeout=timeout,
+            maxsize=maxsize,
+            what=what,
+            call="messages()",
+            refuse_to_block=refuse_to_block,
+            limit=limit,
         )
         self.dropped = 0
         self._type = type

@@ -66,7 +66,7 @@ class BufferedWriter(WrappedWriter):
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         with self._mutex.hold(deadline.rest(), self):
             self._check_open()
             is_alone = not len(data) or len(data) >= self._size
@@ -83,7 +83,7 @@ class BufferedWriter(WrappedWriter):
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and wait until it is acknowledged; raises as ``write``."""
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         with self._mutex.hold(deadline.rest(), self):
             self._check_open()
             self._hand_on(deadline)
@@ -91,7 +91,7 @@ class BufferedWriter(WrappedWriter):
 
     def close(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and end the stream; raises as the inner writer, and may then be called again."""
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         with self._mutex.hold(deadline.rest(), self):
             self._hand_on(deadline)
             self._is_closed = True

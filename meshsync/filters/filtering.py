@@ -268,7 +268,7 @@ class FilteredWriter(WrappedWriter):
         if chunk.header != {}:
             encode_object(chunk.header, "header")  # Raises before a filter's state has changed.
         chunk = MessageStreamChunk(chunk.header, as_buffer(chunk.data, "chunk"))
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         with self._mutex.hold(deadline.rest(), self):
             self._check_usable()
             if self._begun != chunk:
@@ -284,7 +284,7 @@ class FilteredWriter(WrappedWriter):
 
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Wait until all that was written is acknowledged; raises as ``write``."""
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         with self._mutex.hold(deadline.rest(), self):
             self._check_usable()
             self._send(deadline)
@@ -296,7 +296,7 @@ class FilteredWriter(WrappedWriter):
         Raises:
             StreamTimeout: If that took longer than ``timeout`` seconds; it may be closed again.
         """
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         if self._ends.phase in (_Phase.OPEN, _Phase.FINISHED):
             with self._mutex.hold(deadline.rest(), self):
                 self._send(deadline)
@@ -355,17 +355,17 @@ class FilteredReader(WrappedReader):
         """The way back to the peer, encoded."""
         return self._ends.writer
 
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout = "default") -> MessageStreamChunk | None:
         """Return the next chunk, decoded, None at the regular end.
 
         Args:
-            timeout: The longest wait, in seconds; None waits for ever, 0 polls.
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls. By default as the inner reader's.
         Raises:
             StreamError: If it cannot be decoded: see the class. `StreamInterrupted` if the end came too early.
             UsageError: If another task is reading.
             MeshsyncError: As the inner reader.
         """
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         with self._alone():
             while not self._chunks:
                 self._ends.check_decodable()

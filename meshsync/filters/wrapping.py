@@ -68,6 +68,9 @@ class WrappedWriter(ClosingWriter):
         """End the stream at once, incomplete."""
         self._inner.abort(reason)
 
+    def _limit(self, timeout: Timeout) -> Timeout:
+        return self._inner._limit(timeout) if isinstance(self._inner, ClosingWriter) else timeout
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self._inner!r}>"
 
@@ -121,9 +124,14 @@ class WrappedReader(IteratedReader):
         """Reject the stream; the reason is sent to its opener."""
         self._inner.reject(reason)
 
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout = "default") -> MessageStreamChunk | None:
         """Return the next chunk, None at the regular end."""
-        return self._chunks.popleft() if self._chunks else self._read(timeout)
+        limit = self._limit(timeout)
+        return self._chunks.popleft() if self._chunks else self._read(limit)
+
+    def _limit(self, timeout: Timeout) -> float | None:
+        inner = self._inner
+        return inner._limit(timeout) if isinstance(inner, IteratedReader) else super()._limit(timeout)
 
     def _read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Return the inner one's next chunk, None at the regular end."""

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from meshsync.errors import MeshsyncError, ProtocolError, ReceiveTimeout, SendTimeout, StreamInterrupted, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, size_of
 from meshsync.protocol.stream_messages import Credit, StreamChunk
+from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.life import Phase
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["Incoming"]
+
+CREDIT_RETRY = 0.25
+"""Seconds after which a reader that waits tries again to send a credit for which there was no room."""
 
 
 class Incoming:
@@ -26,33 +30,43 @@ class Incoming:
 
     # --- calls of programs --------------------------------------------------------------------------------------------
 
-    def read(self, timeout: float | None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout) -> MessageStreamChunk | None:
         """Return the next chunk; see `MessageStreamReader.read`."""
         stream, token = self._stream, object()
+        limit = stream.host.limit(timeout, None)
+        deadline = Deadline(stream.runtime, limit)
         try:
             with stream.life.condition:
                 if self._reading is not None:
                     raise UsageError(f"{stream!r} is being read by another task: give the stream to one of them")
                 self._reading = token
             if stream.life.phase is Phase.OFFERED:
-                stream.accept()
-            # For the chunks read before: a chunk is done with when the next is asked for.
-            credit = self.take_credit()
-            if credit:
-                self._give(credit)
-            return self._read(timeout)
+                stream.accept(deadline)
+            while True:
+                # For the chunks read before: a chunk is done with when the next is asked for.
+                credit = self.take_credit()
+                is_owed = credit > 0 and not self._give(credit)
+                left = deadline.left()
+                if is_owed:
+                    left = CREDIT_RETRY if left is None else min(left, CREDIT_RETRY)
+                try:
+                    return self._read(left, limit)
+                except ReceiveTimeout:
+                    if not is_owed or deadline.is_over:
+                        raise
         finally:
             # Without a call: Ctrl-C strikes between calls, and one that it strikes must not keep others from reading.
             if self._reading is token:
                 self._reading = None
 
-    def _read(self, timeout: float | None) -> MessageStreamChunk | None:
+    def _read(self, wait: float | None, limit: float | None) -> MessageStreamChunk | None:
+        """Return the next chunk, waiting at most ``wait`` seconds of the call's ``limit``."""
         stream, life, unread = self._stream, self._stream.life, self._stream.unread
         if not unread and not life.phase.is_over:
             stream.host.refuse_to_block("reading a stream")
         with life.condition:
             if not unread and not life.phase.is_over:
-                life.condition.wait_for(lambda: bool(unread) or life.phase.is_over, timeout)
+                life.condition.wait_for(lambda: bool(unread) or life.phase.is_over, wait)
             end = life.end
             if end is not None and end.is_left:
                 raise life.refusal("read")
@@ -66,7 +80,7 @@ class Incoming:
                 if error is None:
                     return None
                 raise error
-        raise ReceiveTimeout(f"{stream!r}: no chunk came within {timeout or 0:.3g} s")
+        raise ReceiveTimeout(f"{stream!r}: no chunk came within {limit or 0:.3g} s")
 
     def put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         """Have chunks read again that were read last. They count no more: the program has read them."""
@@ -83,16 +97,19 @@ class Incoming:
         with life.condition:
             return self._stream.account.take_credit() if life.phase is Phase.OPEN else 0
 
-    def _give(self, credit: int) -> None:
+    def _give(self, credit: int) -> bool:
+        """Send a credit if that needs no wait; return False if it is still owed."""
         stream = self._stream
         message = Credit(stream.identity.stream_id, credit)
         try:
-            stream.channel.send(message, f"a credit of {stream!r}", stream.host.limit("default"))
+            stream.channel.send(message, f"a credit of {stream!r}", 0, is_reserved=True)
         except SendTimeout:
             with stream.life.condition:
-                stream.account.owe(credit)  # It goes with the next one.
+                stream.account.owe(credit)
+            return False
         except MeshsyncError:
             pass  # The connection has ended, and the stream with it: its next read raises.
+        return True
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 

@@ -202,8 +202,8 @@ class StreamHost(Protocol):
     @property
     def runtime(self) -> Runtime: ...
 
-    def limit(self, timeout: Timeout) -> float | None:
-        """Return a time limit in seconds, the default in the place of ``"default"``."""
+    def limit(self, timeout: Timeout, default: float | None, /) -> float | None:
+        """Return a call's time limit in seconds: its own, else the client's for all calls, else ``default``."""
         ...
 
     def refuse_to_block(self, what: str) -> None:
@@ -222,10 +222,6 @@ class StreamHost(Protocol):
         """Note that a stream has ended, in any way."""
         ...
 
-    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
-        """Send a message for which no task waits, as far as it can be sent; never raises.
-
-        Args:
-            timeout: The longest wait for room in the connection's buffer, in seconds.
-        """
+    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str) -> None:
+        """Send a message for which no task waits, as far as it can be sent at once; never raises and never waits."""
         ...

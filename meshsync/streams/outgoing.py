@@ -25,6 +25,9 @@ UNACKNOWLEDGED = 256
 UNACKNOWLEDGED_SIZE = 8 * 1024 * 1024
 """Bytes likewise; one chunk is sent however large it is."""
 
+TIMEOUT = 30.0
+"""Seconds, by default."""
+
 
 class Outgoing:
     """The chunks of one stream that go to its peer, over one connection."""
@@ -94,9 +97,15 @@ class Outgoing:
                 return
             stream.finish(StreamEnd(EndKind.CLOSED_HERE))
         stream.host.ended(life, "")
-        message = Close(stream.identity.stream_id)
+        message, what = Close(stream.identity.stream_id), f"closing {stream!r}"
         try:
-            stream.channel.send(message, f"closing {stream!r}", deadline.left()).wait(deadline.left())
+            try:
+                closing = stream.channel.send(message, what, deadline.left())
+            except SendTimeout:
+                # It has ended here, and cannot be closed again: its peer would wait for ever.
+                stream.host.send_unawaited(stream.channel, message, what)
+                raise
+            closing.wait(deadline.left())
         except SendTimeout as error:
             raise StreamTimeout(str(error)) from error
         except MeshsyncError as error:
@@ -176,7 +185,7 @@ class Outgoing:
             raise failure
 
     def _deadline(self, timeout: Timeout) -> Deadline:
-        return Deadline(self._stream.runtime, self._stream.host.limit(timeout))
+        return Deadline(self._stream.runtime, self._stream.host.limit(timeout, TIMEOUT))
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from meshsync.errors import InvalidMessage, MeshsyncError, SendTimeout, StreamIn
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window
 from meshsync.protocol.stream_messages import StreamMessage
-from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.deadlines import Limit
 from meshsync.runtime.interfaces import Runtime
 from meshsync.signals import log_warning
 from meshsync.streams.channels import Channel, StreamConnection
@@ -25,9 +25,6 @@ __all__ = ["StreamRegistry", "StreamStats"]
 
 PAST = 1024
 """Ended streams that are remembered: messages that were on their way to one are no fault."""
-
-LATE_SEND_TIMEOUT = 1.0
-"""Longest wait for room in the connection's buffer for a message that the reader could not send at once, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class StreamRegistry:
 
     Args:
         publish: Called with events for receivers.
-        limit: Returns a time limit in seconds, the default in the place of ``"default"``.
+        limit: The client's.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class StreamRegistry:
         connection: StreamConnection,
         *,
         publish: Callable[[RoomMessageEvent], None],
-        limit: Callable[[Timeout], float | None],
+        limit: Limit,
     ) -> None:
         self.runtime: Runtime = connection.runtime
         self.limit = limit
@@ -143,23 +140,14 @@ class StreamRegistry:
             body = {"stream_id": life.identity.stream_id, "reason": reason}
             self._publish(_event("stream_closed", RoomMessage("stream.close", body), ends))
 
-    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
-        """Send a message for which no task waits; where the reader, which does not wait, finds no room, later."""
+    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str) -> None:
+        """Send a message for which no task waits: at once, from the connection's reserve, or not at all."""
         try:
-            channel.send(message, what, timeout)
-        except SendTimeout:
-            self._connection.post(lambda: _send_later(channel, message, what))
-        except InvalidMessage as error:  # No reason causes that; and it must not pass unseen.
+            channel.send(message, what, 0, is_reserved=True)
+        except (SendTimeout, InvalidMessage) as error:  # No reason causes the second; neither must pass unseen.
             log_warning("%s was not sent: %s", what, error)
         except MeshsyncError:
             pass  # The connection has ended.
-
-
-def _send_later(channel: Channel, message: StreamMessage, what: str) -> None:
-    try:
-        channel.send(message, what, LATE_SEND_TIMEOUT)
-    except MeshsyncError as error:
-        log_warning("%s was not sent: %s", what, error)
 
 
 def _event(name: str, message: RoomMessage, ends: Endpoints) -> RoomMessageEvent:

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from meshsync.errors import MeshsyncError, StreamError, StreamInterrupted, StreamRejected, UsageError
+from meshsync.errors import MeshsyncError, SendTimeout, StreamError, StreamInterrupted, StreamRejected, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, Account
 from meshsync.protocol.stream_messages import Accept, Cancel, Close, Reject, StreamMessage
 from meshsync.reasons import safe_text
+from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.channels import Channel
 from meshsync.streams.interfaces import MessageStreamChunk
@@ -25,8 +26,9 @@ from meshsync.streams.life import EndKind, Phase, StreamEnd, StreamHost, StreamI
 
 __all__ = ["ClientStream"]
 
-ABORT_TIMEOUT = 5.0
-"""Longest wait for room in the connection's buffer when a stream is given up, in seconds."""
+ACCEPT_TIMEOUT = 30.0
+"""Seconds, by default, for room in the connection's buffer; rarely waited for, since the consent may use the reserve.
+"""
 
 
 class ClientStream:
@@ -90,9 +92,11 @@ class ClientStream:
             raise failure
         return is_answered
 
-    def accept(self) -> None:
+    def accept(self, deadline: Deadline | None = None) -> None:
         """Accept it, unless that has happened already.
 
+        Args:
+            deadline: That of the call which needs it; by default that of a call without a time limit.
         Raises:
             UsageError: If this program rejected it, or opened it.
             StreamInterrupted: If its peer is gone.
@@ -108,15 +112,24 @@ class ClientStream:
             life.move(Phase.ACCEPTING)
             self.account.open(self._peer_window)
             self.host.opened(life)
-        consent = Accept(self.identity.stream_id, None if self._peer_window is None else self.account.window)
+        deadline = deadline or Deadline(self.runtime, self.host.limit("default", ACCEPT_TIMEOUT))
         try:
-            self.channel.send(consent, f"accepting {self!r}", self.host.limit("default"))
+            self._consent(deadline)
         except MeshsyncError as error:
             self.fail(error)
             raise self.interruption(error) from error
         finally:
             with life.condition:
                 life.consent_is_sent()
+
+    def _consent(self, deadline: Deadline) -> None:
+        consent = Accept(self.identity.stream_id, None if self._peer_window is None else self.account.window)
+        what = f"accepting {self!r}"
+        try:
+            # A program that only looks whether a chunk is there would lose the stream in a network that is slow.
+            self.channel.send(consent, what, 0, is_reserved=True)
+        except SendTimeout:
+            self.channel.send(consent, what, deadline.left())
 
     def reject(self, reason: str) -> None:
         """Reject it.
@@ -137,19 +150,20 @@ class ClientStream:
 
     # --- ends that this client makes ----------------------------------------------------------------------------------
 
-    def abandon(self, reason: str, failure: MeshsyncError | None = None, timeout: float = ABORT_TIMEOUT) -> None:
-        """End it irregularly: neither program gets it as complete. Never raises; once it has ended, does nothing.
+    def abandon(self, reason: str, failure: MeshsyncError | None = None) -> None:
+        """End it irregularly: neither program gets it as complete. Once it has ended, this does nothing.
+
+        Never raises and never waits.
 
         Args:
             failure: Raised by its reader and its writer then, if their program did not end it.
-            timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         reason = safe_text(reason)
         with self.life.condition:
             if self.life.phase.is_over:
                 return
             message = self._give_up(reason, failure)
-        self._send_last(message, reason, timeout)
+        self._send_last(message, reason)
 
     def leave(self, reason: str) -> None:
         """End it as ``abandon`` does, and drop unread chunks also if it has ended; see `MessageStreamReader.close`."""
@@ -207,10 +221,10 @@ class ClientStream:
         if end.is_left:
             self.unread.clear()
 
-    def _send_last(self, message: StreamMessage, reason: str, timeout: float = ABORT_TIMEOUT) -> None:
+    def _send_last(self, message: StreamMessage, reason: str) -> None:
         """Send this client's last message, as far as it can be sent."""
         self.host.ended(self.life, reason)
-        self.host.send_unawaited(self.channel, message, f"ending {self!r}", timeout)
+        self.host.send_unawaited(self.channel, message, f"ending {self!r}")
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 

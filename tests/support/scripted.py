@@ -92,6 +92,8 @@ class ScriptedTransport:
         """The members beside the participants in the roster."""
         self.has_room = True
         """Whether the buffer accepts more; `SendTimeout` else."""
+        self.has_reserve = True
+        """Whether it accepts messages from its reserve."""
         self.requests: list[tuple[int, Request]] = []
         """The requests that came, with their ids, in order."""
         self.closes: list[tuple[float, int]] = []
@@ -111,15 +113,18 @@ class ScriptedTransport:
 
     # --- the client's side --------------------------------------------------------------------------------------------
 
-    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
+    def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         with self._changed:
+            has_reserve = is_reserved and self.has_reserve
             self._waiting_senders += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self.has_room or self._is_time_up or self._end is not None, timeout)
+            self._changed.wait_for(
+                lambda: self.has_room or has_reserve or self._is_time_up or self._end is not None, timeout
+            )
             self._waiting_senders -= 1
             if self._end is not None:
                 raise Lost(str(self._end))
-            if not self.has_room:
+            if not (self.has_room or has_reserve):
                 raise SendTimeout("no room in the scripted buffer", retryable=True)
             self._accepted += len(packets)
             came = [(m.id, codec.decode_request(m)) for m in self._reassembler.feed(packets)]

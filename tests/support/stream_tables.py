@@ -101,7 +101,7 @@ class TableOfStreams:
             self.line,
             participants,
             publish=self.published.append,
-            limit=lambda timeout: 0.0 if timeout == "default" else timeout,
+            limit=lambda timeout, default: default and 0.0 if timeout == "default" else timeout,
             hook=lambda reader: reader,
             report=lambda accepter, error: self.reports.append(error),
         )

@@ -70,8 +70,8 @@ class Desk:
         self.next_window = 10_000
         self.before_send: Callable[[], object] = lambda: None
 
-    def limit(self, timeout: Timeout) -> float | None:
-        return 0.0 if timeout == "default" else timeout
+    def limit(self, timeout: Timeout, default: float | None) -> float | None:
+        return default and 0.0 if timeout == "default" else timeout
 
     def refuse_to_block(self, what: str) -> None:
         if self.deadlock is not None:
@@ -86,10 +86,10 @@ class Desk:
     def ended(self, life: StreamLife, reason: str) -> None:
         self.notes.append(reason)
 
-    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str, timeout: float) -> None:
-        channel.send(message, what, timeout)
+    def send_unawaited(self, channel: Channel, message: StreamMessage, what: str) -> None:
+        channel.send(message, what, 0, is_reserved=True)
 
-    def send(self, message: StreamMessage, what: str, timeout: float | None) -> Delivery:
+    def send(self, message: StreamMessage, what: str, timeout: float | None, *, is_reserved: bool = False) -> Delivery:
         self.before_send()
         if self.refusal is not None:
             raise self.refusal
