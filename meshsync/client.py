@@ -33,7 +33,7 @@ from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Session
 from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.reasons import safe_text
-from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
+from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
@@ -250,9 +250,7 @@ class Client:
         Raises:
             TypeError: As `check_timeout`, and `ValueError` too.
         """
-        if not (isinstance(timeout, str) and timeout == "default"):
-            return check_timeout(timeout)
-        return default if self.default_timeout is None else check_timeout(self.default_timeout)
+        return own_limit(timeout, default if self.default_timeout is None else check_timeout(self.default_timeout))
 
     def check_enabled(self) -> None:
         """Raise unless this client takes part in messaging.

@@ -18,7 +18,7 @@ from meshsync.dispatch.receivers import Receivers
 from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import ClientClosed, MeshsyncError, WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.runtime.deadlines import Limit
+from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, check_result, log_failure, name_of
 
@@ -85,7 +85,7 @@ class Router:
         timeout: float | None,
         maxsize: int,
         overflow: Overflow,
-        limit: Limit,
+        limit: Limit = own_limit,
     ) -> Subscription:
         """Return a subscription to the messages that arrive from now on.
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
 from meshsync.messages import RoomMessage
-from meshsync.runtime.deadlines import Limit, Timeout, check_timeout
+from meshsync.runtime.deadlines import Limit, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Feed", "Overflow", "Subscription"]
@@ -43,7 +43,7 @@ class Feed(Generic[T]):
         what: str,
         call: str,
         refuse_to_block: Callable[[str], None],
-        limit: Limit,
+        limit: Limit = own_limit,
     ) -> None:
         if maxsize < 1:
             raise ValueError(f"maxsize is at least 1, not {maxsize}")
@@ -137,7 +137,7 @@ class Subscription(Feed[RoomMessage]):
         maxsize: int,
         overflow: Overflow,
         refuse_to_block: Callable[[str], None],
-        limit: Limit,
+        limit: Limit = own_limit,
         on_close: Callable[[Subscription], None],
     ) -> None:
         if overflow not in ("error", "drop_oldest"):

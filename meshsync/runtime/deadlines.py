@@ -9,7 +9,7 @@ from typing import Literal
 
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Deadline", "Limit", "Timeout", "check_duration", "check_timeout"]
+__all__ = ["Deadline", "Limit", "Timeout", "check_duration", "check_timeout", "own_limit"]
 
 Timeout = float | Literal["default"] | None
 """Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""
@@ -55,6 +55,11 @@ def check_timeout(timeout: object, name: str = "timeout") -> float | None:
         return None
     seconds = check_duration(timeout, name)
     return None if seconds > FOREVER else seconds
+
+
+def own_limit(timeout: Timeout, default: float | None) -> float | None:
+    """Return a call's time limit in seconds where there is no client: the `Limit` of none."""
+    return default if isinstance(timeout, str) and timeout == "default" else check_timeout(timeout)
 
 
 class Deadline:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshsync.connection.deliveries import Delivery
-from meshsync.errors import ClientClosed, MeshsyncError
+from meshsync.errors import ClientClosed, MeshsyncError, SendTimeout
 from meshsync.messages import RoomMessageEvent
 from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
@@ -36,6 +36,8 @@ class RecordingConnection:
         self.alarms: dict[object, tuple[float, Callable[[], None]]] = {}
         self.posted: list[Callable[[], None]] = []
         self.tasks: list[Callable[[], None]] = []
+        self.is_full = False
+        """Whether only the reserve has room."""
         self.refusal: BaseException | None = None
         """The exception that sending raises."""
         self.spawn_error: Exception | None = None
@@ -48,10 +50,14 @@ class RecordingConnection:
         what: str,
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         self.timeouts.append(timeout)
         if self.refusal is not None:
             raise self.refusal
+        if self.is_full and not is_reserved:
+            raise SendTimeout("full", retryable=True)
         assert isinstance(request, Send)
         self.sent.append((request.type, dict(request.message)))
         delivery = Delivery(what, RUNTIME, self.refuse_to_block)
