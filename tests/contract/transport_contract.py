@@ -252,7 +252,7 @@ class TransportContract:
     def test_the_reserve_is_bounded(self, pair: Pair) -> None:
         """Beyond 64 KiB a batch is refused at once, whatever time limit it is given, and safe to repeat."""
         with connected(pair) as (transport, peer):
-            # Less than 10,000 bytes are left of the bound, so that each of these needs the reserve, which has one's room.
+            # Less than 10,000 bytes are left of the bound: each of these needs the reserve, which has room for one.
             accepted = fill(transport, bytes(50_000)) + fill(transport, bytes(10_000))
             transport.send([bytes(40_000)], LONG, is_reserved=True)
             with pytest.raises(SendTimeout, match="reserve") as caught:

@@ -333,7 +333,7 @@ def test_reserved_request_that_the_reserve_refuses_leaves_nothing(silent: Client
 
 
 def test_reserved_requests_are_counted_in_the_order_of_the_wire(silent: Client) -> None:
-    """Each is two packets: of a reserved one and one after it, three written packets are the first and half the next."""
+    """Each is two packets: three written ones are the reserved request, and half of the one behind it."""
     deliveries = [silent.connection.request(CHAT, "it", 0, is_reserved=True), silent.send(), silent.send()]
     silent.transport.packets_written = 3
     silent.transport.lose()
