@@ -263,7 +263,7 @@ class ThreadRuntime:
     """Time, threads and chance as the operating system has them."""
 
     # Taken over as they are: a method around each would double its cost.
-    monotonic = _Clock.monotonic
+    monotonic = staticmethod(_Clock.monotonic)
     wall = staticmethod(time.time)
     current = staticmethod(get_ident)
     entropy = staticmethod(os.urandom)
