@@ -23,9 +23,11 @@ from meshsync.protocol.stream_messages import (
     Accept,
     Cancel,
     Close,
+    Closed,
     Credit,
     Open,
     Reject,
+    Resume,
     StreamChunk,
     StreamMessage,
     encode_stream_message,
@@ -208,5 +210,5 @@ def _ending(message: StreamMessage) -> Control:
             return Control("close") if is_complete else Control("close", ABNORMAL)
         case Cancel(_, reason):
             return Control("close", ABNORMAL, reason)
-        case Open() | Accept() | Reject() | StreamChunk() | Credit():
+        case Open() | Accept() | Reject() | StreamChunk() | Credit() | Resume() | Closed():
             raise TypeError(f"{message!r} cannot be sent from this side of a call")
