@@ -28,7 +28,7 @@ from tools.imports import (
 
 FLOORS = """
 0  meshsync.errors  meshsync.reasons
-1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex stop_signals
+1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
                       / operations resuming / attachments bridging events greeting / dialects tool_calls / codec
                       / session

@@ -17,6 +17,7 @@ from meshsync.dispatch.receivers import Receivers
 from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import ClientClosed, MeshsyncError, WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, check_result, log_failure, log_warning, name_of
 
@@ -115,9 +116,12 @@ class Router:
         timeout: float | None,
         maxsize: int,
         overflow: Overflow,
+        limit: Limit = own_limit,
     ) -> Subscription:
         """Return a subscription to the messages that arrive from now on.
 
+        Args:
+            limit: The client's.
         Raises:
             ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
         """
@@ -129,6 +133,7 @@ class Router:
             maxsize=maxsize,
             overflow=overflow,
             refuse_to_block=self._refuse_to_block,
+            limit=limit,
             on_close=self._unsubscribe,
             on_overflow=self._count_overflow,
             share=self._budget.share(),

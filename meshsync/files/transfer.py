@@ -269,7 +269,7 @@ def receive_file(
     progress: Progress = False,
     overwrite: bool = False,
     max_size: int | None = None,
-    timeout: float | None = None,
+    timeout: Timeout = "default",
 ) -> ReceivedFile:
     """Receive a file into a directory; return when it is there, complete and checked.
 
@@ -287,7 +287,7 @@ def receive_file(
         progress: As for ``send_file``, with the bytes received so far.
         overwrite: Whether a file of that name is replaced, in one step, rather than kept.
         max_size: The largest file to accept, in bytes.
-        timeout: The longest wait for the next chunk, in seconds; None waits for ever.
+        timeout: The longest wait for the next chunk, in seconds; None waits for ever. By default as for ``read``.
     Returns:
         Where it is, its size and its SHA-256. Where the sender's program announced no file, which needs a ``name``,
         they are those of the data that came before it closed the stream.
@@ -317,8 +317,9 @@ def receive_file(
         reader.close(_excuse(error))
         raise
     with suppress(MeshsyncError):  # The file is here, whether or not its sender is notified.
-        reader.writer.write(MessageStreamChunk({"received": digest}))
-        reader.writer.flush()
+        patience = "default" if timeout is None else timeout
+        reader.writer.write(MessageStreamChunk({"received": digest}), timeout=patience)
+        reader.writer.flush(timeout=patience)
     return ReceivedFile(Path(folder, offer.name), size, digest)
 
 
@@ -378,7 +379,7 @@ def _receive_chunks(
     partial: PartialFile,
     report: Report,
     max_size: int | None,
-    timeout: float | None,
+    timeout: Timeout,
 ) -> tuple[int, str]:
     """Store the chunks; return their size and SHA-256 when all are there and as they were sent."""
     received, digest = 0, sha256()

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 
 from meshsync.protocol.frames import count_started
 
-__all__ = ["LIMIT", "Batch", "SendBuffer"]
+__all__ = ["LIMIT", "RESERVE", "Batch", "BoundedBytes", "SendBuffer"]
 
 LIMIT = 1024 * 1024
 """The most bytes accepted and unwritten, by default."""
+
+RESERVE = 64 * 1024
+"""The bytes beside them for messages that no task waits to send: a few hundred of these."""
 
 _JOIN_BYTES = 64 * 1024
 """Batches are joined up to this size, in bytes, so that many small senders share a system call."""
@@ -23,7 +26,66 @@ Batch = tuple[bytes, int]
 """Encoded frames of packets, and how many packets."""
 
 
-class SendBuffer:
+class BoundedBytes:
+    """The bytes of packets in a buffer: bounded, with a reserve for messages that no task waits to send.
+
+    Credits, rejections and the ends of streams have no caller that could wait, and are small. The reserve is counted by
+    itself: one message beyond the limit, which an empty buffer accepts, does not use it up.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_limit",
+        "_reserved",
+        "_reserved_size",
+        "bytes_buffered",
+        "packets_accepted",
+        "packets_reserved",
+    )
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._accepted = 0
+        """All bytes so far."""
+        self._reserved: deque[tuple[int, int]] = deque()
+        """Of each batch in the reserve, the value of ``_accepted`` behind it, and its bytes."""
+        self._reserved_size = 0
+        self.bytes_buffered = 0
+        """Bytes of packets, framing included, not handed to the network."""
+        self.packets_accepted = 0
+        """Packets accepted from senders that may wait, written or not."""
+        self.packets_reserved = 0
+        """The others: those that may use the reserve."""
+
+    def has_room(self, size: int, *, is_reserved: bool = False) -> bool:
+        """Return whether ``size`` more bytes are accepted: within the limit, or any size when none wait.
+
+        Args:
+            is_reserved: Whether the reserve may be used.
+        """
+        if not self.bytes_buffered or self.bytes_buffered + size <= self._limit:
+            return True
+        if not is_reserved:
+            return False
+        written = self._accepted - self.bytes_buffered
+        while self._reserved and self._reserved[0][0] <= written:
+            self._reserved_size -= self._reserved.popleft()[1]
+        return self._reserved_size + size <= RESERVE
+
+    def _count(self, size: int, packets: int, is_reserved: bool) -> None:
+        """Count bytes and packets that are accepted."""
+        if is_reserved:
+            self.packets_reserved += packets
+        else:
+            self.packets_accepted += packets
+        self._accepted += size
+        if is_reserved and self.bytes_buffered and self.bytes_buffered + size > self._limit:
+            self._reserved.append((self._accepted, size))
+            self._reserved_size += size
+        self.bytes_buffered += size
+
+
+class SendBuffer(BoundedBytes):
     """An ordered, bounded buffer: control frames before data, the close frame behind it.
 
     The bytes that `take` returns are the *head*: it is offered again until all of it went, so nothing can come in the
@@ -37,20 +99,17 @@ class SendBuffer:
         "_bye_taken",
         "_head",
         "_head_packets",
-        "_limit",
         "_offset",
         "_packets_done",
         "_ping",
         "_pong",
         "bye_sent",
-        "bytes_buffered",
         "bytes_sent",
-        "packets_accepted",
     )
 
     def __init__(self, limit: int = LIMIT) -> None:
         """Begin empty; ``limit`` is in bytes, framing included."""
-        self._limit = limit
+        super().__init__(limit)
         self._batches: deque[Batch] = deque()
         self._ping: bytes | None = None
         self._pong: bytes | None = None
@@ -62,16 +121,8 @@ class SendBuffer:
         self._packets_done = 0
         self.bye_sent = False
         """Whether the close frame has gone out whole."""
-        self.bytes_buffered = 0
-        """Bytes of packets, framing included, not handed to the network."""
         self.bytes_sent = 0
         """Bytes handed to the network, control frames included."""
-        self.packets_accepted = 0
-        """Packets appended, written or not."""
-
-    def has_room(self, size: int) -> bool:
-        """Return whether ``size`` more bytes are accepted: within the limit, or any size when none wait."""
-        return not self.bytes_buffered or self.bytes_buffered + size <= self._limit
 
     @property
     def is_idle(self) -> bool:
@@ -89,11 +140,10 @@ class SendBuffer:
         """Bytes that nothing can overtake any more: the rest of what `take` returned."""
         return len(self._head) - self._offset
 
-    def accept(self, batches: Sequence[Batch], size: int) -> None:
+    def accept(self, batches: Sequence[Batch], size: int, *, is_reserved: bool = False) -> None:
         """Append ``batches`` of ``size`` bytes together; the caller has asked `has_room`."""
-        self.bytes_buffered += size
+        self._count(size, sum(packets for _, packets in batches), is_reserved)
         self._batches.extend(batches)
-        self.packets_accepted += sum(packets for _, packets in batches)
 
     def put_pong(self, frame: bytes) -> None:
         """Answer a ping; a pong still waiting is replaced."""

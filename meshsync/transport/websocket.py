@@ -82,7 +82,7 @@ class WebSocketTransport:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
+    def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.interfaces.Transport.send`."""
         batches = self._encode(packets)
         size = sum(len(data) for data, _ in batches)
@@ -90,10 +90,13 @@ class WebSocketTransport:
         try:
             with self._lock:
                 if self._closing.life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
-                    self._senders.await_room(size, timeout)
+                    if is_reserved:
+                        self._senders.use_reserve(size)
+                    else:
+                        self._senders.await_room(size, timeout)
                 is_touched = True
                 is_idle = self._socket.writer is None and self._buffer.is_idle
-                self._buffer.accept(batches, size)
+                self._buffer.accept(batches, size, is_reserved=is_reserved)
                 # If the wire is not idle, a task is on it already: a writer, or the reader waiting for it.
                 if not is_idle or not batches:
                     return
@@ -376,9 +379,9 @@ class WebSocketTransport:
                 waiting_senders=len(self._senders.tickets),
             )
 
-    def accepted(self) -> int:
+    def accepted(self, *, is_reserved: bool = False) -> int:
         """Return how many packets ``send`` has accepted."""
-        return self._buffer.packets_accepted
+        return self._buffer.packets_reserved if is_reserved else self._buffer.packets_accepted
 
     def written(self) -> int:
         """Return how many accepted packets have had a byte handed to the network."""
