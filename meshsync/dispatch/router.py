@@ -228,7 +228,8 @@ class Router:
         dropped = sum(event.name == "message" or self._is_awaited(event) for event in unrouted)
         dropped += sum(map(self._is_awaited, due))
         self.dispatcher.count_dropped(dropped)
-        self._finish()  # The hook's task may be in a call that does not return.
+        if self._hook is not None:
+            self._finish()  # Its task may be in a call that does not return.
         if dropped:
             log_warning("the client was closed before its receivers had run: %d events were dropped", dropped)
         for name in under_way:
@@ -288,9 +289,10 @@ class Router:
     def _finish(self) -> None:
         with self._condition:
             self._has_ended = True
-            subscriptions, self._subscriptions = self._subscriptions, ()
-        for subscription in subscriptions:
+        for subscription in self._subscriptions:
             subscription._end(self._failure)
+        with self._condition:
+            self._subscriptions = ()  # Last: where Ctrl-C strikes before, the next to come here ends the rest.
         self.dispatcher.finish()
 
     # --- on the dispatcher --------------------------------------------------------------------------------------------
