@@ -131,4 +131,4 @@ class Inbox(Generic[T]):
         with self._condition:
             if not self._is_closed:
                 self._is_closed, self._cause = True, cause
-                self._condition.notify_all()
+            self._condition.notify_all()  # Again, too: Ctrl-C may have struck between closing and notifying.

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from meshsync.connection.connection import Connection, ConnectionStats, State
 from meshsync.connection.deliveries import Delivery, Parcel
-from meshsync.connection.failures import another, carry_over, client_failed
+from meshsync.connection.failures import another, carry_over, client_failed, simulation_over
 from meshsync.connection.forks import Home
 from meshsync.connection.outbox import HELD_BYTES, Outbox
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
@@ -325,7 +325,7 @@ class Uplink:
             with self.runtime.housekeeping():
                 outcome = self._run_loop(plan, error)
         except TaskExit:
-            outcome = client_failed("the simulation that it lived in is over")
+            outcome = simulation_over()
             raise
         except BaseException as fault:
             # A fault of ours: no task tries any more, and those that wait for one are not to wait for ever.

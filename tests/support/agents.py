@@ -74,7 +74,7 @@ class Agent:
 
     def run(self) -> None:
         """Take part until it is stopped."""
-        options = dict(self._habits.options) | ({"reconnect": True} if self._habits.reconnects else {})
+        options = {**self._habits.options, "reconnect": self._habits.reconnects}
         while not self.is_stopped:
             try:
                 client = self._connect(self.name, **options)
