@@ -249,6 +249,7 @@ class Uplink:
             SendTimeout: If the time limit passed first; nothing was changed.
             MeshsyncError: As `check_open`.
         """
+        self._home.check()
         with self._condition:
             is_settled = self._condition.wait_for(lambda: not self._is_restoring, deadline.left())
             self.check_open()
@@ -274,6 +275,7 @@ class Uplink:
 
     def reconnect_now(self) -> None:
         """Cut short the present wait before the next attempt; otherwise this does nothing."""
+        self._home.check()
         with self._condition:
             self._is_wanted_now = True
             self._condition.notify_all()

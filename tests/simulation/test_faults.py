@@ -50,9 +50,7 @@ class Pair:
         self.sim = sim
         self.room: SimulatedRoom = sim.room("demo")
         self.room.add(participants.Echo("echo"))
-        self.alice, self.bob = (
-            self.room.join(name, enable=True, reconnect=reconnect) for name in ("alice", "bob")
-        )
+        self.alice, self.bob = (self.room.join(name, enable=True, reconnect=reconnect) for name in ("alice", "bob"))
         sim.sleep(1)
 
     def tell(self, type: str, name: str = "bob", **body: object) -> meshsync.Delivery:
