@@ -75,7 +75,7 @@ def run(seed: int | str = 7, *, median: float = 0.04, payload: bytes = b"payload
 
 
 def _agent(name: str, payload: bytes) -> None:
-    """Take part until it is late: the client comes back after a loss, the program after an end that is final.
+    """Take part until it is late: the client comes back after a loss, the program after what is final to the client.
 
     That is a push that no client can read.
     """

@@ -17,7 +17,7 @@ from tests.simulation import busy_room
 
 ROOT = Path(__file__).parents[2]
 
-DIGEST = "81bbc6e0752b9b422640c91d65b46f365175ce14a4a6765886dc933719f8b22d"
+DIGEST = "7e8cd11df8e5af292e7574d2a352e4af70a627b22ab6bd3df1ca83f44ef912f1"
 """Of `busy_room.run()`. A change of this library that changes what happens in a simulation changes it, knowingly:
 ``python -m tests.simulation.busy_room`` prints the new one."""
 

@@ -77,7 +77,7 @@ class Clients(RuleBasedStateMachine):
         self.gone: list[Modelled] = []
 
     def join(self, name: str) -> Modelled:
-        return Modelled(name, self.room.join(name, dialect="A" if name == "ada" else "B"))
+        return Modelled(name, self.room.join(name, dialect="A" if name == "ada" else "B", reconnect=False))
 
     def settle(self) -> None:
         """Let everything arrive."""
@@ -167,7 +167,8 @@ class Clients(RuleBasedStateMachine):
             one.state = "closed"
         else:
             self.simulation.plan(faults.reset(who) if how == "lose" else faults.leave(who))
-            assert one.client.wait_closed(10)
+            with pytest.raises(ConnectionLost):
+                one.client.wait_closed(10)
             one.state = "lost"
         one.happened.append("disconnected")
         one.is_enabled = False

@@ -65,7 +65,7 @@ def _is_of_the_client(frame: FrameType | None) -> bool:
     if frame is None or f"{os.sep}meshsync{os.sep}" not in frame.f_code.co_filename:
         return False
     while frame is not None:
-        # In a finalizer Python drops the exception, and the program goes on: such a one says nothing of the call.
+        # In a finalizer Python drops the exception and the program goes on, so that it says nothing of the call.
         if frame.f_code.co_filename.endswith("scripted.py") or frame.f_code.co_name == "__del__":
             return False
         frame = frame.f_back

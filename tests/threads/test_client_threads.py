@@ -267,7 +267,7 @@ from tests.support.rooms import start
 from tests.threads.test_client_threads import _suffer, interrupt, send_many
 draw = random.Random(20260101)
 for _ in range(int(sys.argv[3])):
-    room = meshsync.connect(url=sys.argv[1], token=sys.argv[2])
+    room = meshsync.connect(url=sys.argv[1], token=sys.argv[2], reconnect=False)
     room.messaging.enable()
     is_over = threading.Event()
     victim = threading.Thread(target=_suffer, args=(room, is_over), daemon=True)
@@ -342,9 +342,9 @@ def test_attributes_set_by_many_threads_are_all_there(join: Join) -> None:
 
 @pytest.fixture
 def stalled(server: ScriptedServer) -> Iterator[tuple[RoomClient, ScriptedPeer]]:
-    """Return a client whose server reads nothing, with so much sent that its buffer is full."""
+    """Return a client whose server reads nothing, with so much sent that its buffer is full. A loss is its end."""
     server.shrink_buffers()
-    room, wire = server.join()
+    room, wire = server.join(reconnect=False)
     with pytest.raises(meshsync.SendTimeout) as caught:
         while True:
             room.messaging.send_message_nowait(BOB, "flood", {}, bytes(60_000), timeout=0)
@@ -471,7 +471,8 @@ def test_death_of_the_server_is_known_to_everybody(
     messages, error = reading.result(PATIENCE)
     assert [message.message["n"] for message in messages] == [0, 1]
     assert type(error) is meshsync.ConnectionLost
-    assert room.wait_closed(PATIENCE)
+    with pytest.raises(meshsync.ConnectionLost):
+        room.wait_closed(PATIENCE)
     with pytest.raises(meshsync.NotSent):
         messaging.send_message(BOB, "later", {})
     assert type(heard.next(0).error) is meshsync.ConnectionLost
@@ -492,7 +493,7 @@ def list_until_error(inbox: meshsync.Subscription) -> tuple[list[meshsync.RoomMe
 def test_loss_tells_what_was_never_sent_from_what_may_have_arrived(server: ScriptedServer) -> None:
     """Of deliveries under way, those with bytes on the wire are `DeliveryUnknown`, the others are safe to repeat."""
     server.shrink_buffers()
-    room, wire = server.join()
+    room, wire = server.join(reconnect=False)
     first = room.messaging.send_message_nowait(BOB, "first", {})
     wire.read_send()
     deliveries = []
@@ -500,7 +501,8 @@ def test_loss_tells_what_was_never_sent_from_what_may_have_arrived(server: Scrip
         while True:
             deliveries.append(room.messaging.send_message_nowait(BOB, "flood", {}, bytes(60_000), timeout=0))
     wire.cut()
-    assert room.wait_closed(PATIENCE)
+    with pytest.raises(meshsync.ConnectionLost):
+        room.wait_closed(PATIENCE)
     kinds = [type(delivery.error) for delivery in deliveries]
     border = kinds.index(meshsync.NotSent)
     assert type(first.error) is meshsync.DeliveryUnknown
@@ -518,7 +520,8 @@ def test_killed_emulator_ends_a_conversation() -> None:
     assert process.stdout is not None
     told = json.loads(process.stdout.readline())
     clients = [
-        meshsync.connect("demo", name=n, url=told["url"], api_key=told["env"]["MESHAGENT_API_KEY"]) for n in "ab"
+        meshsync.connect("demo", name=n, url=told["url"], api_key=told["env"]["MESHAGENT_API_KEY"], reconnect=False)
+        for n in "ab"
     ]
     a, b = clients
     heard = Ears()
@@ -542,7 +545,9 @@ def test_killed_emulator_ends_a_conversation() -> None:
     messages, error = reading.result(PATIENCE)
     assert len(messages) > 10
     assert type(error) is meshsync.ConnectionLost
-    assert a.wait_closed(PATIENCE) and b.wait_closed(PATIENCE)
+    for client in clients:
+        with pytest.raises(meshsync.ConnectionLost):
+            client.wait_closed(PATIENCE)
     assert {heard.next(0).message.message["will_retry"], heard.next(0).message.message["will_retry"]} == {False}
     assert heard.is_silent
     process.wait(PATIENCE)
@@ -552,7 +557,7 @@ def test_killed_emulator_ends_a_conversation() -> None:
 @pytest.mark.parametrize("code", [1000, 1001, 1011])
 def test_goodbye_of_the_server_is_told_with_its_code_and_reason(server: ScriptedServer, code: int) -> None:
     """A server that closes in order is a loss too, of which code and reason are known."""
-    room, wire = server.join()
+    room, wire = server.join(reconnect=False)
     unanswered = start(room.messaging.send_message, BOB, "chat", {}, timeout=None)
     wire.read_send()
     wire.close(code, "closing time")
@@ -560,7 +565,8 @@ def test_goodbye_of_the_server_is_told_with_its_code_and_reason(server: Scripted
     assert type(error) is meshsync.DeliveryUnknown
     assert (error.code, error.reason, error.clean) == (code, "closing time", True)
     assert "closing time" in str(error)
-    assert room.wait_closed(PATIENCE)
+    with pytest.raises(meshsync.ConnectionLost, match="closing time"):
+        room.wait_closed(PATIENCE)
     room.close()
 
 
@@ -632,14 +638,15 @@ def test_closing_ends_every_thread(join: Join, emulated: Emulator) -> None:
             return message
 
     before = ours()
-    first, second, third = join("one"), join("two", messaging=Hooked), join("three-to-lose")
+    first, second, third = join("one"), join("two", messaging=Hooked), join("three-to-lose", reconnect=False)
     assert len(ours() - before) == 7
     first.close()
     assert len(ours() - before) == 5
     second.messaging.on("participant_removed", lambda _: second.close())
     emulated.drop("three-to-lose")
     assert second.wait_closed(PATIENCE)
-    assert third.wait_closed(PATIENCE)
+    with pytest.raises(meshsync.ConnectionLost):
+        third.wait_closed(PATIENCE)
     second.close()
     third.close()
     assert ours() <= before

@@ -374,7 +374,7 @@ SERVING = """
 import signal, sys, time
 import meshsync
 {before}
-room = meshsync.connect(url=sys.argv[1], token=sys.argv[2])
+room = meshsync.connect(url=sys.argv[1], token=sys.argv[2], reconnect={reconnect})
 
 def answer(event):
     while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -393,11 +393,13 @@ print("came to its end", room.is_connected, signal.getsignal(signal.SIGTERM) is 
 class Script:
     """A script that serves for ever, and bob, who watches it."""
 
-    def __init__(self, emulated: Emulator, arguments: tuple[str, str, str], before: str = "") -> None:
+    def __init__(
+        self, emulated: Emulator, arguments: tuple[str, str, str], before: str = "", *, reconnect: bool = True
+    ) -> None:
         self.emulated = emulated
         self.bob = meshsync.connect(url=arguments[0], token=arguments[2])
         self.bob.messaging.enable()
-        self.process: subprocess.Popen[str] = run(SERVING.format(before=before), *arguments[:2])
+        self.process: subprocess.Popen[str] = run(SERVING.format(before=before, reconnect=reconnect), *arguments[:2])
         self.alice = self.bob.messaging.wait_for_participant(name="alice", timeout=PATIENCE)
         with self.bob.messaging.messages("serving") as answers:
             self.bob.messaging.send_message(self.alice, "ask", {}, timeout=30)
@@ -434,8 +436,8 @@ def test_script_of_receivers_ends_regularly_by_closing(emulated: Emulator, argum
 def test_script_of_receivers_ends_with_the_loss_of_its_connection(
     emulated: Emulator, arguments: tuple[str, str, str]
 ) -> None:
-    """What the program did not wish for is an error."""
-    script = Script(emulated, arguments)
+    """What the program did not wish for is an error, where the client is not to come back."""
+    script = Script(emulated, arguments, reconnect=False)
     emulated.drop("alice")
     status, output, errors = script.end()
     assert (status, output) == (1, "disconnected\n")
