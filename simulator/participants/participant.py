@@ -13,18 +13,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
+from meshsync.confirming.bodies import ATTRIBUTE
+from meshsync.confirming.exchange import Arrival
 from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send, SetAttributes
 from meshsync.reasons import safe_text
 from simulator.engine.kernel import Timer
-from simulator.engine.seeds import Seeds
+from simulator.engine.seeds import Seeds, entropy
 from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest, Network
+from simulator.participants.confirming import ConfirmedMessages, visible
 from simulator.participants.peers import Chunk, Message, Offer, Peer
 from simulator.participants.stream import WINDOW, Stream, StreamState, size_of, window_in
 from simulator.room.rules import Output
@@ -42,6 +46,8 @@ class Surroundings:
     seeds: Seeds
     peers: dict[str, Peer] = field(default_factory=dict)
     """The latest description of each participant, by id: a thousand participants share a thousand of them."""
+    attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The attributes it was made of, those that no participant sees included."""
 
 
 _PATIENCE = 1.0
@@ -57,6 +63,10 @@ class Participant:
         name: The display name.
         attributes: Further attributes.
     """
+
+    confirms = True
+    """Whether it confirms messages as clients do that are sent with ``confirm=True``; set it to False before it joins
+    for one that takes part as an official client does."""
 
     def __init__(self, name: str, role: str = "agent", attributes: Mapping[str, Any] | None = None) -> None:
         self.name = name
@@ -208,6 +218,7 @@ class Attendance:
 
     __slots__ = (
         "_attributes",
+        "_confirmed",
         "_due",
         "_end",
         "_opened",
@@ -230,6 +241,8 @@ class Attendance:
         self._streams: dict[tuple[str, str], Stream] = {}
         """By the peer's id and the stream's."""
         self._opened = 0
+        self._confirmed: ConfirmedMessages | None = None
+        """None before it has joined, and for one that confirms nothing."""
 
     @property
     def here(self) -> Surroundings:
@@ -269,13 +282,20 @@ class Attendance:
             self._surroundings = surroundings
             surroundings.network.kernel.after(_PATIENCE, self.come_back, background=True)
             return
-        opening: list[Request] = [SetAttributes(self._attributes)] if self._attributes else []
+        if self._confirmed is None and self.participant.confirms and ATTRIBUTE not in self._attributes:
+            chance = surroundings.seeds.stream("participants/confirming")
+            self._confirmed = ConfirmedMessages(self, partial(entropy, chance))
+        own = {} if self._confirmed is None else {ATTRIBUTE: self._confirmed.attribute}
+        attributes = {**self._attributes, **own}
+        opening: list[Request] = [SetAttributes(attributes)] if attributes else []
         guest = Guest(self.participant.name, surroundings.room, self.participant.role)
         self._surroundings = surroundings
         self.forget()
         self._stay = stay = _Stay(self)
         self._end = end = HeadlessEnd(surroundings.network, guest, stay, [*opening, Enable()])
         self.participant.id = end.member.id
+        if self._confirmed is not None:
+            self._confirmed.connect(self.participant.id)
 
     def come_back(self) -> None:
         """Join the same room again; while in the room, it does nothing."""
@@ -302,6 +322,8 @@ class Attendance:
             timer.cancel()
         self._timers.clear()
         self._due.clear()
+        if self._confirmed is not None:
+            self._confirmed.disconnect()
         self.participant.peers.clear()
         for stream in self.open_streams:
             stream.over()
@@ -348,6 +370,8 @@ class Attendance:
         if handle is not None:
             handle(self, push)
             return
+        if self._confirmed is not None and self._confirmed.take(push):
+            return
         sender = self.participant.peers.get(push.sender) or self._stranger(push.sender)
         body, attachment = push.message, push.attachment
         if not isinstance(attachment, bytes):
@@ -362,6 +386,39 @@ class Attendance:
         stream = self._streams.get((push.sender, str(body.get("stream_id", ""))))
         if stream is not None:
             self._receive_stream(stream, push.type, body, attachment)
+
+    # --- for `ConfirmedMessages` --------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return the seconds since the start."""
+        return self.participant.now
+
+    def attributes_of(self, id: str) -> Mapping[str, Any]:
+        """Return all attributes of a peer, as far as it is known."""
+        return self.here.attributes.get(id, {}) if id in self.participant.peers else {}
+
+    def confirmed(self, arrival: Arrival) -> None:
+        """Hand over a confirmed message."""
+        sender = self.participant.peers.get(arrival.participant_id) or self._stranger(arrival.participant_id)
+        self.participant.on_message(Message(sender, arrival.type, arrival.message, arrival.attachment))
+
+    def replaced(self, id: str) -> None:
+        """Note that a peer has come back under another id, though the room has not missed it yet."""
+        self._peer_left(id)
+
+    def look_at(self, when: float, look: Callable[[], None]) -> None:
+        """Call ``look`` at that time, or soon after a pause, unless this stay has ended; nothing waits for it."""
+        end, kernel = self._end, self.here.network.kernel
+
+        def run() -> None:
+            self._timers.pop(timer, None)
+            if end is self._end and self.is_here:
+                look()
+
+        timer = kernel.after(max(0.0, when - self.now()), run, background=True)
+        self._timers[timer] = None
+
+    # --- what comes ---------------------------------------------------------------------------------------------------
 
     def _receive_stream(self, stream: Stream, type: str, body: JsonObject, data: bytes) -> None:
         is_asked = stream.is_opener and stream.state is StreamState.OFFERED
@@ -431,7 +488,12 @@ class Attendance:
         self.participant.on_peer_joined(self._describe(entry["id"], entry["role"], entry["attributes"]))
 
     def _peer_went(self, push: Push) -> None:
-        peer = self.participant.peers.pop(push.message["id"], None)
+        if self._confirmed is not None:
+            self._confirmed.leave(push.message["id"])
+        self._peer_left(push.message["id"])
+
+    def _peer_left(self, id: str) -> None:
+        peer = self.participant.peers.pop(id, None)
         if peer is None:
             return
         for stream in self.open_streams:
@@ -443,13 +505,15 @@ class Attendance:
     def _peer_changed(self, push: Push) -> None:
         peer = self.participant.peers.get(push.sender)
         if peer is not None:
-            self._describe(peer.id, peer.role, {**peer.attributes, **push.message["attributes"]})
+            own = {name: value for name, value in self.attributes_of(peer.id).items() if name == ATTRIBUTE}
+            self._describe(peer.id, peer.role, {**peer.attributes, **own, **push.message["attributes"]})
 
     def _describe(self, id: str, role: str, attributes: Mapping[str, Any]) -> Peer:
-        known = self.here.peers
+        known, before = self.here.peers, self.here.attributes.get(id)
         peer = known.get(id)
-        if peer is None or (peer.attributes is not attributes and peer.attributes != attributes):
-            peer = known[id] = Peer(id, role, attributes)
+        if peer is None or (before is not attributes and before != attributes):
+            self.here.attributes[id] = attributes
+            peer = known[id] = Peer(id, role, visible(attributes))
         self.participant.peers[id] = peer
         return peer
 

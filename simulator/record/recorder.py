@@ -40,6 +40,7 @@ from simulator.network.links import ControlFrame, Frame, Link, LinkState
 from simulator.network.network import CLIENT_GONE, Ended
 from simulator.network.traffic import Traffic
 from simulator.record.calls_as_streams import as_message
+from simulator.record.confirmed_messages import inside
 from simulator.record.names import Names
 from simulator.record.records import Record, Records
 from simulator.room.rules import RESERVED_TYPES, Member, Output
@@ -237,7 +238,7 @@ class Recorder:
             self._add_message(member.id, request, stream_id, "delivered", self._now() - sent_ns)
         for output, push in trips:
             self._set_out(member, sent_ns, output, push, stream_id)
-        type = request.type
+        type, _ = inside(request)
         event = type if type.startswith("stream.") else "message" if isinstance(request, Send) else "broadcast"
         to = self._names.plain(request.to) if isinstance(request, Send) else None
         self._notice(event, sender=member.name, to=to, type=type)
@@ -319,6 +320,7 @@ class Recorder:
             del self._trips[push_id]
         now, push, stream_id = self._now(), trip.push, trip.stream_id
         outcome = "lost" if is_lost else "delivered"
+        type, message = inside(push)
         if stream_id and push.type == "stream.reject" and not is_lost:
             outcome = f"rejected: {push.message.get('error', '')}"
         self.transcript.add(
@@ -327,12 +329,12 @@ class Recorder:
                 _kind(push.type, stream_id),
                 trip.sender,
                 self._names.label(recipient_id),
-                push.type,
+                type,
                 trip.size,
                 None if is_lost else now - trip.sent_ns,
                 outcome,
                 stream_id,
-                push.message,
+                message,
             )
         )
         if self.settled is not None:
@@ -343,16 +345,17 @@ class Recorder:
     ) -> None:
         """Note a message that no participant gets."""
         recipient = self._names.label(request.to) if isinstance(request, Send) else ""
+        type, message = inside(request)
         self._add(
             _kind(request.type, stream_id),
             self._names.label(sender_id),
             recipient,
-            request.type,
+            type,
             size_bytes=_size(sender_id, request),
             latency_ns=latency_ns,
             outcome=outcome,
             stream_id=stream_id,
-            detail=request.message,
+            detail=message,
         )
 
     def struck(self, fault: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
