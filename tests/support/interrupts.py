@@ -28,7 +28,8 @@ class Interrupt:
 
     Python handles signals when a function is entered and when a call has returned, and this counts those of meshsync's
     modules (jumping back in a loop is the third, and passes such a place here). Not inside the scripted transport,
-    which is not made for it.
+    which is not made for it; and not inside finalizers, where Python prints what is raised and goes on, and which the
+    garbage collector may run at any place, so that counting them would move all later ones.
 
     Args:
         spared: The name of functions at whose return it does not strike: their result is lost there, as it would be in
@@ -65,7 +66,7 @@ def _is_of_the_client(frame: FrameType | None) -> bool:
     if frame is None or f"{os.sep}meshsync{os.sep}" not in frame.f_code.co_filename:
         return False
     while frame is not None:
-        if frame.f_code.co_filename.endswith("scripted.py"):
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename.endswith("scripted.py"):
             return False
         frame = frame.f_back
     return True
