@@ -40,7 +40,7 @@ from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Request
 from meshsync.protocol.session import Session
 from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.reasons import safe_text
-from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
@@ -85,6 +85,7 @@ class Client:
         self.runtime = runtime
         self.home = Home()
         """Its process: in a child of that a call has to ask before it takes a lock."""
+        check_timeout(default_timeout, "default_timeout")
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
@@ -120,7 +121,7 @@ class Client:
             self,
             self.participants,
             publish=self.router.publish,
-            limit=lambda timeout: self.limit(timeout, SEND_TIMEOUT),
+            limit=self.limit,
             hook=offered or _unchanged,
             report=partial(self.router.report, "on_stream_accept"),
         )
@@ -207,26 +208,27 @@ class Client:
                 # No task can be started any more, and the process is about to end: only buffered data goes out.
                 self.connection.close_transport(min(timeout, EXIT_GRACE))
             elif will_wait:
-                self._shut_down(timeout)
+                self._shut_down(deadline)
             else:
-                shut_down = partial(self._shut_down, timeout)
+                shut_down = partial(self._shut_down, deadline)
                 try:
                     self._closing = (self.runtime.spawn(shut_down, name=f"meshsync closing of {self._name}"),)
                 except RuntimeError:  # No thread is left. Receivers may wait for the connection, its reader may not.
-                    self._shut_down(0 if connection.is_on_reader else timeout)
+                    self._shut_down(Deadline(self.runtime, 0) if connection.is_on_reader else deadline)
 
         if timeout > 0 and connection.state is State.OPEN:
-            self.streams.leave(timeout / 4)
+            self.streams.leave()
         self.uplink.close(finish)
         if will_wait:
             for task in self.tasks:
                 task.join(deadline.left())
             self.router.shut()  # What has not begun by now never does: the program may take down what it would use.
 
-    def _shut_down(self, timeout: float) -> None:
-        """Flush for half of ``timeout`` seconds at most, and close the transport; a quarter is the receivers'."""
-        deadline = Deadline(self.runtime, timeout * 3 / 4)
-        self.connection.flush(timeout / 2)
+    def _shut_down(self, deadline: Deadline) -> None:
+        """Flush for half of the time that is left at most, and close the transport; a quarter is the receivers'."""
+        left = deadline.left() or 0
+        deadline = Deadline(self.runtime, left * 3 / 4)
+        self.connection.flush(left / 2)
         self.connection.close_transport(deadline.left() or 0)
 
     def wait_closed(self, timeout: float | None) -> bool:
@@ -300,9 +302,13 @@ class Client:
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
         receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         """Send a request that ends with its connection, and return its handle; see `Connection.request`."""
-        return self.connection.request(request, what, timeout, on_done, receipt)
+        delivery = self.connection.request(request, what, timeout, on_done, receipt, is_reserved=is_reserved)
+        delivery._default_timeout = self.default_timeout
+        return delivery
 
     def send(
         self, request: Request, what: str, timeout: float | None, if_offline: IfOffline, recipient: object = None
@@ -315,7 +321,9 @@ class Client:
         """
         if if_offline not in ("wait", "raise"):
             raise ValueError(f"if_offline is 'wait' or 'raise', not {if_offline!r:.100}")
-        return self.uplink.request(request, what, timeout, recipient, waits=if_offline == "wait")
+        delivery = self.uplink.request(request, what, timeout, recipient, waits=if_offline == "wait")
+        delivery._default_timeout = self.default_timeout
+        return delivery
 
     def await_delivery(self, delivery: Delivery, deadline: Deadline) -> None:
         """Wait for an acknowledgement; a message that waits for a connection when the wait ends is not sent any more.
@@ -363,11 +371,13 @@ class Client:
 
         self.router.dispatcher.spawn(run, name)
 
-    def limit(self, timeout: Timeout, default: float) -> float | None:
-        """Return a call's time limit in seconds: its own, else the one for all calls, else ``default``."""
-        if timeout != "default":
-            return timeout
-        return default if self.default_timeout is None else self.default_timeout
+    def limit(self, timeout: Timeout, default: float | None) -> float | None:
+        """Return a call's time limit in seconds: its own, else the one for all calls, else ``default``.
+
+        Raises:
+            TypeError: As `check_timeout`, and `ValueError` too.
+        """
+        return own_limit(timeout, default if self.default_timeout is None else check_timeout(self.default_timeout))
 
     # --- notified by the connection, on the reader --------------------------------------------------------------------
 

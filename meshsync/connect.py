@@ -22,7 +22,7 @@ from meshsync.protocol.dialects import dialect as find_dialect
 from meshsync.protocol.packets import PACKET_SIZE
 from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
-from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import spawn_in_finalizer
 from meshsync.tokens import ApiKey, ParticipantToken, join_lines
@@ -101,7 +101,10 @@ def connect(
     world = current_world()
     spoken = find_dialect(dialect)
     session = Session(spoken, packet_size=packet_size)
-    limit = timeout if timeout != "default" else default_timeout if default_timeout is not None else CONNECT_TIMEOUT
+    check_timeout(default_timeout, "default_timeout")
+    patience = check_timeout(reconnect_timeout, "reconnect_timeout")
+    chosen = default_timeout if isinstance(timeout, str) and timeout == "default" else timeout
+    limit = CONNECT_TIMEOUT if chosen is None and timeout is not None else check_timeout(chosen)
     clock = runtime or world.runtime
     label = f"{name or 'somebody'} in {room or 'a room'}"
     if connector is None:
@@ -118,7 +121,7 @@ def connect(
             ca_file=ca_file or (None if ssl_context else world.environ.get("MESHAGENT_EXTRA_CA_FILE")) or None,
         )
         connector = world.connector(endpoint, clock)
-    plan = ReconnectPlan(connector, reconnect_timeout, renews_token=callable(token)) if reconnect else None
+    plan = ReconnectPlan(connector, patience, renews_token=callable(token)) if reconnect else None
 
     make = partial(RoomClient, role=role, default_timeout=default_timeout, messaging=messaging, name=label)
 

@@ -21,6 +21,7 @@ from meshsync.errors import (
     NotEnabled,
     NotSent,
     ParticipantNotFound,
+    ReceiveTimeout,
     RoomError,
     SendTimeout,
 )
@@ -32,7 +33,7 @@ from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Session
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
-from meshsync.signals import log_warning
+from meshsync.signals import check_callable, check_result, log_warning, name_of
 from meshsync.streams.table import StreamTable
 
 __all__ = ["SEND_TIMEOUT", "Membership"]
@@ -52,7 +53,8 @@ class Member(Protocol):
     def session(self) -> Session: ...
     def check_open(self) -> None: ...
     def failure(self) -> MeshsyncError: ...
-    def limit(self, timeout: Timeout, default: float) -> float | None: ...
+    def refuse_to_block(self, what: str) -> None: ...
+    def limit(self, timeout: Timeout, default: float | None) -> float | None: ...
     def publish(
         self,
         name: str,
@@ -120,6 +122,40 @@ class Membership:
                     f"{namesake.id!r}"
                 )
         return recipient, participant or recipient
+
+    def wait_for(
+        self,
+        name: str | None,
+        role: str | None,
+        where: Callable[[RemoteParticipant], bool] | None,
+        timeout: float | None,
+    ) -> RemoteParticipant:
+        """Return the earliest participant that matches; see `MessagingClient.wait_for_participant`."""
+        for criterion, value in (("name", name), ("role", role)):
+            if not (value is None or isinstance(value, str)):
+                raise TypeError(f"the {criterion} of a participant is a str, not {value!r:.100}")
+        if where is not None:
+            check_callable(where, "a RemoteParticipant")
+        client, participants = self._client, self.participants
+        deadline = Deadline(client.runtime, timeout)
+        while True:
+            seen = participants.changes
+            for participant in participants.participants:
+                if (
+                    (name is None or participant.name == name)
+                    and (role is None or participant.role == role)
+                    and (where is None or _holds(where, participant))
+                ):
+                    return participant
+            if participants.has_ended:
+                raise client.failure()
+            self.check_enabled()
+            client.refuse_to_block("wait_for_participant()")
+            # The program's `where` is not called while waiting: it may take any time.
+            if not participants.wait(partial(_differs, participants, seen), deadline.left()):
+                wanted = {"name": name, "role": role, "where": where and name_of(where)}
+                text = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
+                raise ReceiveTimeout(f"no participant with {text or 'any name'} was there within {timeout or 0:g} s")
 
     # --- what is restored on each connection --------------------------------------------------------------------------
 
@@ -304,3 +340,13 @@ class Membership:
 
 def _about(entry: RosterEntry) -> dict[str, object]:
     return {"id": entry.id, "role": entry.role, "attributes": dict(entry.attributes)}
+
+
+def _holds(where: Callable[[RemoteParticipant], bool], participant: RemoteParticipant) -> bool:
+    result = where(participant)
+    check_result(result)  # Every coroutine is true.
+    return result
+
+
+def _differs(participants: ParticipantDirectory, seen: int) -> bool:
+    return participants.changes != seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from os import PathLike
 from types import EllipsisType
 from typing import Any, Protocol, TypeVar, overload
@@ -12,16 +11,16 @@ from meshsync.client import Client, IfOffline
 from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_type
 from meshsync.dispatch.subscriptions import Overflow, Subscription
-from meshsync.errors import ReceiveTimeout, StreamInterrupted, UsageError
+from meshsync.errors import StreamInterrupted, UsageError
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.messages import Buffer, RoomMessage, as_buffer
-from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, id_of
+from meshsync.participants import LocalParticipant, RemoteParticipant, id_of
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
 from meshsync.runtime.deadlines import Deadline, Timeout
-from meshsync.signals import check_callable, check_result, name_of
+from meshsync.signals import check_callable
 from meshsync.streams.interfaces import StreamReader, StreamWriter
 from meshsync.streams.offers import Accepter, StreamSubscription
 from meshsync.streams.opening import StreamKind
@@ -89,13 +88,14 @@ class MessagingClient:
         if on_stream_accept is not None:
             check_callable(on_stream_accept, "a MessageStreamReader")
         client = self._meshsync
+        deadline = Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT))
         client.check_open()
         client.streams.accepter = on_stream_accept
         # A request to leave that got no answer in time may still be carried out, and this one has to come after it.
         if client.membership.takes_part and not client.session.is_pending(Disable):
             return
         client.refuse_to_block("enable()")
-        client.membership.enable(Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT)))
+        client.membership.enable(deadline)
 
     def disable(self, *, timeout: Timeout = "default") -> None:
         """Leave messaging; while not enabled, this does nothing.
@@ -109,13 +109,12 @@ class MessagingClient:
             ConnectionLost: If the connection ended.
         """
         client = self._meshsync
+        deadline = Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT))
         # A request to enable it that got no answer in time may still be carried out.
         if not client.membership.takes_part and not client.session.is_pending(Enable):
             return
         client.refuse_to_block("disable()")
-        limit = client.limit(timeout, ENABLE_TIMEOUT)
-        deadline = Deadline(client.runtime, limit)
-        client.streams.abandon_all(StreamInterrupted("messaging was disabled"), 1.0 if limit is None else limit / 2)
+        client.streams.abandon_all(StreamInterrupted("messaging was disabled"))
         client.membership.disable(deadline)
 
     # --- participants -------------------------------------------------------------------------------------------------
@@ -139,45 +138,23 @@ class MessagingClient:
         role: str | None = None,
         where: Callable[[RemoteParticipant], bool] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Timeout = "default",
     ) -> RemoteParticipant:
         """Return the earliest participant that matches all that is given, waiting until there is one.
 
         Args:
             where: Called with participants, again whenever a peer came, left or changed.
-            timeout: The longest wait, in seconds; None waits for ever.
+            timeout: The longest wait, in seconds; None waits for ever. By default the room's ``default_timeout``, or
+                for ever.
         Raises:
             ReceiveTimeout: If no participant matched in time.
             NotEnabled: If messaging is not enabled, since no participant would come.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
             TypeError: If ``name`` or ``role`` is no text, or ``where`` cannot be called or has to be awaited.
         """
-        self._meshsync.home.check()
-        for criterion, value in (("name", name), ("role", role)):
-            if not (value is None or isinstance(value, str)):
-                raise TypeError(f"the {criterion} of a participant is a str, not {value!r:.100}")
-        if where is not None:
-            check_callable(where, "a RemoteParticipant")
         client = self._meshsync
-        participants, deadline = client.participants, Deadline(client.runtime, timeout)
-        while True:
-            seen = participants.changes
-            for participant in participants.participants:
-                if (
-                    (name is None or participant.name == name)
-                    and (role is None or participant.role == role)
-                    and (where is None or _holds(where, participant))
-                ):
-                    return participant
-            if participants.has_ended:
-                raise client.failure()
-            client.membership.check_enabled()
-            client.refuse_to_block("wait_for_participant()")
-            # The program's `where` is not called while waiting: it may take any time.
-            if not participants.wait(partial(_differs, participants, seen), deadline.left()):
-                wanted = {"name": name, "role": role, "where": where and name_of(where)}
-                text = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
-                raise ReceiveTimeout(f"no participant with {text or 'any name'} was there within {timeout or 0:g} s")
+        client.home.check()
+        return client.membership.wait_for(name, role, where, client.limit(timeout, None))
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -430,12 +407,13 @@ class MessagingClient:
         progress: Progress | bool = False,
         overwrite: bool = False,
         max_size: int | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = "default",
     ) -> transfer.ReceivedFile:
         """Receive the file that a stream brings into a directory, whole or not at all.
 
         See ``meshsync.files.transfer.receive_file``.
         """
+        limit = self._meshsync.limit(timeout, None)
         return transfer.receive_file(
             reader,
             directory,
@@ -443,7 +421,7 @@ class MessagingClient:
             progress=progress,
             overwrite=overwrite,
             max_size=max_size,
-            timeout=timeout,
+            timeout=limit,
         )
 
     def offered(self, reader: StreamReader) -> StreamReader:
@@ -458,7 +436,8 @@ class MessagingClient:
         """Subscribe to the streams that peers open from now on, instead of a callback.
 
         Args:
-            timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever.
+            timeout: The longest wait for the next stream, in seconds, which ends a ``for`` loop; None waits for ever,
+                but for ``get``, whose limit is then the room's ``default_timeout``.
             maxsize: How many streams may wait in it; more go to the accept callback, or are rejected.
         """
         self._meshsync.home.check()
@@ -489,7 +468,8 @@ class MessagingClient:
         Args:
             type: Only messages of this type.
             sender: Only messages of this participant, or of the one with this id.
-            timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever.
+            timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever,
+                but for ``get``, whose limit is then the room's ``default_timeout``.
             maxsize: How many messages may wait to be read. Less if they are large: a client holds 64 MiB unread in all.
             overflow: The effect of one more: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
         Raises:
@@ -505,6 +485,7 @@ class MessagingClient:
             timeout=timeout,
             maxsize=maxsize,
             overflow=overflow,
+            limit=self._meshsync.limit,
         )
 
     def wait_for_message(
@@ -512,12 +493,13 @@ class MessagingClient:
         type: str | None = None,
         sender: RemoteParticipant | LocalParticipant | str | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Timeout = "default",
     ) -> RoomMessage:
         """Return the next message that matches. For an answer, subscribe with ``messages`` before asking.
 
         Raises:
-            ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever.
+            ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever. By default the room's
+                ``default_timeout``, or for ever.
             ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
         """
         with MessagingClient.messages(self, type, sender) as subscription:  # A subclass may redefine `messages`.
@@ -608,13 +590,3 @@ def _unpack_stream(fields: Mapping[str, Any], header: Any) -> tuple[Any, Any]:
 def _given(if_offline: IfOffline) -> dict[str, Any]:
     """Return the option where it is not the default: a subclass may not know it."""
     return {} if if_offline == "wait" else {"if_offline": if_offline}
-
-
-def _holds(where: Callable[[RemoteParticipant], bool], participant: RemoteParticipant) -> bool:
-    result = where(participant)
-    check_result(result)  # Every coroutine is true.
-    return result
-
-
-def _differs(participants: ParticipantDirectory, seen: int) -> bool:
-    return participants.changes != seen

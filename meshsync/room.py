@@ -12,7 +12,7 @@ from meshsync.connection.states import ClientState
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol.session import Session
-from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.deadlines import Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.stop_signals import StopAsked, stop_signals
 from meshsync.transport.interfaces import Transport
@@ -120,11 +120,15 @@ class RoomClient:
 
     @property
     def default_timeout(self) -> float | None:
-        """The time limit of every call that is not given one, in seconds; None for each one's own. Can be set."""
+        """The time limit of every call that is not given one, in seconds; None for each one's own. Can be set.
+
+        ``wait_closed``, ``get`` and ``read`` are such calls too; a ``for`` loop is none.
+        """
         return self._meshsync.default_timeout
 
     @default_timeout.setter
     def default_timeout(self, seconds: float | None) -> None:
+        check_timeout(seconds, "default_timeout")
         self._meshsync.default_timeout = seconds
 
     def stats(self) -> ClientStats:
@@ -176,11 +180,11 @@ class RoomClient:
         limit = client.limit(timeout, CLOSE_TIMEOUT)
         client.close(CLOSE_TIMEOUT if limit is None else limit, wait)
 
-    def wait_closed(self, timeout: float | None = None) -> bool:
+    def wait_closed(self, timeout: Timeout = "default") -> bool:
         """Wait until the client has ended, and its receivers have run.
 
         Args:
-            timeout: The longest wait in seconds; None waits for ever.
+            timeout: The longest wait in seconds; None waits for ever. By default `default_timeout`, or for ever.
         Returns:
             True if this program closed it, False if the time is over.
         Raises:
@@ -188,7 +192,8 @@ class RoomClient:
                 `ProtocolError` if the room broke the protocol.
             WouldDeadlock: If called from a receiver.
         """
-        return self._meshsync.wait_closed(timeout)
+        client = self._meshsync
+        return client.wait_closed(client.limit(timeout, None))
 
     def run_forever(self) -> None:
         """Wait until the room ends or the process is asked to end, then close: the last line of a script of receivers.
@@ -205,7 +210,7 @@ class RoomClient:
         client = self._meshsync
         try:
             with stop_signals(client.runtime):
-                self.wait_closed()
+                self.wait_closed(None)
         except StopAsked:
             self.close()
             return

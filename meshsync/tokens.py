@@ -138,7 +138,7 @@ class ParticipantToken:
             if value is not None:
                 claims[claim] = value
         if self.expires is not None:
-            claims["exp"] = math.floor(self.expires)
+            claims["exp"] = _whole_seconds(self.expires)
         if not secret:
             raise UsageError("cannot sign a token: the secret is empty")
         try:
@@ -209,6 +209,15 @@ def _verify(text: str, secret: str | None) -> dict[str, Any]:
         # Their texts may quote the token.
         raise AuthenticationFailed("what was presented is not a JSON Web Token") from None
     return claims
+
+
+def _whole_seconds(expires: float) -> int:
+    try:
+        return math.floor(expires)
+    except (OverflowError, TypeError, ValueError):
+        raise UsageError(
+            f"expires is a number of seconds since 1970, or None for never; not {expires!r:.100}"
+        ) from None
 
 
 def _time(claims: Mapping[str, Any], claim: str) -> float | None:

@@ -84,7 +84,11 @@ def _is_runtime(found: object) -> TypeGuard[Runtime]:
 
 
 def sleep(seconds: float) -> None:
-    """Wait ``seconds`` in the world of the caller: real seconds, or a simulation's."""
+    """Wait ``seconds`` in the world of the caller: real seconds, or a simulation's.
+
+    Raises:
+        TypeError: If that is no number; `ValueError` if it is negative or NaN.
+    """
     current_world().runtime.sleep(seconds)
 
 

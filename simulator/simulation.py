@@ -181,6 +181,7 @@ class Simulation:
         """Wait, in virtual seconds, while all other actors go on.
 
         Raises:
+            TypeError: If ``seconds`` is no number; `ValueError` if it is negative or NaN.
             BlockingRefused: If the caller holds a condition, or is a timer's callback.
         """
         self.runtime.sleep(seconds)

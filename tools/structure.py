@@ -28,9 +28,10 @@ from tools.imports import (
 
 FLOORS = """
 0  meshsync.errors  meshsync.reasons
-1  meshsync.runtime: interfaces lifecycle / deadlines threads / mutex stop_signals
+1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
-                      / operations / attachments bridging events greeting / dialects tool_calls / codec / session
+                      / operations resuming / attachments bridging events greeting / dialects tool_calls / codec
+                      / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
@@ -42,7 +43,7 @@ FLOORS = """
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
-8  meshsync.files: file_names partial_file progress / transfer
+8  meshsync.files: exclusive file_names progress / partial_file / continuing / transfer
 8  meshsync.membership
 9  meshsync.client
 10 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation

@@ -125,6 +125,9 @@ class Connection:
         """Bounds what is sent and unacknowledged."""
         self._deliveries: dict[int, Delivery] = {}
         self._packets_accepted = 0
+        """Those of the tasks that had the turn."""
+        self._packets_reserved = 0
+        """The others."""
         self._is_count_certain = True
         self._reader: Task | None = None
         self._reader_id: object = None
@@ -221,6 +224,8 @@ class Connection:
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
         receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         """Send a request and return its handle, done at once if the request has no answer, such as attributes.
 
@@ -229,6 +234,8 @@ class Connection:
             timeout: The longest wait for room in the connection's buffer, and among what is unacknowledged, in seconds.
             on_done: Called on the reader with the outcome; must not wait.
             receipt: Marked if the request is sent, whatever exception strikes then.
+            is_reserved: Whether no task waits for it: it goes at once, ahead of those that wait for their turn, from
+                the reserve of the connection's buffer where that is full; or it is refused at once.
         Raises:
             InvalidMessage: If it cannot be carried.
             SendTimeout: If there was no room in time; nothing was sent.
@@ -239,7 +246,10 @@ class Connection:
         deadline = Deadline(self.runtime, timeout)
         encoded = self.session.encode(request)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
-        self.submit(delivery, request, encoded, deadline, receipt=receipt)
+        if is_reserved:
+            self._send(request, encoded, delivery, None, receipt or Receipt())
+        else:
+            self.submit(delivery, request, encoded, deadline, receipt=receipt)
         return delivery
 
     def submit(
@@ -289,19 +299,26 @@ class Connection:
                 raise
 
     def _send(
-        self, request: Request, encoded: Encoded, delivery: Delivery, deadline: Deadline, receipt: Receipt
+        self, request: Request, encoded: Encoded, delivery: Delivery, deadline: Deadline | None, receipt: Receipt
     ) -> None:
-        # Only the task that has the turn is here.
+        # Only the task that has the turn is here, or, without a deadline, one that uses the reserve. So packets may be
+        # accepted between the count and `send`, which may then be late: `NotSent` is for those certainly not written.
         request_id, packets = self.session.issue(request, encoded)
-        delivery._first_packet = self._packets_accepted
+        delivery._first_packet = self._packets_accepted + self._packets_reserved
         has_answer = is_answered(request)
         if has_answer:
             self._deliveries[request_id] = delivery  # Before sending: the answer may be back before `send` is.
-        accepted = self._transport.accepted()
+        accepted = self._transport.accepted(is_reserved=deadline is None)
         try:
-            self._transport.send(packets, deadline.left())
-            receipt.is_sent = True
-            self._packets_accepted += len(packets)
+            if deadline is not None:
+                self._transport.send(packets, deadline.left())
+                receipt.is_sent = True
+                self._packets_accepted += len(packets)
+            else:
+                self._transport.send(packets, 0, is_reserved=True)
+                receipt.is_sent = True
+                with self._condition:
+                    self._packets_reserved += len(packets)
         except (SendTimeout, ConnectionLost) as error:
             if has_answer:
                 self.session.withdraw(request_id)
@@ -312,7 +329,7 @@ class Connection:
         except BaseException:
             # Ctrl-C: the transport accepted all or nothing, and the packets written are no longer counted.
             # No task has the delivery; the session still knows the request, in case it is answered.
-            receipt.is_sent = self._transport.accepted() != accepted
+            receipt.is_sent = self._transport.accepted(is_reserved=deadline is None) != accepted
             self._is_count_certain = False
             if has_answer:
                 self._forget(request_id)

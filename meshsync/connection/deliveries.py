@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from meshsync.errors import MeshsyncError, SendTimeout
 from meshsync.protocol.operations import Request
 from meshsync.protocol.session import Encoded
+from meshsync.runtime.deadlines import Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Delivery", "Parcel", "Receipt"]
@@ -42,6 +43,7 @@ class Delivery:
 
     __slots__ = (
         "_condition",
+        "_default_timeout",
         "_error",
         "_first_packet",
         "_is_done",
@@ -69,6 +71,8 @@ class Delivery:
         self._refuse_to_block = refuse_to_block
         self._condition = runtime.condition()
         """Its sender waits here: first for its turn, then for the acknowledgement."""
+        self._default_timeout: float | None = None
+        """The client's time limit for calls without one, in seconds; None for ever."""
         self._is_done = False
         self._error: MeshsyncError | None = None
         self._first_packet = 0
@@ -92,8 +96,12 @@ class Delivery:
         """Why it failed; None while it is unacknowledged and after success."""
         return self._error
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait for the room's acknowledgement, at most ``timeout`` seconds; None waits for ever, 0 polls.
+    def wait(self, timeout: Timeout = "default") -> None:
+        """Wait for the room's acknowledgement.
+
+        Args:
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls. By default the client's
+                ``default_timeout``, or for ever.
 
         Raises:
             SendTimeout: If none came in time; the delivery may yet arrive, and may be waited for again.
@@ -102,11 +110,12 @@ class Delivery:
             DeliveryUnknown: If the connection ended between writing and acknowledgement.
             WouldDeadlock: If called on the task that would bring the acknowledgement.
         """
+        limit = check_timeout(self._default_timeout if timeout == "default" else timeout)
         if not self._is_done:
             self._refuse_to_block("waiting for an acknowledgement")
             with self._condition:
-                if not self._condition.wait_for(self._get_is_done, timeout):
-                    raise SendTimeout(f"{self._what}: not acknowledged within {timeout or 0:.3g} s; it may yet arrive")
+                if not self._condition.wait_for(self._get_is_done, limit):
+                    raise SendTimeout(f"{self._what}: not acknowledged within {limit or 0:.3g} s; it may yet arrive")
         if self._error is not None:
             # A copy: a raised error keeps its callers' variables alive, and two tasks may wait here.
             raise copy(self._error)

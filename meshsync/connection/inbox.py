@@ -119,13 +119,12 @@ class Inbox(Generic[T]):
     def cut(self) -> list[T]:
         """Close it, and remove and return what is unread."""
         with self._condition:
-            items = [item for item, _ in self._items]
-            self._items.clear()
+            self._condition.notify_all()  # First: Ctrl-C may strike behind it, and none must wait at a closed inbox.
+            self._is_closed = True
+            items, self._items = self._items, deque()
             if self._share is not None:
                 self._share.clear()
-            self._is_closed = True
-            self._condition.notify_all()
-        return items
+        return [item for item, _ in items]
 
     def close(self, cause: BaseException | None = None) -> None:
         """Accept no more items; those present can still be read. Closing again does nothing."""

@@ -17,6 +17,7 @@ from meshsync.dispatch.receivers import Receivers
 from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import ClientClosed, MeshsyncError, WouldDeadlock
 from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, check_result, log_failure, log_warning, name_of
 
@@ -115,9 +116,12 @@ class Router:
         timeout: float | None,
         maxsize: int,
         overflow: Overflow,
+        limit: Limit = own_limit,
     ) -> Subscription:
         """Return a subscription to the messages that arrive from now on.
 
+        Args:
+            limit: The client's.
         Raises:
             ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
         """
@@ -129,6 +133,7 @@ class Router:
             maxsize=maxsize,
             overflow=overflow,
             refuse_to_block=self._refuse_to_block,
+            limit=limit,
             on_close=self._unsubscribe,
             on_overflow=self._count_overflow,
             share=self._budget.share(),
@@ -223,7 +228,8 @@ class Router:
         dropped = sum(event.name == "message" or self._is_awaited(event) for event in unrouted)
         dropped += sum(map(self._is_awaited, due))
         self.dispatcher.count_dropped(dropped)
-        self._finish()  # The hook's task may be in a call that does not return.
+        if self._hook is not None:
+            self._finish()  # Its task may be in a call that does not return.
         if dropped:
             log_warning("the client was closed before its receivers had run: %d events were dropped", dropped)
         for name in under_way:
@@ -283,9 +289,10 @@ class Router:
     def _finish(self) -> None:
         with self._condition:
             self._has_ended = True
-            subscriptions, self._subscriptions = self._subscriptions, ()
-        for subscription in subscriptions:
+        for subscription in self._subscriptions:
             subscription._end(self._failure)
+        with self._condition:
+            self._subscriptions = ()  # Last: where Ctrl-C strikes before, the next to come here ends the rest.
         self.dispatcher.finish()
 
     # --- on the dispatcher --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
 from meshsync.messages import RoomMessage
+from meshsync.runtime.deadlines import Limit, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Feed", "Overflow", "Subscription"]
@@ -33,6 +34,7 @@ class Feed(Generic[T]):
         what: The name of an item in errors.
         call: The call that subscribes again, for errors.
         share: Bounds the bytes that wait to be read, together with those of other queues.
+        limit: The client's, for calls of ``get``.
     """
 
     def __init__(
@@ -45,26 +47,30 @@ class Feed(Generic[T]):
         call: str,
         refuse_to_block: Callable[[str], None],
         share: Share | None = None,
+        limit: Limit = own_limit,
     ) -> None:
         if maxsize < 1:
             raise ValueError(f"maxsize is at least 1, not {maxsize}")
+        check_timeout(timeout)
         self.timeout = timeout
         self._home = Home()
         self._inbox: Inbox[T] = Inbox(runtime, maxsize, share)
         self._what = what
         self._call = call
         self._refuse_to_block = refuse_to_block
+        self._limit = limit
 
     @property
     def pending(self) -> int:
         """How many items wait to be read."""
         return len(self._inbox)
 
-    def get(self, timeout: float | Literal["default"] | None = "default") -> T:
+    def get(self, timeout: Timeout = "default") -> T:
         """Return the next item.
 
         Args:
-            timeout: The longest wait in seconds; None waits for ever, 0 polls; by default the subscription's own.
+            timeout: The longest wait in seconds; None waits for ever, 0 polls; by default the subscription's own, or
+                else the room's ``default_timeout``.
         Raises:
             ReceiveTimeout: If no item came in time.
             ConnectionLost: If the connection was lost and all that came before has been read.
@@ -73,8 +79,11 @@ class Feed(Generic[T]):
                 bytes that a client holds, likewise.
             ForkedClientError: In a child process.
         """
+        limit = self._limit(timeout, None)
+        if self.timeout is not None and isinstance(timeout, str):
+            limit = check_timeout(self.timeout)
         try:
-            return self._take(self.timeout if timeout == "default" else timeout)
+            return self._take(limit)
         except InboxClosed:
             raise UsageError(f"this subscription was closed: subscribe again with {self._call}") from None
 
@@ -97,7 +106,7 @@ class Feed(Generic[T]):
 
     def __next__(self) -> T:
         try:
-            return self._take(self.timeout)
+            return self._take(check_timeout(self.timeout))
         except (ReceiveTimeout, ClientClosed, InboxClosed):
             raise StopIteration from None
 
@@ -137,6 +146,7 @@ class Subscription(Feed[RoomMessage]):
         maxsize: int,
         overflow: Overflow,
         refuse_to_block: Callable[[str], None],
+        limit: Limit = own_limit,
         on_close: Callable[[Subscription], None],
         on_overflow: Callable[[Subscription, int], None] = lambda subscription, dropped: None,
         share: Share | None = None,
@@ -152,6 +162,7 @@ class Subscription(Feed[RoomMessage]):
             call="messages()",
             refuse_to_block=refuse_to_block,
             share=share,
+            limit=limit,
         )
         self.dropped = 0
         self._type = type

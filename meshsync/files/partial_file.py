@@ -1,7 +1,8 @@
 """A file in the making: under a temporary name in its directory, under its own when it is whole, or gone.
 
-The temporary name is ``.meshsync-``, 16 hexadecimal digits, ``.part``; one that a killed process left behind may be
-deleted. Not the business of this module: whether a name is safe, and the content of the file.
+The temporary name is ``.meshsync-``, 16 hexadecimal digits, ``.part``. With a key the digits are made from it, so that
+the next transfer with this key finds what an earlier one left; without, they are drawn. Any such file may be deleted
+while nothing is received. Not the business of this module: whether a name is safe, and the content of the file.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from hashlib import sha256
 from io import FileIO
 from stat import S_ISDIR
 
+from meshsync.files.exclusive import open_exclusively
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["PartialFile", "find_folder"]
@@ -40,25 +43,61 @@ class PartialFile:
     Args:
         folder: The directory where it lies.
         runtime: The temporary name is drawn from its entropy.
+        key: Transfers with the same key in the same folder are of the same file: one goes on where the other stopped.
+            While one has the file, others begin one of their own. None for a transfer that never goes on.
     """
 
-    def __init__(self, folder: str, runtime: Runtime) -> None:
+    def __init__(self, folder: str, runtime: Runtime, key: str | None = None) -> None:
+        self.size_found = 0
+        """Bytes that an earlier transfer left; reading and writing begin at the first of them."""
         self._folder = folder
         self._runtime = runtime
+        self._key = key
+        self._has_key = False
+        """Whether the file is the one for the key."""
+        self._is_kept = False
+        self._is_gone = False
+        """Whether the temporary name is free again, so that it may be another transfer's by now."""
         self._path: str
         self._file: FileIO
 
     def __enter__(self) -> PartialFile:
+        if self._key is not None:
+            self._path = self._path_of(sha256(self._key.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+            found = open_exclusively(self._path)
+            if found is not None:
+                self._file, self._has_key = found, True
+                self.size_found = os.fstat(found.fileno()).st_size
+                return self
         while True:
-            self._path = os.path.join(self._folder, f".meshsync-{self._runtime.entropy(8).hex()}.part")
+            self._path = self._path_of(self._runtime.entropy(8).hex())
             with suppress(FileExistsError):  # Left behind by a process that was killed, in a run of the same seed.
                 self._file = FileIO(_create(self._path), "wb")
                 return self
 
+    def _path_of(self, digits: str) -> str:
+        return os.path.join(self._folder, f".meshsync-{digits}.part")
+
     def __exit__(self, *exception: object) -> None:
+        with suppress(OSError):
+            if not self._is_gone and not (self._is_kept and os.fstat(self._file.fileno()).st_size):
+                if os.name == "nt":
+                    self._file.close()  # Windows removes no open file. Elsewhere it is locked until it is gone.
+                os.unlink(self._path)
         self._file.close()
-        with suppress(OSError):  # Most often it has another name by now.
-            os.unlink(self._path)
+
+    def keep(self) -> None:
+        """Let the next transfer with the key find it, if there is one, at the end of the ``with`` block."""
+        self._is_kept = self._has_key
+
+    def read(self, size: int) -> bytes:
+        """Return at most ``size`` bytes of what was found; none at its end."""
+        return self._file.read(size)
+
+    def cut(self, size: int) -> None:
+        """Keep that many bytes of what was found, and write on behind them."""
+        self._file.truncate(size)
+        self._file.seek(size)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Add data at its end.
@@ -78,13 +117,15 @@ class PartialFile:
             OSError: If the system cannot store it. The file vanishes at the end of the ``with`` block.
         """
         os.fsync(self._file.fileno())
-        self._file.close()
+        if os.name == "nt":
+            self._file.close()  # Windows renames no open file. Elsewhere its lock is kept until it has its name.
         path = os.path.join(self._folder, name)
         if overwrite:
             os.replace(self._path, path)
+            self._is_gone = True
         else:
             try:
-                _name_anew(self._path, path)
+                self._is_gone = _name_anew(self._path, path)
             except FileExistsError:
                 raise _exists(name) from None
         _sync_folder(self._folder)
@@ -95,13 +136,14 @@ def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
 
-def _name_anew(source: str, target: str) -> None:
-    """Give a file another name, in one step, unless a file has it; the old one may stay."""
+def _name_anew(source: str, target: str) -> bool:
+    """Give a file another name, in one step, unless a file has it; return whether the old one is gone."""
     if os.name == "nt":
         os.rename(source, target)
-        return
+        return True
     try:
         os.link(source, target)
+        return False
     except FileExistsError:
         raise
     except OSError:  # No links in this file system, or none allowed. For an instant an empty file holds the name.
@@ -111,6 +153,7 @@ def _name_anew(source: str, target: str) -> None:
         except BaseException:
             os.unlink(target)
             raise
+        return True
 
 
 def _sync_folder(folder: str) -> None:

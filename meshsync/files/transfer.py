@@ -10,6 +10,8 @@ A file travels as an ordinary stream, so that any program may be at the other en
 - The receiver answers, on the same stream, with one chunk without data whose header has ``received``, the SHA-256 of
   the file stored. Only then does the sender close the stream, since closing ends both directions; a sender that
   awaits no answer closes at once.
+- A file that was sent in part before, by whichever process to whichever, goes on from there where it can: see
+  ``meshsync.files.continuing``.
 - Any failure ends the stream early, with a reason where both participants have a message for one (see
   ``meshsync.protocol.stream_messages``). To official clients it is closed then, and there is no ``sha256``.
 
@@ -39,6 +41,7 @@ from meshsync.errors import (
     StreamTimeout,
     UsageError,
 )
+from meshsync.files.continuing import LEAST_SIZE, Answers, Start, begin, find_start, is_resumable, offer_partial
 from meshsync.files.file_names import safe_name
 from meshsync.files.partial_file import PartialFile, find_folder
 from meshsync.files.progress import Progress, Report, reporting
@@ -114,6 +117,9 @@ def send_file(
 ) -> SentFile:
     """Send a file to a participant; return when it has it.
 
+    If the recipient, by ``receive_file``, got a part of it before, under the same name and from a participant of this
+    one's name, only the rest is sent, even if either program was started anew. Its SHA-256 shows whether it is a part.
+
     Args:
         header: Members for the recipient's program beside ``file``.
         name: The file's name there; by default its own name.
@@ -146,9 +152,12 @@ def send_file(
             try:
                 with messaging.create_stream(to, opening, timeout=timeout) as writer:
                     is_awaited = _can_confirm(writer) if confirm is None else confirm
-                    digest = _send_chunks(file, before, chunk_size, writer, report, timeout)
+                    answers, start = Answers(writer.reader), Start()
+                    if is_awaited and before.st_size >= LEAST_SIZE:
+                        start = find_start(file, before.st_size, writer, answers, timeout)
+                    digest = _send_chunks(file, before, start, chunk_size, writer, report, timeout)
                     if is_awaited:
-                        is_confirmed = _await_confirmation(writer, digest, timeout)
+                        is_confirmed = _await_confirmation(writer, answers, digest, timeout)
             except MeshsyncError:
                 if not is_confirmed:  # Else it has arrived, and how the stream ends matters no more.
                     raise
@@ -180,19 +189,24 @@ def _announce(header: Mapping[str, Any] | None, name: str, size: int) -> dict[st
     opening = as_object({} if header is None else header, "header")
     if "file" in opening:
         raise InvalidMessage("header: 'file' is where the file's name and size go; call yours otherwise")
-    return {**opening, "file": {"name": name, "size": size}}
+    return {**opening, "file": {"name": name, "size": size} | ({"resume": True} if size >= LEAST_SIZE else {})}
 
 
 def _send_chunks(
     file: FileIO,
     before: os.stat_result,
+    start: Start,
     chunk_size: int,
     writer: StreamWriter,
     report: Report,
     timeout: float | None,
 ) -> str:
-    """Send the file as it was found; return its SHA-256."""
-    size, sent, digest = before.st_size, 0, sha256()
+    """Send the file as it was found, from where its receiver has it; return its SHA-256."""
+    size, sent, digest = before.st_size, start.position, start.digest
+    header: dict[str, Any] = {}
+    if sent:
+        header["at"] = sent
+        report(sent, size)
     while True:
         # Fresh bytes each time: a wrapped writer may keep its argument, so that reading into one buffer again and
         # again, half a millisecond less for a MiB, would damage buffered data.
@@ -200,11 +214,12 @@ def _send_chunks(
         digest.update(data)
         sent += len(data)
         if sent < size and data:
-            writer.write(MessageStreamChunk({}, data), timeout=timeout)
+            writer.write(MessageStreamChunk(header, data), timeout=timeout)
             report(sent, size)
+            header = {}
             continue
         _check_unchanged(file, before, sent)
-        writer.write(MessageStreamChunk({"sha256": digest.hexdigest()}, data), timeout=timeout)
+        writer.write(MessageStreamChunk({**header, "sha256": digest.hexdigest()}, data), timeout=timeout)
         report(sent, size)
         return digest.hexdigest()
 
@@ -224,13 +239,13 @@ def _can_confirm(writer: StreamWriter) -> bool:
     return bool(getattr(writer, "peer_is_meshsync", True))
 
 
-def _await_confirmation(writer: StreamWriter, digest: str, timeout: float | None) -> bool:
+def _await_confirmation(writer: StreamWriter, answers: Answers, digest: str, timeout: float | None) -> bool:
     """Wait for the recipient's answer; return whether it came in time."""
     deadline = Deadline(runtime_of(writer), timeout)
     try:
         with suppress(StreamError):  # The recipient may have answered, and ended the stream, already.
             writer.flush(timeout=deadline.left())  # Until then a wrapper may hold back the last of the file.
-        answer = writer.reader.read(deadline.left())
+        answer = answers.read(deadline.left())
     except ReceiveTimeout:
         return False
     except StreamInterrupted:
@@ -254,20 +269,25 @@ def receive_file(
     progress: Progress = False,
     overwrite: bool = False,
     max_size: int | None = None,
-    timeout: float | None = None,
+    timeout: Timeout = "default",
 ) -> ReceivedFile:
     """Receive a file into a directory; return when it is there, complete and checked.
 
     A stream that is undecided is accepted, or rejected where a file like this is not wanted. On any exception the
-    sender is notified, and nothing stays in the directory. The file never lies anywhere but directly in it, no link in
-    it is followed, and permissions are those of any new file.
+    sender is notified. The file never lies anywhere but directly in the directory, no link in it is followed, and
+    permissions are those of any new file.
+
+    After an exception nothing stays in the directory, with one exception: where the stream was interrupted, no chunk
+    came in time, or the process is ended, the part of a file that its sender can continue stays under a temporary name,
+    ``.meshsync-….part``. When a participant of that sender's name sends a file for the same name again, also to another
+    process, ``receive_file`` offers that part and gets the rest, or the whole if it is a part of another file.
 
     Args:
         name: The file's name; by default the one that the sender gave it.
         progress: As for ``send_file``, with the bytes received so far.
         overwrite: Whether a file of that name is replaced, in one step, rather than kept.
         max_size: The largest file to accept, in bytes.
-        timeout: The longest wait for the next chunk, in seconds; None waits for ever.
+        timeout: The longest wait for the next chunk, in seconds; None waits for ever. By default as for ``read``.
     Returns:
         Where it is, its size and its SHA-256. Where the sender's program announced no file, which needs a ``name``,
         they are those of the data that came before it closed the stream.
@@ -284,15 +304,22 @@ def receive_file(
         if max_size is not None and (offer.size or 0) > max_size:
             raise StreamRejected(_too_large(offer.size, max_size))
         folder = find_folder(directory, offer.name, overwrite=overwrite)
-        with PartialFile(folder, runtime_of(reader)) as partial, reporting(progress, offer.name) as report:
-            size, digest = _receive_chunks(reader, offer, partial, report, max_size, timeout)
+        key = _key(reader.sender, offer)
+        with PartialFile(folder, runtime_of(reader), key) as partial, reporting(progress, offer.name) as report:
+            try:
+                size, digest = _receive_chunks(reader, offer, partial, report, max_size, timeout)
+            except BaseException as error:
+                if _may_go_on(error):
+                    partial.keep()
+                raise
             partial.settle(offer.name, overwrite=overwrite)
     except BaseException as error:
         reader.close(_excuse(error))
         raise
     with suppress(MeshsyncError):  # The file is here, whether or not its sender is notified.
-        reader.writer.write(MessageStreamChunk({"received": digest}))
-        reader.writer.flush()
+        patience = "default" if timeout is None else timeout
+        reader.writer.write(MessageStreamChunk({"received": digest}), timeout=patience)
+        reader.writer.flush(timeout=patience)
     return ReceivedFile(Path(folder, offer.name), size, digest)
 
 
@@ -303,6 +330,8 @@ class _Offer:
     name: str
     size: int | None
     """Bytes; None if the stream announces no file, so that its end gives the size."""
+    is_resumable: bool = False
+    """Whether the sender can go on where an earlier transfer stopped."""
 
 
 def _read_offer(reader: StreamReader, name: str | None) -> _Offer:
@@ -320,14 +349,28 @@ def _read_offer(reader: StreamReader, name: str | None) -> _Offer:
     if type(size) is not int or size < 0:
         raise StreamRejected(f"{_name_of(reader.sender)} announced a file without a size in bytes")
     if name is not None:
-        return _Offer(name, size)
+        return _Offer(name, size, is_resumable(file))
     announced = file.get("name")
     if not isinstance(announced, str):
         raise StreamRejected(f"{_name_of(reader.sender)} announced a file without a name: give one to store it")
     try:
-        return _Offer(safe_name(announced), size)
+        return _Offer(safe_name(announced), size, is_resumable(file))
     except ValueError as error:
         raise StreamRejected(str(error)) from None
+
+
+def _key(sender: RemoteParticipant, offer: _Offer) -> str | None:
+    """Return what an earlier transfer of the same file has in common with this one, or None if it cannot go on.
+
+    The ids of participants end with their connections, so that only a name tells a sender from the others: what one
+    has sent is no other's business, not even its SHA-256. Whether the content is the same is found out by comparing.
+    """
+    return f"{sender.name}\n{offer.name}" if offer.is_resumable and sender.name else None
+
+
+def _may_go_on(error: BaseException) -> bool:
+    """Return whether nothing is wrong with the file or the place where it is to lie."""
+    return isinstance(error, StreamInterrupted | ReceiveTimeout) or not isinstance(error, Exception)
 
 
 def _receive_chunks(
@@ -336,12 +379,18 @@ def _receive_chunks(
     partial: PartialFile,
     report: Report,
     max_size: int | None,
-    timeout: float | None,
+    timeout: Timeout,
 ) -> tuple[int, str]:
     """Store the chunks; return their size and SHA-256 when all are there and as they were sent."""
     received, digest = 0, sha256()
     report(0, offer.size)
+    held = offer_partial(reader, partial, offer.size or 0) if offer.is_resumable else None
     while (chunk := reader.read(timeout)) is not None:
+        if held is not None:
+            start, held = begin(partial, held, chunk.header), None
+            received, digest = start.position, start.digest
+            if received:
+                report(received, offer.size)
         received += len(chunk.data)
         if offer.size is not None and received > offer.size:
             raise StreamError(f"{offer.name!r} has more than the {offer.size} bytes announced")

@@ -70,7 +70,7 @@ class BufferedWriter(WrappedWriter):
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = encode_object(chunk.header, "header"), as_buffer(chunk.data, "chunk")
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         checked = MessageStreamChunk(chunk.header, data)
         self._mutex.run(deadline.rest(), self, lambda: self._write(checked, header, deadline))
 
@@ -97,7 +97,7 @@ class BufferedWriter(WrappedWriter):
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and wait until it is acknowledged; raises as ``write``."""
         self._home.check()
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         self._mutex.run(deadline.rest(), self, lambda: self._hand_on_rest(deadline))
         self._inner.flush(timeout=deadline.rest())
 
@@ -108,7 +108,7 @@ class BufferedWriter(WrappedWriter):
     def close(self, *, timeout: Timeout = "default") -> None:
         """Hand on the joined data, and end the stream; raises as the inner writer, and may then be called again."""
         self._home.check()
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         self._mutex.run(deadline.rest(), self, lambda: self._finish(deadline))
         self._stop_clock()
         self._inner.close(timeout=deadline.rest())

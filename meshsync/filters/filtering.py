@@ -280,7 +280,7 @@ class FilteredWriter(WrappedWriter):
         if chunk.header != {}:
             encode_object(chunk.header, "header")  # Raises before a filter's state has changed.
         chunk = MessageStreamChunk(chunk.header, as_buffer(chunk.data, "chunk"))
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         self._mutex.run(deadline.rest(), self, lambda: self._write(chunk, deadline))
 
     def _write(self, chunk: MessageStreamChunk, deadline: Deadline) -> None:
@@ -302,7 +302,7 @@ class FilteredWriter(WrappedWriter):
     def flush(self, *, timeout: Timeout = "default") -> None:
         """Wait until all that was written is acknowledged; raises as ``write``."""
         self._ends.home.check()
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         self._mutex.run(deadline.rest(), self, lambda: self._send_rest(deadline))
         self._inner.flush(timeout=deadline.rest())
 
@@ -313,7 +313,7 @@ class FilteredWriter(WrappedWriter):
             StreamTimeout: If that took longer than ``timeout`` seconds; it may be closed again.
         """
         self._ends.home.check()
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         if self._ends.phase in (_Phase.OPEN, _Phase.FINISHED):
             self._mutex.run(deadline.rest(), self, lambda: self._finish(deadline))
             self._ends.enter(_Phase.LEFT)
@@ -400,18 +400,18 @@ class FilteredReader(WrappedReader):
         """The way back to the peer, encoded."""
         return self._ends.writer
 
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout = "default") -> MessageStreamChunk | None:
         """Return the next chunk, decoded, None at the regular end.
 
         Args:
-            timeout: The longest wait, in seconds; None waits for ever, 0 polls.
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls. By default as the inner reader's.
         Raises:
             StreamError: If it cannot be decoded: see the class. `StreamInterrupted` if the end came too early.
             UsageError: If another task is reading.
             MeshsyncError: As the inner reader.
         """
         self._ends.home.check()
-        deadline = Deadline(self._runtime, timeout)
+        deadline = Deadline(self._runtime, self._limit(timeout))
         token = object()
         try:
             with self._condition:

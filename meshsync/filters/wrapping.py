@@ -73,6 +73,9 @@ class WrappedWriter(ClosingWriter):
         """End the stream at once, incomplete."""
         self._inner.abort(reason)
 
+    def _limit(self, timeout: Timeout) -> Timeout:
+        return self._inner._limit(timeout) if isinstance(self._inner, ClosingWriter) else timeout
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self._inner!r}>"
 
@@ -126,13 +129,18 @@ class WrappedReader(IteratedReader):
         """Reject the stream; the reason is sent to its opener."""
         self._inner.reject(reason)
 
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout = "default") -> MessageStreamChunk | None:
         """Return the next chunk, None at the regular end."""
+        limit = self._limit(timeout)
         try:
             chunk = self._chunks.popleft()
         except IndexError:
             chunk = None
-        return self._read(timeout) if chunk is None else chunk
+        return self._read(limit) if chunk is None else chunk
+
+    def _limit(self, timeout: Timeout) -> float | None:
+        inner = self._inner
+        return inner._limit(timeout) if isinstance(inner, IteratedReader) else super()._limit(timeout)
 
     def _read(self, timeout: float | None) -> MessageStreamChunk | None:
         """Return the inner one's next chunk, None at the regular end."""

@@ -10,23 +10,90 @@ so `accept`, `take` and `advance` make all their calls first and then change wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from meshsync.protocol.frames import count_started
 
-__all__ = ["LIMIT", "Batch", "SendBuffer"]
+__all__ = ["LIMIT", "RESERVE", "Batch", "BoundedBytes", "SendBuffer"]
 
 LIMIT = 1024 * 1024
 """The most bytes accepted and unwritten, by default."""
 
+RESERVE = 64 * 1024
+"""The bytes beside them for messages that no task waits to send: a few hundred of these."""
+
 _JOIN_BYTES = 64 * 1024
 """Batches are joined up to this size, in bytes, so that many small senders share a system call."""
 
+T = TypeVar("T")
 Batch = tuple[bytes, int]
 """Encoded frames of packets, and how many packets."""
 
 
-class SendBuffer:
+class BoundedBytes:
+    """The bytes of packets in a buffer: bounded, with a reserve for messages that no task waits to send.
+
+    Credits, rejections and the ends of streams have no caller that could wait, and are small. The reserve is counted by
+    itself: one message beyond the limit, which an empty buffer accepts, does not use it up.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_limit",
+        "_reserved",
+        "_reserved_size",
+        "bytes_buffered",
+        "packets_accepted",
+        "packets_reserved",
+    )
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._accepted = 0
+        """All bytes so far."""
+        self._reserved: deque[tuple[int, int]] = deque()
+        """Of each batch in the reserve, the value of ``_accepted`` behind it, and its bytes."""
+        self._reserved_size = 0
+        self.bytes_buffered = 0
+        """Bytes of packets, framing included, not handed to the network."""
+        self.packets_accepted = 0
+        """Packets accepted from senders that may wait, written or not."""
+        self.packets_reserved = 0
+        """The others: those that may use the reserve."""
+
+    def has_room(self, size: int, *, is_reserved: bool = False) -> bool:
+        """Return whether ``size`` more bytes are accepted: within the limit, or any size when none wait.
+
+        Args:
+            is_reserved: Whether the reserve may be used.
+        """
+        if not self.bytes_buffered or self.bytes_buffered + size <= self._limit:
+            return True
+        if not is_reserved:
+            return False
+        written = self._accepted - self.bytes_buffered
+        while self._reserved and self._reserved[0][0] <= written:
+            reserved = self._reserved[0][1]
+            del self._reserved[0]
+            self._reserved_size -= reserved
+        return self._reserved_size + size <= RESERVE
+
+    def _append(self, queue: deque[T], items: Iterable[T], size: int, packets: int, is_reserved: bool) -> None:
+        """Append to the queue what is accepted, and count its bytes and packets; one step to signals."""
+        queue += items
+        if is_reserved:
+            self.packets_reserved += packets
+        else:
+            self.packets_accepted += packets
+        self._accepted += size
+        if is_reserved and self.bytes_buffered and self.bytes_buffered + size > self._limit:
+            self._reserved += ((self._accepted, size),)
+            self._reserved_size += size
+        self.bytes_buffered += size
+
+
+class SendBuffer(BoundedBytes):
     """An ordered, bounded buffer: control frames before data, the close frame behind it.
 
     The bytes that `take` returns are the *head*: it is offered again until all of it went, so nothing can come in the
@@ -40,21 +107,18 @@ class SendBuffer:
         "_bye_taken",
         "_head",
         "_head_packets",
-        "_limit",
         "_offset",
         "_packets_done",
         "_ping",
         "_pong",
         "_taken",
         "bye_sent",
-        "bytes_buffered",
         "bytes_sent",
-        "packets_accepted",
     )
 
     def __init__(self, limit: int = LIMIT) -> None:
         """Begin empty; ``limit`` is in bytes, framing included."""
-        self._limit = limit
+        super().__init__(limit)
         self._batches: deque[Batch] = deque()
         self._ping: bytes | None = None
         self._pong: bytes | None = None
@@ -68,16 +132,8 @@ class SendBuffer:
         """How many of the first batches are in the head, and only still to be removed."""
         self.bye_sent = False
         """Whether the close frame has gone out whole."""
-        self.bytes_buffered = 0
-        """Bytes of packets, framing included, not handed to the network."""
         self.bytes_sent = 0
         """Bytes handed to the network, control frames included."""
-        self.packets_accepted = 0
-        """Packets appended, written or not."""
-
-    def has_room(self, size: int) -> bool:
-        """Return whether ``size`` more bytes are accepted: within the limit, or any size when none wait."""
-        return not self.bytes_buffered or self.bytes_buffered + size <= self._limit
 
     @property
     def is_idle(self) -> bool:
@@ -95,12 +151,9 @@ class SendBuffer:
         """Bytes that nothing can overtake any more: the rest of what `take` returned."""
         return len(self._head) - self._offset
 
-    def accept(self, batches: Sequence[Batch], size: int) -> None:
+    def accept(self, batches: Sequence[Batch], size: int, *, is_reserved: bool = False) -> None:
         """Append ``batches`` of ``size`` bytes together; the caller has asked `has_room`."""
-        packets = sum(packets for _, packets in batches)
-        self._batches += batches
-        self.bytes_buffered += size
-        self.packets_accepted += packets
+        self._append(self._batches, batches, size, sum(packets for _, packets in batches), is_reserved)
 
     def put_pong(self, frame: bytes) -> None:
         """Answer a ping; a pong still waiting is replaced."""
@@ -146,6 +199,10 @@ class SendBuffer:
         if self._head_packets and self._offset:
             return self._packets_done + count_started(self._head, self._offset)
         return self._packets_done
+
+    def packets_offered(self) -> int:
+        """Return how many of all accepted packets `take` has returned."""
+        return self._packets_done + self._head_packets
 
     def _next_head(self) -> None:
         self._remove_taken()

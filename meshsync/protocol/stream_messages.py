@@ -21,6 +21,18 @@ Two clients of this package add flow control and cancelling, which others never 
 - ``stream.close`` has the member ``meshsync`` as well, with ``version`` and ``is_complete``, which is false, where an
   opener gives up waiting for the answer: a consent may have crossed it, and its reader would see a regular end.
 
+A stream that is to outlive a loss of either connection (``resuming``) needs further agreement, of both sides again:
+
+- ``meshsync`` in ``stream.open`` has ``resume``, an object: ``seconds``, how long the stream outlives a loss;
+  ``secret``, a text for the proofs; and ``number``, which grows by one when the same stream is offered again after a
+  loss. An acceptor that agrees answers with ``resume``: its own ``seconds``, of which the smaller counts for both, and
+  the ``number`` that it answers.
+- ``stream.meshsync.resume``: ``proof``, 64 hexadecimal digits (see `proof_of`); ``position``, how many chunks its
+  sender has taken in; ``granted``, how many bytes it has allowed to be sent, the window included; ``number``, which
+  grows with each attempt of its sender to resume; ``seen``, the latest number of its recipient that it knows, or 0.
+- ``stream.meshsync.credit`` has ``position`` as well: chunks up to there need not be held for a resumption.
+- ``stream.meshsync.closed``: its sender has taken in all that came before the ``stream.close``.
+
 Without the agreement the irregular end is a ``stream.close`` too, for want of another message.
 
 Not the business of this module: the peer's identity, waiting, windows (``flow_control``), and the shape of duplex
@@ -29,7 +41,9 @@ streams on the wire (``bridging``).
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.envelopes import JsonObject, read_member
@@ -40,17 +54,44 @@ __all__ = [
     "Accept",
     "Cancel",
     "Close",
+    "Closed",
     "Credit",
     "Open",
     "Reject",
+    "Resume",
+    "ResumeConsent",
+    "ResumeOffer",
     "StreamChunk",
     "StreamMessage",
     "decode_stream_message",
     "encode_stream_message",
+    "proof_of",
 ]
 
 
 # --- vocabulary -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOffer:
+    """An opener's offer to resume a stream after losses."""
+
+    seconds: float
+    """How long it outlives a loss; positive."""
+    secret: str = field(repr=False)
+    """Known to opener and acceptor alone; not empty."""
+    number: int = 1
+    """How often the stream has been offered, this time included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeConsent:
+    """An acceptor's consent to resume a stream after losses."""
+
+    seconds: float
+    """How long it outlives a loss; positive."""
+    number: int = 1
+    """That of the offer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +102,8 @@ class Open:
     header: JsonObject
     window: int | None = None
     """Bytes that the sender of this is ready to hold unread; None if it knows no flow control."""
+    resume: ResumeOffer | None = None
+    """None if a loss ends the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +113,8 @@ class Accept:
     stream_id: str
     window: int | None = None
     """As in `Open`."""
+    resume: ResumeConsent | None = None
+    """None if a loss ends the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +151,8 @@ class Credit:
 
     stream_id: str
     size: int
+    position: int | None = None
+    """Chunks that its sender has taken in; None for a stream that ends with its connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +163,45 @@ class Cancel:
     reason: str
 
 
-StreamMessage = Open | Accept | Reject | StreamChunk | Close | Credit | Cancel
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What one side of a stream has, after a loss."""
 
+    stream_id: str
+    proof: str = field(repr=False)
+    position: int
+    """Chunks that its sender has taken in."""
+    granted: int
+    """Bytes that its sender allowed to be sent since the beginning."""
+    number: int
+    """Of this attempt of its sender; they grow."""
+    seen: int = 0
+    """The latest number of its recipient that its sender has got."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The confirmation that all was taken in before a `Close`."""
+
+    stream_id: str
+
+
+StreamMessage = Open | Accept | Reject | StreamChunk | Close | Credit | Cancel | Resume | Closed
+
+
+def proof_of(secret: str, stream_id: str, sender: str, recipient: str) -> str:
+    """Return the proof that a participant resumes a stream rather than another one that knows its id.
+
+    Args:
+        sender: The id of the participant that resumes it. Since both ids are in it, nobody else can use the proof.
+
+    Source: RFC 2104, with SHA-256, of the three texts with a line feed between them.
+    """
+    return hmac.new(secret.encode(), "\n".join((stream_id, sender, recipient)).encode(), sha256).hexdigest()
+
+
+LONGEST = 1e9
+"""Seconds that a stream can outlive a loss; a larger number is none."""
 _OWN = "meshsync"
 _NO_REASON = "The stream was rejected by the remote client"
 """The reason of a rejection without one, to official clients (PROTOCOL.md, section 8)."""
@@ -130,14 +214,14 @@ def encode_stream_message(message: StreamMessage) -> tuple[str, JsonObject]:
         case StreamChunk(header=header):
             body["header"] = header
             return "stream.chunk", body
-        case Credit(size=size):
+        case Credit(size=size, position=position):
             body["bytes"] = size
-            return "stream.meshsync.credit", body
-        case Open(header=header, window=window):
+            return "stream.meshsync.credit", body if position is None else body | {"position": position}
+        case Open(header=header, window=window, resume=resume):
             body["header"] = header
-            return "stream.open", body | _agreement(window)
-        case Accept(window=window):
-            return "stream.accept", body | _agreement(window)
+            return "stream.open", body | _agreement(window, resume)
+        case Accept(window=window, resume=resume):
+            return "stream.accept", body | _agreement(window, resume)
         case Reject(reason=reason, is_final=is_final):
             body["error"] = reason
             return "stream.reject", body | ({_OWN: {"version": 1, "is_final": True}} if is_final else {})
@@ -146,10 +230,22 @@ def encode_stream_message(message: StreamMessage) -> tuple[str, JsonObject]:
         case Cancel(reason=reason):
             body["reason"] = reason
             return "stream.meshsync.cancel", body
+        case Resume():
+            numbers = {"granted": message.granted, "number": message.number, "seen": message.seen}
+            return "stream.meshsync.resume", body | {"proof": message.proof, "position": message.position} | numbers
+        case Closed():
+            return "stream.meshsync.closed", body
 
 
-def _agreement(window: int | None) -> JsonObject:
-    return {} if window is None else {_OWN: {"version": 1, "window": window}}
+def _agreement(window: int | None, resume: ResumeOffer | ResumeConsent | None) -> JsonObject:
+    if window is None:
+        return {}
+    own: JsonObject = {"version": 1, "window": window}
+    if resume is not None:
+        own["resume"] = {"seconds": resume.seconds, "number": resume.number}
+        if isinstance(resume, ResumeOffer):
+            own["resume"]["secret"] = resume.secret
+    return {_OWN: own}
 
 
 def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMessage:
@@ -166,13 +262,13 @@ def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMes
             size = read_member(body, "bytes", int, type)
             if size < 0:
                 raise ProtocolError(f"{type} of {size} bytes")
-            return Credit(stream_id, size)
+            return Credit(stream_id, size, _read_count(body, "position", type) if "position" in body else None)
         case "stream.open":
             # An opener of another kind than Python's may leave out a header that it does not need.
             header = {} if body.get("header") is None else read_member(body, "header", dict, type)
-            return Open(stream_id, header, _window(body))
+            return Open(stream_id, header, _window(body), _offer(body))
         case "stream.accept":
-            return Accept(stream_id, _window(body))
+            return Accept(stream_id, _window(body), _consent(body))
         case "stream.reject":
             reason = body.get("error")
             own = body.get(_OWN)
@@ -184,6 +280,11 @@ def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMes
         case "stream.meshsync.cancel":
             reason = body.get("reason")
             return Cancel(stream_id, reason if isinstance(reason, str) else "")
+        case "stream.meshsync.resume":
+            numbers = (_read_count(body, name, type) for name in ("position", "granted", "number", "seen"))
+            return Resume(stream_id, read_member(body, "proof", str, type), *numbers)
+        case "stream.meshsync.closed":
+            return Closed(stream_id)
     raise ProtocolError(f"{type!r:.100} is no stream message")
 
 
@@ -196,6 +297,8 @@ STREAM_TYPES = frozenset(
         "stream.close",
         "stream.meshsync.credit",
         "stream.meshsync.cancel",
+        "stream.meshsync.resume",
+        "stream.meshsync.closed",
     }
 )
 """Message types that programs never get as messages."""
@@ -204,7 +307,39 @@ CONTROL_TYPES = STREAM_TYPES - {"stream.open", "stream.chunk"}
 """Those that carry nothing of a program's but a short reason."""
 
 
-def _window(body: JsonObject) -> int | None:
+def _read_count(body: JsonObject, name: str, type: str) -> int:
+    count = read_member(body, name, int, type)
+    if count < 0:
+        raise ProtocolError(f"{type} has {count} for {name!r}")
+    return count
+
+
+def _agreed(body: JsonObject) -> JsonObject:
     own = body.get(_OWN)
-    window = own.get("window") if isinstance(own, dict) and own.get("version") == 1 else None
+    return own if isinstance(own, dict) and own.get("version") == 1 else {}
+
+
+def _window(body: JsonObject) -> int | None:
+    window = _agreed(body).get("window")
     return window if type(window) is int and window > 0 else None
+
+
+def _consent(body: JsonObject) -> ResumeConsent | None:
+    # Without flow control there are no windows that could bound what is held.
+    resume = _agreed(body).get("resume") if _window(body) is not None else None
+    if not isinstance(resume, dict):
+        return None
+    seconds, number = resume.get("seconds"), resume.get("number")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    if not 0 < seconds <= LONGEST or type(number) is not int or number < 1:
+        return None
+    return ResumeConsent(float(seconds), number)
+
+
+def _offer(body: JsonObject) -> ResumeOffer | None:
+    consent = _consent(body)
+    secret = None if consent is None else body[_OWN]["resume"].get("secret")
+    if consent is None or not isinstance(secret, str) or not secret:
+        return None
+    return ResumeOffer(consent.seconds, secret, consent.number)

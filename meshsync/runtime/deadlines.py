@@ -2,30 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
+from numbers import Real
 from typing import Literal
 
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Deadline", "Timeout"]
+__all__ = ["Deadline", "Limit", "Timeout", "check_duration", "check_timeout", "own_limit"]
 
 Timeout = float | Literal["default"] | None
 """Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""
+
+Limit = Callable[[Timeout, float | None], float | None]
+"""Returns a call's time limit in seconds: its own, else the client's for all calls, else the one given second."""
+
+FOREVER = 1e9
+"""A longer limit is none, in seconds: 31 years. Some waits of the system take no larger number."""
+
+
+def check_duration(seconds: object, name: str) -> float:
+    """Return a number of seconds that a program gave as a `float`: zero, positive or infinite.
+
+    Args:
+        name: The argument's name, for errors.
+    Raises:
+        TypeError: If it is no real number; true and false are none.
+        ValueError: If it is negative or NaN.
+    """
+    if type(seconds) is float:  # Most are, and many calls a second ask.
+        number = seconds
+    elif isinstance(seconds, bool) or not isinstance(seconds, Real):
+        raise TypeError(f"{name} is a number of seconds, not {seconds!r:.100}")
+    else:
+        try:
+            number = float(seconds)
+        except OverflowError:  # An integer of hundreds of digits.
+            number = -inf if seconds < 0 else inf
+    if not number >= 0:  # NaN is not, either.
+        raise ValueError(f"{name} is a number of seconds from 0 on, not {number!r}")
+    return number
+
+
+def check_timeout(timeout: object, name: str = "timeout") -> float | None:
+    """Return a time limit that a program gave, in seconds; None if it is none, or so long that it comes to the same.
+
+    Raises:
+        TypeError: If it is neither None nor a real number.
+        ValueError: If it is negative or NaN.
+    """
+    if timeout is None:
+        return None
+    seconds = check_duration(timeout, name)
+    return None if seconds > FOREVER else seconds
+
+
+def own_limit(timeout: Timeout, default: float | None) -> float | None:
+    """Return a call's time limit in seconds where there is no client: the `Limit` of none."""
+    return default if isinstance(timeout, str) and timeout == "default" else check_timeout(timeout)
 
 
 class Deadline:
     """The end of a time limit that began when this was made.
 
     Args:
-        timeout: Seconds from now. None never ends, and neither does ``"default"``, which is handed on as it is, to the
-            call that knows the default.
+        timeout: Seconds from now. None and infinity never end, and neither does ``"default"``, which is handed on as it
+            is, to the call that knows the default.
+    Raises:
+        TypeError: As `check_timeout`, and `ValueError` too.
     """
 
     __slots__ = ("_monotonic", "_timeout", "at")
 
     def __init__(self, runtime: Runtime, timeout: Timeout) -> None:
         self._monotonic = runtime.monotonic
-        self._timeout = timeout
-        self.at = self._monotonic() + timeout if isinstance(timeout, (int, float)) else None
+        limit = None
+        if isinstance(timeout, str) and timeout == "default":
+            self._timeout: Timeout = timeout
+        else:
+            self._timeout = limit = check_timeout(timeout)
+        self.at = None if limit is None else self._monotonic() + limit
         """A point on the runtime's monotonic clock, in seconds; None if there is none."""
 
     def left(self) -> float | None:

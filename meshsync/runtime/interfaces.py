@@ -38,7 +38,11 @@ class Condition(Protocol):
     ) -> bool | None: ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Release, wait for a notification, and acquire again; False if ``timeout`` seconds passed first."""
+        """Release, wait for a notification, and acquire again; False if ``timeout`` seconds passed first.
+
+        Raises:
+            TypeError: If ``timeout`` is no number of seconds; `ValueError` if it is negative or NaN.
+        """
         ...
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -81,7 +85,11 @@ class Runtime(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait ``seconds``; zero or less only yields."""
+        """Wait ``seconds``; zero only yields.
+
+        Raises:
+            TypeError: If that is no number; `ValueError` if it is negative or NaN.
+        """
         ...
 
     def condition(self) -> Condition:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from meshsync.errors import WouldDeadlock
+from meshsync.runtime.deadlines import check_duration, check_timeout
 
 __all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask", "spawn_in_finalizer"]
 
@@ -40,6 +41,17 @@ def _note_main() -> None:
 if hasattr(os, "register_at_fork"):  # In a child the thread that forked is the main one.
     os.register_at_fork(after_in_child=_note_main)
 
+
+class _Clock:
+    """The clock as it was at import.
+
+    Libraries that freeze the time in tests replace ``time.monotonic`` wherever a module has it under a name of its own;
+    frozen, no time limit would ever pass. They do not look into classes.
+    """
+
+    monotonic = staticmethod(time.monotonic)
+
+
 _start_thread = threading.Thread.start
 # As it was at import: an open simulation replaces it, so that threads which actors start become actors. A client of
 # real threads has real threads, whichever task calls it.
@@ -49,12 +61,12 @@ def _acquire_heeding_signals(lock: LockType, timeout: float | None) -> bool:
     """Acquire a lock in the main thread, so that Ctrl-C is never put off for longer than `_HEED`."""
     if timeout is not None and timeout <= _HEED:
         return lock.acquire(True, timeout)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None else _Clock.monotonic() + timeout
     left = _HEED
     while left > 0:
         if lock.acquire(True, min(left, _HEED)):
             return True
-        left = _HEED if deadline is None else deadline - time.monotonic()
+        left = _HEED if deadline is None else deadline - _Clock.monotonic()
     return False
 
 
@@ -100,13 +112,16 @@ class ThreadCondition(_RLock):
         """Release, wait for a notification, and acquire again; False if ``timeout`` seconds passed first.
 
         Args:
-            timeout: The longest wait in seconds; None waits for ever, zero or less only lets other threads in.
+            timeout: The longest wait in seconds; None waits for ever, 0 only lets other threads in.
         Raises:
             RuntimeError: If the caller does not hold the condition, or entered it more than once; nothing has changed.
+            TypeError: If ``timeout`` is no number of seconds; `ValueError` if it is negative or NaN.
             KeyboardInterrupt: At Ctrl-C; the condition is held again and the waiter withdrawn.
         """
         if not self._is_owned():
             raise RuntimeError("wait() on a condition that is not held: use it inside 'with condition:'")
+        if timeout is not None:
+            timeout = check_timeout(timeout)
         waiter = self._spare
         if waiter is None:
             waiter = allocate_lock()
@@ -121,14 +136,14 @@ class ThreadCondition(_RLock):
             state = self._release_save()  # no call before this one in here: to be interrupted means to have released
             if state[0] != 1:
                 raise RuntimeError("wait() on a condition that was entered more than once")
-            if timeout is not None and timeout <= 0:
+            if timeout == 0:
                 notified = waiter.acquire(False)
             elif get_ident() == _main.ident:
                 notified = _acquire_heeding_signals(waiter, timeout)
             elif timeout is None:
                 notified = waiter.acquire()
             else:
-                notified = waiter.acquire(True, timeout if timeout < _LONGEST else _LONGEST)
+                notified = waiter.acquire(True, min(timeout, _LONGEST))
         finally:
             self._acquire_restore(state)  # cannot be interrupted, and no call before it
             if notified:
@@ -151,10 +166,12 @@ class ThreadCondition(_RLock):
         """Wait until ``predicate()`` holds, at most ``timeout`` seconds; return its last value.
 
         Raises:
-            RuntimeError: As ``wait``, also when the predicate holds at once.
+            RuntimeError: As ``wait``, also when the predicate holds at once; `TypeError` and `ValueError` likewise.
         """
         if not self._is_owned():
             raise RuntimeError("wait_for() on a condition that is not held: use it inside 'with condition:'")
+        if timeout is not None:
+            timeout = check_timeout(timeout)
         result = predicate()
         if result:
             return result
@@ -163,12 +180,12 @@ class ThreadCondition(_RLock):
                 self.wait()
                 result = predicate()
             return result
-        deadline = time.monotonic() + timeout
+        deadline = _Clock.monotonic() + timeout
         left = timeout
         while not result and left > 0:
             self.wait(left)
             result = predicate()
-            left = deadline - time.monotonic()
+            left = deadline - _Clock.monotonic()
         return result
 
     def notify_all(self) -> None:
@@ -235,7 +252,9 @@ class ThreadTask:
 
         Raises:
             WouldDeadlock: If a task joins itself.
+            TypeError: If ``timeout`` is no number of seconds; `ValueError` if it is negative or NaN.
         """
+        timeout = check_timeout(timeout)
         thread = self._thread
         if thread is threading.current_thread():
             raise WouldDeadlock(f"task {thread.name!r} joins itself")
@@ -270,7 +289,7 @@ class ThreadRuntime:
     """Time, threads and chance as the operating system has them."""
 
     # Taken over as they are: a method around each would double its cost.
-    monotonic = staticmethod(time.monotonic)
+    monotonic = staticmethod(_Clock.monotonic)
     wall = staticmethod(time.time)
     current = staticmethod(get_ident)
     entropy = staticmethod(os.urandom)
@@ -280,8 +299,12 @@ class ThreadRuntime:
         self._streams: dict[str, Random] = {}
 
     def sleep(self, seconds: float) -> None:
-        """Wait ``seconds``; zero or less only yields."""
-        time.sleep(min(seconds, _LONGEST) if seconds > 0 else 0)
+        """Wait ``seconds``; zero only yields.
+
+        Raises:
+            TypeError: If that is no number; `ValueError` if it is negative or NaN.
+        """
+        time.sleep(min(check_duration(seconds, "seconds"), _LONGEST))
 
     def spawn(self, target: Callable[[], None], *, name: str) -> ThreadTask:
         """Run ``target`` in a daemon thread.

@@ -23,13 +23,16 @@ from meshsync.protocol.stream_messages import (
     Accept,
     Cancel,
     Close,
+    Closed,
     Credit,
     Open,
     Reject,
+    Resume,
     StreamChunk,
     StreamMessage,
     encode_stream_message,
 )
+from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["ABNORMAL", "CallerChannel", "Channel", "MessageChannel", "RecipientChannel", "StreamConnection"]
@@ -59,6 +62,8 @@ class StreamConnection(Protocol):
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
         receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery: ...
     def disregard(self, delivery: Delivery) -> None: ...
 
@@ -78,7 +83,13 @@ class Channel(Protocol):
         ...
 
     def send(
-        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+        self,
+        message: StreamMessage,
+        what: str,
+        timeout: float | None,
+        receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         """Send a message of the stream; raises as `Connection.request`.
 
@@ -86,6 +97,7 @@ class Channel(Protocol):
             what: Names the message in errors.
             timeout: The longest wait for room in the connection's buffer, in seconds.
             receipt: Marked if the message is sent, whatever exception strikes then.
+            is_reserved: Whether it may go out ahead of waiting senders, from the reserve, or is refused at once.
         """
         ...
 
@@ -100,11 +112,18 @@ class MessageChannel:
         self._peer = peer
 
     def send(
-        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+        self,
+        message: StreamMessage,
+        what: str,
+        timeout: float | None,
+        receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         type, body = encode_stream_message(message)
         data = message.data if isinstance(message, StreamChunk) else b""
-        return self._connection.request(Send(self._peer, type, body, data), what, timeout, None, receipt)
+        request = Send(self._peer, type, body, data)
+        return self._connection.request(request, what, timeout, None, receipt, is_reserved=is_reserved)
 
 
 class CallerChannel:
@@ -125,21 +144,29 @@ class CallerChannel:
         self._opening: Delivery | None = None
 
     def send(
-        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+        self,
+        message: StreamMessage,
+        what: str,
+        timeout: float | None,
+        receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         send = self._connection.request
         match message:
             case Open(call_id, header):
+                deadline = Deadline(self._connection.runtime, timeout)
                 opening = self._opening = send(OpenCall(call_id), what, timeout, self._answered)
                 # It alone names the peer: the room holds the call until it comes.
                 first = replace(chunk_to_message(header, is_first=True), to=self._peer)
-                send(CallChunk(call_id, first), what, timeout)
+                send(CallChunk(call_id, first), what, deadline.left())
                 return opening
             case StreamChunk(call_id, header, data):
                 return send(CallChunk(call_id, chunk_to_message(header, data)), what, timeout, None, receipt)
         if self._opening is not None:
             self._connection.disregard(self._opening)  # The room may never answer a call that its caller has ended.
-        return send(CallChunk(message.stream_id, _ending(message)), what, timeout, None, receipt)
+        ending = CallChunk(message.stream_id, _ending(message))
+        return send(ending, what, timeout, None, receipt, is_reserved=is_reserved)
 
 
 class RecipientChannel:
@@ -156,7 +183,13 @@ class RecipientChannel:
         self._push_id = push_id
 
     def send(
-        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+        self,
+        message: StreamMessage,
+        what: str,
+        timeout: float | None,
+        receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         request: Request
         match message:
@@ -168,7 +201,7 @@ class RecipientChannel:
                 request = AnswerChunk(self._push_id, call_id, chunk_to_message(header, data))
             case _:
                 request = AnswerChunk(self._push_id, message.stream_id, _ending(message))
-        return self._connection.request(request, what, timeout, None, receipt)
+        return self._connection.request(request, what, timeout, None, receipt, is_reserved=is_reserved)
 
 
 def _ending(message: StreamMessage) -> Control:
@@ -177,5 +210,5 @@ def _ending(message: StreamMessage) -> Control:
             return Control("close") if is_complete else Control("close", ABNORMAL)
         case Cancel(_, reason):
             return Control("close", ABNORMAL, reason)
-        case Open() | Accept() | Reject() | StreamChunk() | Credit():
+        case Open() | Accept() | Reject() | StreamChunk() | Credit() | Resume() | Closed():
             raise TypeError(f"{message!r} cannot be sent from this side of a call")

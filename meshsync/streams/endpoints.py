@@ -16,7 +16,7 @@ from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.incoming import Incoming
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader
-from meshsync.streams.outgoing import Outgoing
+from meshsync.streams.outgoing import TIMEOUT, Outgoing
 from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.streams.stream import ClientStream
 
@@ -136,6 +136,9 @@ class MessageStreamWriter(ClosingWriter):
         """End the stream at once, incomplete. The reader gets the chunks received, and then a `StreamInterrupted`."""
         self._stream.abandon(reason)
 
+    def _limit(self, timeout: Timeout) -> float | None:
+        return self._stream.host.limit(timeout, TIMEOUT)
+
     def __repr__(self) -> str:
         return f"<MessageStreamWriter of {self._stream!r}: {self._stream.life.phase.value}>"
 
@@ -196,11 +199,12 @@ class MessageStreamReader(IteratedReader):
         """
         self._stream.reject(reason)
 
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout = "default") -> MessageStreamChunk | None:
         """Return the next chunk, or None when the peer has closed the stream and all has been read.
 
         Args:
-            timeout: The longest wait, in seconds; None waits for ever, 0 polls.
+            timeout: The longest wait, in seconds; None waits for ever, 0 polls. By default the room's
+                ``default_timeout``, or for ever.
         Raises:
             ReceiveTimeout: If none came in time.
             StreamInterrupted: If the stream ended otherwise and every chunk received has been read.
@@ -208,6 +212,9 @@ class MessageStreamReader(IteratedReader):
             WouldDeadlock: If this program rejected the stream.
         """
         return self._ends.incoming.read(timeout)
+
+    def _limit(self, timeout: Timeout) -> float | None:
+        return self._stream.host.limit(timeout, None)
 
     def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         self._ends.incoming.put_back(chunks)

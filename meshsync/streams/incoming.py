@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from meshsync.connection.deliveries import Receipt
-from meshsync.errors import MeshsyncError, ProtocolError, ReceiveTimeout, StreamInterrupted, UsageError
+from meshsync.errors import MeshsyncError, ProtocolError, ReceiveTimeout, SendTimeout, StreamInterrupted, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, size_of
 from meshsync.protocol.stream_messages import Credit, StreamChunk
+from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.life import Phase
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["Incoming"]
+
+CREDIT_RETRY = 0.25
+"""Seconds after which a reader that waits tries again to send a credit for which there was no room."""
 
 
 class _Reading:
@@ -38,22 +42,31 @@ class Incoming:
 
     # --- calls of programs --------------------------------------------------------------------------------------------
 
-    def read(self, timeout: float | None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout) -> MessageStreamChunk | None:
         """Return the next chunk; see `MessageStreamReader.read`."""
         stream, reading = self._stream, _Reading()
         stream.home.check()
+        limit = stream.host.limit(timeout, None)
+        deadline = Deadline(stream.runtime, limit)
         try:
             with stream.life.condition:
                 if self._reading is not None:
                     raise UsageError(f"{stream!r} is being read by another task: give the stream to one of them")
                 self._reading = reading
             if stream.life.phase is Phase.OFFERED:
-                stream.accept()
-            # For the chunks read before: a chunk is done with when the next is asked for.
-            credit = self.credit_due()
-            if credit:
-                self._give(credit)
-            return self._read(reading, timeout)
+                stream.accept(deadline)
+            while True:
+                # For the chunks read before: a chunk is done with when the next is asked for.
+                credit = self.credit_due()
+                is_owed = credit > 0 and not self._give(credit)
+                left = deadline.left()
+                if is_owed:
+                    left = CREDIT_RETRY if left is None else min(left, CREDIT_RETRY)
+                try:
+                    return self._read(reading, left, limit)
+                except ReceiveTimeout:
+                    if not is_owed or deadline.is_over:
+                        raise
         except BaseException:
             if reading.chunk is not None:  # Ctrl-C: no program has it.
                 self.put_back([reading.chunk])
@@ -63,13 +76,14 @@ class Incoming:
             if self._reading is reading:
                 self._reading = None
 
-    def _read(self, reading: _Reading, timeout: float | None) -> MessageStreamChunk | None:
+    def _read(self, reading: _Reading, wait: float | None, limit: float | None) -> MessageStreamChunk | None:
+        """Return the next chunk, waiting at most ``wait`` seconds of the call's ``limit``."""
         stream, life, unread = self._stream, self._stream.life, self._stream.unread
         if not unread and not life.phase.is_over:
             stream.host.refuse_to_block("reading a stream")
         with life.condition:
             if not unread and not life.phase.is_over:
-                life.condition.wait_for(lambda: bool(unread) or life.phase.is_over, timeout)
+                life.condition.wait_for(lambda: bool(unread) or life.phase.is_over, wait)
             end = life.end
             if end is not None and end.is_left:
                 raise life.refusal("read")
@@ -90,7 +104,7 @@ class Incoming:
                 if error is None:
                     return None
                 raise error
-        raise ReceiveTimeout(f"{stream!r}: no chunk came within {timeout or 0:.3g} s")
+        raise ReceiveTimeout(f"{stream!r}: no chunk came within {limit or 0:.3g} s")
 
     def put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         """Have chunks read again that were read last. They count no more: the program has read them."""
@@ -109,17 +123,21 @@ class Incoming:
         with life.condition:
             return self._stream.account.credit_due if life.phase is Phase.OPEN else 0
 
-    def _give(self, credit: int) -> None:
+    def _give(self, credit: int) -> bool:
+        """Send a credit if that needs no wait; return False if it is still owed."""
         stream = self._stream
         message, receipt = Credit(stream.identity.stream_id, credit), Receipt()
         try:
-            stream.channel.send(message, f"a credit of {stream!r}", stream.host.limit("default"), receipt)
+            stream.channel.send(message, f"a credit of {stream!r}", 0, receipt, is_reserved=True)
+        except SendTimeout:
+            return False  # It is tried again, or goes with the next one.
         except MeshsyncError:
-            pass  # It goes with the next one; or the connection has ended, and the next read raises.
+            pass  # The connection has ended, and the next read raises.
         finally:
             # Only the task that reads changes it, so it is still owed.
             if receipt.is_sent:
                 stream.account.owed -= credit
+        return True
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 

@@ -96,11 +96,11 @@ class StreamReader(Protocol):
         """Reject the stream."""
         ...
 
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout = "default") -> MessageStreamChunk | None:
         """Return the next chunk, None at the regular end."""
         ...
 
-    def read_all(self, timeout: float | None = None) -> bytes:
+    def read_all(self, timeout: Timeout = "default") -> bytes:
         """Return the data of all chunks up to the regular end, joined."""
         ...
 

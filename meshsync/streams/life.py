@@ -201,8 +201,8 @@ class StreamHost(Protocol):
         """Bounds the unread bytes of streams without flow control, among others."""
         ...
 
-    def limit(self, timeout: Timeout) -> float | None:
-        """Return a time limit in seconds, the default in the place of ``"default"``."""
+    def limit(self, timeout: Timeout, default: float | None, /) -> float | None:
+        """Return a call's time limit in seconds: its own, else the client's for all calls, else ``default``."""
         ...
 
     def refuse_to_block(self, what: str) -> None:
@@ -226,12 +226,11 @@ class StreamHost(Protocol):
         ...
 
     def send_unawaited(
-        self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
+        self, channel: Channel, message: StreamMessage, what: str, receipt: Receipt | None = None
     ) -> None:
-        """Send a message for which no task waits, as far as it can be sent; never raises.
+        """Send a message for which no task waits, as far as it can be sent at once; never raises and never waits.
 
         Args:
-            timeout: The longest wait for room in the connection's buffer, in seconds.
             receipt: As for `Channel.send`.
         """
         ...

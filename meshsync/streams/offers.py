@@ -163,7 +163,7 @@ class StreamOffers:
         stream.share.clear()
         self._registry.remove(identity.key)
         rejection = Reject(identity.stream_id, reason, is_final=reason == NO_HANDLER)
-        self._registry.send_unawaited(stream.channel, rejection, f"rejecting a stream of {identity.peer.id}", 0)
+        self._registry.send_unawaited(stream.channel, rejection, f"rejecting a stream of {identity.peer.id}")
 
     # --- on a task of its own -----------------------------------------------------------------------------------------
 
@@ -248,6 +248,7 @@ class StreamSubscription(Feed[StreamReader]):
             what="stream",
             call="streams()",
             refuse_to_block=host.refuse_to_block,
+            limit=host.limit,
         )
         self._runtime = host.runtime
         self._hook = hook

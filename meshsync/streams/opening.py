@@ -32,8 +32,8 @@ report so for a moment after they have enabled messaging (PROTOCOL.md, section 6
 RETRY_AFTER = 0.1
 """Seconds after which the offer to it is repeated."""
 
-ENDING_TIMEOUT = 1.0
-"""Longest wait for room in the connection's buffer for the end of a call that is not needed any more, in seconds."""
+OPEN_TIMEOUT = 30.0
+"""Seconds, by default."""
 
 
 class StreamOpener:
@@ -86,7 +86,7 @@ class StreamOpener:
         """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
         if kind not in get_args(StreamKind):
             raise ValueError(f"kind is one of {', '.join(get_args(StreamKind))}, not {kind!r}")
-        deadline = Deadline(self._runtime, self._registry.limit(timeout))
+        deadline = Deadline(self._runtime, self._registry.limit(timeout, OPEN_TIMEOUT))
         while True:
             left = deadline.left()
             try:
@@ -151,7 +151,7 @@ class StreamOpener:
             if stream.channel is not caller:
                 self._registry.calls.forget(identity.key)
                 ending = Close(identity.stream_id)
-                self._registry.send_unawaited(caller, ending, f"ending a call of {stream!r}", ENDING_TIMEOUT)
+                self._registry.send_unawaited(caller, ending, f"ending a call of {stream!r}")
         if is_accepted:
             self.peer_understands(identity.peer, DUPLEX if stream.channel is caller else CLASSIC)
         return is_accepted

@@ -25,6 +25,9 @@ UNACKNOWLEDGED = 256
 UNACKNOWLEDGED_SIZE = 8 * 1024 * 1024
 """Bytes likewise; one chunk is sent however large it is."""
 
+TIMEOUT = 30.0
+"""Seconds, by default."""
+
 
 class _Chunk:
     """A chunk that is being sent, or is unacknowledged, with what it holds of both limits."""
@@ -162,7 +165,8 @@ class Outgoing:
             except MeshsyncError as error:
                 raise stream.interruption(error) from error
         finally:
-            stream.conclude(ending, 0)
+            # Without room in time, from the reserve: it cannot be closed again, and its peer would wait for ever.
+            stream.conclude(ending)
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -278,7 +282,7 @@ class Outgoing:
             raise failure
 
     def _deadline(self, timeout: Timeout) -> Deadline:
-        return Deadline(self._stream.runtime, self._stream.host.limit(timeout))
+        return Deadline(self._stream.runtime, self._stream.host.limit(timeout, TIMEOUT))
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, SendTim
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window, size_of
 from meshsync.protocol.stream_messages import StreamMessage
-from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.deadlines import Limit
 from meshsync.runtime.interfaces import Runtime
 from meshsync.signals import log_warning
 from meshsync.streams.channels import Channel, StreamConnection
@@ -27,9 +27,6 @@ __all__ = ["StreamRegistry", "StreamStats", "header_size"]
 
 PAST = 1024
 """Ended streams that are remembered: messages that were on their way to one are no fault."""
-
-LATE_SEND_TIMEOUT = 1.0
-"""Longest wait for room in the connection's buffer for a message that the reader could not send at once, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class StreamRegistry:
 
     Args:
         publish: Called with events for receivers, and with the bytes that each holds.
-        limit: Returns a time limit in seconds, the default in the place of ``"default"``.
+        limit: The client's.
     """
 
     def __init__(
@@ -57,7 +54,7 @@ class StreamRegistry:
         connection: StreamConnection,
         *,
         publish: Callable[[RoomMessageEvent, int], None],
-        limit: Callable[[Timeout], float | None],
+        limit: Limit,
     ) -> None:
         self.runtime: Runtime = connection.runtime
         self.budget: ByteBudget = connection.budget
@@ -171,24 +168,15 @@ class StreamRegistry:
         self.budget.warn("stream refused", "a stream was rejected or failed: too much of it was unread")
 
     def send_unawaited(
-        self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
+        self, channel: Channel, message: StreamMessage, what: str, receipt: Receipt | None = None
     ) -> None:
-        """Send a message for which no task waits; where the reader, which does not wait, finds no room, later."""
+        """Send a message for which no task waits: at once, from the connection's reserve, or not at all."""
         try:
-            channel.send(message, what, timeout, receipt)
-        except SendTimeout:
-            self._connection.post(lambda: _send_later(channel, message, what))
-        except InvalidMessage as error:  # No reason causes that; and it must not pass unseen.
+            channel.send(message, what, 0, receipt, is_reserved=True)
+        except (SendTimeout, InvalidMessage) as error:  # No reason causes the second; neither must pass unseen.
             log_warning("%s was not sent: %s", what, error)
         except MeshsyncError:
             pass  # The connection has ended.
-
-
-def _send_later(channel: Channel, message: StreamMessage, what: str) -> None:
-    try:
-        channel.send(message, what, LATE_SEND_TIMEOUT)
-    except MeshsyncError as error:
-        log_warning("%s was not sent: %s", what, error)
 
 
 def header_size(life: StreamLife) -> int:

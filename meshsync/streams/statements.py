@@ -31,6 +31,10 @@ class ClosingWriter(ABC):
     def abort(self, reason: str = "") -> None:
         """End the stream at once, incomplete."""
 
+    def _limit(self, timeout: Timeout) -> Timeout:
+        """Return the time limit of a call, in seconds, or ``"default"`` where that is not known here."""
+        return timeout
+
     def __deepcopy__(self: W, memo: Any) -> W:
         return self  # It is live: the dict of an event has the stream itself.
 
@@ -56,22 +60,26 @@ class IteratedReader(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def read(self, timeout: float | None = None) -> MessageStreamChunk | None:
+    def read(self, timeout: Timeout = "default") -> MessageStreamChunk | None:
         """Return the next chunk, None at the regular end."""
+
+    def _limit(self, timeout: Timeout) -> float | None:
+        """Return the time limit of a call, in seconds; None for ever."""
+        return None if isinstance(timeout, str) else timeout
 
     @abstractmethod
     def _put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         """Have chunks read again that were read last."""
 
-    def read_all(self, timeout: float | None = None) -> bytes:
+    def read_all(self, timeout: Timeout = "default") -> bytes:
         """Return the data of all chunks up to the regular end, joined; raises as ``read``.
 
         Chunks that came before it raised can still be read, by this or by ``read``.
 
         Args:
-            timeout: The longest wait for all of it, in seconds; None waits for ever.
+            timeout: The longest wait for all of it, in seconds; None waits for ever. By default as for ``read``.
         """
-        deadline = Deadline(runtime_of(self), timeout)
+        deadline = Deadline(runtime_of(self), self._limit(timeout))
         chunks: list[MessageStreamChunk] = []
         try:
             while (chunk := self.read(deadline.left())) is not None:
@@ -88,7 +96,7 @@ class IteratedReader(ABC):
         return self
 
     def __next__(self) -> MessageStreamChunk:
-        chunk = self.read()
+        chunk = self.read(None)
         if chunk is None:
             raise StopIteration
         return chunk

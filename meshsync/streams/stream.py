@@ -17,10 +17,11 @@ from collections.abc import Callable
 
 from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.connection.forks import Home
-from meshsync.errors import MeshsyncError, StreamError, StreamInterrupted, StreamRejected, UsageError
+from meshsync.errors import MeshsyncError, SendTimeout, StreamError, StreamInterrupted, StreamRejected, UsageError
 from meshsync.protocol.flow_control import LEAST_WINDOW, Account
 from meshsync.protocol.stream_messages import Accept, Cancel, Close, Reject, StreamMessage
 from meshsync.reasons import safe_text
+from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.channels import Channel
 from meshsync.streams.interfaces import MessageStreamChunk
@@ -28,8 +29,9 @@ from meshsync.streams.life import EndKind, Phase, StreamEnd, StreamHost, StreamI
 
 __all__ = ["ClientStream", "Ending"]
 
-ABORT_TIMEOUT = 5.0
-"""Longest wait for room in the connection's buffer when a stream is given up, in seconds."""
+ACCEPT_TIMEOUT = 30.0
+"""Seconds, by default, for room in the connection's buffer; rarely waited for, since the consent may use the reserve.
+"""
 
 
 class Ending:
@@ -118,9 +120,11 @@ class ClientStream:
             raise failure
         return is_answered
 
-    def accept(self) -> None:
+    def accept(self, deadline: Deadline | None = None) -> None:
         """Accept it, unless that has happened already.
 
+        Args:
+            deadline: That of the call which needs it; by default that of a call without a time limit.
         Raises:
             UsageError: If this program rejected it, or opened it.
             StreamInterrupted: If its peer is gone.
@@ -144,7 +148,8 @@ class ClientStream:
                 if not self.account.is_agreed:
                     self.share.take(self.account.unread)
                 self.host.opened(life)
-            self._consent(receipt)
+            limit = deadline or Deadline(self.runtime, self.host.limit("default", ACCEPT_TIMEOUT))
+            self._consent(limit, receipt)
         except MeshsyncError:
             raise
         except BaseException:  # Ctrl-C: its opener would wait for an answer.
@@ -162,10 +167,15 @@ class ClientStream:
                     self._go_on()
                     raise
 
-    def _consent(self, receipt: Receipt) -> None:
+    def _consent(self, deadline: Deadline, receipt: Receipt) -> None:
         consent = Accept(self.identity.stream_id, None if self._peer_window is None else self.account.window)
+        what = f"accepting {self!r}"
         try:
-            self.channel.send(consent, f"accepting {self!r}", self.host.limit("default"), receipt)
+            try:
+                # A program that only looks whether a chunk is there would lose the stream in a network that is slow.
+                self.channel.send(consent, what, 0, receipt, is_reserved=True)
+            except SendTimeout:
+                self.channel.send(consent, what, deadline.left(), receipt)
         except MeshsyncError as error:
             self.fail(error)
             raise self.interruption(error) from error
@@ -198,19 +208,18 @@ class ClientStream:
 
     # --- ends that this client makes ----------------------------------------------------------------------------------
 
-    def abandon(self, reason: str, failure: MeshsyncError | None = None, timeout: float = ABORT_TIMEOUT) -> None:
-        """End it irregularly: neither program gets it as complete. Never raises.
+    def abandon(self, reason: str, failure: MeshsyncError | None = None) -> None:
+        """End it irregularly: neither program gets it as complete. Never raises and never waits.
 
         Once it has ended, and in a child process, this does nothing.
 
         Args:
             failure: Raised by its reader and its writer then, if their program did not end it.
-            timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         if not self.home.is_here:
             return
         reason = safe_text(reason)
-        self._make_end(lambda: None if self.life.phase.is_over else self._giving_up(reason, failure), reason, timeout)
+        self._make_end(lambda: None if self.life.phase.is_over else self._giving_up(reason, failure), reason)
 
     def leave(self, reason: str) -> None:
         """End it as ``abandon`` does, and drop unread chunks also if it has ended; see `MessageStreamReader.close`."""
@@ -272,13 +281,11 @@ class ClientStream:
         self,
         decide: Callable[[], tuple[StreamEnd, StreamMessage | None] | None],
         reason: str,
-        timeout: float = ABORT_TIMEOUT,
     ) -> None:
         """End it as ``decide`` says, called with the condition held, and do what has to follow.
 
         Args:
             decide: Returns the end and this client's last message; None for no end.
-            timeout: The longest wait for room in the connection's buffer, in seconds.
         """
         ending = Ending(reason=reason)
         try:
@@ -288,9 +295,9 @@ class ClientStream:
                     return
                 ending.end, ending.message = decided
                 self.finish(ending)
-            self.conclude(ending, timeout)
+            self.conclude(ending)
         finally:
-            self.conclude(ending, 0)  # What is left, if Ctrl-C struck.
+            self.conclude(ending)  # What is left, if Ctrl-C struck.
 
     def finish(self, ending: Ending) -> None:
         """End it; ``conclude`` has to follow. With the condition held."""
@@ -301,12 +308,8 @@ class ClientStream:
             self.unread.clear()
             self.share.clear()
 
-    def conclude(self, ending: Ending, timeout: float) -> None:
-        """Do what has to follow an end, as far as that is possible, and was not done. Without an end, do nothing.
-
-        Args:
-            timeout: The longest wait for room in the connection's buffer, in seconds.
-        """
+    def conclude(self, ending: Ending) -> None:
+        """Do what has to follow an end, as far as that is possible, and was not done. Without an end, do nothing."""
         if not ending.is_made:
             if ending.end is None or ending.end is not self.life.end:
                 return
@@ -316,7 +319,7 @@ class ClientStream:
         self.report(ending)
         message = ending.message
         if message is not None and not ending.receipt.is_sent:
-            self.host.send_unawaited(self.channel, message, f"ending {self!r}", timeout, ending.receipt)
+            self.host.send_unawaited(self.channel, message, f"ending {self!r}", ending.receipt)
         ending.message = None
 
     def report(self, ending: Ending) -> None:

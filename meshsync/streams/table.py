@@ -24,7 +24,7 @@ from meshsync.protocol.stream_messages import (
     StreamMessage,
     decode_stream_message,
 )
-from meshsync.runtime.deadlines import Timeout
+from meshsync.runtime.deadlines import Limit, Timeout
 from meshsync.signals import log_warning
 from meshsync.streams.channels import Channel, MessageChannel, StreamConnection
 from meshsync.streams.duplex import ForStream, Offered, Returned
@@ -44,7 +44,7 @@ class StreamTable:
 
     Args:
         publish: Called with events for receivers, and with the bytes that each holds.
-        limit: Returns a time limit in seconds, the default in the place of ``"default"``.
+        limit: The client's.
         hook: Changes each offered reader before the program sees it.
         report: Called with an unexpected exception of an accept callback or the hook; see `StreamOffers`.
     """
@@ -55,7 +55,7 @@ class StreamTable:
         participants: ParticipantDirectory,
         *,
         publish: Callable[[RoomMessageEvent, int], None],
-        limit: Callable[[Timeout], float | None],
+        limit: Limit,
         hook: Callable[[StreamReader], StreamReader],
         report: Report,
     ) -> None:
@@ -84,22 +84,21 @@ class StreamTable:
         """Return a subscription to the streams that are offered from now on."""
         return self._offers.subscribe(timeout, maxsize)
 
-    def abandon_all(self, failure: StreamInterrupted, timeout: float) -> None:
-        """Give up every stream, and notify its peer if that takes no more than ``timeout`` seconds for each."""
+    def abandon_all(self, failure: StreamInterrupted) -> None:
+        """Give up every stream, and notify its peer. Never waits."""
         for stream in self.streams:
-            stream.abandon(str(failure), failure, timeout)
+            stream.abandon(str(failure), failure)
 
-    def leave(self, timeout: float) -> None:
+    def leave(self) -> None:
         """Give up the streams whose peers might wait for their end for ever when this client leaves, and add no more.
 
-        Args:
-            timeout: The longest wait for each, in seconds.
+        Never waits.
         """
         failure = self._connection.failure()
         for stream in self._registry.begin_leaving():
             if not stream.peer_is_meshsync:
                 lost = StreamInterrupted(str(failure), connection_alive=False)
-                stream.abandon("left the room", failure if stream.is_opening else lost, timeout)
+                stream.abandon("left the room", failure if stream.is_opening else lost)
 
     # --- streams and calls --------------------------------------------------------------------------------------------
 
@@ -156,7 +155,7 @@ class StreamTable:
                 if ends is not None:
                     _pass_on(ends, message, channel)
             case Returned(channel, message, what):
-                self._registry.send_unawaited(channel, message, what, 0)
+                self._registry.send_unawaited(channel, message, what)
 
     def _offered(self, offered: Offered) -> None:
         key = (offered.sender, offered.message.stream_id)
@@ -167,7 +166,7 @@ class StreamTable:
         peer = self._participants.get(offered.sender)
         if peer is None:
             rejection = Reject(offered.message.stream_id, "unknown participant")
-            self._registry.send_unawaited(offered.channel, rejection, f"rejecting a stream of {offered.sender}", 0)
+            self._registry.send_unawaited(offered.channel, rejection, f"rejecting a stream of {offered.sender}")
             return
         is_classic = isinstance(offered.channel, MessageChannel)
         self._opener.peer_understands(peer, CLASSIC if is_classic else DUPLEX)
@@ -178,9 +177,7 @@ class StreamTable:
         key = (sender, message.stream_id)
         if self._registry.was_given_up(key) and isinstance(message, Accept):
             # Its acceptor would wait for chunks for ever.
-            self._registry.send_unawaited(
-                channel, Close(message.stream_id, is_complete=False), f"a close to {sender}", 0
-            )
+            self._registry.send_unawaited(channel, Close(message.stream_id, is_complete=False), f"a close to {sender}")
         elif not self._registry.is_past(key):
             name = type(message).__name__.removeprefix("Stream").lower()
             log_warning("skipped a %s of %s for a stream that is not there", name, sender)

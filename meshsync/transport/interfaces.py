@@ -44,13 +44,15 @@ class Transport(Protocol):
     again for each 720 KiB.
     """
 
-    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
+    def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         """Accept the whole batch for sending, in order, or nothing of it.
 
         The transport's buffer is bounded in bytes; a batch larger than the bound is accepted when the buffer is empty.
 
         Args:
             timeout: The longest wait for room in the buffer, in seconds; None waits for ever, 0 polls.
+            is_reserved: Whether it is a message that no task waits to send: accepted at once, ahead of senders that
+                wait, and from a small reserve where the buffer is full; or refused at once.
         Raises:
             SendTimeout: If there was no room in time; nothing was accepted, ``retryable`` is true.
             ConnectionLost: If the connection has ended; nothing was accepted.
@@ -82,8 +84,8 @@ class Transport(Protocol):
         """Return the traffic so far."""
         ...
 
-    def accepted(self) -> int:
-        """Return how many packets ``send`` has accepted.
+    def accepted(self, *, is_reserved: bool = False) -> int:
+        """Return how many packets ``send`` has accepted, with ``is_reserved`` or without it.
 
         Counted from the first packet of the connection; also valid after its end. It tells, after Ctrl-C in ``send``,
         whether the batch was accepted.

@@ -18,8 +18,8 @@ class BoundedBuffer(Protocol):
 
     bytes_buffered: int
 
-    def has_room(self, size: int) -> bool:
-        """Return whether ``size`` more bytes may be accepted."""
+    def has_room(self, size: int, *, is_reserved: bool = False) -> bool:
+        """Return whether ``size`` more bytes may be accepted, from the reserve too if ``is_reserved``."""
         ...
 
 
@@ -43,6 +43,21 @@ class WaitingSenders:
         self.tickets: deque[object] = deque()
         """One for each waiting sender; while there is any, no data is accepted without `await_room`."""
 
+    def use_reserve(self, size: int) -> None:
+        """Check, lock held, that ``size`` bytes may be accepted now, ahead of all that wait.
+
+        Raises:
+            SendTimeout: If there is no room, not even in the reserve.
+            ConnectionLost: If the connection has ended.
+        """
+        self._check_open()
+        if not self._buffer.has_room(size, is_reserved=True):
+            raise self._refusal(size, "in the reserve")
+
+    def _refusal(self, size: int, where: str) -> SendTimeout:
+        waiting = self._buffer.bytes_buffered
+        return SendTimeout(f"no room for {size} bytes {where}: {waiting} bytes wait to be written", retryable=True)
+
     def await_room(self, size: int, timeout: float | None) -> None:
         """Wait, lock held, until ``size`` bytes may be accepted.
 
@@ -63,11 +78,7 @@ class WaitingSenders:
                     return
                 left = deadline.left()
                 if left == 0:
-                    raise SendTimeout(
-                        f"no room for {size} bytes within {timeout:g} s: {self._buffer.bytes_buffered} bytes wait "
-                        "to be written",
-                        retryable=True,
-                    )
+                    raise self._refusal(size, f"within {timeout or 0:.3g} s")
                 self._lock.wait(left)
         finally:
             try:

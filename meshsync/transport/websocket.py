@@ -85,16 +85,19 @@ class WebSocketTransport:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
+    def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.interfaces.Transport.send`."""
         batches = self._encode(packets)
         size = sum(len(data) for data, _ in batches)
         try:
             with self._lock:
                 if self._closing.life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
-                    self._senders.await_room(size, timeout)
+                    if is_reserved:
+                        self._senders.use_reserve(size)
+                    else:
+                        self._senders.await_room(size, timeout)
                 is_idle = self._socket.writer is None and self._buffer.is_idle
-                self._buffer.accept(batches, size)
+                self._buffer.accept(batches, size, is_reserved=is_reserved)
                 # If the wire is not idle, a task is on it already: a writer, or the reader waiting for it.
                 if not is_idle or not batches:
                     return
@@ -404,11 +407,13 @@ class WebSocketTransport:
                 waiting_senders=len(self._senders.tickets),
             )
 
-    def accepted(self) -> int:
+    def accepted(self, *, is_reserved: bool = False) -> int:
         """Return how many packets ``send`` has accepted."""
-        return self._buffer.packets_accepted
+        return self._buffer.packets_reserved if is_reserved else self._buffer.packets_accepted
 
     def written(self) -> int:
-        """Return how many accepted packets have had a byte handed to the network."""
+        """Return how many accepted packets have had a byte handed to the network, or may have by now."""
         with self._lock:
+            if self._socket.writer is not None:  # It may be back from the system call, and wait for this lock.
+                return self._buffer.packets_offered()
             return self._buffer.packets_started()

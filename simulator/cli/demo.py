@@ -102,7 +102,7 @@ def _ada(page: _Page) -> None:
             room.messaging.send_message(to=bot, type="question", message=question, attachment=b"\x01\x02\x03")
             page.line("ada", f"has the room's acknowledgement after {(meshsync.monotonic() - begun) * 1000:.0f} ms")
             answers.get(timeout=_PATIENCE)
-        meshsync.sleep(begun + 5.2 - meshsync.monotonic())
+        meshsync.sleep(max(0, begun + 5.2 - meshsync.monotonic()))
         for name in ("ben", "dora"):
             _stream(room, page, name)
         meshsync.sleep(1)
@@ -142,7 +142,7 @@ def _ben(page: _Page) -> None:
     meshsync.sleep(1)
     page.line("ben", "broadcasts 'lunch at noon'")
     room.messaging.broadcast_message(type="announcement", message={"text": "lunch at noon"})
-    meshsync.sleep(begun + 6 - meshsync.monotonic())
+    meshsync.sleep(max(0, begun + 6 - meshsync.monotonic()))
     is_asked = _ask(room, page)
     if room.wait_closed(timeout=1):
         room = _join("ben", page)

@@ -78,6 +78,8 @@ class Emulator:
             raise UsageError("secret: it must not be empty, since it signs tokens")
         if acknowledge != "routed":
             raise UsageError(f"acknowledge: there is 'routed', not {acknowledge!r}")
+        if type(port) is not int or not 0 <= port <= 65535:
+            raise UsageError(f"port: a port is a number from 0 to 65535, not {port!r:.100}")
         limits = limits or Limits()
         self.host = host
         self.secret = secret

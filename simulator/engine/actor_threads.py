@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from _thread import get_ident
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine.actors import Actor, ActorState
 from simulator.engine.marks import interruptible
 from simulator.engine.scheduler import Scheduler
@@ -76,7 +76,7 @@ class ActorThreads:
         @interruptible
         def join(timeout: float | None = None) -> None:
             if get_ident() == scheduler.running.ident and not scheduler.is_over:
-                task.join(timeout)
+                task.join(None if timeout is None else max(0, timeout))  # as threads do
             else:
                 threading.Thread.join(thread, timeout)
 
@@ -105,8 +105,8 @@ class ActorThreads:
         else:
             self._scheduler.running = actor
             actor.baton.release()
-        deadline = time.monotonic() + grace
-        while actor.state is not ActorState.RESTING and time.monotonic() < deadline:
+        deadline = ThreadRuntime.monotonic() + grace
+        while actor.state is not ActorState.RESTING and ThreadRuntime.monotonic() < deadline:
             threading.Thread.join(thread, 0.05)
             if not threading.Thread.is_alive(thread):
                 return True

@@ -6,12 +6,12 @@ only if its holder was preempted.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
+from meshsync.runtime.deadlines import check_timeout
 from simulator.engine.actors import Actor, Place
 from simulator.engine.marks import interruptible
 from simulator.engine.scheduler import Scheduler
@@ -87,16 +87,17 @@ class VirtualCondition:
     def wait(self, timeout: float | None = None) -> bool:
         """Release, wait for a notification, and enter again; False if ``timeout`` virtual seconds passed first.
 
-        Zero or less lets every actor run that is ready, and does not move the clock.
+        Zero lets every actor run that is ready, and does not move the clock.
 
         Raises:
             RuntimeError: If the caller does not hold the condition.
+            TypeError: If ``timeout`` is no number of seconds; `ValueError` if it is negative or NaN.
             BlockingRefused: If the caller holds another condition too, or is a timer's callback.
         """
         actor = self._scheduler.running
         if self.owner is not actor:
             self._refuse("wait()")
-        if timeout is None or timeout == math.inf:
+        if timeout is None or (timeout := check_timeout(timeout)) is None:
             return self._wait(actor, None)
         return self._wait(actor, self._scheduler.kernel.instant(timeout))
 
@@ -135,15 +136,17 @@ class VirtualCondition:
         """Wait until ``predicate()`` holds, at most ``timeout`` virtual seconds; return its last value.
 
         Raises:
-            RuntimeError: As ``wait``, also when the predicate holds at once.
+            RuntimeError: As ``wait``, also when the predicate holds at once; `TypeError` and `ValueError` likewise.
         """
         actor = self._scheduler.running
         if self.owner is not actor:
             self._refuse("wait_for()")
+        if timeout is not None:
+            timeout = check_timeout(timeout)
         result = predicate()
         if result:
             return result
-        if timeout is None or timeout == math.inf:
+        if timeout is None:
             while not result:
                 self._wait(actor, None)
                 result = predicate()

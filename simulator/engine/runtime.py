@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from types import FrameType, TracebackType
 
+from meshsync.runtime.deadlines import check_duration
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine import diagnosis
 from simulator.engine.actor_threads import ActorThreads, Adoption
@@ -127,16 +128,18 @@ class VirtualRuntime:
         return self._start_wall + self.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait ``seconds`` of virtual time; zero or less lets every actor run that is ready.
+        """Wait ``seconds`` of virtual time; zero lets every actor run that is ready.
 
         Raises:
+            TypeError: If that is no number; `ValueError` if it is negative or NaN.
             BlockingRefused: If the caller holds a condition, or is a timer's callback.
         """
+        seconds = check_duration(seconds, "seconds")
         scheduler = self._scheduler
         actor = scheduler.check()
         if actor.inside or scheduler.in_callback:
             scheduler.refuse_blocking(actor, "sleep()")
-        if seconds <= 0:
+        if not seconds:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
             actor.timer = self.kernel.after(seconds, actor.wake, background=actor.is_housekeeping)
@@ -296,13 +299,16 @@ class VirtualRuntime:
         Args:
             seconds: How long, in virtual seconds; None until the simulation is idle.
         Raises:
-            ValueError: If ``speed`` is not above 0; nothing has happened.
+            ValueError: If ``speed`` is not above 0, or ``seconds`` is negative or NaN; nothing has happened.
             BlockingRefused: As ``step``.
         """
         self._check_main("run()")
         if not speed > 0:
             raise ValueError(f"speed {speed} is not above 0")
-        begun, origin = time.monotonic(), self.kernel.now
+        seconds = None if seconds is None else check_duration(seconds, "seconds")
+        if seconds == math.inf:
+            seconds = None
+        begun, origin = ThreadRuntime.monotonic(), self.kernel.now
         end = None if seconds is None else self.kernel.instant(seconds)
         while True:
             while self._scheduler.can_run:
@@ -312,7 +318,7 @@ class VirtualRuntime:
                 due = end
             if due is None or (end is None and self.is_idle):
                 return
-            time.sleep(max(0.0, begun + (due - origin) / SECOND / speed - time.monotonic()))
+            time.sleep(max(0.0, begun + (due - origin) / SECOND / speed - ThreadRuntime.monotonic()))
             self.kernel.at(due, self._scheduler.main.wake)
             self._scheduler.park(self._scheduler.main)
             if due == end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshsync.errors import WouldDeadlock
+from meshsync.runtime.deadlines import check_timeout
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import new_condition
 from simulator.engine.marks import interruptible
@@ -49,7 +50,9 @@ class VirtualTask:
         Raises:
             WouldDeadlock: If an actor joins itself.
             BlockingRefused: If the caller holds a condition, or is a timer's callback.
+            TypeError: If ``timeout`` is no number of seconds; `ValueError` if it is negative or NaN.
         """
+        timeout = check_timeout(timeout)
         actor = self.actor
         joiner = self._scheduler.check()
         if self._scheduler.in_callback:

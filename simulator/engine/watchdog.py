@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
+from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine import diagnosis
 from simulator.engine.actor_threads import start_for_real
 from simulator.engine.actors import ActorState
@@ -58,7 +58,7 @@ class Watchdog:
             turns, running = scheduler.turns, scheduler.running
             processor, is_runnable = processor_use(getattr(running.thread, "native_id", None))
             seen = Observation(
-                time=time.monotonic(),
+                time=ThreadRuntime.monotonic(),
                 progress=turns,
                 processor=processor,
                 is_outside=running is scheduler.main,

@@ -54,27 +54,19 @@ _PING = frame(ControlFrame.PING, is_masked=True)
 _PONG = frame(ControlFrame.PONG, is_masked=True)
 
 
-class FrameBuffer:
+class FrameBuffer(send_buffer.BoundedBytes):
     """Frames of packets that were accepted and are not on the link yet; bounded in bytes."""
 
-    __slots__ = ("_limit", "bytes_buffered", "frames", "packets_accepted", "packets_written")
+    __slots__ = ("frames", "packets_written")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        super().__init__(limit)
         self.frames: deque[Frame[Traffic]] = deque()
-        self.bytes_buffered = 0
-        self.packets_accepted = 0
         self.packets_written = 0
 
-    def has_room(self, size: int) -> bool:
-        """Return whether ``size`` more bytes may be accepted: within the limit, or anything when nothing waits."""
-        return not self.bytes_buffered or self.bytes_buffered + size <= self._limit
-
-    def accept(self, frames: Collection[Frame[Traffic]], size: int) -> None:
+    def accept(self, frames: Collection[Frame[Traffic]], size: int, *, is_reserved: bool = False) -> None:
         """Append frames of ``size`` bytes together."""
-        self.frames.extend(frames)
-        self.packets_accepted += len(frames)
-        self.bytes_buffered += size
+        self._append(self.frames, frames, size, len(frames), is_reserved)
 
     def advance(self, taken: Sequence[Frame[Traffic]]) -> int:
         """Count frames as written to the link; return their bytes."""
@@ -144,15 +136,18 @@ class SimulatedTransport:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
+    def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.interfaces.Transport.send`."""
         frames = framed(packets, is_masked=True)
         size = sum([size for _, size in frames])
         with self._lock:
             if self._life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
-                self._senders.await_room(size, timeout)
+                if is_reserved:
+                    self._senders.use_reserve(size)
+                else:
+                    self._senders.await_room(size, timeout)
             is_idle = not self._buffer.frames
-            self._buffer.accept(frames, size)
+            self._buffer.accept(frames, size, is_reserved=is_reserved)
             # If frames wait already, the task in receive() will write them all.
             if is_idle:
                 self._write()
@@ -369,9 +364,9 @@ class SimulatedTransport:
                 waiting_senders=len(self._senders.tickets),
             )
 
-    def accepted(self) -> int:
+    def accepted(self, *, is_reserved: bool = False) -> int:
         """Return how many packets ``send`` has accepted."""
-        return self._buffer.packets_accepted
+        return self._buffer.packets_reserved if is_reserved else self._buffer.packets_accepted
 
     def written(self) -> int:
         """Return how many accepted packets are on the link."""

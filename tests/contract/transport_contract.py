@@ -239,6 +239,39 @@ class TransportContract:
             assert sending.join(LONG)
             assert transport.stats().waiting_senders == 0
 
+    def test_reserved_packets_go_ahead_of_senders_that_wait(self, pair: Pair) -> None:
+        """A full buffer takes them at once, behind what it holds and before a sender that waits for room."""
+        with connected(pair) as (transport, peer):
+            accepted = fill(transport, bytes(50_000))
+            sending = pair.runtime.spawn(lambda: transport.send([bytes(50_000)], LONG), name="sender")
+            while not transport.stats().waiting_senders:
+                pair.runtime.sleep(0)
+            transport.send([b"reserved"], 0, is_reserved=True)
+            Reading(pair, transport)
+            assert peer.receive(accepted + 2)[accepted:] == [b"reserved", bytes(50_000)]
+            assert sending.join(LONG)
+
+    def test_the_reserve_is_bounded(self, pair: Pair) -> None:
+        """Beyond 64 KiB a batch is refused at once, whatever time limit it is given, and safe to repeat."""
+        with connected(pair) as (transport, peer):
+            # Less than 10,000 bytes are left of the bound: each of these needs the reserve, which has room for one.
+            accepted = fill(transport, bytes(50_000)) + fill(transport, bytes(10_000))
+            transport.send([bytes(40_000)], LONG, is_reserved=True)
+            with pytest.raises(SendTimeout, match="reserve") as caught:
+                transport.send([bytes(40_000)], LONG, is_reserved=True)
+            assert caught.value.retryable
+            Reading(pair, transport)
+            assert len(peer.receive(accepted + 1)) == accepted + 1
+            transport.send([bytes(40_000)], LONG, is_reserved=True)
+            assert peer.receive(1) == [bytes(40_000)]
+
+    def test_a_reserved_batch_learns_of_the_end(self, pair: Pair) -> None:
+        """Once the connection has ended it raises the loss."""
+        with connected(pair) as (transport, _):
+            transport.close(0)
+            with pytest.raises(ConnectionLost):
+                transport.send([b"late"], 0, is_reserved=True)
+
     def test_a_waiting_reader_finishes_what_a_sender_began(self, pair: Pair) -> None:
         """A task blocked in receive, with nothing to read, writes what the network did not take from the sender."""
         with connected(pair) as (transport, peer):

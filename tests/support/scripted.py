@@ -92,6 +92,8 @@ class ScriptedTransport:
         """The members beside the participants in the roster."""
         self.has_room = True
         """Whether the buffer accepts more; `SendTimeout` else."""
+        self.has_reserve = True
+        """Whether it accepts messages from its reserve."""
         self.requests: list[tuple[int, Request]] = []
         """The requests that came, with their ids, in order."""
         self.closes: list[tuple[float, int]] = []
@@ -104,24 +106,28 @@ class ScriptedTransport:
         self._changed = threading.Condition()
         self._incoming: deque[list[bytes]] = deque([greeting()] if greets else [])
         self._end: MeshsyncError | None = None
-        self._accepted = 0
+        self._accepted = {False: 0, True: 0}
+        """Packets, those that may use the reserve apart."""
         self._waiting_senders = 0
         self._is_time_up = False
         self._reassembler = Reassembler()
 
     # --- the client's side --------------------------------------------------------------------------------------------
 
-    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
+    def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         with self._changed:
+            has_reserve = is_reserved and self.has_reserve
             self._waiting_senders += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self.has_room or self._is_time_up or self._end is not None, timeout)
+            self._changed.wait_for(
+                lambda: self.has_room or has_reserve or self._is_time_up or self._end is not None, timeout
+            )
             self._waiting_senders -= 1
             if self._end is not None:
                 raise Lost(str(self._end))
-            if not self.has_room:
+            if not (self.has_room or has_reserve):
                 raise SendTimeout("no room in the scripted buffer", retryable=True)
-            self._accepted += len(packets)
+            self._accepted[is_reserved] += len(packets)
             came = [(m.id, codec.decode_request(m)) for m in self._reassembler.feed(packets)]
             self.requests += came
             self._changed.notify_all()
@@ -149,11 +155,11 @@ class ScriptedTransport:
     def stats(self) -> TransportStats:
         return TransportStats(packets_sent=self.written())
 
-    def accepted(self) -> int:
-        return self._accepted
+    def accepted(self, *, is_reserved: bool = False) -> int:
+        return self._accepted[is_reserved]
 
     def written(self) -> int:
-        return self._accepted if self.packets_written is None else self.packets_written
+        return sum(self._accepted.values()) if self.packets_written is None else self.packets_written
 
     # --- the room's side ----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshsync.connection.budget import ByteBudget
 from meshsync.connection.deliveries import Delivery, Receipt
-from meshsync.errors import ClientClosed, MeshsyncError
+from meshsync.errors import ClientClosed, MeshsyncError, SendTimeout
 from meshsync.messages import RoomMessageEvent
 from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol import events
@@ -38,6 +38,8 @@ class RecordingConnection:
         self.alarms: dict[object, tuple[float, Callable[[], None]]] = {}
         self.posted: list[Callable[[], None]] = []
         self.tasks: list[Callable[[], None]] = []
+        self.is_full = False
+        """Whether only the reserve has room."""
         self.refusal: BaseException | None = None
         """The exception that sending raises."""
         self.spawn_error: Exception | None = None
@@ -51,10 +53,14 @@ class RecordingConnection:
         timeout: float | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
         receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         self.timeouts.append(timeout)
         if self.refusal is not None:
             raise self.refusal
+        if self.is_full and not is_reserved:
+            raise SendTimeout("full", retryable=True)
         assert isinstance(request, Send)
         self.sent.append((request.type, dict(request.message)))
         if receipt is not None:
@@ -106,7 +112,7 @@ class TableOfStreams:
             self.line,
             participants,
             publish=lambda event, size: self.published.append(event),
-            limit=lambda timeout: 0.0 if timeout == "default" else timeout,
+            limit=lambda timeout, default: default and 0.0 if timeout == "default" else timeout,
             hook=lambda reader: reader,
             report=lambda accepter, error: self.reports.append(error),
         )

@@ -31,8 +31,8 @@ class SwitchedTransport(ScriptedTransport):
         self._passed_on = 0
         self.feed(greeting(self._id, name))
 
-    def send(self, packets: Sequence[bytes], timeout: float | None) -> None:
-        super().send(packets, timeout)
+    def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
+        super().send(packets, timeout, is_reserved=is_reserved)
         with self._order:
             fresh, self._passed_on = self.requests[self._passed_on :], len(self.requests)
             for _, request in fresh:

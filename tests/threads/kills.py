@@ -78,7 +78,7 @@ class Stage:
         self.received: list[int] = []
         """Numbers of messages, as the peer received them."""
         self.streams: dict[int, tuple[list[int], str]] = {}
-        """Of each stream that the peer read to its end: the parts, and the name of the error that ended it, or "whole"."""
+        """Of each stream that the peer read to its end: the parts, and the error that ended it, or "whole"."""
         self.made: dict[int, BaseException | None] = {}
         """What became of each message or stream of the client's."""
         self.other = self.join("peer", emulator.port)

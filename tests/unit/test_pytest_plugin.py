@@ -262,7 +262,7 @@ def test_next_test_begins_anew_whatever_became_of_the_last(tmp_path):
         import time
         import pytest
 
-        @pytest.mark.timeout(1, method="signal")
+        @pytest.mark.timeout(5, method="signal", func_only=True)
         def test_blocks(simulation, sim_room):
             sim_room.join("alice")
             simulation.spawn(time.sleep, 60)

@@ -342,6 +342,38 @@ def test_room_is_made_by_every_end_of_a_delivery(end: str, silent: Client) -> No
     wait_until(lambda: room.held == 0)
 
 
+def test_reserved_request_goes_ahead_of_those_that_wait(silent: Client) -> None:
+    """It waits for no turn, and not for room either; acknowledged, it is done."""
+    silent.transport.fill()
+    blocked = silent.spawn(lambda: silent.send(timeout=None))
+    silent.transport.wait_for_sender()
+    delivery = silent.connection.request(CHAT, "it", None, is_reserved=True)
+    silent.transport.answer(silent.transport.requests[0][0])
+    delivery.wait(PATIENCE)
+    assert not blocked.is_done
+    silent.transport.make_room()
+    assert blocked.join(PATIENCE)
+
+
+def test_reserved_request_that_the_reserve_refuses_leaves_nothing(silent: Client) -> None:
+    """It raises at once, whatever its time limit, and is neither pending nor counted."""
+    silent.transport.fill()
+    silent.transport.has_reserve = False
+    silent.transport.let_time_run_out()
+    with pytest.raises(SendTimeout):
+        silent.connection.request(CHAT, "it", None, is_reserved=True)
+    assert silent.connection.stats().pending == silent.connection.session.stats().pending == 0
+
+
+def test_reserved_requests_are_counted_in_the_order_of_the_wire(silent: Client) -> None:
+    """Each is two packets: three written ones are the reserved request, and half of the one behind it."""
+    deliveries = [silent.connection.request(CHAT, "it", 0, is_reserved=True), silent.send(), silent.send()]
+    silent.transport.packets_written = 3
+    silent.transport.lose()
+    assert silent.wait_ended()
+    assert [type(delivery.error) for delivery in deliveries] == [DeliveryUnknown, DeliveryUnknown, NotSent]
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 

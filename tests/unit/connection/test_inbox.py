@@ -96,6 +96,18 @@ def test_each_item_goes_to_one_of_several_readers() -> None:
     assert sorted(got) == list(range(200))
 
 
+def test_cutting_returns_what_was_unread_and_closes() -> None:
+    """Its reader gets none of it."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 3)
+    inbox.put(1)
+    inbox.put(2)
+    assert inbox.cut() == [1, 2]
+    assert inbox.cut() == []
+    assert inbox.put(3) is None
+    with pytest.raises(InboxClosed):
+        inbox.get(PATIENCE)
+
+
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 

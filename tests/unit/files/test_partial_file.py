@@ -98,3 +98,72 @@ def test_what_is_written_in_part_is_written_to_its_end(tmp_path: Path, monkeypat
         partial.write(b"0123456789")
         partial.settle("new", overwrite=False)
     assert (tmp_path / "new").read_bytes() == b"0123456789"
+
+
+# --- parts that are kept ----------------------------------------------------------------------------------------------
+
+
+def leave(folder: Path, key: str = "k", data: bytes = b"data") -> None:
+    """Leave a part."""
+    with PartialFile(os.fspath(folder), REAL, key) as partial:
+        partial.write(data)
+        partial.keep()
+
+
+def test_a_part_that_is_kept_is_found_by_its_key(tmp_path: Path) -> None:
+    """To read, to cut, and to write on behind."""
+    leave(tmp_path)
+    with PartialFile(os.fspath(tmp_path), REAL, "other") as partial:
+        assert partial.size_found == 0
+    with PartialFile(os.fspath(tmp_path), REAL, "k") as partial:
+        assert (partial.size_found, partial.read(3), partial.read(3), partial.read(3)) == (4, b"dat", b"a", b"")
+        partial.cut(2)
+        partial.write(b"xyz")
+        partial.settle("new", overwrite=False)
+    assert os.listdir(tmp_path) == ["new"]
+    assert (tmp_path / "new").read_bytes() == b"daxyz"
+
+
+def test_a_part_vanishes_unless_it_is_kept(tmp_path: Path) -> None:
+    """An empty one, and one without a key, which nobody would find, vanish anyway."""
+    leave(tmp_path)
+    with PartialFile(os.fspath(tmp_path), REAL, "k"):
+        pass
+    leave(tmp_path, data=b"")
+    with PartialFile(os.fspath(tmp_path), REAL) as partial:
+        partial.write(b"data")
+        partial.keep()
+    assert os.listdir(tmp_path) == []
+
+
+def test_while_a_part_is_in_use_others_have_their_own(tmp_path: Path) -> None:
+    """What ends first is of the whole name, and the other stays what it is."""
+    leave(tmp_path)
+    folder = os.fspath(tmp_path)
+    with PartialFile(folder, REAL, "k") as first, PartialFile(folder, REAL, "k") as second:
+        assert (first.size_found, second.size_found) == (4, 0)
+        second.write(b"second")
+        second.keep()
+        second.settle("second", overwrite=False)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"second"]
+
+
+@POSIX
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_part_of_another_transfer_that_begins_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    """Once the whole file has its name, the temporary one may be the next transfer's."""
+    monkeypatch.setattr(os, "link", no_links)
+    folder = os.fspath(tmp_path)
+    with PartialFile(folder, REAL, "k") as first:
+        first.write(b"first")
+        first.settle("new", overwrite=overwrite)
+        leave(tmp_path, data=b"second")
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"first", b"second"]
+
+
+def test_the_name_of_a_part_does_not_depend_on_the_run(tmp_path: Path) -> None:
+    """Another process finds it, and nobody reads in it who sends what."""
+    leave(tmp_path, key="alice\nfilm.mp4")
+    assert os.listdir(tmp_path) == [".meshsync-8a5b0b8c5b3309f0.part"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.protocol.frames import FrameDecoder, encode
-from meshsync.protocol.send_buffer import SendBuffer
+from meshsync.protocol.send_buffer import RESERVE, SendBuffer
 from tests.support.interrupts import Interrupt
 
 PONG, PING, BYE = b"\x8a\x01p", b"\x89\x01q", b"\x88\x00"
@@ -175,3 +175,37 @@ def test_ctrl_c_leaves_it_as_before_or_behind_a_call() -> None:
         assert expected[:sent] + drain(buffer) == expected, f"interrupted at place {place}"
         assert (buffer.bytes_buffered, buffer.packets_started(), buffer.is_idle) == (0, accepted, True)
     assert place > 20
+
+
+def test_the_reserve_is_open_to_its_messages_alone() -> None:
+    """A buffer of 100 bytes is full with one message of 3,000; beside it the reserve holds 64 KiB and no more."""
+    buffer = SendBuffer(100)
+    put(buffer, bytes(3000))
+    assert not buffer.has_room(1)
+    assert buffer.has_room(RESERVE, is_reserved=True)
+    assert not buffer.has_room(RESERVE + 1, is_reserved=True)
+    buffer.accept([(b"x" * 60_000, 1)], 60_000, is_reserved=True)
+    assert buffer.has_room(RESERVE - 60_000, is_reserved=True)
+    assert not buffer.has_room(RESERVE - 60_000 + 1, is_reserved=True)
+
+
+def test_what_is_written_leaves_the_reserve() -> None:
+    """It is free again when the bytes before it and its own have gone, not sooner."""
+    buffer = SendBuffer(100)
+    size = put(buffer, bytes(3000))
+    buffer.accept([(b"x" * RESERVE, 1)], RESERVE, is_reserved=True)
+    put(buffer, bytes(3000))
+    buffer.take()
+    buffer.advance(size)
+    assert not buffer.has_room(1, is_reserved=True)
+    buffer.take()
+    buffer.advance(RESERVE)
+    assert buffer.has_room(RESERVE, is_reserved=True)
+
+
+def test_a_reserved_message_uses_the_buffer_first() -> None:
+    """While there is room within the limit, the reserve stays whole."""
+    buffer = SendBuffer(1000)
+    put(buffer, b"begun")
+    buffer.accept([(b"x" * 900, 1)], 900, is_reserved=True)
+    assert buffer.has_room(RESERVE, is_reserved=True)

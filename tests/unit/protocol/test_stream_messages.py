@@ -12,13 +12,18 @@ from meshsync.protocol.stream_messages import (
     Accept,
     Cancel,
     Close,
+    Closed,
     Credit,
     Open,
     Reject,
+    Resume,
+    ResumeConsent,
+    ResumeOffer,
     StreamChunk,
     StreamMessage,
     decode_stream_message,
     encode_stream_message,
+    proof_of,
 )
 
 ID = {"stream_id": "s"}
@@ -26,7 +31,28 @@ ID = {"stream_id": "s"}
 WORDS: list[tuple[StreamMessage, str, dict[str, Any]]] = [
     (Open("s", {"kind": "audio"}), "stream.open", ID | {"header": {"kind": "audio"}}),
     (Open("s", {}, 5), "stream.open", ID | {"header": {}, "meshsync": {"version": 1, "window": 5}}),
+    (
+        Open("s", {}, 5, ResumeOffer(60.0, "secret", 2)),
+        "stream.open",
+        ID
+        | {
+            "header": {},
+            "meshsync": {"version": 1, "window": 5, "resume": {"seconds": 60, "number": 2, "secret": "secret"}},
+        },
+    ),
     (Accept("s"), "stream.accept", ID),
+    (
+        Accept("s", 7, ResumeConsent(0.5, 2)),
+        "stream.accept",
+        ID | {"meshsync": {"version": 1, "window": 7, "resume": {"seconds": 0.5, "number": 2}}},
+    ),
+    (
+        Resume("s", "proof", 3, 40, 2, 1),
+        "stream.meshsync.resume",
+        ID | {"proof": "proof", "position": 3, "granted": 40, "number": 2, "seen": 1},
+    ),
+    (Closed("s"), "stream.meshsync.closed", ID),
+    (Credit("s", 12, 4), "stream.meshsync.credit", ID | {"bytes": 12, "position": 4}),
     (Accept("s", 7), "stream.accept", ID | {"meshsync": {"version": 1, "window": 7}}),
     (Reject("s", "busy"), "stream.reject", ID | {"error": "busy"}),
     (Reject("s", ""), "stream.reject", ID | {"error": ""}),
@@ -66,6 +92,13 @@ def test_every_word_is_kept_from_programs() -> None:
         ("stream.meshsync.credit", ID | {"bytes": 1.0}, "stream.meshsync.credit has a wrong type of 'bytes'"),
         ("stream.meshsync.credit", ID | {"bytes": True}, "stream.meshsync.credit has a wrong type of 'bytes'"),
         ("stream.meshsync.credit", ID | {"bytes": -1}, "stream.meshsync.credit of -1 bytes"),
+        ("stream.meshsync.credit", ID | {"bytes": 1, "position": -1}, "stream.meshsync.credit has -1 for 'position'"),
+        ("stream.meshsync.resume", ID | {"position": 1}, "stream.meshsync.resume lacks 'proof'"),
+        (
+            "stream.meshsync.resume",
+            ID | {"proof": "", "position": 1, "granted": 1, "number": 1, "seen": -1},
+            "stream.meshsync.resume has -1 for 'seen'",
+        ),
         ("stream.pause", ID, "'stream.pause' is no stream message"),
     ],
 )
@@ -107,3 +140,40 @@ def test_unknown_members_are_ignored() -> None:
     body = ID | {"meshsync": own, "header": {}, "__meshagent__": {"v": 1}}
     assert decode_stream_message("stream.accept", body, b"") == Accept("s", 5)
     assert decode_stream_message("stream.close", ID | {"meshsync": {"is_complete": 0}}, b"") == Close("s")
+
+
+@pytest.mark.parametrize(
+    "resume",
+    [
+        None,
+        5,
+        {},
+        {"seconds": 60, "number": 1},
+        {"seconds": 60, "number": 1, "secret": ""},
+        {"seconds": 60, "number": 1, "secret": 5},
+        {"seconds": 60, "number": 0, "secret": "s"},
+        {"seconds": 60, "number": 1.0, "secret": "s"},
+        {"seconds": 0, "number": 1, "secret": "s"},
+        {"seconds": 1e10, "number": 1, "secret": "s"},
+        {"seconds": True, "number": 1, "secret": "s"},
+        {"seconds": "60", "number": 1, "secret": "s"},
+    ],
+)
+def test_an_offer_to_resume_of_another_shape_is_none(resume: object) -> None:
+    """The stream goes on as one that a loss ends."""
+    body = ID | {"header": {}, "meshsync": {"version": 1, "window": 5, "resume": resume}}
+    assert decode_stream_message("stream.open", body, b"") == Open("s", {}, 5)
+
+
+def test_without_flow_control_no_stream_resumes() -> None:
+    """There would be no bound to what is held for it."""
+    body = ID | {"meshsync": {"version": 1, "resume": {"seconds": 60, "number": 1}}}
+    assert decode_stream_message("stream.accept", body, b"") == Accept("s")
+
+
+def test_a_proof_holds_for_one_sender_and_one_recipient() -> None:
+    """No other participant can use it, nor the recipient itself."""
+    proof = proof_of("secret", "s", "p-1", "p-2")
+    assert proof == "0424738f247bef1e533e9c5ec3a390e6e93670ec52f1d5cc69e1853a9afe2ef1"
+    others = [("secret", "s", "p-2", "p-1"), ("secret", "s", "p-3", "p-2"), ("other", "s", "p-1", "p-2")]
+    assert proof not in [proof_of(*other) for other in others]

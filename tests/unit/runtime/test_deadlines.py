@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from meshsync.runtime.deadlines import Deadline
+from meshsync.runtime.deadlines import Deadline, check_timeout
 
 
 class Clock:
@@ -48,3 +49,46 @@ def test_no_limit_and_the_default_stay_what_they_are(clock: Any, timeout: Any) -
 def test_a_limit_of_zero_is_over_at_once(clock: Any) -> None:
     """It polls."""
     assert (Deadline(clock, 0).left(), Deadline(clock, 0).is_over) == (0, True)
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300, 10**400, 1e9 + 1])
+def test_a_limit_beyond_all_bounds_is_none(clock: Any, timeout: Any) -> None:
+    """Infinity waits for ever, and so does what no system can wait for."""
+    assert check_timeout(timeout) is None
+    assert (Deadline(clock, timeout).at, Deadline(clock, timeout).rest()) == (None, None)
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(0, 0.0), (3, 3.0), (0.5, 0.5), (Fraction(1, 4), 0.25), (1e9, 1e9)])
+def test_any_real_number_is_a_limit(timeout: Any, seconds: float) -> None:
+    """It comes out as a float, whatever it was."""
+    checked = check_timeout(timeout)
+    assert (checked, type(checked)) == (seconds, float)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (-1, ValueError),
+        (-1e-9, ValueError),
+        (-math.inf, ValueError),
+        (-(10**400), ValueError),
+        (math.nan, ValueError),
+        ("5", TypeError),
+        ("default", TypeError),
+        (True, TypeError),
+        (b"5", TypeError),
+        (1j, TypeError),
+        ([5], TypeError),
+    ],
+    ids=str,
+)
+def test_what_is_no_limit_is_refused_by_its_name(timeout: Any, error: type[Exception]) -> None:
+    """The text has the name of the argument; the type of the error tells a wrong kind from a wrong value."""
+    with pytest.raises(error, match=r"^patience is a number of seconds"):
+        check_timeout(timeout, "patience")
+
+
+def test_a_deadline_refuses_what_is_no_limit(clock: Any) -> None:
+    """Only ``"default"`` may be a text."""
+    with pytest.raises(TypeError, match="timeout is a number of seconds, not 'soon'"):
+        Deadline(clock, "soon")  # type: ignore[arg-type]

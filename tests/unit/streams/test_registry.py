@@ -18,8 +18,8 @@ def client() -> TableOfStreams:
 
 
 @pytest.mark.parametrize("word", ["answer", "late rejection", "overflow", "late consent"])
-def test_where_the_reader_finds_no_room_the_dispatcher_says_it(client: TableOfStreams, word: str) -> None:
-    """The reader does not wait; the other side is told all the same."""
+def test_what_no_task_waits_for_is_sent_from_the_reserve(client: TableOfStreams, word: str) -> None:
+    """The reader does not wait, and receivers that run do not put it off."""
     line = client.line
     if word in ("late rejection", "overflow"):
         client.table.accepter = lambda reader: None
@@ -31,7 +31,7 @@ def test_where_the_reader_finds_no_room_the_dispatcher_says_it(client: TableOfSt
             client.open()
     id = line.sent[0][1]["stream_id"] if line.sent else "s-1"
     line.sent.clear()
-    line.refusal = SendTimeout("busy", retryable=True)
+    line.is_full = True
     if word == "answer":
         client.hear("open", header={})
     elif word == "late rejection":
@@ -42,9 +42,6 @@ def test_where_the_reader_finds_no_room_the_dispatcher_says_it(client: TableOfSt
             client.table.take(events.Received("p-2", "stream.chunk", {"stream_id": "s-1", "header": {}}, big))
     else:
         client.hear("accept", id)
-    line.refusal = None
-    assert line.sent == []
-    line.dispatch()
     ((type, body),) = line.sent
     assert type == {"answer": "stream.reject", "late rejection": "stream.reject"}.get(word, "stream.close")
     assert body["stream_id"] == id

@@ -72,8 +72,8 @@ class Desk:
         self.budget = ByteBudget(RUNTIME)
         self.before_send: Callable[[], object] = lambda: None
 
-    def limit(self, timeout: Timeout) -> float | None:
-        return 0.0 if timeout == "default" else timeout
+    def limit(self, timeout: Timeout, default: float | None) -> float | None:
+        return default and 0.0 if timeout == "default" else timeout
 
     def refuse_to_block(self, what: str) -> None:
         if self.deadlock is not None:
@@ -92,12 +92,18 @@ class Desk:
         self.notes.append("refused")
 
     def send_unawaited(
-        self, channel: Channel, message: StreamMessage, what: str, timeout: float, receipt: Receipt | None = None
+        self, channel: Channel, message: StreamMessage, what: str, receipt: Receipt | None = None
     ) -> None:
-        channel.send(message, what, timeout, receipt)
+        channel.send(message, what, 0, receipt, is_reserved=True)
 
     def send(
-        self, message: StreamMessage, what: str, timeout: float | None, receipt: Receipt | None = None
+        self,
+        message: StreamMessage,
+        what: str,
+        timeout: float | None,
+        receipt: Receipt | None = None,
+        *,
+        is_reserved: bool = False,
     ) -> Delivery:
         self.before_send()
         if self.refusal is not None:

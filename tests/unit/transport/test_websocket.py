@@ -1122,6 +1122,24 @@ def test_a_close_code_that_may_not_be_sent_is_refused(code: int) -> None:
         assert peer.receive(1) == [b"still here"]
 
 
+def test_what_is_being_written_counts_as_written() -> None:
+    """At a loss while a sender is in the system call: none can say that its bytes did not go."""
+    with pair() as (transport, _):
+        seen: list[int] = []
+
+        class Socket:
+            @staticmethod
+            def send(data: bytes) -> int:
+                transport.close(0)
+                seen.append(transport.written())
+                return len(data)
+
+        transport._socket.wire._socket = Socket()  # type: ignore[attr-defined]
+        transport.send([b"one", b"two"], LONG)
+        assert seen == [2]
+        assert transport.written() == 2
+
+
 # --- interrupted ------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,276 @@
+"""One side of a stream that outlives losses, message by message; the state machine has both, cut at every place."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshsync.errors import ProtocolError
+from meshsync.protocol.resuming import (
+    Accepted,
+    Credited,
+    Ending,
+    Link,
+    Outcome,
+    Progress,
+    ResumableStream,
+    ResumeEvent,
+    TakenIn,
+)
+from meshsync.protocol.stream_messages import (
+    Accept,
+    Cancel,
+    Close,
+    Closed,
+    Credit,
+    Open,
+    Reject,
+    Resume,
+    ResumeConsent,
+    ResumeOffer,
+    StreamChunk,
+    StreamMessage,
+    proof_of,
+)
+
+CHUNKS = [StreamChunk("s", {"n": number}, b"x") for number in range(4)]
+
+
+def side(*, is_opener: bool = True) -> ResumableStream:
+    """Return a side that knows of its peer: the opener is a, the acceptor b."""
+    stream = ResumableStream("s", seconds=60, secret="key", window=100, header={"k": 1} if is_opener else None)
+    stream.meet("a1" if is_opener else "b1", "b1" if is_opener else "a1", 0)
+    return stream
+
+
+def opened() -> ResumableStream:
+    """Return an opener whose offer was accepted, with two chunks written."""
+    stream = side()
+    stream.receive("b1", Accept("s", 50, ResumeConsent(30, 1)), 0)
+    for chunk in CHUNKS[:2]:
+        stream.write(chunk, 10)
+    stream.drain()
+    return stream
+
+
+def resume(sender: str, recipient: str, position: int, number: int, seen: int, granted: int = 50) -> Resume:
+    """Return what a side says when it is back."""
+    return Resume("s", proof_of("key", "s", sender, recipient), position, granted, number, seen)
+
+
+def meet(stream: ResumableStream, position: int, granted: int = 50) -> list[ResumeEvent]:
+    """Lose the connection of the opener and have it meet its peer, which has taken in so many chunks."""
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    (own,) = stream.drain()
+    assert isinstance(own, Resume)
+    return stream.receive("b1", resume("b1", "a2", position, 1, own.number, granted), 3)
+
+
+# --- the offer --------------------------------------------------------------------------------------------------------
+
+
+def test_the_smaller_time_of_both_sides_counts() -> None:
+    """And a peer that does not agree has none."""
+    stream = side()
+    assert stream.drain() == [Open("s", {"k": 1}, 100, ResumeOffer(60, "key", 1))]
+    assert stream.receive("b1", Accept("s", 50, ResumeConsent(30, 1)), 0) == [Accepted(50)]
+    assert (stream.seconds, stream.progress) == (30, Progress.OPEN)
+    stream = side()
+    stream.receive("b1", Accept("s", 50), 0)
+    stream.lose(5)
+    assert stream.expire(5) == [Ending(Outcome.EXPIRED)]
+
+
+def test_a_lost_offer_is_repeated_under_its_id() -> None:
+    """An answer to an earlier one does not count: the one to the latest is on its way."""
+    stream = side()
+    stream.drain()
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    assert stream.drain() == [Open("s", {"k": 1}, 100, ResumeOffer(60, "key", 2))]
+    assert stream.receive("b1", Accept("s", 50, ResumeConsent(60, 1)), 3) == []
+    assert stream.receive("b1", Accept("s", 50, ResumeConsent(60, 2)), 3) == [Accepted(50)]
+
+
+def test_an_acceptor_answers_each_offer_once_it_has_decided() -> None:
+    """What it wrote behind a lost consent comes again behind the next."""
+    stream = side(is_opener=False)
+    stream.receive("a1", Open("s", {}, 50, ResumeOffer(60, "key", 1)), 0)
+    assert stream.drain() == []
+    stream.accept()
+    stream.write(CHUNKS[0], 10)
+    assert stream.drain() == [Accept("s", 100, ResumeConsent(60, 1)), CHUNKS[0]]
+    stream.receive("a2", Open("s", {}, 50, ResumeOffer(60, "key", 2)), 1)
+    assert stream.drain() == [Accept("s", 100, ResumeConsent(60, 2)), CHUNKS[0]]
+    assert stream.peer_id == "a2"
+    stream.receive("x", Open("s", {}, 50, ResumeOffer(60, "guess", 3)), 1)
+    stream.receive("a1", Open("s", {}, 50, ResumeOffer(60, "key", 1)), 1)
+    assert (stream.drain(), stream.peer_id) == ([], "a2")
+
+
+def test_a_rejection_is_repeated() -> None:
+    """The program is not asked again."""
+    stream = side(is_opener=False)
+    stream.receive("a1", Open("s", {}, 50, ResumeOffer(60, "key", 1)), 0)
+    stream.reject("busy", 0)
+    stream.receive("a2", Open("s", {}, 50, ResumeOffer(60, "key", 2)), 1)
+    assert stream.drain() == [Reject("s", "busy"), Reject("s", "busy")]
+
+
+# --- meeting ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_not_taken_in_is_sent_again_behind_the_position() -> None:
+    """With what was written meanwhile, and credit that was lost is made up for."""
+    stream = opened()
+    stream.lose(1)
+    stream.write(CHUNKS[2], 10)
+    assert stream.drain() == []
+    assert meet(stream, 1, granted=70) == [Credited(20)]
+    assert stream.drain() == [resume("a2", "b1", 0, 2, 1, granted=100), CHUNKS[1], CHUNKS[2]]
+    assert (stream.link, stream.held, stream.position) == (Link.UP, 20, 3)
+
+
+def test_while_they_meet_nothing_is_taken_in() -> None:
+    """A chunk of before may arrive behind the position that was stated without it."""
+    stream = opened()
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    assert stream.receive("b1", CHUNKS[0], 2) == []
+    stream.drain()
+    stream.receive("b1", resume("b1", "a2", 2, 1, 2), 3)
+    assert stream.receive("b1", CHUNKS[0], 3) == [TakenIn(CHUNKS[0])]
+    assert stream.receive("b0", CHUNKS[1], 3) == []
+
+
+def test_credit_that_is_granted_while_they_meet_is_sent_afterwards() -> None:
+    """The position that was stated lacks it."""
+    stream = opened()
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    stream.grant(25)
+    stream.drain()
+    stream.receive("b1", resume("b1", "a2", 2, 1, 2), 3)
+    assert stream.drain() == [resume("a2", "b1", 0, 2, 1, granted=125)]
+
+
+def test_a_position_of_before_the_meeting_does_not_count() -> None:
+    """The peer may have taken in more since: it is told this side's, and states its own again."""
+    stream = opened()
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    stream.drain()
+    assert stream.receive("b1", resume("b1", "a2", 0, 1, 0), 3) == []
+    assert (stream.link, stream.drain()) == (Link.MEETING, [resume("a2", "b1", 0, 2, 1, granted=100)])
+    stream.grant(25)
+    stream.receive("b1", resume("b1", "a2", 1, 1, 2), 3)
+    assert stream.drain() == [Credit("s", 25, 0), CHUNKS[1]]
+
+
+def test_what_an_earlier_connection_of_the_peer_says_is_late() -> None:
+    """It arrives behind the words of a later one, from another id."""
+    stream = opened()
+    stream.receive("b2", resume("b2", "a1", 0, 2, 0), 1)
+    stream.drain()
+    for number in (1, 2):
+        assert stream.receive("b1", resume("b1", "a1", 0, number, 2), 2) == []
+    assert (stream.peer_id, stream.link, stream.drain()) == ("b2", Link.MEETING, [])
+
+
+def test_without_the_proof_nobody_resumes_a_stream() -> None:
+    """Nor with that of another pair of participants."""
+    stream = opened()
+    before = stream.link
+    for message in (Resume("s", "0" * 64, 0, 50, 9, 0), resume("b1", "a1", 0, 9, 0)):
+        assert stream.receive("x", message, 1) == []
+    assert (stream.link, stream.peer_id, stream.drain()) == (before, "b1", [])
+
+
+@pytest.mark.parametrize(("position", "granted"), [(3, 50), (0, 50), (1, 49)])
+def test_a_position_that_cannot_be_is_an_error_of_the_peer(position: int, granted: int) -> None:
+    """More than was written, less than was confirmed, or a grant taken back."""
+    stream = opened()
+    stream.receive("b1", Credit("s", 0, 1), 0)
+    with pytest.raises(ProtocolError):
+        meet(stream, position, granted)
+
+
+def test_a_credit_releases_what_was_taken_in() -> None:
+    """So that no more is held than the window."""
+    stream = opened()
+    assert stream.receive("b1", Credit("s", 10, 1), 0) == [Credited(10)]
+    assert stream.held == 10
+
+
+def test_a_close_behind_a_consent_that_does_not_count_does_not_either() -> None:
+    """Both come again; a side that takes in all of a close says so."""
+    stream = side()
+    stream.lose(1)
+    stream.meet("a2", "b1", 2)
+    stream.drain()
+    for message in (Accept("s", 50, ResumeConsent(60, 1)), Close("s")):
+        assert stream.receive("b1", message, 3) == []
+    stream.receive("b1", Accept("s", 50, ResumeConsent(60, 2)), 3)
+    assert stream.receive("b1", Close("s"), 3) == [Ending(Outcome.CLOSED_BY_PEER)]
+    assert stream.drain() == [Closed("s")]
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_close_is_done_when_the_peer_confirms_it() -> None:
+    """After a loss it is sent again, behind what was not taken in."""
+    stream = opened()
+    stream.close()
+    assert stream.drain() == [Close("s")]
+    meet(stream, 1)
+    assert stream.drain()[1:] == [CHUNKS[1], Close("s")]
+    assert stream.receive("b1", Closed("s"), 4) == [Ending(Outcome.CLOSED_HERE)]
+
+
+def test_a_close_without_an_answer_is_not_known_to_have_arrived() -> None:
+    """The peer may have all of it."""
+    stream = opened()
+    stream.close()
+    stream.lose(10)
+    assert stream.expire(39.9) == []
+    assert stream.expire(40) == [Ending(Outcome.UNCONFIRMED)]
+    assert stream.is_forgotten
+
+
+ENDS: list[tuple[StreamMessage, StreamMessage]] = [(Close("s"), Closed("s")), (Cancel("s", "no"), Cancel("s", "no"))]
+
+
+@pytest.mark.parametrize(("end", "answer"), ENDS)
+def test_an_end_is_kept_for_a_peer_that_has_missed_it(end: StreamMessage, answer: StreamMessage) -> None:
+    """For as long as a loss may last."""
+    stream = opened()
+    stream.receive("b1", end, 10)
+    stream.drain()
+    stream.receive("b2", resume("b2", "a1", 0, 1, 0), 20)
+    assert (stream.drain(), stream.peer_id) == ([answer], "b2")
+    stream.expire(40)
+    assert stream.is_forgotten
+
+
+def test_a_loss_counts_from_its_beginning_until_they_have_met() -> None:
+    """Being back is not enough; once they have met, the next loss has all the time again."""
+    stream = opened()
+    meet(stream, 2)
+    assert stream.deadline is None
+    stream.lose(10)
+    stream.meet("a3", "b1", 20)
+    stream.lose(25)
+    assert stream.deadline == 40
+    assert stream.expire(40) == [Ending(Outcome.EXPIRED)]
+
+
+def test_a_withdrawn_offer_reaches_an_acceptor_that_has_not_decided() -> None:
+    """It asks for nothing, so the opener comes back for it."""
+    stream, other = side(), side(is_opener=False)
+    other.receive("a1", Open("s", {}, 50, ResumeOffer(60, "key", 1)), 0)
+    stream.lose(1)
+    stream.cancel("enough", 2)
+    stream.meet("a2", "b1", 3)
+    (message,) = stream.drain()
+    assert other.receive("a2", message, 4) == [Ending(Outcome.CANCELLED_BY_PEER)]
