@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -22,8 +24,9 @@ import meshsync
 from meshsync import MeshsyncError, MessageStreamChunk, RoomClient, StreamInterrupted
 from simulator import Emulator
 from tests.support.rooms import settle
+from tests.threads.kills import open_files
 
-__all__ = ["KINDS", "Report"]
+__all__ = ["KINDS", "Report", "strike"]
 
 PATIENCE = 20.0
 """The longest wait for what is due, in seconds."""
@@ -144,8 +147,9 @@ class Streaming(Work):
         """When all is read: what the writer may send and what the reader owes it are the window together."""
         writing, reading = self.writer._stream, self.reader._stream
         self.await_that(
-            lambda: writing.account._room + reading.account.owed == reading.account.window
-            and not reading.account.unread,
+            lambda: (
+                writing.account._room + reading.account.owed == reading.account.window and not reading.account.unread
+            ),
             f"the window is not whole: room {writing.account._room}, owed {reading.account.owed}, "
             f"unread {reading.account.unread}, window {reading.account.window}",
         )
@@ -359,7 +363,7 @@ def main(name: str, rounds: int, seed: int) -> Report:
     """Strike one kind of work so many times."""
     chance, report, timer = Random(seed), Report(), Timer()
     with Emulator() as emulator:
-        files = len(os.listdir("/proc/self/fd"))
+        files = open_files()
         work = KINDS[name](emulator, report)
         try:
             for _ in range(rounds):
@@ -376,8 +380,20 @@ def main(name: str, rounds: int, seed: int) -> Report:
             work.room.close()
             work.other.close()
         work.await_that(lambda: not _threads(""), "threads are left")
-        work.await_that(lambda: len(os.listdir("/proc/self/fd")) <= files, "files are left")
+        work.await_that(lambda: open_files() <= files, "files are left")
     return report
+
+
+def strike(name: str, rounds: int, seed: int) -> Report:
+    """Do as `main` in a process of its own, whose main thread has no other signals than these."""
+    command = [sys.executable, "-m", "tests.threads.strikes", name, str(rounds), str(seed)]
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), *filter(None, sys.path)])
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return Report(**json.loads(done.stdout))
 
 
 if __name__ == "__main__":
