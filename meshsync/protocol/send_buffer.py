@@ -2,12 +2,16 @@
 
 Sans-I/O: a writer gets the next bytes, hands them to the network, and reports how many went. Not the business of
 this module: which task may write, and locks; its owner calls it under one.
+
+Ctrl-C cannot leave it half changed. Python handles signals only after a call has returned and when a loop jumps back,
+so `accept`, `take` and `advance` make all their calls first and then change what belongs together, without any.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from meshsync.protocol.frames import count_started
 
@@ -22,6 +26,7 @@ RESERVE = 64 * 1024
 _JOIN_BYTES = 64 * 1024
 """Batches are joined up to this size, in bytes, so that many small senders share a system call."""
 
+T = TypeVar("T")
 Batch = tuple[bytes, int]
 """Encoded frames of packets, and how many packets."""
 
@@ -69,18 +74,21 @@ class BoundedBytes:
             return False
         written = self._accepted - self.bytes_buffered
         while self._reserved and self._reserved[0][0] <= written:
-            self._reserved_size -= self._reserved.popleft()[1]
+            reserved = self._reserved[0][1]
+            del self._reserved[0]
+            self._reserved_size -= reserved
         return self._reserved_size + size <= RESERVE
 
-    def _count(self, size: int, packets: int, is_reserved: bool) -> None:
-        """Count bytes and packets that are accepted."""
+    def _append(self, queue: deque[T], items: Iterable[T], size: int, packets: int, is_reserved: bool) -> None:
+        """Append to the queue what is accepted, and count its bytes and packets; one step to signals."""
+        queue += items
         if is_reserved:
             self.packets_reserved += packets
         else:
             self.packets_accepted += packets
         self._accepted += size
         if is_reserved and self.bytes_buffered and self.bytes_buffered + size > self._limit:
-            self._reserved.append((self._accepted, size))
+            self._reserved += ((self._accepted, size),)
             self._reserved_size += size
         self.bytes_buffered += size
 
@@ -103,6 +111,7 @@ class SendBuffer(BoundedBytes):
         "_packets_done",
         "_ping",
         "_pong",
+        "_taken",
         "bye_sent",
         "bytes_sent",
     )
@@ -119,6 +128,8 @@ class SendBuffer(BoundedBytes):
         self._head_packets = 0
         self._offset = 0
         self._packets_done = 0
+        self._taken = 0
+        """How many of the first batches are in the head, and only still to be removed."""
         self.bye_sent = False
         """Whether the close frame has gone out whole."""
         self.bytes_sent = 0
@@ -129,7 +140,7 @@ class SendBuffer(BoundedBytes):
         """Whether there is nothing to write."""
         return not (
             self._head
-            or self._batches
+            or (self._batches and len(self._batches) > self._taken)
             or self._pong is not None
             or self._ping is not None
             or (self._bye is not None and not self._bye_taken)
@@ -142,8 +153,7 @@ class SendBuffer(BoundedBytes):
 
     def accept(self, batches: Sequence[Batch], size: int, *, is_reserved: bool = False) -> None:
         """Append ``batches`` of ``size`` bytes together; the caller has asked `has_room`."""
-        self._count(size, sum(packets for _, packets in batches), is_reserved)
-        self._batches.extend(batches)
+        self._append(self._batches, batches, size, sum(packets for _, packets in batches), is_reserved)
 
     def put_pong(self, frame: bytes) -> None:
         """Answer a ping; a pong still waiting is replaced."""
@@ -160,9 +170,11 @@ class SendBuffer(BoundedBytes):
 
     def drop_data(self) -> None:
         """Forget the packets of which `take` returned no byte, so that the close frame comes next."""
+        self._remove_taken()
         while self._batches:
-            data, _ = self._batches.popleft()
-            self.bytes_buffered -= len(data)
+            size = len(self._batches[0][0])
+            del self._batches[0]
+            self.bytes_buffered -= size
 
     def take(self) -> bytes | memoryview:
         """Return the bytes to write next, empty if none: the same again until `advance` notes them gone."""
@@ -172,11 +184,12 @@ class SendBuffer(BoundedBytes):
 
     def advance(self, size: int) -> None:
         """Note that the first ``size`` bytes of what `take` returned are with the network."""
+        length = len(self._head)
         self.bytes_sent += size
         if self._head_packets:
             self.bytes_buffered -= size
         self._offset += size
-        if self._offset == len(self._head):
+        if self._offset == length:
             self._packets_done += self._head_packets
             self.bye_sent = self._bye_taken
             self._head, self._head_packets, self._offset = b"", 0, 0
@@ -187,7 +200,12 @@ class SendBuffer(BoundedBytes):
             return self._packets_done + count_started(self._head, self._offset)
         return self._packets_done
 
+    def packets_offered(self) -> int:
+        """Return how many of all accepted packets `take` has returned."""
+        return self._packets_done + self._head_packets
+
     def _next_head(self) -> None:
+        self._remove_taken()
         if self._bye_taken:
             # After a close frame nothing may follow (RFC 6455, section 5.5.1).
             self._pong = self._ping = None
@@ -195,18 +213,30 @@ class SendBuffer(BoundedBytes):
             self._head = (self._pong or b"") + (self._ping or b"")
             self._pong = self._ping = None
         elif self._batches:
-            self._head, self._head_packets = self._join()
+            self._take_batches()
         elif self._bye is not None:
             self._head, self._bye_taken = self._bye, True
 
-    def _join(self) -> Batch:
-        data, packets = self._batches.popleft()
-        if not self._batches or len(data) + len(self._batches[0][0]) > _JOIN_BYTES:
-            return data, packets
-        parts, size = [data], len(data)
-        while self._batches and size + len(self._batches[0][0]) <= _JOIN_BYTES:
-            data, more = self._batches.popleft()
+    def _take_batches(self) -> None:
+        batches = self._batches
+        data, packets = batches[0]
+        if len(batches) == 1 or len(data) + len(batches[1][0]) > _JOIN_BYTES:
+            self._head, self._head_packets = data, packets
+            del batches[0]
+            return
+        parts, size, packets = [], 0, 0
+        for data, more in batches:
+            if size + len(data) > _JOIN_BYTES:
+                break
             parts.append(data)
             size += len(data)
             packets += more
-        return b"".join(parts), packets
+        joined, count = b"".join(parts), len(parts)
+        self._head, self._head_packets, self._taken = joined, packets, count
+        self._remove_taken()
+
+    def _remove_taken(self) -> None:
+        """Remove the batches that are in the head; also what an interrupted call left of them."""
+        while self._taken:
+            del self._batches[0]
+            self._taken -= 1

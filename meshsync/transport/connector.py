@@ -64,6 +64,7 @@ class WebSocketConnector:
             raise ConnectTimeout(late)
         attempt = Attempt(Handshake(self._endpoint, request, self._runtime), self._runtime, left)
         try:
+            attempt.start()
             outcome = attempt.result(left)
             if outcome is None:
                 outcome = ConnectTimeout(late)

@@ -189,14 +189,18 @@ class Attempt:
 
     def __init__(self, handshake: Handshake, runtime: Runtime, timeout: float | None) -> None:
         self._handshake = handshake
+        self._runtime = runtime
         self._timeout = timeout
         self._lock = runtime.condition()
         self._outcome: tuple[socket.socket, bytes] | ConnectFailed | None = None
         self._is_abandoned = False
+
+    def start(self) -> None:
+        """Begin. Not done where it is made: if Ctrl-C strikes in here, the caller has it already and can abandon it."""
         try:
-            runtime.spawn(self._run, name="meshsync handshake")
+            self._runtime.spawn(self._run, name="meshsync handshake")
         except RuntimeError as error:
-            self._outcome = explain_no_task(error, runtime)
+            self._outcome = explain_no_task(error, self._runtime)
 
     def result(self, timeout: float | None) -> tuple[socket.socket, bytes] | ConnectFailed | None:
         """Wait for the socket and the bytes read past the handshake, or the error; None if ``timeout`` s passed.

@@ -89,6 +89,11 @@ class SharedSocket:
             self.is_rung = True
             self.poller.ring()
 
+    def ring_again(self) -> None:
+        """Wake the reader, also if an earlier `ring` was interrupted before it did."""
+        self.is_rung = False
+        self.ring()
+
     def clear_rings(self) -> None:
         """As the reader, forget the rings so far."""
         self.is_rung = False
@@ -108,12 +113,12 @@ class SharedSocket:
         """Give up the reader's role."""
         self._is_polling = False
         self.reader = None
-        self._close_if_unused()
+        self.close_if_unused()
 
     def leave_writing(self) -> None:
         """Give up the writer's role."""
         self.writer = None
-        self._close_if_unused()
+        self.close_if_unused()
 
     def shut_down(self) -> None:
         """End both directions; the peer notices, and so does any call under way."""
@@ -122,10 +127,11 @@ class SharedSocket:
         with suppress(OSError):  # the network has gone already
             socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
         self.ring()
-        self._close_if_unused()
+        self.close_if_unused()
 
-    def _close_if_unused(self) -> None:
+    def close_if_unused(self) -> None:
+        """Close it if it is shut down and no task has a role; again, if Ctrl-C struck the last one in here."""
         if self.state is SocketState.SHUT_DOWN and self.reader is None and self.writer is None:
-            self.state = move(_MOVES, self.state, SocketState.CLOSED, "a socket")
             self.connection.close()
             self.poller.close()
+            self.state = move(_MOVES, self.state, SocketState.CLOSED, "a socket")

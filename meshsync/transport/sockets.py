@@ -46,9 +46,12 @@ class Wire(Protocol):
         """Return the bytes that came, ``b""`` at the end, None if there are none; raise `OSError` if broken."""
         ...
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, result: list[int]) -> int:
         """Send the bytes that the system accepts and return how many; fewer than all means wait.
 
+        Args:
+            result: Gets the number too, which Ctrl-C takes from the caller if it strikes on the way back. As long as
+                it is empty, that number is not known.
         Raises:
             OSError: If the connection is broken; the number sent is then of no interest.
         """
@@ -85,11 +88,13 @@ class PlainWire:
             self._size = max(size >> 1, _FIRST_READ_SIZE)
         return data
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, result: list[int]) -> int:
         try:
-            return self._socket.send(data)
+            # One call, in C: a signal that comes during the system call is handled when the number is in its place.
+            result.extend(map(self._socket.send, (data,)))
         except BlockingIOError:
-            return 0
+            result.append(0)
+        return result[0]
 
 
 class TlsWire:
@@ -146,7 +151,7 @@ class TlsWire:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return b"" if self._is_at_end else None
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, result: list[int]) -> int:
         sent = 0
         rest = memoryview(data)
         with self._lock:
@@ -161,4 +166,5 @@ class TlsWire:
                     break
                 sent += size
                 rest = rest[size:]
+        result.append(sent)
         return sent

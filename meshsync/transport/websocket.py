@@ -10,7 +10,8 @@ The rules that keep it right:
 
 - One lock, a condition, guards all state. It is never held in a wait for the network.
 - The socket is used in two roles only; see `SharedSocket`.
-- An exception from outside (Ctrl-C) while bytes are on their way aborts the connection: it is never torn.
+- An exception from outside (Ctrl-C) never tears the connection. Where it strikes a sender, what was accepted is sent by
+  others; where it cannot be known how many bytes went out or came in, the connection is aborted.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class WebSocketTransport:
         """With this ``close`` holds the reader's role, once it was called."""
         self._inbox: list[bytes] = []
         """Packets that ``close`` read, for a later ``receive``."""
+        self._writing: tuple[int, list[int]] = (0, [0])
+        """Of the last write: the bytes sent before, and its result; see `Wire.send`."""
         self._bytes_received = 0
         self._packets_received = 0
 
@@ -86,7 +89,6 @@ class WebSocketTransport:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.interfaces.Transport.send`."""
         batches = self._encode(packets)
         size = sum(len(data) for data, _ in batches)
-        is_touched = False
         try:
             with self._lock:
                 if self._closing.life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
@@ -94,7 +96,6 @@ class WebSocketTransport:
                         self._senders.use_reserve(size)
                     else:
                         self._senders.await_room(size, timeout)
-                is_touched = True
                 is_idle = self._socket.writer is None and self._buffer.is_idle
                 self._buffer.accept(batches, size, is_reserved=is_reserved)
                 # If the wire is not idle, a task is on it already: a writer, or the reader waiting for it.
@@ -104,9 +105,14 @@ class WebSocketTransport:
                 data = self._buffer.take()
             # At most its own and one more: a sender must not write for all the others.
             self._write(data, len(batches) + 1)
+        except MeshsyncError:
+            raise
         except BaseException:
-            if is_touched:
+            try:
+                self._leave_interrupted(batches)
+            except BaseException:  # A second Ctrl-C.
                 self._abort(batches)
+                raise
             raise
 
     def _encode(self, packets: Sequence[bytes]) -> list[Batch]:
@@ -118,8 +124,10 @@ class WebSocketTransport:
     def _write(self, data: bytes | memoryview, turns: int) -> None:
         """As the writer, write ``data`` and up to ``turns`` buffers in all, then give up the role."""
         while True:
+            result: list[int] = []
+            self._writing = (self._buffer.bytes_sent, result)
             try:
-                sent = self._socket.wire.send(data)
+                sent = self._socket.wire.send(data, result)
             except OSError as error:
                 with self._lock:
                     self._closing.writing_failed(error)
@@ -141,6 +149,26 @@ class WebSocketTransport:
                     self._socket.ring()
                 self._socket.leave_writing()
                 return
+
+    def _leave_interrupted(self, mine: object) -> None:
+        """Leave what was accepted to others, after an exception that struck a sender anywhere."""
+        with self._lock:
+            if self._socket.writer is mine:
+                before, result = self._writing
+                if not result:  # Bytes may have gone, and it is not known how many.
+                    self._closing.finish(INTERRUPTED)
+                elif self._buffer.bytes_sent != before + result[0]:
+                    self._buffer.advance(result[0])
+                if self._closing.life is _ANSWERING:
+                    self._closing.answer_went()
+            if self._senders.tickets:
+                self._lock.notify_all()
+            if not self._buffer.is_idle:
+                self._socket.ring_again()
+            if self._socket.writer is mine:
+                self._socket.leave_writing()
+            else:
+                self._socket.close_if_unused()
 
     def _flush(self, mine: object) -> None:
         """As the reader, write the buffered data, unless a sender does."""
@@ -384,6 +412,8 @@ class WebSocketTransport:
         return self._buffer.packets_reserved if is_reserved else self._buffer.packets_accepted
 
     def written(self) -> int:
-        """Return how many accepted packets have had a byte handed to the network."""
+        """Return how many accepted packets have had a byte handed to the network, or may have by now."""
         with self._lock:
+            if self._socket.writer is not None:  # It may be back from the system call, and wait for this lock.
+                return self._buffer.packets_offered()
             return self._buffer.packets_started()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -225,7 +226,8 @@ class GatewayConnection(asyncio.Protocol):
             return
         transport.resume_reading()
         self._write(frames.encode_close(code, reason, None))
-        transport.write_eof()
+        with suppress(OSError):  # The client has reset it.
+            transport.write_eof()
         self._loop.call_later(self._linger, transport.abort)
 
     def cut(self) -> None:

@@ -66,8 +66,7 @@ class FrameBuffer(send_buffer.BoundedBytes):
 
     def accept(self, frames: Collection[Frame[Traffic]], size: int, *, is_reserved: bool = False) -> None:
         """Append frames of ``size`` bytes together."""
-        self.frames.extend(frames)
-        self._count(size, len(frames), is_reserved)
+        self._append(self.frames, frames, size, len(frames), is_reserved)
 
     def advance(self, taken: Sequence[Frame[Traffic]]) -> int:
         """Count frames as written to the link; return their bytes."""

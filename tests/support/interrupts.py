@@ -28,7 +28,8 @@ class Interrupt:
 
     Python handles signals when a function is entered and when a call has returned, and this counts those of meshsync's
     modules (jumping back in a loop is the third, and passes such a place here). Not inside the scripted transport,
-    which is not made for it.
+    which is not made for it; and not inside finalizers, where Python prints what is raised and goes on, and which the
+    garbage collector may run at any place, so that counting them would move all later ones.
 
     Args:
         spared: The names of functions at whose return it does not strike: their result is lost there, as it would be in

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from meshsync.protocol.frames import FrameDecoder, encode
 from meshsync.protocol.send_buffer import RESERVE, SendBuffer
+from tests.support.interrupts import Interrupt
 
 PONG, PING, BYE = b"\x8a\x01p", b"\x89\x01q", b"\x88\x00"
 
@@ -153,6 +154,27 @@ def test_any_interleaving_is_a_sound_sequence_of_frames(steps: list[bytes | int 
     decoder.feed(drain(buffer), received)
     assert received == sent
     assert buffer.packets_started() == len(sent)
+
+
+def test_ctrl_c_leaves_it_as_before_or_behind_a_call() -> None:
+    """Wherever it strikes while batches are accepted, joined and written, each goes out once and is counted once."""
+    place, was_interrupted = 0, True
+    while was_interrupted:
+        place += 1
+        buffer = SendBuffer()
+
+        def use(buffer: SendBuffer = buffer) -> None:
+            for n in range(3):
+                put(buffer, b"%d" % n)
+            buffer.advance(len(buffer.take()))
+
+        was_interrupted = Interrupt(place).run(use)
+        accepted, sent = buffer.packets_accepted, buffer.bytes_sent
+        expected = encode([b"%d" % n for n in range(accepted)], None)
+        assert sent in (0, len(expected)), f"interrupted at place {place}"
+        assert expected[:sent] + drain(buffer) == expected, f"interrupted at place {place}"
+        assert (buffer.bytes_buffered, buffer.packets_started(), buffer.is_idle) == (0, accepted, True)
+    assert place > 20
 
 
 def test_the_reserve_is_open_to_its_messages_alone() -> None:

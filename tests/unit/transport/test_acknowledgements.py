@@ -62,7 +62,7 @@ def test_little_lies_unsent_in_the_system() -> None:
     with theirs:
         shared = SharedSocket(ours, ThreadRuntime())
         sent = 0
-        while size := shared.wire.send(bytes(65536)):
+        while size := shared.wire.send(bytes(65536), []):
             sent += size
         assert sent <= UNSENT_LIMIT + 65536 + 4 * SMALL
         outflow = shared.outflow(sent, 7)

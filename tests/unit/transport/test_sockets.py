@@ -59,7 +59,7 @@ def test_plain_reads_grow_with_what_comes() -> None:
 def test_plain_writes_tell_what_went() -> None:
     """All, a part, or nothing."""
     wire = PlainWire(ScriptedSocket(3, 2, BlockingIOError()))
-    assert [wire.send(b"abc"), wire.send(b"abc"), wire.send(b"abc")] == [3, 2, 0]
+    assert [wire.send(b"abc", []), wire.send(b"abc", []), wire.send(b"abc", [])] == [3, 2, 0]
 
 
 def test_tls_reads_until_it_wants_more() -> None:
@@ -99,16 +99,16 @@ def test_tls_may_want_the_opposite() -> None:
     """Reading that waits for writing, and writing that waits for reading, say so."""
     wire, _ = tls(ssl.SSLWantWriteError(), ssl.SSLWantReadError())
     assert wire.receive() is None
-    assert wire.send(b"x") == 0
+    assert wire.send(b"x", []) == 0
     assert (wire.read_wants, wire.write_wants) == (WRITE, READ)
 
 
 def test_tls_writes_record_by_record_and_tells_the_sum() -> None:
     """Parts are written on until all went or TLS wants to wait; each offer is the rest, unchanged."""
     wire, scripted = tls(2, 2, ssl.SSLWantWriteError(), 2)
-    assert wire.send(b"abcdef") == 4
+    assert wire.send(b"abcdef", []) == 4
     assert wire.write_wants == WRITE
-    assert wire.send(memoryview(b"abcdef")[4:]) == 2
+    assert wire.send(memoryview(b"abcdef")[4:], []) == 2
     assert scripted.offered == [b"abcdef", b"cdef", b"ef", b"ef"]
 
 

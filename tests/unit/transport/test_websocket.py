@@ -36,7 +36,7 @@ from meshsync.errors import (
 )
 from meshsync.protocol.frames import FrameDecoder, mask_in_python
 from meshsync.runtime.interfaces import Task
-from meshsync.runtime.threads import ThreadRuntime
+from meshsync.runtime.threads import ThreadRuntime, ThreadTask
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
 from meshsync.transport.senders import WaitingSenders
@@ -1122,7 +1122,42 @@ def test_a_close_code_that_may_not_be_sent_is_refused(code: int) -> None:
         assert peer.receive(1) == [b"still here"]
 
 
+def test_what_is_being_written_counts_as_written() -> None:
+    """At a loss while a sender is in the system call: none can say that its bytes did not go."""
+    with pair() as (transport, _):
+        seen: list[int] = []
+
+        class Socket:
+            @staticmethod
+            def send(data: bytes) -> int:
+                transport.close(0)
+                seen.append(transport.written())
+                return len(data)
+
+        transport._socket.wire._socket = Socket()  # type: ignore[attr-defined]
+        transport.send([b"one", b"two"], LONG)
+        assert seen == [2]
+        assert transport.written() == 2
+
+
 # --- interrupted ------------------------------------------------------------------------------------------------------
+
+
+def test_a_handshake_whose_start_is_interrupted_is_dropped(server: ScriptedServer) -> None:
+    """Ctrl-C strikes where its task has begun, and here even ended: the server sees the connection end."""
+
+    class Struck(ThreadRuntime):
+        def spawn(self, target: Callable[[], None], *, name: str) -> ThreadTask:
+            task = super().spawn(target, name=name)
+            if name == "meshsync handshake":
+                assert task.join(LONG)
+                raise KeyboardInterrupt
+            return task
+
+    accepting = server.begin_to_accept()
+    with pytest.raises(KeyboardInterrupt):
+        WebSocketConnector(Endpoint(server.url, lambda: ""), Struck()).connect(LONG)
+    accepting.result(LONG).await_end()
 
 
 class InterruptedSocket:
