@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Literal
 
+from meshsync.confirmation import Confirmation, check_own_type
+from meshsync.confirming.bodies import OWN_PREFIX
 from meshsync.connection.budget import ByteBudget
 from meshsync.connection.connection import Connection, State
 from meshsync.connection.deliveries import Delivery, Parcel, Receipt
@@ -23,6 +25,7 @@ from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
 from meshsync.connection.uplink import Uplink
 from meshsync.dispatch.router import Hook, Router
+from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import (
     ConnectTimeout,
     Dismissed,
@@ -34,7 +37,7 @@ from meshsync.errors import (
 from meshsync.faces import Faces
 from meshsync.membership import SEND_TIMEOUT, Membership
 from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant
+from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, id_of
 from meshsync.protocol import events
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Request
 from meshsync.protocol.session import Session
@@ -96,6 +99,7 @@ class Client:
         self.router = Router(runtime, name, self.refuse_to_block, self.budget)
         self.streams: StreamTable
         self.membership = Membership(self, role)
+        self.confirmation = Confirmation(self, name)
         self._name = name
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
@@ -218,6 +222,8 @@ class Client:
 
         if timeout > 0 and connection.state is State.OPEN:
             self.streams.leave()
+            if not (is_exiting or self.uplink.is_on_its_task):
+                self.confirmation.flush(timeout / 4)
         self.uplink.close(finish)
         if will_wait:
             for task in self.tasks:
@@ -249,7 +255,7 @@ class Client:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that run for it; some that have ended may be left out."""
-        return (*self.router.dispatcher.tasks, *self.uplink.tasks, *self._closing)
+        return (*self.router.dispatcher.tasks, *self.uplink.tasks, *self.confirmation.tasks, *self._closing)
 
     # --- asked by the faces and the streams ---------------------------------------------------------------------------
 
@@ -319,11 +325,35 @@ class Client:
             if_offline: Whether it may wait for the next one.
             recipient: The participant it goes to, or an id; None for a broadcast.
         """
+        check_own_type(getattr(request, "type", None))
         if if_offline not in ("wait", "raise"):
             raise ValueError(f"if_offline is 'wait' or 'raise', not {if_offline!r:.100}")
         delivery = self.uplink.request(request, what, timeout, recipient, waits=if_offline == "wait")
         delivery._default_timeout = self.default_timeout
         return delivery
+
+    def subscribe(
+        self,
+        type: str | None,
+        sender: RemoteParticipant | LocalParticipant | str | None,
+        *,
+        timeout: float | None,
+        maxsize: int,
+        overflow: Overflow,
+    ) -> Subscription:
+        """Return a subscription to messages; see `MessagingClient.messages`."""
+        id, follows = None, None
+        if sender is not None:
+            id, follows = id_of(sender), self.confirmation.follow(sender)
+        return self.router.subscribe(
+            type=type,
+            sender=id,
+            follows=follows,
+            timeout=timeout,
+            maxsize=maxsize,
+            overflow=overflow,
+            limit=self.limit,
+        )
 
     def await_delivery(self, delivery: Delivery, deadline: Deadline) -> None:
         """Wait for an acknowledgement; a message that waits for a connection when the wait ends is not sent any more.
@@ -337,9 +367,12 @@ class Client:
         except SendTimeout:
             if self.uplink.withdraw(delivery):
                 raise SendTimeout(f"{delivery._what}: the client was offline; not sent", retryable=True) from None
-            raise
+            if not self.confirmation.give_up(delivery) and not delivery.is_done:
+                raise
+            delivery.wait(0)
         except BaseException:  # Ctrl-C
             self.uplink.withdraw(delivery)
+            self.confirmation.give_up(delivery)
             raise
 
     def disregard(self, delivery: Delivery) -> None:
@@ -399,12 +432,14 @@ class Client:
 
     def went_offline(self, error: MeshsyncError) -> None:
         """End what ends with a connection; the roster stays as last known."""
+        self.confirmation.disconnect()
         self.streams.lose_all()
         body = {"reason": safe_text(error), "will_retry": True}
         self.publish("disconnected", "disconnected", body, error=error)
 
     def attempt_ended(self) -> None:
         """Have ``restore``, which may wait for the list of participants, look at its connection."""
+        self.confirmation.disconnect()
         self.participants.look_again()
 
     def restore(self, connection: Connection, deadline: Deadline) -> None:
@@ -421,6 +456,7 @@ class Client:
 
     def ended(self, error: MeshsyncError | None) -> None:
         """End all parts; ``error`` is None if the program closed it."""
+        self.confirmation.end(error)
         self.membership.end()
         self.streams.end()
         reason = "closed by this program" if error is None else safe_text(error)
@@ -431,6 +467,9 @@ class Client:
         if event.type in STREAM_TYPES:
             self.streams.take(event)
             return
+        if event.type.startswith(OWN_PREFIX):
+            self.confirmation.take(event)
+            return
         sender: RemoteParticipant | LocalParticipant | None = self.participants.get(event.sender)
         if sender is None and event.sender == self.local_participant.id:
             sender = self.local_participant
@@ -438,6 +477,10 @@ class Client:
         self.router.publish(RoomMessageEvent("message", message, sender), event.size)
         if event.type == "dismiss" and self.session.dialect.ends_at_dismissal:
             raise Dismissed(f"{message.from_participant_id} dismissed this client", reason="dismissed")
+
+    def replaced(self, participant_id: str) -> None:
+        """Remove a participant that has come back under another id, though the room has not missed it yet."""
+        self.membership.replaced(participant_id)
 
     def publish(
         self,

@@ -137,6 +137,7 @@ def _join(
     """Make a connection, and on it a client that is ready, within ``timeout`` seconds."""
     deadline = Deadline(runtime, timeout)
     transport = connector.connect(timeout)
+    joined = None
     try:
         joined = make(transport)
         client = joined._meshsync
@@ -148,6 +149,8 @@ def _join(
             _open_clients[next(_serials)] = client
             client.watch(spawn_in_finalizer, *_place())
     except BaseException:
+        if joined is not None:
+            joined._meshsync.uplink.close(lambda: None)  # Rather than that it comes back.
         transport.close(0)
         raise
     return joined

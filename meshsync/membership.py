@@ -11,10 +11,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from meshsync.confirmation import Confirmation
+from meshsync.confirming.bodies import ATTRIBUTE
 from meshsync.connection.connection import Connection
 from meshsync.connection.deliveries import Parcel
 from meshsync.connection.states import ClientState
 from meshsync.connection.uplink import Uplink
+from meshsync.dispatch.router import Router
 from meshsync.errors import (
     ConnectionLost,
     MeshsyncError,
@@ -24,6 +27,7 @@ from meshsync.errors import (
     ReceiveTimeout,
     RoomError,
     SendTimeout,
+    UsageError,
 )
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, RoomParticipant, id_of
 from meshsync.protocol import events
@@ -47,7 +51,9 @@ class Member(Protocol):
 
     runtime: Runtime
     uplink: Uplink
+    router: Router
     streams: StreamTable
+    confirmation: Confirmation
 
     @property
     def session(self) -> Session: ...
@@ -83,6 +89,10 @@ class Membership:
         """Whether messaging is to be enabled on each connection."""
         self._stayed: set[str] = set()
         """The ids of those that were here before a loss and are still: no arrivals."""
+        self._replaced: set[str] = set()
+        """The ids of those that are back under another one, as long as the room lists them."""
+        self._introduced: Connection | None = None
+        """The connection on which the room knows this client's own attribute."""
 
     def check_enabled(self) -> None:
         """Raise unless this client takes part in messaging, or will when it is back.
@@ -108,7 +118,9 @@ class Membership:
             TypeError: If it is neither.
         """
         recipient = id_of(to)
-        if isinstance(to, RemoteParticipant) and not to.online:
+        if self.participants.get(recipient) is None and recipient != self.local_participant.id:
+            recipient = self._client.confirmation.find(to) or recipient
+        if isinstance(to, RemoteParticipant) and not to.online and recipient == to.id:
             self._client.check_open()  # At the client's end all participants go offline.
             raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
         if recipient == self.local_participant.id:
@@ -160,6 +172,8 @@ class Membership:
     # --- what is restored on each connection --------------------------------------------------------------------------
 
     def _set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        if ATTRIBUTE in attributes:
+            raise UsageError(f"the attribute {ATTRIBUTE!r} is this package's own")
         what, request = "setting an attribute", SetAttributes(dict(attributes))
         deadline = Deadline(self._client.runtime, self._client.limit("default", SEND_TIMEOUT))
         self._client.session.encode(request)  # Refused before anything has changed.
@@ -193,6 +207,7 @@ class Membership:
         if connection is None:
             return
         try:
+            self._introduce(connection, what, deadline, {})
             connection.request(Enable((CLASSIC, DUPLEX)), what, deadline.left()).wait(deadline.left())
         except ConnectionLost:
             self._client.uplink.wait_for_another(
@@ -230,7 +245,9 @@ class Membership:
 
     def restore(self, connection: Connection, deadline: Deadline) -> None:
         """Make the room what the program wants it to be: attributes, then messaging."""
-        if self._attributes:
+        if self._wants_messaging:
+            self._introduce(connection, "restoring attributes", deadline, self._attributes)
+        elif self._attributes:
             connection.request(SetAttributes(dict(self._attributes)), "restoring attributes", deadline.left())
         if not self._wants_messaging:
             self._left_messaging()
@@ -247,6 +264,13 @@ class Membership:
         if self.participants.enablings == before:
             raise SendTimeout(f"{what}: the room sent no list of participants in time")
 
+    def _introduce(self, connection: Connection, what: str, deadline: Deadline, attributes: Mapping[str, Any]) -> None:
+        """Set attributes together with this client's own one, which is to be there before messaging is enabled."""
+        if self._introduced is not connection:
+            request = SetAttributes({**attributes, ATTRIBUTE: self._client.confirmation.attribute})
+            connection.request(request, what, deadline.left())
+            self._introduced = connection
+
     def readdress(self, parcel: Parcel) -> Request:
         """Return a message as it has to be sent now, maybe on another connection than it was meant for.
 
@@ -257,10 +281,13 @@ class Membership:
         if not self.participants.is_enabled:
             raise NotSent("messaging was disabled before there was a connection; not sent")
         if isinstance(request, Send) and isinstance(recipient, RoomParticipant):
+            id = recipient.id
             if isinstance(recipient, RemoteParticipant) and not recipient.online:
-                raise NotSent(f"{recipient.name or recipient.id!r} has not come back to the room; not sent")
-            if request.to != recipient.id:
-                return replace(request, to=recipient.id)
+                id = self._client.confirmation.find(recipient) or ""
+                if not id:
+                    raise NotSent(f"{recipient.name or recipient.id!r} has not come back to the room; not sent")
+            if request.to != id:
+                return replace(request, to=id)
         return request
 
     def _left_messaging(self) -> None:
@@ -268,6 +295,8 @@ class Membership:
         if not self.participants.is_enabled:
             return
         self._client.streams.lose_all()
+        self._client.confirmation.disconnect()
+        self._client.confirmation.withdraw_all()
         self.participants.set_enabled(False)
         for participant in self.participants.clear():
             self._removed(participant)
@@ -277,32 +306,53 @@ class Membership:
         self._client.publish("participant_removed", "participant.disabled", {"id": participant.id}, participant)
         self._client.streams.peer_left(participant)
 
+    def _gone(self, participant: RemoteParticipant) -> None:
+        """Report that a participant has left; it may come back, but nobody can tell of one without an identity."""
+        self._removed(participant)
+        if participant._identity is None and self._wants_messaging:
+            self._client.router.sender_left(participant.id)
+
     # --- notified by the connection, on the reader --------------------------------------------------------------------
 
     def greeted(self, greeting: events.Ready) -> None:
         """Take the id that this connection has."""
-        self.local_participant._greeted(greeting.participant_id, {**greeting.attributes, **self._attributes})
+        attributes = {name: value for name, value in greeting.attributes.items() if name != ATTRIBUTE}
+        self.local_participant._greeted(greeting.participant_id, {**attributes, **self._attributes})
 
     def received(self, event: events.Event) -> None:
         """Apply the room's report on its members."""
-        participants = self.participants
+        participants, confirmation = self.participants, self._client.confirmation
         match event:
             case events.MemberAdded(entry, size):
+                if entry.id in self._replaced:
+                    return
                 if entry.id in self._stayed:
                     self._stayed.discard(entry.id)
                     return
-                participant = participants.enter(entry)
+                participant = participants.enter(_public(entry), confirmation.enter(entry.id, entry.attributes))
                 self._client.streams.peer_came(participant)
                 self._client.publish("participant_added", "participant.enabled", _about(entry), participant, size=size)
             case events.MemberRemoved(entry):
-                self._removed(participants.leave(entry.id))
+                confirmation.leave(entry.id)
+                if entry.id in self._replaced:
+                    self._replaced.discard(entry.id)
+                else:
+                    self._gone(participants.leave(entry.id))
             case events.MemberChanged(entry, changes, size):
                 self._changed(entry, changes, size)
             case events.Enabled(entries):
                 self._roster_came(entries)
             case events.Disabled():
+                confirmation.disconnect()
+                confirmation.withdraw_all()
                 participants.set_enabled(False)
                 self._client.publish("messaging_disabled", "messaging.disabled", {})
+
+    def replaced(self, participant_id: str) -> None:
+        """Remove a participant that has come back under another id, though the room has not missed it yet."""
+        if self.participants.get(participant_id) is not None:
+            self._replaced.add(participant_id)
+            self._removed(self.participants.leave(participant_id))
 
     def end(self) -> None:
         """Report that all have left: the client has ended."""
@@ -316,16 +366,21 @@ class Membership:
         was_enabled, listed = participants.is_enabled, {entry.id for entry in entries}
         for participant in participants.participants:
             if participant.id not in listed:
-                self._removed(participants.leave(participant.id))
+                self._gone(participants.leave(participant.id))
         self._stayed = {participant.id for participant in participants.participants}
+        self._replaced &= listed
+        confirmation = self._client.confirmation
+        confirmation.connect()
+        entries = [entry for entry in entries if entry.id not in self._replaced]
         for entry in entries:
+            identity = confirmation.enter(entry.id, entry.attributes)
             if entry.id in self._stayed:
                 before = participants.enter(entry)._attributes
                 changes = {name: value for name, value in entry.attributes.items() if before.get(name, ...) != value}
                 if changes:
                     self._changed(entry, changes)
             else:
-                participants.enter(entry)
+                participants.enter(_public(entry), identity)
         self._wants_messaging = True
         participants.set_enabled(True)
         if not was_enabled:
@@ -333,13 +388,23 @@ class Membership:
             self._client.publish("messaging_enabled", "messaging.enabled", body)
 
     def _changed(self, entry: RosterEntry, changes: Mapping[str, object], size: int = 0) -> None:
-        participant = self.participants.change(entry)
+        changes = {name: value for name, value in changes.items() if name != ATTRIBUTE}
+        if not changes or entry.id in self._replaced:
+            return
+        participant = self.participants.change(_public(entry))
         body = {"attributes": changes}
         self._client.publish("participant_attributes_updated", "participant.attributes", body, participant, size=size)
 
 
 def _about(entry: RosterEntry) -> dict[str, object]:
-    return {"id": entry.id, "role": entry.role, "attributes": dict(entry.attributes)}
+    return {"id": entry.id, "role": entry.role, "attributes": dict(_public(entry).attributes)}
+
+
+def _public(entry: RosterEntry) -> RosterEntry:
+    """Return an entry as programs see it: without this package's own attribute."""
+    if ATTRIBUTE not in entry.attributes:
+        return entry
+    return replace(entry, attributes={name: value for name, value in entry.attributes.items() if name != ATTRIBUTE})
 
 
 def _holds(where: Callable[[RemoteParticipant], bool], participant: RemoteParticipant) -> bool:

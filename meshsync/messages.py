@@ -62,6 +62,8 @@ class RoomMessageEvent:
     - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
     - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.
     - ``messages_dropped``: its own name, ``{"count"}``.
+    - ``messages_missed``: its own name, ``{"from", "count"}``: confirmed messages that their sender, ``participant``,
+      gave up before they came.
 
     It is data as its message is. A pickle or a deep copy holds participants as they were then, and no stream.
     """

@@ -14,9 +14,10 @@ from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import StreamInterrupted, UsageError
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
+from meshsync.forms import given, unpack, unpack_stream
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.messages import Buffer, RoomMessage, as_buffer
-from meshsync.participants import LocalParticipant, RemoteParticipant, id_of
+from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
 from meshsync.runtime.deadlines import Deadline, Timeout
@@ -168,10 +169,11 @@ class MessagingClient:
         *,
         timeout: Timeout = "default",
         if_offline: IfOffline = "wait",
+        confirm: bool = False,
     ) -> None: ...
     @overload
     def send_message(
-        self, to: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
+        self, to: Mapping[str, Any], *, timeout: Timeout = ..., if_offline: IfOffline = ..., confirm: bool = ...
     ) -> None: ...
     def send_message(
         self,
@@ -182,6 +184,7 @@ class MessagingClient:
         *,
         timeout: Timeout = "default",
         if_offline: IfOffline = "wait",
+        confirm: bool = False,
     ) -> None:
         """Send a message to one participant and wait until the room acknowledges it.
 
@@ -194,6 +197,8 @@ class MessagingClient:
             if_offline: While the client is offline, whether to ``"wait"`` until it is back, or to ``"raise"`` `NotSent`
                 at once. A message that was not written when the connection was lost is sent after reconnecting, ahead
                 of later ones, or with ``"raise"`` is not; one that was written is never repeated.
+            confirm: Wait until the recipient's client has it where nothing drops it any more, whatever connections
+                break meanwhile: it is repeated until then, and handled once. For other clients of this package.
         Raises:
             ParticipantNotFound: If the recipient does not take part, or its name was given instead of its id.
             InvalidMessage: If it cannot be carried.
@@ -201,13 +206,16 @@ class MessagingClient:
             SendTimeout: If the room did not acknowledge in time.
             NotSent: If the client was lost or offline before anything was written, see ``if_offline``, or the recipient
                 did not come back.
-            DeliveryUnknown: If the connection ended after something was written, and before the acknowledgement.
+            DeliveryUnknown: If the connection ended after something was written, and before the acknowledgement. With
+                ``confirm``, if it was sent and not confirmed in time: it was handled once, or not at all.
+            UsageError: With ``confirm``, if the recipient's client does not confirm messages; nothing was sent.
         """
         client = self._meshsync
         client.refuse_to_block("send_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
-        delivery = self.send_message_nowait(to, type, message, attachment, timeout=limit, **_given(if_offline))
+        options = given(limit, if_offline, confirm=confirm)
+        delivery = self.send_message_nowait(to, type, message, attachment, **options)
         client.await_delivery(delivery, deadline)
 
     @overload
@@ -220,10 +228,11 @@ class MessagingClient:
         *,
         timeout: Timeout = "default",
         if_offline: IfOffline = "wait",
+        confirm: bool = False,
     ) -> Delivery: ...
     @overload
     def send_message_nowait(
-        self, to: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
+        self, to: Mapping[str, Any], *, timeout: Timeout = ..., if_offline: IfOffline = ..., confirm: bool = ...
     ) -> Delivery: ...
     def send_message_nowait(
         self,
@@ -234,6 +243,7 @@ class MessagingClient:
         *,
         timeout: Timeout = "default",
         if_offline: IfOffline = "wait",
+        confirm: bool = False,
     ) -> Delivery:
         """Send a message to one participant and return at once, with a handle to wait for the acknowledgement.
 
@@ -241,16 +251,20 @@ class MessagingClient:
 
         Args:
             timeout: The longest wait for room in the connection's buffer, in seconds; 30 by default.
+            confirm: As in `send_message`. The handle is done when it is confirmed, or when ``timeout`` has passed.
         Raises:
             SendTimeout: If there was no room in time; nothing was sent.
             NotSent: If the client is offline, and 64 MiB wait already, or ``if_offline`` is ``"raise"``.
         """
         if isinstance(to, Mapping):
-            to, type, message, attachment = _unpack(to, type, message, attachment, ("to", "type", "message"))
+            to, type, message, attachment = unpack(to, type, message, attachment, ("to", "type", "message"))
         # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
         client = self._meshsync
         client.home.check()
         client.membership.check_enabled()
+        if confirm:
+            limit = client.limit(timeout, SEND_TIMEOUT)
+            return client.confirmation.submit(to, type, message, attachment, limit, waits=if_offline == "wait")
         recipient, participant = client.membership.address(to)
         request = Send(recipient, type, message, as_buffer(attachment, "attachment"))
         what, limit = f"the message {type!r} to {recipient}", client.limit(timeout, SEND_TIMEOUT)
@@ -284,7 +298,7 @@ class MessagingClient:
         client.refuse_to_block("broadcast_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
-        delivery = self.broadcast_message_nowait(type, message, attachment, timeout=limit, **_given(if_offline))
+        delivery = self.broadcast_message_nowait(type, message, attachment, **given(limit, if_offline))
         client.await_delivery(delivery, deadline)
 
     @overload
@@ -312,7 +326,7 @@ class MessagingClient:
     ) -> Delivery:
         """Send a message to all others and return at once; see `send_message_nowait`."""
         if isinstance(type, Mapping):
-            _, type, message, attachment = _unpack(type, None, message, attachment, ("type", "message"))
+            _, type, message, attachment = unpack(type, None, message, attachment, ("type", "message"))
         client = self._meshsync
         client.home.check()
         client.membership.check_enabled()
@@ -359,7 +373,7 @@ class MessagingClient:
         client = self._meshsync
         client.refuse_to_block("create_stream()")
         if isinstance(to, Mapping):
-            to, header = _unpack_stream(to, header)
+            to, header = unpack_stream(to, header)
         client.membership.check_enabled()
         deadline = Deadline(client.runtime, client.limit(timeout, SEND_TIMEOUT))
         client.uplink.wait_online("create_stream()", deadline)
@@ -467,7 +481,8 @@ class MessagingClient:
 
         Args:
             type: Only messages of this type.
-            sender: Only messages of this participant, or of the one with this id.
+            sender: Only messages of this participant, or of the one with this id. A client of this package is followed
+                when it reconnects, once it has proven itself; others are strangers then.
             timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever,
                 but for ``get``, whose limit is then the room's ``default_timeout``.
             maxsize: How many messages may wait to be read. Less if they are large: a client holds 64 MiB unread in all.
@@ -479,14 +494,7 @@ class MessagingClient:
         if type is not None:
             check_type(type)
         self._meshsync.home.check()
-        return self._meshsync.router.subscribe(
-            type=type,
-            sender=None if sender is None else id_of(sender),
-            timeout=timeout,
-            maxsize=maxsize,
-            overflow=overflow,
-            limit=self._meshsync.limit,
-        )
+        return self._meshsync.subscribe(type, sender, timeout=timeout, maxsize=maxsize, overflow=overflow)
 
     def wait_for_message(
         self,
@@ -561,32 +569,3 @@ def _register(
         return function
 
     return decorate
-
-
-def _unpack(
-    fields: Mapping[str, Any], type: Any, message: Any, attachment: Any, required: tuple[str, ...]
-) -> tuple[Any, Any, Any, Any]:
-    if not (type is None and message is None and attachment is None):
-        raise TypeError("give either one mapping or separate arguments")
-    missing = [name for name in required if name not in fields]
-    unknown = [name for name in fields if name not in (*required, "attachment")]
-    if missing or unknown:
-        complaint = [f"lacks {', '.join(missing)}"] if missing else []
-        complaint += [f"has {', '.join(map(repr, unknown))}, which it may not"] if unknown else []
-        raise TypeError(f"the mapping {' and '.join(complaint)}")
-    return fields.get("to"), fields["type"], fields["message"], fields.get("attachment")
-
-
-def _unpack_stream(fields: Mapping[str, Any], header: Any) -> tuple[Any, Any]:
-    if header is not None:
-        raise TypeError("give either one mapping or separate arguments")
-    unknown = [name for name in fields if name not in ("to", "header")]
-    if unknown or "to" not in fields:
-        complaint = "lacks to" if "to" not in fields else f"has {', '.join(map(repr, unknown))}, which it may not"
-        raise TypeError(f"the mapping {complaint}")
-    return fields["to"], fields.get("header")
-
-
-def _given(if_offline: IfOffline) -> dict[str, Any]:
-    """Return the option where it is not the default: a subclass may not know it."""
-    return {} if if_offline == "wait" else {"if_offline": if_offline}

@@ -115,7 +115,11 @@ class RoomClient:
         return self._meshsync.uplink.state
 
     def reconnect_now(self) -> None:
-        """While offline, try at once and not after the present delay. Otherwise this does nothing."""
+        """While offline, try at once and not after the present delay. Otherwise this does nothing.
+
+        Raises:
+            ForkedClientError: In a child process.
+        """
         self._meshsync.uplink.reconnect_now()
 
     @property

@@ -30,6 +30,7 @@ __all__ = [
     "disconnected",
     "message",
     "messages_dropped",
+    "messages_missed",
     "messaging_disabled",
     "messaging_enabled",
     "participant_added",
@@ -216,6 +217,7 @@ disconnected = OrderedSignal("The connection ended.")
 reconnected = OrderedSignal("A lost connection was made anew.")
 receiver_failed = OrderedSignal("A receiver raised.")
 messages_dropped = OrderedSignal("Receivers were too slow, and the oldest events were dropped.")
+messages_missed = OrderedSignal("A sender gave confirmed messages up, which never came.")
 
 EVENTS: dict[str, OrderedSignal] = {
     "message": message,
@@ -230,5 +232,6 @@ EVENTS: dict[str, OrderedSignal] = {
     "reconnected": reconnected,
     "receiver_failed": receiver_failed,
     "messages_dropped": messages_dropped,
+    "messages_missed": messages_missed,
 }
 """Every event by its name."""

@@ -40,16 +40,18 @@ FLOORS = """
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states / inbox outbox send_queue
                         / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
+7  meshsync.forms  meshsync.placement
 7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
                      / offers opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: exclusive file_names progress / partial_file / continuing / transfer
-8  meshsync.membership
-9  meshsync.client
-10 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
-11 meshsync.room
-12 meshsync.connect
-13 meshsync
+8  meshsync.confirmation
+9  meshsync.membership
+10 meshsync.client
+11 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
+12 meshsync.room
+13 meshsync.connect
+14 meshsync
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules

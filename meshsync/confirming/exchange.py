@@ -60,6 +60,8 @@ class Arrival:
     type: str
     message: JsonObject
     attachment: bytes = field(repr=False)
+    size: int = 0
+    """Bytes, as `size_of_message` counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Exchange:
         self._receivers: dict[Identity, ConfirmedReceiver] = {}
         self._arrivals: deque[Arrival] = deque()
         self._events: list[Proven | Missed] = []
+        self._confirmed: list[ConfirmedSend] = []
         self._unproven: set[str] = set()
         """Participants that sent confirmed messages before their proof came."""
         self._due: dict[Identity, None] = {}
@@ -216,7 +219,7 @@ class Exchange:
                 if identity is not None and self._proofs.is_proven(participant_id):
                     sender = self._senders.get(identity)
                     if sender is not None:
-                        sender.take(body)
+                        self._confirmed += sender.take(body)
                         self._settle(identity, sender)
                         self._due[identity] = None
 
@@ -252,6 +255,16 @@ class Exchange:
         events, self._events = self._events, []
         return events
 
+    def take_confirmed(self) -> list[ConfirmedSend]:
+        """Return the messages that were confirmed since the last time, in order."""
+        confirmed, self._confirmed = self._confirmed, []
+        return confirmed
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be something to drain."""
+        return bool(self._due) or self._proofs.is_due
+
     @property
     def deadline(self) -> float | None:
         """When to call `look` next, in seconds on the caller's clock; None for never."""
@@ -274,11 +287,12 @@ class Exchange:
             return
         receiver = self._receivers[identity]
         self._due[identity] = None
-        is_new, missed = receiver.take(body, size_of_message(body.message, body.attachment))
+        size = size_of_message(body.message, body.attachment)
+        is_new, missed = receiver.take(body, size)
         if missed:
             self._events.append(Missed(participant_id, missed))
         if is_new:
-            self._arrivals.append(Arrival(identity, participant_id, body.type, body.message, body.attachment))
+            self._arrivals.append(Arrival(identity, participant_id, body.type, body.message, body.attachment, size))
 
     def _take_proofs(self) -> None:
         for proven in self._proofs.take_proven():
@@ -290,7 +304,7 @@ class Exchange:
                 receiver.ask()
             if sender := self._senders.get(identity):
                 sender.suspend()
-                sender.resume(proven.upto, proven.arrived)
+                self._confirmed += sender.resume(proven.upto, proven.arrived)
                 self._settle(identity, sender)
             self._due[identity] = None
             self._events.append(proven)

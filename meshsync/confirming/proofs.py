@@ -235,6 +235,11 @@ class Proofs:
             if self._is_asked_of(participant_id, self._routes[participant_id].identity):
                 self._challenge(now, participant_id)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to drain."""
+        return bool(self._outgoing)
+
     def drain(self) -> list[tuple[str, Hello | Proof]]:
         """Return what is to be sent, each with its recipient, in order."""
         outgoing, self._outgoing = self._outgoing, []

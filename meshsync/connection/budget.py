@@ -43,6 +43,7 @@ class ByteBudget:
         self._left_behind: deque[ref[Share]] = deque()
         """The counts of queues that nothing refers to any more."""
         self._warned: dict[str, float] = {}
+        self._listeners: tuple[Callable[[], None], ...] = ()
 
     @property
     def held(self) -> int:
@@ -65,6 +66,22 @@ class ByteBudget:
             self._collect()
             self._counts.add(count)
         return share
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call a listener each time that a queue may have got room, until `ignore`; it may notify, and nothing else."""
+        with self._condition:
+            if listener not in self._listeners:
+                self._listeners = (*self._listeners, listener)
+
+    def ignore(self, listener: Callable[[], None]) -> None:
+        """Call a listener no more."""
+        with self._condition:
+            self._listeners = tuple(other for other in self._listeners if other != listener)
+
+    def freed(self) -> None:
+        """Tell the listeners that a queue may have got room."""
+        for listener in self._listeners:
+            listener()
 
     def warn(self, kind: str, text: str, *values: object) -> None:
         """Log a warning, unless there was one of this kind less than a minute ago."""
@@ -107,6 +124,20 @@ class Share:
         self._budget = budget
         self._least_part = least_part
 
+    def fits(self, size: int) -> bool:
+        """Return whether an item would be counted now."""
+        budget = self._budget
+        with budget._condition:
+            if budget._held + size > budget.limit:
+                budget._collect()
+            return budget._held + size <= budget.limit or self._count.held <= budget.limit // self._least_part
+
+    def count(self, size: int) -> None:
+        """Count an item, whatever is held."""
+        with self._budget._condition:
+            self._count.held += size
+            self._budget._held += size
+
     def take(self, size: int, *, is_owed: bool = True) -> bool:
         """Count an item unless the budget is full; return whether it was counted.
 
@@ -133,6 +164,7 @@ class Share:
             # In this order: Ctrl-C in between leaves a little more room, and not less for ever.
             budget._held -= size
             count.held -= size
+        budget.freed()
 
     def clear(self) -> None:
         """Count nothing any more."""

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from meshsync.connection.alarms import Alarms
 from meshsync.connection.deliveries import Delivery, Receipt
-from meshsync.connection.failures import another, carry_over, client_failed, refusal
+from meshsync.connection.failures import another, carry_over, client_failed, refusal, simulation_over
 from meshsync.connection.forks import Home
 from meshsync.connection.send_queue import SendQueue
 from meshsync.connection.send_room import SendRoom, takes_room
@@ -369,7 +369,7 @@ class Connection:
             elif isinstance(caught, Dismissed):
                 self._transport.close(1.0)
         except TaskExit:
-            error = client_failed("the simulation that it lived in is over")
+            error = simulation_over()
             raise
         except BaseException as caught:
             # A fault of ours. It must not leave callers waiting for answers that no task reads.

@@ -9,7 +9,7 @@ from meshsync.errors import ConnectionLost, MeshsyncError, ParticipantNotFound, 
 from meshsync.protocol.content import Content, Error, ErrorCode
 from meshsync.reasons import safe_text
 
-__all__ = ["another", "carry_over", "client_failed", "refusal"]
+__all__ = ["another", "carry_over", "client_failed", "refusal", "simulation_over"]
 
 L = TypeVar("L", bound=ConnectionLost)
 
@@ -52,6 +52,15 @@ def another(error: MeshsyncError) -> MeshsyncError:
 
 def client_failed(why: str) -> ConnectionLost:
     """Return the end of a connection for a fault of this side, which another connection would meet again."""
-    error = ConnectionLost(f"the client failed: {why}" if why else "the client failed")
+    return _final(f"the client failed: {why}" if why else "the client failed")
+
+
+def simulation_over() -> ConnectionLost:
+    """Return the end of a client in a simulation that has ended."""
+    return _final("the simulation that this client lived in is over")
+
+
+def _final(text: str) -> ConnectionLost:
+    error = ConnectionLost(text)
     error._is_final = True
     return error

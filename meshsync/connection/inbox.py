@@ -1,4 +1,7 @@
-"""A bounded queue whose writer never waits: received, unread."""
+"""A bounded queue whose writer never waits: received, unread.
+
+An item may be *kept*: it is never dropped, so its writer first asks whether there is room for it.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,10 @@ class Inbox(Generic[T]):
     def __init__(self, runtime: Runtime, maxsize: int, share: Share | None = None) -> None:
         self._condition = runtime.condition()
         self._share = share
-        self._items: deque[tuple[T, int]] = deque()
-        """Each with the bytes that it counts."""
+        self._items: deque[tuple[T, int, bool]] = deque()
+        """Each with the bytes that it counts, and whether it is kept."""
+        self._kept = 0
+        """How many items are kept."""
         self._maxsize = maxsize
         self._is_closed = False
         self._cause: BaseException | None = None
@@ -52,25 +57,65 @@ class Inbox(Generic[T]):
                 return None
             if len(self._items) >= self._maxsize or not self._take(size):
                 return False
-            self._items.append((item, size))
+            self._items.append((item, size, False))
             self._condition.notify_all()
             return True
 
     def put_dropping(self, item: T, size: int = 0) -> int:
         """Add an item of ``size`` bytes, dropping the oldest where it is full; return how many were dropped.
 
-        For want of bytes, only items that count some are dropped.
+        For want of bytes, only items that count some are dropped. Where all others are kept, it is this item.
         """
         with self._condition:
             if self._is_closed:
                 return 0
             dropped = 0
             if len(self._items) >= self._maxsize:
-                self._give_back(self._items.popleft()[1])
+                if not self._drop_oldest(0):
+                    return 1
                 dropped = 1
-            while not self._take(size) and self._drop_oldest():
+            while not self._take(size):
                 dropped += 1
-            self._items.append((item, size))
+                if not self._drop_oldest():
+                    return dropped
+            self._items.append((item, size, False))
+            self._condition.notify_all()
+            return dropped
+
+    def has_room(self, size: int, *, is_dropping: bool) -> bool:
+        """Return whether an item of ``size`` bytes could be kept now; also if the inbox is closed, and ignores it.
+
+        Args:
+            is_dropping: Whether others may be dropped for it.
+        """
+        with self._condition:
+            count = self._kept if is_dropping else len(self._items)
+            if count >= self._maxsize:
+                return self._is_closed
+            if self._is_closed or self._share is None or self._share.fits(size):
+                return True
+            return is_dropping and self._share.fits(size - sum(held for _, held, is_kept in self._items if not is_kept))
+
+    def keep(self, item: T, size: int, *, is_dropping: bool) -> int:
+        """Add an item of ``size`` bytes that nothing drops, beyond the bounds if need be; return how many were dropped.
+
+        Args:
+            is_dropping: Whether others are dropped to make room for it.
+        """
+        with self._condition:
+            if self._is_closed:
+                return 0
+            dropped = 0
+            if is_dropping and len(self._items) >= self._maxsize and self._drop_oldest(0):
+                dropped = 1
+            while not self._take(size):
+                if is_dropping and self._drop_oldest():
+                    dropped += 1
+                elif self._share is not None:
+                    self._share.count(size)
+                    break
+            self._items.append((item, size, True))
+            self._kept += 1
             self._condition.notify_all()
             return dropped
 
@@ -86,7 +131,8 @@ class Inbox(Generic[T]):
             if not self._items and not self._is_closed:
                 self._condition.wait_for(self._is_ready, timeout)
             if self._items:
-                item, size = self._items.popleft()
+                item, size, is_kept = self._items.popleft()
+                self._kept -= is_kept
                 self._give_back(size)
                 return item
             if self._is_closed:
@@ -104,10 +150,10 @@ class Inbox(Generic[T]):
         else:
             self._share.clear()  # Ctrl-C may have kept bytes from being given back.
 
-    def _drop_oldest(self) -> bool:
-        """Drop the oldest item that counts bytes; return whether there was one."""
-        for index, (_, size) in enumerate(self._items):
-            if size:
+    def _drop_oldest(self, least: int = 1) -> bool:
+        """Drop the oldest item that is not kept and counts ``least`` bytes; return whether there was one."""
+        for index, (_, size, is_kept) in enumerate(self._items):
+            if size >= least and not is_kept:
                 del self._items[index]
                 self._give_back(size)
                 return True
@@ -122,13 +168,14 @@ class Inbox(Generic[T]):
             self._condition.notify_all()  # First: Ctrl-C may strike behind it, and none must wait at a closed inbox.
             self._is_closed = True
             items, self._items = self._items, deque()
+            self._kept = 0
             if self._share is not None:
                 self._share.clear()
-        return [item for item, _ in items]
+        return [item for item, _, _ in items]
 
     def close(self, cause: BaseException | None = None) -> None:
         """Accept no more items; those present can still be read. Closing again does nothing."""
         with self._condition:
             if not self._is_closed:
                 self._is_closed, self._cause = True, cause
-                self._condition.notify_all()
+            self._condition.notify_all()  # Again, too: Ctrl-C may have struck between closing and notifying.

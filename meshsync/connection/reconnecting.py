@@ -25,6 +25,9 @@ LEAST_DELAY = 0.1
 """Seconds. Each delay is drawn evenly from 0 to a bound, which doubles from the first to the longest; none is shorter
 than the least. Clients that lost one server together come back spread over time ("full jitter")."""
 
+LONGEST_ASKED_FOR = 3600.0
+"""Seconds; the most that a server gets by asking for it (``Retry-After``), which may have erred."""
+
 COMPLAIN_EVERY = 60.0
 """Seconds between two warnings that the room is still not reached."""
 
@@ -85,7 +88,7 @@ class Backoff:
         delay = max(LEAST_DELAY, self._bound * self._random.random())
         self._bound = min(LONGEST_DELAY, 2 * self._bound)
         wanted = error.retry_after if isinstance(error, ConnectFailed) else None
-        return delay if wanted is None else max(delay, wanted)
+        return delay if wanted is None else max(delay, min(wanted, LONGEST_ASKED_FOR))
 
     def restart(self) -> None:
         """Begin with the first bound again: the client was online."""

@@ -12,14 +12,16 @@ from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["SendRoom", "takes_room"]
 
+_SHORT = CONTROL_TYPES | {"meshsync.hello", "meshsync.proof", "meshsync.confirmed"}
+
 
 def takes_room(request: Request) -> bool:
     """Return whether a request has to wait for room.
 
-    Only what a program sends does, and is acknowledged: a credit, a rejection or a goodbye is short, and what it ends
-    or lets go on may be what makes room.
+    Only what a program sends does, and is acknowledged: a credit, a rejection, a goodbye or a confirmation is short,
+    and what it ends or lets go on may be what makes room.
     """
-    return isinstance(request, (Send, Broadcast)) and request.type not in CONTROL_TYPES
+    return isinstance(request, (Send, Broadcast)) and request.type not in _SHORT
 
 
 class SendRoom:

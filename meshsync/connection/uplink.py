@@ -14,7 +14,7 @@ from typing import Protocol
 
 from meshsync.connection.connection import Connection, ConnectionStats, State
 from meshsync.connection.deliveries import Delivery, Parcel
-from meshsync.connection.failures import another, carry_over, client_failed
+from meshsync.connection.failures import another, carry_over, client_failed, simulation_over
 from meshsync.connection.forks import Home
 from meshsync.connection.outbox import HELD_BYTES, Outbox
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
@@ -237,6 +237,7 @@ class Uplink:
 
     def withdraw(self, delivery: Delivery) -> bool:
         """Send a request no more, if it waits for a connection; return whether it did."""
+        self._home.check()
         with self._condition:
             return self._outbox.discard(delivery)
 
@@ -249,6 +250,7 @@ class Uplink:
             SendTimeout: If the time limit passed first; nothing was changed.
             MeshsyncError: As `check_open`.
         """
+        self._home.check()
         with self._condition:
             is_settled = self._condition.wait_for(lambda: not self._is_restoring, deadline.left())
             self.check_open()
@@ -264,6 +266,7 @@ class Uplink:
             SendTimeout: If the time limit passed first.
             MeshsyncError: As `check_open`.
         """
+        self._home.check()
         if self._state is _S.OFFLINE:
             self.refuse_to_block(what)
             with self._condition:
@@ -274,6 +277,7 @@ class Uplink:
 
     def reconnect_now(self) -> None:
         """Cut short the present wait before the next attempt; otherwise this does nothing."""
+        self._home.check()
         with self._condition:
             self._is_wanted_now = True
             self._condition.notify_all()
@@ -321,7 +325,7 @@ class Uplink:
             with self.runtime.housekeeping():
                 outcome = self._run_loop(plan, error)
         except TaskExit:
-            outcome = client_failed("the simulation that it lived in is over")
+            outcome = simulation_over()
             raise
         except BaseException as fault:
             # A fault of ours: no task tries any more, and those that wait for one are not to wait for ever.

@@ -59,6 +59,15 @@ class Dispatcher:
         if self._home.is_here:
             self.count_dropped(self._backlog.put_dropping(job, size))
 
+    def has_room(self, size: int) -> bool:
+        """Return whether a job that holds so many bytes could be posted to be kept."""
+        return self._backlog.has_room(size, is_dropping=True)
+
+    def post_kept(self, job: Callable[[], None], size: int) -> None:
+        """Run a job after all that were posted before, and never drop it. Never waits; ignored as in `post`."""
+        if self._home.is_here:
+            self.count_dropped(self._backlog.keep(job, size, is_dropping=True))
+
     def count_dropped(self, count: int) -> None:
         """Count events dropped on their way here; ``on_dropped`` gets the count before the next job."""
         if count and self._home.is_here:

@@ -57,6 +57,15 @@ class _Due:
         self.run(self.event, self.is_shared)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unhooked:
+    """An event on its way to the hook."""
+
+    event: RoomMessageEvent
+    size: int
+    is_kept: bool
+
+
 class Router:
     """Routes events: published on the reader, they reach subscriptions there and receivers on the dispatcher.
 
@@ -88,7 +97,12 @@ class Router:
         self._refuse = refuse_to_block
         self._hook: Hook | None = None
         self._hook_task: object = None
-        self._unhooked: Inbox[tuple[RoomMessageEvent, int]] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
+        self._unhooked: Inbox[_Unhooked] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
+        self._room = runtime.condition()
+        """The hook's task waits here until there is room."""
+        self._is_freed = False
+        self._is_last = False
+        """Whether what waits for the hook is all that there will be."""
         self._messages_dropped = self._subscriptions_failed = 0
         self._condition = runtime.condition()
         self._subscriptions: tuple[Subscription, ...] = ()
@@ -117,11 +131,14 @@ class Router:
         maxsize: int,
         overflow: Overflow,
         limit: Limit = own_limit,
+        follows: Callable[[str], bool] | None = None,
     ) -> Subscription:
         """Return a subscription to the messages that arrive from now on.
 
         Args:
             limit: The client's.
+            follows: Tells of an id whether the sender has it now; None for one that is nobody once it has left.
+
         Raises:
             ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
         """
@@ -137,6 +154,7 @@ class Router:
             on_close=self._unsubscribe,
             on_overflow=self._count_overflow,
             share=self._budget.share(),
+            follows=follows,
         )
         try:
             with self._condition:
@@ -162,7 +180,13 @@ class Router:
     def _unsubscribe(self, subscription: Subscription) -> None:
         with self._condition:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+        self._budget.freed()  # What waits for room need not be for this one any more.
         self.on_less()
+
+    def sender_left(self, id: str) -> None:
+        """Note that no message will come from a participant any more, and warn if any subscription waits for one."""
+        if any(subscription._misses(id) for subscription in self._subscriptions):
+            log_warning("a subscription is for messages of %s alone, which has left: it gets no more", id)
 
     @property
     def is_awaited(self) -> bool:
@@ -188,7 +212,27 @@ class Router:
         if self._hook is None or self.gate.is_shut:
             self._route(event, size)
         else:
-            self.dispatcher.count_dropped(self._unhooked.put_dropping((event, size), size))
+            self.dispatcher.count_dropped(self._unhooked.put_dropping(_Unhooked(event, size, False), size))
+
+    def publish_kept(self, event: RoomMessageEvent, size: int) -> bool:
+        """Route an event so that nothing drops it, and return True, if there is room for it. Never waits.
+
+        One task at a time may do that.
+
+        Args:
+            size: Bytes that it holds.
+        """
+        if self.gate.is_shut or self._has_ended or self._is_last:
+            return False
+        if self._hook is None:
+            has_room = self._has_room(event, size)
+            if has_room:
+                self._route(event, size, is_kept=True)
+            return has_room
+        if not self._unhooked.has_room(size, is_dropping=True):
+            return False
+        self.dispatcher.count_dropped(self._unhooked.keep(_Unhooked(event, size, True), size, is_dropping=True))
+        return True
 
     def _count_overflow(self, subscription: Subscription, dropped: int) -> None:
         self._messages_dropped += dropped
@@ -210,6 +254,7 @@ class Router:
             failure: The error that subscriptions raise then.
         """
         self._failure = failure
+        self._wait_no_more()
         if self._hook is None:
             self._finish()
         else:
@@ -223,7 +268,8 @@ class Router:
         if self.gate.is_shut:
             return
         under_way = self.gate.shut()
-        unrouted = [event for event, _ in self._unhooked.cut()]
+        self._wait_no_more()
+        unrouted = [unhooked.event for unhooked in self._unhooked.cut()]
         due = [job.event for job in self.dispatcher.cut() if isinstance(job, _Due)]
         dropped = sum(event.name == "message" or self._is_awaited(event) for event in unrouted)
         dropped += sum(map(self._is_awaited, due))
@@ -243,15 +289,17 @@ class Router:
         self._hook_task = self._runtime.current()
         while True:
             try:
-                event, size = self._unhooked.get(None)
+                unhooked = self._unhooked.get(None)
             except InboxClosed:
                 break
-            changed = self._pass_through(hook, event)
+            changed = self._pass_through(hook, unhooked.event)
             if not self.gate.is_here:
                 return
             if changed is not None:
-                self._route(changed, size)
-            del event, changed  # The next may be long in coming.
+                if unhooked.is_kept:
+                    self._wait_for_room(changed, unhooked.size)
+                self._route(changed, unhooked.size, is_kept=unhooked.is_kept)
+            del unhooked, changed  # The next may be long in coming.
         self._hook_task = None  # Another task may get the same name.
         self._finish()
 
@@ -275,7 +323,36 @@ class Router:
             self.gate.leave()
         return None if message is None else replace(event, message=message)
 
-    def _route(self, event: RoomMessageEvent, size: int) -> None:
+    def _has_room(self, event: RoomMessageEvent, size: int) -> bool:
+        """Return whether a message could be kept wherever it goes."""
+        return self.dispatcher.has_room(size) and all(
+            subscription._has_room(event.message, size) for subscription in self._subscriptions
+        )
+
+    def _wait_for_room(self, event: RoomMessageEvent, size: int) -> None:
+        """Wait in the hook's task until a message can be kept: what comes later fills the hook's queue meanwhile."""
+        self._budget.listen(self._room_freed)
+        try:
+            while not self._is_last:
+                self._is_freed = False
+                if self._has_room(event, size):
+                    return
+                with self._room:
+                    self._room.wait_for(lambda: self._is_freed or self._is_last)
+        finally:
+            self._budget.ignore(self._room_freed)
+
+    def _room_freed(self) -> None:
+        with self._room:
+            self._is_freed = True
+            self._room.notify_all()
+
+    def _wait_no_more(self) -> None:
+        with self._room:
+            self._is_last = True
+            self._room.notify_all()
+
+    def _route(self, event: RoomMessageEvent, size: int, *, is_kept: bool = False) -> None:
         if self.gate.is_shut:
             self.dispatcher.count_dropped(self._is_awaited(event))
             return
@@ -283,8 +360,9 @@ class Router:
         is_shared = event.name != "message" or self._hook is not None
         if event.name == "message":
             for subscription in self._subscriptions:
-                is_shared |= subscription._offer(event.message, size)
-        self.dispatcher.post(_Due(self._run_receivers, event, is_shared), size)
+                is_shared |= subscription._offer(event.message, size, is_kept=is_kept)
+        post = self.dispatcher.post_kept if is_kept else self.dispatcher.post
+        post(_Due(self._run_receivers, event, is_shared), size)
 
     def _finish(self) -> None:
         with self._condition:

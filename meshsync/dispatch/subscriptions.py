@@ -150,6 +150,7 @@ class Subscription(Feed[RoomMessage]):
         on_close: Callable[[Subscription], None],
         on_overflow: Callable[[Subscription, int], None] = lambda subscription, dropped: None,
         share: Share | None = None,
+        follows: Callable[[str], bool] | None = None,
     ) -> None:
         if overflow not in ("error", "drop_oldest"):
             raise ValueError(f"overflow is 'error' or 'drop_oldest', not {overflow!r}")
@@ -167,6 +168,8 @@ class Subscription(Feed[RoomMessage]):
         self.dropped = 0
         self._type = type
         self._sender = sender
+        self._follows = follows
+        """Whether the sender now has that id; None for one that is nobody once it has left."""
         self._maxsize = maxsize
         self._drops_oldest = overflow == "drop_oldest"
         self._on_close = on_close
@@ -183,18 +186,36 @@ class Subscription(Feed[RoomMessage]):
         # Here and not when it is offered: the client's reader does not wait for it, and unread messages are shared.
         return super()._take(timeout)._copied()
 
-    def _offer(self, message: RoomMessage, size: int = 0) -> bool:
+    def _matches(self, message: RoomMessage) -> bool:
+        if self._type is not None and message.type != self._type:
+            return False
+        sender = message.from_participant_id
+        return self._sender in (None, sender) or (self._follows is not None and self._follows(sender))
+
+    def _has_room(self, message: RoomMessage, size: int) -> bool:
+        """Return whether a message does not match, or could be kept: the client asks this."""
+        return not self._matches(message) or self._inbox.has_room(size, is_dropping=self._drops_oldest)
+
+    def _misses(self, sender: str) -> bool:
+        """Return whether it is for one sender alone, who has left for good: the client asks this."""
+        return self._sender == sender and self._follows is None
+
+    def _offer(self, message: RoomMessage, size: int = 0, *, is_kept: bool = False) -> bool:
         """Add a message if it matches, and return whether it does: the client calls this. Never waits.
 
         Args:
             size: The bytes that it counts.
+            is_kept: Whether it is not to be dropped, so that there is room for it.
         """
-        if self._type is not None and message.type != self._type:
+        if not self._matches(message):
             return False
-        if self._sender is not None and message.from_participant_id != self._sender:
-            return False
-        if self._drops_oldest:
-            dropped = self._inbox.put_dropping(message, size)
+        if is_kept or self._drops_oldest:
+            keep = self._inbox.keep
+            dropped = (
+                keep(message, size, is_dropping=self._drops_oldest)
+                if is_kept
+                else self._inbox.put_dropping(message, size)
+            )
             self.dropped += dropped
             if dropped:
                 self._on_overflow(self, dropped)

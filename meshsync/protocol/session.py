@@ -34,7 +34,7 @@ from meshsync.protocol.operations import (
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
 from meshsync.protocol.roster import Roster, RosterEntry
 
-__all__ = ["Encoded", "Participation", "Session", "SessionStats"]
+__all__ = ["ROOM_TYPES", "Encoded", "Participation", "Session", "SessionStats"]
 
 
 Encoded = tuple[str, bytes, bytes | bytearray | memoryview]
@@ -329,6 +329,8 @@ _ROOM_PUSHES = {
     "participant.attributes": Session._attributes_came,
 }
 """Types with which the room reports on participants. Programs never get them as messages."""
+ROOM_TYPES = frozenset(_ROOM_PUSHES)
+"""These types."""
 
 
 def _member(entry: object) -> RosterEntry:

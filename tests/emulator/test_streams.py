@@ -109,7 +109,7 @@ def test_a_reader_that_cancels_is_heard_in_the_midst_of_writing(join: Join) -> N
 
 @pytest.mark.parametrize("who", ["alice", "bob"])
 def test_a_dropped_connection_interrupts_both_ends(join: Join, emulated: Emulator, who: str) -> None:
-    """Whoever loses it: here at once, there when the room says so; what came can be read."""
+    """Whoever loses it: here at once, there when the room says so; what came can be read. Both clients go on."""
     alice, bob = join("alice"), join("bob")
     writer, reader = open_stream(alice, bob)
     writer.write(b"one")
@@ -118,7 +118,7 @@ def test_a_dropped_connection_interrupts_both_ends(join: Join, emulated: Emulato
     assert reader.read(PATIENCE).data == b"one"
     with pytest.raises(StreamInterrupted) as caught:
         reader.read(PATIENCE)
-    assert caught.value.connection_alive == (who == "alice")
+    assert caught.value.connection_alive
     with pytest.raises(StreamInterrupted):
         writer.reader.read(PATIENCE)
     with pytest.raises(StreamInterrupted):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import partial
 
 import meshsync
@@ -74,20 +75,21 @@ def run(seed: int | str = 7, *, median: float = 0.04, payload: bytes = b"payload
 
 
 def _agent(name: str, payload: bytes) -> None:
-    """Take part until it is late, coming back after each loss."""
+    """Take part until it is late: the client comes back after a loss, the program after an end that is final.
+
+    That is a push that no client can read.
+    """
     number = 0
     while meshsync.monotonic() < LASTS:
-        try:
-            with meshsync.connect("busy", name=name, role="agent", default_timeout=8) as room:
-                room.messaging.on_message("question", partial(_answer, room))
-                room.local_participant.set_attribute("number", number)
-                room.messaging.enable(_read)
-                while meshsync.monotonic() < LASTS:
-                    number += 1
+        with meshsync.connect("busy", name=name, role="agent", default_timeout=8, retry=True) as room:
+            room.messaging.on_message("question", partial(_answer, room))
+            room.local_participant.set_attribute("number", number)
+            room.messaging.enable(_read)
+            while meshsync.monotonic() < LASTS and room.state != "lost":
+                number += 1
+                with suppress(MeshsyncError):
                     _speak(room, number, payload)
-                    meshsync.sleep(0.7)
-        except (MeshsyncError, TimeoutError):
-            meshsync.sleep(1)
+                meshsync.sleep(0.7)
 
 
 def _speak(room: meshsync.RoomClient, number: int, payload: bytes) -> None:
@@ -108,13 +110,9 @@ def _stream(room: meshsync.RoomClient, number: int, payload: bytes) -> None:
     to = room.messaging.get_participant_by_name(name)
     if to is None:
         return
-    try:
-        with room.messaging.create_stream(to, {"number": number}) as writer:
-            for part in range(4):
-                writer.write(MessageStreamChunk({"part": part}, payload * 200))
-    except MeshsyncError as error:
-        if not error.connection_alive:
-            raise
+    with room.messaging.create_stream(to, {"number": number}) as writer:
+        for part in range(4):
+            writer.write(MessageStreamChunk({"part": part}, payload * 200))
 
 
 def _read(reader: StreamReader) -> None:

@@ -92,7 +92,7 @@ def test_peer_lost_in_the_midst_of_a_call() -> None:
     """Both ends hear of it, and what came is read first."""
     with Simulation(seed=1, latency=latency.constant(TRAVEL)) as sim:
         demo = sim.room("demo")
-        alice, bob = demo.join("alice", enable=True), demo.join("bob")
+        alice, bob = demo.join("alice", enable=True, reconnect=False), demo.join("bob")
         readers: list[StreamReader] = []
         bob.messaging.enable(readers.append)
         writer = alice.messaging.create_stream(bob.local_participant, kind="duplex")

@@ -145,9 +145,9 @@ def test_running_for_ever_ends_when_a_receiver_closes() -> None:
 
 
 def test_running_for_ever_raises_the_loss() -> None:
-    """And in a simulation nothing is done to the signals of the process."""
+    """Where the client does not come back; and in a simulation nothing is done to the signals of the process."""
     with Simulation() as sim:
-        alice = sim.room("demo").join("alice", enable=True)
+        alice = sim.room("demo").join("alice", enable=True, reconnect=False)
         sim.plan(faults.at(5, faults.reset("alice")))
         with pytest.raises(ConnectionLost):
             alice.run_forever()

@@ -35,7 +35,7 @@ class Habits:
     """Further options of connecting."""
 
 
-RECONNECTING = Habits(reconnects=True)
+RECONNECTING = Habits(reconnects=True, confirms=True)
 """What clients do without being asked to, and all that they can be asked to."""
 
 
@@ -77,7 +77,7 @@ class Agent:
 
     def run(self) -> None:
         """Take part until it is stopped."""
-        options = {"reconnect": self._habits.reconnects, **self._habits.options}
+        options = {**self._habits.options, "reconnect": self._habits.reconnects}
         while not self.is_stopped:
             try:
                 client = self._connect(self.name, **options)
@@ -210,11 +210,11 @@ class Agent:
         note.is_confirmed = to is not None and self._habits.confirms and self._chance.random() < 0.5
         messaging, drawn = client.messaging, self._chance.random()
         options: dict[str, Any] = {"if_offline": "raise"} if drawn > 0.9 else {}
+        options |= {"confirm": True} if note.is_confirmed else {}
         try:
             if to is None:
                 delivery = messaging.broadcast_message_nowait("note", body, data, **options)
-            elif note.is_confirmed or drawn < 0.1:
-                options |= {"confirm": True} if note.is_confirmed else {}
+            elif drawn < (0.4 if note.is_confirmed else 0.1):
                 messaging.send_message(to, "note", body, data, **options)
                 note.is_acknowledged = True
                 return

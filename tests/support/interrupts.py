@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -31,18 +31,18 @@ class Interrupt:
     which is not made for it.
 
     Args:
-        spared: The name of functions at whose return it does not strike: their result is lost there, as it would be in
+        spared: The names of functions at whose return it does not strike: their result is lost there, as it would be in
             the program's own line. Python 3.10 handles signals there, later ones do not.
     """
 
-    def __init__(self, at: int, spared: str = "") -> None:
+    def __init__(self, at: int, spared: Collection[str] = ()) -> None:
         self.left = at
         self._spared = spared
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event not in ("call", "c_return", "return") or not _is_of_the_client(frame):
             return
-        if event == "return" and frame.f_code.co_name == self._spared:
+        if event == "return" and frame.f_code.co_name in self._spared:
             return
         self.left -= 1
         if self.left == 0:
@@ -65,7 +65,8 @@ def _is_of_the_client(frame: FrameType | None) -> bool:
     if frame is None or f"{os.sep}meshsync{os.sep}" not in frame.f_code.co_filename:
         return False
     while frame is not None:
-        if frame.f_code.co_filename.endswith("scripted.py"):
+        # In a finalizer Python drops the exception, and the program goes on: such a one says nothing of the call.
+        if frame.f_code.co_filename.endswith("scripted.py") or frame.f_code.co_name == "__del__":
             return False
         frame = frame.f_back
     return True

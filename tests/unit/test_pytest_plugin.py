@@ -261,6 +261,7 @@ def test_next_test_begins_anew_whatever_became_of_the_last(tmp_path):
     program = """
         import time
         import pytest
+        from simulator import Simulation  # Importing it takes a slow machine longer than the limit.
 
         @pytest.mark.timeout(5, method="signal", func_only=True)
         def test_blocks(simulation, sim_room):

@@ -116,6 +116,7 @@ def test_delay_is_as_long_as_the_server_asks() -> None:
     """``Retry-After`` beats a shorter draw, and not a longer one."""
     asked = RoomUnavailable("busy", http_status=503, retry_after=7.0)
     assert Backoff(Low()).next_delay(asked) == 7
+    assert Backoff(Low()).next_delay(RoomUnavailable("busy", retry_after=10**8)) == 3600
     backoff = Backoff(High())
     for _ in range(8):
         backoff.next_delay()

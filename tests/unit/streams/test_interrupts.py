@@ -249,7 +249,7 @@ def test_an_interrupted_filtered_read_leaves_the_reader_usable_or_failed() -> No
         reader: Any = filtered(stream.reader, Doubling)
         got: list[int] = []
         read = lambda got=got, reader=reader: got.append(reader.read(0).header["n"])  # noqa: E731
-        was_interrupted = Interrupt(place, spared="read").run(read)
+        was_interrupted = Interrupt(place, spared=("read",)).run(read)
         try:
             while len(got) < 2:
                 got.append(reader.read(0).header["n"])

@@ -141,7 +141,7 @@ def test_a_stream_that_a_task_has_read_is_not_rejected_by_the_close_of_its_subsc
 def test_a_subscription_whose_making_was_interrupted_gets_nothing(client: TableOfStreams) -> None:
     """Ctrl-C at each place of it: no program could read the streams that it takes from the accept callback."""
     for place in range(1, 1000):
-        was_interrupted = Interrupt(place, spared="subscribe").run(lambda: client.table.subscribe(None, 5))
+        was_interrupted = Interrupt(place, spared=("subscribe",)).run(lambda: client.table.subscribe(None, 5))
         if not was_interrupted:
             break
         assert client.table._offers._subscriptions == (), f"interrupted at place {place}"
