@@ -16,16 +16,18 @@ from tests.support import chaos
 from tests.support.agents import RECONNECTING, Habits
 
 SEEDS = range(50)
-HABITS = {0: Habits(), 1: RECONNECTING}
-"""By the remainder of the seed."""
+HABITS = Habits(), RECONNECTING
+"""In turn."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens_all_is_accounted_for(seed: int) -> None:
     """Messages arrive once and in order or their senders can know, streams are whole or cut, rosters converge."""
-    ledger = chaos.run(seed, HABITS[seed % 2])
+    habits = HABITS[seed % 2]
+    ledger = chaos.run(seed, habits)
     assert len(ledger.notes) > 50
     assert any(ledger.received.values())
+    assert any("came back" in ways for ways in ledger.ways.values()) is habits.reconnects
 
 
 def test_every_kind_of_fault_is_drawn() -> None:

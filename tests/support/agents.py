@@ -102,14 +102,13 @@ class Agent:
                     self._act(client, key)
                 meshsync.sleep(2 * STEP * self._chance.random() + 0.001)
         except MeshsyncError:
-            if not client.state.is_over:
-                raise
+            pass  # Its end, or it could not even set an attribute.
         finally:
             self.client = None
-            if client.state.is_over:
-                self._ledger.ended.add(key)
-            else:
+            if self.is_stopped and not client.state.is_over:
                 self._ledger.stayed[client.local_participant.id] = key
+            else:
+                self._ledger.ended.add(key)
             client.close()
             self._ledger.dropped[key] = client.stats().events_dropped
             self._settle()

@@ -126,15 +126,16 @@ class Ledger:
         """Whatever arrived was sent, to whom it came, once and in order, and its sender was not told otherwise."""
         arrived: Counter[tuple[str, int]] = Counter()
         for recipient, messages in self.received.items():
-            last: dict[str, int] = {}
+            last: dict[tuple[str, bool], int] = {}
             for participant, number in messages:
                 note = self.notes.get(number)
                 if note is None or not self._may_come(note, participant, recipient):
                     yield f"{recipient} received {number} of {participant}, which was not sent to it"
                     continue
-                if number <= last.get(note.sender, -1):
-                    yield f"{recipient} received {number} of {note.sender} after {last[note.sender]}"
-                last[note.sender] = max(number, last.get(note.sender, -1))
+                way = note.sender, note.is_confirmed  # Those to be confirmed may be repeated, others go on meanwhile.
+                if number <= last.get(way, -1):
+                    yield f"{recipient} received {number} of {note.sender} after {last[way]}"
+                last[way] = max(number, last.get(way, -1))
                 if not note.may_have_arrived:
                     yield f"{recipient} received {number} of {note.sender}, which was told {note.error!r}"
                 arrived[self.names.get(recipient, recipient), number] += 1
