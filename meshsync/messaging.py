@@ -247,7 +247,8 @@ class MessagingClient:
     ) -> Delivery:
         """Send a message to one participant and return at once, with a handle to wait for the acknowledgement.
 
-        Messages arrive in the order of these calls.
+        Messages arrive in the order of these calls; those with ``confirm`` have an order of their own, and others may
+        overtake them.
 
         Args:
             timeout: The longest wait for room in the connection's buffer, in seconds; 30 by default.

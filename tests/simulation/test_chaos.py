@@ -9,18 +9,25 @@ from random import Random
 
 import pytest
 
+from meshsync import SendTimeout
+from simulator import Simulation, faults, latency
 from simulator.faults.registry import KINDS
 from tests.support import chaos
+from tests.support.agents import RECONNECTING, Habits
 
 SEEDS = range(50)
+HABITS = Habits(), RECONNECTING
+"""In turn."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens_all_is_accounted_for(seed: int) -> None:
     """Messages arrive once and in order or their senders can know, streams are whole or cut, rosters converge."""
-    ledger = chaos.run(seed)
+    habits = HABITS[seed % 2]
+    ledger = chaos.run(seed, habits)
     assert len(ledger.notes) > 50
     assert any(ledger.received.values())
+    assert any("came back" in ways for ways in ledger.ways.values()) is habits.reconnects
 
 
 def test_every_kind_of_fault_is_drawn() -> None:
@@ -31,5 +38,16 @@ def test_every_kind_of_fault_is_drawn() -> None:
 
 
 def test_disabling_that_was_not_answered_in_time_does_not_undo_enabling() -> None:
-    """Seed 30: the room carried out the request to leave after the client had asked to be in again."""
-    chaos.run(30)
+    """Where the room gets the request to leave after the program asked to be in again, the client is in (seed 30)."""
+    with Simulation(30) as simulation:
+        room = simulation.room("lab")
+        ada, ben = (room.join(name, enable=True) for name in ("ada", "ben"))
+        simulation.plan(faults.during(0, 5, faults.latency(latency.constant(2), "ada", direction="up")))
+        simulation.sleep(1)
+        with pytest.raises(SendTimeout):
+            ada.messaging.disable(timeout=1)
+        ada.messaging.enable()
+        simulation.sleep(10)
+        assert ada.messaging.is_enabled
+        assert [one.name for one in ben.messaging.remote_participants] == ["ada"]
+        assert [one.name for one in ada.messaging.remote_participants] == ["ben"]

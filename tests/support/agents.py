@@ -1,6 +1,6 @@
 """Programs that talk to each other whatever happens, and write down what they did: in a simulation and on real sockets.
 
-Each has one connection at a time, and comes back when it is lost. After a while they fall silent and only stay
+Each has one client at a time, and makes another when that has ended. After a while they fall silent and only stay
 connected, so that what was under way can arrive; then they are stopped.
 """
 
@@ -14,9 +14,10 @@ from typing import Any
 
 import meshsync
 from meshsync import MeshsyncError, MessageStreamChunk, RoomClient, RoomMessageEvent
+from meshsync.participants import RoomParticipant
 from tests.support.ledger import Ledger, Note, StreamNote
 
-__all__ = ["HABITS", "Agent", "Habits", "numbers"]
+__all__ = ["RECONNECTING", "Agent", "Habits", "numbers"]
 
 STEP = 0.5
 """Seconds between two actions, on average."""
@@ -27,15 +28,15 @@ class Habits:
     """How programs go about it."""
 
     reconnects: bool = False
-    """Whether a client comes back by itself after a loss; else the program connects anew."""
+    """Whether a client comes back by itself after a loss; else its first loss is its end."""
     confirms: bool = False
     """Whether some messages have to be confirmed by the recipient's client."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further options of connecting."""
 
 
-HABITS = Habits()
-"""What clients can do without being asked to."""
+RECONNECTING = Habits(reconnects=True, confirms=True)
+"""What clients do without being asked to, and all that they can be asked to."""
 
 
 class Agent:
@@ -55,13 +56,15 @@ class Agent:
         numbers: Iterator[int],
         chance: Random,
         silent_from: float,
-        habits: Habits = HABITS,
+        habits: Habits,
     ) -> None:
         self.name = name
         self.client: RoomClient | None = None
-        """Its connection while messaging is enabled."""
-        self.connections = 0
+        """Its client, once that takes part in messaging."""
+        self.clients = 0
         """How many it has had."""
+        self.returns = 0
+        """How often they came back after a loss."""
         self.is_stopped = False
         self._ledger = ledger
         self._connect = connect
@@ -81,117 +84,149 @@ class Agent:
             except MeshsyncError:
                 meshsync.sleep(0.2 + self._chance.random())
                 continue
-            self.connections += 1
-            self._live(client)
+            self.clients += 1
+            self._live(client, f"{self.name}/{self.clients}")
         for task in self._tasks:
             task.join(100)
 
-    def _live(self, client: RoomClient) -> None:
-        id = client.local_participant.id
-        self._ledger.names[id] = self.name
-        why = "it left"
+    def _live(self, client: RoomClient, key: str) -> None:
+        self._ledger.names[key] = self.name
         try:
-            self._listen(client, id)
-            self._enable(client, id)
-            while not self.is_stopped and (client.is_connected or self._habits.reconnects):
+            self._listen(client, key)
+            client.local_participant.set_attribute("client", key)  # Before it enters; others know it by that.
+            while not (self.is_stopped or client.state.is_over):
+                if not client.messaging.is_enabled:  # Also where the room refused it to a client that came back.
+                    self._enable(client)
+                    self.client = client
                 if meshsync.monotonic() < self._silent_from:
-                    self._act(client, id)
+                    self._act(client, key)
                 meshsync.sleep(2 * STEP * self._chance.random() + 0.001)
-        except MeshsyncError as error:
-            why = repr(error)
+        except MeshsyncError:
+            pass  # Its end, or it could not even set an attribute.
         finally:
             self.client = None
-            if not self.is_stopped:
-                self._ledger.left[id] = why
+            if self.is_stopped and not client.state.is_over:
+                self._ledger.stayed[client.local_participant.id] = key
+            else:
+                self._ledger.ended.add(key)
             client.close()
-            self._ledger.dropped[id] = client.stats().events_dropped
+            self._ledger.dropped[key] = client.stats().events_dropped
             self._settle()
 
-    def _listen(self, client: RoomClient, id: str) -> None:
-        received, told = self._ledger.received[id], self._ledger.told
+    def _listen(self, client: RoomClient, key: str) -> None:
+        received, moves, ways = self._ledger.received[key], self._ledger.moves[key], self._ledger.ways[key]
 
         def note(event: RoomMessageEvent) -> None:
             received.append((event.message.from_participant_id, event.message.message["number"]))
 
+        def meet(event: RoomMessageEvent) -> None:
+            assert event.participant is not None
+            self._meet(event.participant)
+            moves.append((event.participant.id, True))
+
         def see_off(event: RoomMessageEvent) -> None:
-            told.add((id, event.message.message["id"]))
+            moves.append((event.message.message["id"], False))
+
+        def go(event: RoomMessageEvent) -> None:
+            ways.append("went offline" if event.message.message["will_retry"] else "ended")
+
+        def come_back(event: RoomMessageEvent) -> None:
+            self.returns += 1
+            ways.append("came back")
 
         client.messaging.on_message("note", note)
+        client.messaging.on("participant_added", meet)
         client.messaging.on("participant_removed", see_off)
+        client.messaging.on("disconnected", go)
+        client.messaging.on("reconnected", come_back)
 
-    def _enable(self, client: RoomClient, id: str) -> None:
+    def _enable(self, client: RoomClient) -> None:
         while True:
             try:
                 client.messaging.enable(self._accept)
             except MeshsyncError:
-                if not client.is_connected:
+                if client.state.is_over:
                     raise
                 meshsync.sleep(1)
             else:
-                self.client = client
                 return
 
     def _settle(self) -> None:
-        """Write down what became of the messages of a connection that has ended."""
+        """Write down what became of the messages of a client that has ended."""
         for note, delivery in self._deliveries:
             note.error = delivery.error
             note.is_acknowledged = delivery.is_done and delivery.error is None
             if not delivery.is_done:
-                note.error = AssertionError("its delivery outlives its connection")
+                note.error = AssertionError("its delivery outlives its client")
         self._deliveries.clear()
 
     # --- what it does -------------------------------------------------------------------------------------------------
 
-    def _act(self, client: RoomClient, id: str) -> None:
-        """Do one thing; only the end of the connection is an error."""
+    def _act(self, client: RoomClient, key: str) -> None:
+        """Do one thing; only the end of the client is an error."""
+        self._meet(client.local_participant)
         others = [one for one in client.messaging.remote_participants if one.role == "agent"]
         drawn = self._chance.random()
         try:
             if drawn < 0.1:
                 client.local_participant.set_attribute("mood", next(self._numbers))
             elif drawn < 0.2:
-                self._send(client, Note(id, next(self._numbers), None, audience=tuple(one.id for one in others)))
+                self._send(client, Note(key, next(self._numbers), None, audience=tuple(one.id for one in others)))
             elif drawn < 0.22:
-                self._ledger.left[id] = "it disabled messaging"
-                try:
-                    client.messaging.disable()
-                finally:
-                    self._enable(client, id)  # Also where it is not known whether the room has done it.
+                self._leave(client)
             elif drawn < 0.24:
+                client.reconnect_now()
+            elif drawn < (0.245 if self._habits.reconnects else 0.26):
                 client.close()
             elif others:
                 to = others[int(self._chance.random() * len(others))]
                 if drawn < 0.4:
-                    self._stream(client, id, to)
+                    self._stream(client, to)
                 else:
                     for _ in range(1 + int(self._chance.random() * 3)):
-                        self._send(client, Note(id, next(self._numbers), to.id, to.name or ""), to)
+                        self._send(client, Note(key, next(self._numbers), to.id), to)
         except MeshsyncError:
-            if not client.is_connected and not self._habits.reconnects:
+            if client.state.is_over:
                 raise
+
+    def _meet(self, one: RoomParticipant) -> None:
+        """Write down which client a participant is."""
+        if one.id and "client" in one.attributes:
+            self._ledger.clients[one.id] = one.attributes["client"]
+
+    def _leave(self, client: RoomClient) -> None:
+        """Disable messaging for a moment."""
+        self._ledger.left.add(client.local_participant.id)
+        try:
+            client.messaging.disable()
+        finally:
+            self._ledger.left.add(client.local_participant.id)  # It may be another one meanwhile.
+            self._enable(client)  # Also where it is not known whether the room has done it.
 
     def _send(self, client: RoomClient, note: Note, to: Any = None) -> None:
         self._ledger.notes[note.number] = note
         body, data = {"number": note.number}, bytes(int(self._chance.random() ** 4 * 9000))
         note.is_confirmed = to is not None and self._habits.confirms and self._chance.random() < 0.5
+        messaging, drawn = client.messaging, self._chance.random()
+        options: dict[str, Any] = {"if_offline": "raise"} if drawn > 0.9 else {}
+        options |= {"confirm": True} if note.is_confirmed else {}
         try:
             if to is None:
-                delivery = client.messaging.broadcast_message_nowait("note", body, data)
-            elif note.is_confirmed or self._chance.random() < 0.1:
-                options: dict[str, Any] = {"confirm": True} if note.is_confirmed else {}
-                client.messaging.send_message(to, "note", body, data, **options)
+                delivery = messaging.broadcast_message_nowait("note", body, data, **options)
+            elif drawn < (0.4 if note.is_confirmed else 0.1):
+                messaging.send_message(to, "note", body, data, **options)
                 note.is_acknowledged = True
                 return
             else:
-                delivery = client.messaging.send_message_nowait(to, "note", body, data)
+                delivery = messaging.send_message_nowait(to, "note", body, data, **options)
         except MeshsyncError as error:
-            note.error = error
+            note.error = error.with_traceback(None)
             raise
         self._deliveries.append((note, delivery))
 
-    def _stream(self, client: RoomClient, id: str, to: Any) -> None:
+    def _stream(self, client: RoomClient, to: Any) -> None:
         number = next(self._numbers)
-        self._ledger.streams[number] = note = StreamNote(number, id, to.id)
+        self._ledger.streams[number] = note = StreamNote(number, client.local_participant.id, to.id)
         sizes = [int(self._chance.random() ** 4 * 20_000) for _ in range(int(self._chance.random() * 8))]
         pause = self._chance.random() * 0.2
         self._tasks = [task for task in self._tasks if not task.is_done]
@@ -201,9 +236,9 @@ class Agent:
         try:
             writer = client.messaging.create_stream(to, {"number": note.number}, timeout=10)
         except BaseException as error:
-            note.opening_error = error
+            note.opening_error = error.with_traceback(None)  # Whose frames keep what is unread.
             return
-        note.is_open = True
+        note.is_open, note.opener = True, client.local_participant.id  # It may have waited for a connection.
         try:
             for part, size in enumerate(sizes):
                 note.attempted += 1
@@ -213,7 +248,7 @@ class Agent:
             writer.close()
             note.closed = True
         except BaseException as error:
-            note.writing_error = error
+            note.writing_error = error.with_traceback(None)
             writer.abort()
 
     def _accept(self, reader: Any) -> None:
@@ -232,7 +267,7 @@ class Agent:
                     return
             note.is_complete = True
         except BaseException as error:
-            note.reading_error = error
+            note.reading_error = error.with_traceback(None)
             if not isinstance(error, MeshsyncError):
                 raise
 

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -19,7 +20,8 @@ from simulator import Simulation, faults, latency
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.kinds.pushes import MALFORMATIONS
 from simulator.faults.plans import Planned
-from tests.support.agents import HABITS, Agent, Habits, numbers
+from simulator.room.rules import RoomStats
+from tests.support.agents import RECONNECTING, Agent, Habits, numbers
 from tests.support.ledger import Ledger
 
 __all__ = ["FAULTS", "LATENCY", "plan", "program", "run"]
@@ -27,7 +29,8 @@ __all__ = ["FAULTS", "LATENCY", "plan", "program", "run"]
 NAMES = ("ada", "ben", "cyd", "dan", "eve", "fay")
 BEGIN, QUIET, SETTLED = 3.0, 40.0, 140.0
 """Seconds since the start: the first fault, the end of all, and when everything has to have arrived. A connection that
-is half open, or whose end was lost, is noticed by a heartbeat of 45 seconds, and then the client comes back."""
+is half open, or whose end was lost, is noticed by a heartbeat of 45 seconds, and then the program comes back; an
+attempt that began before the end of all may take 30 seconds, and the delay after it 30 more."""
 LATENCY = latency.lognormal(0.03, 0.5)
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -64,10 +67,14 @@ FAULTS: dict[str, Callable[[Random], Fault]] = {
 }
 """Makes a fault of each kind, by its word."""
 
+LOSSES = ("half_open", "reset", "reset", "restart")
+"""Kinds after which a client comes back."""
 
-def plan(chance: Random) -> list[Planned]:
-    """Draw a plan of four to ten faults, and the end of all."""
-    kinds = [FAULTS[_choose(sorted(FAULTS), chance)] for _ in range(4 + int(chance.random() * 7))]
+
+def plan(chance: Random, losses: int = 0) -> list[Planned]:
+    """Draw a plan: four to ten faults of all kinds, ``losses`` more that end connections, and the end of all."""
+    words = [_choose(sorted(FAULTS), chance) for _ in range(4 + int(chance.random() * 7))]
+    kinds = [FAULTS[word] for word in (*words, *(_choose(LOSSES, chance) for _ in range(losses)))]
     return [*(_planned(kind(chance), chance) for kind in kinds), faults.quiet(after=QUIET)]
 
 
@@ -87,7 +94,7 @@ def _planned(fault: Fault, chance: Random) -> Planned:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def run(seed: int, habits: Habits = HABITS) -> Ledger:
+def run(seed: int, habits: Habits) -> Ledger:
     """Run a program under the faults of a seed; return what happened.
 
     Raises:
@@ -97,18 +104,18 @@ def run(seed: int, habits: Habits = HABITS) -> Ledger:
     chance = Random(seed)
     schedule = _choose(("fifo", "random", "pct"), chance)
     with Simulation(seed, latency=LATENCY, schedule=schedule) as simulation:
-        simulation.plan(*plan(chance))
+        simulation.plan(*plan(chance, losses=6 if habits.reconnects else 0))
         ledger, found = _observe(simulation, habits)
     found += ledger.violations()
     if threading.active_count() > threads:
         found.append(f"{threading.active_count() - threads} threads are left")
-    assert not found, "\n".join([f"seed {seed}:", *found[:20], f"{len(found)} in all"])
+    assert not found, "\n".join([f"seed {seed}, {habits}:", *found[:20], f"{len(found)} in all"])
     return ledger
 
 
-def program(simulation: Simulation) -> None:
+def program(simulation: Simulation, habits: Habits = RECONNECTING) -> None:
     """Take part, and check; the faults are planned by the caller."""
-    ledger, found = _observe(simulation, HABITS)
+    ledger, found = _observe(simulation, habits)
     found += ledger.violations()
     assert not found, found
 
@@ -121,18 +128,21 @@ def _observe(simulation: Simulation, habits: Habits) -> tuple[Ledger, list[str]]
     agents = []
     for index, name in enumerate(NAMES[: 4 + int(chance.random() * 3)]):
         options = {"dialect": "AB"[index % 2], "default_timeout": 8, "role": "agent"}
-        own = Habits(habits.reconnects, habits.confirms, options)
+        own = replace(habits, options=options)
         connect = partial(_connect, room.name)
         agents.append(Agent(name, ledger, connect, all_numbers, Random(f"chaos {simulation.seed} {name}"), QUIET, own))
     tasks = [simulation.spawn(agent.run, name=agent.name) for agent in agents]
     simulation.sleep(SETTLED)
     refusals = any(record.type == "error_replies" for record in room.transcript.faults())
-    found = list(unsettled([agent.client for agent in agents], refusals=refusals))
+    present = {member.id: member.name for member in room.rules._room.enabled}
+    found = list(unsettled([agent.client for agent in agents], present, refusals=refusals))
     for agent in agents:
         agent.is_stopped = True
     for agent, task in zip(agents, tasks, strict=True):
         if not task.join(200):
             found.append(f"{agent.name} does not end")
+    if room.rules._room.stats() != RoomStats(0, 0, 0):
+        found.append(f"the room still has {room.rules._room.stats()}")
     return ledger, found
 
 
@@ -140,30 +150,36 @@ def _connect(room: str, name: str, **options: Any) -> RoomClient:
     return meshsync.connect(room, name=name, **options)
 
 
-def unsettled(clients: Sequence[RoomClient | None], *, refusals: bool) -> Iterator[str]:
+def unsettled(
+    clients: Sequence[RoomClient | None], present: Mapping[str, str] | None = None, *, refusals: bool
+) -> Iterator[str]:
     """Yield what does not hold when all faults are over and everything had time to arrive.
 
     Args:
+        present: Who the room says takes part, as names by ids; None if nobody but the clients can.
         refusals: Whether the room refused requests at random. The message that ends a stream is sent once, and where
             the room refuses it, the peer learns of the end when its participant leaves.
     """
     here = [client for client in clients if client is not None and client.is_connected]
     if len(here) < len(clients):
         yield f"{len(clients) - len(here)} have not come back"
-    own = {client.local_participant.id: dict(client.local_participant.attributes) for client in here}
-    known = {
-        client.local_participant.id: {one.id: dict(one.attributes) for one in client.messaging.remote_participants}
-        for client in here
-    }
-    everyone: set[str] = set(own).union(*known.values())
-    for id, others in known.items():
-        if set(others) != everyone - {id}:
-            yield f"{id} does not know {sorted(everyone - {id} - set(others))}, others do"
-        for other, attributes in others.items():
-            if other in own and attributes != own[other]:
-                yield f"{id} knows {attributes} of {other}, which has {own[other]}"
+    own = {client.local_participant.id: client.local_participant for client in here}
+    everyone = {id: one.name for id, one in own.items()} if present is None else dict(present)
+    for id, one in own.items():
+        if everyone.get(id) != one.name:
+            yield f"{one.name} is {id}, which the room knows as {everyone.get(id)}"
     for client in here:
+        id, others = client.local_participant.id, client.messaging.remote_participants
+        seen, there = {other.id: other.name for other in others}, {**everyone}
+        there.pop(id, None)
+        if seen != there:
+            yield f"{id} sees {sorted(seen.items())}, and there are {sorted(there.items())}"
+        for other in others:
+            if other.id in own and other.attributes != own[other.id].attributes:
+                yield f"{id} knows {other.attributes} of {other.id}, which has {own[other.id].attributes}"
         stats = client.stats()
+        if stats.pending or stats.bytes_buffered or stats.bytes_unacknowledged or stats.bytes_unread:
+            yield f"{client!r} still has {stats}"
         streams = 0 if refusals else len(client._meshsync.streams.streams)
-        if stats.pending or stats.bytes_buffered or streams:
-            yield f"{client!r} still has {stats.pending} requests, {stats.bytes_buffered} bytes, {streams} streams"
+        if streams:
+            yield f"{client!r} still has {streams} streams"

@@ -15,9 +15,14 @@ GOOD = StreamNote(
 
 
 def ledger(*notes: Note, **received: list[tuple[str, int]]) -> Ledger:
-    """Return a ledger of Ada, who is a1, and Ben, who is b1 and later b2."""
+    """Return a ledger of Ada, whose client is ``ada``, and of Ben, who has two clients, ``ben`` and ``ben2``.
+
+    They are the participants a1, b1 and b2; Ada's was a0 before, on a connection that was lost.
+    """
     made = Ledger()
-    made.names |= {"a1": "ada", "b1": "ben", "b2": "ben"}
+    made.names |= {"ada": "ada", "ben": "ben", "ben2": "ben"}
+    made.clients |= {"a0": "ada", "a1": "ada", "b1": "ben", "b2": "ben2"}
+    made.stayed |= {"a1": "ada", "b1": "ben", "b2": "ben2"}
     made.notes |= {note.number: note for note in notes}
     made.received.update(received)
     return made
@@ -25,7 +30,7 @@ def ledger(*notes: Note, **received: list[tuple[str, int]]) -> Ledger:
 
 def sent(number: int, to: str | None = "b1", **more: object) -> Note:
     """Return a message of Ada's that was acknowledged."""
-    return Note(**{"sender": "a1", "number": number, "to": to, "name": "ben", "is_acknowledged": True} | more)
+    return Note(**{"sender": "ada", "number": number, "to": to, "is_acknowledged": True} | more)
 
 
 def failed(number: int, error: BaseException) -> Note:
@@ -35,7 +40,7 @@ def failed(number: int, error: BaseException) -> Note:
 
 def test_what_went_well_is_no_violation() -> None:
     """Messages that arrived once and in order, and a whole stream, are as they should be."""
-    made = ledger(sent(1), sent(2), sent(3, None), b1=[("a1", 1), ("a1", 2), ("a1", 3)])
+    made = ledger(sent(1), sent(2), sent(3, None), ben=[("a1", 1), ("a1", 2), ("a1", 3)])
     made.streams[9] = GOOD
     assert list(made.violations()) == []
 
@@ -43,18 +48,18 @@ def test_what_went_well_is_no_violation() -> None:
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        (ledger(sent(1), b1=[("a1", 1), ("a1", 1)]), "received 1 of a1 after 1"),
-        (ledger(sent(1), sent(2), b1=[("a1", 2), ("a1", 1)]), "received 1 of a1 after 2"),
-        (ledger(sent(1, None), b1=[("a1", 1)], b2=[("a1", 1)]), "ben received 1 2 times"),
-        (ledger(b1=[("a1", 1)]), "not sent to it"),
-        (ledger(sent(1), b1=[("b2", 1)]), "not sent to it"),
-        (ledger(sent(1), b2=[("a1", 1)]), "not sent to it"),
-        (ledger(failed(1, NotSent("no")), b1=[("a1", 1)]), "which was told NotSent"),
-        (ledger(failed(1, RoomError("no", 1)), b1=[("a1", 1)]), "which was told RoomError"),
-        (ledger(failed(1, SendTimeout("no", retryable=True)), b1=[("a1", 1)]), "which was told SendTimeout"),
-        (ledger(sent(1, None, audience=("b1", "b2")), b1=[("a1", 1)]), "b2, still there, has not received it"),
+        (ledger(sent(1), ben=[("a1", 1), ("a1", 1)]), "received 1 of ada after 1"),
+        (ledger(sent(1), sent(2), ben=[("a1", 2), ("a1", 1)]), "received 1 of ada after 2"),
+        (ledger(sent(1, None), ben=[("a1", 1)], ben2=[("a1", 1)]), "ben received 1 2 times"),
+        (ledger(ben=[("a1", 1)]), "not sent to it"),
+        (ledger(sent(1), ben=[("b2", 1)]), "not sent to it"),
+        (ledger(sent(1), ben2=[("a1", 1)]), "not sent to it"),
+        (ledger(failed(1, NotSent("no")), ben=[("a1", 1)]), "which was told NotSent"),
+        (ledger(failed(1, RoomError("no", 1)), ben=[("a1", 1)]), "which was told RoomError"),
+        (ledger(failed(1, SendTimeout("no", retryable=True)), ben=[("a1", 1)]), "which was told SendTimeout"),
+        (ledger(sent(1, None, audience=("b1", "b2")), ben=[("a1", 1)]), "b2, still there, has not received it"),
         (ledger(sent(1)), "b1, still there, has not received it"),
-        (ledger(sent(1, error=NotSent("no")), b1=[("a1", 1)]), "was acknowledged, and failed"),
+        (ledger(sent(1, error=NotSent("no")), ben=[("a1", 1)]), "was acknowledged, and failed"),
         (ledger(sent(1, is_confirmed=True)), "confirmed, and ben has not received it"),
     ],
 )
@@ -66,31 +71,85 @@ def test_each_violation_is_found(made: Ledger, text: str) -> None:
 @pytest.mark.parametrize("error", [DeliveryUnknown("?"), SendTimeout("?")])
 def test_what_is_unknown_may_have_arrived_or_not(error: BaseException) -> None:
     """Where the sender was told nothing certain, either is fine."""
-    assert not list(ledger(failed(1, error), b1=[("a1", 1)]).violations())
+    assert not list(ledger(failed(1, error), ben=[("a1", 1)]).violations())
     assert not list(ledger(failed(1, error)).violations())
 
 
 def test_what_is_lost_with_its_recipient_is_fine_once_the_sender_knows() -> None:
     """A recipient that left takes messages with it, and its sender has to be told that it left."""
     made = ledger(sent(1))
-    made.left["b1"] = "it left"
+    del made.stayed["b1"]
     assert any("not told that b1 left" in line for line in made.violations())
-    made.told.add(("a1", "b1"))
+    made.moves["ada"] += [("b1", True), ("b1", False)]
     assert not list(made.violations())
+
+
+def test_a_client_that_has_ended_need_not_be_told_who_left() -> None:
+    """A sender that ended before its recipient left cannot be told of it."""
+    made = ledger(sent(1))
+    made.left.add("b1")
+    made.ended.add("ada")
+    assert not list(made.violations())
+
+
+def test_a_client_is_one_over_all_of_its_connections() -> None:
+    """What a client sent before and after a loss is of one sender, in one order, whoever it was each time."""
+    assert not list(ledger(sent(1), sent(2), ben=[("a0", 1), ("a1", 2)]).violations())
+    made = ledger(sent(1), sent(2), ben=[("a0", 2), ("a1", 1)])
+    assert list(made.violations()) == ["ben received 1 of ada after 2"]
 
 
 def test_what_is_confirmed_arrives_in_whatever_connection() -> None:
-    """A confirmed message may arrive at the program that came back as another participant."""
-    made = ledger(sent(1, "b2", is_confirmed=True), b2=[("a1", 1)])
-    made.left["b1"] = "it left"
+    """A confirmed message to a participant that is gone may have arrived at the client that it was."""
+    made = ledger(sent(1, "b0", is_confirmed=True), ben=[("a1", 1)])
+    made.clients["b0"] = "ben"
     assert not list(made.violations())
+    made.received.clear()
+    assert list(made.violations()) == ["1 of ada was confirmed, and ben has not received it"]
 
 
 def test_dropped_events_are_violations() -> None:
     """Memory is bounded by dropping, and nothing here is slow."""
     made = ledger()
-    made.dropped["b1"] = 3
-    assert list(made.violations()) == ["b1 dropped 3 events"]
+    made.dropped["ben"] = 3
+    assert list(made.violations()) == ["ben dropped 3 events"]
+
+
+@pytest.mark.parametrize(
+    ("moves", "text"),
+    [
+        ([("b1", True)], "not told that b1 left"),
+        ([("b1", True), ("b1", True), ("b1", False)], "b1 came when it had"),
+        ([("b1", False)], "b1 left when it had"),
+    ],
+)
+def test_whoever_came_leaves_once(moves: list[tuple[str, bool]], text: str) -> None:
+    """Arrivals and departures alternate, and nobody is there when the client has ended."""
+    made = ledger()
+    made.moves["ada"] = moves
+    assert [text in line for line in made.violations()] == [True]
+    made.moves["ada"] = [("b1", True), ("b1", False)] * 2
+    assert not list(made.violations())
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        [],
+        ["came back", "ended"],
+        ["went offline", "came back"],
+        ["went offline", "went offline", "ended"],
+        ["ended"] * 2,
+    ],
+)
+def test_a_client_comes_back_once_for_each_loss_and_ends_once(ways: list[str]) -> None:
+    """Losses and returns alternate, and the last event of all is an end."""
+    made = ledger()
+    made.ways["ada"] = ways
+    assert len(list(made.violations())) == 1
+    for good in (["ended"], ["went offline", "ended"], ["went offline", "came back", "ended"]):
+        made.ways["ada"] = good
+        assert not list(made.violations())
 
 
 @pytest.mark.parametrize(
@@ -120,5 +179,5 @@ def test_a_stream_may_be_cut_where_an_end_of_it_left() -> None:
     """A closed stream whose reader's participant left is cut, and that is all that can be known."""
     made = ledger()
     made.streams[9] = replace(GOOD, is_complete=False, read=[0], reading_error=StreamInterrupted("cut"))
-    made.left["b1"] = "it left"
+    del made.stayed["b1"]
     assert not list(made.violations())
