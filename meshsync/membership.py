@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from meshsync.confirming.bodies import ATTRIBUTE, attribute_of, read_identity, resumes
 from meshsync.connection.connection import Connection
 from meshsync.connection.deliveries import Parcel
 from meshsync.connection.states import ClientState
@@ -24,6 +25,7 @@ from meshsync.errors import (
     ReceiveTimeout,
     RoomError,
     SendTimeout,
+    UsageError,
 )
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, RoomParticipant, id_of
 from meshsync.protocol import events
@@ -34,6 +36,7 @@ from meshsync.protocol.session import Session
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.signals import check_callable, check_result, log_warning, name_of
+from meshsync.streams.resuming import Line
 from meshsync.streams.table import StreamTable
 
 __all__ = ["SEND_TIMEOUT", "Membership"]
@@ -83,6 +86,10 @@ class Membership:
         """Whether messaging is to be enabled on each connection."""
         self._stayed: set[str] = set()
         """The ids of those that were here before a loss and are still: no arrivals."""
+        self._introduced: Connection | None = None
+        """The connection on which the room knows this client's own attribute."""
+        self._own = attribute_of(client.runtime.entropy(16).hex())
+        """That attribute: this client among all, over its connections."""
 
     def check_enabled(self) -> None:
         """Raise unless this client takes part in messaging, or will when it is back.
@@ -160,6 +167,8 @@ class Membership:
     # --- what is restored on each connection --------------------------------------------------------------------------
 
     def _set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        if ATTRIBUTE in attributes:
+            raise UsageError(f"the attribute {ATTRIBUTE!r} is this package's own")
         what, request = "setting an attribute", SetAttributes(dict(attributes))
         deadline = Deadline(self._client.runtime, self._client.limit("default", SEND_TIMEOUT))
         self._client.session.encode(request)  # Refused before anything has changed.
@@ -193,6 +202,7 @@ class Membership:
         if connection is None:
             return
         try:
+            self._introduce(connection, what, deadline, {})
             connection.request(Enable((CLASSIC, DUPLEX)), what, deadline.left()).wait(deadline.left())
         except ConnectionLost:
             self._client.uplink.wait_for_another(
@@ -215,6 +225,7 @@ class Membership:
         if connection is None:
             self._left_messaging()
             return
+        self._client.streams.leave_resumable()
         try:
             connection.request(Disable(), what, deadline.left()).wait(deadline.left())
         except ConnectionLost:
@@ -230,7 +241,9 @@ class Membership:
 
     def restore(self, connection: Connection, deadline: Deadline) -> None:
         """Make the room what the program wants it to be: attributes, then messaging."""
-        if self._attributes:
+        if self._wants_messaging:
+            self._introduce(connection, "restoring attributes", deadline, self._attributes)
+        elif self._attributes:
             connection.request(SetAttributes(dict(self._attributes)), "restoring attributes", deadline.left())
         if not self._wants_messaging:
             self._left_messaging()
@@ -246,6 +259,13 @@ class Membership:
         self._wait_enabled(before, lambda: not connection.is_open, deadline)
         if self.participants.enablings == before:
             raise SendTimeout(f"{what}: the room sent no list of participants in time")
+
+    def _introduce(self, connection: Connection, what: str, deadline: Deadline, attributes: Mapping[str, Any]) -> None:
+        """Set attributes together with this client's own one, which is to be there before messaging is enabled."""
+        if self._introduced is not connection:
+            request = SetAttributes({**attributes, ATTRIBUTE: self._own})
+            connection.request(request, what, deadline.left())
+            self._introduced = connection
 
     def readdress(self, parcel: Parcel) -> Request:
         """Return a message as it has to be sent now, maybe on another connection than it was meant for.
@@ -281,7 +301,8 @@ class Membership:
 
     def greeted(self, greeting: events.Ready) -> None:
         """Take the id that this connection has."""
-        self.local_participant._greeted(greeting.participant_id, {**greeting.attributes, **self._attributes})
+        attributes = {name: value for name, value in greeting.attributes.items() if name != ATTRIBUTE}
+        self.local_participant._greeted(greeting.participant_id, {**attributes, **self._attributes})
 
     def received(self, event: events.Event) -> None:
         """Apply the room's report on its members."""
@@ -291,7 +312,7 @@ class Membership:
                 if entry.id in self._stayed:
                     self._stayed.discard(entry.id)
                     return
-                participant = participants.enter(entry)
+                participant = self._enter(entry)
                 self._client.streams.peer_came(participant)
                 self._client.publish("participant_added", "participant.enabled", _about(entry), participant, size=size)
             case events.MemberRemoved(entry):
@@ -301,6 +322,7 @@ class Membership:
             case events.Enabled(entries):
                 self._roster_came(entries)
             case events.Disabled():
+                self._client.streams.leave_resumable()
                 participants.set_enabled(False)
                 self._client.publish("messaging_disabled", "messaging.disabled", {})
 
@@ -325,21 +347,37 @@ class Membership:
                 if changes:
                     self._changed(entry, changes)
             else:
-                participants.enter(entry)
+                self._enter(entry)
         self._wants_messaging = True
+        self._client.streams.restored(Line(self._client.uplink.connection, self.local_participant.id))
         participants.set_enabled(True)
         if not was_enabled:
             body = {"participants": [_about(entry) for entry in entries]}
             self._client.publish("messaging_enabled", "messaging.enabled", body)
 
+    def _enter(self, entry: RosterEntry) -> RemoteParticipant:
+        participant = self.participants.enter(_public(entry), read_identity(entry.attributes))
+        participant._resumes = resumes(entry.attributes)
+        return participant
+
     def _changed(self, entry: RosterEntry, changes: Mapping[str, object], size: int = 0) -> None:
-        participant = self.participants.change(entry)
+        changes = {name: value for name, value in changes.items() if name != ATTRIBUTE}
+        if not changes:
+            return
+        participant = self.participants.change(_public(entry))
         body = {"attributes": changes}
         self._client.publish("participant_attributes_updated", "participant.attributes", body, participant, size=size)
 
 
 def _about(entry: RosterEntry) -> dict[str, object]:
-    return {"id": entry.id, "role": entry.role, "attributes": dict(entry.attributes)}
+    return {"id": entry.id, "role": entry.role, "attributes": dict(_public(entry).attributes)}
+
+
+def _public(entry: RosterEntry) -> RosterEntry:
+    """Return an entry as programs see it: without this package's own attribute."""
+    if ATTRIBUTE not in entry.attributes:
+        return entry
+    return replace(entry, attributes={name: value for name, value in entry.attributes.items() if name != ATTRIBUTE})
 
 
 def _holds(where: Callable[[RemoteParticipant], bool], participant: RemoteParticipant) -> bool:

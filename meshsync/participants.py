@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import Field, dataclass
 from typing import Any, ClassVar, NoReturn
 
@@ -85,12 +85,16 @@ class RoomParticipant:
 class RemoteParticipant(RoomParticipant):
     """Another participant. There is one object per id while it is here; afterwards it stays offline for good."""
 
-    __slots__ = ("_online",)
+    __slots__ = ("_identity", "_online", "_resumes")
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = DescribedRemote.__dataclass_fields__
 
-    def __init__(self, id: str, role: str, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, id: str, role: str, attributes: Mapping[str, Any], identity: Hashable = None) -> None:
         super().__init__(id, role, attributes)
         self._online = True
+        self._identity = identity
+        """Who it claims to be beyond this id; None for one that becomes a stranger when it reconnects."""
+        self._resumes = False
+        """Whether it says that its streams outlive losses."""
 
     @property
     def online(self) -> bool:
@@ -186,11 +190,15 @@ class ParticipantDirectory:
         """Return the earliest participant with that name, or None."""
         return next((p for p in self.participants if p.name == name), None)
 
-    def enter(self, member: RosterEntry) -> RemoteParticipant:
-        """Return the object of a member, made now unless it is there already."""
+    def enter(self, member: RosterEntry, identity: Hashable = None) -> RemoteParticipant:
+        """Return the object of a member, made now unless it is there already.
+
+        Args:
+            identity: Who a new one claims to be.
+        """
         participant = self._participants.get(member.id)
         if participant is None:
-            participant = RemoteParticipant(member.id, member.role, member.attributes)
+            participant = RemoteParticipant(member.id, member.role, member.attributes, identity)
             self._participants[member.id] = participant
             self.participants = (*self.participants, participant)
             self._changed()

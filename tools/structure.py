@@ -40,8 +40,8 @@ FLOORS = """
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states / inbox outbox send_queue
                         / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
-7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
-                     / offers opening / table
+7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing
+                     / resumable_outgoing / endpoints / registry / offers resumptions / opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: exclusive file_names progress / partial_file / continuing / transfer
 8  meshsync.membership

@@ -107,6 +107,11 @@ class Share:
         self._budget = budget
         self._least_part = least_part
 
+    @property
+    def held(self) -> int:
+        """Bytes that it counts now."""
+        return self._count.held
+
     def take(self, size: int, *, is_owed: bool = True) -> bool:
         """Count an item unless the budget is full; return whether it was counted.
 
