@@ -433,7 +433,7 @@ class Client:
     def went_offline(self, error: MeshsyncError) -> None:
         """End what ends with a connection; the roster stays as last known."""
         self.confirmation.disconnect()
-        self.streams.lose_all()
+        self.streams.went_offline()
         body = {"reason": safe_text(error), "will_retry": True}
         self.publish("disconnected", "disconnected", body, error=error)
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from meshsync.confirmation import Confirmation
-from meshsync.confirming.bodies import ATTRIBUTE
+from meshsync.confirming.bodies import ATTRIBUTE, Identity, resumes
 from meshsync.connection.connection import Connection
 from meshsync.connection.deliveries import Parcel
 from meshsync.connection.states import ClientState
@@ -38,6 +38,7 @@ from meshsync.protocol.session import Session
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.signals import check_callable, check_result, log_warning, name_of
+from meshsync.streams.resuming import Line
 from meshsync.streams.table import StreamTable
 
 __all__ = ["SEND_TIMEOUT", "Membership"]
@@ -230,6 +231,7 @@ class Membership:
         if connection is None:
             self._left_messaging()
             return
+        self._client.streams.leave_resumable()
         try:
             connection.request(Disable(), what, deadline.left()).wait(deadline.left())
         except ConnectionLost:
@@ -329,7 +331,7 @@ class Membership:
                 if entry.id in self._stayed:
                     self._stayed.discard(entry.id)
                     return
-                participant = participants.enter(_public(entry), confirmation.enter(entry.id, entry.attributes))
+                participant = self._enter(entry, confirmation.enter(entry.id, entry.attributes))
                 self._client.streams.peer_came(participant)
                 self._client.publish("participant_added", "participant.enabled", _about(entry), participant, size=size)
             case events.MemberRemoved(entry):
@@ -345,6 +347,7 @@ class Membership:
             case events.Disabled():
                 confirmation.disconnect()
                 confirmation.withdraw_all()
+                self._client.streams.leave_resumable()
                 participants.set_enabled(False)
                 self._client.publish("messaging_disabled", "messaging.disabled", {})
 
@@ -380,12 +383,18 @@ class Membership:
                 if changes:
                     self._changed(entry, changes)
             else:
-                participants.enter(_public(entry), identity)
+                self._enter(entry, identity)
         self._wants_messaging = True
+        self._client.streams.restored(Line(self._client.uplink.connection, self.local_participant.id))
         participants.set_enabled(True)
         if not was_enabled:
             body = {"participants": [_about(entry) for entry in entries]}
             self._client.publish("messaging_enabled", "messaging.enabled", body)
+
+    def _enter(self, entry: RosterEntry, identity: Identity | None) -> RemoteParticipant:
+        participant = self.participants.enter(_public(entry), identity)
+        participant._resumes = resumes(entry.attributes)
+        return participant
 
     def _changed(self, entry: RosterEntry, changes: Mapping[str, object], size: int = 0) -> None:
         changes = {name: value for name, value in changes.items() if name != ATTRIBUTE}

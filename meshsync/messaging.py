@@ -24,7 +24,7 @@ from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.signals import check_callable
 from meshsync.streams.interfaces import StreamReader, StreamWriter
 from meshsync.streams.offers import Accepter, StreamSubscription
-from meshsync.streams.opening import StreamKind
+from meshsync.streams.opening import ResumeFor, StreamKind
 
 __all__ = ["MessagingClient"]
 
@@ -344,13 +344,25 @@ class MessagingClient:
         *,
         timeout: Timeout = "default",
         kind: StreamKind = "auto",
+        resume_for: ResumeFor = "default",
     ) -> StreamWriter: ...
     @overload
     def create_stream(
-        self, to: Mapping[str, Any], *, timeout: Timeout = "default", kind: StreamKind = "auto"
+        self,
+        to: Mapping[str, Any],
+        *,
+        timeout: Timeout = "default",
+        kind: StreamKind = "auto",
+        resume_for: ResumeFor = "default",
     ) -> StreamWriter: ...
     def create_stream(
-        self, to: Any, header: Any = None, *, timeout: Timeout = "default", kind: StreamKind = "auto"
+        self,
+        to: Any,
+        header: Any = None,
+        *,
+        timeout: Timeout = "default",
+        kind: StreamKind = "auto",
+        resume_for: ResumeFor = "default",
     ) -> StreamWriter:
         """Open a stream to one participant and wait until it is accepted; return its `MessageStreamWriter`.
 
@@ -362,6 +374,9 @@ class MessagingClient:
                 by a call, which those from 0.47.1 do, and this one too. With ``"auto"`` it goes as the peer is
                 known to understand, else by messages, and in dialect B by a call as well if there is no answer for 5 s;
                 but by messages alone where the room bridges, as the emulator does.
+            resume_for: Seconds that a stream to another client of this package outlives a loss of either's connection,
+                where it goes by messages; the smaller of both sides, 60 by default, 0 for none. See
+                ``docs/reconnecting.md``.
         Raises:
             StreamRejected: If the peer declined; the text is its reason.
             StreamTimeout: If it did not answer in time.
@@ -369,7 +384,8 @@ class MessagingClient:
             StreamInterrupted: If it left before it answered.
             ConnectionLost: If the connection was lost meanwhile.
             InvalidMessage: If the header cannot be carried.
-            UsageError: If it is this client itself; `NotEnabled` if messaging is not enabled.
+            UsageError: If it is this client itself, or ``resume_for`` is given for a duplex stream; `NotEnabled` if
+                messaging is not enabled.
         """
         client = self._meshsync
         client.refuse_to_block("create_stream()")
@@ -384,7 +400,7 @@ class MessagingClient:
         # The room may know a participant that this client may not list.
         peer = client.participants.get(recipient) or RemoteParticipant(recipient, "", {})
         content = as_object({} if header is None else header, "header")
-        return client.streams.open(peer, content, deadline.left(), kind).writer
+        return client.streams.open(peer, content, deadline.left(), kind, resume_for).writer
 
     def send_file(
         self,

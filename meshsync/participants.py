@@ -85,7 +85,7 @@ class RoomParticipant:
 class RemoteParticipant(RoomParticipant):
     """Another participant. There is one object per id while it is here; afterwards it stays offline for good."""
 
-    __slots__ = ("_identity", "_online")
+    __slots__ = ("_identity", "_online", "_resumes")
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = DescribedRemote.__dataclass_fields__
 
     def __init__(self, id: str, role: str, attributes: Mapping[str, Any], identity: Hashable = None) -> None:
@@ -93,6 +93,8 @@ class RemoteParticipant(RoomParticipant):
         self._online = True
         self._identity = identity
         """Who it claims to be beyond this id; None for one that becomes a stranger when it reconnects."""
+        self._resumes = False
+        """Whether it says that its streams outlive losses."""
 
     @property
     def online(self) -> bool:

@@ -41,8 +41,8 @@ FLOORS = """
                         / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.forms  meshsync.placement
-7  meshsync.streams: channels interfaces / life statements / duplex stream / incoming outgoing / endpoints / registry
-                     / offers opening / table
+7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing
+                     / resumable_outgoing / endpoints / registry / offers resumptions / opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: exclusive file_names progress / partial_file / continuing / transfer
 8  meshsync.confirmation

@@ -29,6 +29,7 @@ __all__ = [
     "decode_body",
     "encode_body",
     "read_identity",
+    "resumes",
 ]
 
 ATTRIBUTE = "meshsync"
@@ -76,6 +77,12 @@ def read_identity(attributes: Mapping[str, Any]) -> Identity | None:
     if not isinstance(instance, str) or not _INSTANCE.fullmatch(instance):
         return None
     return Identity(instance, name if isinstance(name, str) else "")
+
+
+def resumes(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a participant says that its streams outlive losses."""
+    own = attributes.get(ATTRIBUTE)
+    return read_identity(attributes) is not None and isinstance(own, Mapping) and own.get("resume") == 1
 
 
 # --- the bodies -------------------------------------------------------------------------------------------------------

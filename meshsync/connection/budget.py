@@ -138,6 +138,11 @@ class Share:
             self._count.held += size
             self._budget._held += size
 
+    @property
+    def held(self) -> int:
+        """Bytes that it counts now."""
+        return self._count.held
+
     def take(self, size: int, *, is_owed: bool = True) -> bool:
         """Count an item unless the budget is full; return whether it was counted.
 

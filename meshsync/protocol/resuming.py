@@ -19,6 +19,9 @@ new number, and the acceptor answers it, when its program has decided, or once m
 **The end.** A side that closes is done when its peer confirms that it took in all. A stream that has ended is kept for
 a while, since its last message may be lost: it answers a `Resume` with the end.
 
+**Proofs.** Which participant the peer is after a loss is at first a guess of the caller of ``meet``. Nobody but the
+peer has the secret, so what ends an open stream counts if its sender has proven itself, or with a proof of its own.
+
 Not the business of this module: windows (``flow_control``), and which participant is the peer after a loss.
 """
 
@@ -97,6 +100,10 @@ class Outcome(Enum):
     UNCONFIRMED = "this side closed it, a loss lasted too long, and the peer may have all of it"
 
 
+_UNTOLD = {Outcome.CLOSED_BY_PEER, Outcome.CANCELLED_HERE, Outcome.REJECTED_HERE}
+"""Ends of which the peer may not know. In all others it made or confirmed the end, or time is over for both."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """The end of the stream at this side."""
@@ -104,6 +111,10 @@ class Ending:
     outcome: Outcome
     reason: str = ""
     """From whoever gave it up or rejected it."""
+    has_left: bool = False
+    """Whether the peer gave it up because it leaves for good."""
+    is_final: bool = False
+    """As in `Reject`."""
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -178,6 +189,8 @@ class ResumableStream:
         """Those held, each with its size."""
         self._confirmed = 0
         """Chunks that the peer is known to have taken in: those before the ones held."""
+        self._proven_id = ""
+        """The id under which the peer has shown that it has the secret, or to which the first offer went."""
         self._number = 0
         """Of this side's latest `Resume`, or offer."""
         self._offer_number = 0
@@ -189,6 +202,18 @@ class ResumableStream:
         self._is_told = True
         """Whether the peer needs no message from here to learn of the end."""
         self._out: list[StreamMessage] = []
+        self.losses = 0
+        """Counts what made messages drained before pointless: they are not to be sent any more."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the participant ``peer_id`` is the peer for sure."""
+        return self.peer_id == self._proven_id
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it may have to tell its peer of the end, once it has ended."""
+        return not self.is_forgotten and self.ending is not None and self.ending.outcome in _UNTOLD
 
     @property
     def is_opener(self) -> bool:
@@ -200,8 +225,12 @@ class ResumableStream:
         """Chunks that were written here."""
         return self._confirmed + len(self._chunks)
 
+    def is_offer(self, offer: ResumeOffer) -> bool:
+        """Return whether an offer is of this stream, which this side has been offered before."""
+        return not self.is_opener and hmac.compare_digest(offer.secret.encode(), self._secret.encode())
+
     def drain(self) -> list[StreamMessage]:
-        """Return the messages to send to ``peer_id``, in order. After a loss those before it are pointless."""
+        """Return the messages to send to ``peer_id``, in order; see ``losses``."""
         out, self._out = self._out, []
         return out
 
@@ -244,8 +273,12 @@ class ResumableStream:
         if self.link is Link.UP:
             self._out.append(Close(self.stream_id))
 
-    def cancel(self, reason: str, now: float) -> None:
-        """End it irregularly; withdraw or reject its offer. After its end this does nothing."""
+    def cancel(self, reason: str, now: float, *, has_left: bool = False) -> None:
+        """End it irregularly; withdraw or reject its offer. After its end this does nothing.
+
+        Args:
+            has_left: Whether this side leaves for good.
+        """
         if self.progress is Progress.ENDED:
             return
         was_offered = self.progress is Progress.OFFERED
@@ -256,9 +289,8 @@ class ResumableStream:
         # An acceptor that has not answered does not ask for the end of a lost offer, unlike a side of an open stream.
         self._is_told = self.link is Link.UP and not was_offered
         if self.link is Link.UP:
-            self._out.append(
-                Close(self.stream_id, is_complete=False) if was_offered else Cancel(self.stream_id, reason)
-            )
+            end = Cancel(self.stream_id, reason, has_left=has_left)
+            self._out.append(Close(self.stream_id, is_complete=False) if was_offered else end)
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -267,7 +299,7 @@ class ResumableStream:
         if self.link is Link.DOWN:
             return
         self._link(Link.DOWN)
-        self._out.clear()
+        self._clear()
         if self.progress is not Progress.ENDED and self.deadline is None:
             self.deadline = now + self.seconds
 
@@ -305,7 +337,7 @@ class ResumableStream:
                 return []
             case Resume():
                 return self._resume(sender, message, now)
-        if sender != self.peer_id:
+        if sender != self.peer_id or not self._is_believed(sender, message):
             return []
         match message:
             case Close() if self.progress is Progress.ENDED and self.ending == Ending(Outcome.CLOSED_BY_PEER):
@@ -313,12 +345,24 @@ class ResumableStream:
             case Closed() if self.progress is Progress.CLOSING:
                 return [self._end(Ending(Outcome.CLOSED_HERE), now)]
             case Cancel(reason=reason) if self.progress is not Progress.ENDED:
-                return [self._end(Ending(Outcome.CANCELLED_BY_PEER, reason), now)]
+                return [self._end(Ending(Outcome.CANCELLED_BY_PEER, reason, message.has_left), now)]
             case Cancel() | Closed():
                 self._is_told = True
             case _ if self.link is Link.UP:
                 return self._receive_in_order(message, now)
         return []
+
+    def _is_believed(self, sender: str, message: StreamMessage) -> bool:
+        """Return whether what may end the stream is from the peer; the rest needs a link, and so a proof."""
+        if sender == self._proven_id or (self.is_opener and self.progress is Progress.OFFERED):
+            return True  # Whoever gets an offer may answer it.
+        if not isinstance(message, Cancel | Closed):
+            return not isinstance(message, Close)
+        proof = proof_of(self._secret, self.stream_id, sender, self.own_id)
+        if not hmac.compare_digest(message.proof.encode(), proof.encode()):
+            return False
+        self._proven_id = sender
+        return True
 
     def _receive_in_order(self, message: StreamMessage, now: float) -> list[ResumeEvent]:
         """Apply what has its place in the order of messages."""
@@ -333,6 +377,8 @@ class ResumableStream:
                 return [Credited(size)]
             case Close() if self.progress is Progress.OFFERED and not self.is_opener:
                 return [self._end(Ending(Outcome.CANCELLED_BY_PEER), now)]
+            case Close(is_complete=False) if is_open:  # A withdrawn offer, which the consent has crossed.
+                return [self._end(Ending(Outcome.CANCELLED_BY_PEER, "the offer was withdrawn"), now)]
             case Close() if is_open:
                 self._out.append(Closed(self.stream_id))
                 if self.progress is Progress.OPEN:  # Else both sides close, and each waits for its confirmation.
@@ -340,12 +386,13 @@ class ResumableStream:
             case Accept(window=window, resume=consent) if self.progress is Progress.OFFERED and self.is_opener:
                 if consent is not None and consent.number != self._number:
                     return []  # It answers an offer before the latest one, and is on its way again.
+                self._proven_id = self.peer_id
                 self.seconds = 0.0 if consent is None else min(self.seconds, consent.seconds)
                 self._peer_granted = window or 0
                 self._move(Progress.OPEN)
                 return [Accepted(self._peer_granted)]
             case Reject(reason=reason) if self.progress is Progress.OFFERED and self.is_opener:
-                return [self._end(Ending(Outcome.REJECTED_BY_PEER, reason), now)]
+                return [self._end(Ending(Outcome.REJECTED_BY_PEER, reason, is_final=message.is_final), now)]
         return []
 
     # --- the offer ----------------------------------------------------------------------------------------------------
@@ -353,6 +400,8 @@ class ResumableStream:
     def _offer(self) -> None:
         assert self._header is not None, "only an opener offers"
         self._number += 1
+        if self._number == 1:
+            self._proven_id = self.peer_id
         resume = ResumeOffer(self.seconds, self._secret, self._number)
         self._out.append(Open(self.stream_id, self._header, self._granted, resume))
 
@@ -365,11 +414,10 @@ class ResumableStream:
 
     def _offered_again(self, sender: str, offer: ResumeOffer, window: int) -> None:
         """Answer an offer of this stream, the first one included: the opener has no answer, so it has taken in none."""
-        is_its = hmac.compare_digest(offer.secret.encode(), self._secret.encode())
-        if self.is_opener or not is_its or offer.number <= self._offer_number or self._confirmed:
+        if not self.is_offer(offer) or offer.number <= self._offer_number or self._confirmed:
             return
         self._offer_number = offer.number
-        self.peer_id = sender
+        self.peer_id = self._proven_id = sender
         if self.progress is Progress.ENDED:
             if self.ending is not None and self.ending.outcome is Outcome.REJECTED_HERE:
                 self._out.append(Reject(self.stream_id, self.ending.reason))
@@ -386,7 +434,7 @@ class ResumableStream:
 
     def _begin_to_meet(self, now: float) -> None:
         self._link(Link.MEETING)
-        self._out.clear()
+        self._clear()
         if self.deadline is None:
             self.deadline = now + self.seconds
         self._number += 1
@@ -407,7 +455,7 @@ class ResumableStream:
             return []
         if self.progress is Progress.OFFERED and not self.is_opener:  # Without a consent, its opener has withdrawn it.
             return [self._end(Ending(Outcome.CANCELLED_BY_PEER), now)]
-        self._peer_number, self.peer_id = message.number, sender
+        self._peer_number, self.peer_id, self._proven_id = message.number, sender, sender
         if self.progress is Progress.ENDED:
             self._send_end()
         elif self.progress is Progress.OFFERED:
@@ -458,13 +506,19 @@ class ResumableStream:
     def _send_end(self) -> None:
         """Tell the peer how the stream ended, unless it was the peer that gave it up."""
         assert self.ending is not None, "the stream has not ended"
+        proof = proof_of(self._secret, self.stream_id, self.own_id, self.peer_id)
         if self.ending.outcome in (Outcome.CLOSED_BY_PEER, Outcome.CLOSED_HERE):
-            self._out.append(Closed(self.stream_id))
+            self._out.append(Closed(self.stream_id, proof))
         else:
-            self._out.append(Cancel(self.stream_id, self.ending.reason))
+            self._out.append(Cancel(self.stream_id, self.ending.reason, proof))
         self._is_told = True
 
     # --- what changes -------------------------------------------------------------------------------------------------
+
+    def _clear(self) -> None:
+        """Send nothing of what was to be sent."""
+        self._out.clear()
+        self.losses += 1
 
     def _release(self, position: int) -> None:
         """Hold the chunks before a position of the peer's no longer."""

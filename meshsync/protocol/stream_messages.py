@@ -32,6 +32,8 @@ A stream that is to outlive a loss of either connection (``resuming``) needs fur
   grows with each attempt of its sender to resume; ``seen``, the latest number of its recipient that it knows, or 0.
 - ``stream.meshsync.credit`` has ``position`` as well: chunks up to there need not be held for a resumption.
 - ``stream.meshsync.closed``: its sender has taken in all that came before the ``stream.close``.
+- ``stream.meshsync.cancel`` may have ``left``, which is true when its sender leaves the room for good; and it and
+  ``stream.meshsync.closed`` have ``proof``, as above, where they answer a ``stream.meshsync.resume``.
 
 Without the agreement the irregular end is a ``stream.close`` too, for want of another message.
 
@@ -161,6 +163,10 @@ class Cancel:
 
     stream_id: str
     reason: str
+    proof: str = field(default="", repr=False)
+    """As in `Resume`; empty where its sender has proven itself before."""
+    has_left: bool = False
+    """Whether its sender leaves for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,8 @@ class Closed:
     """The confirmation that all was taken in before a `Close`."""
 
     stream_id: str
+    proof: str = field(default="", repr=False)
+    """As in `Cancel`."""
 
 
 StreamMessage = Open | Accept | Reject | StreamChunk | Close | Credit | Cancel | Resume | Closed
@@ -227,14 +235,18 @@ def encode_stream_message(message: StreamMessage) -> tuple[str, JsonObject]:
             return "stream.reject", body | ({_OWN: {"version": 1, "is_final": True}} if is_final else {})
         case Close(is_complete=is_complete):
             return "stream.close", body if is_complete else body | {_OWN: {"version": 1, "is_complete": False}}
-        case Cancel(reason=reason):
+        case Cancel(reason=reason, proof=proof, has_left=has_left):
             body["reason"] = reason
-            return "stream.meshsync.cancel", body
+            return "stream.meshsync.cancel", body | _proof(proof) | ({"left": True} if has_left else {})
         case Resume():
             numbers = {"granted": message.granted, "number": message.number, "seen": message.seen}
             return "stream.meshsync.resume", body | {"proof": message.proof, "position": message.position} | numbers
-        case Closed():
-            return "stream.meshsync.closed", body
+        case Closed(proof=proof):
+            return "stream.meshsync.closed", body | _proof(proof)
+
+
+def _proof(proof: str) -> JsonObject:
+    return {"proof": proof} if proof else {}
 
 
 def _agreement(window: int | None, resume: ResumeOffer | ResumeConsent | None) -> JsonObject:
@@ -279,12 +291,13 @@ def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMes
             return Close(stream_id, not isinstance(own, dict) or own.get("is_complete") is not False)
         case "stream.meshsync.cancel":
             reason = body.get("reason")
-            return Cancel(stream_id, reason if isinstance(reason, str) else "")
+            has_left = body.get("left") is True
+            return Cancel(stream_id, reason if isinstance(reason, str) else "", _read_proof(body), has_left)
         case "stream.meshsync.resume":
             numbers = (_read_count(body, name, type) for name in ("position", "granted", "number", "seen"))
             return Resume(stream_id, read_member(body, "proof", str, type), *numbers)
         case "stream.meshsync.closed":
-            return Closed(stream_id)
+            return Closed(stream_id, _read_proof(body))
     raise ProtocolError(f"{type!r:.100} is no stream message")
 
 
@@ -305,6 +318,11 @@ STREAM_TYPES = frozenset(
 
 CONTROL_TYPES = STREAM_TYPES - {"stream.open", "stream.chunk"}
 """Those that carry nothing of a program's but a short reason."""
+
+
+def _read_proof(body: JsonObject) -> str:
+    proof = body.get("proof")
+    return proof if isinstance(proof, str) else ""
 
 
 def _read_count(body: JsonObject, name: str, type: str) -> int:

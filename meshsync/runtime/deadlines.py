@@ -9,7 +9,7 @@ from typing import Literal
 
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Deadline", "Limit", "Timeout", "check_duration", "check_timeout", "own_limit"]
+__all__ = ["FOREVER", "Deadline", "Limit", "Timeout", "check_duration", "check_timeout", "own_limit"]
 
 Timeout = float | Literal["default"] | None
 """Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""

@@ -17,6 +17,7 @@ from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.incoming import Incoming
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader
 from meshsync.streams.outgoing import TIMEOUT, Outgoing
+from meshsync.streams.resumable_outgoing import ResumableOutgoing
 from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.streams.stream import ClientStream
 
@@ -34,10 +35,16 @@ class Endpoints:
 
     def __init__(self, stream: ClientStream) -> None:
         self.stream = stream
-        self.outgoing = Outgoing(stream)
+        resumption = stream.resumption
+        self.outgoing = Outgoing(stream) if resumption is None else ResumableOutgoing(stream, resumption)
         self.incoming = Incoming(stream)
         self._writer: ref[MessageStreamWriter] | None = None
         self._reader: ref[MessageStreamReader] | None = None
+
+    def renounce(self) -> None:
+        """Have the stream end with its connections: its peer knows no resumption."""
+        self.stream.resumption = None
+        self.outgoing = Outgoing(self.stream)
 
     @property
     def writer(self) -> MessageStreamWriter:
@@ -89,7 +96,7 @@ class MessageStreamWriter(ClosingWriter):
     @property
     def to(self) -> RemoteParticipant:
         """The participant that reads it."""
-        return self._stream.identity.peer
+        return self._stream.peer
 
     @property
     def reader(self) -> MessageStreamReader:
@@ -104,10 +111,11 @@ class MessageStreamWriter(ClosingWriter):
     def write(self, chunk: MessageStreamChunk | Buffer, *, timeout: Timeout = "default") -> None:
         """Send a chunk, or bytes alone as a chunk with an empty header, and return before it is acknowledged.
 
-        It waits while 256 chunks or 8 MiB are unacknowledged, and while the peer can hold no more unread.
+        It waits while 256 chunks or 8 MiB are unacknowledged, and while the peer can hold no more unread. A stream that
+        outlives losses holds each chunk until the peer's client has it.
 
         Args:
-            timeout: The longest wait, in seconds; 30 by default.
+            timeout: The longest wait, in seconds; 30 by default, and as much more as a loss may last.
         Raises:
             StreamTimeout: If it could not be sent in time; no part of it was, and it may be written again.
             StreamCancelled: If the peer closed the stream or gave it up.
@@ -120,15 +128,19 @@ class MessageStreamWriter(ClosingWriter):
         self._ends.outgoing.write(chunk, timeout)
 
     def flush(self, *, timeout: Timeout = "default") -> None:
-        """Wait until the room has acknowledged all that was written; raises as ``write``."""
+        """Wait until the room has acknowledged all that was written, on its present connection; raises as ``write``."""
         self._ends.outgoing.flush(timeout)
 
     def close(self, *, timeout: Timeout = "default") -> None:
         """End the stream, in both directions, when all that was written is acknowledged. Again does nothing.
 
+        For a stream that outlives losses this returns when the peer's client has all of it.
+
         Raises:
-            StreamTimeout: If that took longer than ``timeout`` seconds, 30 by default.
-            StreamCancelled: If the peer had ended it early; `StreamInterrupted` likewise, as for ``write``.
+            StreamTimeout: If that took longer than ``timeout`` seconds, by default as for ``write``. A stream that
+                outlives losses is then still being closed; call this again, or ``abort``.
+            StreamCancelled: If the peer had ended it early; `StreamInterrupted` likewise, as for ``write``, and if the
+                peer did not come back, which may have all of it then.
         """
         self._ends.outgoing.close(timeout)
 
@@ -170,7 +182,7 @@ class MessageStreamReader(IteratedReader):
     @property
     def sender(self) -> RemoteParticipant:
         """The participant that writes it."""
-        return self._stream.identity.peer
+        return self._stream.peer
 
     @property
     def header(self) -> Mapping[str, Any]:

@@ -81,9 +81,8 @@ class Incoming:
         stream, life, unread = self._stream, self._stream.life, self._stream.unread
         if not unread and not life.phase.is_over:
             stream.host.refuse_to_block("reading a stream")
+            stream.wait(lambda: bool(unread) or life.phase.is_over, wait)
         with life.condition:
-            if not unread and not life.phase.is_over:
-                life.condition.wait_for(lambda: bool(unread) or life.phase.is_over, wait)
             end = life.end
             if end is not None and end.is_left:
                 raise life.refusal("read")
@@ -121,11 +120,23 @@ class Incoming:
         """Return the credit to send to the peer, in bytes, or 0 while it is not worth a message."""
         life = self._stream.life
         with life.condition:
-            return self._stream.account.credit_due if life.phase is Phase.OPEN else 0
+            if life.phase is not Phase.OPEN:
+                return 0
+            account = self._stream.account
+            # What is not credited is held by the writer, too.
+            is_due = self._stream.resumption is not None and account.owed >= LEAST_WINDOW // 2
+            return account.owed if is_due else account.credit_due
 
     def _give(self, credit: int) -> bool:
         """Send a credit if that needs no wait; return False if it is still owed."""
         stream = self._stream
+        if stream.resumption is not None:
+            with stream.life.condition:
+                stream.resumption.core.grant(credit)
+                stream.account.owed -= credit  # Second: Ctrl-C in between must not stall the writer.
+                stream.resumption.collect()
+            stream.resumption.pump()
+            return True
         message, receipt = Credit(stream.identity.stream_id, credit), Receipt()
         try:
             stream.channel.send(message, f"a credit of {stream!r}", 0, receipt, is_reserved=True)

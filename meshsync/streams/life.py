@@ -15,6 +15,8 @@ from meshsync.connection.deliveries import Receipt
 from meshsync.connection.failures import another
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
 from meshsync.participants import RemoteParticipant
+from meshsync.protocol.operations import Request
+from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import StreamMessage
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Condition, Runtime
@@ -207,6 +209,10 @@ class StreamHost(Protocol):
 
     def refuse_to_block(self, what: str) -> None:
         """Raise if the calling task would wait for ever."""
+        ...
+
+    def encode(self, request: Request) -> Encoded:
+        """Return a request's form on the wire; raises `InvalidMessage` if it cannot be carried."""
         ...
 
     def window(self) -> int:

@@ -134,7 +134,7 @@ class StreamOffers:
             self._registry.refused()
             return "the recipient holds all that it can"
         # In the registry before any task can decide on it; the alarm first, since a decision cancels it.
-        self._connection.set_alarm(key, DECISION_TIME, lambda: _expire(stream))
+        self.await_decision(stream)
         if isinstance(stream.channel, RecipientChannel):
             self._registry.calls.add(key, stream.channel)
         try:
@@ -157,9 +157,15 @@ class StreamOffers:
             return safe_text(error)
         return None
 
+    def await_decision(self, stream: ClientStream) -> None:
+        """Reject a stream on this connection if the program has not decided in time."""
+        self._connection.set_alarm(stream.identity.key, DECISION_TIME, lambda: _expire(stream))
+
     def _refuse(self, stream: ClientStream, reason: str) -> None:
         """Reject a stream without asking the program. Never waits."""
-        identity = stream.identity
+        identity, resumption = stream.identity, stream.resumption
+        if resumption is not None:  # If it is offered again, it is refused again.
+            resumption.core.is_forgotten, stream.resumption = True, None
         stream.share.clear()
         self._registry.remove(identity.key)
         rejection = Reject(identity.stream_id, reason, is_final=reason == NO_HANDLER)

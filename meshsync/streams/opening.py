@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from meshsync.errors import MeshsyncError, SendTimeout, StreamRejected, StreamTimeout
+from meshsync.errors import MeshsyncError, SendTimeout, StreamRejected, StreamTimeout, UsageError
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
-from meshsync.protocol.stream_messages import Close, Open
-from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.protocol.operations import Send
+from meshsync.protocol.stream_messages import Close, Open, encode_stream_message
+from meshsync.runtime.deadlines import FOREVER, Deadline, Timeout, check_duration
 from meshsync.streams.channels import CallerChannel, MessageChannel, StreamConnection
 from meshsync.streams.duplex import refusal_of
 from meshsync.streams.endpoints import Endpoints
 from meshsync.streams.life import StreamIdentity
 from meshsync.streams.registry import StreamRegistry
+from meshsync.streams.resuming import RESUME_FOR
+from meshsync.streams.resumptions import Resumptions
 from meshsync.streams.stream import ClientStream
 
-__all__ = ["StreamKind", "StreamOpener"]
+__all__ = ["ResumeFor", "StreamKind", "StreamOpener"]
 
 StreamKind = Literal["auto", "classic", "duplex"]
 """How a stream is opened: by messages, by a call, or as its peer understands it."""
+
+ResumeFor = float | Literal["default"]
+"""Seconds that a stream outlives a loss, 0 for none; by default `RESUME_FOR`, where that is possible."""
 
 PATIENCE = 5.0
 """Seconds after which a stream that is offered by messages, and not answered, is offered by a call as well."""
@@ -39,9 +45,10 @@ OPEN_TIMEOUT = 30.0
 class StreamOpener:
     """Opens streams, and remembers each peer's kind of streams and arrival."""
 
-    def __init__(self, connection: StreamConnection, registry: StreamRegistry) -> None:
+    def __init__(self, connection: StreamConnection, registry: StreamRegistry, resumptions: Resumptions) -> None:
         self._connection = connection
         self._registry = registry
+        self._resumptions = resumptions
         self._runtime = connection.runtime
         self._condition = connection.runtime.condition()
         self._kinds: dict[str, str] = {}
@@ -74,6 +81,17 @@ class StreamOpener:
             return CLASSIC
         return self._kinds.get(peer_id, "auto")
 
+    def _resume_for(self, peer: RemoteParticipant, kind: str, resume_for: ResumeFor) -> float:
+        """Return how many seconds a stream to a peer can outlive a loss, as far as this side knows."""
+        session = self._connection.session
+        if kind == DUPLEX:
+            if not isinstance(resume_for, str):
+                raise UsageError("a duplex stream ends with its connection: resume_for is for classic ones")
+            return 0.0
+        seconds = RESUME_FOR if isinstance(resume_for, str) else min(check_duration(resume_for, "resume_for"), FOREVER)
+        is_classic = kind == CLASSIC or session.is_bridged or CLASSIC in session.dialect.streams
+        return seconds if peer._resumes and is_classic else 0.0
+
     def _is_premature(self, peer: RemoteParticipant, error: StreamRejected) -> bool:
         """Return whether a peer that has just come may only seem to want no streams."""
         arrival = self._arrivals.get(peer.id)
@@ -82,25 +100,38 @@ class StreamOpener:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    def open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: Timeout, kind: str) -> Endpoints:
+    def open(
+        self,
+        to: RemoteParticipant,
+        header: Mapping[str, object],
+        timeout: Timeout,
+        kind: str,
+        resume_for: ResumeFor = "default",
+    ) -> Endpoints:
         """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
         if kind not in get_args(StreamKind):
             raise ValueError(f"kind is one of {', '.join(get_args(StreamKind))}, not {kind!r}")
+        seconds = self._resume_for(to, kind, resume_for)
         deadline = Deadline(self._runtime, self._registry.limit(timeout, OPEN_TIMEOUT))
         while True:
             left = deadline.left()
             try:
-                return self._open(to, header, left, self._best_kind(to.id) if kind == "auto" else kind)
+                best = self._best_kind(to.id) if kind == "auto" and not seconds else kind
+                return self._open(to, header, left, CLASSIC if seconds else best, seconds)
             except StreamRejected as error:
                 if not self._is_premature(to, error) or (left is not None and left <= RETRY_AFTER):
                     raise
             self._runtime.sleep(RETRY_AFTER)
 
-    def _open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: float | None, kind: str) -> Endpoints:
+    def _open(
+        self, to: RemoteParticipant, header: Mapping[str, object], timeout: float | None, kind: str, seconds: float
+    ) -> Endpoints:
         deadline = Deadline(self._runtime, timeout)
         classic = MessageChannel(self._connection, to.id)
         identity = StreamIdentity(_uuid(self._runtime.entropy(16)), to, header, is_opener=True)
         stream = ClientStream(self._registry, classic, identity)
+        if seconds:
+            self._resumptions.propose(stream, seconds)
         try:
             ends = self._registry.add(stream)
             if self._offer(stream, classic, kind, deadline):
@@ -121,6 +152,11 @@ class StreamOpener:
         """Offer a stream, in one way or in both; return whether it was accepted in time."""
         identity = stream.identity
         message = Open(identity.stream_id, dict(identity.header), stream.account.window)
+        if stream.resumption is not None:
+            type, body = encode_stream_message(message)
+            self._registry.encode(Send(identity.peer.id, type, body, b""))  # Refused before anything is sent.
+            self._resumptions.offer(stream)
+            return stream.wait_answer(deadline.left())
         if kind != DUPLEX:
             classic.send(message, f"opening {stream!r}", deadline.left()).wait(deadline.left())
             patience = deadline.left()

@@ -71,15 +71,9 @@ class Outgoing:
     def write(self, chunk: MessageStreamChunk | Buffer, timeout: Timeout) -> None:
         """Send a chunk; see `MessageStreamWriter.write`."""
         stream = self._stream
-        stream.home.check()
-        if not isinstance(chunk, MessageStreamChunk):
-            chunk = MessageStreamChunk({}, chunk)
-        header, data = chunk.header, as_buffer(chunk.data, "chunk")
-        if not isinstance(header, Mapping):
-            raise InvalidMessage(f"header: {type(header).__qualname__} is not a JSON object; give a dict")
-        counted = _Chunk(size_of(header, data))
+        message = self._message(chunk)
+        counted = _Chunk(size_of(message.header, message.data))
         deadline = self._deadline(timeout)
-        message = StreamChunk(stream.identity.stream_id, dict(header), data)
         try:
             self._reserve(counted, deadline)
             if self._send(message, counted, deadline):
@@ -91,6 +85,16 @@ class Outgoing:
                 self._settle_one(counted)
                 raise
         raise stream.life.refusal("written to")
+
+    def _message(self, chunk: MessageStreamChunk | Buffer) -> StreamChunk:
+        """Return the message for a chunk, or for bytes alone; refuse what is neither."""
+        self._stream.home.check()
+        if not isinstance(chunk, MessageStreamChunk):
+            chunk = MessageStreamChunk({}, chunk)
+        header, data = chunk.header, as_buffer(chunk.data, "chunk")
+        if not isinstance(header, Mapping):
+            raise InvalidMessage(f"header: {type(header).__qualname__} is not a JSON object; give a dict")
+        return StreamChunk(self._stream.identity.stream_id, dict(header), data)
 
     def _send(self, message: StreamChunk, counted: _Chunk, deadline: Deadline) -> bool:
         """Send a chunk that may go out; return False if that ended the stream."""

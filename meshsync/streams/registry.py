@@ -13,6 +13,8 @@ from meshsync.connection.deliveries import Receipt
 from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window, size_of
+from meshsync.protocol.operations import Request
+from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import StreamMessage
 from meshsync.runtime.deadlines import Limit
 from meshsync.runtime.interfaces import Runtime
@@ -62,6 +64,8 @@ class StreamRegistry:
         self.refuse_to_block = connection.refuse_to_block
         self.calls = StreamCalls(connection)
         """Calls that carry streams or offer them."""
+        self.on_ended: Callable[[str], None] = _do_nothing
+        """Called with the id of each stream that has ended or was refused."""
         self._connection = connection
         self._publish = publish
         self._condition = connection.runtime.condition()
@@ -106,6 +110,7 @@ class StreamRegistry:
         self.calls.forget(key)
         with self._condition:
             self._streams.pop(key, None)
+        self.on_ended(key[1])
 
     def begin_leaving(self) -> tuple[ClientStream, ...]:
         """Add no more streams; return those that have not ended."""
@@ -136,6 +141,10 @@ class StreamRegistry:
         with self._condition:
             return next_window(sum(ends.stream.account.window for ends in self._streams.values()))
 
+    def encode(self, request: Request) -> Encoded:
+        """Return a request's form on the wire."""
+        return self._connection.session.encode(request)
+
     def opened(self, life: StreamLife) -> None:
         """Note that a stream was accepted, here or by its peer, and report it. Called while it cannot end."""
         key = life.identity.key
@@ -156,6 +165,7 @@ class StreamRegistry:
             self._past[key] = life.identity.is_opener and not life.was_open
             if len(self._past) > PAST:
                 del self._past[next(iter(self._past))]
+        self.on_ended(key[1])
         if life.was_open and ends is not None:
             body = {"stream_id": life.identity.stream_id, "reason": reason}
             account = ends.stream.account
@@ -177,6 +187,10 @@ class StreamRegistry:
             log_warning("%s was not sent: %s", what, error)
         except MeshsyncError:
             pass  # The connection has ended.
+
+
+def _do_nothing(stream_id: str) -> None:
+    pass
 
 
 def header_size(life: StreamLife) -> int:

@@ -7,18 +7,22 @@ the ``endpoints``; all of these know the stream, which knows none of them.
 A reason of this program is made safe where it gets here, since no peer may miss a stream's last message.
 
 Its life, its account and its unread chunks belong to the stream. Its channel, and the deliveries in ``outgoing``,
-belong to one connection.
+belong to one connection, unless it has a `Resumption`, which all its messages go through then.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.connection.forks import Home
 from meshsync.errors import MeshsyncError, SendTimeout, StreamError, StreamInterrupted, StreamRejected, UsageError
+from meshsync.participants import RemoteParticipant
 from meshsync.protocol.flow_control import LEAST_WINDOW, Account
+from meshsync.protocol.resuming import Progress, ResumableStream
 from meshsync.protocol.stream_messages import Accept, Cancel, Close, Reject, StreamMessage
 from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline
@@ -26,6 +30,7 @@ from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.channels import Channel
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.life import EndKind, Phase, StreamEnd, StreamHost, StreamIdentity, StreamLife
+from meshsync.streams.resuming import Resumption
 
 __all__ = ["ClientStream", "Ending"]
 
@@ -81,6 +86,8 @@ class ClientStream:
         self.host = host
         self.home = Home()
         """Its process: in a child of that each call has to ask before it takes the condition."""
+        self.resumption: Resumption | None = None
+        """What makes it outlive losses; None if one ends it."""
         self._peer_window = peer_window
 
     @property
@@ -94,12 +101,42 @@ class ClientStream:
         return self._peer_window is not None or self.account.is_agreed
 
     @property
+    def peer(self) -> RemoteParticipant:
+        """The peer as it is now."""
+        resumption = self.resumption
+        return self.identity.peer if resumption is None or resumption.peer is None else resumption.peer
+
+    @property
     def is_opening(self) -> bool:
         """Whether this client offered it and has no answer yet."""
         return self.identity.is_opener and self.life.phase is Phase.OFFERED
 
     def __repr__(self) -> str:
         return repr(self.identity)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def wait(self, is_over: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait until ``is_over()``, called with the condition held; return whether it was in time.
+
+        A loss that lasts too long ends the stream meanwhile, also if no reader is there to notice.
+        """
+        condition, resumption = self.life.condition, self.resumption
+        if resumption is None:
+            with condition:
+                return condition.wait_for(is_over, timeout)
+        deadline = Deadline(self.runtime, timeout)
+        core = resumption.core
+        while True:
+            resumption.expire()
+            with condition:
+                losses, left, rest = core.losses, deadline.left(), resumption.left()
+                soonest = rest if left is None else left if rest is None else min(left, rest)
+                condition.wait_for(partial(_is_over_or_lost, is_over, core, losses), soonest)
+                if is_over():
+                    return True
+            if deadline.is_over:
+                return False
 
     # --- the handshake ------------------------------------------------------------------------------------------------
 
@@ -113,8 +150,7 @@ class ClientStream:
             MeshsyncError: If the stream has ended otherwise.
         """
         life = self.life
-        with life.condition:
-            is_answered = life.condition.wait_for(lambda: life.phase is not Phase.OFFERED, timeout)
+        is_answered = self.wait(lambda: life.phase is not Phase.OFFERED, timeout)
         failure = None if life.end is None else life.end.for_reader()
         if failure is not None:
             raise failure
@@ -168,6 +204,13 @@ class ClientStream:
                     raise
 
     def _consent(self, deadline: Deadline, receipt: Receipt) -> None:
+        if self.resumption is not None:
+            with self.life.condition:
+                if self.resumption.core.progress is Progress.OFFERED:  # Else its end is about to be noted.
+                    self.resumption.core.accept()
+                    self.resumption.collect()
+            self.resumption.pump()
+            return
         consent = Accept(self.identity.stream_id, None if self._peer_window is None else self.account.window)
         what = f"accepting {self!r}"
         try:
@@ -208,18 +251,26 @@ class ClientStream:
 
     # --- ends that this client makes ----------------------------------------------------------------------------------
 
-    def abandon(self, reason: str, failure: MeshsyncError | None = None) -> None:
+    def abandon(self, reason: str, failure: MeshsyncError | None = None, *, has_left: bool = False) -> None:
         """End it irregularly: neither program gets it as complete. Never raises and never waits.
 
         Once it has ended, and in a child process, this does nothing.
 
         Args:
             failure: Raised by its reader and its writer then, if their program did not end it.
+            has_left: Whether this client leaves for good, which its peer is told if the stream would outlive that.
         """
         if not self.home.is_here:
             return
         reason = safe_text(reason)
-        self._make_end(lambda: None if self.life.phase.is_over else self._giving_up(reason, failure), reason)
+
+        def decide() -> tuple[StreamEnd, StreamMessage] | None:
+            if self.life.phase.is_over:
+                return None
+            end, message = self._giving_up(reason, failure)
+            return end, replace(message, has_left=True) if has_left and isinstance(message, Cancel) else message
+
+        self._make_end(decide, reason)
 
     def leave(self, reason: str) -> None:
         """End it as ``abandon`` does, and drop unread chunks also if it has ended; see `MessageStreamReader.close`."""
@@ -304,6 +355,7 @@ class ClientStream:
         assert ending.end is not None, "it is decided"
         self.life.finish(ending.end)
         ending.is_made = True
+        self._end_resumption(ending)
         if ending.end.is_left:
             self.unread.clear()
             self.share.clear()
@@ -314,13 +366,21 @@ class ClientStream:
             if ending.end is None or ending.end is not self.life.end:
                 return
             with self.life.condition:  # Ctrl-C struck in `finish`.
+                self._end_resumption(ending)
                 self.life.condition.notify_all()
             ending.is_made = True
         self.report(ending)
+        if self.resumption is not None:
+            self.resumption.pump()
         message = ending.message
         if message is not None and not ending.receipt.is_sent:
             self.host.send_unawaited(self.channel, message, f"ending {self!r}", ending.receipt)
         ending.message = None
+
+    def _end_resumption(self, ending: Ending) -> None:
+        if self.resumption is not None:
+            self.resumption.end(ending.message, ending.reason)
+            ending.message = None
 
     def report(self, ending: Ending) -> None:
         """Report an end to the host, unless that has been done."""
@@ -362,6 +422,10 @@ class ClientStream:
         """Apply the end: regular without a failure. Chunks received can still be read."""
         self._end(StreamEnd(EndKind.CLOSED_BY_PEER if failure is None else EndKind.FAILED, failure), reason)
 
+    def closed(self) -> None:
+        """Apply the peer's confirmation that it has all of what this program closed."""
+        self._end(StreamEnd(EndKind.CLOSED_HERE), "")
+
     def cancelled(self, reason: str) -> None:
         """Apply the peer's cancellation."""
         text = f"{self.identity.peer_name} ended the stream early" + (f": {reason}" if reason else "")
@@ -369,3 +433,8 @@ class ClientStream:
 
     def _end(self, end: StreamEnd, reason: str) -> None:
         self._make_end(lambda: None if self.life.phase.is_over else (end, None), reason)
+
+
+def _is_over_or_lost(is_over: Callable[[], bool], core: ResumableStream, losses: int) -> bool:
+    """Return whether a wait is over, or its time limit may be another one since the stream was interrupted."""
+    return is_over() or core.losses != losses

@@ -32,8 +32,10 @@ from meshsync.streams.endpoints import Endpoints
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.life import Phase, StreamIdentity
 from meshsync.streams.offers import Accepter, Report, StreamOffers, StreamSubscription
-from meshsync.streams.opening import StreamOpener
+from meshsync.streams.opening import ResumeFor, StreamOpener
 from meshsync.streams.registry import StreamRegistry, StreamStats
+from meshsync.streams.resuming import Line
+from meshsync.streams.resumptions import Resumptions
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["StreamTable"]
@@ -62,7 +64,8 @@ class StreamTable:
         self._connection = connection
         self._participants = participants
         self._registry = StreamRegistry(connection, publish=publish, limit=limit)
-        self._opener = StreamOpener(connection, self._registry)
+        self._resumptions = Resumptions(connection, self._registry, participants)
+        self._opener = StreamOpener(connection, self._registry, self._resumptions)
         self._offers = StreamOffers(connection, self._registry, hook=hook, report=report)
 
     # --- calls of programs --------------------------------------------------------------------------------------------
@@ -76,9 +79,16 @@ class StreamTable:
     def accepter(self, accepter: Accepter | None) -> None:
         self._offers.accepter = accepter
 
-    def open(self, to: RemoteParticipant, header: Mapping[str, object], timeout: Timeout, kind: str) -> Endpoints:
+    def open(
+        self,
+        to: RemoteParticipant,
+        header: Mapping[str, object],
+        timeout: Timeout,
+        kind: str,
+        resume_for: ResumeFor = "default",
+    ) -> Endpoints:
         """Open a stream and wait until it is accepted; see `MessagingClient.create_stream`."""
-        return self._opener.open(to, header, timeout, kind)
+        return self._opener.open(to, header, timeout, kind, resume_for)
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
         """Return a subscription to the streams that are offered from now on."""
@@ -96,9 +106,16 @@ class StreamTable:
         """
         failure = self._connection.failure()
         for stream in self._registry.begin_leaving():
-            if not stream.peer_is_meshsync:
+            if stream.resumption is not None or not stream.peer_is_meshsync:
                 lost = StreamInterrupted(str(failure), connection_alive=False)
-                stream.abandon("left the room", failure if stream.is_opening else lost)
+                stream.abandon("left the room", failure if stream.is_opening else lost, has_left=True)
+
+    def leave_resumable(self) -> None:
+        """Give up the streams that would outlive that this client takes part no longer. Never waits."""
+        lost = StreamInterrupted("this client takes part in messaging no longer")
+        for stream in self.streams:
+            if stream.resumption is not None:
+                stream.abandon("left the room's messaging", lost, has_left=True)
 
     # --- streams and calls --------------------------------------------------------------------------------------------
 
@@ -135,6 +152,8 @@ class StreamTable:
         except ProtocolError as error:
             log_warning("skipped a %s of %s: %s", event.type, event.sender, error)
             return
+        if self._resumptions.take(event.sender, message):
+            return
         channel = MessageChannel(self._connection, event.sender)
         if isinstance(message, Open):
             self._offered(Offered(message, event.sender, channel))
@@ -142,7 +161,7 @@ class StreamTable:
         ends = self._registry.find((event.sender, message.stream_id))
         if ends is None:
             self._stray(message, event.sender, channel)
-        else:
+        elif ends.stream.resumption is None:  # Else it is of the peer's last connection.
             _pass_on(ends, message)
 
     def take_call(self, operation: Call | CallChunk | AnswerChunk) -> None:
@@ -171,7 +190,10 @@ class StreamTable:
         is_classic = isinstance(offered.channel, MessageChannel)
         self._opener.peer_understands(peer, CLASSIC if is_classic else DUPLEX)
         identity = StreamIdentity(offered.message.stream_id, peer, offered.message.header, is_opener=False)
-        self._offers.offer(ClientStream(self._registry, offered.channel, identity, peer_window=offered.message.window))
+        stream = ClientStream(self._registry, offered.channel, identity, peer_window=offered.message.window)
+        if is_classic and peer._resumes:
+            self._resumptions.consent(stream, offered.sender, offered.message)
+        self._offers.offer(stream)
 
     def _stray(self, message: StreamMessage, sender: str, channel: MessageChannel) -> None:
         key = (sender, message.stream_id)
@@ -185,26 +207,43 @@ class StreamTable:
     def peer_came(self, peer: RemoteParticipant) -> None:
         """Note since when a participant has been here, as far as this client knows."""
         self._opener.peer_came(peer.id)
+        self._resumptions.peer_came(peer)
 
     def peer_left(self, peer: RemoteParticipant) -> None:
         """End the streams with a participant that takes part no longer."""
         self._opener.peer_left(peer.id)
+        self._resumptions.peer_left(peer.id)
         for stream in self.streams:
-            if stream.identity.peer.id != peer.id:
+            if stream.identity.peer.id != peer.id or stream.resumption is not None:
                 continue
             if self._connection.is_open:
                 stream.end(StreamInterrupted(f"{peer.name or peer.id} has left"), "left")
             else:
                 self._registry.lose(stream)
 
+    def went_offline(self) -> None:
+        """End the streams that end with their connection, and interrupt the others."""
+        for stream in self.streams:
+            if stream.resumption is None:
+                self._registry.lose(stream)
+        self._resumptions.lose()
+
+    def restored(self, line: Line) -> None:
+        """Resume interrupted streams: this client takes part in messaging again, on another connection."""
+        self._resumptions.restored(line)
+        for stream in self.streams:
+            if stream.life.phase is Phase.OFFERED and not stream.identity.is_opener:
+                self._offers.await_decision(stream)  # That of the last connection rings no more.
+
     def lose_all(self) -> None:
-        """End all streams: their connection has ended."""
+        """End all streams: their connection has ended for good."""
         for stream in self.streams:
             self._registry.lose(stream)
 
     def end(self) -> None:
         """End all streams and subscriptions: the client has ended."""
         self.lose_all()
+        self._resumptions.end()
         self._offers.end()
 
 
@@ -231,5 +270,7 @@ def _pass_on(ends: Endpoints, message: StreamMessage, channel: Channel | None = 
             is_early = stream.life.phase is Phase.OFFERED or not is_complete
             peer = stream.identity.peer_name
             stream.end(StreamInterrupted(f"{peer} gave up the stream before it was accepted") if is_early else None)
+        case Cancel(has_left=True):  # Of a stream that the peer took for one that outlives losses.
+            stream.end(StreamInterrupted(f"{stream.identity.peer_name} has left"), "left")
         case Cancel(reason=reason):
             stream.cancelled(reason)

@@ -238,7 +238,11 @@ def test_a_close_without_an_answer_is_not_known_to_have_arrived() -> None:
     assert stream.is_forgotten
 
 
-ENDS: list[tuple[StreamMessage, StreamMessage]] = [(Close("s"), Closed("s")), (Cancel("s", "no"), Cancel("s", "no"))]
+PROOF = proof_of("key", "s", "a1", "b2")
+ENDS: list[tuple[StreamMessage, StreamMessage]] = [
+    (Close("s"), Closed("s", PROOF)),
+    (Cancel("s", "no"), Cancel("s", "no", PROOF)),
+]
 
 
 @pytest.mark.parametrize(("end", "answer"), ENDS)

@@ -1,0 +1,259 @@
+"""One stream that outlives losses, as its client carries it: what it has to send, in order, on the connection of now.
+
+What is to be sent, and when, is decided in ``meshsync.protocol.resuming``. Here several tasks use that: programs that
+write, read and close, and the client's reader. A message is bound to the connection and the participant for which it
+was made: on the next connection its peer has stated its position again.
+
+One task at a time sends. A program's waits for room as long as its call may; the client's reader and calls that do not
+wait leave the rest to a task that lives only as long.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from meshsync.connection.budget import Share
+from meshsync.connection.connection import Connection
+from meshsync.connection.deliveries import Delivery, Receipt
+from meshsync.errors import ConnectionLost, MeshsyncError, SendTimeout
+from meshsync.participants import RemoteParticipant
+from meshsync.protocol.flow_control import LEAST_WINDOW
+from meshsync.protocol.operations import Send
+from meshsync.protocol.resuming import Link, Progress, ResumableStream, ResumeEvent
+from meshsync.protocol.session import Encoded
+from meshsync.protocol.stream_messages import (
+    Cancel,
+    Open,
+    Reject,
+    StreamChunk,
+    StreamMessage,
+    encode_stream_message,
+)
+from meshsync.runtime.deadlines import Deadline
+from meshsync.runtime.interfaces import Condition, Runtime
+
+__all__ = ["RESUME_FOR", "Line", "Resumption"]
+
+RESUME_FOR = 60.0
+"""Seconds that a stream outlives a loss, by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connection on which this client takes part in messaging, and its participant id there."""
+
+    connection: Connection
+    own_id: str
+
+
+class _Letter:
+    """A message that waits to be sent, or for the room's acknowledgement."""
+
+    __slots__ = ("connection", "encoded", "losses", "message", "receipt", "to")
+
+    def __init__(self, message: StreamMessage, connection: Connection, to: str, losses: int) -> None:
+        self.message = message
+        self.connection = connection
+        self.to = to
+        self.losses = losses
+        """Those of the stream when it was made: after one more it is pointless."""
+        self.encoded: Encoded | None = None
+        """Its form on the wire, if that is known."""
+        self.receipt = Receipt()
+
+
+class Resumption:
+    """What makes one stream outlive losses.
+
+    Args:
+        condition: The stream's; methods whose text says so are called with it held.
+        share: The part of the client's budget that counts what is held.
+        claim: Who the peer claims to be, and will claim to be again.
+        spawn: Runs code in a task of its own, given that and a name.
+    """
+
+    def __init__(
+        self,
+        core: ResumableStream,
+        condition: Condition,
+        runtime: Runtime,
+        share: Share,
+        claim: object,
+        spawn: Callable[[Callable[[], None], str], None],
+    ) -> None:
+        self.core = core
+        self.claim = claim
+        self.peer: RemoteParticipant | None = None
+        """The peer as it is now; None as long as it is the one of the offer."""
+        self.line: Line | None = None
+        """Where it met its peer last."""
+        self.on_events: Callable[[Sequence[ResumeEvent]], None] | None = None
+        """Called with what becomes of the stream, without the condition."""
+        self.on_refused: Callable[[StreamMessage, MeshsyncError], None] | None = None
+        """Called on the reader with a message that the room refused, or that was none to send, and the error."""
+        self._condition = condition
+        self._runtime = runtime
+        self._share = share
+        self._spawn = spawn
+        self._waiting: deque[_Letter] = deque()
+        self._losses = 0
+        self._is_sending = False
+        self._unacknowledged = 0
+
+    # --- with the condition held --------------------------------------------------------------------------------------
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the room has all that was written, and its reader is there."""
+        return self.core.link is Link.UP and not (self._waiting or self._is_sending or self._unacknowledged)
+
+    def has_room(self, size: int) -> bool:
+        """Count a chunk in the budget before it is held; return whether there is room for it."""
+        # With less than that held, its reader sends no credit, so that waiting might never end.
+        return self._share.take(size) or self.core.held < LEAST_WINDOW
+
+    def write(self, chunk: StreamChunk, size: int, encoded: Encoded | None) -> None:
+        """Hold a chunk, and have it sent; see `ResumableStream.write`.
+
+        Args:
+            encoded: Its form on the wire for the peer of now, if that is known.
+        """
+        self.core.write(chunk, size)
+        self.collect()
+        if self._waiting and self._waiting[-1].message is chunk:
+            self._waiting[-1].encoded = encoded
+
+    def end(self, message: StreamMessage | None, reason: str) -> None:
+        """End the stream with this side's last message, or for a reason that its peer may know; again does nothing."""
+        now = self._runtime.monotonic()
+        match message:
+            case _ if self.core.progress is Progress.ENDED:
+                pass
+            case Reject(reason=text):
+                self.core.reject(text, now)
+            case Cancel(reason=text, has_left=has_left):
+                self.core.cancel(text, now, has_left=has_left)
+            case _:
+                self.core.cancel(reason, now)
+        self.collect()
+
+    def collect(self) -> None:
+        """Have the stream's messages wait to be sent; to be called after each change of it."""
+        core, line = self.core, self.line
+        if core.losses != self._losses:
+            self._losses = core.losses
+            self._waiting.clear()
+            self._unacknowledged = 0
+        for message in core.drain():
+            if line is not None:
+                self._waiting.append(_Letter(message, line.connection, core.peer_id, core.losses))
+        surplus = self._share.held - core.held
+        if surplus > 0:
+            self._share.give_back(surplus)
+        self._condition.notify_all()
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def left(self) -> float | None:
+        """Return the seconds until the stream ends unless it is resumed; None if it is not interrupted."""
+        at = self.core.deadline
+        return None if at is None or self.core.ending is not None else max(0.0, at - self._runtime.monotonic())
+
+    def expire(self) -> None:
+        """End the stream if its time is over."""
+        if self.left() != 0:
+            return
+        with self._condition:
+            events = self.core.expire(self._runtime.monotonic())
+            self.collect()
+        self.report(events)
+
+    def report(self, events: Sequence[ResumeEvent]) -> None:
+        """Report what becomes of the stream."""
+        handle = self.on_events
+        if events and handle is not None:
+            handle(events)
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def pump(self, deadline: Deadline | None = None) -> None:
+        """Send what waits, unless another task does; without a deadline, as far as that needs no wait. Never raises."""
+        limit = deadline or Deadline(self._runtime, 0)
+        is_sender = is_done = False
+        try:
+            with self._condition:
+                if self._is_sending or not self._waiting:
+                    return
+                self._is_sending = is_sender = True  # No call in between: Ctrl-C finds both or none.
+            is_done = self._send_all(limit)
+        finally:
+            if is_sender and not is_done:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        # A task that is sending, and may not wait.
+        try:
+            self._spawn(self._send_rest, f"resumed stream {self.core.stream_id}")
+        except RuntimeError:  # No task can be started: the next call that sends goes on.
+            self._is_sending = False
+
+    def _send_rest(self) -> None:
+        self._send_all(Deadline(self._runtime, None))
+
+    def _send_all(self, deadline: Deadline) -> bool:
+        """Send what waits; return False if it is not over in time. Then this task counts as sending still."""
+        while True:
+            with self._condition:
+                while self._waiting and self._waiting[0].receipt.is_sent:
+                    self._waiting.popleft()  # Ctrl-C struck behind it.
+                if not self._waiting:
+                    self._is_sending = False
+                    self._condition.notify_all()
+                    return True
+                letter = self._waiting[0]
+                self._unacknowledged += 1
+            try:
+                self._send(letter, deadline)
+            except SendTimeout:
+                return False
+            except MeshsyncError:  # The connection is gone, or going: what waits goes on the next one.
+                letter.receipt.is_sent = True
+            finally:
+                if not letter.receipt.is_sent:
+                    self._take_back(letter)
+
+    def _take_back(self, letter: _Letter) -> None:
+        with self._condition:
+            if letter.losses == self.core.losses:
+                self._unacknowledged -= 1
+
+    def _send(self, letter: _Letter, deadline: Deadline) -> None:
+        message, connection = letter.message, letter.connection
+        what = f"a message of stream {self.core.stream_id}"
+        type, body = encode_stream_message(message)
+        done = partial(self._done, letter)
+        if isinstance(message, StreamChunk | Open):
+            data = message.data if isinstance(message, StreamChunk) else b""
+            request = Send(letter.to, type, body, data)
+            encoded = letter.encoded or connection.session.encode(request)
+            delivery = Delivery(what, self._runtime, connection.refuse_to_block, done)
+            connection.submit(delivery, request, encoded, deadline, receipt=letter.receipt)
+            return
+        request = Send(letter.to, type, body, b"")
+        try:
+            connection.request(request, what, 0, done, letter.receipt, is_reserved=True)
+        except SendTimeout:
+            connection.request(request, what, deadline.left(), done, letter.receipt)
+
+    def _done(self, letter: _Letter, error: MeshsyncError | None) -> None:
+        """Apply the room's answer to a message. On the reader."""
+        with self._condition:
+            if letter.losses != self.core.losses:
+                return
+            self._unacknowledged -= 1
+            self._condition.notify_all()
+        if error is not None and not isinstance(error, ConnectionLost) and self.on_refused is not None:
+            self.on_refused(letter.message, error)
