@@ -30,7 +30,7 @@ FLOORS = """
 0  meshsync.errors  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
 2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
-                      / operations resuming / attachments bridging events greeting / dialects tool_calls / codec
+                      / operations pacing resuming / attachments bridging events greeting / dialects tool_calls / codec
                       / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector

@@ -221,6 +221,11 @@ class ResumableStream:
         return self._header is not None
 
     @property
+    def confirmed(self) -> int:
+        """Chunks written here that the peer is known to have taken in."""
+        return self._confirmed
+
+    @property
     def position(self) -> int:
         """Chunks that were written here."""
         return self._confirmed + len(self._chunks)
@@ -266,6 +271,12 @@ class ResumableStream:
         self._granted += size
         if self.link is Link.UP:
             self._send_credit()
+
+    def confirm(self) -> None:
+        """Have the peer hold no longer what was taken in, also if there is no credit for it yet."""
+        if self.link is Link.UP and self.progress is Progress.OPEN:
+            self._granted_told, credit = self._granted, self._granted - self._granted_told
+            self._out.append(Credit(self.stream_id, credit, self.taken))
 
     def close(self) -> None:
         """End it regularly; ``ending`` is there when the peer has confirmed that it took in all."""

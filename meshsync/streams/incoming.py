@@ -120,12 +120,7 @@ class Incoming:
         """Return the credit to send to the peer, in bytes, or 0 while it is not worth a message."""
         life = self._stream.life
         with life.condition:
-            if life.phase is not Phase.OPEN:
-                return 0
-            account = self._stream.account
-            # What is not credited is held by the writer, too.
-            is_due = self._stream.resumption is not None and account.owed >= LEAST_WINDOW // 2
-            return account.owed if is_due else account.credit_due
+            return self._stream.account.credit_due if life.phase is Phase.OPEN else 0
 
     def _give(self, credit: int) -> bool:
         """Send a credit if that needs no wait; return False if it is still owed."""

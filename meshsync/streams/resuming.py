@@ -4,6 +4,7 @@ What is to be sent, and when, is decided in ``meshsync.protocol.resuming``. Here
 write, read and close, and the client's reader. A message is bound to the connection and the participant for which it
 was made: on the next connection its peer has stated its position again.
 
+Chunks go at a `Pace`, so that little is on its way when a connection is lost, and all else ahead of those that wait.
 One task at a time sends. A program's waits for room as long as its call may; the client's reader and calls that do not
 wait leave the rest to a task that lives only as long.
 """
@@ -22,10 +23,12 @@ from meshsync.errors import ConnectionLost, MeshsyncError, SendTimeout
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.flow_control import LEAST_WINDOW
 from meshsync.protocol.operations import Send
-from meshsync.protocol.resuming import Link, Progress, ResumableStream, ResumeEvent
+from meshsync.protocol.pacing import CONFIRM_EVERY, Pace, flight_of
+from meshsync.protocol.resuming import Link, Progress, ResumableStream, ResumeEvent, TakenIn
 from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import (
     Cancel,
+    Close,
     Open,
     Reject,
     StreamChunk,
@@ -52,7 +55,7 @@ class Line:
 class _Letter:
     """A message that waits to be sent, or for the room's acknowledgement."""
 
-    __slots__ = ("connection", "encoded", "losses", "message", "receipt", "to")
+    __slots__ = ("connection", "encoded", "is_counted", "losses", "message", "receipt", "to")
 
     def __init__(self, message: StreamMessage, connection: Connection, to: str, losses: int) -> None:
         self.message = message
@@ -62,6 +65,7 @@ class _Letter:
         """Those of the stream when it was made: after one more it is pointless."""
         self.encoded: Encoded | None = None
         """Its form on the wire, if that is known."""
+        self.is_counted = False
         self.receipt = Receipt()
 
 
@@ -99,6 +103,13 @@ class Resumption:
         self._share = share
         self._spawn = spawn
         self._waiting: deque[_Letter] = deque()
+        """All but chunks and what has to stay behind them."""
+        self._chunks: deque[_Letter] = deque()
+        self._pace = Pace()
+        self._confirmed = 0
+        """Chunks that the peer is known to have."""
+        self._unconfirmed = 0
+        """Bytes taken in since the last confirmation."""
         self._losses = 0
         self._is_sending = False
         self._unacknowledged = 0
@@ -108,11 +119,12 @@ class Resumption:
     @property
     def is_sent(self) -> bool:
         """Whether the room has all that was written, and its reader is there."""
-        return self.core.link is Link.UP and not (self._waiting or self._is_sending or self._unacknowledged)
+        is_idle = not (self._waiting or self._chunks or self._is_sending or self._unacknowledged)
+        return self.core.link is Link.UP and is_idle
 
     def has_room(self, size: int) -> bool:
         """Count a chunk in the budget before it is held; return whether there is room for it."""
-        # With less than that held, its reader sends no credit, so that waiting might never end.
+        # With little held, no confirmation is on its way that would end the wait.
         return self._share.take(size) or self.core.held < LEAST_WINDOW
 
     def write(self, chunk: StreamChunk, size: int, encoded: Encoded | None) -> None:
@@ -123,8 +135,8 @@ class Resumption:
         """
         self.core.write(chunk, size)
         self.collect()
-        if self._waiting and self._waiting[-1].message is chunk:
-            self._waiting[-1].encoded = encoded
+        if self._chunks and self._chunks[-1].message is chunk:
+            self._chunks[-1].encoded = encoded
 
     def end(self, message: StreamMessage | None, reason: str) -> None:
         """End the stream with this side's last message, or for a reason that its peer may know; again does nothing."""
@@ -138,6 +150,15 @@ class Resumption:
                 self.core.cancel(text, now, has_left=has_left)
             case _:
                 self.core.cancel(reason, now)
+        self._chunks = deque(letter for letter in self._chunks if not isinstance(letter.message, StreamChunk))
+        self.collect()
+
+    def take_in(self, events: Sequence[ResumeEvent]) -> None:
+        """Confirm chunks that came, now and then, so that the peer need not hold them and sends more."""
+        self._unconfirmed += sum(flight_of(event.chunk) for event in events if isinstance(event, TakenIn))
+        if self._unconfirmed >= CONFIRM_EVERY:
+            self._unconfirmed = 0
+            self.core.confirm()
         self.collect()
 
     def collect(self) -> None:
@@ -146,10 +167,16 @@ class Resumption:
         if core.losses != self._losses:
             self._losses = core.losses
             self._waiting.clear()
-            self._unacknowledged = 0
+            self._chunks.clear()
+            self._unacknowledged = self._unconfirmed = 0
+            self._pace.lost()
+        elif core.confirmed > self._confirmed:
+            self._pace.confirmed(core.confirmed - self._confirmed, self._runtime.monotonic())
+        self._confirmed = core.confirmed
         for message in core.drain():
             if line is not None:
-                self._waiting.append(_Letter(message, line.connection, core.peer_id, core.losses))
+                queue = self._chunks if isinstance(message, StreamChunk | Close) else self._waiting
+                queue.append(_Letter(message, line.connection, core.peer_id, core.losses))
         surplus = self._share.held - core.held
         if surplus > 0:
             self._share.give_back(surplus)
@@ -185,13 +212,26 @@ class Resumption:
         is_sender = is_done = False
         try:
             with self._condition:
-                if self._is_sending or not self._waiting:
+                if self._is_sending or self._next() is None:
                     return
                 self._is_sending = is_sender = True  # No call in between: Ctrl-C finds both or none.
             is_done = self._send_all(limit)
         finally:
             if is_sender and not is_done:
                 self._hand_over()
+
+    def _next(self) -> _Letter | None:
+        """Return what is to be sent now, if there is anything. With the condition held."""
+        for queue in (self._waiting, self._chunks):
+            while queue and queue[0].receipt.is_sent:
+                queue.popleft()
+        if self._waiting:
+            return self._waiting[0]
+        if not self._chunks:
+            return None
+        message = self._chunks[0].message
+        may_go = not isinstance(message, StreamChunk) or self._pace.may_send(flight_of(message))
+        return self._chunks[0] if may_go else None
 
     def _hand_over(self) -> None:
         # A task that is sending, and may not wait.
@@ -207,28 +247,28 @@ class Resumption:
         """Send what waits; return False if it is not over in time. Then this task counts as sending still."""
         while True:
             with self._condition:
-                while self._waiting and self._waiting[0].receipt.is_sent:
-                    self._waiting.popleft()  # Ctrl-C struck behind it.
-                if not self._waiting:
+                letter = self._next()
+                if letter is None:
                     self._is_sending = False
                     self._condition.notify_all()
                     return True
-                letter = self._waiting[0]
-                self._unacknowledged += 1
+                self._count(letter)
             try:
                 self._send(letter, deadline)
             except SendTimeout:
                 return False
             except MeshsyncError:  # The connection is gone, or going: what waits goes on the next one.
                 letter.receipt.is_sent = True
-            finally:
-                if not letter.receipt.is_sent:
-                    self._take_back(letter)
 
-    def _take_back(self, letter: _Letter) -> None:
-        with self._condition:
-            if letter.losses == self.core.losses:
-                self._unacknowledged -= 1
+    def _count(self, letter: _Letter) -> None:
+        # Before it is sent, since the confirmation may come before the call returns; once, also if it is tried again.
+        if letter.is_counted:
+            return
+        letter.is_counted = True
+        self._unacknowledged += 1
+        if isinstance(letter.message, StreamChunk):
+            is_last = len(self._chunks) == 1
+            self._pace.sent(flight_of(letter.message), self._runtime.monotonic(), is_last=is_last)
 
     def _send(self, letter: _Letter, deadline: Deadline) -> None:
         message, connection = letter.message, letter.connection

@@ -207,7 +207,7 @@ class Resumptions:
                 events = core.receive(sender, message, self._runtime.monotonic())
             except ProtocolError as error:
                 failure = error
-            resumption.collect()
+            resumption.take_in(events)
         if core.is_proven and core.link is Link.UP:
             resumption.peer = self._participants.get(core.peer_id) or resumption.peer
         resumption.report(events)

@@ -1,0 +1,142 @@
+"""How many bytes of a stream may be on their way: as many as its way holds, and hardly more. Sans-I/O.
+
+What is on its way when a connection is lost is sent again. A connection would accept far more than its network carries,
+so a stream that outlives losses keeps its own count, from its writer to the peer's client and back: the rate at which
+chunks are confirmed, times the shortest time in which one was.
+
+Source: the model of BBR (Cardwell et al., 2016, "BBR: Congestion-Based Congestion Control", ACM Queue 14(5)): the
+highest rate of late and the shortest time, measured in turns, since a full queue hides the one and an empty way the
+other. Its gains are chosen here: a stream needs no more than its share, and what queues is sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from meshsync.protocol.flow_control import CHUNK_OVERHEAD
+from meshsync.protocol.stream_messages import StreamChunk
+
+__all__ = ["CONFIRM_EVERY", "LEAST_FLIGHT", "Pace", "flight_of"]
+
+CONFIRM_EVERY = 64 * 1024
+"""Bytes after which the reader's client confirms what it has taken in."""
+LEAST_FLIGHT = 256 * 1024
+"""Bytes that may always be on their way."""
+
+RATES = 10
+"""Round trips whose highest rate counts."""
+TIMES = 10.0
+"""Seconds for which the shortest time counts; up to twice as many."""
+STARTING_GAIN = 2.0
+"""As long as the rate grows."""
+GROWTH = 1.25
+"""Growth of the rate in one round trip that shows that there may be more."""
+PATIENCE = 1
+"""Round trips without growth after which the way counts as full."""
+PROBING_GAIN = 1.25
+"""In one round trip of every `PROBE_EVERY`: whether there is more by now."""
+PROBE_EVERY = 8
+
+
+def flight_of(chunk: StreamChunk) -> int:
+    """Return how many bytes a chunk counts on its way; both sides have to count alike."""
+    return len(chunk.data) + CHUNK_OVERHEAD
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A chunk on its way."""
+
+    size: int
+    sent_at: float
+    confirmed: int
+    """Bytes of the stream that were confirmed when it was sent."""
+    is_waited_for: bool
+    """Whether there was more to be sent than might be: else its rate is that of the program."""
+
+
+class Pace:
+    """The bytes on their way of one direction of one stream. Not safe to use from two tasks at once."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        """Bytes sent and not confirmed."""
+        self.limit: float = LEAST_FLIGHT
+        """Bytes that may be."""
+        self._flights: deque[_Flight] = deque()
+        self._confirmed = 0
+        self._round_ends = 0
+        """The bytes confirmed at which the present round trip is over."""
+        self._rounds = 0
+        self._rates: deque[float] = deque([0.0], RATES)
+        """Highest rates of the last round trips, in bytes per second, the present one last."""
+        self._is_starting = True
+        self._best = 0.0
+        """The highest rate when it last grew."""
+        self._rounds_without_growth = 0
+        self._times: tuple[float | None, float | None] = (None, None)
+        """The shortest times of the present period, and of the one before, in seconds."""
+        self._period_begins = 0.0
+
+    def may_send(self, size: int) -> bool:
+        """Return whether another chunk may be sent."""
+        # What the reader has not confirmed for being too little must not keep anything from being sent.
+        return self.in_flight <= CONFIRM_EVERY or self.in_flight + size <= self.limit
+
+    def sent(self, size: int, now: float, *, is_last: bool) -> None:
+        """Count a chunk that is sent.
+
+        Args:
+            is_last: Whether there is nothing more to be sent.
+        """
+        self.in_flight += size
+        self._flights.append(_Flight(size, now, self._confirmed, not is_last))
+
+    def confirmed(self, count: int, now: float) -> None:
+        """Count chunks on their way no more, from the first: they were taken in. More than there are do no harm."""
+        latest = None
+        for _ in range(min(count, len(self._flights))):
+            latest = self._flights.popleft()
+            self.in_flight -= latest.size
+            self._confirmed += latest.size
+        if latest is not None and now > latest.sent_at:
+            self._measure(latest, now)
+
+    def lost(self) -> None:
+        """Count nothing any more: all of it is sent again, or was taken in."""
+        self._flights.clear()
+        self.in_flight, self._round_ends = 0, self._confirmed
+
+    def _measure(self, flight: _Flight, now: float) -> None:
+        time = now - flight.sent_at
+        rate = (self._confirmed - flight.confirmed) / time
+        if now - self._period_begins > TIMES:
+            self._times, self._period_begins = (None, self._times[0]), now
+        present, before = self._times
+        self._times = (time if present is None else min(present, time), before)
+        if flight.is_waited_for or rate > max(self._rates):
+            self._rates[-1] = max(self._rates[-1], rate)
+        if flight.confirmed >= self._round_ends:
+            self._end_round(is_full=flight.is_waited_for)
+        shortest = min(known for known in self._times if known is not None)
+        self.limit = max(LEAST_FLIGHT, self._gain * max(self._rates) * shortest + flight.size)
+
+    def _end_round(self, *, is_full: bool) -> None:
+        self._round_ends = self._confirmed + self.in_flight
+        if not is_full:
+            return  # Its rate tells nothing of the way, and is not to drive out those that do.
+        self._rounds += 1
+        best = max(self._rates)
+        self._rates.append(0.0)
+        if best >= self._best * GROWTH:
+            self._best, self._rounds_without_growth = best, 0
+        else:
+            self._rounds_without_growth += 1
+            self._is_starting = self._is_starting and self._rounds_without_growth < PATIENCE
+
+    @property
+    def _gain(self) -> float:
+        if self._is_starting:
+            return STARTING_GAIN
+        return PROBING_GAIN if self._rounds % PROBE_EVERY == 0 else 1.0
