@@ -152,9 +152,9 @@ class ClientStream:
         life = self.life
         is_answered = self.wait(lambda: life.phase is not Phase.OFFERED, timeout)
         failure = None if life.end is None else life.end.for_reader()
-        if failure is not None:
+        if failure is not None and not life.was_open:
             raise failure
-        return is_answered
+        return is_answered  # Accepted, and maybe ended since: the next call tells.
 
     def accept(self, deadline: Deadline | None = None) -> None:
         """Accept it, unless that has happened already.
