@@ -186,7 +186,7 @@ def test_streams_end_with_their_connection_and_new_ones_wait_for_the_next(pair: 
     pair.bob.messaging.enable(lambda reader: reader.read_all())
     bob = pair.alice.messaging.get_participant_by_name("bob")
     assert bob is not None
-    writer = pair.alice.messaging.create_stream(bob, {})
+    writer = pair.alice.messaging.create_stream(bob, {}, resume_for=0)
     pair.cut()
     with pytest.raises(StreamInterrupted):
         writer.write(b"more")

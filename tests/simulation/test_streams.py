@@ -404,7 +404,7 @@ def test_an_opening_ends_with_its_own_error(end: Callable[[Pair], object], kind:
     with simulated() as sim:
         pair = Pair(sim)
         offers = pair.bob.messaging.streams()
-        opening = Result(sim, pair.open)
+        opening = Result(sim, lambda: pair.open(resume_for=0))
         reader = offers.get(1)
         end(pair)
         sim.sleep(1)
@@ -460,7 +460,7 @@ def test_a_peer_that_never_answers_costs_the_time_limit(timeout: Any) -> None:
     with scripted() as (pair, _):
         begun = pair.simulation.now
         if timeout is None:
-            opening = Result(pair.simulation, lambda: pair.open(timeout=None))
+            opening = Result(pair.simulation, lambda: pair.open(timeout=None, resume_for=0))
             pair.simulation.sleep(1000)
             pair.bob.close()
             with pytest.raises(StreamInterrupted, match="bob has left"):
@@ -567,7 +567,7 @@ def test_an_end_of_the_client_ends_its_streams_at_both_sides(end: Callable[[Pair
     """Whoever reads or writes hears it at once, here and there, and nothing is left."""
     with simulated() as sim:
         pair = Pair(sim)
-        writer, reader = pair.both()
+        writer, reader = pair.both(resume_for=0)
         back = Result(sim, writer.reader.read)
         there = Result(sim, reader.read)
         sim.sleep(1)

@@ -40,10 +40,10 @@ class Pair:
         """Have Alice open a stream."""
         return self.alice.messaging.create_stream(self.to(to), header, **options)
 
-    def both(self) -> tuple[Any, Any]:
+    def both(self, **options: Any) -> tuple[Any, Any]:
         """Return a writer of Alice's and the reader of Bob's that belongs to it, accepted."""
         with self.bob.messaging.streams() as offers:
-            opening = Result(self.simulation, self.open)
+            opening = Result(self.simulation, lambda: self.open(**options))
             reader = offers.get(10)
             reader.accept()
             return opening.get(), reader
