@@ -293,15 +293,16 @@ class ResumableStream:
         if self.progress is Progress.ENDED:
             return
         was_offered = self.progress is Progress.OFFERED
-        if was_offered and not self.is_opener:
+        if was_offered and not self.is_opener and not has_left:
             self.reject(reason, now)
             return
         self._end(Ending(Outcome.CANCELLED_HERE, reason), now)
         # An acceptor that has not answered does not ask for the end of a lost offer, unlike a side of an open stream.
         self._is_told = self.link is Link.UP and not was_offered
         if self.link is Link.UP:
+            is_withdrawn = was_offered and self.is_opener
             end = Cancel(self.stream_id, reason, has_left=has_left)
-            self._out.append(Close(self.stream_id, is_complete=False) if was_offered else end)
+            self._out.append(Close(self.stream_id, is_complete=False) if is_withdrawn else end)
 
     # --- connections --------------------------------------------------------------------------------------------------
 

@@ -6,13 +6,19 @@ wait for is room at the peer, and in this client's budget.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
+
 from meshsync.errors import StreamTimeout, UsageError
 from meshsync.messages import Buffer
 from meshsync.protocol.flow_control import Charge, size_of
 from meshsync.protocol.operations import Send
-from meshsync.protocol.resuming import Progress
+from meshsync.protocol.resuming import Link, Progress
+from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import StreamChunk, encode_stream_message
 from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.life import EndKind, Phase
 from meshsync.streams.outgoing import TIMEOUT, Outgoing
@@ -36,71 +42,81 @@ class ResumableOutgoing(Outgoing):
 
     def write(self, chunk: MessageStreamChunk | Buffer, timeout: Timeout) -> None:
         """Hold a chunk, and send it; see `MessageStreamWriter.write`."""
-        stream, life, resumption = self._stream, self._stream.life, self._resumption
-        message = self._message(chunk)
+        stream, resumption = self._stream, self._resumption
+        given = self._message(chunk)
         # Its program may change a buffer before the chunk is sent for the last time.
-        message = StreamChunk(message.stream_id, message.header, bytes(message.data))
+        message = StreamChunk(given.stream_id, given.header, bytes(given.data))
         type, body = encode_stream_message(message)
         request = Send(resumption.core.peer_id, type, body, message.data)
         encoded = stream.host.encode(request)
         charge = Charge(size_of(message.header, message.data))
-        deadline = self._deadline(timeout)
-        while True:
-            with life.condition:
-                self._check_writable()
-                if self._may_write() and resumption.has_room(charge.size):
-                    before = resumption.core.position
-                    try:
-                        stream.account.send(charge)
-                        resumption.write(
-                            message, charge.size, encoded if request.to == resumption.core.peer_id else None
-                        )
-                    finally:
-                        # Ctrl-C finds it held, and then it is sent, or not held.
-                        if resumption.core.position == before:
-                            stream.account.refund(charge)
-                        else:
-                            self.sent += 1
-                    break
-                is_full = self._may_write()
+        patience = self._patience(timeout)
+        while not self._hold(message, charge, encoded, request.to):
             stream.host.refuse_to_block("writing to a stream")
-            left = deadline.left()
-            if is_full:
-                stream.wait(lambda: life.phase.is_over, BUDGET_RETRY if left is None else min(BUDGET_RETRY, left))
-            else:
-                stream.wait(lambda: self._may_write() or life.phase.is_over or bool(self._closing), left)
-            if deadline.is_over and not (self._may_write() or life.phase.is_over):
-                raise StreamTimeout(self._why_not(is_full=is_full))
-        resumption.pump(deadline)
+            self._await_room(patience)
+        resumption.pump(patience.deadline())
+
+    def _hold(self, message: StreamChunk, charge: Charge, encoded: Encoded, to: str) -> bool:
+        """Hold a chunk if there is room for it; return whether there was.
+
+        Args:
+            encoded: Its form on the wire for the participant ``to``.
+        """
+        stream, resumption = self._stream, self._resumption
+        resumption.expire()
+        with stream.life.condition:
+            self._check_writable()
+            if not self._may_write() or not resumption.has_room(charge.size):
+                return False
+            before = resumption.core.position
+            try:
+                stream.account.send(charge)
+                resumption.write(message, charge.size, encoded if to == resumption.core.peer_id else None)
+            finally:
+                # Ctrl-C finds it held, and then it is sent, or not held.
+                if resumption.core.position == before:
+                    stream.account.refund(charge)
+                else:
+                    self.sent += 1
+            return True
+
+    def _await_room(self, patience: _Patience) -> None:
+        """Wait until a chunk may be held, or the stream is over."""
+        stream, life = self._stream, self._stream.life
+        with life.condition:
+            is_full = self._may_write()
+        if is_full:
+            left = patience.left()
+            stream.wait(lambda: life.phase.is_over, BUDGET_RETRY if left is None else min(BUDGET_RETRY, left))
+            if patience.is_over:
+                raise StreamTimeout(f"{stream!r}: this client holds all the bytes that it may")
+        elif not self._wait(lambda: self._may_write() or life.phase.is_over or bool(self._closing), patience):
+            peer, limit = stream.identity.peer_name, patience.limit or 0
+            if self._resumption.left() is not None:
+                raise StreamTimeout(f"{stream!r}: interrupted, and not resumed within {limit:.3g} s")
+            raise StreamTimeout(f"{stream!r}: {peer} has read nothing of it for {limit:.3g} s, and holds what it can")
 
     def _may_write(self) -> bool:
         return self._may_send() and self._resumption.core.progress is Progress.OPEN
-
-    def _why_not(self, *, is_full: bool) -> str:
-        stream = self._stream
-        if is_full:
-            return f"{stream!r}: this client holds all the bytes that it may"
-        if self._resumption.left() is not None:
-            return f"{stream!r}: the connection to {stream.identity.peer_name} was lost, and is not back in time"
-        return f"{stream!r}: {stream.identity.peer_name} has read nothing of it in time, and holds what it can"
 
     def flush(self, timeout: Timeout) -> None:
         """Wait until the room has acknowledged all; see `MessageStreamWriter.flush`."""
         stream, life = self._stream, self._stream.life
         stream.host.refuse_to_block("flushing a stream")
-        deadline = self._deadline(timeout)
+        patience = self._patience(timeout)
         with life.condition:
             self._check_writable()
-        self._resumption.pump(deadline)
-        if not stream.wait(lambda: self._resumption.is_sent or life.phase.is_over, deadline.left()):
-            raise StreamTimeout(f"{stream!r}: the room has not acknowledged all of it in time")
+        self._resumption.pump(patience.deadline())
+        if not self._wait(lambda: self._resumption.is_sent or life.phase.is_over, patience):
+            raise StreamTimeout(f"{stream!r}: not all of it is acknowledged within {patience.limit or 0:.3g} s")
+        self._resumption.expire()  # The room may have answered that it refuses it.
         self._raise_failure()
 
     def close(self, timeout: Timeout) -> None:
         """End the stream regularly, and wait until its peer's client has all of it; see `MessageStreamWriter.close`."""
         stream, life, resumption = self._stream, self._stream.life, self._resumption
         stream.host.refuse_to_block("closing a stream")
-        deadline, token = self._deadline(timeout), object()
+        patience, token = self._patience(timeout), object()
         try:
             with life.condition:
                 if life.end is not None and life.end.is_here:
@@ -108,15 +124,16 @@ class ResumableOutgoing(Outgoing):
                 if life.phase is Phase.OFFERED:
                     raise UsageError(f"{stream!r} is not accepted yet: accept it, or reject it")
                 self._closing.add(token)
-            stream.wait(lambda: life.phase is not Phase.ACCEPTING, deadline.left())
+                life.condition.notify_all()
+            self._wait(lambda: life.phase is not Phase.ACCEPTING, patience)
             with life.condition:
                 if resumption.core.progress is Progress.OPEN and not life.phase.is_over:
                     resumption.core.close()
                     resumption.collect()
-            resumption.pump(deadline)
-            if not stream.wait(lambda: life.phase.is_over, deadline.left()):
-                peer = stream.identity.peer_name
-                raise StreamTimeout(f"{stream!r}: {peer} has not confirmed in time that it has all of it")
+            resumption.pump(patience.deadline())
+            if not self._wait(lambda: life.phase.is_over, patience):
+                peer, limit = stream.identity.peer_name, patience.limit or 0
+                raise StreamTimeout(f"{stream!r}: {peer} has not confirmed within {limit:.3g} s that it has all of it")
         finally:
             self._closing.discard(token)
         if life.end is not None and life.end.kind is not EndKind.CLOSED_HERE:
@@ -127,7 +144,54 @@ class ResumableOutgoing(Outgoing):
         if self._closing or self._resumption.core.progress is Progress.CLOSING:
             raise UsageError(f"{self._stream!r} cannot be written to: this program is closing it")
 
-    def _deadline(self, timeout: Timeout) -> Deadline:
-        # A loss may last so much longer.
-        default = TIMEOUT + self._resumption.core.seconds
-        return Deadline(self._stream.runtime, self._stream.host.limit(timeout, default))
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def _patience(self, timeout: Timeout) -> _Patience:
+        limit = self._stream.host.limit(timeout, math.inf)
+        is_default = limit == math.inf
+        return _Patience(self._stream.runtime, self._resumption, TIMEOUT if is_default else limit, is_default)
+
+    def _wait(self, is_over: Callable[[], bool], patience: _Patience) -> bool:
+        """Wait until ``is_over()``, called with the condition held; return whether it was in time."""
+        resumption = self._resumption
+        while True:
+            link, left = resumption.core.link, patience.left()
+            if self._stream.wait(partial(_is_over_or_other, is_over, resumption, link), left) and is_over():
+                return True
+            if patience.is_over:
+                return False
+
+
+def _is_over_or_other(is_over: Callable[[], bool], resumption: Resumption, link: Link) -> bool:
+    """Return whether a wait is over, or its time limit may be another one."""
+    return is_over() or resumption.core.link is not link
+
+
+class _Patience:
+    """The time limit of a call. By default no time passes while the stream is interrupted, which has a limit itself."""
+
+    def __init__(self, runtime: Runtime, resumption: Resumption, limit: float | None, is_default: bool) -> None:
+        self.limit = limit
+        """Seconds."""
+        self._runtime = runtime
+        self._resumption = resumption
+        self._is_default = is_default
+        self._deadline: Deadline | None = Deadline(runtime, limit)
+
+    def deadline(self) -> Deadline:
+        """Return the deadline as it is now."""
+        if self._is_default and self._resumption.left() is not None:
+            self._deadline = None
+            return Deadline(self._runtime, None)
+        if self._deadline is None:
+            self._deadline = Deadline(self._runtime, self.limit)
+        return self._deadline
+
+    def left(self) -> float | None:
+        """Return the seconds that are left as it is now; None for no end."""
+        return self.deadline().left()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return self.deadline().is_over

@@ -19,7 +19,7 @@ from functools import partial
 from meshsync.connection.budget import Share
 from meshsync.connection.connection import Connection
 from meshsync.connection.deliveries import Delivery, Receipt
-from meshsync.errors import ConnectionLost, MeshsyncError, SendTimeout
+from meshsync.errors import ConnectionLost, MeshsyncError, ParticipantNotFound, SendTimeout
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.flow_control import LEAST_WINDOW
 from meshsync.protocol.operations import Send
@@ -96,8 +96,13 @@ class Resumption:
         """Where it met its peer last."""
         self.on_events: Callable[[Sequence[ResumeEvent]], None] | None = None
         """Called with what becomes of the stream, without the condition."""
-        self.on_refused: Callable[[StreamMessage, MeshsyncError], None] | None = None
-        """Called on the reader with a message that the room refused, or that was none to send, and the error."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called on the reader when the room knows the peer no more."""
+        self.on_failed: Callable[[MeshsyncError], None] | None = None
+        """Called, as ``on_events``, with an error that ends the stream: of the room, or a breach of the protocol."""
+        self.failure: MeshsyncError | None = None
+        """That error. The next call of the program applies it, since a room that refuses one message may refuse more.
+        """
         self._condition = condition
         self._runtime = runtime
         self._share = share
@@ -182,6 +187,11 @@ class Resumption:
             self._share.give_back(surplus)
         self._condition.notify_all()
 
+    @property
+    def news(self) -> object:
+        """Return a value that changes with what waiting tasks have to look at."""
+        return self.core.losses, self.core.link, self.failure
+
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def left(self) -> float | None:
@@ -190,7 +200,9 @@ class Resumption:
         return None if at is None or self.core.ending is not None else max(0.0, at - self._runtime.monotonic())
 
     def expire(self) -> None:
-        """End the stream if its time is over."""
+        """End the stream if its time is over, or it has failed."""
+        if self.failure is not None and self.core.ending is None and self.on_failed is not None:
+            self.on_failed(self.failure)
         if self.left() != 0:
             return
         with self._condition:
@@ -294,6 +306,14 @@ class Resumption:
             if letter.losses != self.core.losses:
                 return
             self._unacknowledged -= 1
+            is_gone = isinstance(error, ParticipantNotFound) and not _is_first_offer(letter.message)
+            if error is not None and not (is_gone or isinstance(error, ConnectionLost)):
+                self.failure = error
             self._condition.notify_all()
-        if error is not None and not isinstance(error, ConnectionLost) and self.on_refused is not None:
-            self.on_refused(letter.message, error)
+        if is_gone and self.on_lost is not None:
+            self.on_lost()
+
+
+def _is_first_offer(message: StreamMessage) -> bool:
+    """Return whether its recipient must have been there: the program has just named it."""
+    return isinstance(message, Open) and message.resume is not None and message.resume.number == 1

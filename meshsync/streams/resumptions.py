@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
-from meshsync.errors import MeshsyncError, ParticipantNotFound, ProtocolError, StreamInterrupted, StreamRejected
+from meshsync.errors import MeshsyncError, ProtocolError, StreamInterrupted, StreamRejected
 from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol.resuming import (
     Accepted,
@@ -103,7 +103,8 @@ class Resumptions:
             self._connection.spawn,
         )
         resumption.on_events = partial(self._apply, key)
-        resumption.on_refused = partial(self._refused, resumption, key)
+        resumption.on_lost = partial(self._peer_lost, resumption)
+        resumption.on_failed = partial(self._fail, key)
         stream.resumption = resumption
         with self._condition:
             self._all[core.stream_id] = (*self._all.get(core.stream_id, ()), resumption)
@@ -200,19 +201,16 @@ class Resumptions:
 
     def _receive(self, resumption: Resumption, sender: str, message: StreamMessage) -> None:
         core = resumption.core
-        failure = None
         events: Sequence[ResumeEvent] = ()
         with resumption._condition:
             try:
                 events = core.receive(sender, message, self._runtime.monotonic())
             except ProtocolError as error:
-                failure = error
+                resumption.failure = error
             resumption.take_in(events)
         if core.is_proven and core.link is Link.UP:
             resumption.peer = self._participants.get(core.peer_id) or resumption.peer
         resumption.report(events)
-        if failure is not None and resumption.on_refused is not None:
-            resumption.on_refused(message, failure)
         resumption.pump()
 
     def _renounce(self, resumption: Resumption, sender: str, message: Accept) -> bool:
@@ -248,14 +246,14 @@ class Resumptions:
                 case Ending():
                     _end(ends.stream, event)
 
-    def _refused(self, resumption: Resumption, key: StreamKey, message: StreamMessage, error: MeshsyncError) -> None:
+    def _peer_lost(self, resumption: Resumption) -> None:
+        self._lose(resumption)
+        self._arm()
+
+    def _fail(self, key: StreamKey, error: MeshsyncError) -> None:
         ends = self._registry.find(key)
-        if isinstance(message, Open) and message.resume is not None and message.resume.number == 1:
-            if ends is not None:
-                ends.stream.refused(error)  # It was not there when the program asked.
-        elif isinstance(error, ParticipantNotFound):
-            self._lose(resumption)
-            self._arm()
+        if ends is not None and ends.stream.is_opening:
+            ends.stream.refused(error)
         elif ends is not None:
             ends.stream.fail(error)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from meshsync.connection.deliveries import Delivery, Receipt
@@ -22,7 +21,7 @@ from meshsync.connection.forks import Home
 from meshsync.errors import MeshsyncError, SendTimeout, StreamError, StreamInterrupted, StreamRejected, UsageError
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.flow_control import LEAST_WINDOW, Account
-from meshsync.protocol.resuming import Progress, ResumableStream
+from meshsync.protocol.resuming import Progress
 from meshsync.protocol.stream_messages import Accept, Cancel, Close, Reject, StreamMessage
 from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline
@@ -126,13 +125,12 @@ class ClientStream:
             with condition:
                 return condition.wait_for(is_over, timeout)
         deadline = Deadline(self.runtime, timeout)
-        core = resumption.core
         while True:
             resumption.expire()
             with condition:
-                losses, left, rest = core.losses, deadline.left(), resumption.left()
+                news, left, rest = resumption.news, deadline.left(), resumption.left()
                 soonest = rest if left is None else left if rest is None else min(left, rest)
-                condition.wait_for(partial(_is_over_or_lost, is_over, core, losses), soonest)
+                condition.wait_for(partial(_is_over_or_new, is_over, resumption, news), soonest)
                 if is_over():
                     return True
             if deadline.is_over:
@@ -151,10 +149,11 @@ class ClientStream:
         """
         life = self.life
         is_answered = self.wait(lambda: life.phase is not Phase.OFFERED, timeout)
-        failure = None if life.end is None else life.end.for_reader()
-        if failure is not None and not life.was_open:
+        # What ended it since it was accepted is told by the next call.
+        failure = None if life.end is None or life.was_open else life.end.for_reader()
+        if failure is not None:
             raise failure
-        return is_answered  # Accepted, and maybe ended since: the next call tells.
+        return is_answered
 
     def accept(self, deadline: Deadline | None = None) -> None:
         """Accept it, unless that has happened already.
@@ -268,7 +267,9 @@ class ClientStream:
             if self.life.phase.is_over:
                 return None
             end, message = self._giving_up(reason, failure)
-            return end, replace(message, has_left=True) if has_left and isinstance(message, Cancel) else message
+            if has_left and self.resumption is not None and not self.is_opening:
+                message = Cancel(self.identity.stream_id, reason, has_left=True)
+            return end, message
 
         self._make_end(decide, reason)
 
@@ -435,6 +436,6 @@ class ClientStream:
         self._make_end(lambda: None if self.life.phase.is_over else (end, None), reason)
 
 
-def _is_over_or_lost(is_over: Callable[[], bool], core: ResumableStream, losses: int) -> bool:
-    """Return whether a wait is over, or its time limit may be another one since the stream was interrupted."""
-    return is_over() or core.losses != losses
+def _is_over_or_new(is_over: Callable[[], bool], resumption: Resumption, news: object) -> bool:
+    """Return whether a wait is over, or its time limit may be another one."""
+    return is_over() or resumption.news != news

@@ -270,7 +270,5 @@ def _pass_on(ends: Endpoints, message: StreamMessage, channel: Channel | None = 
             is_early = stream.life.phase is Phase.OFFERED or not is_complete
             peer = stream.identity.peer_name
             stream.end(StreamInterrupted(f"{peer} gave up the stream before it was accepted") if is_early else None)
-        case Cancel(has_left=True):  # Of a stream that the peer took for one that outlives losses.
-            stream.end(StreamInterrupted(f"{stream.identity.peer_name} has left"), "left")
         case Cancel(reason=reason):
             stream.cancelled(reason)

@@ -315,9 +315,11 @@ def test_streams_wait_too_and_their_control_messages_do_not() -> None:
     """While all is unacknowledged no chunk goes out; credits, rejections and ends do."""
     with simulated() as sim:
         pair = Pair(sim, accept, packet_size=65536)
-        writer = pair.open()
+        writer = pair.open(resume_for=0)
         with pair.alice.messaging.streams() as offers:
-            answer = sim.spawn(lambda: pair.bob.messaging.create_stream(pair.alice.local_participant.id, {}))
+            answer = sim.spawn(
+                lambda: pair.bob.messaging.create_stream(pair.alice.local_participant.id, {}, resume_for=0)
+            )
             offered = offers.get(10)
             pair.alice._meshsync.connection.send_room.limit = MIB
             sim.plan(faults.late_replies("alice", 10))

@@ -15,12 +15,13 @@ from random import Random
 import pytest
 
 from meshsync.errors import MeshsyncError, StreamInterrupted
-from meshsync.files.transfer import CHUNK_SIZE, ReceivedFile, SentFile, receive_file, send_file
+from meshsync.files.transfer import ReceivedFile, SentFile, receive_file, send_file
 from meshsync.room import RoomClient
 from meshsync.streams.interfaces import StreamReader
 from simulator import Simulation, faults, latency
 from tests.support.worlds import simulated
 
+CHUNK_SIZE = 256 * 1024
 SIZE = 20 * CHUNK_SIZE
 CONTENT = bytes(range(256)) * (SIZE // 256)
 
@@ -74,12 +75,13 @@ class Restarting:
         alice = self.room.join(name, enable=True)
 
         def progress(done: int, total: int | None) -> None:
+            self.sim.sleep(0.05)  # Else all of it is written before much of it is sent.
             if done >= kill_at:
                 raise Killed
 
         try:
             to_bob = alice.messaging.wait_for_participant(name="bob", timeout=10)
-            return send_file(alice.messaging, self.path, to_bob, progress=progress, timeout=10)
+            return send_file(alice.messaging, self.path, to_bob, chunk_size=CHUNK_SIZE, progress=progress, timeout=10)
         finally:
             alice.close()
             self.sim.sleep(2)

@@ -209,7 +209,7 @@ def test_so_many_chunks_are_unacknowledged_at_most() -> None:
     """256 chunks, or 8 MiB: the next waits for the first acknowledgement, and gives up in time."""
     with simulated() as sim:
         pair = Pair(sim, lambda reader: reader.read_all())
-        writer = pair.open()
+        writer = pair.open(resume_for=0)
         sim.plan(faults.late_replies("alice", 10))
         for _ in range(256):
             writer.write(b"x", timeout=0)
@@ -228,7 +228,7 @@ def test_an_unacknowledged_size_holds_writers_too() -> None:
     """8 MiB are three chunks of 2.5 MiB; one chunk alone always goes."""
     with simulated() as sim:
         pair = Pair(sim, lambda reader: reader.read_all(), packet_size=65536)
-        writer = pair.open()
+        writer = pair.open(resume_for=0)
         sim.plan(faults.late_replies("alice", 10))
         for _ in range(3):
             writer.write(bytes(5 * MIB // 2), timeout=1)
@@ -305,7 +305,7 @@ def test_a_with_block_whose_closing_fails_leaves_nothing_open() -> None:
     """Nobody closes it after that, so it is aborted."""
     with simulated() as sim:
         pair = Pair(sim)
-        writer, reader = pair.both()
+        writer, reader = pair.both(resume_for=0)
         sim.plan(faults.during(sim.now, sim.now + 100, faults.late_replies("alice", 50)))
         with pytest.raises(StreamTimeout), writer:
             writer.write(b"x")

@@ -176,7 +176,7 @@ def test_a_peer_that_exceeds_its_credit_is_cut_off() -> None:
 def test_a_classic_acceptor_gets_what_official_openers_say_and_one_member_more() -> None:
     """No credit, no cancel: the abnormal end is a close, for want of another word."""
     with scripted(open=("accept", {})) as (pair, bob):
-        writer = pair.open({"kind": "audio"})
+        writer = pair.open({"kind": "audio"}, resume_for=0)
         writer.write(MessageStreamChunk({"n": 1}, b"one"))
         me = bob.wait_for_participant(name="alice")
         for n in range(3):
@@ -437,7 +437,7 @@ def test_chunks_before_the_acceptance_count_for_the_acceptor_alone(caplog: pytes
             bob.say(me, "stream.chunk", "s-1", header={}, data=b"early")
             assert offers.get(1).read(1).data == b"early"
         bob.answers["stream.open"] = ("stream.chunk", {"header": {}, "data": b"impatient"})
-        opening = Result(pair.simulation, pair.open)
+        opening = Result(pair.simulation, lambda: pair.open(resume_for=0))
         pair.simulation.sleep(1)
         bob.say(me, "stream.accept", bob.heard("stream.open")[0]["stream_id"])
         writer = opening.get()
