@@ -25,7 +25,7 @@ from meshsync.transport.interfaces import Endpoint
 from meshsync.world import REAL_WORLD
 from simulator import Emulator
 from simulator.emulator.emulator import Limits
-from tests.support import chaos
+from tests.support import chaos, confirmed_room
 from tests.support.agents import Agent, Habits, numbers
 from tests.support.ledger import Ledger
 from tests.support.tcp_proxy import TcpProxy
@@ -51,6 +51,15 @@ def test_a_thousand_seeds(block: int) -> None:
     """The simulation under random faults, fifty seeds at a time."""
     for seed in range(block, min(block + 50, SEEDS)):
         chaos.run(seed)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_hundred_seeds_of_confirmed_messages(seed: int) -> None:
+    """Ten thousand each, under resets and two restarts: handled once and in order."""
+    report = confirmed_room.run(seed)
+    assert report.failures == []
+    assert sum(map(len, report.handled.values())) == 10_000
+    assert report.handled == report.sent
 
 
 def test_agents_on_real_sockets() -> None:
