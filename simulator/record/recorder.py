@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from meshsync.confirming.bodies import OWN_PREFIX
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.codec import decode_request, encode_push
 from meshsync.protocol.content import Error
@@ -326,7 +327,7 @@ class Recorder:
         self.transcript.add(
             Record(
                 now,
-                _kind(push.type, stream_id),
+                _kind(type, stream_id),
                 trip.sender,
                 self._names.label(recipient_id),
                 type,
@@ -347,7 +348,7 @@ class Recorder:
         recipient = self._names.label(request.to) if isinstance(request, Send) else ""
         type, message = inside(request)
         self._add(
-            _kind(request.type, stream_id),
+            _kind(type, stream_id),
             self._names.label(sender_id),
             recipient,
             type,
@@ -464,7 +465,9 @@ class Recorder:
 
 
 def _kind(type: str, stream_id: str) -> str:
-    return "stream" if stream_id and type != "stream.chunk" else "message"
+    if stream_id and type != "stream.chunk":
+        return "stream"
+    return "confirming" if type.startswith(OWN_PREFIX) else "message"
 
 
 def _size(sender_id: str, request: Send | Broadcast) -> int:

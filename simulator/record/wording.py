@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from meshsync.confirming.bodies import ATTRIBUTE
 from simulator.record.records import Record, Records
 
 ROOM = ""
@@ -58,8 +59,13 @@ def stream_event_of(record: Record) -> str:
 
 
 def is_routine(record: Record) -> bool:
-    """Return whether it is an answer of the room without an error: half of all records, and not drawn."""
-    return record.kind == "reply" and fate_of(record) is Fate.ARRIVED
+    """Return whether it is not drawn: an answer of the room without an error, which half of all records are.
+
+    And what clients of this package tell each other: their own attribute, proofs and reports.
+    """
+    if record.kind == "attributes":
+        return record.detail.keys() == {ATTRIBUTE}
+    return record.kind == "confirming" or (record.kind == "reply" and fate_of(record) is Fate.ARRIVED)
 
 
 def people_in(record: Record) -> tuple[str, ...]:
@@ -196,7 +202,7 @@ def summary_of(transcript: Records, records: Sequence[Record]) -> str:
     room = label_of(transcript.room) if transcript.room else "a room"
     seed = "" if transcript.seed is None else f" (seed {clip(str(transcript.seed), 24)})"
     # A refused request has an answer with an error; the two are one refusal.
-    fates = Counter(fate_of(record) for record in records if record.kind not in ("fault", "reply"))
+    fates = Counter(fate_of(record) for record in records if record.kind not in ("fault", "reply", "confirming"))
     errors = sum(record.kind == "reply" and not is_routine(record) for record in records)
     streams = {record.stream_id for record in records} - {""}
     chunks = sum(record.kind == "message" and bool(record.stream_id) for record in records)

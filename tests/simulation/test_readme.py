@@ -36,6 +36,17 @@ def test_a_room_on_your_own_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert announcement == ["bot"]
 
 
+def test_an_order_that_must_not_be_lost() -> None:
+    """The bot's client confirms it."""
+    _, bot, order, *_ = programs("A room on your own machine")
+    with simulated(latency=0.05) as sim:
+        sim.spawn(run, bot, "bot")
+        sim.sleep(1)
+        sim.spawn(run, order, "order").join()
+        (sent,) = sim.room("support").transcript.messages("order")
+    assert (sent.recipient, sent.outcome) == ("bot", "delivered")
+
+
 def test_streams(capsys: pytest.CaptureFixture[str]) -> None:
     """Bob gets the tune whole; what is no tune is rejected, with his reason."""
     alice, bob = programs("Streams")

@@ -27,7 +27,7 @@ from meshsync.transport.interfaces import Endpoint
 from meshsync.world import REAL_WORLD
 from simulator import Emulator
 from simulator.emulator.emulator import Limits
-from tests.support import chaos
+from tests.support import chaos, confirmed_room
 from tests.support.agents import RECONNECTING, Agent, Habits, numbers
 from tests.support.ledger import Ledger
 from tests.support.tcp_proxy import TcpProxy
@@ -54,6 +54,15 @@ def test_a_thousand_seeds(block: int) -> None:
     """The simulation under random faults, fifty seeds at a time, every other one with clients that come back."""
     for seed in range(block, min(block + 50, SEEDS)):
         chaos.run(seed, RECONNECTING if seed % 2 else Habits())
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_hundred_seeds_of_confirmed_messages(seed: int) -> None:
+    """Ten thousand each, under resets and two restarts: handled once and in order."""
+    report = confirmed_room.run(seed)
+    assert report.failures == []
+    assert sum(map(len, report.handled.values())) == 10_000
+    assert report.handled == report.sent
 
 
 @pytest.mark.parametrize("habits", [Habits(), RECONNECTING], ids=["ends", "reconnects"])

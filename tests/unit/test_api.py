@@ -84,7 +84,7 @@ OF_ERRORS = {
 
 EVENT_NAMES = """
     message participant_added participant_removed participant_attributes_updated stream_opened stream_closed
-    messaging_enabled messaging_disabled disconnected reconnected receiver_failed messages_dropped
+    messaging_enabled messaging_disabled disconnected reconnected receiver_failed messages_dropped messages_missed
 """
 
 

@@ -512,7 +512,7 @@ def test_message_to_a_participant_and_its_mapping_form_are_the_same(joined: Join
     joined.messaging.send_message({"to": "p-2", "type": "chat", "message": {"n": 1}, "attachment": b"\1"})
     joined.messaging.broadcast_message({"type": "all", "message": {}})
     joined.messaging.broadcast_message("all", {})
-    sent = [request for _, request in joined.transport.requests][1:]
+    sent = [request for _, request in joined.transport.requests][2:]
     assert sent == [Send("p-2", "chat", {"n": 1}, b"\1")] * 2 + [Broadcast("all", {})] * 2
 
 
@@ -624,7 +624,7 @@ def test_in_the_midst_of_the_end_nobody_is_said_to_have_left(joined: Joined) -> 
 def test_enabling_while_enabled_asks_nothing(joined: Joined) -> None:
     """The roster is kept."""
     joined.messaging.enable()
-    assert [type(request) for _, request in joined.transport.requests] == [Enable]
+    assert [type(request) for _, request in joined.transport.requests] == [SetAttributes, Enable]
 
 
 def test_everybody_is_there_when_enabling_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_signals_are_blinkers() -> None:
     for name, signal in EVENTS.items():
         assert isinstance(signal, blinker.Signal)
         assert getattr(signals, name) is signal
-    assert len(set(map(id, EVENTS.values()))) == 12
+    assert len(set(map(id, EVENTS.values()))) == 13
 
 
 def test_receiver_is_called_with_sender_and_event(signal: OrderedSignal) -> None:

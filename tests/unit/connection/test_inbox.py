@@ -35,6 +35,60 @@ def test_dropping_keeps_the_newest_and_counts_the_rest() -> None:
     assert [inbox.get(0), inbox.get(0)] == [3, 4]
 
 
+def test_kept_items_are_never_dropped() -> None:
+    """What is not kept makes way for them, and where all are kept, for nothing more."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 2)
+    assert [inbox.put_dropping(1), inbox.put_dropping(2)] == [0, 0]
+    assert not inbox.has_room(0, is_dropping=False)
+    assert inbox.has_room(0, is_dropping=True)
+    assert [inbox.keep(3, 0, is_dropping=True), inbox.keep(4, 0, is_dropping=True)] == [1, 1]
+    assert not inbox.has_room(0, is_dropping=True)
+    assert inbox.put_dropping(5) == 1
+    assert inbox.get(0) == 3
+    assert inbox.has_room(0, is_dropping=True)
+    assert [inbox.put_dropping(6), inbox.put_dropping(7)] == [0, 1]
+    assert [inbox.get(0), inbox.get(0)] == [4, 7]
+
+
+def test_bytes_are_freed_for_kept_items_where_others_may_be_dropped() -> None:
+    """Of 1000 bytes 900 are held, of which 600 may go: 700 fit then, and 701 do not."""
+    budget = ByteBudget(RUNTIME, 1000)
+    inbox: Inbox[str] = Inbox(RUNTIME, 10, budget.share())
+    other = budget.share()
+    assert other.take(300)
+    assert [inbox.put_dropping("a", 300), inbox.put_dropping("b", 300)] == [0, 0]
+    assert not inbox.has_room(700, is_dropping=False)
+    assert inbox.has_room(700, is_dropping=True)
+    assert inbox.keep("c", 700, is_dropping=True) == 2
+    assert (budget.held, inbox.put_dropping("d", 10), budget.held) == (1000, 1, 1000)
+    assert not inbox.has_room(10, is_dropping=True)
+    assert inbox.get(0) == "c"
+    assert budget.held == 300
+
+
+def test_kept_item_that_another_task_was_faster_than_is_taken_all_the_same() -> None:
+    """Asking for room and keeping are two steps: the bound is exceeded by that one."""
+    budget = ByteBudget(RUNTIME, 1000)
+    inbox: Inbox[str] = Inbox(RUNTIME, 1, budget.share())
+    assert inbox.put("a", 900)
+    assert inbox.keep("b", 900, is_dropping=False) == 0
+    assert budget.held == 1800
+    assert [inbox.get(0), inbox.get(0)] == ["a", "b"]
+    assert budget.held == 0
+
+
+def test_closed_inbox_ignores_what_is_kept() -> None:
+    """It is in nobody's way."""
+    inbox: Inbox[int] = Inbox(RUNTIME, 1)
+    assert inbox.put(1)
+    inbox.close()
+    assert inbox.has_room(5, is_dropping=False)
+    assert inbox.keep(2, 5, is_dropping=False) == 0
+    assert inbox.get(0) == 1
+    with pytest.raises(InboxClosed):
+        inbox.get(0)
+
+
 def test_nothing_in_time_is_a_time_out() -> None:
     """Polling an empty inbox raises at once."""
     with pytest.raises(TimeoutError):
