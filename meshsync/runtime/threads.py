@@ -228,7 +228,14 @@ class ThreadTask:
         self._ended = ThreadCondition()
         self._target: Callable[[], None] | None = target
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        _start_thread(self._thread)
+        try:
+            _start_thread(self._thread)
+        except RuntimeError as error:
+            # Ctrl-C in the wait for the thread to begin may strike in the library where that leaves a lock released
+            # twice, whose error takes its place.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
 
     @property
     def name(self) -> str:

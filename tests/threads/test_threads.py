@@ -349,3 +349,17 @@ def test_spawned_task_is_a_daemon_thread_of_its_name() -> None:
 def assert_set(gate: threading.Event) -> None:
     """Fail unless the event is set soon."""
     assert gate.wait(30)
+
+
+def test_ctrl_c_that_the_library_turns_into_another_error_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the wait of `Thread.start`, a lock is then released twice: not for want of threads."""
+
+    def start_interrupted(thread: threading.Thread) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
+
+    monkeypatch.setattr("meshsync.runtime.threads._start_thread", start_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ThreadRuntime().spawn(lambda: None, name="struck")
