@@ -17,7 +17,7 @@ from tests.simulation import busy_room
 
 ROOT = Path(__file__).parents[2]
 
-DIGEST = "7e8cd11df8e5af292e7574d2a352e4af70a627b22ab6bd3df1ca83f44ef912f1"
+DIGEST = "c7250823733982a8bf0e7afef1487ba1a47be4b25178a86a91868670f4ae1d74"
 """Of `busy_room.run()`. A change of this library that changes what happens in a simulation changes it, knowingly:
 ``python -m tests.simulation.busy_room`` prints the new one."""
 
