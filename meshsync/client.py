@@ -152,6 +152,7 @@ class Client:
                 raise ConnectTimeout(f"the room accepted the connection and did not greet within {timeout or 0:.3g} s")
             raise RoomUnavailable(f"the connection ended before the room was ready: {connection.failure()}")
         except BaseException:
+            self.uplink.close(lambda: None)  # Lost right behind the greeting, it is reconnecting already.
             connection.abandon()
             for task in self.tasks:
                 task.join(1.0)

@@ -306,9 +306,9 @@ class Connection:
         request_id, packets = self.session.issue(request, encoded)
         delivery._first_packet = self._packets_accepted + self._packets_reserved
         has_answer = is_answered(request)
+        accepted = self._transport.accepted(is_reserved=deadline is None)
         if has_answer:
             self._deliveries[request_id] = delivery  # Before sending: the answer may be back before `send` is.
-        accepted = self._transport.accepted(is_reserved=deadline is None)
         try:
             if deadline is not None:
                 self._transport.send(packets, deadline.left())
@@ -322,7 +322,8 @@ class Connection:
         except (SendTimeout, ConnectionLost) as error:
             if has_answer:
                 self.session.withdraw(request_id)
-                self._forget(request_id)
+                if self._forget(request_id) is None and delivery._parcel is not None:
+                    return  # The end of the connection has taken it: it waits for the next one, or has failed.
             if isinstance(error, ConnectionLost):
                 raise carry_over(NotSent, "nothing was sent", error) from error
             raise

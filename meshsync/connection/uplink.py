@@ -217,6 +217,10 @@ class Uplink:
                 return delivery
             except NotSent:
                 self.wait_for_another(connection, what, deadline)
+            except BaseException:  # Ctrl-C, while the end of the connection put it there: the call failed.
+                with self._condition:
+                    self._outbox.discard(delivery)
+                raise
 
     def wait_for_another(self, connection: Connection, what: str, deadline: Deadline) -> None:
         """Return when the client has noticed that a connection is lost.

@@ -113,7 +113,10 @@ class ScriptedServer:
         """Accept a connection, greet it, and answer its enable request: Bob is there."""
         peer = self.accept()
         peer.greet()
-        peer.enable(peer.read_request().id)
+        request = peer.read_request()
+        while request.type == "set_attributes":  # Says who the client is; it has no answer.
+            request = peer.read_request()
+        peer.enable(request.id)
         return peer
 
     def refuse(self, status: int) -> None:
