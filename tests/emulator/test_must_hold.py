@@ -354,7 +354,7 @@ def test_enabling_is_done_when_the_roster_is_there(server: ScriptedServer) -> No
         return [participant.name for participant in alice.messaging.remote_participants]
 
     enabling = start(enable)
-    wire.say(wire.answer(wire.read_request().id))
+    wire.say(wire.answer(wire.read_enabling().id))
     for _ in range(3):  # round trips: the consent has long been read
         wire.ping(b"")
         wire.read()
@@ -371,7 +371,7 @@ def test_enabling_that_another_thread_undoes_at_once_still_returns(server: Scrip
     wire.greet()
     alice = connecting.result(PATIENCE)
     enabling = [start(alice.messaging.enable, timeout=PATIENCE) for _ in range(2)]
-    first, second = wire.read_request().id, wire.read_request().id
+    first, second = wire.read_enabling().id, wire.read_enabling().id
     wire.say(wire.roster())
     wire.say(wire.answer(second))
     while not alice.messaging.is_enabled:  # round trips

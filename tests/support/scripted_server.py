@@ -113,10 +113,7 @@ class ScriptedServer:
         """Accept a connection, greet it, and answer its enable request: Bob is there."""
         peer = self.accept()
         peer.greet()
-        request = peer.read_request()
-        while request.type == "set_attributes":  # Says who the client is; it has no answer.
-            request = peer.read_request()
-        peer.enable(request.id)
+        peer.enable(peer.read_enabling().id)
         return peer
 
     def refuse(self, status: int) -> None:
@@ -297,6 +294,11 @@ class ScriptedPeer:
     def read_request(self) -> WireMessage:
         """Return the next whole message as the client sent it; its ``id`` is what an answer needs."""
         return self.read_message()
+
+    def read_enabling(self) -> WireMessage:
+        """Return the next request but for attributes, which say who the client is and have no answer."""
+        request = self.read_request()
+        return self.read_enabling() if request.type == "set_attributes" else request
 
     def read_send(self) -> tuple[int, Send]:
         """Return the id and the content of the next request, which has to be a message to a participant."""
