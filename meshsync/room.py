@@ -116,6 +116,7 @@ class RoomClient:
 
     def reconnect_now(self) -> None:
         """While offline, try at once and not after the present delay. Otherwise this does nothing."""
+        self._meshsync.home.check()
         self._meshsync.uplink.reconnect_now()
 
     @property
