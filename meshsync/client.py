@@ -248,7 +248,11 @@ class Client:
         self.refuse_to_block("wait_closed()")
         if self.router.dispatcher.is_inside:
             raise WouldDeadlock("wait_closed() would wait for the receiver or hook that calls it: return instead")
-        has_ended = self.router.dispatcher.join(timeout)
+        deadline = Deadline(self.runtime, timeout)
+        # A `close` without time cuts the dispatcher before the reader has noticed the end.
+        has_ended = self.router.dispatcher.join(timeout) and all(
+            task.join(deadline.left()) for task in self.uplink.tasks
+        )
         if has_ended and self.uplink.state is ClientState.LOST:
             raise self.failure()
         return has_ended

@@ -120,6 +120,7 @@ class RoomClient:
         Raises:
             ForkedClientError: In a child process.
         """
+        self._meshsync.home.check()
         self._meshsync.uplink.reconnect_now()
 
     @property

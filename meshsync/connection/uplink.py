@@ -281,7 +281,6 @@ class Uplink:
 
     def reconnect_now(self) -> None:
         """Cut short the present wait before the next attempt; otherwise this does nothing."""
-        self._home.check()
         with self._condition:
             self._is_wanted_now = True
             self._condition.notify_all()
