@@ -38,15 +38,9 @@ KINDS = (
     "refused",
     "fault",
 )
-<<<<<<< HEAD
-"""The events that have records: a message, a broadcast or a stream's chunk, once for each recipient, and a confirmed
-one each time that it is sent; a proof or a report between two clients that confirm; the room's answer to a request;
-a stream's opening, answer, credit or end; enabling and disabling messaging; attributes; a connection's beginning and
-=======
 """The events that have records: a message, a broadcast or a stream's chunk, once for each recipient, a confirmed one
 each time that it is sent; a proof or a report between two clients that confirm; the room's answer to a request; a
 stream's opening, answer, credit or end; enabling and disabling messaging; attributes; a connection's beginning and
->>>>>>> w2
 end; an attempt to connect that failed; a fault that struck or ended."""
 
 
