@@ -136,6 +136,14 @@ class Membership:
                 )
         return recipient, participant or recipient
 
+    def peer(self, to: object) -> RemoteParticipant:
+        """Return the participant that a stream is to go to; raises as ``address``, and `UsageError` for this client."""
+        recipient, _ = self.address(to)
+        if recipient == self.local_participant.id:
+            raise UsageError("a stream to oneself would need both ends in one client: use a queue")
+        # The room may know a participant that this client may not list.
+        return self.participants.get(recipient) or RemoteParticipant(recipient, "", {})
+
     def wait_for(
         self,
         name: str | None,

@@ -11,7 +11,7 @@ from meshsync.client import Client, IfOffline
 from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_type
 from meshsync.dispatch.subscriptions import Overflow, Subscription
-from meshsync.errors import StreamInterrupted, UsageError
+from meshsync.errors import StreamInterrupted
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
 from meshsync.forms import given, unpack, unpack_stream
@@ -394,11 +394,7 @@ class MessagingClient:
         client.membership.check_enabled()
         deadline = Deadline(client.runtime, client.limit(timeout, SEND_TIMEOUT))
         client.uplink.wait_online("create_stream()", deadline)
-        recipient, _ = client.membership.address(to)
-        if recipient == client.local_participant.id:
-            raise UsageError("a stream to oneself would need both ends in one client: use a queue")
-        # The room may know a participant that this client may not list.
-        peer = client.participants.get(recipient) or RemoteParticipant(recipient, "", {})
+        peer = client.membership.peer(to)
         content = as_object({} if header is None else header, "header")
         return client.streams.open(peer, content, deadline.left(), kind, resume_for).writer
 

@@ -100,10 +100,6 @@ class Outcome(Enum):
     UNCONFIRMED = "this side closed it, a loss lasted too long, and the peer may have all of it"
 
 
-_UNTOLD = {Outcome.CLOSED_BY_PEER, Outcome.CANCELLED_HERE, Outcome.REJECTED_HERE}
-"""Ends of which the peer may not know. In all others it made or confirmed the end, or time is over for both."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ending:
     """The end of the stream at this side."""
@@ -211,11 +207,6 @@ class ResumableStream:
         return self.peer_id == self._proven_id
 
     @property
-    def is_kept(self) -> bool:
-        """Whether it may have to tell its peer of the end, once it has ended."""
-        return not self.is_forgotten and self.ending is not None and self.ending.outcome in _UNTOLD
-
-    @property
     def is_opener(self) -> bool:
         """Whether this side offered it."""
         return self._header is not None
@@ -301,8 +292,8 @@ class ResumableStream:
         self._is_told = self.link is Link.UP and not was_offered
         if self.link is Link.UP:
             is_withdrawn = was_offered and self.is_opener
-            end = Cancel(self.stream_id, reason, has_left=has_left)
-            self._out.append(Close(self.stream_id, is_complete=False) if is_withdrawn else end)
+            withdrawal, end = Close(self.stream_id, is_complete=False), Cancel(self.stream_id, reason, "", has_left)
+            self._out.append(withdrawal if is_withdrawn else end)
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -370,11 +361,13 @@ class ResumableStream:
             return True  # Whoever gets an offer may answer it.
         if not isinstance(message, Cancel | Closed):
             return not isinstance(message, Close)
-        proof = proof_of(self._secret, self.stream_id, sender, self.own_id)
-        if not hmac.compare_digest(message.proof.encode(), proof.encode()):
-            return False
-        self._proven_id = sender
-        return True
+        if self._is_proof(message.proof, sender):
+            self._proven_id = sender
+        return self.is_proven
+
+    def _is_proof(self, proof: str, sender: str) -> bool:
+        right = proof_of(self._secret, self.stream_id, sender, self.own_id)
+        return hmac.compare_digest(proof.encode(), right.encode())
 
     def _receive_in_order(self, message: StreamMessage, now: float) -> list[ResumeEvent]:
         """Apply what has its place in the order of messages."""
@@ -389,7 +382,7 @@ class ResumableStream:
                 return [Credited(size)]
             case Close() if self.progress is Progress.OFFERED and not self.is_opener:
                 return [self._end(Ending(Outcome.CANCELLED_BY_PEER), now)]
-            case Close(is_complete=False) if is_open:  # A withdrawn offer, which the consent has crossed.
+            case Close(is_complete=False) if is_open:  # A withdrawn offer has crossed the consent.
                 return [self._end(Ending(Outcome.CANCELLED_BY_PEER, "the offer was withdrawn"), now)]
             case Close() if is_open:
                 self._out.append(Closed(self.stream_id))
@@ -459,8 +452,7 @@ class ResumableStream:
         self._out.append(Resume(self.stream_id, proof, self.taken, self._granted, self._number, self._told))
 
     def _resume(self, sender: str, message: Resume, now: float) -> list[ResumeEvent]:
-        proof = proof_of(self._secret, self.stream_id, sender, self.own_id)
-        if not hmac.compare_digest(message.proof.encode(), proof.encode()):
+        if not self._is_proof(message.proof, sender):
             return []
         is_new = message.number > self._peer_number
         if not is_new and (message.number < self._peer_number or sender != self.peer_id):

@@ -38,6 +38,10 @@ SECRET_SIZE = 32
 """Bytes of a stream's secret, as RFC 2104 wants for SHA-256."""
 
 
+_UNTOLD = {Outcome.CLOSED_BY_PEER, Outcome.CANCELLED_HERE, Outcome.REJECTED_HERE}
+"""Ends of which a peer may not know. In all others it made or confirmed the end, or time is over for both."""
+
+
 class Resumptions:
     """The resumptions of one client's streams, those that have ended included while a peer may ask for their end."""
 
@@ -118,7 +122,7 @@ class Resumptions:
         with self._condition:
             for resumption in self._all.get(stream_id, ()):
                 core = resumption.core
-                if core.is_forgotten or (core.ending is not None and not core.is_kept):
+                if core.is_forgotten or (core.ending is not None and core.ending.outcome not in _UNTOLD):
                     self._forget(resumption)
                 elif core.ending is not None and resumption not in self._kept:
                     self._kept.append(resumption)
