@@ -445,25 +445,12 @@ class Uplink:
                     self._owner.came_online(self.runtime.monotonic() - since)
                     return True
                 delivery = self._outbox.take_first()
-            self._send_again(connection, delivery)
-
-    def _send_again(self, connection: Connection, delivery: Delivery) -> None:
-        parcel = delivery._parcel
-        if parcel is None:
-            return  # Done meanwhile.
-        try:
-            request = self._owner.readdress(parcel)
-            if request is not parcel.request:
-                parcel.request, parcel.encoded = request, connection.session.encode(request)
-        except MeshsyncError as error:
-            delivery._resolve(error)
-            return
-        try:
-            connection.submit(delivery, parcel.request, parcel.encoded, Deadline(self.runtime, None))
-        except BaseException:
-            with self._condition:
-                self._outbox.put(delivery)
-            raise
+            try:
+                _send_again(connection, delivery, self._owner.readdress)
+            except BaseException:
+                with self._condition:
+                    self._outbox.put(delivery)
+                raise
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -505,6 +492,21 @@ class Uplink:
         for delivery in held:
             delivery._resolve(carry_over(NotSent, "the message was not sent", error))
         self._owner.ended(error)
+
+
+def _send_again(connection: Connection, delivery: Delivery, readdress: Callable[[Parcel], Request]) -> None:
+    """Send a request that waited for this connection; one whose recipient is gone fails."""
+    parcel = delivery._parcel
+    if parcel is None:
+        return  # Done meanwhile.
+    try:
+        request = readdress(parcel)
+        if request is not parcel.request:
+            parcel.request, parcel.encoded = request, connection.session.encode(request)
+    except MeshsyncError as error:
+        delivery._resolve(error)
+        return
+    connection.submit(delivery, parcel.request, parcel.encoded, Deadline(connection.runtime, None))
 
 
 def _sum(before: TransportStats, present: TransportStats) -> TransportStats:

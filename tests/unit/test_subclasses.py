@@ -16,7 +16,7 @@ from meshsync import MessagingClient, RoomClient
 from meshsync.filters.compression import compression
 from meshsync.filters.encryption import encryption
 from meshsync.filters.negotiation import accept_filtered, open_filtered
-from meshsync.protocol.operations import Enable, Push, Send
+from meshsync.protocol.operations import Enable, Push, Send, SetAttributes
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.world import runtime_of
 from tests.support.scripted import PATIENCE, ScriptedConnector, ScriptedTransport
@@ -106,7 +106,7 @@ def test_client_whose_subclass_defines_our_names_works(messaging: type[Messaging
     assert room.stats().pending == 0
     assert repr(room).endswith("in 'lab': online>")
     room.close(PATIENCE)
-    assert [type(request) for _, request in transport.requests] == [Enable, Send]
+    assert [type(request) for _, request in transport.requests] == [SetAttributes, Enable, Send]
     assert seen == ["messaging_enabled", "participant_added", "message", "participant_removed", "disconnected"]
 
 
