@@ -239,7 +239,6 @@ class Membership:
         if connection is None:
             self._left_messaging()
             return
-        self._client.streams.leave_resumable()
         try:
             connection.request(Disable(), what, deadline.left()).wait(deadline.left())
         except ConnectionLost:

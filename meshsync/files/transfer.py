@@ -54,8 +54,8 @@ from meshsync.world import runtime_of
 
 __all__ = ["ReceivedFile", "SentFile", "StreamCreator", "receive_file", "send_file"]
 
-CHUNK_SIZE = 128 * 1024
-"""Bytes. Smaller ones cost more time at both ends; of larger ones more is on its way, and sent again after a loss."""
+CHUNK_SIZE = 256 * 1024
+"""Bytes. Smaller ones cost more time at both ends, larger ones save none; and a window should hold several."""
 MAX_CHUNK_SIZE = 2 * 1024 * 1024
 """Bytes; once encoded, and with a filter's overhead, such a chunk fits into a message in every dialect."""
 TIMEOUT = 30.0

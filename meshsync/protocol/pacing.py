@@ -28,13 +28,13 @@ RATES = 10
 """Round trips whose highest rate counts."""
 TIMES = 10.0
 """Seconds for which the shortest time counts; up to twice as many."""
-STARTING_GAIN = 2.0
+STARTING_GAIN = 1.5
 """As long as the rate grows."""
 GROWTH = 1.25
 """Growth of the rate in one round trip that shows that there may be more."""
 PATIENCE = 1
 """Round trips without growth after which the way counts as full."""
-PROBING_GAIN = 1.25
+PROBING_GAIN = 1.1
 """In one round trip of every `PROBE_EVERY`: whether there is more by now."""
 PROBE_EVERY = 8
 
@@ -120,7 +120,7 @@ class Pace:
         if flight.confirmed >= self._round_ends:
             self._end_round(is_full=flight.is_waited_for)
         shortest = min(known for known in self._times if known is not None)
-        self.limit = max(LEAST_FLIGHT, self._gain * max(self._rates) * shortest + flight.size)
+        self.limit = max(LEAST_FLIGHT, self._gain * max(self._rates) * shortest + max(flight.size, CONFIRM_EVERY))
 
     def _end_round(self, *, is_full: bool) -> None:
         self._round_ends = self._confirmed + self.in_flight

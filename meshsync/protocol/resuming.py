@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import hmac
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -244,18 +245,20 @@ class ResumableStream:
         if self.link is Link.UP:
             self._out.append(Reject(self.stream_id, reason))
 
-    def write(self, chunk: StreamChunk, size: int) -> None:
+    def write(self, chunk: StreamChunk, size: int, rest: Sequence[tuple[StreamChunk, int]] = ()) -> None:
         """Hold a chunk, and send it if there is a link.
 
         Args:
             size: The bytes that it counts, of which the peer has granted enough.
+            rest: The other parts of a partial chunk, with theirs.
         """
         if self.progress is not Progress.OPEN:
             raise RuntimeError(f"stream {self.stream_id} is {self.progress.value}: nothing can be written")
-        self._chunks.append((chunk, size))
-        self.held += size
+        parts = [(chunk, size), *rest]
+        self._chunks.extend(parts)  # In one call: Ctrl-C finds all or none.
+        self.held += sum(size for _, size in parts)
         if self.link is Link.UP:
-            self._out.append(chunk)
+            self._out += [part for part, _ in parts]
 
     def grant(self, size: int) -> None:
         """Allow the peer to send more bytes; without a link, it is told when there is one."""

@@ -31,6 +31,8 @@ A stream that is to outlive a loss of either connection (``resuming``) needs fur
   sender has taken in; ``granted``, how many bytes it has allowed to be sent, the window included; ``number``, which
   grows with each attempt of its sender to resume; ``seen``, the latest number of its recipient that it knows, or 0.
 - ``stream.meshsync.credit`` has ``position`` as well: chunks up to there need not be held for a resumption.
+- ``stream.chunk`` may have the member ``meshsync``, with ``version`` and ``is_partial``, which is true where the next
+  one's data belongs to the same chunk of the program. That one's header is empty, and it counts its data alone.
 - ``stream.meshsync.closed``: its sender has taken in all that came before the ``stream.close``.
 - ``stream.meshsync.cancel`` may have ``left``, which is true when its sender leaves the room for good; and it and
   ``stream.meshsync.closed`` have ``proof``, as above, where they answer a ``stream.meshsync.resume``.
@@ -136,6 +138,8 @@ class StreamChunk:
     stream_id: str
     header: JsonObject
     data: bytes | bytearray | memoryview = field(default=b"", repr=False)
+    is_partial: bool = False
+    """Whether the next one goes on with it; only in a stream that outlives losses, where less is sent again so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +223,9 @@ def encode_stream_message(message: StreamMessage) -> tuple[str, JsonObject]:
     """Return message type and body; a chunk's data is the message's attachment."""
     body: JsonObject = {"stream_id": message.stream_id}
     match message:
-        case StreamChunk(header=header):
+        case StreamChunk(header=header, is_partial=is_partial):
             body["header"] = header
-            return "stream.chunk", body
+            return "stream.chunk", body | ({_OWN: {"version": 1, "is_partial": True}} if is_partial else {})
         case Credit(size=size, position=position):
             body["bytes"] = size
             return "stream.meshsync.credit", body if position is None else body | {"position": position}
@@ -269,7 +273,8 @@ def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMes
     stream_id = read_member(body, "stream_id", str, type)
     match type:
         case "stream.chunk":
-            return StreamChunk(stream_id, read_member(body, "header", dict, type), data)
+            is_partial = _agreed(body).get("is_partial") is True
+            return StreamChunk(stream_id, read_member(body, "header", dict, type), data, is_partial)
         case "stream.meshsync.credit":
             size = read_member(body, "bytes", int, type)
             if size < 0:

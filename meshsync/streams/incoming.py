@@ -33,12 +33,14 @@ class _Reading:
 class Incoming:
     """The chunks of one stream that come from its peer. Unread chunks are the stream's, and outlive a connection."""
 
-    __slots__ = ("_reading", "_stream")
+    __slots__ = ("_parts", "_reading", "_stream")
 
     def __init__(self, stream: ClientStream) -> None:
         self._stream = stream
         self._reading: _Reading | None = None
         """The call that is reading; None while none is."""
+        self._parts: list[tuple[StreamChunk, int]] = []
+        """Those that came of a chunk, with the bytes that each counts."""
 
     # --- calls of programs --------------------------------------------------------------------------------------------
 
@@ -154,14 +156,18 @@ class Incoming:
         is rejected then.
         """
         stream = self._stream
-        size = size_of(chunk.header, chunk.data)
+        size = len(chunk.data) if self._parts else size_of(chunk.header, chunk.data)
         try:
             with stream.life.condition:
                 if stream.life.phase.is_over:
                     return
                 stream.account.arrive(size)
                 self._hold(size)
-                stream.unread.append((MessageStreamChunk(chunk.header, chunk.data), size))
+                self._parts.append((chunk, size))
+                if chunk.is_partial and stream.resumption is not None:
+                    return
+                stream.unread.append(_join(self._parts))
+                self._parts = []
                 stream.life.condition.notify_all()
         except ProtocolError as error:
             stream.host.refused()
@@ -182,3 +188,12 @@ class Incoming:
                 f"the client holds {stream.host.budget.limit} bytes unread, its limit, "
                 f"{stream.account.unread - size} of them of this stream, whose other side knows no flow control"
             )
+
+
+def _join(parts: Sequence[tuple[StreamChunk, int]]) -> tuple[MessageStreamChunk, int]:
+    """Return the chunk that came in parts, and the bytes that it counts."""
+    chunk, size = parts[0]
+    if len(parts) == 1:
+        return MessageStreamChunk(chunk.header, chunk.data), size
+    data = b"".join(part.data for part, _ in parts)
+    return MessageStreamChunk(chunk.header, data), sum(size for _, size in parts)

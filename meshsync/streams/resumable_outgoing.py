@@ -7,7 +7,7 @@ wait for is room at the peer, and in this client's budget.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from meshsync.errors import StreamTimeout, UsageError
@@ -26,6 +26,10 @@ from meshsync.streams.resuming import Resumption
 from meshsync.streams.stream import ClientStream
 
 __all__ = ["ResumableOutgoing"]
+
+PART_SIZE = 64 * 1024
+"""Bytes of data that go in one message, whatever a chunk has: a message that a loss cuts is sent again as a whole, and
+each way of a room holds one."""
 
 BUDGET_RETRY = 0.25
 """Seconds after which a writer that waits for the budget looks again; what others give back notifies no stream."""
@@ -49,18 +53,19 @@ class ResumableOutgoing(Outgoing):
         type, body = encode_stream_message(message)
         request = Send(resumption.core.peer_id, type, body, message.data)
         encoded = stream.host.encode(request)
-        charge = Charge(size_of(message.header, message.data))
+        parts = _split(message)
+        charge = Charge(sum(size for _, size in parts))
         patience = self._patience(timeout)
-        while not self._hold(message, charge, encoded, request.to):
+        while not self._hold(parts, charge, encoded, request.to):
             stream.host.refuse_to_block("writing to a stream")
             self._await_room(patience)
         resumption.pump(patience.deadline())
 
-    def _hold(self, message: StreamChunk, charge: Charge, encoded: Encoded, to: str) -> bool:
+    def _hold(self, parts: Sequence[tuple[StreamChunk, int]], charge: Charge, encoded: Encoded, to: str) -> bool:
         """Hold a chunk if there is room for it; return whether there was.
 
         Args:
-            encoded: Its form on the wire for the participant ``to``.
+            encoded: The form on the wire of the whole, for the participant ``to``.
         """
         stream, resumption = self._stream, self._resumption
         resumption.expire()
@@ -71,7 +76,7 @@ class ResumableOutgoing(Outgoing):
             before = resumption.core.position
             try:
                 stream.account.send(charge)
-                resumption.write(message, charge.size, encoded if to == resumption.core.peer_id else None)
+                resumption.write(parts, encoded if to == resumption.core.peer_id else None)
             finally:
                 # Ctrl-C finds it held, and then it is sent, or not held.
                 if resumption.core.position == before:
@@ -160,6 +165,18 @@ class ResumableOutgoing(Outgoing):
                 return True
             if patience.is_over:
                 return False
+
+
+def _split(message: StreamChunk) -> list[tuple[StreamChunk, int]]:
+    """Return the parts in which a chunk is sent, each with the bytes that it counts."""
+    id, header, data = message.stream_id, message.header, message.data
+    rest = range(PART_SIZE, len(data), PART_SIZE)
+    first = StreamChunk(id, header, data[:PART_SIZE], is_partial=bool(rest)) if rest else message
+    parts = [(first, size_of(header, first.data))]
+    for begin in rest:
+        part = StreamChunk(id, {}, data[begin : begin + PART_SIZE], is_partial=begin + PART_SIZE < len(data))
+        parts.append((part, len(part.data)))
+    return parts
 
 
 def _is_over_or_other(is_over: Callable[[], bool], resumption: Resumption, link: Link) -> bool:

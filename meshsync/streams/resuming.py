@@ -132,15 +132,15 @@ class Resumption:
         # With little held, no confirmation is on its way that would end the wait.
         return self._share.take(size) or self.core.held < LEAST_WINDOW
 
-    def write(self, chunk: StreamChunk, size: int, encoded: Encoded | None) -> None:
-        """Hold a chunk, and have it sent; see `ResumableStream.write`.
+    def write(self, parts: Sequence[tuple[StreamChunk, int]], encoded: Encoded | None) -> None:
+        """Hold a chunk in parts, each with the bytes that it counts, and have them sent.
 
         Args:
-            encoded: Its form on the wire for the peer of now, if that is known.
+            encoded: The form on the wire of a chunk in one part, for the peer of now, if that is known.
         """
-        self.core.write(chunk, size)
+        self.core.write(*parts[0], parts[1:])
         self.collect()
-        if self._chunks and self._chunks[-1].message is chunk:
+        if len(parts) == 1 and self._chunks and self._chunks[-1].message is parts[0][0]:
             self._chunks[-1].encoded = encoded
 
     def end(self, message: StreamMessage | None, reason: str) -> None:
