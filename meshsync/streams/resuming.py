@@ -241,9 +241,13 @@ class Resumption:
             return self._waiting[0]
         if not self._chunks:
             return None
-        message = self._chunks[0].message
-        may_go = not isinstance(message, StreamChunk) or self._pace.may_send(flight_of(message))
-        return self._chunks[0] if may_go else None
+        letter, may_go = self._chunks[0], True
+        if isinstance(letter.message, StreamChunk):
+            may_go = self._pace.may_send(flight_of(letter.message))
+        elif isinstance(letter.message, Close) and letter.message.is_complete:
+            # A room may refuse one chunk and pass on those behind it: its peer would take the rest for the whole.
+            may_go = letter.is_counted or (not self._unacknowledged and self.failure is None)
+        return letter if may_go else None
 
     def _hand_over(self) -> None:
         # A task that is sending, and may not wait.
@@ -309,9 +313,12 @@ class Resumption:
             is_gone = isinstance(error, ParticipantNotFound) and not _is_first_offer(letter.message)
             if error is not None and not (is_gone or isinstance(error, ConnectionLost)):
                 self.failure = error
+            is_close_due = bool(self._chunks) and not self._unacknowledged
             self._condition.notify_all()
         if is_gone and self.on_lost is not None:
             self.on_lost()
+        if is_close_due:
+            self.pump()
 
 
 def _is_first_offer(message: StreamMessage) -> bool:

@@ -16,16 +16,11 @@ from tests.support import chaos
 from tests.support.agents import RECONNECTING, Habits
 
 SEEDS = range(50)
-HOLE = "a stream that outlives losses is closed before its chunks are acknowledged: the reader does not see a hole"
-"""What seeds 19 and 24 find."""
 HABITS = Habits(), RECONNECTING
 """In turn."""
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [pytest.param(seed, marks=pytest.mark.xfail(reason=HOLE)) if seed in (19, 24) else seed for seed in SEEDS],
-)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens_all_is_accounted_for(seed: int) -> None:
     """Messages arrive once and in order or their senders can know, streams are whole or cut, rosters converge."""
     habits = HABITS[seed % 2]
@@ -58,7 +53,6 @@ def test_disabling_that_was_not_answered_in_time_does_not_undo_enabling() -> Non
         assert [one.name for one in ada.messaging.remote_participants] == ["ben"]
 
 
-@pytest.mark.xfail(reason=HOLE, strict=True)
 def test_reader_is_not_told_that_all_came_where_the_room_refused_a_chunk() -> None:
     """The room refuses the first chunk alone; the second one and the end are on their way by then."""
     with Simulation(19, latency=latency.constant(0.1)) as simulation:

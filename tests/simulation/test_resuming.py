@@ -303,7 +303,7 @@ def test_a_close_without_an_answer_tells_that_the_reader_may_have_all() -> None:
         pair = Pair(sim)
         writer, reader = pair.both()
         writer.write(b"all of it")
-        sim.spawn(lambda: (sim.sleep(0.25), kill(pair, "bob")))
+        sim.spawn(lambda: (sim.sleep(0.45), kill(pair, "bob")))
         with pytest.raises(StreamInterrupted, match="it may have all of it"):
             writer.close()
         assert reader.read_all() == b"all of it"
@@ -480,7 +480,7 @@ def test_programs_do_not_see_the_attribute_by_which_it_is_agreed_upon() -> None:
 def imposing(pair: Pair) -> Scripted:
     """Have somebody join who has copied Bob's name and attribute, and says what it likes."""
     client = pair.room.join("mallory", messaging=Scripted)
-    client._meshsync.membership._own = pair.bob._meshsync.membership._own
+    client._meshsync.confirmation._exchange.instance = pair.bob._meshsync.confirmation._exchange.instance
     client.local_participant.set_attribute("name", "bob")
     client.messaging.enable()
     assert isinstance(client.messaging, Scripted)

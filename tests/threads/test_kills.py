@@ -8,10 +8,6 @@ from tests.threads.kills import KINDS, kill
 
 ROUNDS = 5
 
-# A request that the end of its connection took over is sent again by its caller too; a client that is lost right behind
-# the greeting goes on reconnecting though `connect` has failed.
-_KNOWN = {"connect", "send_message", "send_message_nowait, wait", "broadcast_message"}
-
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_client_that_does_not_come_back_ends_as_documented(name: str) -> None:
@@ -19,13 +15,7 @@ def test_a_client_that_does_not_come_back_ends_as_documented(name: str) -> None:
     assert not kill(name, ROUNDS, seed=1, reconnects=False).violations
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=False, reason="not mended yet")] if name in _KNOWN else [])
-        for name in KINDS
-    ],
-)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_client_that_comes_back_is_usable_again(name: str) -> None:
     """The call ends in time, messages come once, streams without a hole, and nothing is left after closing."""
     assert not kill(name, ROUNDS, seed=1, reconnects=True).violations
