@@ -17,7 +17,7 @@ from tests.simulation import busy_room
 
 ROOT = Path(__file__).parents[2]
 
-DIGEST = "c7250823733982a8bf0e7afef1487ba1a47be4b25178a86a91868670f4ae1d74"
+DIGEST = "58f361bb9b5b8f084d3fceee7ed8c5f001be89581180f2227509300175b3e120"
 """Of `busy_room.run()`. A change of this library that changes what happens in a simulation changes it, knowingly:
 ``python -m tests.simulation.busy_room`` prints the new one."""
 
