@@ -251,7 +251,7 @@ class Client:
         deadline = Deadline(self.runtime, timeout)
         # A `close` without time cuts the dispatcher before the reader has noticed the end.
         has_ended = self.router.dispatcher.join(timeout) and all(
-            task.join(deadline.left()) for task in self.uplink.tasks
+            task.join(deadline.left()) for task in (*self.uplink.tasks, *self.confirmation.tasks)
         )
         if has_ended and self.uplink.state is ClientState.LOST:
             raise self.failure()

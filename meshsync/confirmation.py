@@ -67,6 +67,7 @@ class Confirming(Protocol):
     """The client, as its confirmed messages need it."""
 
     runtime: Runtime
+    default_timeout: float | None
     uplink: Uplink
     router: Router
     budget: ByteBudget
@@ -233,6 +234,7 @@ class Confirmation:
         # The reader, and the task that reconnects, would wait for themselves.
         longest = 0 if client.uplink.is_on_its_task else timeout
         delivery = Delivery(what, client.runtime, client.refuse_to_block)
+        delivery._default_timeout = client.default_timeout
         with self._condition:
             self._condition.wait_for(lambda: self._has_ended or self._exchange.has_room(identity, size), longest)
             client.check_open()

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from meshsync.confirming.bodies import OWN_PREFIX
+from meshsync.confirming.bodies import ATTRIBUTE, OWN_PREFIX
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.codec import decode_request, encode_push
 from meshsync.protocol.content import Error
@@ -218,7 +218,7 @@ class Recorder:
             self._passed_on(member, sent_ns, request, trips, outcome)
         elif isinstance(request, (CallChunk, AnswerCall, AnswerChunk)):
             self._sent_on_call(member, sent_ns, request, trips, outcome)
-        elif isinstance(request, SetAttributes):
+        elif isinstance(request, SetAttributes) and not _is_introduction(request.attributes):
             self._add("attributes", self._names.label(member.id), detail=request.attributes)
             self._notice("attributes", sender=member.name)
         elif isinstance(request, (Enable, Disable)):
@@ -439,7 +439,7 @@ class Recorder:
         match request:
             case Send() | Broadcast():
                 self._add_message(member_id, request, self._names.stream_of(request), "lost")
-            case SetAttributes(attributes):
+            case SetAttributes(attributes) if not _is_introduction(attributes):
                 self._add("attributes", sender, outcome="lost", detail=attributes)
             case Enable():
                 self._add("enabled", sender, outcome="lost")
@@ -462,6 +462,11 @@ class Recorder:
 
     def _add(self, kind: str, sender: str, recipient: str = "", type: str = "", **rest: Any) -> None:
         self.transcript.add(Record(self._now(), kind, sender, recipient, type, **rest))
+
+
+def _is_introduction(attributes: Mapping[str, Any]) -> bool:
+    """Return whether only this package's own attribute is set, as each time that a client enables messaging."""
+    return attributes.keys() == {ATTRIBUTE}
 
 
 def _kind(type: str, stream_id: str) -> str:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from meshsync.confirming.bodies import ATTRIBUTE
 from simulator.record.records import Record, Records
 
 ROOM = ""
@@ -61,10 +60,8 @@ def stream_event_of(record: Record) -> str:
 def is_routine(record: Record) -> bool:
     """Return whether it is not drawn: an answer of the room without an error, which half of all records are.
 
-    And what clients of this package tell each other: their own attribute, proofs and reports.
+    And what clients of this package tell each other: proofs and reports.
     """
-    if record.kind == "attributes":
-        return record.detail.keys() == {ATTRIBUTE}
     return record.kind == "confirming" or (record.kind == "reply" and fate_of(record) is Fate.ARRIVED)
 
 

@@ -17,7 +17,7 @@ from tests.simulation import busy_room
 
 ROOT = Path(__file__).parents[2]
 
-DIGEST = "c911f331f498c021f8bd0dc51cde95989ba378bfbb29e6eacd917864a0970a8b"
+DIGEST = "2ceafae098d69224ee9aa72b12743481b09c85898ee2f62552869537b88ab94c"
 """Of `busy_room.run()`. A change of this library that changes what happens in a simulation changes it, knowingly:
 ``python -m tests.simulation.busy_room`` prints the new one."""
 

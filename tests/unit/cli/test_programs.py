@@ -46,7 +46,7 @@ def test_run_tells_digests_and_the_end(program, capsys):
         assert main(["run", f"{program}:steady", "--seed", "3", "--latency", "0.01"]) == 0
         outputs.append(capsys.readouterr().out)
     demo, other, end = outputs[0].splitlines()
-    assert demo.startswith("room demo: 8 records, digest ")
+    assert demo.startswith("room demo: 6 records, digest ")
     assert other.startswith("room other: 1 records, digest ")
     assert end == "seed 3 runs through, 2.120000 s of virtual time"
     assert outputs[0] == outputs[1]
@@ -94,7 +94,7 @@ def test_explore_finds_and_replay_repeats(program, capsys):
     out, errors = capsys.readouterr()
     assert out.splitlines()[-1].startswith("fails as it did: AssertionError")
     assert "it is 4" in errors
-    assert len(Transcript.load("out.jsonl")) == 8
+    assert len(Transcript.load("out.jsonl")) == 6
 
     assert main(["explore", f"{program}:fails", "--seeds", "4", "--schedule", "pct"]) == 0
     assert capsys.readouterr().out == "none of 4 seeds fails\n"

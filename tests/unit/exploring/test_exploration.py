@@ -68,7 +68,7 @@ def test_first_failing_seed_is_returned():
     assert failure.symptom.kind == "ValueError"
     assert failure.symptom.place.startswith("test_exploration.py:")
     assert failure.symptom.place.endswith(" in fails_at_three")
-    assert [record.kind for record in failure.transcripts["demo"]] == ["connected", "attributes", "enabled"]
+    assert [record.kind for record in failure.transcripts["demo"]] == ["connected", "enabled"]
     assert (failure.plan, failure.deviations, failure.is_repeatable) == ((), (), True)
 
 
