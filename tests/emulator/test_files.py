@@ -27,11 +27,15 @@ import meshsync
 
 role, room, url, token, path = sys.argv[1:]
 
+class Messaging(meshsync.MessagingClient):
+    def create_stream(self, to, header=None, **options):
+        return super().create_stream(to, header, resume_for=1, **options)  # Nobody waits a minute for one that is killed.
+
 def progress(done, total):
     if done >= total // 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
-with meshsync.connect(room, url=url, token=token) as client:
+with meshsync.connect(room, url=url, token=token, messaging=Messaging) as client:
     if role == "alice":
         client.messaging.enable()
         bob = client.messaging.wait_for_participant(name="bob", timeout=60)

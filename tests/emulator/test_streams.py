@@ -16,11 +16,13 @@ from tests.support.rooms import PATIENCE, Join, start
 MIB = 1024 * 1024
 
 
-def open_stream(alice: meshsync.RoomClient, bob: meshsync.RoomClient, header: Any = None) -> tuple[Any, Any]:
+def open_stream(
+    alice: meshsync.RoomClient, bob: meshsync.RoomClient, header: Any = None, **options: Any
+) -> tuple[Any, Any]:
     """Return a writer of Alice's and the reader of Bob's that belongs to it."""
     with bob.messaging.streams() as offers:
         to = alice.messaging.wait_for_participant(name=bob.local_participant.name, timeout=PATIENCE)
-        opening = start(alice.messaging.create_stream, to, header)
+        opening = start(alice.messaging.create_stream, to, header, **options)
         reader = offers.get(PATIENCE)
         reader.accept()
         return opening.result(PATIENCE), reader
@@ -111,7 +113,7 @@ def test_a_reader_that_cancels_is_heard_in_the_midst_of_writing(join: Join) -> N
 def test_a_dropped_connection_interrupts_both_ends(join: Join, emulated: Emulator, who: str) -> None:
     """Whoever loses it: here at once, there when the room says so; what came can be read. Both clients go on."""
     alice, bob = join("alice"), join("bob")
-    writer, reader = open_stream(alice, bob)
+    writer, reader = open_stream(alice, bob, resume_for=0)
     writer.write(b"one")
     writer.flush()
     emulated.drop(who)
