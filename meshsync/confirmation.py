@@ -118,8 +118,6 @@ class Confirmation:
         self._connection: Connection | None = None
         """The one on which this client takes part in messaging; None while there is none."""
         self._pending: dict[ConfirmedSend, _Pending] = {}
-        self._sends: dict[Delivery, ConfirmedSend] = {}
-        """The same by their handles."""
         self._refused: list[tuple[float, Direct]] = []
         """What goes out again, and when, on the runtime's clock."""
         self._former: dict[str, Identity] = {}
@@ -245,18 +243,17 @@ class Confirmation:
                 )
             send = self._exchange.submit(self._now(), identity, type, body, data, size)
             self._pending[send] = _Pending(delivery, deadline, timeout)
-            self._sends[delivery] = send
         self._wake()
         return delivery
 
     def give_up(self, delivery: Delivery) -> bool:
         """Wait no more for a message; return whether it is a confirmed one, which is done then."""
         with self._condition:
-            send = self._sends.get(delivery)
-            done = [] if send is None else [self._expire(send)]
+            late = [send for send, pending in self._pending.items() if pending.delivery is delivery]
+            done = [self._expire(send) for send in late]
         self._resolve(done)
         self._wake()
-        return send is not None
+        return bool(done)
 
     def _address(self, to: object) -> Identity:
         """Return who a recipient is; raises as `submit`, and TypeError if it is no participant."""
@@ -293,8 +290,10 @@ class Confirmation:
             with self._condition:
                 self._exchange.take(self._now(), event.sender, event.type, event.message, event.attachment)
                 happened = self._exchange.take_events()
-                done: list[_Done] = [(self._forget(send).delivery, None) for send in self._exchange.take_confirmed()]
-        except ProtocolError as error:
+                # Where Ctrl-C struck in `submit`, nobody waits for what was submitted.
+                confirmed = [send for send in self._exchange.take_confirmed() if send in self._pending]
+                done: list[_Done] = [(self._forget(send).delivery, None) for send in confirmed]
+        except (ProtocolError, InvalidMessage) as error:
             self._client.budget.warn("confirming", "dropped a message of %s: %s", event.sender, safe_text(error))
             return
         self._resolve(done)
@@ -461,7 +460,6 @@ class Confirmation:
 
     def _forget(self, send: ConfirmedSend) -> _Pending:
         pending = self._pending.pop(send)
-        del self._sends[pending.delivery]
         self._condition.notify_all()  # There is room for another.
         return pending
 

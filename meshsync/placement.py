@@ -88,8 +88,13 @@ class Placement:
                 "confirmed type", "dropped a confirmed message of the type %r, which is no program's", type
             )
             return True
-        sender = client.participants.get(arrival.participant_id)
-        message = RoomMessage(type, arrival.message, arrival.attachment, arrival.participant_id, sender)
+        id = arrival.participant_id
+        sender = client.participants.get(id)
+        if sender is None:  # It has waited for room, and its sender is back under another id meanwhile.
+            with self._condition:
+                id = self._exchange.find(arrival.identity) or id
+            sender = client.participants.get(id)
+        message = RoomMessage(type, arrival.message, arrival.attachment, id, sender)
         event = RoomMessageEvent("message", message, sender)
         if client.router.publish_kept(event, arrival.size):
             client.budget.ignore(self._room_freed)

@@ -386,6 +386,22 @@ def test_plain_messages_drop_no_confirmed_ones(pair: Pair) -> None:
         assert unread.dropped == 2
 
 
+def test_message_that_waited_for_room_names_its_sender_as_it_is_now(pair: Pair) -> None:
+    """So that it can be answered, although its sender has another id meanwhile."""
+    with pair.bob.messaging.messages("chat", maxsize=1) as unread:
+        pair.send(1)
+        task = pair.sim.spawn(lambda: pair.send(2, timeout=60))
+        pair.sim.sleep(1)
+        before = pair.alice.local_participant.id
+        pair.cut("alice", 1)
+        pair.sim.sleep(10)
+        assert unread.get(0).from_participant_id == before
+        task.join(5)
+        waited = unread.get(0)
+    assert waited.from_participant_id == pair.alice.local_participant.id
+    assert waited.sender is pair.bob.messaging.get_participant_by_name("alice")
+
+
 def test_closed_subscription_stands_in_nobodys_way(pair: Pair) -> None:
     """What waited for room in it goes on to the receivers."""
     unread = pair.bob.messaging.messages("chat", maxsize=1)
