@@ -7,13 +7,15 @@ import queue
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meshsync.errors import MeshsyncError, StreamInterrupted
 from meshsync.files import SentFile, receive_file, send_file
+from meshsync.messaging import MessagingClient
 from meshsync.room import RoomClient
-from meshsync.streams.interfaces import StreamReader
+from meshsync.streams.interfaces import StreamReader, StreamWriter
 from simulator import Emulator
 from tests.support.rooms import PATIENCE, Join, run
 
@@ -56,6 +58,13 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "film.mp4").write_bytes(CONTENT)
     (tmp_path / "inbox").mkdir()
     return tmp_path
+
+
+class Hasty(MessagingClient):
+    """Waits a second, and not a minute, for a peer that is gone."""
+
+    def create_stream(self, to: Any, header: Any = None, **options: Any) -> StreamWriter:
+        return super().create_stream(to, header, resume_for=1, **options)
 
 
 def receive(bob: RoomClient, folder: Path) -> queue.SimpleQueue[int]:
@@ -103,7 +112,7 @@ def test_a_receiver_that_was_killed_gets_the_rest_when_it_is_started_anew(
     emulated: Emulator, join: Join, folder: Path
 ) -> None:
     """It had stored half when the signal came."""
-    alice = join("alice")
+    alice = join("alice", messaging=Hasty)
     token = emulated.token(alice.room_name, "bob")
     with run(PROGRAM, "bob", alice.room_name, emulated.url, token, os.fspath(folder / "inbox")) as killed:
         with pytest.raises(MeshsyncError):
