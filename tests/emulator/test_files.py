@@ -31,7 +31,7 @@ role, room, url, token, path = sys.argv[1:]
 
 class Messaging(meshsync.MessagingClient):
     def create_stream(self, to, header=None, **options):
-        return super().create_stream(to, header, resume_for=1, **options)  # Nobody waits a minute for one that is killed.
+        return super().create_stream(to, header, resume_for=1, **options)  # So long is it waited for.
 
 def progress(done, total):
     if done >= total // 2:
