@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from io import FileIO
@@ -37,6 +38,10 @@ def find_folder(directory: str | os.PathLike[str], name: str, *, overwrite: bool
     return folder
 
 
+_holders: dict[str, PartialFile] = {}
+"""The transfers of this process that have the file for their key, by its path; each change is one operation."""
+
+
 class PartialFile:
     """A file under a temporary name, which gets a name of its own when it is complete, or else vanishes.
 
@@ -45,9 +50,16 @@ class PartialFile:
         runtime: The temporary name is drawn from its entropy.
         key: Transfers with the same key in the same folder are of the same file: one goes on where the other stopped.
             While one has the file, others begin one of their own. None for a transfer that never goes on.
+        is_abandoned: Whether nothing more may come for this one, so that another with its key may take the file over.
     """
 
-    def __init__(self, folder: str, runtime: Runtime, key: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: str,
+        runtime: Runtime,
+        key: str | None = None,
+        is_abandoned: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.size_found = 0
         """Bytes that an earlier transfer left; reading and writing begin at the first of them."""
         self._folder = folder
@@ -58,6 +70,9 @@ class PartialFile:
         self._is_kept = False
         self._is_gone = False
         """Whether the temporary name is free again, so that it may be another transfer's by now."""
+        self._is_abandoned = is_abandoned
+        self._lock = runtime.condition()
+        """Held to write, and to take the file from this transfer."""
         self._path: str
         self._file: FileIO
 
@@ -65,8 +80,12 @@ class PartialFile:
         if self._key is not None:
             self._path = self._path_of(sha256(self._key.encode("utf-8", "surrogatepass")).hexdigest()[:16])
             found = open_exclusively(self._path)
+            holder = _holders.get(self._path)
+            if found is None and holder is not None and holder._give_up():
+                found = open_exclusively(self._path)
             if found is not None:
                 self._file, self._has_key = found, True
+                _holders[self._path] = self
                 self.size_found = os.fstat(found.fileno()).st_size
                 return self
         while True:
@@ -78,7 +97,18 @@ class PartialFile:
     def _path_of(self, digits: str) -> str:
         return os.path.join(self._folder, f".meshsync-{digits}.part")
 
+    def _give_up(self) -> bool:
+        """Leave the file to another transfer, if nothing more may come for this one; return whether that is so."""
+        if not self._is_abandoned():
+            return False
+        with self._lock:
+            self._is_gone = True
+            self._file.close()
+        return True
+
     def __exit__(self, *exception: object) -> None:
+        if self._has_key and _holders.get(self._path) is self:
+            del _holders[self._path]
         with suppress(OSError):
             if not self._is_gone and not (self._is_kept and os.fstat(self._file.fileno()).st_size):
                 if os.name == "nt":
@@ -106,8 +136,11 @@ class PartialFile:
             OSError: If the system cannot store it, as on a full disk.
         """
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        with self._lock:
+            if self._file.closed:
+                raise OSError(errno.ESTALE, "a later transfer of the same file has taken it over")
+            while view:
+                view = view[self._file.write(view) :]
 
     def settle(self, name: str, *, overwrite: bool) -> None:
         """Give it its name for good, in one step.

@@ -305,7 +305,8 @@ def receive_file(
             raise StreamRejected(_too_large(offer.size, max_size))
         folder = find_folder(directory, offer.name, overwrite=overwrite)
         key = _key(reader.sender, offer)
-        with PartialFile(folder, runtime_of(reader), key) as partial, reporting(progress, offer.name) as report:
+        held = PartialFile(folder, runtime_of(reader), key, lambda: not reader.sender.online)
+        with held as partial, reporting(progress, offer.name) as report:
             try:
                 size, digest = _receive_chunks(reader, offer, partial, report, max_size, timeout)
             except BaseException as error:

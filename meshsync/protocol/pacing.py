@@ -36,6 +36,8 @@ PATIENCE = 1
 """Round trips without growth after which the way counts as full."""
 PROBING_GAIN = 1.1
 """In one round trip of every `PROBE_EVERY`: whether there is more by now."""
+DRAINING_GAIN = 0.75
+"""In the round trip after that. What has queued for long would else count as what the way holds, and stay for ever."""
 PROBE_EVERY = 8
 
 
@@ -139,4 +141,4 @@ class Pace:
     def _gain(self) -> float:
         if self._is_starting:
             return STARTING_GAIN
-        return PROBING_GAIN if self._rounds % PROBE_EVERY == 0 else 1.0
+        return {0: PROBING_GAIN, 1: DRAINING_GAIN}.get(self._rounds % PROBE_EVERY, 1.0)

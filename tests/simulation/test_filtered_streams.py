@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -195,7 +196,7 @@ def test_connection_that_is_cut_interrupts_a_filtered_stream() -> None:
 
     with simulated() as simulation:
         messaging, bob = pair(simulation, listen)
-        writer = open_filtered(messaging.create_stream, bob, filters=FILTERS)
+        writer = open_filtered(partial(messaging.create_stream, resume_for=0), bob, filters=FILTERS)
         writer.write(b"data")
         simulation.sleep(1)
         messaging._meshsync.close(0, None)

@@ -118,7 +118,7 @@ def test_a_credit_without_room_is_given_once_there_is_some(monkeypatch: pytest.M
     """A reader that waits for a writer that waits for credit would wait for ever."""
     with simulated() as sim:
         pair = Pair(sim)
-        writer, reader = pair.both()
+        writer, reader = pair.both(resume_for=0)
         request, begun = pair.bob._meshsync.connection.request, sim.now
 
         def refuse(*arguments: Any, is_reserved: bool = False, **options: Any) -> Any:

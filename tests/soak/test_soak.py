@@ -27,7 +27,6 @@ from meshsync.transport.interfaces import Endpoint
 from meshsync.world import REAL_WORLD
 from simulator import Emulator
 from simulator.emulator.emulator import Limits
-from tests.simulation.test_resuming import MIB, transfer
 from tests.support import chaos, confirmed_room
 from tests.support.agents import RECONNECTING, Agent, Habits, numbers
 from tests.support.ledger import Ledger
@@ -64,17 +63,6 @@ def test_a_hundred_seeds_of_confirmed_messages(seed: int) -> None:
     assert report.failures == []
     assert sum(map(len, report.handled.values())) == 10_000
     assert report.handled == report.sent
-
-
-def test_a_stream_and_a_file_over_many_losses(tmp_path: Path) -> None:
-    """64 MiB over 20 losses, 256 MiB over 50: whole, and at most a tenth more on the wire."""
-    streamed = transfer(64 * MIB, 20, 64 * 1024)
-    (tmp_path / "inbox").mkdir()
-    (tmp_path / "film.mp4").write_bytes(bytes(256 * MIB))
-    filed = transfer(256 * MIB, 50, 0, tmp_path)
-    print(f"\nsent for each byte: {streamed:.3f} of the stream, {filed:.3f} of the file")
-    assert (tmp_path / "inbox" / "film.mp4").read_bytes() == bytes(256 * MIB)
-    assert max(streamed, filed) <= 1.1
 
 
 @pytest.mark.parametrize("habits", [Habits(), RECONNECTING], ids=["ends", "reconnects"])
