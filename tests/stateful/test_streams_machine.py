@@ -152,7 +152,7 @@ class QuietStreams(Room):
         if who == peer or len(self.streams) > 20:
             return
         timeout = 1000 if is_patient else 20
-        to, create = self.find(who, peer), self.clients[who].messaging.create_stream
+        to, create = self.find(who, peer), partial(self.clients[who].messaging.create_stream, resume_for=0)
         header = {"number": next(self.number)}
         opening = Result(self.simulation, lambda: create(to, header, timeout=timeout))
         self.settle()
@@ -472,7 +472,8 @@ class CrossingStreams(Room):
     )
     def open(self, pair: list[str], decision: str, timeout: float, kind: Any, there: Part, back: Part) -> None:
         who, peer, _ = pair
-        number, to, create = next(self.number), self.find(who, peer), self.clients[who].messaging.create_stream
+        number, to = next(self.number), self.find(who, peer)
+        create = partial(self.clients[who].messaging.create_stream, resume_for=0)
         self.streams[number] = stream = Crossed({who, peer}, decision, {"there": there, "back": back}, kind)
         stream.is_patient = timeout == 20
         self.simulation.spawn(self.call, stream, partial(create, to, {"number": number}, timeout=timeout, kind=kind))
