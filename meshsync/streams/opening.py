@@ -85,7 +85,7 @@ class StreamOpener:
         """Return how many seconds a stream to a peer can outlive a loss, as far as this side knows."""
         session = self._connection.session
         if kind == DUPLEX:
-            if not isinstance(resume_for, str):
+            if not (isinstance(resume_for, str) or resume_for == 0):
                 raise UsageError("a duplex stream ends with its connection: resume_for is for classic ones")
             return 0.0
         seconds = RESUME_FOR if isinstance(resume_for, str) else min(check_duration(resume_for, "resume_for"), FOREVER)

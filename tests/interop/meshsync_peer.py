@@ -85,7 +85,8 @@ class MeshsyncPeer(Peer):
         self._refusal = reason
 
     def _open_stream(self, to: str, header: Any) -> Event:
-        writer = self.room.messaging.create_stream(to=self._find(to), header=header, timeout=30)
+        # As with official clients, a stream ends with its connection.
+        writer = self.room.messaging.create_stream(to=self._find(to), header=header, timeout=30, resume_for=0)
         name = self._keep(writer)
         threading.Thread(target=self._read, args=(name, writer.reader), name=name, daemon=True).start()
         return {"stream": name}
