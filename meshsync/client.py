@@ -392,10 +392,6 @@ class Client:
         """Cancel the alarm, if there is one. Any task may."""
         self.connection.alarms.cancel(key)
 
-    def post(self, job: Callable[[], None]) -> None:
-        """Run a job on the dispatcher, after all that were posted before. Never waits."""
-        self.router.dispatcher.post(job)
-
     def spawn(self, target: Callable[[], None], name: str) -> None:
         """Run code of the program in a task of its own, if it may still begin then; see `Dispatcher.spawn`."""
         gate = self.router.gate

@@ -290,7 +290,7 @@ class Confirmation:
             with self._condition:
                 self._exchange.take(self._now(), event.sender, event.type, event.message, event.attachment)
                 happened = self._exchange.take_events()
-                # Where Ctrl-C struck in `submit`, nobody waits for what was submitted.
+                # Where Ctrl-C struck in `submit`, no caller waits for what was submitted.
                 confirmed = [send for send in self._exchange.take_confirmed() if send in self._pending]
                 done: list[_Done] = [(self._forget(send).delivery, None) for send in confirmed]
         except (ProtocolError, InvalidMessage) as error:

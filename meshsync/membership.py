@@ -219,9 +219,8 @@ class Membership:
             self._introduce(connection, what, deadline, {})
             connection.request(Enable((CLASSIC, DUPLEX)), what, deadline.left()).wait(deadline.left())
         except ConnectionLost:
-            self._client.uplink.wait_for_another(
-                connection, what, deadline
-            )  # The next one enables it, if there is one.
+            # The next one enables it, if there is one.
+            self._client.uplink.wait_for_another(connection, what, deadline)
         except MeshsyncError:
             self._want_messaging(self.participants.is_enabled)
             raise
@@ -254,14 +253,14 @@ class Membership:
 
     def restore(self, connection: Connection, deadline: Deadline) -> None:
         """Make the room what the program wants it to be: attributes, then messaging."""
-        if self._wants_messaging:
-            self._introduce(connection, "restoring attributes", deadline, self._attributes)
-        elif self._attributes:
-            connection.request(SetAttributes(dict(self._attributes)), "restoring attributes", deadline.left())
+        what, before = "restoring attributes", self.participants.enablings
         if not self._wants_messaging:
+            if self._attributes:
+                connection.request(SetAttributes(dict(self._attributes)), what, deadline.left())
             self._left_messaging()
             return
-        what, before = "enabling messaging again", self.participants.enablings
+        self._introduce(connection, what, deadline, self._attributes)
+        what = "enabling messaging again"
         try:
             connection.request(Enable((CLASSIC, DUPLEX)), what, deadline.left()).wait(deadline.left())
         except RoomError as error:
@@ -316,7 +315,7 @@ class Membership:
         self._client.streams.peer_left(participant)
 
     def _gone(self, participant: RemoteParticipant) -> None:
-        """Report that a participant has left; it may come back, but nobody can tell of one without an identity."""
+        """Report that a participant has left; it may come back, which cannot be told of one without an identity."""
         self._removed(participant)
         if participant._identity is None and self._wants_messaging:
             self._client.router.sender_left(participant.id)

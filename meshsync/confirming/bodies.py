@@ -55,7 +55,7 @@ _KEY = re.compile(rf"[0-9a-f]{{{2 * KEY_SIZE}}}")
 class Identity:
     """A claim that all may copy: the instance of a client, and the name under which the room shows it.
 
-    The name is part of it, so that somebody else's claim of the same instance, under another name, is another peer:
+    The name is part of it, so that another's claim of the same instance, under another name, is another peer:
     what is addressed to one never goes to the other, even before they have a secret.
     """
 

@@ -129,7 +129,7 @@ class Proofs:
     # --- who is there -------------------------------------------------------------------------------------------------
 
     def connect(self, own_id: str) -> None:
-        """Begin a connection under a participant id: nobody is there, and whoever comes has proven nothing on it."""
+        """Begin a connection under a participant id: no other is there, and who comes has proven nothing on it."""
         self.disconnect()
         self._own_id = own_id
 
@@ -141,7 +141,7 @@ class Proofs:
         self._outgoing.clear()
 
     def enter(self, now: float, participant_id: str, identity: Identity) -> None:
-        """Note a participant and its claim. The first claim of an id stays until it leaves; nobody claims to be us."""
+        """Note a participant and its claim. The first claim of an id stays until it leaves; none can claim to be us."""
         if participant_id in self._routes or identity.instance == self._instance:
             return
         self._routes[participant_id] = _Route(identity)

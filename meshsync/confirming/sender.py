@@ -75,7 +75,7 @@ class ConfirmedSender:
 
     def __init__(self) -> None:
         self._alive: list[ConfirmedSend] = []
-        """Those that somebody waits for, in order; those with a number come first."""
+        """Those that a caller waits for, in order; those with a number come first."""
         self._unconfirmed: dict[int, int] = {}
         """The size of each number that the peer may hold unhandled, given up or not, in order."""
         self._last = 0
@@ -84,7 +84,7 @@ class ConfirmedSender:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits for anything."""
+        """Whether no caller waits for anything."""
         return not self._alive
 
     def has_room(self, size: int) -> bool:

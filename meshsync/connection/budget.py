@@ -15,7 +15,8 @@ from meshsync.signals import log_warning
 __all__ = ["BUDGET", "ByteBudget", "Share"]
 
 BUDGET = 64 * 1024 * 1024
-"""Bytes received and unread, by default; bytes sent and unacknowledged likewise."""
+"""Bytes received and unread, by default; bytes sent and unacknowledged, and those that wait for the next connection,
+likewise."""
 
 LEAST_PART = 256
 """One part in so many of the budget is every queue's, however much the others hold: 256 KiB of 64 MiB."""

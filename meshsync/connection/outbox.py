@@ -6,12 +6,10 @@ from bisect import insort
 from collections.abc import Callable, Iterable
 from itertools import count
 
+from meshsync.connection.budget import BUDGET
 from meshsync.connection.deliveries import Delivery
 
-__all__ = ["HELD_BYTES", "Outbox"]
-
-HELD_BYTES = 64 * 1024 * 1024
-"""The most bytes of encoded requests that wait for the next connection."""
+__all__ = ["Outbox"]
 
 
 class Outbox:
@@ -30,8 +28,8 @@ class Outbox:
         return len(self._held)
 
     def has_room(self, delivery: Delivery) -> bool:
-        """Whether one more fits the budget; the first always does, however large it is."""
-        return not self._held or self._bytes + delivery._size <= HELD_BYTES
+        """Whether one more fits `BUDGET`; the first always does, however large it is."""
+        return not self._held or self._bytes + delivery._size <= BUDGET
 
     def put(self, delivery: Delivery) -> None:
         """Add a delivery at its place; one that never had a turn takes the last."""

@@ -18,8 +18,8 @@ _SHORT = CONTROL_TYPES | {"meshsync.hello", "meshsync.proof", "meshsync.confirme
 def takes_room(request: Request) -> bool:
     """Return whether a request has to wait for room.
 
-    Only what a program sends does, and is acknowledged: a credit, a rejection, a goodbye or a confirmation is short,
-    and what it ends or lets go on may be what makes room.
+    Only what a program sends does, and is acknowledged: a credit, a rejection, the end of a stream or a confirmation is
+    short, and what it ends or lets go on may be what makes room.
     """
     return isinstance(request, (Send, Broadcast)) and request.type not in _SHORT
 

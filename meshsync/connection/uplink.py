@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from meshsync.connection.budget import BUDGET
 from meshsync.connection.connection import Connection, ConnectionStats, State
 from meshsync.connection.deliveries import Delivery, Parcel
 from meshsync.connection.failures import another, carry_over, client_failed, simulation_over
 from meshsync.connection.forks import Home
-from meshsync.connection.outbox import HELD_BYTES, Outbox
+from meshsync.connection.outbox import Outbox
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
 from meshsync.connection.states import MOVES, ClientState
 from meshsync.errors import (
@@ -209,7 +210,7 @@ class Uplink:
                 connection = self.connection
                 if self._state is _S.OFFLINE:
                     if not self._outbox.has_room(delivery):
-                        raise self._not_sent(f"more than {HELD_BYTES} bytes wait for the next connection; not sent")
+                        raise self._not_sent(f"more than {BUDGET} bytes wait for the next connection; not sent")
                     self._outbox.put(delivery)
                     return delivery
             try:

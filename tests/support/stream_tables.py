@@ -36,7 +36,6 @@ class RecordingConnection:
         self.session = Session(dialect("A"))
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.alarms: dict[object, tuple[float, Callable[[], None]]] = {}
-        self.posted: list[Callable[[], None]] = []
         self.tasks: list[Callable[[], None]] = []
         self.is_full = False
         """Whether only the reserve has room."""
@@ -81,14 +80,6 @@ class RecordingConnection:
 
     def cancel_alarm(self, key: object) -> None:
         self.alarms.pop(key, None)
-
-    def post(self, job: Callable[[], None], /) -> None:
-        self.posted.append(job)
-
-    def dispatch(self) -> None:
-        """Run the posted jobs, as the dispatcher does."""
-        while self.posted:
-            self.posted.pop(0)()
 
     def spawn(self, target: Callable[[], None], name: str) -> None:
         if self.spawn_error is not None:

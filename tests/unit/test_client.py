@@ -69,7 +69,7 @@ class Joined:
 
     def inside(self, target: Callable[[], object]) -> Any:
         """Run something on the dispatcher and return what it returns or raises."""
-        return self._run(target, self.core.post)
+        return self._run(target, self.core.router.dispatcher.post)
 
     def on_reader(self, target: Callable[[], object]) -> Any:
         """Run something on the reader, which brings an answer, and return what it returns or raises."""
@@ -270,7 +270,7 @@ def test_close_lets_go_those_who_are_blocked_in_sending(silent: Joined) -> None:
 def test_close_of_a_lost_connection_waits_for_its_receivers(client: Joined) -> None:
     """Closing after the loss returns when the dispatcher is through, and changes nothing."""
     let_go = threading.Event()
-    client.core.post(lambda: let_go.wait(PATIENCE))
+    client.core.router.dispatcher.post(lambda: let_go.wait(PATIENCE))
     client.transport.lose()
     wait_until(lambda: client.core.connection.state is State.LOST)
     let_go.set()
@@ -289,9 +289,9 @@ def test_close_while_the_process_exits_only_says_goodbye(client: Joined) -> None
 def test_backlog_runs_before_the_end(client: Joined) -> None:
     """Closing waits for what was posted before it."""
     let_go, ran = threading.Event(), list[int]()
-    client.core.post(lambda: let_go.wait(PATIENCE))
+    client.core.router.dispatcher.post(lambda: let_go.wait(PATIENCE))
     for number in range(3):
-        client.core.post(lambda number=number: ran.append(number))
+        client.core.router.dispatcher.post(lambda number=number: ran.append(number))
     client.core.close(1, False)
     let_go.set()
     assert client.core.wait_closed(PATIENCE)

@@ -52,11 +52,10 @@ def test_a_word_that_cannot_be_said_at_all_is_logged(client: TableOfStreams, cap
     """Unless the connection has ended, when nobody would hear it anyway."""
     client.line.refusal = SendTimeout("busy", retryable=True)
     client.hear("open", header={})
-    client.line.dispatch()
     assert [record.getMessage() for record in caplog.records] == ["rejecting a stream of p-2 was not sent: busy"]
     client.line.refusal = ConnectionLost("lost")
     client.hear("open", header={})
-    assert (client.line.posted, len(caplog.records)) == ([], 1)
+    assert len(caplog.records) == 1
 
 
 def test_so_many_ended_streams_are_remembered(
