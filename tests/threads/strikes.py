@@ -351,12 +351,16 @@ class Timer:
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, seconds)
-                while not self.has_struck:  # Where Python swallows exceptions, as in finalizers, this ends it.
-                    turn()
+                self._repeat(turn)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except KeyboardInterrupt:
             pass
+
+    def _repeat(self, turn: Callable[[], None]) -> None:
+        """Work until it strikes. A function of its own: in a `try` Python 3.13 may miss it (python/cpython#130279)."""
+        while not self.has_struck:  # Where Python swallows exceptions, as in finalizers, this ends it.
+            turn()
 
 
 def main(name: str, rounds: int, seed: int) -> Report:
