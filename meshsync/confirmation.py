@@ -249,11 +249,13 @@ class Confirmation:
     def give_up(self, delivery: Delivery) -> bool:
         """Wait no more for a message; return whether it is a confirmed one, which is done then."""
         with self._condition:
-            late = [send for send, pending in self._pending.items() if pending.delivery is delivery]
-            done = [self._expire(send) for send in late]
+            done = [self._expire(send) for send in self._sends_of(delivery)]
         self._resolve(done)
         self._wake()
         return bool(done)
+
+    def _sends_of(self, delivery: Delivery) -> list[ConfirmedSend]:
+        return [send for send, pending in self._pending.items() if pending.delivery is delivery]
 
     def _address(self, to: object) -> Identity:
         """Return who a recipient is; raises as `submit`, and TypeError if it is no participant."""
@@ -291,7 +293,7 @@ class Confirmation:
                 self._exchange.take(self._now(), event.sender, event.type, event.message, event.attachment)
                 happened = self._exchange.take_events()
                 # Where Ctrl-C struck in `submit`, no caller waits for what was submitted.
-                confirmed = [send for send in self._exchange.take_confirmed() if send in self._pending]
+                confirmed = filter(self._pending.__contains__, self._exchange.take_confirmed())
                 done: list[_Done] = [(self._forget(send).delivery, None) for send in confirmed]
         except (ProtocolError, InvalidMessage) as error:
             self._client.budget.warn("confirming", "dropped a message of %s: %s", event.sender, safe_text(error))
@@ -340,8 +342,9 @@ class Confirmation:
     def _run(self) -> None:
         try:
             with self._client.runtime.housekeeping():
-                while self._work():
-                    pass
+                while True:
+                    if not self._work():
+                        break
         except TaskExit:
             raise
         except Exception:

@@ -74,7 +74,9 @@ class Inbox(Generic[T]):
                 if not self._drop_oldest(0):
                     return 1
                 dropped = 1
-            while not self._take(size):
+            while True:
+                if self._take(size):
+                    break
                 dropped += 1
                 if not self._drop_oldest():
                     return dropped
@@ -108,7 +110,9 @@ class Inbox(Generic[T]):
             dropped = 0
             if is_dropping and len(self._items) >= self._maxsize and self._drop_oldest(0):
                 dropped = 1
-            while not self._take(size):
+            while True:
+                if self._take(size):
+                    break
                 if is_dropping and self._drop_oldest():
                     dropped += 1
                 elif self._share is not None:

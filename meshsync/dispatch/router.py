@@ -333,7 +333,9 @@ class Router:
         """Wait in the hook's task until a message can be kept: what comes later fills the hook's queue meanwhile."""
         self._budget.listen(self._room_freed)
         try:
-            while not self._is_last:
+            while True:
+                if self._is_last:
+                    return
                 self._is_freed = False
                 if self._has_room(event, size):
                     return

@@ -139,7 +139,9 @@ class PartialFile:
         with self._lock:
             if self._file.closed:
                 raise OSError(errno.ESTALE, "a later transfer of the same file has taken it over")
-            while view:
+            while True:
+                if not view:
+                    return
                 view = view[self._file.write(view) :]
 
     def settle(self, name: str, *, overwrite: bool) -> None:

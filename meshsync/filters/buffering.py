@@ -183,7 +183,8 @@ class BufferedWriter(WrappedWriter):
     def _wait_until_due(self) -> bool:
         """Wait until data has to be handed on; return False if there is none left, and this task is to end."""
         with self._condition:
-            while self._due is not None and not self._due.is_over:
+            while True:
+                if self._due is None or self._due.is_over:
+                    self._has_task = self._due is not None
+                    return self._has_task
                 self._condition.wait(self._due.left())
-            self._has_task = self._due is not None
-            return self._has_task

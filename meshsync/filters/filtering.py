@@ -418,7 +418,9 @@ class FilteredReader(WrappedReader):
                 if self._reading is not None:
                     raise UsageError(f"{self!r} is being read by another task: give the stream to one of them")
                 self._reading = token
-            while not self._chunks:
+            while True:
+                if self._chunks:
+                    break
                 self._ends.check_decodable()
                 chunk = self._inner.read(deadline.left())
                 if chunk is None:

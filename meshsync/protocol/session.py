@@ -180,11 +180,14 @@ class Session:
             except ProtocolError as error:
                 if not self.is_ready:
                     raise
-                yield events.Skipped(str(error))
-                if message.type == "__response__" and message.id in self._pending:
-                    # It is answered all the same: no other reply will come, and a task waits.
-                    text = f"the room's answer cannot be understood: {error}"
-                    yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
+                yield from self._skip(message, error)
+
+    def _skip(self, message: WireMessage, error: ProtocolError) -> Iterator[events.Event]:
+        yield events.Skipped(str(error))
+        if message.type == "__response__" and message.id in self._pending:
+            # It is answered all the same: no other reply will come, and a task waits.
+            text = f"the room's answer cannot be understood: {error}"
+            yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
     def _decode(self, message: WireMessage) -> Iterator[events.Event]:
         match decode_push(message):

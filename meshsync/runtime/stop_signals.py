@@ -35,12 +35,15 @@ def stop_signals(runtime: Runtime) -> Iterator[None]:
         restore()  # From here on another one has its usual effect, for those who cannot wait for a regular end.
         raise StopAsked
 
-    defaults: dict[int, object] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    def take(number: int) -> None:
+        default: object = signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler
+        if signal.getsignal(number) is default:
+            before.append((number, default))  # First: it may strike as soon as it is handled.
+            signal.signal(number, stop)
+
     try:
-        for number, default in defaults.items() if isinstance(runtime, ThreadRuntime) else ():
-            if signal.getsignal(number) is default:
-                before.append((number, default))  # First: it may strike as soon as it is handled.
-                signal.signal(number, stop)
+        for number in (signal.SIGTERM, signal.SIGINT) if isinstance(runtime, ThreadRuntime) else ():
+            take(number)
     except ValueError:  # This is not the main thread.
         before.clear()
     try:

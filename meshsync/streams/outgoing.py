@@ -231,7 +231,10 @@ class Outgoing:
         while True:
             error = None
             with life.condition:
-                while waiting and (delivery := waiting[0].delivery) is not None and delivery.is_done:
+                while True:
+                    delivery = waiting[0].delivery if waiting else None
+                    if delivery is None or not delivery.is_done:
+                        break
                     error = delivery.error
                     if error is not None:
                         break

@@ -121,13 +121,19 @@ class Resumptions:
         now = self._runtime.monotonic()
         with self._condition:
             for resumption in self._all.get(stream_id, ()):
-                core = resumption.core
-                if core.is_forgotten or (core.ending is not None and core.ending.outcome not in _UNTOLD):
-                    self._forget(resumption)
-                elif core.ending is not None and resumption not in self._kept:
-                    self._kept.append(resumption)
-            while self._kept and (len(self._kept) > PAST or (self._kept[0].core.deadline or now) <= now):
+                self._settle(resumption)
+            while True:
+                if not self._kept or (len(self._kept) <= PAST and (self._kept[0].core.deadline or now) > now):
+                    return
                 self._forget(self._kept.popleft())
+
+    def _settle(self, resumption: Resumption) -> None:
+        """Forget one that has ended, or keep its end. With the lock held."""
+        core = resumption.core
+        if core.is_forgotten or (core.ending is not None and core.ending.outcome not in _UNTOLD):
+            self._forget(resumption)
+        elif core.ending is not None and resumption not in self._kept:
+            self._kept.append(resumption)
 
     def _forget(self, resumption: Resumption) -> None:
         stream_id = resumption.core.stream_id

@@ -82,7 +82,10 @@ class IteratedReader(ABC):
         deadline = Deadline(runtime_of(self), self._limit(timeout))
         chunks: list[MessageStreamChunk] = []
         try:
-            while (chunk := self.read(deadline.left())) is not None:
+            while True:
+                chunk = self.read(deadline.left())
+                if chunk is None:
+                    break
                 chunks.append(chunk)
         except BaseException:
             self._put_back(chunks)

@@ -100,9 +100,7 @@ class Dialer:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _KEEPALIVE:
-                if hasattr(socket, name):
-                    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            _keep_alive(connection)
             with suppress(BlockingIOError):
                 connection.connect(address)
         except BaseException:
@@ -110,6 +108,12 @@ class Dialer:
             raise
         self._sockets.append(connection)
         return connection
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def open_tunnel(

@@ -123,7 +123,9 @@ class TlsWire:
         total = 0
         with self._lock:
             self.has_more = False
-            while not self._is_at_end:
+            while True:
+                if self._is_at_end:
+                    break
                 if total >= _READ_SIZE:
                     self.has_more = True
                     break

@@ -194,7 +194,9 @@ class _Screen:
         left = self._deadline.left()
         soon = Deadline(self._runtime, _BODY_PATIENCE if left is None else min(left, _BODY_PATIENCE))
         try:
-            while len(received) < size:
+            while True:
+                if len(received) >= size:
+                    break
                 self._connection.settimeout(patience(soon))
                 piece = self._connection.recv(size - len(received))
                 if not piece:

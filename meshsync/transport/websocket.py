@@ -355,8 +355,9 @@ class WebSocketTransport:
                     return
                 self._closer = packets
                 self._closing.begin(close_frame)
-            while not self._close_step(packets, flushing, deadline):
-                pass
+            while True:
+                if self._close_step(packets, flushing, deadline):
+                    break
         except BaseException:
             self._abort(packets)
             raise

@@ -118,8 +118,9 @@ def _serve(options: argparse.Namespace) -> int:
         signal.signal(number, stop)
     with _emulator(options) as emulator:
         print(_as_json(emulator) if options.json else _as_text(emulator), flush=True)
-        while not stopped.wait(1.0):  # Not without a time limit: Windows would not notice Ctrl-C.
-            pass
+        while True:
+            if stopped.wait(1.0):  # Not without a time limit: Windows would not notice Ctrl-C.
+                break
     return 0
 
 
@@ -161,8 +162,10 @@ def _execute(options: argparse.Namespace) -> int:
     with _emulator(options) as emulator:
         from simulator.emulator import CLEARED
 
-        environment = {name: value for name, value in os.environ.items() if name not in CLEARED} | dict(emulator.env)
-        return _run(options.command, environment)
+        environment = dict(os.environ)
+        for name in CLEARED:
+            environment.pop(name, None)
+        return _run(options.command, environment | dict(emulator.env))
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:

@@ -142,10 +142,10 @@ class Seat:
         room = self._room
         try:
             for message in self._reassembler.feed(packets):
-                self.member.note_request(message.type)
-                room.route(room.rules.handle(self.member, message.id, decode_request(message)))
                 if self.fault is not None:  # The outputs overflowed its own queue.
                     return
+                self.member.note_request(message.type)
+                room.route(room.rules.handle(self.member, message.id, decode_request(message)))
         except ProtocolError as fault:
             self.lose(fault)
 
@@ -281,15 +281,19 @@ class SeatedRoom:
             return
         self._is_routing = True
         try:
-            while self._unrouted:
-                output = self._unrouted.popleft()
-                parcel = Parcel(output)
-                for member in output.to:
-                    seat = self._seats.get(member.id)
-                    if seat is not None and not seat.put(parcel):
-                        seat.overflow()
+            while True:
+                if not self._unrouted:
+                    return
+                self._deliver(self._unrouted.popleft())
         finally:
             self._is_routing = False
+
+    def _deliver(self, output: Output) -> None:
+        parcel = Parcel(output)
+        for member in output.to:
+            seat = self._seats.get(member.id)
+            if seat is not None and not seat.put(parcel):
+                seat.overflow()
 
     def vacate(self, seat: Seat) -> None:
         """Remove a seat that has ended; called by the seat."""
