@@ -270,7 +270,7 @@ class Connection:
         self.check_open()
         if self.is_on_reader:
             deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
-        timeout = deadline.left()
+        timeout, receipt = deadline.left(), receipt or Receipt()
         size = len(encoded[1]) + len(encoded[2]) if takes_room(request) else 0
         try:
             if size and not self.send_room.enter(delivery, size, deadline):
@@ -287,9 +287,10 @@ class Connection:
             if next_place is not None and delivery._place is None:
                 delivery._place = next_place()
             self.check_open()
-            self._send(request, encoded, delivery, deadline, receipt or Receipt())
+            self._send(request, encoded, delivery, deadline, receipt)
         except BaseException:
-            self.send_room.leave(delivery)
+            if not receipt.is_sent:
+                self.send_room.leave(delivery)
             raise
         finally:
             try:
@@ -305,7 +306,7 @@ class Connection:
         # accepted between the count and `send`, which may then be late: `NotSent` is for those certainly not written.
         request_id, packets = self.session.issue(request, encoded)
         delivery._first_packet = self._packets_accepted + self._packets_reserved
-        has_answer = is_answered(request)
+        has_answer, before = is_answered(request), self._packets_accepted
         accepted = self._transport.accepted(is_reserved=deadline is None)
         if has_answer:
             self._deliveries[request_id] = delivery  # Before sending: the answer may be back before `send` is.
@@ -328,11 +329,14 @@ class Connection:
                 raise carry_over(NotSent, "nothing was sent", error) from error
             raise
         except BaseException:
-            # Ctrl-C: the transport accepted all or nothing, and the packets written are no longer counted.
-            # No task has the delivery; the session still knows the request, in case it is answered.
+            # Ctrl-C: the transport accepted all or nothing.
             receipt.is_sent = self._transport.accepted(is_reserved=deadline is None) != accepted
-            self._is_count_certain = False
-            if has_answer:
+            if deadline is None:
+                self._is_count_certain = False  # Others may use the reserve at the same time.
+            elif receipt.is_sent:
+                self._packets_accepted = before + len(packets)
+            # Its answer is waited for even if no task has the delivery: a stream may count on it.
+            if has_answer and not receipt.is_sent:
                 self._forget(request_id)
             raise
         if not has_answer:

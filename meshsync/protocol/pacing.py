@@ -92,8 +92,10 @@ class Pace:
         Args:
             is_last: Whether there is nothing more to be sent.
         """
+        flight = _Flight(size, now, self._confirmed, not is_last)
+        # No call from here on: Ctrl-C finds it counted, or not.
+        self._flights += (flight,)
         self.in_flight += size
-        self._flights.append(_Flight(size, now, self._confirmed, not is_last))
 
     def confirmed(self, count: int, now: float) -> None:
         """Count chunks on their way no more, from the first: they were taken in. More than there are do no harm."""

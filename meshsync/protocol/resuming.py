@@ -174,6 +174,8 @@ class ResumableStream:
         """When ``expire`` is to be called; None for never."""
         self.held = 0
         """Bytes of chunks that the peer may not have taken in; they count as in ``write``."""
+        self.position = 0
+        """Chunks that were written here."""
         self.taken = 0
         """Chunks that this side has taken in."""
         self._secret = secret
@@ -198,9 +200,10 @@ class ResumableStream:
         """The number of the peer's that this side's latest `Resume` has seen."""
         self._is_told = True
         """Whether the peer needs no message from here to learn of the end."""
-        self._out: list[StreamMessage] = []
+        self.out: list[StreamMessage] = []
+        """The messages to send to ``peer_id``, in order; who takes them removes them. See ``losses``."""
         self.losses = 0
-        """Counts what made messages drained before pointless: they are not to be sent any more."""
+        """Counts what made messages taken before pointless: they are not to be sent any more."""
 
     @property
     def is_proven(self) -> bool:
@@ -217,19 +220,9 @@ class ResumableStream:
         """Chunks written here that the peer is known to have taken in."""
         return self._confirmed
 
-    @property
-    def position(self) -> int:
-        """Chunks that were written here."""
-        return self._confirmed + len(self._chunks)
-
     def is_offer(self, offer: ResumeOffer) -> bool:
         """Return whether an offer is of this stream, which this side has been offered before."""
         return not self.is_opener and hmac.compare_digest(offer.secret.encode(), self._secret.encode())
-
-    def drain(self) -> list[StreamMessage]:
-        """Return the messages to send to ``peer_id``, in order; see ``losses``."""
-        out, self._out = self._out, []
-        return out
 
     # --- calls of the program -----------------------------------------------------------------------------------------
 
@@ -241,9 +234,7 @@ class ResumableStream:
 
     def reject(self, reason: str, now: float) -> None:
         """Reject the offer, likewise."""
-        self._end(Ending(Outcome.REJECTED_HERE, reason), now)
-        if self.link is Link.UP:
-            self._out.append(Reject(self.stream_id, reason))
+        self._end(Ending(Outcome.REJECTED_HERE, reason), now, Reject(self.stream_id, reason))
 
     def write(self, chunk: StreamChunk, size: int, rest: Sequence[tuple[StreamChunk, int]] = ()) -> None:
         """Hold a chunk, and send it if there is a link.
@@ -255,10 +246,15 @@ class ResumableStream:
         if self.progress is not Progress.OPEN:
             raise RuntimeError(f"stream {self.stream_id} is {self.progress.value}: nothing can be written")
         parts = [(chunk, size), *rest]
-        self._chunks.extend(parts)  # In one call: Ctrl-C finds all or none.
-        self.held += sum(size for _, size in parts)
+        messages = [part for part, _ in parts]
+        held = self.held + sum(size for _, size in parts)
+        position = self.position + len(parts)
+        # No call up to the end: Ctrl-C finds it written, or not. Likewise below.
+        self._chunks += parts
+        self.position = position
+        self.held = held
         if self.link is Link.UP:
-            self._out += [part for part, _ in parts]
+            self.out += messages
 
     def grant(self, size: int) -> None:
         """Allow the peer to send more bytes; without a link, it is told when there is one."""
@@ -270,13 +266,14 @@ class ResumableStream:
         """Have the peer hold no longer what was taken in, also if there is no credit for it yet."""
         if self.link is Link.UP and self.progress is Progress.OPEN:
             self._granted_told, credit = self._granted, self._granted - self._granted_told
-            self._out.append(Credit(self.stream_id, credit, self.taken))
+            self.out.append(Credit(self.stream_id, credit, self.taken))
 
     def close(self) -> None:
         """End it regularly; ``ending`` is there when the peer has confirmed that it took in all."""
-        self._move(Progress.CLOSING)
+        message, progress = Close(self.stream_id), self._next(Progress.CLOSING)
+        self.progress = progress
         if self.link is Link.UP:
-            self._out.append(Close(self.stream_id))
+            self.out += (message,)
 
     def cancel(self, reason: str, now: float, *, has_left: bool = False) -> None:
         """End it irregularly; withdraw or reject its offer. After its end this does nothing.
@@ -290,13 +287,12 @@ class ResumableStream:
         if was_offered and not self.is_opener and not has_left:
             self.reject(reason, now)
             return
-        self._end(Ending(Outcome.CANCELLED_HERE, reason), now)
+        is_withdrawn = was_offered and self.is_opener
+        withdrawal, end = Close(self.stream_id, is_complete=False), Cancel(self.stream_id, reason, "", has_left)
         # An acceptor that has not answered does not ask for the end of a lost offer, unlike a side of an open stream.
-        self._is_told = self.link is Link.UP and not was_offered
-        if self.link is Link.UP:
-            is_withdrawn = was_offered and self.is_opener
-            withdrawal, end = Close(self.stream_id, is_complete=False), Cancel(self.stream_id, reason, "", has_left)
-            self._out.append(withdrawal if is_withdrawn else end)
+        is_told = self.link is Link.UP and not was_offered
+        message = withdrawal if is_withdrawn else end
+        self._end(Ending(Outcome.CANCELLED_HERE, reason), now, message, is_told=is_told)
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -347,7 +343,7 @@ class ResumableStream:
             return []
         match message:
             case Close() if self.progress is Progress.ENDED and self.ending == Ending(Outcome.CLOSED_BY_PEER):
-                self._out.append(Closed(self.stream_id))
+                self.out.append(Closed(self.stream_id))
             case Closed() if self.progress is Progress.CLOSING:
                 return [self._end(Ending(Outcome.CLOSED_HERE), now)]
             case Cancel(reason=reason) if self.progress is not Progress.ENDED:
@@ -388,7 +384,7 @@ class ResumableStream:
             case Close(is_complete=False) if is_open:  # A withdrawn offer has crossed the consent.
                 return [self._end(Ending(Outcome.CANCELLED_BY_PEER, "the offer was withdrawn"), now)]
             case Close() if is_open:
-                self._out.append(Closed(self.stream_id))
+                self.out.append(Closed(self.stream_id))
                 if self.progress is Progress.OPEN:  # Else both sides close, and each waits for its confirmation.
                     return [self._end(Ending(Outcome.CLOSED_BY_PEER), now)]
             case Accept(window=window, resume=consent) if self.progress is Progress.OFFERED and self.is_opener:
@@ -411,13 +407,13 @@ class ResumableStream:
         if self._number == 1:
             self._proven_id = self.peer_id
         resume = ResumeOffer(self.seconds, self._secret, self._number)
-        self._out.append(Open(self.stream_id, self._header, self._granted, resume))
+        self.out.append(Open(self.stream_id, self._header, self._granted, resume))
 
     def _consent(self) -> None:
         """Send the consent, and what was written since."""
         consent = ResumeConsent(self.seconds, self._offer_number)
         self._granted_told = self._granted
-        self._out.append(Accept(self.stream_id, self._granted, consent))
+        self.out.append(Accept(self.stream_id, self._granted, consent))
         self._send_held()
 
     def _offered_again(self, sender: str, offer: ResumeOffer, window: int) -> None:
@@ -428,7 +424,7 @@ class ResumableStream:
         self.peer_id = self._proven_id = sender
         if self.progress is Progress.ENDED:
             if self.ending is not None and self.ending.outcome is Outcome.REJECTED_HERE:
-                self._out.append(Reject(self.stream_id, self.ending.reason))
+                self.out.append(Reject(self.stream_id, self.ending.reason))
             else:
                 self._send_end()
             return
@@ -452,7 +448,7 @@ class ResumableStream:
         proof = proof_of(self._secret, self.stream_id, self.own_id, self.peer_id)
         self._told = self._peer_number
         self._granted_told = self._granted
-        self._out.append(Resume(self.stream_id, proof, self.taken, self._granted, self._number, self._told))
+        self.out.append(Resume(self.stream_id, proof, self.taken, self._granted, self._number, self._told))
 
     def _resume(self, sender: str, message: Resume, now: float) -> list[ResumeEvent]:
         if not self._is_proof(message.proof, sender):
@@ -502,29 +498,30 @@ class ResumableStream:
     def _send_credit(self) -> None:
         credit = self._granted - self._granted_told
         if credit and self.progress is Progress.OPEN:
-            self._granted_told = self._granted
-            self._out.append(Credit(self.stream_id, credit, self.taken))
+            message = Credit(self.stream_id, credit, self.taken)
+            self._granted_told += credit
+            self.out += (message,)
 
     def _send_held(self) -> None:
-        self._out += [chunk for chunk, _ in self._chunks]
+        self.out += [chunk for chunk, _ in self._chunks]
         if self.progress is Progress.CLOSING:
-            self._out.append(Close(self.stream_id))
+            self.out.append(Close(self.stream_id))
 
     def _send_end(self) -> None:
         """Tell the peer how the stream ended, unless it was the peer that gave it up."""
         assert self.ending is not None, "the stream has not ended"
         proof = proof_of(self._secret, self.stream_id, self.own_id, self.peer_id)
         if self.ending.outcome in (Outcome.CLOSED_BY_PEER, Outcome.CLOSED_HERE):
-            self._out.append(Closed(self.stream_id, proof))
+            self.out.append(Closed(self.stream_id, proof))
         else:
-            self._out.append(Cancel(self.stream_id, self.ending.reason, proof))
+            self.out.append(Cancel(self.stream_id, self.ending.reason, proof))
         self._is_told = True
 
     # --- what changes -------------------------------------------------------------------------------------------------
 
     def _clear(self) -> None:
         """Send nothing of what was to be sent."""
-        self._out.clear()
+        self.out.clear()
         self.losses += 1
 
     def _release(self, position: int) -> None:
@@ -538,17 +535,30 @@ class ResumableStream:
             self.held -= size
             self._confirmed += 1
 
-    def _end(self, ending: Ending, now: float | None) -> Ending:
-        """Apply the end; keep it for a while, from now on, for a peer that does not know it."""
-        self._move(Progress.ENDED)
-        self.ending = ending
-        self._chunks.clear()
-        self.held = 0
+    def _end(
+        self, ending: Ending, now: float | None, message: StreamMessage | None = None, *, is_told: bool | None = None
+    ) -> Ending:
+        """Apply the end; keep it for a while, from now on, for a peer that does not know it.
+
+        Args:
+            message: What tells the peer, if there is a link.
+            is_told: Whether the peer needs no other; None to leave that as it is.
+        """
+        progress, chunks = self._next(Progress.ENDED), deque[tuple[StreamChunk, int]]()
+        self.progress, self.ending = progress, ending
+        self._chunks, self.held = chunks, 0
         self.deadline = None if now is None else now + self.seconds
+        if is_told is not None:
+            self._is_told = is_told
+        if message is not None and self.link is Link.UP:
+            self.out += (message,)
         return ending
 
+    def _next(self, progress: Progress) -> Progress:
+        return move(_MOVES, self.progress, progress, f"stream {self.stream_id}")
+
     def _move(self, progress: Progress) -> None:
-        self.progress = move(_MOVES, self.progress, progress, f"stream {self.stream_id}")
+        self.progress = self._next(progress)
 
     def _link(self, link: Link) -> None:
         self.link = move(_LINK_MOVES, self.link, link, f"the link of stream {self.stream_id}")

@@ -56,10 +56,16 @@ class ResumableOutgoing(Outgoing):
         parts = _split(message)
         charge = Charge(sum(size for _, size in parts))
         patience = self._patience(timeout)
-        while not self._hold(parts, charge, encoded, request.to):
-            stream.host.refuse_to_block("writing to a stream")
-            self._await_room(patience)
-        resumption.pump(patience.deadline())
+        try:
+            while True:
+                if self._hold(parts, charge, encoded, request.to):
+                    break
+                stream.host.refuse_to_block("writing to a stream")
+                self._await_room(patience)
+            resumption.pump(patience.deadline())
+        except BaseException:  # Ctrl-C, or an error.
+            resumption.pump()  # What it finds held is sent, without a wait.
+            raise
 
     def _hold(self, parts: Sequence[tuple[StreamChunk, int]], charge: Charge, encoded: Encoded, to: str) -> bool:
         """Hold a chunk if there is room for it; return whether there was.
@@ -78,7 +84,7 @@ class ResumableOutgoing(Outgoing):
                 stream.account.send(charge)
                 resumption.write(parts, encoded if to == resumption.core.peer_id else None)
             finally:
-                # Ctrl-C finds it held, and then it is sent, or not held.
+                # Ctrl-C finds it held, and then it is sent and counted without a call, or not held.
                 if resumption.core.position == before:
                     stream.account.refund(charge)
                 else:

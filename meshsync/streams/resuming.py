@@ -116,7 +116,8 @@ class Resumption:
         self._unconfirmed = 0
         """Bytes taken in since the last confirmation."""
         self._losses = 0
-        self._is_sending = False
+        self._sender: object = None
+        """Stands for the call that sends, or the task that goes on for it; None if nothing is being sent."""
         self._unacknowledged = 0
 
     # --- with the condition held --------------------------------------------------------------------------------------
@@ -124,8 +125,8 @@ class Resumption:
     @property
     def is_sent(self) -> bool:
         """Whether the room has all that was written, and its reader is there."""
-        is_idle = not (self._waiting or self._chunks or self._is_sending or self._unacknowledged)
-        return self.core.link is Link.UP and is_idle
+        is_idle = not (self._waiting or self._chunks or self.core.out or self._unacknowledged)
+        return self.core.link is Link.UP and is_idle and self._sender is None
 
     def has_room(self, size: int) -> bool:
         """Count a chunk in the budget before it is held; return whether there is room for it."""
@@ -178,14 +179,22 @@ class Resumption:
         elif core.confirmed > self._confirmed:
             self._pace.confirmed(core.confirmed - self._confirmed, self._runtime.monotonic())
         self._confirmed = core.confirmed
-        for message in core.drain():
-            if line is not None:
-                queue = self._chunks if isinstance(message, StreamChunk | Close) else self._waiting
-                queue.append(_Letter(message, line.connection, core.peer_id, core.losses))
+        if core.out:
+            letters = [] if line is None else self._letters(line)
+            chunks = [letter for letter in letters if isinstance(letter.message, StreamChunk | Close)]
+            others = [letter for letter in letters if not isinstance(letter.message, StreamChunk | Close)]
+            # No call in between: Ctrl-C finds them here or there.
+            self._chunks += chunks
+            self._waiting += others
+            core.out = []
         surplus = self._share.held - core.held
         if surplus > 0:
             self._share.give_back(surplus)
         self._condition.notify_all()
+
+    def _letters(self, line: Line) -> list[_Letter]:
+        core = self.core
+        return [_Letter(message, line.connection, core.peer_id, core.losses) for message in core.out]
 
     @property
     def news(self) -> object:
@@ -220,16 +229,17 @@ class Resumption:
 
     def pump(self, deadline: Deadline | None = None) -> None:
         """Send what waits, unless another task does; without a deadline, as far as that needs no wait. Never raises."""
-        limit = deadline or Deadline(self._runtime, 0)
-        is_sender = is_done = False
+        limit, sender = deadline or Deadline(self._runtime, 0), object()
         try:
             with self._condition:
-                if self._is_sending or self._next() is None:
+                if self.core.out:  # Ctrl-C has struck in the call that wrote it.
+                    self.collect()
+                if self._sender is not None or self._next() is None:
                     return
-                self._is_sending = is_sender = True  # No call in between: Ctrl-C finds both or none.
-            is_done = self._send_all(limit)
+                self._sender = sender
+            self._send_all(limit)
         finally:
-            if is_sender and not is_done:
+            if self._sender is sender:  # It is not over in time, or Ctrl-C has struck.
                 self._hand_over()
 
     def _next(self) -> _Letter | None:
@@ -254,25 +264,25 @@ class Resumption:
         try:
             self._spawn(self._send_rest, f"resumed stream {self.core.stream_id}")
         except RuntimeError:  # No task can be started: the next call that sends goes on.
-            self._is_sending = False
+            self._sender = None
 
     def _send_rest(self) -> None:
         self._send_all(Deadline(self._runtime, None))
 
-    def _send_all(self, deadline: Deadline) -> bool:
-        """Send what waits; return False if it is not over in time. Then this task counts as sending still."""
+    def _send_all(self, deadline: Deadline) -> None:
+        """Send what waits. If that is not over in time, the sender stays what it is."""
         while True:
             with self._condition:
                 letter = self._next()
                 if letter is None:
-                    self._is_sending = False
+                    self._sender = None
                     self._condition.notify_all()
-                    return True
+                    return
                 self._count(letter)
             try:
                 self._send(letter, deadline)
             except SendTimeout:
-                return False
+                return
             except MeshsyncError:  # The connection is gone, or going: what waits goes on the next one.
                 letter.receipt.is_sent = True
 

@@ -86,7 +86,8 @@ class ResumingMachine(RuleBasedStateMachine):
     def send(self, side: Side) -> None:
         """Have a side's messages leave it."""
         other = self.other(side)
-        for message in side.stream.drain():
+        messages, side.stream.out = side.stream.out, []
+        for message in messages:
             if isinstance(message, StreamChunk):
                 number = message.header["n"]
                 if number in side.sent:

@@ -90,7 +90,7 @@ class Work:
         limit = time.monotonic() + PATIENCE
         while not is_so():
             if time.monotonic() > limit:
-                self.violated(what)
+                self.violated(f"{what}; there are {_threads('')}")
                 return
             time.sleep(0.001)
 
@@ -331,7 +331,9 @@ KINDS = {
 
 
 def _threads(part: str) -> list[str]:
-    return [one.name for one in threading.enumerate() if one.name.startswith("meshsync ") and part in one.name]
+    # Where Ctrl-C strikes in `Thread.start`, Python lists a thread for ever that was never started.
+    there = [one.name for one in threading.enumerate() if one.is_alive()]
+    return [name for name in there if name.startswith("meshsync ") and part in name]
 
 
 class Timer:
