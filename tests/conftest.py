@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,10 @@ class RunRecord:
         self.selected = 0
         """How many of them were chosen to run."""
 
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take from a worker of pytest-xdist how many tests there were: each has collected all of them."""
+        self.collected, self.selected = node.workeroutput.get("counts", (self.collected, self.selected))
+
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
         """Count before and after pytest leaves out what was not asked for."""
@@ -78,7 +83,10 @@ class RunRecord:
             self.releases.update({str(value) for name, value in report.user_properties if name == "release"})
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write this session's record under a name no other session uses."""
+        """Write this session's record under a name no other session uses; a worker leaves that to its controller."""
+        if (output := getattr(session.config, "workeroutput", None)) is not None:
+            output["counts"] = (self.collected, self.selected)
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         environment = os.environ.get("TOX_ENV_NAME", "")
         record = {

@@ -3,8 +3,8 @@
     python -m tools.seeds [arguments of pytest]
 
 All tests run under the first. Under the second run those that could depend on it, which ``tests/conftest.py`` marks as
-``hash_seed``: all that are not named in `INDIFFERENT`. Side by side where there are processors for it; the second one's
-output comes when the first has ended.
+``hash_seed``: all that are not named in `INDIFFERENT`; and only on the Pythons named in `TWICE`, since a seed does the
+same in all of them. Each run is spread over the processors where pytest-xdist is installed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
-from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 SEEDS = ("0", "20260101")
 """Two values of PYTHONHASHSEED under which sets of strings iterate in different orders."""
+
+TWICE = ((3, 10), (3, 13))
+"""The Pythons on which the second seed is tried: the oldest and the newest."""
 
 TESTS = Path(__file__).parents[1] / "tests"
 
@@ -51,31 +53,22 @@ def depends(path: PurePath) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Run every seed, even if another failed, and return the worst exit status."""
-    first = [sys.executable, "-m", "pytest", *arguments]
-    second = [sys.executable, "-m", "pytest", "-m", "hash_seed and not releases and not soak", *arguments]
-    is_parallel = (os.cpu_count() or 1) > 1
-    statuses = []
-    with ExitStack() as stack:
-        waiting = []
-        for seed, command in zip(SEEDS, (first, second), strict=True):
-            kept = stack.enter_context(tempfile.TemporaryFile()) if waiting and is_parallel else None
-            if waiting and not is_parallel:
-                waiting[-1][1].wait()
-            if kept is None:
-                print(f"PYTHONHASHSEED={seed}", flush=True)
-            environ = {**os.environ, "PYTHONHASHSEED": seed}
-            run = subprocess.Popen(command, env=environ, stdout=kept, stderr=subprocess.STDOUT if kept else None)
-            waiting.append((seed, run, kept))
-        for seed, run, kept in waiting:
-            statuses.append(run.wait())
-            if kept is not None:
-                print(f"PYTHONHASHSEED={seed}", flush=True)
-                kept.seek(0)
-                sys.stdout.buffer.write(kept.read())
-                sys.stdout.buffer.flush()
-    if arguments and statuses[1] == NOTHING_COLLECTED:  # none of the tests asked for depends on the seed
-        statuses[1] = 0
-    return max(statuses, key=abs)
+    pytest = [sys.executable, "-m", "pytest"]
+    if find_spec("xdist"):
+        # The tests of a file stay together, since some share what they have set up.
+        pytest += ["--numprocesses", "auto", "--dist", "loadfile"]
+    first = _run(SEEDS[0], [*pytest, *arguments])
+    if sys.version_info[:2] not in TWICE:
+        return first
+    second = _run(SEEDS[1], [*pytest, "-m", "hash_seed and not releases and not soak", *arguments])
+    if arguments and second == NOTHING_COLLECTED:  # none of the tests asked for depends on the seed
+        second = 0
+    return max(first, second, key=abs)
+
+
+def _run(seed: str, command: list[str]) -> int:
+    print(f"PYTHONHASHSEED={seed}", flush=True)
+    return subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=False).returncode
 
 
 if __name__ == "__main__":

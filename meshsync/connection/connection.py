@@ -289,7 +289,7 @@ class Connection:
             self.check_open()
             self._send(request, encoded, delivery, deadline, receipt)
         except BaseException:
-            if not receipt.is_sent:
+            if not (receipt.is_sent and delivery.is_awaited):
                 self.send_room.leave(delivery)
             raise
         finally:
@@ -335,8 +335,8 @@ class Connection:
                 self._is_count_certain = False  # Others may use the reserve at the same time.
             elif receipt.is_sent:
                 self._packets_accepted = before + len(packets)
-            # Its answer is waited for even if no task has the delivery: a stream may count on it.
-            if has_answer and not receipt.is_sent:
+            # No task has the delivery, so nobody waits for its answer; but a stream may count on being told of it.
+            if has_answer and not (receipt.is_sent and delivery.is_awaited):
                 self._forget(request_id)
             raise
         if not has_answer:

@@ -87,6 +87,11 @@ class Delivery:
         return len(type) + len(body) + len(payload)
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether it is to report its end, whoever has its handle."""
+        return self._on_done is not None
+
+    @property
     def is_done(self) -> bool:
         """Whether the room has answered, or never will."""
         return self._is_done

@@ -1,7 +1,7 @@
 """One side of a stream that outlives losses: what it holds, what the other side has, and what to send again. Sans-I/O.
 
 A side feeds this with the calls of its program, the messages of its peer and what becomes of connections, and sends
-what `ResumableStream.drain` returns, in order, to ``peer_id``. The messages are described in ``stream_messages``.
+what is in `ResumableStream.out`, in order, to ``peer_id``. The messages are described in ``stream_messages``.
 
 **Positions.** Both sides count chunks. A chunk is *taken in* when the client of its reader has it, whether or not the
 program has read it. A writer holds each chunk until it knows that it was taken in: by a credit, which has the reader's
@@ -287,12 +287,12 @@ class ResumableStream:
         if was_offered and not self.is_opener and not has_left:
             self.reject(reason, now)
             return
-        is_withdrawn = was_offered and self.is_opener
-        withdrawal, end = Close(self.stream_id, is_complete=False), Cancel(self.stream_id, reason, "", has_left)
+        message: StreamMessage = Cancel(self.stream_id, reason, "", has_left)
+        if was_offered and self.is_opener:
+            message = Close(self.stream_id, is_complete=False)
         # An acceptor that has not answered does not ask for the end of a lost offer, unlike a side of an open stream.
-        is_told = self.link is Link.UP and not was_offered
-        message = withdrawal if is_withdrawn else end
-        self._end(Ending(Outcome.CANCELLED_HERE, reason), now, message, is_told=is_told)
+        self._is_told = self.link is Link.UP and not was_offered
+        self._end(Ending(Outcome.CANCELLED_HERE, reason), now, message)
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -535,21 +535,16 @@ class ResumableStream:
             self.held -= size
             self._confirmed += 1
 
-    def _end(
-        self, ending: Ending, now: float | None, message: StreamMessage | None = None, *, is_told: bool | None = None
-    ) -> Ending:
+    def _end(self, ending: Ending, now: float | None, message: StreamMessage | None = None) -> Ending:
         """Apply the end; keep it for a while, from now on, for a peer that does not know it.
 
         Args:
             message: What tells the peer, if there is a link.
-            is_told: Whether the peer needs no other; None to leave that as it is.
         """
         progress, chunks = self._next(Progress.ENDED), deque[tuple[StreamChunk, int]]()
         self.progress, self.ending = progress, ending
         self._chunks, self.held = chunks, 0
         self.deadline = None if now is None else now + self.seconds
-        if is_told is not None:
-            self._is_told = is_told
         if message is not None and self.link is Link.UP:
             self.out += (message,)
         return ending

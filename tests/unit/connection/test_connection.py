@@ -655,8 +655,24 @@ def test_receipt_of_an_interrupted_send_tells_whether_it_was_sent(silent: Client
     assert (behind.is_sent, in_front.is_sent) == (True, False)
 
 
-def test_after_an_interrupted_send_no_delivery_is_called_unsent(silent: Client) -> None:
-    """Once the count of packets is in doubt, a loss says unknown: repeating what had arrived would be worse."""
+def test_end_of_an_interrupted_send_is_reported_to_who_counts_on_it(silent: Client) -> None:
+    """A stream counts what the room has not acknowledged, and would wait for ever."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    reported: list[object] = []
+    silent.transport.answers, silent.transport.before_answer = True, interrupt
+    with pytest.raises(KeyboardInterrupt):
+        silent.connection.request(CHAT, "it", PATIENCE, reported.append)
+    assert silent.connection.stats().pending == 1
+    silent.transport.lose()
+    assert silent.wait_ended()
+    assert [type(one) for one in reported] == [DeliveryUnknown]
+
+
+def test_after_an_interrupted_send_the_count_of_packets_is_exact(silent: Client) -> None:
+    """So a loss calls a delivery unsent that is, as it does without Ctrl-C."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -664,6 +680,23 @@ def test_after_an_interrupted_send_no_delivery_is_called_unsent(silent: Client) 
     silent.transport.answers, silent.transport.before_answer = True, interrupt
     with pytest.raises(KeyboardInterrupt):
         silent.send()
+    silent.transport.answers = False
+    delivery = silent.send()
+    silent.transport.packets_written = 0
+    silent.transport.lose()
+    assert silent.wait_ended()
+    assert isinstance(delivery.error, NotSent)
+
+
+def test_after_an_interrupted_use_of_the_reserve_no_delivery_is_called_unsent(silent: Client) -> None:
+    """Others may use it at once, so the count of packets is in doubt: repeating what had arrived would be worse."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    silent.transport.answers, silent.transport.before_answer = True, interrupt
+    with pytest.raises(KeyboardInterrupt):
+        silent.connection.request(CHAT, "it", 0, None, is_reserved=True)
     silent.transport.answers = False
     delivery = silent.send()
     silent.transport.packets_written = 0

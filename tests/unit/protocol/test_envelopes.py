@@ -158,7 +158,7 @@ def test_any_mapping_is_an_object() -> None:
         (None, "message: NoneType is not a JSON object; give a dict"),
         ("text", "message: str is not a JSON object; give a dict"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,  # A text of it may hold its address.
 )
 def test_what_is_not_json_is_named_with_its_place(value: Any, complaint: str) -> None:
     """What JSON cannot carry is an error of the program that says what it is and where."""
