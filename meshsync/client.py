@@ -222,9 +222,10 @@ class Client:
                     self._shut_down(Deadline(self.runtime, 0) if connection.is_on_reader else deadline)
 
         if timeout > 0 and connection.state is State.OPEN:
-            self.streams.leave()
-            if not (is_exiting or self.uplink.is_on_its_task):
-                self.confirmation.flush(timeout / 4)
+            patience = 0 if is_exiting or self.uplink.is_on_its_task else timeout / 4
+            self.streams.leave(patience)
+            if patience:
+                self.confirmation.flush(patience)
         self.uplink.close(finish)
         if will_wait:
             for task in self.tasks:

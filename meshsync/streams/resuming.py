@@ -242,6 +242,11 @@ class Resumption:
             if self._sender is sender:  # It is not over in time, or Ctrl-C has struck.
                 self._hand_over()
 
+    def await_sender(self, deadline: Deadline) -> None:
+        """Wait until no other task has anything to send, so that what this one could not send itself is on its way."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._sender is None, deadline.left())
+
     def _next(self) -> _Letter | None:
         """Return what is to be sent now, if there is anything. With the condition held."""
         for queue in (self._waiting, self._chunks):

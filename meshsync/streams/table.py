@@ -24,7 +24,7 @@ from meshsync.protocol.stream_messages import (
     StreamMessage,
     decode_stream_message,
 )
-from meshsync.runtime.deadlines import Limit, Timeout
+from meshsync.runtime.deadlines import Deadline, Limit, Timeout
 from meshsync.signals import log_warning
 from meshsync.streams.channels import Channel, MessageChannel, StreamConnection
 from meshsync.streams.duplex import ForStream, Offered, Returned
@@ -99,16 +99,21 @@ class StreamTable:
         for stream in self.streams:
             stream.abandon(str(failure), failure)
 
-    def leave(self) -> None:
+    def leave(self, timeout: float) -> None:
         """Give up the streams whose peers might wait for their end for ever when this client leaves, and add no more.
 
-        Never waits.
+        Args:
+            timeout: The longest wait, in seconds, for a task that is sending just now, and has to tell a peer.
         """
-        failure = self._connection.failure()
-        for stream in self._registry.begin_leaving():
+        failure, deadline = self._connection.failure(), Deadline(self._connection.runtime, timeout)
+        streams = self._registry.begin_leaving()
+        for stream in streams:
             if stream.resumption is not None or not stream.peer_is_meshsync:
                 lost = StreamInterrupted(str(failure), connection_alive=False)
                 stream.abandon("left the room", failure if stream.is_opening else lost, has_left=True)
+        for stream in streams:
+            if stream.resumption is not None:
+                stream.resumption.await_sender(deadline)
 
     def leave_resumable(self) -> None:
         """Give up the streams that would outlive that this client takes part no longer. Never waits."""

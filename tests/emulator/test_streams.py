@@ -11,6 +11,7 @@ import pytest
 import meshsync
 from meshsync import InvalidMessage, MessageStreamChunk, StreamCancelled, StreamInterrupted, StreamTimeout
 from simulator import Emulator
+from tests.support.interrupts import Interrupt
 from tests.support.rooms import PATIENCE, Join, start
 
 MIB = 1024 * 1024
@@ -89,6 +90,34 @@ def test_a_reader_that_never_reads_bounds_client_and_room(join: Join) -> None:
     bob.close()
     with pytest.raises(StreamInterrupted, match="bob has left"):
         writer.write(b"", timeout=PATIENCE)
+
+
+def test_a_stream_ends_at_once_when_its_reader_leaves_while_it_takes_in(join: Join) -> None:
+    """The reader's goodbye goes ahead of the end of its connection, also if another task is sending for the stream."""
+    alice = join("alice")
+    for number in range(20):
+        bob = join(f"bob {number}")
+        writer, _ = open_stream(alice, bob)
+        with pytest.raises(StreamTimeout):
+            while True:
+                writer.write(bytes(100_000), timeout=0.01)
+        bob.close()
+        with pytest.raises(StreamInterrupted, match=f"bob {number} has left"):
+            writer.write(b"", timeout=PATIENCE)
+
+
+def test_an_interrupted_write_is_sent_whole_or_not_at_all(join: Join) -> None:
+    """Ctrl-C at any place of it: what counts as sent comes, and all that came is acknowledged."""
+    alice, bob = join("alice"), join("bob")
+    writer, reader = open_stream(alice, bob)
+    for place in range(1, 1000):
+        was_interrupted = Interrupt(place).run(lambda: writer.write(b"x", timeout=PATIENCE))
+        writer.flush()
+        if not was_interrupted:
+            break
+    assert 50 < place < 999
+    writer.close()
+    assert sum(1 for _ in reader) == writer._sent
 
 
 def test_a_reader_that_cancels_is_heard_in_the_midst_of_writing(join: Join) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from meshsync.errors import ProtocolError
@@ -31,6 +34,7 @@ from meshsync.protocol.stream_messages import (
     StreamMessage,
     proof_of,
 )
+from tests.support.interrupts import Interrupt
 
 CHUNKS = [StreamChunk("s", {"n": number}, b"x") for number in range(4)]
 
@@ -284,3 +288,34 @@ def test_a_withdrawn_offer_reaches_an_acceptor_that_has_not_decided() -> None:
     stream.meet("a2", "b1", 3)
     (message,) = drain(stream)
     assert other.receive("a2", message, 4) == [Ending(Outcome.CANCELLED_BY_PEER)]
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda stream: stream.write(CHUNKS[2], 10, [(CHUNKS[3], 10)]),
+        lambda stream: stream.close(),
+        lambda stream: stream.cancel("enough", 0),
+        lambda stream: stream.grant(10),
+    ],
+    ids=["write", "close", "cancel", "grant"],
+)
+def test_an_interrupted_call_is_done_or_not_done(call: Callable[[ResumableStream], None]) -> None:
+    """What it changes and what its peer is sent belong together: the one without the other would wait for ever."""
+
+    def state(stream: ResumableStream) -> tuple[object, ...]:
+        return stream.position, stream.held, stream.progress, stream.ending, stream._granted_told, stream.out
+
+    before, after = opened(), opened()
+    call(after)
+    assert state(before) != state(after)
+    for place in range(1, 100):
+        stream = opened()
+        was_interrupted = Interrupt(place).run(partial(call, stream))
+        assert state(stream) in (state(before), state(after)), f"interrupted at place {place}"
+        if not was_interrupted:
+            break
+    assert 3 < place < 99
