@@ -1,4 +1,4 @@
-"""Ctrl-C hundreds of times at random moments of each of five kinds of work.
+"""Ctrl-C hundreds of times at random moments of each of several kinds of work.
 
 ``MESHSYNC_SOAK_STRIKES`` (500) is how many of each; ``MESHSYNC_SOAK_SEED`` (1) is what the moments are drawn from.
 """

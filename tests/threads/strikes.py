@@ -123,6 +123,19 @@ class Send(Work):
             self.violated(f"left behind: {stats}")
 
 
+class SendConfirmed(Send):
+    """Likewise messages that are confirmed."""
+
+    def turn(self) -> None:
+        self.number += 1
+        self.room.messaging.send_message(self.peer, "note", {"n": self.number}, bytes(3000), confirm=True)
+        self.acknowledged.append(self.number)
+
+    def recover(self) -> None:
+        super().recover()
+        self.room.messaging.send_message(self.peer, "still here", {}, confirm=True, timeout=PATIENCE)
+
+
 class Streaming(Work):
     """One stream at a time, whose both ends this process has."""
 
@@ -323,6 +336,7 @@ class Connecting(Work):
 
 KINDS = {
     "send": Send,
+    "send, confirmed": SendConfirmed,
     "write": Write,
     "read": Read,
     "enable, disable": Enabling,

@@ -1,4 +1,4 @@
-"""Ctrl-C at random moments of five kinds of work; hundreds of times in ``tests/soak``."""
+"""Ctrl-C at random moments of several kinds of work; hundreds of times in ``tests/soak``."""
 
 from __future__ import annotations
 
