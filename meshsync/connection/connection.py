@@ -289,7 +289,7 @@ class Connection:
             self.check_open()
             self._send(request, encoded, delivery, deadline, receipt)
         except BaseException:
-            if not (receipt.is_sent and delivery.is_awaited):
+            if not (receipt.is_sent and delivery._is_awaited):
                 self.send_room.leave(delivery)
             raise
         finally:
@@ -336,7 +336,7 @@ class Connection:
             elif receipt.is_sent:
                 self._packets_accepted = before + len(packets)
             # No task has the delivery, so nobody waits for its answer; but a stream may count on being told of it.
-            if has_answer and not (receipt.is_sent and delivery.is_awaited):
+            if has_answer and not (receipt.is_sent and delivery._is_awaited):
                 self._forget(request_id)
             raise
         if not has_answer:

@@ -87,7 +87,7 @@ class Delivery:
         return len(type) + len(body) + len(payload)
 
     @property
-    def is_awaited(self) -> bool:
+    def _is_awaited(self) -> bool:
         """Whether it is to report its end, whoever has its handle."""
         return self._on_done is not None
 
