@@ -94,6 +94,11 @@ class Stage:
         """Join through the proxy."""
         return self.join("victim", self.proxy.port, reconnect=self.reconnects)
 
+    def create_stream(self, number: int) -> Any:
+        """Offer the peer a stream, which it does not wait for if the client does not come back: it reads only so many."""
+        resume_for = "default" if self.reconnects else 0.2
+        return self.room.messaging.create_stream(self.peer, {"n": number}, resume_for=resume_for)
+
     def _read(self, reader: Any) -> None:
         parts: list[int] = []
         end = "whole"
@@ -222,8 +227,12 @@ class CreateStream(Kind):
     name = "create_stream"
     errors = errors_back = (ConnectionLost, StreamInterrupted)
 
+    def prepare(self, stage: Stage) -> None:
+        if (writer := getattr(self, "writer", None)) is not None:
+            writer.abort()  # Its peer has only so many tasks that read.
+
     def call(self, stage: Stage) -> None:
-        self.writer = stage.room.messaging.create_stream(stage.peer, {"n": next(stage.numbers)})
+        self.writer = stage.create_stream(next(stage.numbers))
 
 
 class Write(Kind):
@@ -232,7 +241,7 @@ class Write(Kind):
 
     def prepare(self, stage: Stage) -> None:
         self.number = next(stage.numbers)
-        self.writer = stage.room.messaging.create_stream(stage.peer, {"n": self.number})
+        self.writer = stage.create_stream(self.number)
 
     def call(self, stage: Stage) -> None:
         try:
