@@ -95,7 +95,7 @@ class Stage:
         return self.join("victim", self.proxy.port, reconnect=self.reconnects)
 
     def create_stream(self, number: int) -> Any:
-        """Offer the peer a stream, which it does not wait for if the client does not come back: it reads only so many."""
+        """Offer the peer a stream, which it does not wait for if the client never comes back: it reads only so many."""
         resume_for = "default" if self.reconnects else 0.2
         return self.room.messaging.create_stream(self.peer, {"n": number}, resume_for=resume_for)
 
