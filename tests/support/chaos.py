@@ -27,10 +27,11 @@ from tests.support.ledger import Ledger
 __all__ = ["FAULTS", "LATENCY", "plan", "program", "run"]
 
 NAMES = ("ada", "ben", "cyd", "dan", "eve", "fay")
-BEGIN, QUIET, SETTLED = 3.0, 40.0, 140.0
+BEGIN, QUIET, SETTLED = 3.0, 40.0, 150.0
 """Seconds since the start: the first fault, the end of all, and when everything has to have arrived. A connection that
-is half open, or whose end was lost, is noticed by a heartbeat of 45 seconds, and then the program comes back; an
-attempt that began before the end of all may take 30 seconds, and the delay after it 30 more."""
+is half open, or whose end was lost, is noticed by a heartbeat of 45 seconds. Its streams are waited for 60 more, where
+the program that comes back is another client; an attempt that began before the end of all may take 30 seconds, and the
+delay after it 30 more."""
 LATENCY = latency.lognormal(0.03, 0.5)
 
 # --- plans ------------------------------------------------------------------------------------------------------------
