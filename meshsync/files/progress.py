@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -50,7 +51,9 @@ def _bar(name: str) -> Iterator[Report]:
         monitor_interval = 0
         """No thread of tqdm's own beside the client's."""
 
-    with Bar(desc=name, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+    # There is no standard error under pythonw or in some services.
+    is_hidden = sys.stderr is None
+    with Bar(desc=name, unit="B", unit_scale=True, unit_divisor=1024, disable=is_hidden) as bar:
 
         def report(done: int, total: int | None) -> None:
             if bar.total != total:

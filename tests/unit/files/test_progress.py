@@ -96,3 +96,18 @@ def test_the_real_bar_shows_name_and_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     assert "digits.txt: 100%" in screen.getvalue()
     assert "2.00k/2.00k" in screen.getvalue()
     assert tqdm.tqdm.monitor is None
+
+
+@pytest.mark.parametrize("screen", [None, "closed"])
+def test_a_bar_that_nobody_can_see_fails_nothing(monkeypatch: pytest.MonkeyPatch, screen: str | None) -> None:
+    """As where a program has no standard error, or closed it."""
+    pytest.importorskip("tqdm")
+    there = io.StringIO()
+    there.close()
+    monkeypatch.setattr(sys, "stderr", None if screen is None else there)
+    reported = []
+    with reporting(True, "digits.txt") as report:
+        for done in (0, 1024, 2048):
+            report(done, 2048)
+            reported.append(done)
+    assert reported == [0, 1024, 2048]
