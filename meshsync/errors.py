@@ -122,6 +122,8 @@ class ConnectFailed(MeshsyncError):
     connection_alive = False
     _is_final = False
     """Whether trying again would change nothing, whatever the status: a certificate is not trusted."""
+    _was_cut = False
+    """Whether a connection stood, and was cut before the server answered: something is there."""
 
     def __init__(self, text: str, *, http_status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(text)

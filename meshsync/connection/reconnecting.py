@@ -25,6 +25,10 @@ LEAST_DELAY = 0.1
 """Seconds. Each delay is drawn evenly from 0 to a bound, which doubles from the first to the longest; none is shorter
 than the least. Clients that lost one server together come back spread over time ("full jitter")."""
 
+LONGEST_AFTER_CUT = 8.0
+"""Seconds; the longest delay after an attempt that was cut in the handshake, or between the room's greeting and the end
+of restoring: the server is there, and what cuts connections is the way to it, for which a longer wait does nothing."""
+
 LONGEST_ASKED_FOR = 3600.0
 """Seconds; the most that a server gets by asking for it (``Retry-After``), which may have erred."""
 
@@ -85,10 +89,16 @@ class Backoff:
         Args:
             error: Of the one before; it may say how long its server wants to be left alone.
         """
+        if isinstance(error, ConnectFailed) and error._was_cut:
+            self.limit()
         delay = max(LEAST_DELAY, self._bound * self._random.random())
         self._bound = min(LONGEST_DELAY, 2 * self._bound)
         wanted = error.retry_after if isinstance(error, ConnectFailed) else None
         return delay if wanted is None else max(delay, min(wanted, LONGEST_ASKED_FOR))
+
+    def limit(self) -> None:
+        """Let the next delay be rather short: the server is there."""
+        self._bound = min(LONGEST_AFTER_CUT, self._bound)
 
     def restart(self) -> None:
         """Begin with the first bound again: the client was online."""

@@ -414,6 +414,8 @@ class Uplink:
                 raise ConnectTimeout("the room accepted the connection and did not greet in time")
             if connection.state is not State.OPEN:
                 raise connection.failure()
+            if self._backoff is not None:
+                self._backoff.limit()
             self._owner.restore(connection, deadline)
             return self._send_held(connection, since)
         except BaseException as error:

@@ -56,8 +56,11 @@ def translate(error: Exception, address: str, secrets: Sequence[str]) -> Connect
         return RoomUnavailable(
             f"cannot open a socket to {address}: {text}; close files or connections, or raise the limit"
         )
-    if isinstance(error, ConnectionResetError) and error.errno is None:
-        return RoomUnavailable(f"{address} closed the connection during the handshake")
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        how = "closed the connection" if error.errno is None else f"cut the connection ({text})"
+        cut = RoomUnavailable(f"{address} {how} during the handshake")
+        cut._was_cut = True
+        return cut
     if isinstance(error, OSError):
         return RoomUnavailable(f"cannot reach {address}: {text}")
     return ConnectFailed(f"cannot connect to {address}: {type(error).__name__}: {text}")

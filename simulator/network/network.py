@@ -143,7 +143,9 @@ class SimulatedConnection:
         if self.transport is not None:
             self.transport.broke()
         elif self.refuse is not None:
-            self.refuse(RoomUnavailable("the connection was reset during the handshake"))
+            cut = RoomUnavailable("the connection was reset during the handshake")
+            cut._was_cut = True
+            self.refuse(cut)
 
     def silence(self) -> None:
         """Let nothing arrive any more at either end, without notifying them."""

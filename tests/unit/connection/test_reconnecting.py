@@ -107,6 +107,16 @@ def test_delays_double_up_to_the_longest_and_begin_again() -> None:
     assert round(backoff.next_delay(), 6) == 0.5
 
 
+def test_after_a_cut_the_bound_is_a_lower_one() -> None:
+    """The server is there; a connection that was refused tells nothing of the kind."""
+    cut = RoomUnavailable("closed during the handshake")
+    cut._was_cut = True
+    backoff = Backoff(High())
+    for _ in range(7):
+        backoff.next_delay(RoomUnavailable("refused"))
+    assert [round(backoff.next_delay(error), 6) for error in (cut, cut, RoomUnavailable("refused"))] == [8, 8, 16]
+
+
 def test_no_delay_is_shorter_than_the_least() -> None:
     """A drawn 0 does not make a loop that hammers at the server."""
     assert [Backoff(Low()).next_delay() for _ in range(3)] == [0.1, 0.1, 0.1]
