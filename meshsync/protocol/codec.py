@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from meshsync.errors import InvalidMessage
+from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import tool_calls
 from meshsync.protocol.content import Content, decode_content, encode_content
 from meshsync.protocol.dialects import Dialect
@@ -42,6 +43,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     Status,
     UnknownRequest,
+    UnreadableRequest,
     check_text,
     declare,
 )
@@ -54,6 +56,7 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "encode_request",
+    "read_request",
 ]
 
 
@@ -82,7 +85,7 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
             return tool_calls.ANSWER_CALL, tool_calls.encode_answer(request)
         case AnswerChunk():
             return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(request)
-        case UnknownRequest(type):
+        case UnknownRequest(type) | UnreadableRequest(type):
             return type, encode_envelope(_NO_HEADER)
     if dialect.family == "B":
         return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
@@ -130,6 +133,26 @@ def decode_request(message: WireMessage) -> Request:
     """
     decode = _REQUEST_TYPES.get(message.type)
     return UnknownRequest(message.type) if decode is None else decode(message)
+
+
+def read_request(message: WireMessage) -> Request:
+    """Return the request that a client sent, `UnreadableRequest` for one that has to be refused."""
+    if not message.fault:
+        try:
+            return decode_request(message)
+        except ProtocolError as error:
+            reason = str(error)
+    else:
+        reason = message.fault
+    if message.type in (tool_calls.ANSWER_CALL, tool_calls.ANSWER_CHUNK):
+        is_answer = message.type == tool_calls.ANSWER_CALL
+        return UnreadableRequest(message.type, reason, push_id=message.id, is_answer=is_answer)
+    found = _CALL_ID.search(message.body) if message.type == tool_calls.CALL_CHUNK else None
+    return UnreadableRequest(message.type, reason, found[1].decode() if found else "")
+
+
+_CALL_ID = re.compile(rb'"tool_call_id"\s*:\s*"([\x20-\x7e]{1,256}?)"')
+"""The id of a call in a header that is no JSON. It may stand elsewhere, by which a sender deceives only itself."""
 
 
 def _decode_enable(message: WireMessage) -> Request:

@@ -41,6 +41,7 @@ __all__ = [
     "SetAttributes",
     "Status",
     "UnknownRequest",
+    "UnreadableRequest",
     "given_id",
     "is_answered",
 ]
@@ -179,6 +180,22 @@ class UnknownRequest:
     """The message's type; for a tool call ``toolkit.tool``."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRequest:
+    """A request with a value that cannot be read. It is refused; its connection goes on."""
+
+    type: str
+    """The message's type."""
+    reason: str
+    """What is wrong with it."""
+    call_id: str = ""
+    """Of a caller's data: the call that it belongs to, as far as it can be found."""
+    push_id: int | None = None
+    """Of a recipient's answer and data: the id of the `Call`. Such a message has no id of its own to be refused by."""
+    is_answer: bool = False
+    """Whether it is a recipient's answer to a call."""
+
+
 Request = (
     Enable
     | Disable
@@ -190,6 +207,7 @@ Request = (
     | AnswerCall
     | AnswerChunk
     | UnknownRequest
+    | UnreadableRequest
 )
 
 
@@ -198,6 +216,8 @@ def is_answered(request: Request) -> bool:
 
     A `CallChunk` may get one, an empty one, before release 0.47.1 and from careful rooms; nothing follows from it.
     """
+    if isinstance(request, UnreadableRequest):
+        return request.push_id is None
     return not isinstance(request, (SetAttributes, CallChunk, AnswerCall, AnswerChunk))
 
 

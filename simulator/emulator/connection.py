@@ -31,6 +31,10 @@ _log = logging.getLogger("simulator.emulator")
 _MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
 """Bytes of one WebSocket message: a whole message may come as one packet, and its seat checks its size."""
 
+_LONGEST_FRAME = 16 * MAX_MESSAGE_SIZE
+"""Bytes of one WebSocket frame. A packet is cut at the size above, and its message refused; a longer frame ends the
+connection."""
+
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings overtake them."""
 
@@ -60,7 +64,7 @@ class GatewayConnection(asyncio.Protocol):
         self._transport = transport
         self._linger = settings.linger
         self._loop = asyncio.get_running_loop()
-        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET)
+        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET, longest=_LONGEST_FRAME)
         self._heartbeat = Heartbeat(self._loop.time(), interval=settings.heartbeat, timeout=settings.heartbeat / 2)
         self._timer: asyncio.TimerHandle | None = None
         self._bytes_written = 0

@@ -56,6 +56,9 @@ MAX_CALLS = 1024
 _RETRY_AFTER = 0.1
 """Seconds until a second offer. Source: PROTOCOL.md, section 6.1: a handler was there 50 ms after the reply."""
 
+_UNREADABLE = 1007
+"""The status with which a call ends where one end cannot be read. Source: PROTOCOL.md, section 9, refusals."""
+
 NOT_FOUND = Error("the participant was not found", ErrorCode.NOT_FOUND)
 """Some clients match the code, others this exact text. Source: PROTOCOL.md, section 5.3."""
 
@@ -335,6 +338,25 @@ class Calls:
         text = f"the participant did not answer within {self._answer_limit:g} s"
         outputs = self._refuse(call, Error(text, ErrorCode.TIMEOUT))
         return outputs + (call.recipient.pass_on(CLOSE) if call.recipient is not None else [])
+
+    def refuse_held(self, member: Member, call_id: str, error: Error) -> list[Output]:
+        """Refuse a call whose first message cannot be read, since its opener waits for an answer to it."""
+        call = self._opened.get((member.id, call_id))
+        return self._refuse(call, error) if call is not None and call.state is CallState.HELD else []
+
+    def fail(self, member: Member, push_id: int, reason: str, *, is_answer: bool) -> list[Output]:
+        """End a call of whose recipient something cannot be read, so that no part of a stream is missing unnoticed."""
+        call = self._called.get((member.id, push_id))
+        if call is None or call.recipient is None:
+            return []
+        recipient, is_accepted = call.recipient, call.state is CallState.ACCEPTED
+        if is_accepted and is_answer:  # Answered twice.
+            return []
+        broken = Control("close", _UNREADABLE, reason)
+        if not is_accepted:
+            return [*self._refuse(call, Error(reason, ErrorCode.UNEXPECTED_RESPONSE)), *recipient.pass_on(broken)]
+        self._end(call)
+        return [*call.opener.pass_on(broken), *recipient.pass_on(broken)]
 
     def refuse(self, member: Member, call_id: str, error: Error) -> list[Output]:
         """Refuse a call that a participant opened, as if its recipient had."""

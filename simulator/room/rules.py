@@ -10,8 +10,9 @@ What the hosted service does is not public; where PROTOCOL.md leaves a choice, t
 - The ``api`` grant is enforced: without any right to messaging it cannot be enabled, without ``send`` or ``broadcast``
   that request is refused (all 1001), and without ``list`` a participant gets no roster entries.
 - A send is acknowledged when the message is in the recipient's queue, behind the push itself where both go to one.
-- A request to another service is answered with an error (1002), since old clients wait for ever. A message too large
-  or too deeply nested for its recipient is refused likewise.
+- A request to another service is answered with an error (1002), since old clients wait for ever. One that cannot be
+  read is refused likewise, attributes included, and so is a message too large or too deeply nested for its recipient:
+  a bad value costs its request, and only what breaks the framing ends a connection.
 - Rosters list participants in the order in which they enabled messaging.
 - Duplex streams, and streams between clients of different kinds: see `simulator.room.calls`.
 
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.errors import InvalidMessage
 from meshsync.protocol.codec import encode_push
 from meshsync.protocol.content import Error, ErrorCode
 from meshsync.protocol.envelopes import JsonObject, encode_object
@@ -45,6 +46,7 @@ from meshsync.protocol.operations import (
     Send,
     SetAttributes,
     UnknownRequest,
+    UnreadableRequest,
 )
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
@@ -165,18 +167,14 @@ class Room:
         return self._withdraw(member) if was_enabled else []
 
     def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
-        """Return what follows from a request, in the order in which it has to go out.
-
-        Raises:
-            ProtocolError: If the participant may not stay; nothing has changed.
-        """
+        """Return what follows from a request, in the order in which it has to go out."""
         match request:
             case Send():
                 return self._send(member, request_id, request)
             case Broadcast():
                 return self._broadcast(member, request_id, request)
             case SetAttributes(attributes):
-                return list(self._set_attributes(member, attributes))
+                return self._set_attributes(member, request_id, attributes)
             case Enable(streams):
                 return self._enable(member, request_id, streams)
             case Disable():
@@ -190,7 +188,9 @@ class Room:
             case AnswerChunk():
                 return self._calls.apply_recipient_chunk(member, request)
             case UnknownRequest(type):
-                return [reply(member, request_id, Error(f"unknown request {type!r:.100}", ErrorCode.INVALID_REQUEST))]
+                return [_invalid(member, request_id, f"unknown request {type!r:.100}")]
+            case UnreadableRequest():
+                return self._refuse_unreadable(member, request_id, request)
 
     # --- for a `FaultyRoom` -------------------------------------------------------------------------------------------
 
@@ -245,22 +245,31 @@ class Room:
         # Behind it: a closing reads like a regular end to a client not yet notified of the leaving.
         return [*outputs, *self._calls.leave(member), *self._classic.leave(member)]
 
-    def _set_attributes(self, member: Member, attributes: JsonObject) -> Iterator[Output]:
-        # There is no reply that could refuse, and the client has already changed its own copy.
+    def _refuse_unreadable(self, member: Member, request_id: int, request: UnreadableRequest) -> list[Output]:
+        reason = f"{request.reason:.500}"
+        if request.push_id is not None:
+            # It bears an id of the room's, which may be that of another request of its sender: no reply can refuse it.
+            return self._calls.fail(member, request.push_id, reason, is_answer=request.is_answer)
+        refused = self._calls.refuse_held(member, request.call_id, Error(reason, ErrorCode.INVALID_REQUEST))
+        return [_invalid(member, request_id, reason), *refused]
+
+    def _set_attributes(self, member: Member, request_id: int, attributes: JsonObject) -> list[Output]:
+        # No client waits for a reply, and each has already changed its own copy; one that looks learns of the refusal.
         merged = member.attributes | attributes
         described = [{"id": member.id, "role": member.role, "attributes": merged}]
         try:
             # As in a roster, where attributes are nested deepest: they must go out to all participants.
             _, body = encode_push(Push(member.id, "messaging.enabled", {"participants": described}))
         except InvalidMessage as error:
-            raise ProtocolError(str(error), code=1007) from None
+            return [_invalid(member, request_id, f"{error!s:.500}")]
         if len(body) > MAX_ATTRIBUTES_SIZE:
-            raise ProtocolError(f"attributes of {len(body)} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept", code=1009)
+            text = f"attributes of {len(body)} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept"
+            return [_invalid(member, request_id, text)]
         member.attributes = merged
         if member.presence is not Presence.ENABLED or not attributes:
-            return iter(())
+            return []
         others = [other for other in self._enabled.values() if other is not member]
-        return self._announce(others, member, "participant.attributes", {"attributes": attributes})
+        return list(self._announce(others, member, "participant.attributes", {"attributes": attributes}))
 
     def _announce(self, to: Iterable[Member], about: Member, type: str, message: JsonObject) -> Iterator[Output]:
         notified = tuple(member for member in to if member.rights.list)
@@ -301,11 +310,11 @@ class Room:
             # Also without recipients: whether a message is refused must not depend on them.
             output = self._push(to, Push(member.id, request.type, request.message, request.attachment))
         except InvalidMessage as error:
-            return [reply(member, request_id, Error(f"{error!s:.500}", ErrorCode.INVALID_REQUEST))]
+            return [_invalid(member, request_id, f"{error!s:.500}")]
         if output.size > MAX_MESSAGE_SIZE:
             # The sender's id may take more room than the recipient's did.
             text = f"the message has {output.size} bytes; the room passes on {MAX_MESSAGE_SIZE}"
-            return [reply(member, request_id, Error(text, ErrorCode.INVALID_REQUEST))]
+            return [_invalid(member, request_id, text)]
         acknowledgement = reply(member, request_id, EMPTY)
         return [output, acknowledgement] if to else [acknowledgement]
 
@@ -319,6 +328,10 @@ class Room:
     def _take_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
+
+
+def _invalid(member: Member, request_id: int, text: str) -> Output:
+    return reply(member, request_id, Error(text, ErrorCode.INVALID_REQUEST))
 
 
 def _refuse(member: Member, has_right: bool, what: str, type: Any) -> Error | None:

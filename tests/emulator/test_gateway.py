@@ -38,7 +38,7 @@ from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, split
 from meshsync.tokens import MessagingRights, ParticipantToken
 from simulator import Emulator
 from simulator.emulator import EmulatorStats, Limits
-from tests.support.seats import FAULTS
+from tests.support.seats import FAULTS, REFUSED
 from tests.support.sockets import PATIENCE, PlainSocket, RawClient, connect, frame
 
 AIOHTTP = tuple(map(int, aiohttp.__version__.split(".")[:2]))
@@ -438,8 +438,6 @@ def test_many_messages_keep_their_order(emulator: Emulator) -> None:
 
 # --- what must not be sent --------------------------------------------------------------------------------------------
 
-OVERSIZED = split(2, "messaging.broadcast", bytes(5_000_000))
-
 
 def frames_of(packets: list[bytes]) -> bytes:
     """Return packets as a client frames them."""
@@ -456,9 +454,7 @@ FRAMES: dict[str, tuple[bytes, int]] = {
     "continuation of nothing": (frame(0x80, b""), 1002),
     "binary inside a fragmented message": (frame(0x02, b"x") + frame(0x82, b"x"), 1002),
     "close code that may not be sent": (frame(0x88, struct.pack("!H", 1005)), 1002),
-    "frame of 5 MB": (frame(0x82, bytes(5_000_000)), 1009),
     "frame that announces 5 GB": (frame(0x82, b"x", length=5_000_000_000), 1009),
-    "message of 5 MB in 1 KiB packets": (frames_of(OVERSIZED), 1009),
     **{name: (frames_of(packets), code) for name, (packets, code, _) in FAULTS.items()},
 }
 
@@ -481,6 +477,27 @@ def test_malformed_input_ends_that_connection_with_a_reason(emulator: Emulator, 
         ben.ask(Send(eve.id, "chat", {"n": 1}), 7)
         assert ben.read() == Reply(7, Empty())
         assert [eve.read(), eve.read()][1] == Push(ben.id, "chat", {"n": 1})
+
+
+REFUSALS = {
+    "message of 5 MB in one packet": split(2, "messaging.broadcast", bytes(5_000_000), size=1 << 30),
+    "message of 5 MB in 1 KiB packets": split(2, "messaging.broadcast", bytes(5_000_000)),
+    **{name: packets for name, (packets, _) in REFUSED.items()},
+}
+
+
+@pytest.mark.parametrize("value", REFUSALS)
+def test_bad_value_is_refused_and_the_connection_goes_on(emulator: Emulator, value: str) -> None:
+    """The reply has the request's id and 1002; the next request of the same connection arrives."""
+    with RawClient(emulator, "ben") as ben, RawClient(emulator, "mal") as mal:
+        ben.read()
+        mal.ws.socket.sendall(frames_of(REFUSALS[value]))
+        mal.ask(Send(ben.id, "chat", {"n": 1}), 7)
+
+        refusal = mal.read()
+        assert (refusal.request_id, refusal.content.code) == (2, 1002)
+        assert mal.read() == Reply(7, Empty())
+        assert ben.read() == Push(mal.id, "chat", {"n": 1})
 
 
 def test_largest_message_is_taken_in_one_packet(emulator: Emulator) -> None:

@@ -29,6 +29,7 @@ from meshsync.protocol.operations import (
     Reply,
     Request,
     Send,
+    UnreadableRequest,
     is_answered,
 )
 from meshsync.protocol.packets import WireMessage
@@ -849,6 +850,68 @@ def test_words_without_an_id_are_messages() -> None:
     hall = Hall(ada="classic", ben="duplex")
     for body in ({}, {"stream_id": 5}, {"stream_id": ""}):
         assert hall.send("ada", "ben", "open", body)[0] == ("ben", ("ada", "open", body, b""))
+
+
+# --- what cannot be read ----------------------------------------------------------------------------------------------
+
+CHUNK, ANSWER, ANSWER_CHUNK = "room.tool_call_request_chunk", "room.tool_call_response", "room.tool_call_response_chunk"
+BROKEN = Control("close", 1007, "no JSON")
+
+
+def test_first_message_that_cannot_be_read_refuses_its_call() -> None:
+    """The caller waits for an answer to its call, and nobody is called."""
+    hall = Hall(ada="duplex", ben="duplex")
+    hall.ask("ada", OpenCall("X"), 5)
+    refusal = Error("no JSON", 1002)
+    assert hall.ask("ada", UnreadableRequest(CHUNK, "no JSON", "X"), 6) == [
+        ("ada", (6, refusal)),
+        ("ada", (5, refusal)),
+    ]
+    assert hall.room.stats() == RoomStats(0, 0, 0)
+
+
+def test_chunk_that_cannot_be_read_costs_itself() -> None:
+    """Its sender has the refusal, under its id, and the call goes on."""
+    hall = Hall(ada="duplex", ben="duplex")
+    hall.connect("ada", "ben")
+    unreadable = UnreadableRequest(CHUNK, "no JSON", "X")
+    assert hall.ask("ada", unreadable, 7) == [("ada", (7, Error("no JSON", 1002)))]
+    assert hall.ask("ada", CallChunk("X", CallMessage("t", {})), 8)[1] == (
+        "ben",
+        ("to recipient", "X", "t", {}, b"", ""),
+    )
+
+
+@pytest.mark.parametrize("type", [ANSWER, ANSWER_CHUNK])
+def test_answer_that_cannot_be_read_refuses_the_call(type: str) -> None:
+    """It bears the room's id of the call, under which its sender may have asked for something else."""
+    hall = Hall(ada="duplex", ben="duplex")
+    push_id = hall.offer("ada", "ben")
+    assert hall.ask("ben", UnreadableRequest(type, "no JSON", push_id=push_id), push_id) == [
+        ("ada", (5, Error("no JSON", 1100))),
+        ("ben", ("to recipient", "X", BROKEN)),
+    ]
+    assert hall.room.stats() == RoomStats(0, 0, 0)
+
+
+def test_chunk_of_a_recipient_that_cannot_be_read_ends_the_call_for_both() -> None:
+    """There is no reply that could tell its sender, and the caller must not miss a part of the stream unnoticed."""
+    hall = Hall(ada="duplex", ben="duplex")
+    push_id = hall.connect("ada", "ben")
+    assert hall.ask("ben", UnreadableRequest(ANSWER_CHUNK, "no JSON", push_id=push_id), push_id) == [
+        ("ada", ("to caller", "X", BROKEN)),
+        ("ben", ("to recipient", "X", BROKEN)),
+    ]
+    assert hall.room.stats() == RoomStats(0, 0, 0)
+
+
+def test_second_answer_that_cannot_be_read_is_ignored() -> None:
+    """As is one that can: the call has been answered. And nobody else can end it."""
+    hall = Hall(ada="duplex", ben="duplex", eve="duplex")
+    push_id = hall.connect("ada", "ben")
+    assert hall.ask("ben", UnreadableRequest(ANSWER, "no JSON", push_id=push_id, is_answer=True), push_id) == []
+    assert hall.ask("eve", UnreadableRequest(ANSWER_CHUNK, "no JSON", push_id=push_id), push_id) == []
+    assert hall.room.stats().calls == 1
 
 
 # --- whatever they do -------------------------------------------------------------------------------------------------
