@@ -44,6 +44,7 @@ __all__ = [
     "UnreadableRequest",
     "given_id",
     "is_answered",
+    "refused",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -219,6 +220,16 @@ def is_answered(request: Request) -> bool:
     if isinstance(request, UnreadableRequest):
         return request.push_id is None
     return not isinstance(request, (SetAttributes, CallChunk, AnswerCall, AnswerChunk))
+
+
+def refused(request: Request, reason: str) -> UnreadableRequest:
+    """Return what a request is to a room that could read it and does not accept a value in it."""
+    match request:
+        case CallChunk(call_id):
+            return UnreadableRequest("", reason, call_id)
+        case AnswerCall(push_id) | AnswerChunk(push_id):
+            return UnreadableRequest("", reason, push_id=push_id, is_answer=isinstance(request, AnswerCall))
+    return UnreadableRequest("", reason)
 
 
 def given_id(request: Request) -> int | None:

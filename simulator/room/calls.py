@@ -22,6 +22,7 @@ Source: PROTOCOL.md, sections 8, 9 and 11.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
@@ -29,7 +30,16 @@ from typing import Any
 from meshsync.protocol.bridging import NO_HANDLER, chunk_to_message
 from meshsync.protocol.content import Control, Error, ErrorCode
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
-from meshsync.protocol.operations import AnswerCall, AnswerChunk, CallChunk, CallMessage, ChunkContent, OpenCall, Send
+from meshsync.protocol.operations import (
+    AnswerCall,
+    AnswerChunk,
+    Broadcast,
+    CallChunk,
+    CallMessage,
+    ChunkContent,
+    OpenCall,
+    Send,
+)
 from meshsync.runtime.lifecycle import move
 from simulator.room.call_ends import (
     CLOSE,
@@ -52,6 +62,9 @@ without a handler never answers."""
 
 MAX_CALLS = 1024
 """Calls that a participant may have open at once."""
+
+_MAX_KEPT = 8 * 1024 * 1024
+"""Bytes of first messages that are kept of one opener for a second offer. Beyond that there is none."""
 
 _RETRY_AFTER = 0.1
 """Seconds until a second offer. Source: PROTOCOL.md, section 6.1: a handler was there 50 ms after the reply."""
@@ -96,7 +109,9 @@ class _Call:
         self.recipient: Recipient | None = None
         """None while the call is held."""
         self.first: CallMessage | None = None
-        """The message that opened the call; None once it is answered."""
+        """The message that opened the call, if it can be offered again; None once it is answered."""
+        self.kept = 0
+        """Bytes of it, as they are counted."""
         self.is_retried = False
         self.call_off: Callable[[], None] = _nothing
         self.state = CallState.HELD
@@ -117,11 +132,18 @@ class Calls:
         find: Returns the participant with an id.
         later: None for no time limit and no second offers.
         answer_limit: Seconds in which a call has to be answered.
+        has_stream: Returns whether a participant is an end of a classic stream with an id.
     """
 
     def __init__(
-        self, post: Post, find: Callable[[str], Member | None], later: Later | None, answer_limit: float
+        self,
+        post: Post,
+        find: Callable[[str], Member | None],
+        later: Later | None,
+        answer_limit: float,
+        has_stream: Callable[[Member, str], bool],
     ) -> None:
+        self._has_stream = has_stream
         self._answer_limit = answer_limit
         self._post = post
         self._find = find
@@ -134,6 +156,10 @@ class Calls:
         """By the recipient's id and the id of the push that called it."""
         self._of: dict[str, dict[_Call, None]] = {}
         """By the id of either end."""
+        self._opened_by: Counter[str] = Counter()
+        """By a participant's id, the number of calls that it opened."""
+        self._kept: Counter[str] = Counter()
+        """By a participant's id, the bytes of first messages that are kept to be offered again."""
 
     def __len__(self) -> int:
         return len(self._opened)
@@ -141,7 +167,8 @@ class Calls:
     @property
     def entries(self) -> int:
         """The number of entries in the tables by which calls are found; 0 once all have ended."""
-        return len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
+        found = len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
+        return found + len(self._opened_by) + len(self._kept)
 
     # --- requests of duplex clients -----------------------------------------------------------------------------------
 
@@ -235,6 +262,15 @@ class Calls:
         first = chunk_to_message(header if isinstance(header, dict) else {}, request.attachment, is_first=True)
         return self._offer(call, to, first)
 
+    def is_end(self, member: Member, request: Send | Broadcast, to: Member) -> bool | None:
+        """Return whether the sender of a stream's message is the other end of a call; None if there is no such call."""
+        stream_id = request.message.get("stream_id")
+        if not isinstance(stream_id, str) or (request.type == "stream.open" and CLASSIC not in to.streams):
+            return None  # (Such an opening is refused as a call.)
+        calls = (self._opened.get((to.id, stream_id)), self._offered.get((to.id, stream_id)))
+        ends = [end for call in calls if call is not None for end in (call.opener, call.recipient) if end is not None]
+        return any(end.member is member for end in ends) if ends else None
+
     def _find_stream(self, member: Member, stream_id: str, to: Member) -> tuple[_Call | None, bool]:
         """Return the call between ``member``, a classic client, and ``to``; and whether ``member`` opened it."""
         for call, is_opener in (
@@ -252,8 +288,10 @@ class Calls:
         return ClassicAcceptor(self._post, member, to.id, stream_id).pass_on(CLOSE)[0]
 
     def _reject(self, call: _Call, reason: Any) -> list[Output]:
-        if reason == NO_HANDLER and not call.is_retried and self._later is not None and call.state is CallState.OFFERED:
+        can_retry = not call.is_retried and call.first is not None and self._later is not None
+        if reason == NO_HANDLER and can_retry and call.state is CallState.OFFERED:
             call.is_retried = True
+            assert self._later is not None
             self._later(_RETRY_AFTER, lambda: self._offer_again(call))
             return []
         text = reason if isinstance(reason, str) else "the participant gave no reason"
@@ -269,11 +307,11 @@ class Calls:
     def _begin(self, call: _Call, member: Member) -> Error | None:
         if (member.id, call.id) in self._opened:
             return Error(f"there is a call {call.id!r:.100} already", ErrorCode.ALREADY_EXISTS)
-        mine = self._of.setdefault(member.id, {})
-        if sum(other.opener.member is member for other in mine) >= MAX_CALLS:
+        if self._opened_by[member.id] >= MAX_CALLS:
             return Error(f"at most {MAX_CALLS} calls may be open at once", ErrorCode.OPERATION_FAILED)
+        self._opened_by[member.id] += 1
         self._opened[member.id, call.id] = call
-        mine[call] = None
+        self._of.setdefault(member.id, {})[call] = None
         if self._later is not None:
             call.call_off = self._later(self._answer_limit, lambda: self._give_up(call))
         return None
@@ -284,27 +322,47 @@ class Calls:
         if not member.rights.send:  # It could not even accept.
             text = "the participant's token does not allow to answer"
             return self._refuse(call, Error(text, ErrorCode.PERMISSION_DENIED))
-        if (member.id, call.id) in self._offered:
+        is_duplex = DUPLEX in member.streams
+        if (member.id, call.id) in self._offered or (not is_duplex and self._has_id(member, call)):
             text = f"the participant has a call {call.id!r:.100} already"
             return self._refuse(call, Error(text, ErrorCode.ALREADY_EXISTS))
         caller_id = call.opener.member.id
         # (A classic stream to a classic client is not translated, so here calls come first.)
-        end = DuplexRecipient if DUPLEX in member.streams else ClassicAcceptor
+        end = DuplexRecipient if is_duplex else ClassicAcceptor
         call.recipient = recipient = end(self._post, member, caller_id, call.id)
-        call.first = first
         call.move(CallState.OFFERED)
         self._offered[member.id, call.id] = call
         self._of.setdefault(member.id, {})[call] = None
         outputs = recipient.offer(first)
         if isinstance(recipient, DuplexRecipient):
             self._called[member.id, recipient.push_id] = call
+        else:
+            self._keep(call, first, sum(output.size for output in outputs))
         return outputs
+
+    def _has_id(self, member: Member, call: _Call) -> bool:
+        """Return whether a classic client has a stream with a call's id, by which alone it would know both."""
+        return self._has_stream(member, call.id) or self._opened.get((member.id, call.id), call) is not call
+
+    def _keep(self, call: _Call, first: CallMessage, size: int) -> None:
+        opener_id = call.opener.member.id
+        if self._later is not None and self._kept[opener_id] + size <= _MAX_KEPT:
+            call.first, call.kept = first, size
+            self._kept[opener_id] += size
+
+    def _drop_first(self, call: _Call) -> None:
+        """Drop the message that opened a call: there will be no second offer."""
+        opener_id = call.opener.member.id
+        self._kept[opener_id] -= call.kept
+        if not self._kept[opener_id]:
+            del self._kept[opener_id]
+        call.first, call.kept = None, 0
 
     def _accept(self, call: _Call) -> list[Output]:
         if call.state is not CallState.OFFERED:
             return []
         call.move(CallState.ACCEPTED)
-        call.first = None
+        self._drop_first(call)
         call.call_off()
         return call.opener.accepted()
 
@@ -382,9 +440,13 @@ class Calls:
     def _end(self, call: _Call) -> None:
         call.move(CallState.OVER)
         call.call_off()
-        call.first = None
+        self._drop_first(call)
         ends = [call.opener.member]
-        del self._opened[call.opener.member.id, call.id]
+        opener_id = call.opener.member.id
+        del self._opened[opener_id, call.id]
+        self._opened_by[opener_id] -= 1
+        if not self._opened_by[opener_id]:
+            del self._opened_by[opener_id]
         if call.recipient is not None:
             recipient = call.recipient.member
             ends.append(recipient)

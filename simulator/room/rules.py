@@ -5,8 +5,10 @@ What the hosted service does is not public; where PROTOCOL.md leaves a choice, t
 - A broadcast is not echoed to its sender; sending to oneself works.
 - A participant that has not enabled messaging cannot send (1006); a send to it fails (1003). Enabling again sends the
   roster again and notifies no other participant.
-- Names need not be unique. Attributes are merged in order of arrival, a changed ``name`` included, up to 64 KiB in all.
-- Message types that only the room sends are refused (1002), so that no participant can forge presence.
+- Names need not be unique; whatever a participant names has a length (`simulator.room.limits`). Attributes are merged
+  in order of arrival, a changed ``name`` included, up to 64 KiB in all.
+- Message types that only the room sends are refused (1002), so that no participant can forge presence. So is what a
+  third participant sends about a stream between two others.
 - The ``api`` grant is enforced: without any right to messaging it cannot be enabled, without ``send`` or ``broadcast``
   that request is refused (all 1001), and without ``list`` a participant gets no roster entries.
 - A send is acknowledged when the message is in the recipient's queue, behind the push itself where both go to one.
@@ -47,10 +49,12 @@ from meshsync.protocol.operations import (
     SetAttributes,
     UnknownRequest,
     UnreadableRequest,
+    refused,
 )
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
-from simulator.room.classic_streams import ClassicStreams
+from simulator.room.classic_streams import NOT_YOURS, ClassicStreams
+from simulator.room.limits import MAX_NAME_SIZE, find_fault, is_longer
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, push, reply
 
 __all__ = [
@@ -112,8 +116,8 @@ class Room:
         self._enabled: dict[str, Member] = {}
         """In the order of enabling, which is the order in which others were notified."""
         self._next_id = 1
-        self._calls = Calls(self._post, self._enabled.get, later, answer_limit)
         self._classic = ClassicStreams(self._post, self._enabled.get)
+        self._calls = Calls(self._post, self._enabled.get, later, answer_limit, self._classic.has)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -145,8 +149,12 @@ class Room:
             rights: All of them if None.
             version: The release of that client, as far as it can be known.
         Raises:
-            InvalidMessage: If the name or role cannot be written; no participant was added.
+            InvalidMessage: If the name or role cannot be written, or is longer than a name may be; no participant was
+                added.
         """
+        for what, text in (("name", name), ("role", role)):
+            if is_longer(text, MAX_NAME_SIZE):
+                raise InvalidMessage(f"the participant's {what} has more than {MAX_NAME_SIZE} bytes")
         encode_object({"name": name, "role": role}, "token")
         member = Member(self._ids(), self._ids(), name, role, rights or Rights(), {"name": name}, version)
         if member.id in self._members:
@@ -168,6 +176,9 @@ class Room:
 
     def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
         """Return what follows from a request, in the order in which it has to go out."""
+        fault = find_fault(request)
+        if fault is not None:
+            request = refused(request, fault)
         match request:
             case Send():
                 return self._send(member, request_id, request)
@@ -286,6 +297,8 @@ class Room:
         if refusal is not None or recipient is None:
             return [reply(member, request_id, refusal or NOT_FOUND)]
         if request.type.startswith("stream."):
+            if self._is_foreign(member, request, recipient):
+                return [reply(member, request_id, NOT_YOURS)]
             outputs = self._calls.translate(member, request_id, request, recipient)
             if outputs is not None:
                 return outputs
@@ -301,7 +314,13 @@ class Room:
         if refusal is not None:
             return [reply(member, request_id, refusal)]
         others = tuple(other for other in self._enabled.values() if other is not member)
+        if request.type.startswith("stream.") and any(self._is_foreign(member, request, other) for other in others):
+            return [reply(member, request_id, NOT_YOURS)]
         return self._pass_on(member, request_id, request, others)
+
+    def _is_foreign(self, member: Member, request: Send | Broadcast, to: Member) -> bool:
+        verdicts = (self._classic.is_end(member, request, to), self._calls.is_end(member, request, to))
+        return False in verdicts and True not in verdicts
 
     def _pass_on(
         self, member: Member, request_id: int, request: Send | Broadcast, to: tuple[Member, ...]
