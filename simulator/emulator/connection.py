@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import suppress
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import frames
@@ -48,6 +49,24 @@ _JOINED = 64 * 1024
 class HandshakeSocket(web.WebSocketResponse):
     """aiohttp's end of a WebSocket, which does the handshake and nothing after it."""
 
+    early = b""
+    """The bytes that came behind the handshake's request."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Do the handshake.
+
+        Raises:
+            HTTPUpgradeRequired: If the client asks for another version. Source: RFC 6455, section 4.4.
+        """
+        version = request.headers.get("Sec-WebSocket-Version", "13").strip()
+        if version != "13":
+            raise web.HTTPUpgradeRequired(headers={"Sec-WebSocket-Version": "13"}, text="version 13 is spoken here")
+        # aiohttp would give them to a reader of its own, of which nothing is read.
+        self.early = getattr(request.protocol, "_message_tail", b"")
+        if self.early:
+            request.protocol._message_tail = b""
+        return await super().prepare(request)
+
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         return False
 
@@ -58,8 +77,10 @@ class GatewayConnection(asyncio.Protocol):
     aiohttp gives frames one by one, which for a stream costs more than all of the room's work on them.
     """
 
-    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings) -> None:
+    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings, early: bytes = b"") -> None:
         self.name = name
+        self._early = early
+        """What the client sent in one go with its handshake."""
         self.state = CarrierState.OPEN
         self._transport = transport
         self._linger = settings.linger
@@ -96,6 +117,9 @@ class GatewayConnection(asyncio.Protocol):
         except InvalidMessage as error:
             self.end(1008, str(error))
         self._beat()
+        if self._early:
+            self.data_received(self._early)
+            self._early = b""
         try:
             await self._ended
         finally:

@@ -9,7 +9,8 @@ leaves a choice, this room chooses:
   passed on unchanged; an id that the recipient or the caller has in use is refused (1004).
 - The opener is notified that its recipient is not there (1003), knows no streams (1008), may not send (1001), did not
   answer in time (1009), or left before it answered (1003). A classic opener gets a rejection with that reason.
-- Chunks of a call that is unknown or over are answered and otherwise ignored. A recipient that accepts a classic
+- Chunks of a call that is unknown or over are answered and otherwise ignored. So is what only the room sends on a call,
+  from a recipient; and the sender that a caller states is replaced by its id. A recipient that accepts a classic
   stream too late gets a closing.
 - The first closing ends a call. The caller gets a closing back.
 - When an end leaves, or disables messaging, the other end gets a closing behind the notification of the leaving: a
@@ -24,20 +25,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from meshsync.protocol.bridging import NO_HANDLER, chunk_to_message
-from meshsync.protocol.content import Control, Error, ErrorCode
+from meshsync.protocol.content import Control, Error, ErrorCode, Json
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.operations import (
+    Accepted,
     AnswerCall,
     AnswerChunk,
     Broadcast,
     CallChunk,
+    CallEnded,
     CallMessage,
     ChunkContent,
     OpenCall,
+    RecipientGone,
     Send,
 )
 from meshsync.runtime.lifecycle import move
@@ -188,7 +193,7 @@ class Calls:
         content = chunk.content
         if call.state is CallState.HELD:
             return outputs + self._address(call, content)
-        return outputs + self._from_opener(call, content)
+        return outputs + self._from_opener(call, _stamp(content, member.id))
 
     def _address(self, call: _Call, content: ChunkContent) -> list[Output]:
         if not isinstance(content, CallMessage) or not content.to:
@@ -212,7 +217,7 @@ class Calls:
     def apply_recipient_chunk(self, member: Member, chunk: AnswerChunk) -> list[Output]:
         """Apply a recipient's chunk."""
         call = self._offered.get((member.id, chunk.call_id))
-        return [] if call is None else self._from_recipient(call, chunk.content)
+        return [] if call is None or _is_of_the_room(chunk.content) else self._from_recipient(call, chunk.content)
 
     # --- requests of classic clients ----------------------------------------------------------------------------------
 
@@ -458,6 +463,25 @@ class Calls:
             mine.pop(call, None)
             if not mine:
                 self._of.pop(member.id, None)
+
+
+def _stamp(content: ChunkContent, sender: str) -> ChunkContent:
+    """Return a caller's chunk with its sender where another is stated, and without a recipient, which is fixed."""
+    if isinstance(content, CallMessage) and (content.sender or content.to):
+        return replace(content, sender=sender if content.sender else "", to="")
+    if isinstance(content, Json) and _SENDER in content.json:
+        return Json(content.json | {_SENDER: sender})
+    return content
+
+
+_SENDER = "from_participant_id"
+
+
+def _is_of_the_room(content: ChunkContent) -> bool:
+    """Return whether only a room may send that to a caller, complete or not: clients trust it."""
+    if isinstance(content, Json):
+        return content.json.get("kind") in ("accepted", "client_disconnected", "closed")
+    return isinstance(content, (Accepted, RecipientGone, CallEnded))
 
 
 def _is_close(content: ChunkContent) -> bool:

@@ -33,12 +33,13 @@ from meshsync.protocol.operations import (
     Reply,
     Send,
     SetAttributes,
+    UnknownRequest,
 )
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, split
 from meshsync.tokens import MessagingRights, ParticipantToken
 from simulator import Emulator
 from simulator.emulator import EmulatorStats, Limits
-from tests.support.seats import FAULTS, REFUSED
+from tests.support.seats import FAULTS, REFUSED, packets_of
 from tests.support.sockets import PATIENCE, PlainSocket, RawClient, connect, frame
 
 AIOHTTP = tuple(map(int, aiohttp.__version__.split(".")[:2]))
@@ -364,6 +365,29 @@ def test_who_may_not_join_is_refused_with_a_status(
     assert (code, reason in text) == (status, True), text
     assert len(presented) < 20 or presented not in text
     assert emulator.secret not in text
+
+
+@pytest.mark.parametrize("version", ["8", "7", "14", "13, 8"])
+def test_other_versions_of_websockets_are_refused_with_the_one_that_is_spoken(emulator: Emulator, version: str) -> None:
+    """As RFC 6455 has it in section 4.4."""
+    with PlainSocket(emulator, "ada", version=version) as ada:
+        head = ada.received.lower()
+        assert head.startswith(b"http/1.1 426")
+        assert b"\r\nsec-websocket-version: 13\r\n" in head
+
+
+def test_request_in_one_segment_with_the_handshake_is_served(emulator: Emulator) -> None:
+    """What comes behind the handshake's request belongs to the connection, whole frames and a part of one."""
+    behind = frames_of([*packets_of(Enable(), 41), *packets_of(UnknownRequest("odd"), 42)])
+    with RawClient(emulator, "ben") as ben, PlainSocket(emulator, "ada", behind=behind[:-3]) as ada:
+        assert ben.read().type == "participant.enabled"
+        ada.socket.sendall(behind[-3:])
+        seen = ada.received
+        while b"unknown request 'odd'" not in seen:
+            data = ada.socket.recv(1 << 16)
+            assert data
+            seen += data
+        assert seen.index(b"connected") < seen.index(struct.pack(">Q", 41)) < seen.index(struct.pack(">Q", 42))
 
 
 @pytest.mark.parametrize("name", ["a", "Support_Desk.2", "x" * 63, "a--b"])

@@ -20,6 +20,7 @@ from meshsync.protocol.operations import (
     AnswerChunk,
     Call,
     CallChunk,
+    CallEnded,
     CallMessage,
     Disable,
     Enable,
@@ -850,6 +851,57 @@ def test_words_without_an_id_are_messages() -> None:
     hall = Hall(ada="classic", ben="duplex")
     for body in ({}, {"stream_id": 5}, {"stream_id": ""}):
         assert hall.send("ada", "ben", "open", body)[0] == ("ben", ("ada", "open", body, b""))
+
+
+# --- what is the room's -----------------------------------------------------------------------------------------------
+
+WORDS_OF_THE_ROOM = [
+    Accepted("X"),
+    RecipientGone("p-1"),
+    CallEnded("done"),
+    Json({"kind": "accepted"}),
+    Json({"kind": "client_disconnected", "participant_id": 5}),
+    Json({"kind": "closed", "attachment_base64": "AAAA"}),
+]
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("word", WORDS_OF_THE_ROOM, ids=repr)
+def test_recipient_cannot_use_the_rooms_words(word: Any, is_answered: bool) -> None:
+    """The caller gets none of it, before the answer and after, and the call goes on."""
+    hall = Hall(ada="duplex", ben="duplex")
+    push_id = hall.connect("ada", "ben") if is_answered else hall.offer("ada", "ben")
+    assert hall.ask("ben", AnswerChunk(push_id, "X", word), push_id) == []
+    if not is_answered:
+        assert hall.ask("ben", AnswerCall(push_id, OPEN), push_id) == accepted("ada")
+    following = CallMessage("t", {})
+    assert hall.ask("ben", AnswerChunk(push_id, "X", following), push_id) == [("ada", ("to caller", "X", following))]
+
+
+def test_word_of_a_classic_recipient_is_its_programs() -> None:
+    """A chunk with such a header is data: it comes as a message, and not as the room's word."""
+    hall = Hall(ada="duplex", ben="classic")
+    hall.offer("ada", "ben")
+    hall.send("ben", "ada", "accept", {"stream_id": "X"})
+    body = {"stream_id": "X", "header": {"kind": "closed"}}
+    assert hall.send("ben", "ada", "chunk", body)[1] == (
+        "ada",
+        ("to caller", "X", CallMessage("stream.chunk", {"kind": "closed"})),
+    )
+
+
+def test_sender_of_a_chunk_is_the_rooms_to_state() -> None:
+    """In the first message it is added; in a later one it is left out, or set right where one is claimed."""
+    hall = Hall(ada="duplex", ben="duplex", eve="duplex")
+    hall.ask("ada", OpenCall("X"), 5)
+    first = CallMessage("ask", {}, to=hall.id("ben"), sender=hall.id("eve"))
+    assert hall.ask("ada", CallChunk("X", first), 6)[2] == ("ben", ("to recipient", "X", "ask", {}, b"", "ada"))
+    for claimed, stated in (("eve", "ada"), ("", "")):
+        later = CallMessage("t", {}, to=hall.id("eve"), sender=claimed and hall.id(claimed))
+        assert hall.ask("ada", CallChunk("X", later), 7)[1:] == [("ben", ("to recipient", "X", "t", {}, b"", stated))]
+    odd = Json({"from_participant_id": hall.id("eve")})
+    stamped = Json({"from_participant_id": hall.id("ada")})
+    assert hall.ask("ada", CallChunk("X", odd), 8)[1:] == [("ben", ("to recipient", "X", stamped))]
 
 
 # --- what cannot be read ----------------------------------------------------------------------------------------------
