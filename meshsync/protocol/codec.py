@@ -16,6 +16,7 @@ from meshsync.protocol.envelopes import (
     RESERVED,
     JsonObject,
     as_object,
+    check_members,
     decode_envelope,
     decode_object,
     encode_envelope,
@@ -155,25 +156,31 @@ _CALL_ID = re.compile(rb'"tool_call_id"\s*:\s*"([\x20-\x7e]{1,256}?)"')
 """The id of a call in a header that is no JSON. It may stand elsewhere, by which a sender deceives only itself."""
 
 
+def _decode_header(message: WireMessage, levels: int = MAX_WIRE_DEPTH) -> tuple[JsonObject, memoryview]:
+    header, payload = decode_envelope(message.body, message.type, levels)
+    check_members(header, message.type)
+    return header, payload
+
+
 def _decode_enable(message: WireMessage) -> Request:
-    return Enable(tool_calls.read_declaration(decode_envelope(message.body, message.type)[0]))
+    return Enable(tool_calls.read_declaration(_decode_header(message)[0]))
 
 
 def _decode_disable(message: WireMessage) -> Request:
-    decode_envelope(message.body, message.type)
+    _decode_header(message)
     return Disable()
 
 
 def _decode_send(message: WireMessage) -> Request:
     what = message.type
-    header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
+    header, payload = _decode_header(message, _MAX_REQUEST_DEPTH)
     to = read_member(header, "to_participant_id", str, what)
     return Send(to, read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
 
 
 def _decode_broadcast(message: WireMessage) -> Request:
     what = message.type
-    header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
+    header, payload = _decode_header(message, _MAX_REQUEST_DEPTH)
     return Broadcast(read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
 
 

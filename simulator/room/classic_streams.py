@@ -176,7 +176,8 @@ class ClassicStreams:
     def leave(self, member: Member) -> list[Output]:
         """Forget the streams of a participant that left; return the messages to their other ends.
 
-        A stream whose other end declared to resume it is kept for that end, and not closed.
+        A stream whose other end declared to resume it is kept for that end. No end whose client can resume streams is
+        sent a closing: it knows by itself which ones to wait for.
         """
         outputs: list[Output] = []
         for stream in tuple(self._of.get(member.id, ())):
@@ -186,7 +187,7 @@ class ClassicStreams:
                     self._forget(stream)
                 continue
             self._forget(stream)
-            if other is None:
+            if other is None or other.resumes:
                 continue
             if stream.is_waiting and stream.opener == other.id and other.waits_for_answers:
                 outputs.append(rejection(self._post, other, member.id, stream.id, _GONE))

@@ -43,6 +43,10 @@ def is_longer(text: str, size: int) -> bool:
 
 def find_fault(request: Request) -> str | None:
     """Return what is too long in a request; None if nothing is."""
+    match request:
+        case CallChunk(_, Control(method)) | AnswerCall(_, Control(method)) | AnswerChunk(_, _, Control(method)):
+            if method not in ("open", "close"):
+                return f"control of an unknown method: {method!r:.100}"
     for what, value, limit in _parts(request):
         if isinstance(value, str) and is_longer(value, limit):
             return f"{what} has more than {limit} bytes"
@@ -98,5 +102,3 @@ def _of_content(content: object) -> Iterator[_Part]:
             yield "the link's name", name, MAX_NAME_SIZE
         case Binary(headers=headers):
             yield "the content's header", headers, MAX_MEMBERS
-        case Control(method):
-            yield "the control's method", method, MAX_NAME_SIZE

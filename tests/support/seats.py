@@ -128,6 +128,11 @@ REFUSED: dict[str, tuple[list[bytes], str]] = {
     ),
     "attributes that are a list": (request(b"set_attributes", b"[]"), "too few for an envelope"),
     "attributes too large": (packets_of(SetAttributes({"a": "x" * 70_000}), 2), "at most 65536"),
+    "header of 65 members": (
+        request(b"messaging.enable", envelope(json.dumps(dict.fromkeys(map(str, range(65)))).encode())),
+        "has 65 members",
+    ),
+    "arguments of 65 members": (invoke("broadcast", arguments=dict.fromkeys(map(str, range(65)))), "has 65 members"),
     "attributes that are no JSON": (request(b"set_attributes", b'{"a":Infinity}'), "not JSON"),
     "message that is no JSON": (invoke("send", message_json='{"a":1e999}', to_participant_id="p-0"), "too large"),
     "message that is a list in a text": (invoke("broadcast", message_json="[]"), "not a JSON object"),

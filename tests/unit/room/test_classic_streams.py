@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshsync.protocol.operations import Broadcast, CallChunk, CallMessage, OpenCall
+from meshsync.protocol.operations import Broadcast, CallChunk, CallMessage, OpenCall, SetAttributes
 from meshsync.protocol.stream_messages import proof_of
 from simulator.room.classic_streams import MAX_STREAMS
 from simulator.room.rules import RoomStats
@@ -241,6 +241,14 @@ def test_stream_that_outlives_losses_is_remembered_until_its_end_is_confirmed(wo
     assert hall.room.stats().classic_streams == 2
     hall.send("ben", "ada", word, WORD)
     assert hall.room.stats().classic_streams == 0
+
+
+def test_client_that_can_resume_streams_is_sent_no_closing() -> None:
+    """It says so in an attribute, and knows which streams it waits for."""
+    for waits, count in ((True, 0), (False, 1)):
+        hall = opened("old", "old")
+        hall.ask("ben", SetAttributes({"meshsync": {"v": 1, "instance": "0" * 32, "resume": int(waits)}}))
+        assert len(left(hall, "ada", "gone")) == count
 
 
 def test_without_consent_a_stream_ends_with_its_connections() -> None:

@@ -13,10 +13,12 @@ from meshsync.protocol.content import Binary, Control, Empty, Error, File, LinkC
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import (
+    AnswerCall,
     AnswerChunk,
     Broadcast,
     CallChunk,
     CallMessage,
+    Enable,
     OpenCall,
     Request,
     Send,
@@ -64,7 +66,6 @@ BOUNDS: dict[str, tuple[Request, Request]] = {
         CallChunk("X", Binary(b"", members(MAX_MEMBERS))),
         CallChunk("X", Binary(b"", members(MAX_MEMBERS + 1))),
     ),
-    "control": (CallChunk("X", Control(NAME)), CallChunk("X", Control(NAME + "x"))),
 }
 """The longest that is accepted, and one more."""
 
@@ -86,6 +87,16 @@ def test_half_a_surrogate_pair_counts_as_three_bytes() -> None:
 def test_other_messages_hold_what_they_like() -> None:
     """Only those of streams have a stream's id and header."""
     assert find_fault(Send("p", "chat", {"stream_id": "x" * 999, "header": members(2000)})) is None
+
+
+def test_only_known_kinds_are_kept() -> None:
+    """Of the kinds of streams that a client declares, and of what controls a call."""
+    hall = CallHall(ada="classic")
+    hall.ask("ada", Enable(("x" * 4_000_000, "duplex", "duplex", "odd")))
+    assert hall.members["ada"].streams == ("duplex",)
+    assert find_fault(CallChunk("X", Control("close"))) is None
+    for request in (CallChunk("X", Control("pause")), AnswerCall(1, Control("")), AnswerChunk(1, "X", Control("odd"))):
+        assert "unknown method" in str(find_fault(request))
 
 
 @pytest.mark.parametrize("what", ["name", "role"])
