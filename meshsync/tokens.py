@@ -222,7 +222,9 @@ def _whole_seconds(expires: float) -> int:
 
 def _time(claims: Mapping[str, Any], claim: str) -> float | None:
     value = claims.get(claim)
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+    # NaN and infinities, which Python reads though they are no JSON, are before and after nothing.
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if value is None or (is_number and not isinstance(value, bool)):
         return value
     raise AuthenticationFailed(f"the token's {claim!r} is no number of seconds")
 
@@ -253,8 +255,10 @@ def _decode_rights(scope: Any) -> MessagingRights:
     messaging = scope.get("messaging") if isinstance(scope, dict) else None
     if not isinstance(messaging, dict):
         return _NO_MESSAGING
-    # A value equal to the default, which is true, is left out; some writers have null for that.
-    return MessagingRights(**{right: messaging.get(right) is not False for right in _RIGHTS})
+    # A value equal to the default, which is true, is left out; some writers have null for that. Official readers take 1
+    # and 0 for truth values; any other value is no grant.
+    values = {right: messaging.get(right) for right in _RIGHTS}
+    return MessagingRights(**{right: value is None or value == 1 for right, value in values.items()})
 
 
 # --- API keys ---------------------------------------------------------------------------------------------------------

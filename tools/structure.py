@@ -60,7 +60,7 @@ b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors 
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
-d  simulator.room: members / call_ends / calls classic_streams / rules / faulty seat
+d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
 f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from meshsync.errors import InvalidMessage
+from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import tool_calls
 from meshsync.protocol.content import Content, decode_content, encode_content
 from meshsync.protocol.dialects import Dialect
@@ -15,6 +16,7 @@ from meshsync.protocol.envelopes import (
     RESERVED,
     JsonObject,
     as_object,
+    check_members,
     decode_envelope,
     decode_object,
     encode_envelope,
@@ -42,6 +44,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     Status,
     UnknownRequest,
+    UnreadableRequest,
     check_text,
     declare,
 )
@@ -54,6 +57,7 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "encode_request",
+    "read_request",
 ]
 
 
@@ -82,7 +86,7 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
             return tool_calls.ANSWER_CALL, tool_calls.encode_answer(request)
         case AnswerChunk():
             return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(request)
-        case UnknownRequest(type):
+        case UnknownRequest(type) | UnreadableRequest(type):
             return type, encode_envelope(_NO_HEADER)
     if dialect.family == "B":
         return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
@@ -132,25 +136,51 @@ def decode_request(message: WireMessage) -> Request:
     return UnknownRequest(message.type) if decode is None else decode(message)
 
 
+def read_request(message: WireMessage) -> Request:
+    """Return the request that a client sent, `UnreadableRequest` for one that has to be refused."""
+    if not message.fault:
+        try:
+            return decode_request(message)
+        except ProtocolError as error:
+            reason = str(error)
+    else:
+        reason = message.fault
+    if message.type in (tool_calls.ANSWER_CALL, tool_calls.ANSWER_CHUNK):
+        is_answer = message.type == tool_calls.ANSWER_CALL
+        return UnreadableRequest(message.type, reason, push_id=message.id, is_answer=is_answer)
+    found = _CALL_ID.search(message.body) if message.type == tool_calls.CALL_CHUNK else None
+    return UnreadableRequest(message.type, reason, found[1].decode() if found else "")
+
+
+_CALL_ID = re.compile(rb'"tool_call_id"\s*:\s*"([\x20-\x7e]{1,256}?)"')
+"""The id of a call in a header that is no JSON. It may stand elsewhere, by which a sender deceives only itself."""
+
+
+def _decode_header(message: WireMessage, levels: int = MAX_WIRE_DEPTH) -> tuple[JsonObject, memoryview]:
+    header, payload = decode_envelope(message.body, message.type, levels)
+    check_members(header, message.type)
+    return header, payload
+
+
 def _decode_enable(message: WireMessage) -> Request:
-    return Enable(tool_calls.read_declaration(decode_envelope(message.body, message.type)[0]))
+    return Enable(tool_calls.read_declaration(_decode_header(message)[0]))
 
 
 def _decode_disable(message: WireMessage) -> Request:
-    decode_envelope(message.body, message.type)
+    _decode_header(message)
     return Disable()
 
 
 def _decode_send(message: WireMessage) -> Request:
     what = message.type
-    header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
+    header, payload = _decode_header(message, _MAX_REQUEST_DEPTH)
     to = read_member(header, "to_participant_id", str, what)
     return Send(to, read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
 
 
 def _decode_broadcast(message: WireMessage) -> Request:
     what = message.type
-    header, payload = decode_envelope(message.body, what, _MAX_REQUEST_DEPTH)
+    header, payload = _decode_header(message, _MAX_REQUEST_DEPTH)
     return Broadcast(read_member(header, "type", str, what), read_member(header, "message", dict, what), payload)
 
 

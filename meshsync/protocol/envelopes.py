@@ -19,10 +19,12 @@ from meshsync.errors import InvalidMessage, ProtocolError
 
 __all__ = [
     "MAX_DEPTH",
+    "MAX_MEMBERS",
     "MAX_WIRE_DEPTH",
     "RESERVED",
     "JsonObject",
     "as_object",
+    "check_members",
     "copy_json",
     "decode_envelope",
     "decode_object",
@@ -47,6 +49,9 @@ already is; a message that the sender could write must not kill its reader.
 
 MAX_WIRE_DEPTH = MAX_DEPTH + 10
 """Levels in a header. The wire puts up to four of its own around what a program sends (attributes in a roster)."""
+
+MAX_MEMBERS = 64
+"""Members of a header or of a tool call's arguments. Official clients write up to 8; the others are skipped."""
 
 RESERVED = "__meshagent__"
 """A member with trace propagation that official Python clients add to every header. It is no data."""
@@ -249,6 +254,16 @@ def read_member(header: JsonObject, name: str, kind: type[_T], what: str) -> _T:
         fault = "has a wrong type of" if name in header else "lacks"
         raise ProtocolError(f"{what} {fault} {name!r}")
     return value
+
+
+def check_members(header: JsonObject, what: str) -> None:
+    """Check that an object of the wire's own has no more members than one may have.
+
+    Raises:
+        ProtocolError: If it has more.
+    """
+    if len(header) > MAX_MEMBERS:
+        raise ProtocolError(f"{what} has {len(header)} members; at most {MAX_MEMBERS} are read")
 
 
 def encode_envelope(header: bytes, payload: bytes | bytearray | memoryview = b"") -> bytes:

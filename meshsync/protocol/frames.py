@@ -248,19 +248,39 @@ class FrameDecoder:
         close: The peer's close frame, once received.
     """
 
-    __slots__ = ("_fault", "_flag", "_fragments", "_held", "_mask", "_max_size", "_need", "_parts", "_ping", "close")
+    __slots__ = (
+        "_fault",
+        "_flag",
+        "_fragments",
+        "_held",
+        "_longest",
+        "_mask",
+        "_max_size",
+        "_need",
+        "_parts",
+        "_ping",
+        "_surplus",
+        "close",
+    )
 
-    def __init__(self, *, masked: bool, max_size: int = MAX_SIZE, mask: Mask | None = None) -> None:
+    def __init__(
+        self, *, masked: bool, max_size: int = MAX_SIZE, longest: int | None = None, mask: Mask | None = None
+    ) -> None:
         """Make a decoder.
 
         Args:
             masked: Whether frames must be masked (a server reads a client's) or must not be.
             max_size: The largest packet to accept, in bytes, its fragments together.
+            longest: The length of a frame, in bytes, up to which a packet that is larger is cut to ``max_size`` instead
+                of being a fault; what is cut off is not kept. None if each such packet is a fault.
             mask: How to unmask; by default `apply_mask`.
         """
         self.close: CloseFrame | None = None
         self._flag = _MASKED_FLAG if masked else _UNMASKED_FLAG
         self._max_size = max_size
+        self._longest = longest or 0
+        self._surplus = 0
+        """Bytes that belong to a packet which has been cut, and are still to come."""
         self._mask = apply_mask if mask is None else mask
         self._parts: list[bytes] = []
         """Chunks that hold no complete frame yet: joined once there is enough, so that a large frame that comes in
@@ -308,6 +328,10 @@ class FrameDecoder:
         at, size = 0, len(data)
         flag = self._flag
         while self.close is None:
+            if self._surplus:
+                passed = min(self._surplus, size - at)
+                self._surplus -= passed
+                at += passed
             if size - at < 2:
                 self._need = 2
                 return at
@@ -326,7 +350,10 @@ class FrameDecoder:
             if length > self._max_size or (
                 self._fragments is not None and first < 0x88 and length + len(self._fragments) > self._max_size
             ):
-                raise ProtocolError(f"a packet of more than {self._max_size} bytes", code=1009)
+                surplus = self._cut(length)
+                length -= surplus
+            else:
+                surplus = 0
             head = begin - at
             if flag:
                 begin += 4
@@ -335,7 +362,10 @@ class FrameDecoder:
                 self._need = end - at
                 return at
             payload = self._mask(data[begin:end], data[begin - 4 : begin]) if flag else data[begin:end]
-            if first == _WHOLE_BINARY:
+            if surplus:
+                self._surplus = surplus
+                self._decode_other(first, payload, into)
+            elif first == _WHOLE_BINARY:
                 into.append(payload)
                 # Senders cut messages into equal pieces, so the next frame often has the same header.
                 if data.startswith(data[at : at + head], end):
@@ -344,6 +374,12 @@ class FrameDecoder:
                 self._decode_other(first, payload, into)
             at = end
         return size
+
+    def _cut(self, length: int) -> int:
+        """Return how many bytes at the end of a frame are not kept."""
+        if length > self._longest:
+            raise ProtocolError(f"a packet of more than {self._max_size} bytes", code=1009)
+        return length - self._max_size + (0 if self._fragments is None else len(self._fragments))
 
     def _decode_run(self, data: bytes, at: int, head: int, step: int, into: list[bytes]) -> int:
         """Decode whole frames from ``at`` on while each has the header of the one before; return where they end.

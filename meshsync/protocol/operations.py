@@ -41,8 +41,10 @@ __all__ = [
     "SetAttributes",
     "Status",
     "UnknownRequest",
+    "UnreadableRequest",
     "given_id",
     "is_answered",
+    "refused",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -179,6 +181,22 @@ class UnknownRequest:
     """The message's type; for a tool call ``toolkit.tool``."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRequest:
+    """A request with a value that cannot be read. It is refused; its connection goes on."""
+
+    type: str
+    """The message's type."""
+    reason: str
+    """What is wrong with it."""
+    call_id: str = ""
+    """Of a caller's data: the call that it belongs to, as far as it can be found."""
+    push_id: int | None = None
+    """Of a recipient's answer and data: the id of the `Call`. Such a message has no id of its own to be refused by."""
+    is_answer: bool = False
+    """Whether it is a recipient's answer to a call."""
+
+
 Request = (
     Enable
     | Disable
@@ -190,6 +208,7 @@ Request = (
     | AnswerCall
     | AnswerChunk
     | UnknownRequest
+    | UnreadableRequest
 )
 
 
@@ -198,7 +217,19 @@ def is_answered(request: Request) -> bool:
 
     A `CallChunk` may get one, an empty one, before release 0.47.1 and from careful rooms; nothing follows from it.
     """
+    if isinstance(request, UnreadableRequest):
+        return request.push_id is None
     return not isinstance(request, (SetAttributes, CallChunk, AnswerCall, AnswerChunk))
+
+
+def refused(request: Request, reason: str) -> UnreadableRequest:
+    """Return what a request is to a room that could read it and does not accept a value in it."""
+    match request:
+        case CallChunk(call_id):
+            return UnreadableRequest("", reason, call_id)
+        case AnswerCall(push_id) | AnswerChunk(push_id):
+            return UnreadableRequest("", reason, push_id=push_id, is_answer=isinstance(request, AnswerCall))
+    return UnreadableRequest("", reason)
 
 
 def given_id(request: Request) -> int | None:

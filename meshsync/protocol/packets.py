@@ -37,6 +37,8 @@ class WireMessage:
     """Unsigned, 64 bits. Each side counts its own; a reply reuses that of its request."""
     type: str
     body: bytes | memoryview
+    fault: str = ""
+    """Why the message is to be refused; its body is empty then. See `Reassembler`."""
 
 
 def split(
@@ -87,12 +89,20 @@ class Reassembler:
     Official receivers skip over faults and then damage the next message (PROTOCOL.md, section 4.2), so there is nothing
     to recover to: each fault raises, and the connection has to end.
 
+    A message that is too large, or whose type cannot be used, leaves no doubt where the next one begins. A room refuses
+    that message and goes on: ``yields_faults``.
+
     Args:
         max_size: The largest body, in bytes.
+        yields_faults: Whether such a message is yielded once it is complete, with its ``fault`` and without its body,
+            in place of raising.
     """
 
-    def __init__(self, max_size: int = MAX_MESSAGE_SIZE) -> None:
+    def __init__(self, max_size: int = MAX_MESSAGE_SIZE, *, yields_faults: bool = False) -> None:
         self.max_size = max_size
+        self._yields_faults = yields_faults
+        self._fault = ""
+        """What is wrong with the message in the making."""
         self._id = 0
         self._type = ""
         self._announced = 0
@@ -123,10 +133,15 @@ class Reassembler:
             # Copied at once: a list of views would hold on to each packet, two hundred bytes for one of a single byte.
             body += memoryview(packet)[_HEADER.size :]
             if len(body) > self.max_size:
-                raise ProtocolError(f"a message has more than {self.max_size} bytes", code=1009)
+                self._refuse(f"a message has more than {self.max_size} bytes", 1009)
+                # What follows is read into it again, and thrown away again.
+                body.clear()
             if index == self._announced:
                 self._announced, self._body = 0, bytearray()
-                yield WireMessage(message_id, self._type, memoryview(body))
+                if self._fault:
+                    yield WireMessage(message_id, self._type, b"", self._fault)
+                else:
+                    yield WireMessage(message_id, self._type, memoryview(body))
 
     def _start(self, packet: bytes | memoryview) -> WireMessage | None:
         if len(packet) < _START.size:
@@ -136,16 +151,23 @@ class Reassembler:
         message_id, index, count = _START.unpack_from(packet)
         if index:
             raise ProtocolError(f"body packet {index} of message {message_id} came where a message has to start")
+        type, self._fault = "", ""
         if len(packet) - _START.size > _MAX_TYPE_SIZE:
-            raise ProtocolError(f"a message type has more than {_MAX_TYPE_SIZE} bytes")
-        try:
-            type = str(packet[_START.size :], "utf-8")
-        except UnicodeDecodeError as error:
-            raise ProtocolError("a message type is not UTF-8", code=1007) from error
+            self._refuse(f"a message type has more than {_MAX_TYPE_SIZE} bytes", 1002)
+        else:
+            try:
+                type = str(packet[_START.size :], "utf-8")
+            except UnicodeDecodeError:
+                self._refuse("a message type is not UTF-8", 1007)
         if count == 0:
-            return WireMessage(message_id, type, b"")
+            return WireMessage(message_id, type, b"", self._fault)
         self._id, self._type, self._announced, self._index = message_id, type, count, 0
         return None
+
+    def _refuse(self, fault: str, code: int) -> None:
+        if not self._yields_faults:
+            raise ProtocolError(fault, code=code)
+        self._fault = fault
 
     def _misplaced(self, message_id: int, index: int) -> ProtocolError:
         if message_id != self._id:

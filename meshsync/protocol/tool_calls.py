@@ -43,6 +43,7 @@ from meshsync.protocol.envelopes import (
     MAX_DEPTH,
     JsonObject,
     as_object,
+    check_members,
     decode_envelope,
     decode_object,
     encode_envelope,
@@ -162,6 +163,8 @@ def decode_invocation(message: WireMessage) -> Request:
         ProtocolError: If it is a tool call of messaging, and does not hold what its tool needs.
     """
     header, arguments = open_attached(message.body, message.type, ("arguments", "json"))
+    check_members(header, message.type)
+    check_members(arguments, message.type)
     toolkit, tool = header.get("toolkit"), header.get("tool")
     if toolkit != _TOOLKIT or tool not in _TOOLS:
         return UnknownRequest(f"{toolkit}.{tool}" if isinstance(toolkit, str) else message.type)
@@ -275,6 +278,7 @@ def decode_call_chunk(message: WireMessage) -> CallChunk:
     """
     what = message.type
     header, inner = open_attached(message.body, what, ("chunk", "json"))
+    check_members(header, what)
     call_id = read_member(header, "tool_call_id", str, what)
     if not (_is_text(inner, "type") and _is_text(inner, "message_json")):
         return CallChunk(call_id, _other_content(message, header, inner))
@@ -291,6 +295,7 @@ def decode_answer_chunk(message: WireMessage) -> AnswerChunk:
     """
     what = message.type
     header, inner = open_attached(message.body, what, ("chunk", "json"))
+    check_members(header, what)
     call_id = read_member(header, "tool_call_id", str, what)
     content: ChunkContent
     match inner:

@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import suppress
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import frames
@@ -31,6 +32,10 @@ _log = logging.getLogger("simulator.emulator")
 _MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
 """Bytes of one WebSocket message: a whole message may come as one packet, and its seat checks its size."""
 
+_LONGEST_FRAME = 16 * MAX_MESSAGE_SIZE
+"""Bytes of one WebSocket frame. A packet is cut at the size above, and its message refused; a longer frame ends the
+connection."""
+
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings overtake them."""
 
@@ -44,6 +49,24 @@ _JOINED = 64 * 1024
 class HandshakeSocket(web.WebSocketResponse):
     """aiohttp's end of a WebSocket, which does the handshake and nothing after it."""
 
+    early = b""
+    """The bytes that came behind the handshake's request."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Do the handshake.
+
+        Raises:
+            HTTPUpgradeRequired: If the client asks for another version. Source: RFC 6455, section 4.4.
+        """
+        version = request.headers.get("Sec-WebSocket-Version", "13").strip()
+        if version != "13":
+            raise web.HTTPUpgradeRequired(headers={"Sec-WebSocket-Version": "13"}, text="version 13 is spoken here")
+        # aiohttp would give them to a reader of its own, of which nothing is read.
+        self.early = getattr(request.protocol, "_message_tail", b"")
+        if self.early:
+            request.protocol._message_tail = b""
+        return await super().prepare(request)
+
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         return False
 
@@ -54,13 +77,15 @@ class GatewayConnection(asyncio.Protocol):
     aiohttp gives frames one by one, which for a stream costs more than all of the room's work on them.
     """
 
-    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings) -> None:
+    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings, early: bytes = b"") -> None:
         self.name = name
+        self._early = early
+        """What the client sent in one go with its handshake."""
         self.state = CarrierState.OPEN
         self._transport = transport
         self._linger = settings.linger
         self._loop = asyncio.get_running_loop()
-        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET)
+        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET, longest=_LONGEST_FRAME)
         self._heartbeat = Heartbeat(self._loop.time(), interval=settings.heartbeat, timeout=settings.heartbeat / 2)
         self._timer: asyncio.TimerHandle | None = None
         self._bytes_written = 0
@@ -92,6 +117,9 @@ class GatewayConnection(asyncio.Protocol):
         except InvalidMessage as error:
             self.end(1008, str(error))
         self._beat()
+        if self._early:
+            self.data_received(self._early)
+            self._early = b""
         try:
             await self._ended
         finally:

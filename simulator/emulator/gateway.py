@@ -105,7 +105,7 @@ class Gateway:
         )
         await socket.prepare(request)
         if request.transport is not None:
-            connection = GatewayConnection(admission.name, request.transport, self.settings)
+            connection = GatewayConnection(admission.name, request.transport, self.settings, socket.early)
             await self._serve(name, admission, connection)
         return socket
 

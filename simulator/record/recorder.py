@@ -219,7 +219,7 @@ class Recorder:
         elif isinstance(request, (CallChunk, AnswerCall, AnswerChunk)):
             self._sent_on_call(member, sent_ns, request, trips, outcome)
         elif isinstance(request, SetAttributes) and not _is_introduction(request.attributes):
-            self._add("attributes", self._names.label(member.id), detail=request.attributes)
+            self._add("attributes", self._names.label(member.id), outcome=outcome, detail=request.attributes)
             self._notice("attributes", sender=member.name)
         elif isinstance(request, (Enable, Disable)):
             self._moved(member, isinstance(request, Enable), outcome)

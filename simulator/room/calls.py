@@ -9,7 +9,8 @@ leaves a choice, this room chooses:
   passed on unchanged; an id that the recipient or the caller has in use is refused (1004).
 - The opener is notified that its recipient is not there (1003), knows no streams (1008), may not send (1001), did not
   answer in time (1009), or left before it answered (1003). A classic opener gets a rejection with that reason.
-- Chunks of a call that is unknown or over are answered and otherwise ignored. A recipient that accepts a classic
+- Chunks of a call that is unknown or over are answered and otherwise ignored. So is what only the room sends on a call,
+  from a recipient; and the sender that a caller states is replaced by its id. A recipient that accepts a classic
   stream too late gets a closing.
 - The first closing ends a call. The caller gets a closing back.
 - When an end leaves, or disables messaging, the other end gets a closing behind the notification of the leaving: a
@@ -22,14 +23,28 @@ Source: PROTOCOL.md, sections 8, 9 and 11.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from meshsync.protocol.bridging import NO_HANDLER, chunk_to_message
-from meshsync.protocol.content import Control, Error, ErrorCode
+from meshsync.protocol.content import Control, Error, ErrorCode, Json
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
-from meshsync.protocol.operations import AnswerCall, AnswerChunk, CallChunk, CallMessage, ChunkContent, OpenCall, Send
+from meshsync.protocol.operations import (
+    Accepted,
+    AnswerCall,
+    AnswerChunk,
+    Broadcast,
+    CallChunk,
+    CallEnded,
+    CallMessage,
+    ChunkContent,
+    OpenCall,
+    RecipientGone,
+    Send,
+)
 from meshsync.runtime.lifecycle import move
 from simulator.room.call_ends import (
     CLOSE,
@@ -53,8 +68,14 @@ without a handler never answers."""
 MAX_CALLS = 1024
 """Calls that a participant may have open at once."""
 
+_MAX_KEPT = 8 * 1024 * 1024
+"""Bytes of first messages that are kept of one opener for a second offer. Beyond that there is none."""
+
 _RETRY_AFTER = 0.1
 """Seconds until a second offer. Source: PROTOCOL.md, section 6.1: a handler was there 50 ms after the reply."""
+
+_UNREADABLE = 1007
+"""The status with which a call ends where one end cannot be read. Source: PROTOCOL.md, section 9, refusals."""
 
 NOT_FOUND = Error("the participant was not found", ErrorCode.NOT_FOUND)
 """Some clients match the code, others this exact text. Source: PROTOCOL.md, section 5.3."""
@@ -93,7 +114,9 @@ class _Call:
         self.recipient: Recipient | None = None
         """None while the call is held."""
         self.first: CallMessage | None = None
-        """The message that opened the call; None once it is answered."""
+        """The message that opened the call, if it can be offered again; None once it is answered."""
+        self.kept = 0
+        """Bytes of it, as they are counted."""
         self.is_retried = False
         self.call_off: Callable[[], None] = _nothing
         self.state = CallState.HELD
@@ -114,11 +137,18 @@ class Calls:
         find: Returns the participant with an id.
         later: None for no time limit and no second offers.
         answer_limit: Seconds in which a call has to be answered.
+        has_stream: Returns whether a participant is an end of a classic stream with an id.
     """
 
     def __init__(
-        self, post: Post, find: Callable[[str], Member | None], later: Later | None, answer_limit: float
+        self,
+        post: Post,
+        find: Callable[[str], Member | None],
+        later: Later | None,
+        answer_limit: float,
+        has_stream: Callable[[Member, str], bool],
     ) -> None:
+        self._has_stream = has_stream
         self._answer_limit = answer_limit
         self._post = post
         self._find = find
@@ -131,6 +161,10 @@ class Calls:
         """By the recipient's id and the id of the push that called it."""
         self._of: dict[str, dict[_Call, None]] = {}
         """By the id of either end."""
+        self._opened_by: Counter[str] = Counter()
+        """By a participant's id, the number of calls that it opened."""
+        self._kept: Counter[str] = Counter()
+        """By a participant's id, the bytes of first messages that are kept to be offered again."""
 
     def __len__(self) -> int:
         return len(self._opened)
@@ -138,7 +172,8 @@ class Calls:
     @property
     def entries(self) -> int:
         """The number of entries in the tables by which calls are found; 0 once all have ended."""
-        return len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
+        found = len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
+        return found + len(self._opened_by) + len(self._kept)
 
     # --- requests of duplex clients -----------------------------------------------------------------------------------
 
@@ -158,7 +193,7 @@ class Calls:
         content = chunk.content
         if call.state is CallState.HELD:
             return outputs + self._address(call, content)
-        return outputs + self._from_opener(call, content)
+        return outputs + self._from_opener(call, _stamp(content, member.id))
 
     def _address(self, call: _Call, content: ChunkContent) -> list[Output]:
         if not isinstance(content, CallMessage) or not content.to:
@@ -182,7 +217,7 @@ class Calls:
     def apply_recipient_chunk(self, member: Member, chunk: AnswerChunk) -> list[Output]:
         """Apply a recipient's chunk."""
         call = self._offered.get((member.id, chunk.call_id))
-        return [] if call is None else self._from_recipient(call, chunk.content)
+        return [] if call is None or _is_of_the_room(chunk.content) else self._from_recipient(call, chunk.content)
 
     # --- requests of classic clients ----------------------------------------------------------------------------------
 
@@ -232,6 +267,15 @@ class Calls:
         first = chunk_to_message(header if isinstance(header, dict) else {}, request.attachment, is_first=True)
         return self._offer(call, to, first)
 
+    def is_end(self, member: Member, request: Send | Broadcast, to: Member) -> bool | None:
+        """Return whether the sender of a stream's message is the other end of a call; None if there is no such call."""
+        stream_id = request.message.get("stream_id")
+        if not isinstance(stream_id, str) or (request.type == "stream.open" and CLASSIC not in to.streams):
+            return None  # (Such an opening is refused as a call.)
+        calls = (self._opened.get((to.id, stream_id)), self._offered.get((to.id, stream_id)))
+        ends = [end for call in calls if call is not None for end in (call.opener, call.recipient) if end is not None]
+        return any(end.member is member for end in ends) if ends else None
+
     def _find_stream(self, member: Member, stream_id: str, to: Member) -> tuple[_Call | None, bool]:
         """Return the call between ``member``, a classic client, and ``to``; and whether ``member`` opened it."""
         for call, is_opener in (
@@ -249,8 +293,10 @@ class Calls:
         return ClassicAcceptor(self._post, member, to.id, stream_id).pass_on(CLOSE)[0]
 
     def _reject(self, call: _Call, reason: Any) -> list[Output]:
-        if reason == NO_HANDLER and not call.is_retried and self._later is not None and call.state is CallState.OFFERED:
+        can_retry = not call.is_retried and call.first is not None and self._later is not None
+        if reason == NO_HANDLER and can_retry and call.state is CallState.OFFERED:
             call.is_retried = True
+            assert self._later is not None
             self._later(_RETRY_AFTER, lambda: self._offer_again(call))
             return []
         text = reason if isinstance(reason, str) else "the participant gave no reason"
@@ -266,11 +312,11 @@ class Calls:
     def _begin(self, call: _Call, member: Member) -> Error | None:
         if (member.id, call.id) in self._opened:
             return Error(f"there is a call {call.id!r:.100} already", ErrorCode.ALREADY_EXISTS)
-        mine = self._of.setdefault(member.id, {})
-        if sum(other.opener.member is member for other in mine) >= MAX_CALLS:
+        if self._opened_by[member.id] >= MAX_CALLS:
             return Error(f"at most {MAX_CALLS} calls may be open at once", ErrorCode.OPERATION_FAILED)
+        self._opened_by[member.id] += 1
         self._opened[member.id, call.id] = call
-        mine[call] = None
+        self._of.setdefault(member.id, {})[call] = None
         if self._later is not None:
             call.call_off = self._later(self._answer_limit, lambda: self._give_up(call))
         return None
@@ -281,27 +327,47 @@ class Calls:
         if not member.rights.send:  # It could not even accept.
             text = "the participant's token does not allow to answer"
             return self._refuse(call, Error(text, ErrorCode.PERMISSION_DENIED))
-        if (member.id, call.id) in self._offered:
+        is_duplex = DUPLEX in member.streams
+        if (member.id, call.id) in self._offered or (not is_duplex and self._has_id(member, call)):
             text = f"the participant has a call {call.id!r:.100} already"
             return self._refuse(call, Error(text, ErrorCode.ALREADY_EXISTS))
         caller_id = call.opener.member.id
         # (A classic stream to a classic client is not translated, so here calls come first.)
-        end = DuplexRecipient if DUPLEX in member.streams else ClassicAcceptor
+        end = DuplexRecipient if is_duplex else ClassicAcceptor
         call.recipient = recipient = end(self._post, member, caller_id, call.id)
-        call.first = first
         call.move(CallState.OFFERED)
         self._offered[member.id, call.id] = call
         self._of.setdefault(member.id, {})[call] = None
         outputs = recipient.offer(first)
         if isinstance(recipient, DuplexRecipient):
             self._called[member.id, recipient.push_id] = call
+        else:
+            self._keep(call, first, sum(output.size for output in outputs))
         return outputs
+
+    def _has_id(self, member: Member, call: _Call) -> bool:
+        """Return whether a classic client has a stream with a call's id, by which alone it would know both."""
+        return self._has_stream(member, call.id) or self._opened.get((member.id, call.id), call) is not call
+
+    def _keep(self, call: _Call, first: CallMessage, size: int) -> None:
+        opener_id = call.opener.member.id
+        if self._later is not None and self._kept[opener_id] + size <= _MAX_KEPT:
+            call.first, call.kept = first, size
+            self._kept[opener_id] += size
+
+    def _drop_first(self, call: _Call) -> None:
+        """Drop the message that opened a call: there will be no second offer."""
+        opener_id = call.opener.member.id
+        self._kept[opener_id] -= call.kept
+        if not self._kept[opener_id]:
+            del self._kept[opener_id]
+        call.first, call.kept = None, 0
 
     def _accept(self, call: _Call) -> list[Output]:
         if call.state is not CallState.OFFERED:
             return []
         call.move(CallState.ACCEPTED)
-        call.first = None
+        self._drop_first(call)
         call.call_off()
         return call.opener.accepted()
 
@@ -336,6 +402,25 @@ class Calls:
         outputs = self._refuse(call, Error(text, ErrorCode.TIMEOUT))
         return outputs + (call.recipient.pass_on(CLOSE) if call.recipient is not None else [])
 
+    def refuse_held(self, member: Member, call_id: str, error: Error) -> list[Output]:
+        """Refuse a call whose first message cannot be read, since its opener waits for an answer to it."""
+        call = self._opened.get((member.id, call_id))
+        return self._refuse(call, error) if call is not None and call.state is CallState.HELD else []
+
+    def fail(self, member: Member, push_id: int, reason: str, *, is_answer: bool) -> list[Output]:
+        """End a call of whose recipient something cannot be read, so that no part of a stream is missing unnoticed."""
+        call = self._called.get((member.id, push_id))
+        if call is None or call.recipient is None:
+            return []
+        recipient, is_accepted = call.recipient, call.state is CallState.ACCEPTED
+        if is_accepted and is_answer:  # Answered twice.
+            return []
+        broken = Control("close", _UNREADABLE, reason)
+        if not is_accepted:
+            return [*self._refuse(call, Error(reason, ErrorCode.UNEXPECTED_RESPONSE)), *recipient.pass_on(broken)]
+        self._end(call)
+        return [*call.opener.pass_on(broken), *recipient.pass_on(broken)]
+
     def refuse(self, member: Member, call_id: str, error: Error) -> list[Output]:
         """Refuse a call that a participant opened, as if its recipient had."""
         call = self._opened.get((member.id, call_id))
@@ -360,9 +445,13 @@ class Calls:
     def _end(self, call: _Call) -> None:
         call.move(CallState.OVER)
         call.call_off()
-        call.first = None
+        self._drop_first(call)
         ends = [call.opener.member]
-        del self._opened[call.opener.member.id, call.id]
+        opener_id = call.opener.member.id
+        del self._opened[opener_id, call.id]
+        self._opened_by[opener_id] -= 1
+        if not self._opened_by[opener_id]:
+            del self._opened_by[opener_id]
         if call.recipient is not None:
             recipient = call.recipient.member
             ends.append(recipient)
@@ -374,6 +463,25 @@ class Calls:
             mine.pop(call, None)
             if not mine:
                 self._of.pop(member.id, None)
+
+
+def _stamp(content: ChunkContent, sender: str) -> ChunkContent:
+    """Return a caller's chunk with its sender where another is stated, and without a recipient, which is fixed."""
+    if isinstance(content, CallMessage) and (content.sender or content.to):
+        return replace(content, sender=sender if content.sender else "", to="")
+    if isinstance(content, Json) and _SENDER in content.json:
+        return Json(content.json | {_SENDER: sender})
+    return content
+
+
+_SENDER = "from_participant_id"
+
+
+def _is_of_the_room(content: ChunkContent) -> bool:
+    """Return whether only a room may send that to a caller, complete or not: clients trust it."""
+    if isinstance(content, Json):
+        return content.json.get("kind") in ("accepted", "client_disconnected", "closed")
+    return isinstance(content, (Accepted, RecipientGone, CallEnded))
 
 
 def _is_close(content: ChunkContent) -> bool:

@@ -7,7 +7,7 @@ from enum import Enum
 
 from meshsync.protocol.codec import encode_push, encode_reply
 from meshsync.protocol.content import Content, Empty
-from meshsync.protocol.dialects import ends_streams_of_leavers, family_of, streams_of
+from meshsync.protocol.dialects import CLASSIC, DUPLEX, ends_streams_of_leavers, family_of, streams_of
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
 from meshsync.runtime.lifecycle import move
@@ -110,8 +110,8 @@ class Member:
                 self.streams = streams_of(self._version, self._family)
 
     def declare(self, streams: tuple[str, ...]) -> None:
-        """Set the kinds of streams that its client declares; official clients declare none."""
-        self.streams = streams
+        """Set the kinds of streams that its client declares, of those that are known; official ones declare none."""
+        self.streams = tuple(kind for kind in (CLASSIC, DUPLEX) if kind in streams)
         self._has_declared = True
 
     @property
@@ -123,6 +123,12 @@ class Member:
     def waits_for_ends(self) -> bool:
         """Whether it also waits for ever for the end of an accepted one."""
         return self.waits_for_answers and not ends_streams_of_leavers(self._version)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether its client declares that it can resume streams. Source: PROTOCOL.md, section 13, the attribute."""
+        own = self.attributes.get("meshsync")
+        return isinstance(own, dict) and own.get("v") == 1 and bool(own.get("resume"))
 
     def describe(self) -> JsonObject:
         """Return this participant's roster entry; not to be changed, as all recipients share it."""

@@ -5,13 +5,16 @@ What the hosted service does is not public; where PROTOCOL.md leaves a choice, t
 - A broadcast is not echoed to its sender; sending to oneself works.
 - A participant that has not enabled messaging cannot send (1006); a send to it fails (1003). Enabling again sends the
   roster again and notifies no other participant.
-- Names need not be unique. Attributes are merged in order of arrival, a changed ``name`` included, up to 64 KiB in all.
-- Message types that only the room sends are refused (1002), so that no participant can forge presence.
+- Names need not be unique; whatever a participant names has a length (`simulator.room.limits`). Attributes are merged
+  in order of arrival, a changed ``name`` included, up to 64 KiB in all.
+- Message types that only the room sends are refused (1002), so that no participant can forge presence. So is what a
+  third participant sends about a stream between two others.
 - The ``api`` grant is enforced: without any right to messaging it cannot be enabled, without ``send`` or ``broadcast``
   that request is refused (all 1001), and without ``list`` a participant gets no roster entries.
 - A send is acknowledged when the message is in the recipient's queue, behind the push itself where both go to one.
-- A request to another service is answered with an error (1002), since old clients wait for ever. A message too large
-  or too deeply nested for its recipient is refused likewise.
+- A request to another service is answered with an error (1002), since old clients wait for ever. One that cannot be
+  read is refused likewise, attributes included, and so is a message too large or too deeply nested for its recipient:
+  a bad value costs its request, and only what breaks the framing ends a connection.
 - Rosters list participants in the order in which they enabled messaging.
 - Duplex streams, and streams between clients of different kinds: see `simulator.room.calls`.
 
@@ -24,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.errors import InvalidMessage
 from meshsync.protocol.codec import encode_push
 from meshsync.protocol.content import Error, ErrorCode
 from meshsync.protocol.envelopes import JsonObject, encode_object
@@ -45,10 +48,13 @@ from meshsync.protocol.operations import (
     Send,
     SetAttributes,
     UnknownRequest,
+    UnreadableRequest,
+    refused,
 )
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
-from simulator.room.classic_streams import ClassicStreams
+from simulator.room.classic_streams import NOT_YOURS, ClassicStreams
+from simulator.room.limits import MAX_NAME_SIZE, find_fault, is_longer
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, push, reply
 
 __all__ = [
@@ -110,8 +116,8 @@ class Room:
         self._enabled: dict[str, Member] = {}
         """In the order of enabling, which is the order in which others were notified."""
         self._next_id = 1
-        self._calls = Calls(self._post, self._enabled.get, later, answer_limit)
         self._classic = ClassicStreams(self._post, self._enabled.get)
+        self._calls = Calls(self._post, self._enabled.get, later, answer_limit, self._classic.has)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -143,8 +149,12 @@ class Room:
             rights: All of them if None.
             version: The release of that client, as far as it can be known.
         Raises:
-            InvalidMessage: If the name or role cannot be written; no participant was added.
+            InvalidMessage: If the name or role cannot be written, or is longer than a name may be; no participant was
+                added.
         """
+        for what, text in (("name", name), ("role", role)):
+            if is_longer(text, MAX_NAME_SIZE):
+                raise InvalidMessage(f"the participant's {what} has more than {MAX_NAME_SIZE} bytes")
         encode_object({"name": name, "role": role}, "token")
         member = Member(self._ids(), self._ids(), name, role, rights or Rights(), {"name": name}, version)
         if member.id in self._members:
@@ -165,18 +175,17 @@ class Room:
         return self._withdraw(member) if was_enabled else []
 
     def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
-        """Return what follows from a request, in the order in which it has to go out.
-
-        Raises:
-            ProtocolError: If the participant may not stay; nothing has changed.
-        """
+        """Return what follows from a request, in the order in which it has to go out."""
+        fault = find_fault(request)
+        if fault is not None:
+            request = refused(request, fault)
         match request:
             case Send():
                 return self._send(member, request_id, request)
             case Broadcast():
                 return self._broadcast(member, request_id, request)
             case SetAttributes(attributes):
-                return list(self._set_attributes(member, attributes))
+                return self._set_attributes(member, request_id, attributes)
             case Enable(streams):
                 return self._enable(member, request_id, streams)
             case Disable():
@@ -190,7 +199,9 @@ class Room:
             case AnswerChunk():
                 return self._calls.apply_recipient_chunk(member, request)
             case UnknownRequest(type):
-                return [reply(member, request_id, Error(f"unknown request {type!r:.100}", ErrorCode.INVALID_REQUEST))]
+                return [_invalid(member, request_id, f"unknown request {type!r:.100}")]
+            case UnreadableRequest():
+                return self._refuse_unreadable(member, request_id, request)
 
     # --- for a `FaultyRoom` -------------------------------------------------------------------------------------------
 
@@ -245,22 +256,31 @@ class Room:
         # Behind it: a closing reads like a regular end to a client not yet notified of the leaving.
         return [*outputs, *self._calls.leave(member), *self._classic.leave(member)]
 
-    def _set_attributes(self, member: Member, attributes: JsonObject) -> Iterator[Output]:
-        # There is no reply that could refuse, and the client has already changed its own copy.
+    def _refuse_unreadable(self, member: Member, request_id: int, request: UnreadableRequest) -> list[Output]:
+        reason = f"{request.reason:.500}"
+        if request.push_id is not None:
+            # It bears an id of the room's, which may be that of another request of its sender: no reply can refuse it.
+            return self._calls.fail(member, request.push_id, reason, is_answer=request.is_answer)
+        refused = self._calls.refuse_held(member, request.call_id, Error(reason, ErrorCode.INVALID_REQUEST))
+        return [_invalid(member, request_id, reason), *refused]
+
+    def _set_attributes(self, member: Member, request_id: int, attributes: JsonObject) -> list[Output]:
+        # No client waits for a reply, and each has already changed its own copy; one that looks learns of the refusal.
         merged = member.attributes | attributes
         described = [{"id": member.id, "role": member.role, "attributes": merged}]
         try:
             # As in a roster, where attributes are nested deepest: they must go out to all participants.
             _, body = encode_push(Push(member.id, "messaging.enabled", {"participants": described}))
         except InvalidMessage as error:
-            raise ProtocolError(str(error), code=1007) from None
+            return [_invalid(member, request_id, f"{error!s:.500}")]
         if len(body) > MAX_ATTRIBUTES_SIZE:
-            raise ProtocolError(f"attributes of {len(body)} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept", code=1009)
+            text = f"attributes of {len(body)} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept"
+            return [_invalid(member, request_id, text)]
         member.attributes = merged
         if member.presence is not Presence.ENABLED or not attributes:
-            return iter(())
+            return []
         others = [other for other in self._enabled.values() if other is not member]
-        return self._announce(others, member, "participant.attributes", {"attributes": attributes})
+        return list(self._announce(others, member, "participant.attributes", {"attributes": attributes}))
 
     def _announce(self, to: Iterable[Member], about: Member, type: str, message: JsonObject) -> Iterator[Output]:
         notified = tuple(member for member in to if member.rights.list)
@@ -277,6 +297,8 @@ class Room:
         if refusal is not None or recipient is None:
             return [reply(member, request_id, refusal or NOT_FOUND)]
         if request.type.startswith("stream."):
+            if self._is_foreign(member, request, recipient):
+                return [reply(member, request_id, NOT_YOURS)]
             outputs = self._calls.translate(member, request_id, request, recipient)
             if outputs is not None:
                 return outputs
@@ -292,7 +314,13 @@ class Room:
         if refusal is not None:
             return [reply(member, request_id, refusal)]
         others = tuple(other for other in self._enabled.values() if other is not member)
+        if request.type.startswith("stream.") and any(self._is_foreign(member, request, other) for other in others):
+            return [reply(member, request_id, NOT_YOURS)]
         return self._pass_on(member, request_id, request, others)
+
+    def _is_foreign(self, member: Member, request: Send | Broadcast, to: Member) -> bool:
+        verdicts = (self._classic.is_end(member, request, to), self._calls.is_end(member, request, to))
+        return False in verdicts and True not in verdicts
 
     def _pass_on(
         self, member: Member, request_id: int, request: Send | Broadcast, to: tuple[Member, ...]
@@ -301,11 +329,11 @@ class Room:
             # Also without recipients: whether a message is refused must not depend on them.
             output = self._push(to, Push(member.id, request.type, request.message, request.attachment))
         except InvalidMessage as error:
-            return [reply(member, request_id, Error(f"{error!s:.500}", ErrorCode.INVALID_REQUEST))]
+            return [_invalid(member, request_id, f"{error!s:.500}")]
         if output.size > MAX_MESSAGE_SIZE:
             # The sender's id may take more room than the recipient's did.
             text = f"the message has {output.size} bytes; the room passes on {MAX_MESSAGE_SIZE}"
-            return [reply(member, request_id, Error(text, ErrorCode.INVALID_REQUEST))]
+            return [_invalid(member, request_id, text)]
         acknowledgement = reply(member, request_id, EMPTY)
         return [output, acknowledgement] if to else [acknowledgement]
 
@@ -319,6 +347,10 @@ class Room:
     def _take_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
+
+
+def _invalid(member: Member, request_id: int, text: str) -> Output:
+    return reply(member, request_id, Error(text, ErrorCode.INVALID_REQUEST))
 
 
 def _refuse(member: Member, has_right: bool, what: str, type: Any) -> Error | None:

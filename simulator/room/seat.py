@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Protocol
 
 from meshsync.errors import ProtocolError
-from meshsync.protocol.codec import decode_request
+from meshsync.protocol.codec import read_request
 from meshsync.protocol.greeting import GreetingForm, greeting_form
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
@@ -128,7 +128,7 @@ class Seat:
         self._wake = wake
         self._queue_limit = queue_limit
         self._queue: deque[Parcel] = deque()
-        self._reassembler = Reassembler()
+        self._reassembler = Reassembler(yields_faults=True)
 
     @property
     def is_taken(self) -> bool:
@@ -145,7 +145,7 @@ class Seat:
                 if self.fault is not None:  # The outputs overflowed its own queue.
                     return
                 self.member.note_request(message.type)
-                room.route(room.rules.handle(self.member, message.id, decode_request(message)))
+                room.route(room.rules.handle(self.member, message.id, read_request(message)))
         except ProtocolError as fault:
             self.lose(fault)
 

@@ -93,22 +93,31 @@ class RawClient:
 
 
 class PlainSocket:
-    """A WebSocket client that does nothing by itself: it answers no ping, and reads only when asked."""
+    """A WebSocket client that does nothing by itself: it answers no ping, and reads only when asked.
 
-    def __init__(self, emulator: Emulator, name: str, *, room: str = "lab") -> None:
+    Args:
+        version: Of the WebSocket protocol.
+        behind: Bytes that go out in one go with the handshake's request.
+    """
+
+    def __init__(
+        self, emulator: Emulator, name: str, *, room: str = "lab", version: str = "13", behind: bytes = b""
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", emulator.port), timeout=PATIENCE)
         lines = [
             f"GET /rooms/{room}?token={emulator.token(room, name)} HTTP/1.1",
             "Host: localhost",
             "Upgrade: websocket",
             "Connection: Upgrade",
-            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Version: {version}",
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         ]
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + behind)
         self.received = b""
-        while b"connected" not in self.received:
-            self.received += self.socket.recv(65536)
+        while b"connected" not in self.received and (data := self.socket.recv(65536)):
+            self.received += data
+            if not self.received.startswith(b"HTTP/1.1 101"):
+                return
         self.received = self.received.partition(b"\r\n\r\n")[2]
 
     def __enter__(self) -> PlainSocket:

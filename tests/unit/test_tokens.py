@@ -91,6 +91,8 @@ def test_token_of_a_user_reads_as_official_ones_do():
         ({"messaging": {"broadcast": False}}, MessagingRights(send=True, broadcast=False, list=True)),
         ({"messaging": {"send": False, "list": True}}, MessagingRights(send=False, broadcast=True, list=True)),
         ({"messaging": {"list": None}}, MessagingRights(True, True, True)),
+        ({"messaging": {"send": 0, "broadcast": 1, "list": 0.0}}, MessagingRights(False, True, False)),
+        ({"messaging": {"send": "true", "broadcast": [], "list": 2}}, MessagingRights(False, False, False)),
     ],
 )
 def test_rights_that_are_left_out_are_granted_but_services_are_not(scope, rights):
@@ -122,6 +124,16 @@ def test_unknown_claims_are_kept():
     token = ParticipantToken("ada", extra={"aud": "x", "iat": 10**12, "jti": 5, "nested": {"a": [1]}})
 
     assert ParticipantToken.decode(token.encode(SECRET), SECRET, now=0) == token
+
+
+@pytest.mark.parametrize("claim", ["exp", "nbf"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_times_are_finite(claim, value):
+    """A token that expires at NaN would never expire."""
+    token = jwt.encode({"name": "ada", "grants": [], claim: value}, SECRET, algorithm="HS256")
+
+    with pytest.raises(AuthenticationFailed, match=f"'{claim}' is no number of seconds"):
+        ParticipantToken.decode(token, SECRET, now=0)
 
 
 @pytest.mark.parametrize(("now", "text"), [(99.9, None), (100, "expired"), (10**10, "expired"), (4, "not valid yet")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -389,3 +390,54 @@ def test_a_flood_of_empty_fragments_holds_no_memory() -> None:
     packets: list[bytes] = []
     decoder.feed(b"\x02\x00" + b"\x00\x00" * 100_000 + b"\x80\x00", packets)
     assert packets == [b""]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 300), max_size=6),
+    cuts=st.lists(st.integers(0, 2000), max_size=8),
+    is_fragmented=st.booleans(),
+    masked=st.booleans(),
+)
+def test_a_packet_that_is_too_large_is_cut_where_that_is_asked_for(
+    sizes: list[int], cuts: list[int], is_fragmented: bool, masked: bool
+) -> None:
+    """Of each packet the first 100 bytes are kept, in any chunking; what follows it is read as if nothing had been."""
+    packets = [bytes((number + 7 * at) % 256 for at in range(size)) for number, size in enumerate(sizes)]
+    data = b""
+    for packet in packets:
+        parts = [packet[:70], packet[70:150], packet[150:]] if is_fragmented else [packet]
+        for number, part in enumerate(parts):
+            opcode = TheirOpcode.CONT if number else TheirOpcode.BINARY
+            data += Frame(opcode, part, fin=number == len(parts) - 1).serialize(mask=masked)
+            data += Frame(TheirOpcode.PING, b"p").serialize(mask=masked)
+    decoder, read = FrameDecoder(masked=masked, max_size=100, longest=300, mask=mask_in_python), list[bytes]()
+    for begin, end in pairwise(sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})):
+        decoder.feed(data[begin:end], read)
+    assert read == [packet[:100] for packet in packets]
+
+
+def test_a_frame_beyond_the_longest_is_a_fault() -> None:
+    """One byte less is cut."""
+    decoder, packets = FrameDecoder(masked=False, max_size=100, longest=300), list[bytes]()
+    decoder.feed(encode([bytes(300)], None), packets)
+    with pytest.raises(ProtocolError) as caught:
+        decoder.feed(encode([bytes(301)], None), packets)
+    assert (packets, caught.value.code) == ([bytes(100)], 1009)
+
+
+def test_what_is_cut_off_is_not_held() -> None:
+    """Of 40 MiB in reads of 1 MiB, a decoder that cuts at 1 MiB never holds more than three."""
+    decoder, packets, read = (
+        FrameDecoder(masked=False, max_size=1 << 20, longest=1 << 30),
+        list[bytes](),
+        bytes(1 << 20),
+    )
+    decoder.feed(encode([bytes(40 << 20)], None)[:10], packets)
+    tracemalloc.start()
+    for _ in range(40):
+        decoder.feed(read, packets)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ([len(packet) for packet in packets], peak < 6 << 20) == ([1 << 20], True), peak
+    decoder.feed(encode([b"next"], None), packets)
+    assert packets[1] == b"next"

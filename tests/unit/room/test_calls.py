@@ -20,6 +20,7 @@ from meshsync.protocol.operations import (
     AnswerChunk,
     Call,
     CallChunk,
+    CallEnded,
     CallMessage,
     Disable,
     Enable,
@@ -29,6 +30,7 @@ from meshsync.protocol.operations import (
     Reply,
     Request,
     Send,
+    UnreadableRequest,
     is_answered,
 )
 from meshsync.protocol.packets import WireMessage
@@ -849,6 +851,119 @@ def test_words_without_an_id_are_messages() -> None:
     hall = Hall(ada="classic", ben="duplex")
     for body in ({}, {"stream_id": 5}, {"stream_id": ""}):
         assert hall.send("ada", "ben", "open", body)[0] == ("ben", ("ada", "open", body, b""))
+
+
+# --- what is the room's -----------------------------------------------------------------------------------------------
+
+WORDS_OF_THE_ROOM = [
+    Accepted("X"),
+    RecipientGone("p-1"),
+    CallEnded("done"),
+    Json({"kind": "accepted"}),
+    Json({"kind": "client_disconnected", "participant_id": 5}),
+    Json({"kind": "closed", "attachment_base64": "AAAA"}),
+]
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("word", WORDS_OF_THE_ROOM, ids=repr)
+def test_recipient_cannot_use_the_rooms_words(word: Any, is_answered: bool) -> None:
+    """The caller gets none of it, before the answer and after, and the call goes on."""
+    hall = Hall(ada="duplex", ben="duplex")
+    push_id = hall.connect("ada", "ben") if is_answered else hall.offer("ada", "ben")
+    assert hall.ask("ben", AnswerChunk(push_id, "X", word), push_id) == []
+    if not is_answered:
+        assert hall.ask("ben", AnswerCall(push_id, OPEN), push_id) == accepted("ada")
+    following = CallMessage("t", {})
+    assert hall.ask("ben", AnswerChunk(push_id, "X", following), push_id) == [("ada", ("to caller", "X", following))]
+
+
+def test_word_of_a_classic_recipient_is_its_programs() -> None:
+    """A chunk with such a header is data: it comes as a message, and not as the room's word."""
+    hall = Hall(ada="duplex", ben="classic")
+    hall.offer("ada", "ben")
+    hall.send("ben", "ada", "accept", {"stream_id": "X"})
+    body = {"stream_id": "X", "header": {"kind": "closed"}}
+    assert hall.send("ben", "ada", "chunk", body)[1] == (
+        "ada",
+        ("to caller", "X", CallMessage("stream.chunk", {"kind": "closed"})),
+    )
+
+
+def test_sender_of_a_chunk_is_the_rooms_to_state() -> None:
+    """In the first message it is added; in a later one it is left out, or set right where one is claimed."""
+    hall = Hall(ada="duplex", ben="duplex", eve="duplex")
+    hall.ask("ada", OpenCall("X"), 5)
+    first = CallMessage("ask", {}, to=hall.id("ben"), sender=hall.id("eve"))
+    assert hall.ask("ada", CallChunk("X", first), 6)[2] == ("ben", ("to recipient", "X", "ask", {}, b"", "ada"))
+    for claimed, stated in (("eve", "ada"), ("", "")):
+        later = CallMessage("t", {}, to=hall.id("eve"), sender=claimed and hall.id(claimed))
+        assert hall.ask("ada", CallChunk("X", later), 7)[1:] == [("ben", ("to recipient", "X", "t", {}, b"", stated))]
+    odd = Json({"from_participant_id": hall.id("eve")})
+    stamped = Json({"from_participant_id": hall.id("ada")})
+    assert hall.ask("ada", CallChunk("X", odd), 8)[1:] == [("ben", ("to recipient", "X", stamped))]
+
+
+# --- what cannot be read ----------------------------------------------------------------------------------------------
+
+CHUNK, ANSWER, ANSWER_CHUNK = "room.tool_call_request_chunk", "room.tool_call_response", "room.tool_call_response_chunk"
+BROKEN = Control("close", 1007, "no JSON")
+
+
+def test_first_message_that_cannot_be_read_refuses_its_call() -> None:
+    """The caller waits for an answer to its call, and nobody is called."""
+    hall = Hall(ada="duplex", ben="duplex")
+    hall.ask("ada", OpenCall("X"), 5)
+    refusal = Error("no JSON", 1002)
+    assert hall.ask("ada", UnreadableRequest(CHUNK, "no JSON", "X"), 6) == [
+        ("ada", (6, refusal)),
+        ("ada", (5, refusal)),
+    ]
+    assert hall.room.stats() == RoomStats(0, 0, 0)
+
+
+def test_chunk_that_cannot_be_read_costs_itself() -> None:
+    """Its sender has the refusal, under its id, and the call goes on."""
+    hall = Hall(ada="duplex", ben="duplex")
+    hall.connect("ada", "ben")
+    unreadable = UnreadableRequest(CHUNK, "no JSON", "X")
+    assert hall.ask("ada", unreadable, 7) == [("ada", (7, Error("no JSON", 1002)))]
+    assert hall.ask("ada", CallChunk("X", CallMessage("t", {})), 8)[1] == (
+        "ben",
+        ("to recipient", "X", "t", {}, b"", ""),
+    )
+
+
+@pytest.mark.parametrize("type", [ANSWER, ANSWER_CHUNK])
+def test_answer_that_cannot_be_read_refuses_the_call(type: str) -> None:
+    """It bears the room's id of the call, under which its sender may have asked for something else."""
+    hall = Hall(ada="duplex", ben="duplex")
+    push_id = hall.offer("ada", "ben")
+    assert hall.ask("ben", UnreadableRequest(type, "no JSON", push_id=push_id), push_id) == [
+        ("ada", (5, Error("no JSON", 1100))),
+        ("ben", ("to recipient", "X", BROKEN)),
+    ]
+    assert hall.room.stats() == RoomStats(0, 0, 0)
+
+
+def test_chunk_of_a_recipient_that_cannot_be_read_ends_the_call_for_both() -> None:
+    """There is no reply that could tell its sender, and the caller must not miss a part of the stream unnoticed."""
+    hall = Hall(ada="duplex", ben="duplex")
+    push_id = hall.connect("ada", "ben")
+    assert hall.ask("ben", UnreadableRequest(ANSWER_CHUNK, "no JSON", push_id=push_id), push_id) == [
+        ("ada", ("to caller", "X", BROKEN)),
+        ("ben", ("to recipient", "X", BROKEN)),
+    ]
+    assert hall.room.stats() == RoomStats(0, 0, 0)
+
+
+def test_second_answer_that_cannot_be_read_is_ignored() -> None:
+    """As is one that can: the call has been answered. And nobody else can end it."""
+    hall = Hall(ada="duplex", ben="duplex", eve="duplex")
+    push_id = hall.connect("ada", "ben")
+    assert hall.ask("ben", UnreadableRequest(ANSWER, "no JSON", push_id=push_id, is_answer=True), push_id) == []
+    assert hall.ask("eve", UnreadableRequest(ANSWER_CHUNK, "no JSON", push_id=push_id), push_id) == []
+    assert hall.room.stats().calls == 1
 
 
 # --- whatever they do -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from meshsync.protocol.content import Empty, Error
 from meshsync.protocol.operations import Broadcast, Connected, Enable, Push, Reply, RoomReady, Send
 from meshsync.protocol.packets import Reassembler
 from simulator.room.seat import PACKET_SIZE, Seat, SeatState
-from tests.support.seats import FAULTS, LARGEST, Hall, body, packets_of, read, start
+from tests.support.seats import FAULTS, LARGEST, REFUSED, Hall, body, packets_of, read, start
 
 
 def test_greeting_waits_in_a_new_seat():
@@ -148,6 +149,39 @@ def test_packets_after_the_end_are_ignored():
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_bad_value_costs_its_request_and_nothing_else(fault):
+    """It is refused under its id, the others see nothing, and the next request is served."""
+    packets, reason = REFUSED[fault]
+    hall = Hall("ada", "ben")
+    ada = hall["ada"]
+
+    ada.feed([*packets, *packets_of(Send("p-2", "chat", {}), 3)])
+
+    assert ada.is_taken
+    refusal, answer = read(ada)
+    assert (refusal.request_id, refusal.content.code) == (2, 1002)
+    assert reason in refusal.content.text
+    assert len(refusal.content.text) <= 500
+    assert answer == Reply(3, Empty())
+    assert read(hall["ben"]) == [Push("p-0", "chat", {})]
+
+
+def test_bytes_of_a_message_that_is_too_large_are_not_kept():
+    """40 MiB in pieces of 1 MiB: no more than the largest message is held, and nothing once it is refused."""
+    hall = Hall("ada")
+    ada, piece = hall["ada"], bytes(1 << 20)
+    ada.feed([start(2, 40, b"messaging.send"), body(2, 1, piece)])
+    tracemalloc.start()
+
+    ada.feed(body(2, index, piece) for index in range(2, 41))
+
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (held < 1 << 20, peak < 16 << 20) == (True, True), (held, peak)
+    assert read(ada)[0].content.code == 1002
 
 
 @pytest.mark.parametrize("fault", FAULTS)
