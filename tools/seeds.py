@@ -30,6 +30,7 @@ INDIFFERENT = (
     "interop",
     "threads",
     "contract/test_runtime.py",
+    "contract/test_autobahn.py",
     "contract/test_transport.py",
     "unit/cli",
     "unit/emulator",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -41,10 +42,12 @@ from meshsync.protocol.stream_messages import (
 from meshsync.tokens import ParticipantToken
 from simulator import Simulation, faults, latency
 from simulator.faults import plans
-from tests.fuzz.targets import ENVIRONMENT, PUSH_TYPES, REQUEST_TYPES, STREAMS, pack, pick
+from tests.fuzz.conversations import rooms, seats
+from tests.fuzz.inputs import PUSH_TYPES, REQUEST_TYPES, STREAMS, pack, pick, unpack
+from tests.fuzz.targets import ENVIRONMENT
 from tests.support.scripted import greeting, packets_of
 
-__all__ = ["corpus", "mutants"]
+__all__ = ["PACKED", "corpus", "found", "keep", "mutant_of_parts", "mutants", "written"]
 
 _GOLDEN = Path(__file__).parents[1] / "golden"
 _TYPES = (*PUSH_TYPES, *REQUEST_TYPES)
@@ -293,7 +296,8 @@ _CORPORA = {
     "proxy": _proxy,
     "push": _push,
     "request": _request,
-    "seat": lambda: _packets("client"),
+    "room": rooms,
+    "seat": seats,
     "session": _session,
     "stream_message": _stream_message,
     "text": _text,
@@ -305,8 +309,32 @@ _CORPORA = {
 
 @cache
 def corpus(target: str) -> tuple[bytes, ...]:
-    """Return the inputs that fuzzing of a target begins with, each once."""
+    """Return the inputs that fuzzing of a target begins with, each once: those written here, then those it found."""
+    return tuple(dict.fromkeys((*written(target), *found(target))))
+
+
+@cache
+def written(target: str) -> tuple[bytes, ...]:
+    """Return the inputs of a target that are written here."""
     return tuple(dict.fromkeys(_CORPORA[target]()))
+
+
+FOUND = Path(__file__).with_name("found")
+"""Has a file for each target, with an input in a line."""
+
+
+def found(target: str) -> list[bytes]:
+    """Return the inputs of a target that fuzzing found and that reach code which those written here do not."""
+    path = FOUND / f"{target}.txt"
+    return [base64.b64decode(line) for line in path.read_bytes().split()] if path.exists() else []
+
+
+def keep(target: str, inputs: Iterable[bytes]) -> None:
+    """Put inputs in the place of all that fuzzing of a target had found."""
+    known = written(target)
+    new = sorted((data for data in inputs if data not in known), key=lambda data: (len(data), data))
+    FOUND.mkdir(exist_ok=True)
+    (FOUND / f"{target}.txt").write_bytes(b"".join(base64.b64encode(data) + b"\n" for data in new))
 
 
 # --- mutations --------------------------------------------------------------------------------------------------------
@@ -338,7 +366,41 @@ def mutants(target: str, count: int) -> Iterator[tuple[int, bytes]]:
     """Yield numbered inputs that were bred from the corpus; the same ones in every run."""
     seeds = corpus(target)
     for number in range(count):
-        yield number, mutant(seeds, Random(f"{target}/{number}"))
+        chance = Random(f"{target}/{number}")
+        if target in PACKED and chance.random() < 0.7:
+            yield number, mutant_of_parts(_choose(seeds, chance), seeds, chance)
+        else:
+            yield number, mutant(seeds, chance)
+
+
+PACKED = ("room", "seat")
+"""Targets whose inputs are long sequences of parts, which are changed part by part: or most changes would tear them."""
+
+
+def mutant_of_parts(data: bytes, seeds: tuple[bytes, ...], chance: Random) -> bytes:
+    """Return an input of parts with one to six changes: parts changed, lost, doubled, moved, or taken from others."""
+    parts = list(unpack(data)) or [b""]
+    for _ in range(1 + int(chance.random() * 6)):
+        at = int(chance.random() * len(parts))
+        match int(chance.random() * 7):
+            case 0 if len(parts) > 1:
+                del parts[at]
+            case 1:
+                parts.insert(at, _choose(parts, chance))
+            case 2:
+                parts.insert(at, parts.pop(int(chance.random() * len(parts))))
+            case 3:
+                others = list(unpack(_choose(seeds, chance)))
+                begin = int(chance.random() * (len(others) + 1))
+                parts[at:at] = others[begin : begin + 1 + int(chance.random() * 4)]
+            case 4:  # who, what or which id
+                head = bytearray(parts[at][:3])
+                if head:
+                    head[int(chance.random() * len(head))] = int(chance.random() * 16)
+                parts[at] = bytes(head) + parts[at][3:]
+            case _:
+                parts[at] = parts[at][:3] + mutant((parts[at][3:],), chance)
+    return pack(*(part[:65535] for part in parts[:60]))
 
 
 def mutant(seeds: tuple[bytes, ...], chance: Random) -> bytes:

@@ -2,8 +2,9 @@
 
 A target feeds one decoder. It lets only the documented errors pass, and checks what else the decoder promises: that the
 chunking of a wire changes nothing, and that a room can write again whatever it has read. Any other exception is a
-finding. ``corpus.py`` has what each begins with, ``test_decoders.py`` runs all of them briefly, and
-``python -m tests.fuzz`` lets coverage guide them (``tox -e fuzz``).
+finding. Two targets are more than a decoder: a seat and a room among others, in ``crowd.py``. ``corpus.py`` has what
+each begins with, ``test_decoders.py`` runs all of them briefly, and ``python -m tests.fuzz`` lets coverage guide them
+(``tox -e fuzz``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -30,14 +31,13 @@ from meshsync.protocol.content import decode_content, encode_content
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.envelopes import (
     RESERVED,
-    JsonObject,
     decode_envelope,
     decode_object,
     encode_envelope,
     encode_members,
     encode_object,
 )
-from meshsync.protocol.frames import CloseFrame, FrameDecoder, encode_close
+from meshsync.protocol.frames import CloseFrame, FrameDecoder
 from meshsync.protocol.greeting import GreetingForm, encode_connected, encode_room_ready, greeting_form, version_numbers
 from meshsync.protocol.operations import (
     AnswerCall,
@@ -53,7 +53,7 @@ from meshsync.protocol.operations import (
 )
 from meshsync.protocol.packets import Reassembler, WireMessage, split
 from meshsync.protocol.session import Participation, Session
-from meshsync.protocol.stream_messages import STREAM_TYPES, decode_stream_message, encode_stream_message
+from meshsync.protocol.stream_messages import decode_stream_message, encode_stream_message
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, ParticipantToken
@@ -63,84 +63,11 @@ from meshsync.transport.refusals import translate
 from meshsync.transport.upgrade import Ask, NotWebSocket, Refusal, upgrade
 from simulator import Transcript
 from simulator.faults import plans
-from simulator.room.seat import SeatState
+from tests.fuzz.crowd import room, seat
+from tests.fuzz.inputs import PUSH_TYPES, REQUEST_TYPES, STREAMS, TYPES, picked, read_object, reportable, unpack
 from tests.support.scripted import greeting
-from tests.support.seats import Hall
 
-__all__ = [
-    "ENVIRONMENT",
-    "PUSH_TYPES",
-    "REQUEST_TYPES",
-    "STREAMS",
-    "TARGETS",
-    "pack",
-    "pick",
-    "unpack",
-]
-
-REQUEST_TYPES = (
-    "messaging.enable",
-    "messaging.disable",
-    "messaging.send",
-    "messaging.broadcast",
-    "set_attributes",
-    "room.invoke_tool",
-    "room.tool_call_request_chunk",
-    "room.tool_call_response",
-    "room.tool_call_response_chunk",
-)
-PUSH_TYPES = (
-    "messaging.send",
-    "__response__",
-    "room_ready",
-    "connected",
-    "room.status",
-    "room.tool_call.messaging",
-    "room.tool_call_request_chunk.messaging",
-    "room.tool_call_response_chunk",
-)
-STREAMS = tuple(sorted(STREAM_TYPES))
-_TYPES = (*PUSH_TYPES, *REQUEST_TYPES)
-
-# --- inputs made of several parts -------------------------------------------------------------------------------------
-
-
-def pack(*parts: bytes) -> bytes:
-    """Return an input for a target that reads several byte strings."""
-    return b"".join(len(part).to_bytes(2, "little") + part for part in parts)
-
-
-def unpack(data: bytes) -> Iterator[bytes]:
-    """Yield the byte strings of an input, whatever it is."""
-    at = 0
-    while at < len(data):
-        end = at + 2 + int.from_bytes(data[at : at + 2], "little")
-        yield data[at + 2 : end]
-        at = end
-
-
-def pick(choices: tuple[str, ...], choice: str) -> bytes:
-    """Return the first byte with which an input chooses one of several texts."""
-    return bytes((choices.index(choice),))
-
-
-def _picked(data: bytes, choices: tuple[str, ...]) -> tuple[str, bytes]:
-    return choices[data[0] % len(choices)] if data else choices[0], data[1:]
-
-
-def _object(data: bytes) -> JsonObject | None:
-    try:
-        return decode_object(data, "it")
-    except ProtocolError as error:
-        _reportable(error)
-        return None
-
-
-def _reportable(error: ProtocolError) -> None:
-    """Check that an error can be given as the reason of a close frame."""
-    assert len(encode_close(error.code, str(error), None)) > 4
-    assert len(str(error)) < 5_000
-
+__all__ = ["ENVIRONMENT", "TARGETS"]
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
@@ -155,7 +82,7 @@ def frames(data: bytes) -> None:
             for piece in pieces:
                 decoder.feed(piece, packets)
         except ProtocolError as error:
-            _reportable(error)
+            reportable(error)
             fault = str(error)
         return packets, decoder.close, decoder.take_ping(), fault
 
@@ -172,7 +99,7 @@ def packets(data: bytes) -> None:
             assert len(message.body) <= 50_000
             assert list(again.feed(split(message.id, message.type, message.body, 7))) == [message]
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
 
 
 def envelope(data: bytes) -> None:
@@ -180,7 +107,7 @@ def envelope(data: bytes) -> None:
     try:
         header, payload = decode_envelope(data, "it")
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
         return
     again = encode_envelope(encode_members(header, forwarded=True), payload)
     assert decode_envelope(again, "it") == (header, payload)
@@ -188,7 +115,7 @@ def envelope(data: bytes) -> None:
 
 def text(data: bytes) -> None:
     """Read JSON; what is read can be written again by a room."""
-    value = _object(data)
+    value = read_object(data)
     if value is not None:
         assert decode_object(encode_object(value, "it", forwarded=True), "it") == value
 
@@ -199,13 +126,13 @@ def text(data: bytes) -> None:
 def content(data: bytes) -> None:
     """Read content; what is read can be written again, and is then the same."""
     parts = iter(unpack(data))
-    header, payload = _object(next(parts, b"")), next(parts, b"")
+    header, payload = read_object(next(parts, b"")), next(parts, b"")
     if header is None:
         return
     try:
         value = decode_content(header, payload)
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
         return
     once = decode_content(*encode_content(value))
     assert decode_content(*encode_content(once)) == once
@@ -214,20 +141,20 @@ def content(data: bytes) -> None:
 
 def push(data: bytes) -> None:
     """Read what a room may send."""
-    type, body = _picked(data, PUSH_TYPES)
+    type, body = picked(data, PUSH_TYPES)
     try:
         decode_push(WireMessage(7, type, body))
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
 
 
 def request(data: bytes) -> None:
     """Read a request; what a room has to pass on of it, it can write."""
-    type, body = _picked(data, REQUEST_TYPES)
+    type, body = picked(data, REQUEST_TYPES)
     try:
         value = decode_request(WireMessage(7, type, body))
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
         return
     match value:
         case Send(_, type, message, attachment) | Broadcast(type, message, attachment):
@@ -255,7 +182,7 @@ def attachment(data: bytes) -> None:
         _, inner = open_attached(body, "it", path)
         found = read_attachment(inner, "it")
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
         return
     for name in path:
         plain = plain.get(name) if isinstance(plain, dict) else None
@@ -267,22 +194,22 @@ def attachment(data: bytes) -> None:
 
 def stream_message(data: bytes) -> None:
     """Read a message of a stream; what is read can be written again, and is then the same."""
-    type, data = _picked(data, STREAMS)
+    type, data = picked(data, STREAMS)
     parts = iter(unpack(data))
-    body, payload = _object(next(parts, b"")), next(parts, b"")
+    body, payload = read_object(next(parts, b"")), next(parts, b"")
     if body is None:
         return
     try:
         message = decode_stream_message(type, body, payload)
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
         return
     assert decode_stream_message(*encode_stream_message(message), payload) == message
 
 
 def bridge(data: bytes) -> None:
     """Let a chunk cross to a call and back: it is the same."""
-    is_first, header = data[:1] == b"\1", _object(data[1:])
+    is_first, header = data[:1] == b"\1", read_object(data[1:])
     if header is not None:
         message = chunk_to_message(header, b"data", is_first=is_first)
         back, payload = message_to_chunk(message, is_first=is_first)
@@ -300,7 +227,7 @@ def greet(data: bytes) -> None:
     try:
         value = decode_push(WireMessage(0, "connected" if which == b"\1" else "room_ready", data))
     except ProtocolError as error:
-        _reportable(error)
+        reportable(error)
         return
     for form in GreetingForm:
         if isinstance(value, RoomReady):
@@ -321,7 +248,7 @@ def session(data: bytes) -> None:
     is_in = False
     for part in unpack(data):
         number, part = part[0] if part else 0, part[1:]
-        type, body = _picked(part, _TYPES)
+        type, body = picked(part, TYPES)
         for event in talk.receive(split(number, type, body)):
             match event:
                 case events.Answered(request_id):
@@ -350,20 +277,7 @@ def opening(data: bytes) -> None:
     try:
         list(Session(dialect("B3")).receive(list(unpack(data))))
     except ProtocolError as error:
-        _reportable(error)
-
-
-def seat(data: bytes) -> None:
-    """Let a client send packets: the worst that happens is its own end."""
-    hall = Hall("mal", "ben")
-    mal = hall["mal"]
-    mal.feed(list(unpack(data)))
-    assert (mal.state is SeatState.LOST) == (mal.fault is not None)
-    if mal.fault is not None:
-        _reportable(mal.fault)
-    for one in hall.room.seats:
-        for parcel in one.drain(1 << 30):
-            parcel.packets()
+        reportable(error)
 
 
 def expand(data: bytes) -> None:
@@ -435,7 +349,7 @@ def proxy(data: bytes) -> None:
     """Find the proxy in an environment; no error repeats a password."""
     environ = {}
     for part in unpack(data):
-        name, value = _picked(part, ENVIRONMENT)
+        name, value = picked(part, ENVIRONMENT)
         environ[name] = value.decode("utf-8", "surrogateescape")
     for scheme, host, port in (("ws", "room.test", 80), ("wss", "10.1.2.3", 6374), ("ws", "fe80::1", 1)):
         try:
@@ -516,6 +430,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         proxy,
         push,
         request,
+        room,
         seat,
         session,
         stream_message,
