@@ -66,10 +66,11 @@ e  simulator.network: links traffic / heartbeat_timer / client_end room_end / ne
 f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view
                      / drawn_faults / timeline / transcript
 g  simulator.participants: confirming peers / stream / participant / messaging streaming visiting
-h  simulator.emulator: settings / connection / gateway / loop_thread / emulator
+h  simulator.emulator: doorway limits rates refusals / newcomers settings / connection / gateway / loop_thread
+                       / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
-j  simulator.cli: demo programs / main
+j  simulator.cli: demo emulating programs / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """
@@ -108,6 +109,7 @@ SEAM = frozenset(
         "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",
         "simulator/emulator/loop_thread.py",
+        "simulator/emulator/newcomers.py",
         "simulator/cli/main.py",
         "simulator/engine/actor_threads.py",
         "simulator/engine/runtime.py",

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from meshsync.errors import MeshsyncError
+from simulator.cli.emulating import add_options, make_emulator
 from simulator.cli.programs import add_commands
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve rooms until Ctrl-C")
-    _add_address(serve, DEFAULT_PORT)
+    add_options(serve, DEFAULT_PORT)
     serve.add_argument("--json", action="store_true", help="print one line of JSON for programs")
     serve.set_defaults(run=_serve)
 
@@ -62,7 +63,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         usage="%(prog)s [options] -- COMMAND [ARGUMENT ...]",
         description="Run a command with MESHAGENT_* set so that it connects to an emulator, and exit as it does.",
     )
-    _add_address(execute, 0)
+    add_options(execute, 0)
     execute.add_argument("command", nargs="*", metavar="COMMAND", help="what to run, after --")
     execute.set_defaults(run=_execute)
 
@@ -84,28 +85,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    picks = "0 picks a free one; default: "
-    parser.add_argument("--port", type=_port, default=port, help=f"port to listen on ({picks}%(default)s)")
-    parser.add_argument("--secret", help="what tokens have to be signed with (default: one that everybody knows)")
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError(text)
-    return port
-
-
-def _emulator(options: argparse.Namespace) -> Emulator:
-    from simulator.emulator import DEVELOPMENT_SECRET, Emulator
-
-    secret = DEVELOPMENT_SECRET if options.secret is None else options.secret
-    return Emulator(host=options.host, port=options.port, secret=secret)
-
-
 # --- serve ------------------------------------------------------------------------------------------------------------
+
+_STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals after which all clients are told, and the process ends."""
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -114,14 +97,19 @@ def _serve(options: argparse.Namespace) -> int:
     def stop(number: int, frame: FrameType | None) -> None:
         stopped.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    with _emulator(options) as emulator:
-        print(_as_json(emulator) if options.json else _as_text(emulator), flush=True)
+    for name in _STOPS:
+        number = getattr(signal, name, None)
+        # What was started with nohup goes on when its terminal is closed.
+        if number is not None and (name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN):
+            signal.signal(number, stop)
+    emulator = make_emulator(options)
+    with emulator:
+        print(_as_json(emulator) if options.json else _as_text(emulator, options.secret is None), flush=True)
         while True:
-            if stopped.wait(1.0):  # Not without a time limit: Windows would not notice Ctrl-C.
+            # Not without a time limit: Windows would not notice Ctrl-C.
+            if stopped.wait(1.0) or not emulator.is_open:
                 break
-    return 0
+    return 1 if emulator.has_failed else 0
 
 
 def _as_json(emulator: Emulator) -> str:
@@ -135,8 +123,13 @@ def _as_json(emulator: Emulator) -> str:
     )
 
 
-def _as_text(emulator: Emulator) -> str:
-    from simulator.emulator import CLEARED
+def _as_text(emulator: Emulator, is_chosen: bool) -> str:
+    """Return what people read.
+
+    Args:
+        is_chosen: Whether the emulator chose its secret.
+    """
+    from simulator.emulator import CLEARED, DEVELOPMENT_SECRET
 
     exports = [f"export {name}={shlex.quote(value)}" for name, value in emulator.env.items()]
     lines = [
@@ -148,6 +141,8 @@ def _as_text(emulator: Emulator) -> str:
         f"unset {' '.join(CLEARED)}",
         "",
     ]
+    if is_chosen and emulator.secret != DEVELOPMENT_SECRET:
+        lines += ["The secret was made for this run, since other machines can reach it; --secret sets one.", ""]
     return "\n".join(lines)
 
 
@@ -159,7 +154,7 @@ _PASSED_UNLESS_TYPED = ("SIGINT", "SIGQUIT")
 
 
 def _execute(options: argparse.Namespace) -> int:
-    with _emulator(options) as emulator:
+    with make_emulator(options) as emulator:
         from simulator.emulator import CLEARED
 
         environment = dict(os.environ)

@@ -17,10 +17,10 @@ from aiohttp.abc import AbstractStreamWriter
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import frames
 from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.acknowledgements import unacknowledged
 from simulator.admission import Admission
+from simulator.emulator.rates import Rate
 from simulator.emulator.settings import Settings
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat, SeatedRoom
 
@@ -29,12 +29,13 @@ __all__ = ["GatewayConnection", "HandshakeSocket"]
 _log = logging.getLogger("simulator.emulator")
 
 
-_MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
-"""Bytes of one WebSocket message: a whole message may come as one packet, and its seat checks its size."""
+_PACKET_MARGIN = 64 * 1024
+"""Bytes by which one WebSocket message may be larger than the largest message: a whole one may come as one packet, and
+its seat checks its size."""
 
-_LONGEST_FRAME = 16 * MAX_MESSAGE_SIZE
-"""Bytes of one WebSocket frame. A packet is cut at the size above, and its message refused; a longer frame ends the
-connection."""
+_LONGEST_FRAME = 16
+"""Largest messages in one WebSocket frame. A packet is cut at the size above, and its message refused; a frame that is
+longer ends the connection."""
 
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings overtake them."""
@@ -83,10 +84,14 @@ class GatewayConnection(asyncio.Protocol):
         """What the client sent in one go with its handshake."""
         self.state = CarrierState.OPEN
         self._transport = transport
-        self._linger = settings.linger
+        limits = settings.limits
+        self._linger = limits.linger
         self._loop = asyncio.get_running_loop()
-        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET, longest=_LONGEST_FRAME)
-        self._heartbeat = Heartbeat(self._loop.time(), interval=settings.heartbeat, timeout=settings.heartbeat / 2)
+        self._decoder = frames.FrameDecoder(
+            masked=True, max_size=limits.message + _PACKET_MARGIN, longest=_LONGEST_FRAME * limits.message
+        )
+        self._heartbeat = Heartbeat(self._loop.time(), interval=limits.heartbeat, timeout=limits.heartbeat / 2)
+        self._rate = None if limits.rate is None else Rate(limits.rate, self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
         self._bytes_written = 0
         """Bytes given to the transport."""
@@ -158,7 +163,9 @@ class GatewayConnection(asyncio.Protocol):
         ping = decoder.take_ping()
         if ping is not None:
             self._write(frames.encode_control(frames.Opcode.PONG, ping, None))
-        if packets:
+        if packets and self._rate is not None and not self._rate.take(_count_starts(packets), self._loop.time()):
+            seat.lose(ProtocolError(f"sends more than {self._rate.per_second:g} messages a second", code=1008))
+        elif packets:
             # Its own flush goes before its recipients': so the sender's reply is written first.
             self._schedule()
             seat.feed(packets)
@@ -244,19 +251,29 @@ class GatewayConnection(asyncio.Protocol):
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
-    def end(self, code: int, reason: str) -> None:
-        """Send a close frame, and cut the connection after ``linger`` seconds. Again does nothing."""
+    @property
+    def fault(self) -> ProtocolError | None:
+        """The fault for which the client was disconnected; None if there was none."""
+        return None if self._seat is None else self._seat.fault
+
+    def end(self, code: int, reason: str) -> bool:
+        """Send a close frame, and cut the connection after ``linger`` seconds. Again does nothing.
+
+        Returns:
+            Whether the close frame was sent: the connection may be gone.
+        """
         if self.state is not CarrierState.OPEN:
-            return
+            return False
         self._move(CarrierState.LEAVING)
         transport = self._transport
         if transport.is_closing():
-            return
+            return False
         transport.resume_reading()
         self._write(frames.encode_close(code, reason, None))
         with suppress(OSError):  # The client has reset it.
             transport.write_eof()
         self._loop.call_later(self._linger, transport.abort)
+        return True
 
     def cut(self) -> None:
         """End the TCP connection without a close frame."""
@@ -264,6 +281,11 @@ class GatewayConnection(asyncio.Protocol):
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")
+
+
+def _count_starts(packets: list[bytes]) -> int:
+    """Return how many packets begin a message: those with the index 0."""
+    return sum(packet[8:12] == b"\0\0\0\0" for packet in packets)
 
 
 def _join(parcels: list[Parcel]) -> list[bytes]:

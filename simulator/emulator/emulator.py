@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Mapping
 from types import MappingProxyType, TracebackType
 
 from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
-from simulator.emulator.gateway import Gateway, url_host
+from simulator.emulator.doorway import Doorway, is_loopback
+from simulator.emulator.gateway import Gateway, new_secret, url_host
+from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.settings import EmulatorStats, Settings
-from simulator.room.calls import ANSWER_LIMIT
-from simulator.room.seat import QUEUE_LIMIT
 
 __all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits"]
 
+_log = logging.getLogger("simulator.emulator")
+
 DEVELOPMENT_SECRET = "meshsync-emulator-development-secret-that-everybody-knows"
-"""The default secret of tokens. It protects nothing: the emulator listens on the loopback by default."""
+"""The default secret of tokens on the loopback. It protects nothing, so that pages of other origins are refused."""
 
 _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
@@ -30,21 +32,6 @@ Source: variables that ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of one connection to an emulator."""
-
-    queue: int = QUEUE_LIMIT
-    """Bytes that may wait for one participant; beyond that it reads too slowly, and is disconnected."""
-    heartbeat: float = 30.0
-    """Seconds of silence before a ping; after half as long again without an answer the connection is cut."""
-    linger: float = 2.0
-    """Seconds in which a client that is being disconnected may read the close frame."""
-    answer: float = ANSWER_LIMIT
-    """Seconds in which the peer of a duplex stream, or of one that is translated, has to answer its opening: official
-    clients wait for ever, and a client whose program handles no streams never answers."""
-
-
 class Emulator:
     """Rooms on a real WebSocket, on this machine; they appear on demand.
 
@@ -53,10 +40,16 @@ class Emulator:
     Args:
         host: The address to listen on; the default can be reached from this machine alone.
         port: 0 picks a free one.
-        secret: The secret that tokens have to be signed with.
+        secret: The secret that tokens have to be signed with. By default `DEVELOPMENT_SECRET`; where other machines
+            can reach ``host``, one that nobody can guess, made anew for each emulator.
         acknowledge: When the room acknowledges a send: ``"routed"``, when it is in the recipient's queue.
+        limits: How much of what there may be.
+        allow_origins: Origins of pages that may connect beside those of this machine, as ``https://example.org:8443``;
+            ``"*"`` for all. With a secret of your own all may, unless you name some.
+        allow_hosts: Names by which clients may call it beside those of this machine, as a container's; likewise.
+        insecure: Whether other machines may reach it though everybody knows its secret.
     Raises:
-        UsageError: If an argument makes no sense.
+        UsageError: If an argument makes no sense, or everybody could come in.
     Example:
         ::
 
@@ -70,22 +63,26 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        secret: str = DEVELOPMENT_SECRET,
+        secret: str | None = None,
         acknowledge: str = "routed",
         limits: Limits | None = None,
+        allow_origins: Collection[str] = (),
+        allow_hosts: Collection[str] = (),
+        insecure: bool = False,
     ) -> None:
-        if not secret:
+        if secret == "":
             raise UsageError("secret: it must not be empty, since it signs tokens")
         if acknowledge != "routed":
             raise UsageError(f"acknowledge: there is 'routed', not {acknowledge!r}")
         if type(port) is not int or not 0 <= port <= 65535:
             raise UsageError(f"port: a port is a number from 0 to 65535, not {port!r:.100}")
-        limits = limits or Limits()
         self.host = host
-        self.secret = secret
+        self.secret = _choose_secret(secret, host, insecure)
         self._port = port
-        self._settings = Settings(secret, limits.queue, limits.heartbeat, limits.linger, limits.answer)
+        doorway = Doorway(self.secret == DEVELOPMENT_SECRET, tuple(allow_origins), tuple(allow_hosts))
+        self._settings = Settings(self.secret, limits or Limits(), doorway)
         self._thread: LoopThread | None = None
+        self._has_failed = False
         self._last_stats = EmulatorStats()
 
     def __enter__(self) -> Emulator:
@@ -102,7 +99,12 @@ class Emulator:
     @property
     def is_open(self) -> bool:
         """Whether it listens."""
-        return self._thread is not None
+        return self._thread is not None and self._thread.is_alive
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its thread ended by a fault of its own, or did not end when it was closed; the log says which."""
+        return self._has_failed or (self._thread is not None and self._thread.has_failed)
 
     def start(self) -> Emulator:
         """Listen; return when clients can connect. Does nothing if it listens already.
@@ -111,6 +113,8 @@ class Emulator:
             UsageError: If the port is in use, or the host is not an address of this machine; it does not listen.
         """
         if self._thread is None:
+            if self.secret == DEVELOPMENT_SECRET and not is_loopback(self.host):
+                _log.warning("whoever can reach %s may join every room: everybody knows the secret", self.host)
             self._thread = LoopThread(Gateway(self._settings), self.host, self._port)
         return self
 
@@ -119,6 +123,7 @@ class Emulator:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
+            self._has_failed = thread.has_failed
             self._last_stats = thread.gateway.stats()
 
     @property
@@ -204,6 +209,20 @@ class Emulator:
         if self._thread is None:
             raise UsageError("the emulator is not running: use it as a context manager, or call start()")
         return self._thread
+
+
+def _choose_secret(secret: str | None, host: str, insecure: bool) -> str:
+    """Return the secret to use.
+
+    Raises:
+        UsageError: If other machines could come in with the secret that everybody knows.
+    """
+    if is_loopback(host) or insecure:
+        return secret or DEVELOPMENT_SECRET
+    if secret == DEVELOPMENT_SECRET:
+        text = f"host: other machines may reach {host!r}, and everybody knows the development secret"
+        raise UsageError(f"{text}; give another, or none so that one is made, or insecure=True (--insecure)")
+    return secret or new_secret()
 
 
 async def _stats_of(gateway: Gateway) -> EmulatorStats:

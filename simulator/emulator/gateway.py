@@ -3,31 +3,48 @@
 aiohttp does the handshake. Frames bypass it, in bulk both ways: all frames of one read are handled at once, and all
 messages of one turn of the loop to a participant are written in one buffer, each framed once for all its recipients.
 Each connection ends without effect on others: by a protocol error, a client that does not read, a lost client, a client
-without a token. The meaning of requests and the admission of clients are not this module's business.
+without a token. The meaning of requests and the admission of clients are not this module's business, nor is a
+connection before its handshake.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import errno
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 
 from meshsync.errors import ConnectFailed
 from simulator.admission import Admission, admit, find_credentials
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
+from simulator.emulator.limits import system_descriptors
+from simulator.emulator.newcomers import Newcomer, Newcomers
+from simulator.emulator.rates import Rate
+from simulator.emulator.refusals import STRANGERS, HttpLog, Refusals
 from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.members import Output
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
 
-__all__ = ["Gateway", "url_host"]
+__all__ = ["Gateway", "new_secret", "url_host"]
 
 _log = logging.getLogger("simulator.emulator")
+
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of a system that has no descriptor left, or no memory for one."""
+
+_RETRY_AFTER = 5
+"""Seconds after which one who is refused may try again."""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Gateway:
@@ -39,10 +56,24 @@ class Gateway:
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
         self._server: asyncio.Server | None = None
+        self._is_closing = False
         self._base = ""
-        app = web.Application()
+        self._descriptors = system_descriptors()
+        self._refusals = Refusals(lambda: asyncio.get_running_loop().time())
+        self._newcomers = Newcomers(settings.limits, self._refusals, self._most_waiting)
+        self._joins: Rate | None = None
+        app = web.Application(middlewares=[self._screen])
         app.router.add_get("/rooms/{room}", self._accept)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=settings.linger)
+        app.router.add_get("/health", self._tell_health)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,  # It would write URLs, and with them tokens.
+            logger=HttpLog(self._refusals),
+            handle_signals=False,
+            shutdown_timeout=settings.limits.linger,
+            keepalive_timeout=settings.limits.keep_alive,
+            tcp_keepalive=False,  # The heartbeat does it sooner; and on a connection that was reset it may raise.
+        )
 
     async def open(self, host: str, port: int) -> int:
         """Listen, and return the port.
@@ -51,10 +82,14 @@ class Gateway:
             OSError: If the address cannot be listened on; nothing is left open.
         """
         await self._runner.setup()
-        serve = self._runner.server
-        assert serve is not None
+        http = self._runner.server
+        assert http is not None
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._report)
+        if self.settings.limits.joins is not None:
+            self._joins = Rate(self.settings.limits.joins, loop.time())
         try:
-            self._server = await asyncio.get_running_loop().create_server(serve, host, port)
+            self._server = await loop.create_server(lambda: Newcomer(http(), self._newcomers), host, port)
         except BaseException:
             await self._runner.cleanup()
             raise
@@ -63,12 +98,26 @@ class Gateway:
         return bound
 
     async def close(self) -> None:
-        """Send a close frame to every client and stop listening; lasts little longer than ``linger`` seconds."""
+        """Send a close frame to every client and stop listening; lasts little longer than ``linger`` seconds.
+
+        Whatever fails for one connection, the others are told.
+        """
+        self._is_closing = True
         if self._server is not None:
             await _stop_listening(self._server)
+        told = 0
         for connection in tuple(self._connections):
-            connection.end(1001, "the emulator was closed")
-        await self._runner.cleanup()
+            try:
+                told += connection.end(1001, "the emulator was closed")
+            except Exception:
+                _log.exception("a connection could not be told that the emulator is closing")
+                connection.cut()
+        _log.info("the emulator is closing: %d of %d connections are told", told, len(self._connections))
+        try:
+            await self._runner.cleanup()
+        finally:
+            for connection in tuple(self._connections):
+                connection.cut()
 
     def stats(self) -> EmulatorStats:
         """Return the current counts."""
@@ -78,6 +127,8 @@ class Gateway:
             participants=len(seats),
             connections=len(self._connections),
             queued=sum(seat.queued for seat in seats),
+            waiting=len(self._newcomers),
+            refused=dict(self._refusals.counts),
         )
 
     async def drop(self, name: str) -> int:
@@ -86,6 +137,33 @@ class Gateway:
         for connection in found:
             connection.cut()
         return len(found)
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _screen(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Refuse a page or a host that is not let in; see `Doorway`. Whoever is answered may ask again."""
+        at = None if request.transport is None else request.transport.get_extra_info("sockname")
+        refusal = self.settings.doorway.refusal(
+            request.headers.getall("Origin", []),
+            request.headers.getall("Host", []),
+            at[0] if isinstance(at, tuple) else None,
+        )
+        newcomer = None if request.transport is None else request.transport.get_protocol()
+        try:
+            if refusal is None:
+                return await handler(request)
+            kind, text = refusal
+            self._refusals.add(kind, f"refused: {text}", logging.INFO)
+            return web.Response(status=403, text=f"{text}\n")
+        finally:
+            if isinstance(newcomer, Newcomer) and request.transport is not None:
+                newcomer.answered()
+
+    async def _tell_health(self, request: web.Request) -> web.Response:
+        figures = self.stats()
+        counts = {name: getattr(figures, name) for name in ("rooms", "participants", "connections", "waiting")}
+        return web.json_response({"status": "closing" if self._is_closing else "ok", **counts})
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["room"]
@@ -96,6 +174,11 @@ class Gateway:
         except ConnectFailed as error:
             headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None
             return web.Response(status=error.http_status or 403, text=str(error), headers=headers)
+        reached = self._reached_limit(name)
+        if reached is not None:
+            kind, text, seconds = reached
+            self._refusals.add(kind, f"refused with status 503: {text}")
+            return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(seconds)})
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = HandshakeSocket(
             # The wire is a loopback, and deflating costs 3 us for a packet of 100 bytes, 1.7 ms for 64 KiB at random.
@@ -103,26 +186,83 @@ class Gateway:
             autoclose=False,
             protocols=offered,
         )
-        await socket.prepare(request)
-        if request.transport is not None:
-            connection = GatewayConnection(admission.name, request.transport, self.settings, socket.early)
+        try:
+            await socket.prepare(request)
+        except STRANGERS:  # It has gone meanwhile. What is returned goes nowhere.
+            self._refusals.add("lost", "a connection was lost in its handshake", logging.INFO)
+            return web.Response(status=400)
+        transport = request.transport
+        if transport is not None:
+            newcomer = transport.get_protocol()
+            connection = GatewayConnection(admission.name, transport, self.settings, socket.early)
+            if isinstance(newcomer, Newcomer):
+                newcomer.seated()
             await self._serve(name, admission, connection)
         return socket
+
+    def _reached_limit(self, name: str) -> tuple[str, str, int] | None:
+        """Return which limit keeps one more participant out of a room: kind, text, and the seconds to wait."""
+        limits = self.settings.limits
+        room = self._rooms.get(name)
+        connections = limits.connections_of(self._descriptors)
+        if self._is_closing:
+            return "closing", "the emulator is closing", _RETRY_AFTER
+        if connections is not None and len(self._connections) >= connections:
+            return "connections", f"there are {connections} connections, and no more are allowed", _RETRY_AFTER
+        if room is None and limits.rooms is not None and len(self._rooms) >= limits.rooms:
+            return "rooms", f"there are {limits.rooms} rooms, and no more are allowed", _RETRY_AFTER
+        if room is not None and limits.participants is not None and len(room.seats) >= limits.participants:
+            return "participants", f"a room has at most {limits.participants} participants", _RETRY_AFTER
+        now = asyncio.get_running_loop().time()
+        if self._joins is not None and not self._joins.take(1, now):
+            seconds = math.ceil(1 / self._joins.per_second)
+            return "joins", f"more than {self._joins.per_second:g} participants join in a second", seconds
+        return None
 
     async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:
         room = self._rooms.get(name)
         if room is None:
             url = f"{self._base}/rooms/{name}"
             later = _Later()
-            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=self.settings.answer)
-            room = later.room = self._rooms[name] = SeatedRoom(rules, queue_limit=self.settings.queue_limit)
+            limits = self.settings.limits
+            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer)
+            room = later.room = self._rooms[name] = SeatedRoom(
+                rules, queue_limit=limits.queue, message_limit=limits.message
+            )
         self._connections[connection] = None
+        if self._is_closing:  # Its handshake was under way when the others were told.
+            connection.end(1001, "the emulator was closed")
         try:
             await connection.run(room, admission)
         finally:
             del self._connections[connection]
             if room.is_empty and self._rooms.get(name) is room:
                 del self._rooms[name]
+            fault = connection.fault
+            if fault is not None:
+                text = f"a participant was disconnected with code {fault.code}: {fault!s:.200}"
+                level = logging.WARNING if fault.code in (1008, 1009) else logging.INFO
+                self._refusals.add(str(fault.code), text, level)
+
+    # --- what the system refuses --------------------------------------------------------------------------------------
+
+    def _most_waiting(self) -> int:
+        return self.settings.limits.waiting_of(self._descriptors, len(self._connections))
+
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Judge what fails in the loop outside of any task: what a stranger can cause is no fault of ours."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _SCARCE:
+            # asyncio goes on listening after a second; those who keep silent make room for those who talk.
+            text = f"no more connections can be accepted for now: {os.strerror(error.errno)}"
+            self._refusals.extend("descriptors", text)
+            self._newcomers.halve()
+        elif isinstance(error, STRANGERS):
+            self._refusals.add("lost", f"a connection failed: {type(error).__name__}", logging.INFO)
+        elif self._is_closing and isinstance(error, ValueError):
+            _log.debug("asyncio would have listened again: %s", error)  # On a socket that is closed meanwhile.
+        else:
+            loop.default_exception_handler(context)
 
 
 class _Later:
@@ -158,6 +298,11 @@ def _new_id() -> str:
     digits[8] = digits[8] & 0x3F | 0x80
     text = digits.hex()
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def new_secret() -> str:
+    """Return a secret to sign tokens with that nobody can guess: 43 characters, 256 bits."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
 
 
 def url_host(host: str) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from meshsync.errors import UsageError
@@ -32,6 +33,8 @@ class LoopThread:
             UsageError: If the address cannot be listened on; no thread is left.
         """
         self.gateway = gateway
+        self.has_failed = False
+        """Whether it ended by a fault of its own, or did not end."""
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: concurrent.futures.Future[int] = concurrent.futures.Future()
@@ -48,6 +51,11 @@ class LoopThread:
             self.close()
             raise
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def call(self, work: Coroutine[Any, Any, _T], *, timeout: float) -> _T:
         """Run ``work`` in the loop, from any other thread, and return its result.
 
@@ -60,18 +68,22 @@ class LoopThread:
     def close(self) -> None:
         """Close the gateway and end the thread, within a few seconds."""
         if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join(self.gateway.settings.linger + 5)
+            with suppress(RuntimeError):  # The loop has just ended by itself.
+                self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join(self.gateway.settings.limits.linger + 5)
         if self._thread.is_alive():
+            self.has_failed = True
             _log.warning("the emulator did not end in time")
 
     def _run(self, host: str, port: int) -> None:
         try:
             asyncio.run(self._main(host, port))
         except BaseException as error:
-            if self._opened.done():
-                raise
-            self._opened.set_exception(error)
+            if not self._opened.done():
+                self._opened.set_exception(error)
+                return
+            self.has_failed = True
+            _log.exception("the emulator ended for no fault of its clients'")
 
     async def _main(self, host: str, port: int) -> None:
         self._loop = loop = asyncio.get_running_loop()

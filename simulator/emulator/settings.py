@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from simulator.room.calls import ANSWER_LIMIT
-from simulator.room.seat import QUEUE_LIMIT
+from simulator.emulator.doorway import Doorway
+from simulator.emulator.limits import Limits
 
 __all__ = ["EmulatorStats", "Settings"]
 
@@ -14,15 +15,9 @@ __all__ = ["EmulatorStats", "Settings"]
 class Settings:
     """The options of a gateway."""
 
-    secret: str
-    queue_limit: int = QUEUE_LIMIT
-    """Bytes that may wait for one participant."""
-    heartbeat: float = 30.0
-    """Seconds of silence before a ping; after half as long again without an answer the connection is cut."""
-    linger: float = 2.0
-    """Seconds from a close frame until the connection is cut."""
-    answer: float = ANSWER_LIMIT
-    """Seconds in which a duplex stream has to be answered."""
+    secret: str = field(repr=False)
+    limits: Limits = field(default_factory=Limits)
+    doorway: Doorway = field(default_factory=Doorway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +32,15 @@ class EmulatorStats:
     """Connections that have not ended, including those being disconnected."""
     queued: int = 0
     """Bytes that wait for all participants to read."""
+    waiting: int = 0
+    """Connections that have no participant yet."""
+    refused: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """How often something was refused since it was started, by its kind; a kind that did not occur is not there. It is
+    no part of a comparison.
+
+    ``origin`` ``host``: pages and hosts that are not let in (status 403). ``connections`` ``rooms`` ``participants``
+    ``joins``: a limit was reached (status 503). ``handshake``: too slow before there was a participant. ``waiting``:
+    the oldest without a participant gave way. ``malformed`` ``lost``: requests that are not HTTP, and connections lost
+    in their handshake. ``descriptors``: the process had none left. ``1002`` ``1003`` ``1008`` ``1009``: participants
+    disconnected for a fault, by the close code.
+    """

@@ -17,7 +17,7 @@ from meshsync.errors import ProtocolError
 from meshsync.protocol.codec import read_request
 from meshsync.protocol.greeting import GreetingForm, greeting_form
 from meshsync.protocol.operations import Request
-from meshsync.protocol.packets import Reassembler
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler
 from meshsync.runtime.lifecycle import move
 from simulator.room.rules import Member, Output, Rights
 
@@ -117,7 +117,9 @@ CARRIER_MOVES = {
 class Seat:
     """One participant's place in a room. Made by `SeatedRoom.take`."""
 
-    def __init__(self, room: SeatedRoom, member: Member, wake: Callable[[], None], queue_limit: int) -> None:
+    def __init__(
+        self, room: SeatedRoom, member: Member, wake: Callable[[], None], queue_limit: int, message_limit: int
+    ) -> None:
         self.member = member
         self.state = SeatState.TAKEN
         self.fault: ProtocolError | None = None
@@ -128,7 +130,7 @@ class Seat:
         self._wake = wake
         self._queue_limit = queue_limit
         self._queue: deque[Parcel] = deque()
-        self._reassembler = Reassembler(yields_faults=True)
+        self._reassembler = Reassembler(message_limit, yields_faults=True)
 
     @property
     def is_taken(self) -> bool:
@@ -227,11 +229,15 @@ class SeatedRoom:
 
     Args:
         queue_limit: Bytes that may wait for one participant before it loses its seat.
+        message_limit: Bytes of a message's body; who sends more loses its seat.
     """
 
-    def __init__(self, rules: RoomRules, *, queue_limit: int = QUEUE_LIMIT) -> None:
+    def __init__(
+        self, rules: RoomRules, *, queue_limit: int = QUEUE_LIMIT, message_limit: int = MAX_MESSAGE_SIZE
+    ) -> None:
         self.rules = rules
         self._queue_limit = queue_limit
+        self._message_limit = message_limit
         self._seats: dict[str, Seat] = {}
         self._unrouted: deque[Output] = deque()
         self._is_routing = False
@@ -270,7 +276,7 @@ class SeatedRoom:
         form = greeting_form(version)
         known = version or token_version
         member, greeting = self.rules.join(name, form=form, role=role, rights=rights, version=known)
-        seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit)
+        seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit, self._message_limit)
         self.route(greeting)
         return seat
 
