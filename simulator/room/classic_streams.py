@@ -140,13 +140,19 @@ class ClassicStreams:
         return self._ends.get((to.id, stream_id), {}).get(member.id)
 
     def _move(self, member: Member, request: Send, stream_id: str, to: Member) -> _Stream | None:
-        """Put the ids of both ends in the place of earlier ones, if the message proves that they are the same."""
-        for end in (to, member):
-            for stream in self._ends.get((end.id, stream_id), {}).values():
-                if _proves(request, stream, member, to):
-                    is_opener = end is member if stream.opener == end.id else end is to
-                    self._rename(stream, *((member.id, to.id) if is_opener else (to.id, member.id)))
-                    return stream
+        """Put a new id in the place of an end's earlier one, if the message proves that it is the same end's.
+
+        A proof is its sender's: it moves the end that its recipient has the stream with. Only an opener that offers the
+        stream again, and so gives the secret away, chooses the other end itself.
+        """
+        for stream in self._ends.get((to.id, stream_id), {}).values():
+            if _proves(request, stream, member, to):
+                self._rename(stream, *((to.id, member.id) if stream.opener == to.id else (member.id, to.id)))
+                return stream
+        for stream in self._ends.get((member.id, stream_id), {}).values():
+            if request.type == "stream.open" and stream.opener == member.id and _proves(request, stream, member, to):
+                self._rename(stream, member.id, to.id)
+                return stream
         return None
 
     def _rename(self, stream: _Stream, opener: str, acceptor: str) -> None:

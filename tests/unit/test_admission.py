@@ -96,3 +96,16 @@ def test_refusals_have_a_class_and_a_status(credentials, kind, status):
         admit("lab", credentials, version=None, secret=SECRET, now=100)
     assert type(caught.value) is kind
     assert caught.value.http_status == status
+
+
+@pytest.mark.parametrize("what", ["name", "role"])
+def test_name_and_role_have_a_length(what):
+    """By status, before the WebSocket: 1 KiB of UTF-8 is let in, one byte more is not."""
+    longest = {"name": "ada", "role": "agent", what: "é" * 512}
+    admission = admit("lab", presented(ParticipantToken.for_room("lab", **longest)), version=None, secret=SECRET, now=0)
+    assert (admission.name, admission.role) == (longest["name"], longest["role"])
+
+    longer = longest | {what: "é" * 512 + "x"}
+    with pytest.raises(PermissionDenied, match=f"the token's {what} has more than 1024 bytes") as caught:
+        admit("lab", presented(ParticipantToken.for_room("lab", **longer)), version=None, secret=SECRET, now=0)
+    assert caught.value.http_status == 403

@@ -193,13 +193,38 @@ def test_proof_for_other_ids_is_none() -> None:
     assert refused(hall.send("mal", "ben", "close", {**WORD, "proof": None}))
 
 
-def test_end_that_stays_may_resume_towards_the_new_id() -> None:
-    """Either end may be the first to know of the other's return."""
+def test_proof_is_that_of_its_sender() -> None:
+    """The end that stays may ask first, and may ask an impostor: that one is no end before it has proven itself."""
+    hall = agreed()
+    lose(hall, "ada")
+    hall.join("mal", "old")
+    hall.join("back", "old")
+    assert resume(hall, "ben", "mal")
+    assert refused(hall.send("mal", "ben", "close", WORD))
+    assert resume(hall, "ben", "back")
+    assert hall.send("back", "ben", "chunk", OFFER)[0][0] == "back"
+    assert resume(hall, "back", "ben")
+    assert hall.send("back", "ben", "chunk", OFFER)[0][0] == "ben"
+
+
+def test_cancel_with_its_proof_ends_the_stream_from_a_new_id() -> None:
+    """An end that has come back may have nothing to resume."""
     hall = agreed()
     lose(hall, "ada")
     hall.join("back", "old")
-    assert resume(hall, "ben", "back")
-    assert hall.send("back", "ben", "chunk", OFFER)[0][0] == "ben"
+    proof = proof_of(SECRET, "S", hall.id("back"), hall.id("ben"))
+    assert hall.send("back", "ben", "meshsync.cancel", {**WORD, "proof": proof})[0][0] == "ben"
+    assert hall.room.stats().classic_streams == 0
+
+
+def test_offer_made_again_to_a_new_id_makes_that_the_other_end() -> None:
+    """An acceptor whose answer was lost comes back; its opener gives it the secret once more."""
+    hall = Hall(ada="old", ben="old")
+    hall.send("ada", "ben", "open", RESUMABLE)
+    lose(hall, "ben")
+    hall.join("back", "old")
+    hall.send("ada", "back", "open", RESUMABLE)
+    assert hall.send("back", "ada", "accept", {**WORD, "meshsync": RESUME})[0][0] == "ada"
 
 
 def test_offer_that_is_made_again_after_a_loss_is_the_same_stream() -> None:

@@ -110,7 +110,7 @@ def test_name_of_a_token_has_a_length(what: str) -> None:
 
 
 def test_hundred_openings_with_ids_of_4_mb_leave_nothing_behind() -> None:
-    """Each is refused under its id; less than 20 MB is ever in use at once, and nothing afterwards."""
+    """Each is refused under its id; what decoding takes is free again before the next, and nothing is kept."""
     hall, b3 = Hall("ada"), dialect("B3")
     ada = hall["ada"]
     opening = split(2, *encode_request(OpenCall("x" * 4_000_000), b3), size=1 << 30)
