@@ -38,6 +38,8 @@ class Doorway:
     """As ``https://example.org:8443``, or ``null``: pages in files, and those that a sandbox holds."""
     hosts: Collection[str] = ()
     """Names or addresses without a port."""
+    listening: str | None = None
+    """The name or address that the emulator was told to listen on: one of this machine's."""
 
     def __post_init__(self) -> None:
         for name, values in (("allow_origins", self.origins), ("allow_hosts", self.hosts)):
@@ -74,20 +76,24 @@ class Doorway:
         host = _plain_host(value)
         if "*" in self.hosts:
             return True
-        return host is not None and (_is_here(host, address) or host in map(_plain_host, self.hosts))
+        return host is not None and (self._is_here(host, address) or host in map(_plain_host, self.hosts))
 
     def _knows_origin(self, value: str, address: str | None) -> bool:
         if "*" in self.origins or value.lower() in (origin.lower() for origin in self.origins):
             return True
         match = _ORIGIN.fullmatch(value)
         host = None if match is None else _plain_host(match.group(2))
-        return host is not None and _is_here(host, address)
+        return host is not None and self._is_here(host, address)
+
+    def _is_here(self, host: str, address: str | None) -> bool:
+        here = {platform.node().lower(), self.listening and _plain_host(self.listening)}
+        return host in here or _is_local(host) or _same_address(host, address)
 
 
 def is_loopback(host: str) -> bool:
     """Return whether a host, as a name or an address, can be reached from this machine alone."""
     plain = _plain_host(f"[{host}]" if ":" in host else host)
-    return plain is not None and _is_here(plain, None, with_name=False)
+    return plain is not None and _is_local(plain)
 
 
 def _plain_host(value: str) -> str | None:
@@ -98,14 +104,22 @@ def _plain_host(value: str) -> str | None:
     return None if match is None else match.group(1).strip("[]").lower().removesuffix(".")
 
 
-def _is_here(host: str, address: str | None, *, with_name: bool = True) -> bool:
+def _is_local(host: str) -> bool:
+    """Return whether a host is the loopback: browsers do not ask for such names (RFC 6761, section 6.3)."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    if with_name and host == platform.node().lower():
-        return True
+    address = _address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address is not None and (mapped or address).is_loopback
+
+
+def _same_address(host: str, address: str | None) -> bool:
+    given = _address(host)
+    return given is not None and address is not None and given == _address(address.partition("%")[0])
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        given = ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    mapped = given.ipv4_mapped if isinstance(given, ipaddress.IPv6Address) else None
-    return (mapped or given).is_loopback or host == address
+        return None

@@ -79,7 +79,7 @@ class Emulator:
         self.host = host
         self.secret = _choose_secret(secret, host, insecure)
         self._port = port
-        doorway = Doorway(self.secret == DEVELOPMENT_SECRET, tuple(allow_origins), tuple(allow_hosts))
+        doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
         self._settings = Settings(self.secret, limits or Limits(), doorway)
         self._thread: LoopThread | None = None
         self._has_failed = False

@@ -72,6 +72,8 @@ class Gateway:
             handle_signals=False,
             shutdown_timeout=settings.limits.linger,
             keepalive_timeout=settings.limits.keep_alive,
+            lingering_time=0.0,  # No request has a body that would be read.
+            auto_decompress=False,
             tcp_keepalive=False,  # The heartbeat does it sooner; and on a connection that was reset it may raise.
         )
 
@@ -156,6 +158,12 @@ class Gateway:
             kind, text = refusal
             self._refusals.add(kind, f"refused: {text}", logging.INFO)
             return web.Response(status=403, text=f"{text}\n")
+        except web.HTTPException:
+            raise
+        except Exception:
+            # Not left to aiohttp, whose reports are all taken for faults of strangers.
+            _log.exception("a request failed for no fault of its client's")
+            return web.Response(status=500, text="internal error\n")
         finally:
             if isinstance(newcomer, Newcomer) and request.transport is not None:
                 newcomer.answered()
@@ -208,15 +216,15 @@ class Gateway:
         if self._is_closing:
             return "closing", "the emulator is closing", _RETRY_AFTER
         if connections is not None and len(self._connections) >= connections:
-            return "connections", f"there are {connections} connections, and no more are allowed", _RETRY_AFTER
+            return "connections", f"connections are limited to {connections}", _RETRY_AFTER
         if room is None and limits.rooms is not None and len(self._rooms) >= limits.rooms:
-            return "rooms", f"there are {limits.rooms} rooms, and no more are allowed", _RETRY_AFTER
+            return "rooms", f"rooms are limited to {limits.rooms}", _RETRY_AFTER
         if room is not None and limits.participants is not None and len(room.seats) >= limits.participants:
-            return "participants", f"a room has at most {limits.participants} participants", _RETRY_AFTER
+            return "participants", f"the participants of a room are limited to {limits.participants}", _RETRY_AFTER
         now = asyncio.get_running_loop().time()
         if self._joins is not None and not self._joins.take(1, now):
             seconds = math.ceil(1 / self._joins.per_second)
-            return "joins", f"more than {self._joins.per_second:g} participants join in a second", seconds
+            return "joins", f"the participants that join in a second are limited to {self._joins.per_second:g}", seconds
         return None
 
     async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:

@@ -89,7 +89,7 @@ class Limits:
         """Return how many connections may have no participant beside ``seated`` ones that have."""
         if descriptors is None:
             return self.waiting
-        return max(min(self.waiting, (descriptors - _RESERVE - seated) // 2), _FEWEST_WAITING)
+        return min(self.waiting, max((descriptors - _RESERVE - seated) // 2, _FEWEST_WAITING))
 
 
 def system_descriptors() -> int | None:

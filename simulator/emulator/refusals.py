@@ -52,23 +52,21 @@ class Refusals:
 
 
 class HttpLog(logging.Logger):
-    """The logger that aiohttp is given: what a stranger did wrong becomes a refusal.
+    """The logger that aiohttp is given: what it reports is the fault of a stranger, hence a refusal.
 
-    aiohttp logs a malformed request with a traceback whose last line repeats the request, a token in its URL included.
+    What fails in a handler of ours does not get here. aiohttp logs a malformed request with a traceback whose last line
+    repeats the request, a token in its URL included.
     """
 
     def __init__(self, refusals: Refusals) -> None:
-        super().__init__("simulator.emulator", logging.INFO)
+        super().__init__("simulator.emulator.http", logging.WARNING)
         self._refusals = refusals
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Log a fault of our own; count that of a stranger."""
+        """Count a refusal."""
         error = record.exc_info[1] if record.exc_info else None
-        status = getattr(error, "code", None)
         if isinstance(error, STRANGERS):
             self._refusals.add("lost", "a connection was lost in its handshake", logging.INFO)
-        elif type(status) is int and 400 <= status < 500:  # aiohttp's HttpProcessingError, in each of its releases
-            text = f"a request was malformed, and answered with status {status}: {type(error).__name__}"
-            self._refusals.add("malformed", text, logging.INFO)
         else:
-            _log.handle(record)
+            what = "" if error is None else f": {type(error).__name__}"
+            self._refusals.add("malformed", f"a request was malformed{what}", logging.INFO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -151,6 +152,101 @@ def test_no_command_is_a_usage_error():
     """Status 2 and the list of commands."""
     status, _, errors = run()
     assert (status, "serve" in errors or "COMMAND" in errors) == (2, True)
+
+
+@posix
+def test_serve_beyond_the_loopback_makes_a_secret_and_prints_it():
+    """Among the lines for a shell, with a line that says so; another one for each run."""
+    secrets = set()
+    for _ in range(2):
+        process = start("serve", "--port", "0", "--host", "0.0.0.0")
+        lines = [process.stdout.readline() for _ in range(12)]
+        process.send_signal(signal.SIGTERM)
+        assert finish(process) == (0, "", "")
+        assert "secret was made for this run" in lines[-1]
+        secrets.add(next(line for line in lines if line.startswith("export MESHAGENT_SECRET=")))
+    assert len(secrets) == 2
+    assert not any(DEVELOPMENT_SECRET in line for line in secrets)
+
+
+@posix
+def test_serve_to_everybody_with_the_secret_that_everybody_knows_is_warned_of():
+    """Refused in one sentence; with --insecure it is done, and a warning printed."""
+    status, _, errors = run("serve", "--port", "0", "--host", "0.0.0.0", "--secret", DEVELOPMENT_SECRET)
+    assert (status, errors.count("\n"), "--insecure" in errors) == (1, 1, True)
+
+    process = start("serve", "--json", "--port", "0", "--host", "0.0.0.0", "--insecure")
+    assert json.loads(process.stdout.readline())["secret"] == DEVELOPMENT_SECRET
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (
+        0,
+        "",
+        "whoever can reach 0.0.0.0 may join every room: everybody knows the secret\n",
+    )
+
+
+@posix
+def test_serve_takes_limits_and_names_of_strangers():
+    """Each reaches the emulator: a host that is let in, and one participant where two would like to be."""
+    process = start(
+        *["serve", "--json", "--port", "0", "--allow-host", "box", "--allow-origin", "https://app.example"],
+        *["--max-connections", "1", "--max-rooms", "9", "--max-participants", "9", "--max-message", "64KiB"],
+        *["--max-rate", "100", "--max-joins", "100", "--max-queue", "1MB", "--max-waiting", "9", "--memory", "1GiB"],
+        *["--handshake", "5"],
+    )
+    url = json.loads(process.stdout.readline())["url"]
+    assert status_of(url, Host="box", Origin="https://app.example") == 200
+    assert status_of(url, Host="box", Origin="https://other.example") == 403
+    assert status_of(url, Host="other") == 403
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (0, "", "")
+
+
+def status_of(url, **headers):
+    """Return the status of the health of an emulator, asked with these headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(url.rpartition(":")[2]), timeout=PATIENCE)
+    try:
+        connection.request("GET", "/health", headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@posix
+def test_serve_logs_refusals_when_asked_to():
+    """With -v every kind has a line on standard error; without, that of a page is in the counts alone."""
+    for option, lines in (("-v", 2), ("--json", 0)):
+        process = start("serve", "--json", "--port", "0", option)
+        assert status_of(json.loads(process.stdout.readline())["url"], Origin="http://evil.example") == 403
+        process.send_signal(signal.SIGTERM)
+        _, _, errors = finish(process)
+        assert (errors.count("\n"), "http://evil.example" in errors) == (lines, lines > 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("max-message", "5 loaves"), ("max-rooms", "0"), ("memory", "lots"), ("allow-origin", "app")]
+)
+def test_option_that_makes_no_sense_is_a_usage_error(option, value):
+    """One that cannot be read names the option; one that is out of range or of no use, what it is about."""
+    status, _, errors = run("serve", "--port", "0", f"--{option}", value)
+    assert (status, option.rpartition("-")[2] in errors, "Traceback" in errors) in ((2, True, False), (1, True, False))
+
+
+@posix
+@pytest.mark.parametrize("is_ignored", [False, True], ids=["terminal", "nohup"])
+def test_serve_ends_with_its_terminal_unless_it_was_told_to_stay(is_ignored):
+    """SIGHUP is as SIGTERM, and nothing under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        process = start("serve", "--json", "--port", "0")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    url = json.loads(process.stdout.readline())["url"]
+    process.send_signal(signal.SIGHUP)
+    if is_ignored:
+        assert status_of(url) == 200
+        process.send_signal(signal.SIGTERM)
+    assert finish(process) == (0, "", "")
 
 
 # --- exec -------------------------------------------------------------------------------------------------------------
