@@ -460,7 +460,7 @@ def _fragments_beyond(script: Script, *, pinging: bool = False) -> None:
         script.raw(CONTINUATION, bytes(step))
         if pinging:
             script.ping(b"in between")
-    script.raw(FINAL | CONTINUATION, bytes(4), length=step)
+    script.raw(FINAL | CONTINUATION, bytes(4), length=16 * script.beyond)
     script.ends(1009)
 
 
