@@ -66,7 +66,7 @@ e  simulator.network: links traffic / heartbeat_timer / client_end room_end / ne
 f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view
                      / drawn_faults / timeline / transcript
 g  simulator.participants: confirming peers / stream / participant / messaging streaming visiting
-h  simulator.emulator: settings / connection / gateway / loop_thread / emulator
+h  simulator.emulator: framing intake settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
 j  simulator.cli: demo programs / main

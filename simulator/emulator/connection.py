@@ -1,7 +1,8 @@
 """One client's WebSocket: frames in bulk both ways, its heartbeat, and its end.
 
-aiohttp does the handshake. All frames of one read are handled at once, and all messages of one turn of the loop to a
-participant are written in one buffer, each framed once for all its recipients.
+aiohttp does the handshake. The frames of one read are handled in bulk, but no more of them in one turn of the loop than
+`_TURN` allows, and all messages of one turn to a participant are written in one buffer, each framed once for all its
+recipients. A client is read from no faster than others read what it causes; one that reads nothing is no measure.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.errors import InvalidMessage
 from meshsync.protocol import frames
 from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.acknowledgements import unacknowledged
 from simulator.admission import Admission
+from simulator.emulator.framing import join
+from simulator.emulator.intake import Intake
 from simulator.emulator.settings import Settings
-from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat, SeatedRoom
+from simulator.room.seat import CARRIER_MOVES, CarrierState, Seat, SeatedRoom
 
 __all__ = ["GatewayConnection", "HandshakeSocket"]
 
@@ -34,11 +37,32 @@ _MAX_PACKET = MAX_MESSAGE_SIZE + 64 * 1024
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings overtake them."""
 
-_BATCH = 1024 * 1024
+_BATCH = 256 * 1024
 """Bytes of messages taken from a queue at once."""
 
-_JOINED = 64 * 1024
-"""Bytes up to which a message is joined with its neighbours instead of being written by itself."""
+_TURN = 1024 * 1024
+"""What one client's messages may cost in one turn of the loop, in the effort of `Seat.feed`; a message is never cut.
+It takes some milliseconds, and then the other connections have theirs."""
+
+_PART = _TURN // 16
+"""The effort after which a turn looks at the clock."""
+
+_LONGEST_TURN = 0.01
+"""Seconds after which a turn ends at its next look at the clock, whatever its effort."""
+
+_OUTSTANDING = 8 * 1024 * 1024
+"""Bytes that a client may have caused and that wait for others, before it is no longer read from. A quarter of what may
+wait for one participant, if that is less."""
+
+_LOOK = 1.0
+"""Seconds between two looks at a client for which messages wait."""
+
+_PACE = 10.0
+"""Seconds in which a client must be able to read what waits for it, at the speed seen. One that is slower does not hold
+up those that send to it: they would not get their pongs."""
+
+_LAST_PACE = 60.0
+"""Likewise, of a client for which more waits than its limit allows. One that is slower is disconnected."""
 
 
 class HandshakeSocket(web.WebSocketResponse):
@@ -60,7 +84,10 @@ class GatewayConnection(asyncio.Protocol):
         self._transport = transport
         self._linger = settings.linger
         self._loop = asyncio.get_running_loop()
-        self._decoder = frames.FrameDecoder(masked=True, max_size=_MAX_PACKET)
+        self._intake = Intake(frames.FrameDecoder(masked=True, max_size=_MAX_PACKET))
+        self._outstanding = min(_OUTSTANDING, settings.queue_limit // 4)
+        self._is_held_up = False
+        """Whether nothing is read, since what was read is not handled yet, or causes too much."""
         self._heartbeat = Heartbeat(self._loop.time(), interval=settings.heartbeat, timeout=settings.heartbeat / 2)
         self._timer: asyncio.TimerHandle | None = None
         self._bytes_written = 0
@@ -72,6 +99,14 @@ class GatewayConnection(asyncio.Protocol):
         """Whole frames drained from the seat's queue and not written yet."""
         self._is_full = False
         """Whether the transport's buffer is above its limit."""
+        self._pong: bytes | None = None
+        """The latest pong that waits until the transport's buffer is below its limit."""
+        self._looking: asyncio.TimerHandle | None = None
+        """Set while messages wait."""
+        self._seen = 0
+        """Bytes that had left the transport's buffer at the last look."""
+        self._keeps_up = True
+        """Whether it reads what waits for it, as far as was seen."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection has ended."""
         self._aiohttp = transport.get_protocol()
@@ -89,22 +124,26 @@ class GatewayConnection(asyncio.Protocol):
                 version=admission.version,
                 token_version=admission.token_version,
             )
+            self._seat.account.limit = self._outstanding
         except InvalidMessage as error:
             self.end(1008, str(error))
         self._beat()
         try:
             await self._ended
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._looking):
+                if timer is not None:
+                    timer.cancel()
             if self._seat is not None:
                 self._seat.leave()
+                self._seat.clear()
+                self._seat.account.relieved = None
             self._transport.abort()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Handle data. After our close frame it is dropped.
+        """Handle data, as much of it as one turn allows. After our close frame it is dropped.
 
         It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
         not get the close frame.
@@ -113,32 +152,60 @@ class GatewayConnection(asyncio.Protocol):
         if seat is None or self.state is not CarrierState.OPEN:
             return
         self._heartbeat.alive(self._loop.time())
+        self._intake.add(data)
+        if not self._is_held_up:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        seat, intake = self._seat, self._intake
+        if seat is None or self.state is not CarrierState.OPEN:
+            return
         try:
-            self._handle(data, seat)
+            # Its own flush goes before its recipients': so the sender's reply is written first.
+            self._schedule()
+            begin, left = self._loop.time(), float(_TURN)
+            while left > 0 and not intake.is_empty and self._loop.time() - begin < _LONGEST_TURN:
+                left -= _PART - intake.feed(seat, _PART)
+            ping = intake.take_ping()
+            if ping is not None:
+                self._answer(ping)
+            if intake.is_empty and intake.fault is not None:
+                seat.lose(intake.fault)
+            elif intake.is_empty and intake.close is not None:
+                seat.leave()
+                self.end(intake.close.code or 1000, "")
+            else:
+                self._hold_up(seat)
         except Exception:
             _log.exception("a connection failed for no fault of its client's")
             self.end(1011, "internal error")
 
-    def _handle(self, data: bytes, seat: Seat) -> None:
-        decoder = self._decoder
-        packets: list[bytes] = []
-        fault: ProtocolError | None = None
-        try:
-            decoder.feed(data, packets)
-        except ProtocolError as error:
-            fault = error
-        ping = decoder.take_ping()
-        if ping is not None:
-            self._write(frames.encode_control(frames.Opcode.PONG, ping, None))
-        if packets:
-            # Its own flush goes before its recipients': so the sender's reply is written first.
-            self._schedule()
-            seat.feed(packets)
-        if fault is not None:
-            seat.lose(fault)
-        elif decoder.close is not None:
-            seat.leave()
-            self.end(decoder.close.code or 1000, "")
+    def _hold_up(self, seat: Seat) -> None:
+        """Read on, or wait for the next turn, or until less is outstanding of what this client caused."""
+        is_ahead = seat.account.outstanding > self._outstanding
+        if self._intake.is_empty and not is_ahead:
+            if self._is_held_up:
+                self._is_held_up = False
+                self._transport.resume_reading()
+            return
+        if not self._is_held_up:
+            self._is_held_up = True
+            self._transport.pause_reading()
+        if is_ahead:
+            seat.account.relieved = self._schedule_turn
+        else:
+            self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
+        self._loop.call_soon(self._take_turn)
+
+    def _answer(self, ping: bytes) -> None:
+        """Send a pong; while the client reads nothing, the latest one waits alone (RFC 6455, section 5.5.3)."""
+        pong = frames.encode_control(frames.Opcode.PONG, ping, None)
+        if self._is_full:
+            self._pong = pong
+        else:
+            self._write(pong)
 
     def eof_received(self) -> bool:
         """Let the transport close: a client that sends no more reads no more."""
@@ -153,6 +220,8 @@ class GatewayConnection(asyncio.Protocol):
 
     def _beat(self) -> None:
         """Ping a silent client, and cut one that stays silent."""
+        if self._is_held_up:
+            self._heartbeat.alive(self._loop.time())  # What it sends meanwhile is not read.
         beat = self._heartbeat.look(self._loop.time(), self._outflow())
         if beat is Beat.ASKED:
             self._write(frames.encode_control(frames.Opcode.PING, b"", None))
@@ -184,6 +253,9 @@ class GatewayConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Resume writing."""
         self._is_full = False
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self._write(pong)
         self._schedule()
 
     def _wake(self) -> None:
@@ -191,6 +263,10 @@ class GatewayConnection(asyncio.Protocol):
             self._schedule()
         elif self._seat is not None and self._seat.fault is not None:
             self.end(self._seat.fault.code, str(self._seat.fault))  # Without waiting for a client that does not read.
+        elif not self._keeps_up:
+            self._schedule()  # More may wait than its limit allows.
+        else:
+            self._watch()
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -204,15 +280,46 @@ class GatewayConnection(asyncio.Protocol):
             return
         pending = self._pending
         if not pending and not self._is_full:
-            pending.extend(_join(seat.drain(_BATCH)))
+            pending.extend(join(seat.drain(_BATCH)))
         # Little more than its limit goes to the transport, which would move the rest forward at each write.
         while pending and not self._is_full:
             self._write(pending.popleft())
         is_empty = not pending and not seat.queued
         if seat.fault is not None and (self._is_full or is_empty):
             self.end(seat.fault.code, str(seat.fault))
-        elif not is_empty and not self._is_full:
-            self._schedule()
+        elif not is_empty:
+            self._watch()
+            if not self._is_full:
+                self._schedule()
+            elif seat.is_overfull and not self._keeps_up:
+                seat.overflow()
+
+    # --- judging a client for which messages wait ---------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self._looking is None:
+            self._seen = self._count_sent()
+            self._looking = self._loop.call_later(_LOOK, self._look)
+
+    def _count_sent(self) -> int:
+        """Return how many bytes the system has taken."""
+        return self._bytes_written - self._transport.get_write_buffer_size()
+
+    def _look(self) -> None:
+        """Judge by what has left since the last look whether it keeps up."""
+        self._looking = None
+        seat = self._seat
+        if seat is None or self.state is not CarrierState.OPEN:
+            return
+        waiting = seat.queued + sum(map(len, self._pending))
+        sent = self._count_sent() - self._seen
+        pace = _LAST_PACE if seat.is_overfull else _PACE
+        self._keeps_up = sent * pace >= waiting * _LOOK
+        seat.count(self._keeps_up)
+        if waiting:
+            self._watch()
+            if not self._keeps_up:
+                self._schedule()
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
@@ -221,6 +328,10 @@ class GatewayConnection(asyncio.Protocol):
         if self.state is not CarrierState.OPEN:
             return
         self._move(CarrierState.LEAVING)
+        self._intake.drop()
+        self._pending.clear()
+        if self._seat is not None:
+            self._seat.clear()
         transport = self._transport
         if transport.is_closing():
             return
@@ -236,23 +347,3 @@ class GatewayConnection(asyncio.Protocol):
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")
-
-
-def _join(parcels: list[Parcel]) -> list[bytes]:
-    """Return the buffers to write for these messages: small ones joined, large ones a frame at a time."""
-    buffers: list[bytes] = []
-    small: list[bytes] = []
-    for parcel in parcels:
-        wire = parcel.wire
-        if wire is None:
-            packets = parcel.packets()
-            is_small = parcel.output.size <= _JOINED
-            wire = [frames.encode(part, None) for part in ([packets] if is_small else ([p] for p in packets))]
-            parcel.wire = wire
-        if len(wire) == 1:
-            small += wire
-            continue
-        buffers += (b"".join(small), *wire)
-        small.clear()
-    buffers.append(b"".join(small))
-    return [buffer for buffer in buffers if buffer]

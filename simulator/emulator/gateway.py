@@ -20,10 +20,11 @@ from aiohttp import web
 from meshsync.errors import ConnectFailed
 from simulator.admission import Admission, admit, find_credentials
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
+from simulator.emulator.framing import FramedParcel
 from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.members import Output
 from simulator.room.rules import Room
-from simulator.room.seat import SeatedRoom
+from simulator.room.seat import Held, SeatedRoom
 
 __all__ = ["Gateway", "url_host"]
 
@@ -38,6 +39,8 @@ class Gateway:
         self._rooms: dict[str, SeatedRoom] = {}
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
+        self._held = Held()
+        """What waits in the queues of all rooms."""
         self._server: asyncio.Server | None = None
         self._base = ""
         app = web.Application()
@@ -115,7 +118,13 @@ class Gateway:
             url = f"{self._base}/rooms/{name}"
             later = _Later()
             rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=self.settings.answer)
-            room = later.room = self._rooms[name] = SeatedRoom(rules, queue_limit=self.settings.queue_limit)
+            room = later.room = self._rooms[name] = SeatedRoom(
+                rules,
+                queue_limit=self.settings.queue_limit,
+                is_patient=True,
+                make_parcel=FramedParcel,
+                held=self._held,
+            )
         self._connections[connection] = None
         try:
             await connection.run(room, admission)

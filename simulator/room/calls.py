@@ -131,6 +131,8 @@ class Calls:
         """By the recipient's id and the id of the push that called it."""
         self._of: dict[str, dict[_Call, None]] = {}
         """By the id of either end."""
+        self._open_of: dict[str, int] = {}
+        """By the opener's id, the number of its calls."""
 
     def __len__(self) -> int:
         return len(self._opened)
@@ -138,7 +140,8 @@ class Calls:
     @property
     def entries(self) -> int:
         """The number of entries in the tables by which calls are found; 0 once all have ended."""
-        return len(self._opened) + len(self._offered) + len(self._called) + len(self._of)
+        by_end = len(self._of) + len(self._open_of)
+        return len(self._opened) + len(self._offered) + len(self._called) + by_end
 
     # --- requests of duplex clients -----------------------------------------------------------------------------------
 
@@ -196,7 +199,7 @@ class Calls:
             if CLASSIC not in member.streams:
                 if not isinstance(request.message.get("header"), dict):
                     return None  # A program on a newer release uses this message type for its own purpose.
-                member.streams += (CLASSIC,)
+                member.streams |= {CLASSIC}
             if CLASSIC in to.streams:
                 return None
             return [reply(member, request_id, EMPTY), *self._bridge(member, stream_id, request, to)]
@@ -266,11 +269,11 @@ class Calls:
     def _begin(self, call: _Call, member: Member) -> Error | None:
         if (member.id, call.id) in self._opened:
             return Error(f"there is a call {call.id!r:.100} already", ErrorCode.ALREADY_EXISTS)
-        mine = self._of.setdefault(member.id, {})
-        if sum(other.opener.member is member for other in mine) >= MAX_CALLS:
+        if self._open_of.get(member.id, 0) >= MAX_CALLS:
             return Error(f"at most {MAX_CALLS} calls may be open at once", ErrorCode.OPERATION_FAILED)
         self._opened[member.id, call.id] = call
-        mine[call] = None
+        self._open_of[member.id] = self._open_of.get(member.id, 0) + 1
+        self._of.setdefault(member.id, {})[call] = None
         if self._later is not None:
             call.call_off = self._later(self._answer_limit, lambda: self._give_up(call))
         return None
@@ -362,7 +365,11 @@ class Calls:
         call.call_off()
         call.first = None
         ends = [call.opener.member]
-        del self._opened[call.opener.member.id, call.id]
+        opener_id = call.opener.member.id
+        del self._opened[opener_id, call.id]
+        self._open_of[opener_id] -= 1
+        if not self._open_of[opener_id]:
+            del self._open_of[opener_id]
         if call.recipient is not None:
             recipient = call.recipient.member
             ends.append(recipient)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -492,8 +493,8 @@ def test_attributes_are_limited_in_total():
         room.handle(ada, 3, SetAttributes({"b": "x" * 200}))
 
 
-def test_roster_too_large_to_send_is_an_error_for_the_newcomer():
-    """65 participants with nearly 64 KiB each are more than the 4 MiB of a message; nobody there is harmed."""
+def test_roster_larger_than_a_message_is_sent_in_parts():
+    """65 participants with nearly 64 KiB each are more than the 4 MiB of a message: the last ones follow one by one."""
     room = make_room()
     for number in range(65):
         member = join(room, f"member-{number}", enable=False)
@@ -501,9 +502,76 @@ def test_roster_too_large_to_send_is_an_error_for_the_newcomer():
         room.handle(member, 2, Enable())
     late = join(room, "late", enable=False)
 
-    assert refusal(room.handle(late, 1, Enable()))[0] == 1008
-    assert late.presence is Presence.CONNECTED
-    assert len(room.enabled) == 65
+    answer, roster, *others = room.handle(late, 1, Enable())
+    parts = [output.what for output in others if output.to == (late,)]
+
+    assert answer.what == Reply(1, OK)
+    assert max(output.size for output in (roster, *others)) <= MAX_MESSAGE_SIZE
+    listed = [entry["attributes"]["name"] for entry in roster.what.message["participants"]]
+    assert {part.type for part in parts} == {"participant.enabled"}
+    listed += [part.message["attributes"]["name"] for part in parts]
+    assert listed == [f"member-{number}" for number in range(65)]
+    for output in (roster, *others):
+        assert decode_push(WireMessage(1, output.type, output.head)) == output.what
+    assert late.presence is Presence.ENABLED
+
+
+@pytest.mark.parametrize(
+    "updates",
+    [
+        [{}],
+        [{"a": 1}, {"b": "é"}, {"a": [[], {"x": None}]}],
+        [{"name": "Ada", "": ""}, {"": 5}],
+        [{str(n): n for n in range(1000)}, {str(n): -n for n in range(500, 1500)}],
+    ],
+)
+def test_size_of_attributes_that_is_kept_is_that_of_their_json(updates):
+    """After each update, whatever it adds and replaces; the roster entry that is kept is that of the attributes."""
+    room = make_room()
+    ada = join(room, "ada")
+    expected = {"name": "ada"}
+
+    for number, update in enumerate(updates):
+        room.handle(ada, number, SetAttributes(update))
+        expected |= update
+        text = json.dumps(expected, ensure_ascii=False, separators=(",", ":")).encode()
+        assert (ada.attributes_size, ada.attributes) == (len(text), expected)
+        assert ada.entry == b'{"id":"p-0","role":"user","attributes":' + text + b"}"
+
+
+def test_attribute_cut_between_halves_of_a_pair_can_be_listed():
+    """It goes on as the escape that it came as, and its neighbours as they are."""
+    room = make_room()
+    ada, _ = join(room, "ada"), join(room, "ben")
+
+    (update,) = room.handle(ada, 2, SetAttributes({"a": HALF_A_PAIR, "b": "é"}))
+    roster = room.handle(ada, 3, Enable())[1]
+    listed = room.handle(join(room, "eve", enable=False), 1, Enable())[1]
+
+    assert decode_push(WireMessage(1, update.type, update.head)) == update.what
+    assert decode_push(WireMessage(1, roster.type, roster.head)) == roster.what
+    assert decode_push(WireMessage(1, listed.type, listed.head)) == listed.what
+
+
+def test_update_costs_what_it_holds_and_not_what_is_there():
+    """Of attributes of 60,000 bytes, an update of one writes that one alone: nothing of its size is made."""
+    room = make_room()
+    ada, _ = join(room, "ada"), join(room, "ben")
+    room.handle(ada, 2, SetAttributes({str(n): [[]] * 10 for n in range(1400)}))
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        room.handle(ada, 3, SetAttributes({"mood": "calm"}))
+    finally:
+        sys.setprofile(None)
+
+    assert ada.attributes_size > 50_000
+    assert calls < 300  # Each of the lists alone would be one call or more.
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------
