@@ -46,6 +46,7 @@ from meshsync.protocol.operations import (
     declare,
 )
 from meshsync.protocol.packets import WireMessage
+from meshsync.protocol.weight import check_weight
 
 __all__ = [
     "decode_push",
@@ -129,7 +130,10 @@ def decode_request(message: WireMessage) -> Request:
         ProtocolError: If a body does not hold what its type needs.
     """
     decode = _REQUEST_TYPES.get(message.type)
-    return UnknownRequest(message.type) if decode is None else decode(message)
+    if decode is None:
+        return UnknownRequest(message.type)
+    check_weight(message.body, message.type)
+    return decode(message)
 
 
 def _decode_enable(message: WireMessage) -> Request:

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from meshsync.errors import InvalidMessage
+from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import frames
 from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
@@ -23,6 +23,7 @@ from meshsync.transport.acknowledgements import unacknowledged
 from simulator.admission import Admission
 from simulator.emulator.framing import join
 from simulator.emulator.intake import Intake
+from simulator.emulator.memory import Memory
 from simulator.emulator.settings import Settings
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Seat, SeatedRoom
 
@@ -54,6 +55,9 @@ _OUTSTANDING = 8 * 1024 * 1024
 """Bytes that a client may have caused and that wait for others, before it is no longer read from. A quarter of what may
 wait for one participant, if that is less."""
 
+_IDLE = 24 * 1024
+"""Bytes of a connection for which nothing waits. Source: measured on CPython 3.11 with 1,000 of them."""
+
 _LOOK = 1.0
 """Seconds between two looks at a client for which messages wait."""
 
@@ -78,8 +82,9 @@ class GatewayConnection(asyncio.Protocol):
     aiohttp gives frames one by one, which for a stream costs more than all of the room's work on them.
     """
 
-    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings) -> None:
+    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings, memory: Memory) -> None:
         self.name = name
+        self._memory = memory
         self.state = CarrierState.OPEN
         self._transport = transport
         self._linger = settings.linger
@@ -128,6 +133,7 @@ class GatewayConnection(asyncio.Protocol):
         except InvalidMessage as error:
             self.end(1008, str(error))
         self._beat()
+        self._note()
         try:
             await self._ended
         finally:
@@ -138,6 +144,7 @@ class GatewayConnection(asyncio.Protocol):
                 self._seat.leave()
                 self._seat.clear()
                 self._seat.account.relieved = None
+            self._memory.note(self, 0)
             self._transport.abort()
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -176,6 +183,7 @@ class GatewayConnection(asyncio.Protocol):
                 self.end(intake.close.code or 1000, "")
             else:
                 self._hold_up(seat)
+            self._note()
         except Exception:
             _log.exception("a connection failed for no fault of its client's")
             self.end(1011, "internal error")
@@ -294,6 +302,32 @@ class GatewayConnection(asyncio.Protocol):
             elif seat.is_overfull and not self._keeps_up:
                 seat.overflow()
 
+    # --- what is held -------------------------------------------------------------------------------------------------
+
+    @property
+    def _own(self) -> int:
+        """Bytes that are held for it, its queue apart."""
+        seat = self._seat
+        of_room = 0 if seat is None else seat.half_received + seat.member.held
+        unwritten = sum(map(len, self._pending)) + self._transport.get_write_buffer_size()
+        return _IDLE + self._intake.held + unwritten + of_room
+
+    @property
+    def holds(self) -> int:
+        """Bytes that are held for it."""
+        return self._own + (0 if self._seat is None else self._seat.queued)
+
+    def _note(self) -> None:
+        if not self._ended.done():
+            self._memory.note(self, self._own)
+
+    def evict(self, reason: str) -> None:
+        """Disconnect it, since it holds the most of all."""
+        if self._seat is not None:
+            self._seat.lose(ProtocolError(reason, code=1013))
+        self.end(1013, reason)
+        self._note()
+
     # --- judging a client for which messages wait ---------------------------------------------------------------------
 
     def _watch(self) -> None:
@@ -316,6 +350,7 @@ class GatewayConnection(asyncio.Protocol):
         pace = _LAST_PACE if seat.is_overfull else _PACE
         self._keeps_up = sent * pace >= waiting * _LOOK
         seat.count(self._keeps_up)
+        self._note()
         if waiting:
             self._watch()
             if not self._keeps_up:

@@ -10,6 +10,7 @@ from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
 from simulator.emulator.gateway import Gateway, url_host
 from simulator.emulator.loop_thread import LoopThread
+from simulator.emulator.memory import MEMORY_LIMIT
 from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.calls import ANSWER_LIMIT
 from simulator.room.seat import QUEUE_LIMIT
@@ -32,10 +33,12 @@ Source: variables that ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one connection to an emulator."""
+    """The limits of one connection to an emulator, and of all together."""
 
     queue: int = QUEUE_LIMIT
-    """Bytes that may wait for one participant; beyond that it reads too slowly, and is disconnected."""
+    """Bytes that may wait for one participant. One for which more wait, and which does not read that within a minute at
+    the speed seen, is disconnected; a fast reader never is. Before that, those are no longer read from that send faster
+    than others read: each may have caused 8 MiB that wait, or a quarter of this if that is less."""
     heartbeat: float = 30.0
     """Seconds of silence before a ping; after half as long again without an answer the connection is cut."""
     linger: float = 2.0
@@ -43,6 +46,9 @@ class Limits:
     answer: float = ANSWER_LIMIT
     """Seconds in which the peer of a duplex stream, or of one that is translated, has to answer its opening: official
     clients wait for ever, and a client whose program handles no streams never answers."""
+    memory: int = MEMORY_LIMIT
+    """Bytes that may be held for all connections together. Above, the one that holds the most is disconnected (1013);
+    from nine tenths on, newcomers are refused (HTTP 503)."""
 
 
 class Emulator:
@@ -84,7 +90,7 @@ class Emulator:
         self.host = host
         self.secret = secret
         self._port = port
-        self._settings = Settings(secret, limits.queue, limits.heartbeat, limits.linger, limits.answer)
+        self._settings = Settings(secret, limits.queue, limits.heartbeat, limits.linger, limits.answer, limits.memory)
         self._thread: LoopThread | None = None
         self._last_stats = EmulatorStats()
 

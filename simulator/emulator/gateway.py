@@ -21,10 +21,11 @@ from meshsync.errors import ConnectFailed
 from simulator.admission import Admission, admit, find_credentials
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
 from simulator.emulator.framing import FramedParcel
+from simulator.emulator.memory import Memory
 from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.members import Output
 from simulator.room.rules import Room
-from simulator.room.seat import Held, SeatedRoom
+from simulator.room.seat import SeatedRoom
 
 __all__ = ["Gateway", "url_host"]
 
@@ -39,8 +40,7 @@ class Gateway:
         self._rooms: dict[str, SeatedRoom] = {}
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
-        self._held = Held()
-        """What waits in the queues of all rooms."""
+        self._memory = Memory(settings.memory)
         self._server: asyncio.Server | None = None
         self._base = ""
         app = web.Application()
@@ -81,6 +81,7 @@ class Gateway:
             participants=len(seats),
             connections=len(self._connections),
             queued=sum(seat.queued for seat in seats),
+            held=self._memory.used,
         )
 
     async def drop(self, name: str) -> int:
@@ -99,6 +100,9 @@ class Gateway:
         except ConnectFailed as error:
             headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None
             return web.Response(status=error.http_status or 403, text=str(error), headers=headers)
+        if self._memory.is_scarce:
+            text = f"the emulator's memory is full: {self._memory.used} of {self._memory.limit} bytes are held"
+            return web.Response(status=503, text=text, headers={"Retry-After": "5"})
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = HandshakeSocket(
             # The wire is a loopback, and deflating costs 3 us for a packet of 100 bytes, 1.7 ms for 64 KiB at random.
@@ -108,7 +112,7 @@ class Gateway:
         )
         await socket.prepare(request)
         if request.transport is not None:
-            connection = GatewayConnection(admission.name, request.transport, self.settings)
+            connection = GatewayConnection(admission.name, request.transport, self.settings, self._memory)
             await self._serve(name, admission, connection)
         return socket
 
@@ -123,7 +127,7 @@ class Gateway:
                 queue_limit=self.settings.queue_limit,
                 is_patient=True,
                 make_parcel=FramedParcel,
-                held=self._held,
+                held=self._memory.queues,
             )
         self._connections[connection] = None
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from simulator.emulator.memory import MEMORY_LIMIT
 from simulator.room.calls import ANSWER_LIMIT
 from simulator.room.seat import QUEUE_LIMIT
 
@@ -23,6 +24,8 @@ class Settings:
     """Seconds from a close frame until the connection is cut."""
     answer: float = ANSWER_LIMIT
     """Seconds in which a duplex stream has to be answered."""
+    memory: int = MEMORY_LIMIT
+    """Bytes that may be held for all clients together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,5 @@ class EmulatorStats:
     """Connections that have not ended, including those being disconnected."""
     queued: int = 0
     """Bytes that wait for all participants to read."""
+    held: int = field(default=0, compare=False)
+    """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""

@@ -57,35 +57,46 @@ class ClassicStreams:
                 if (member.id, stream_id) in theirs:
                     theirs[member.id, stream_id] = False
             case "stream.reject" | "stream.close" | "stream.meshsync.cancel":
-                self._forget(member.id, (to.id, stream_id))
-                self._forget(to.id, (member.id, stream_id))
+                self._forget(member, (to.id, stream_id))
+                self._forget(to, (member.id, stream_id))
 
     def _remember(self, member: Member, key: _Key, *, is_waiting: bool) -> None:
         streams = self._of.setdefault(member.id, {})
+        if key not in streams:
+            member.held += _held(key)
         streams[key] = is_waiting
         if len(streams) > MAX_STREAMS:
-            del streams[next(iter(streams))]
+            oldest = next(iter(streams))
+            del streams[oldest]
+            member.held -= _held(oldest)
 
-    def _forget(self, member_id: str, key: _Key) -> None:
-        streams = self._of.get(member_id, {})
-        streams.pop(key, None)
+    def _forget(self, member: Member, key: _Key) -> None:
+        streams = self._of.get(member.id, {})
+        if streams.pop(key, None) is not None:
+            member.held -= _held(key)
         if not streams:
-            self._of.pop(member_id, None)
+            self._of.pop(member.id, None)
 
     def leave(self, member: Member) -> list[Output]:
         """Forget the streams of a participant that left; return the messages to their other ends."""
         outputs: list[Output] = []
         for other_id, stream_id in self._of.pop(member.id, {}):
             is_waiting = self._of.get(other_id, {}).get((member.id, stream_id), False)
-            self._forget(other_id, (member.id, stream_id))
+            member.held -= _held((other_id, stream_id))
             other = self._find(other_id)
             if other is None:
                 continue
+            self._forget(other, (member.id, stream_id))
             if is_waiting and other.waits_for_answers:
                 outputs.append(rejection(self._post, other, member.id, stream_id, _GONE))
             elif other.waits_for_ends:
                 outputs.append(_close(self._post, other, member.id, stream_id))
         return outputs
+
+
+def _held(key: _Key) -> int:
+    """Return about how many bytes of memory an end of a stream takes."""
+    return 256 + 2 * len(key[1])
 
 
 def _close(post: Post, to: Member, sender: str, stream_id: str) -> Output:
