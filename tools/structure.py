@@ -29,9 +29,9 @@ from tools.imports import (
 FLOORS = """
 0  meshsync.errors  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
-2  meshsync.protocol: envelopes frames heartbeat packets weight / content flow_control roster send_buffer stream_messages
-                      / operations pacing resuming / attachments bridging events greeting / dialects tool_calls / codec
-                      / session
+2  meshsync.protocol: envelopes frames heartbeat packets weight
+                      / content flow_control roster send_buffer stream_messages / operations pacing resuming
+                      / attachments bridging events greeting / dialects tool_calls / codec / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange

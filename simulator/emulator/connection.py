@@ -308,7 +308,7 @@ class GatewayConnection(asyncio.Protocol):
     def _own(self) -> int:
         """Bytes that are held for it, its queue apart."""
         seat = self._seat
-        of_room = 0 if seat is None else seat.half_received + seat.member.held
+        of_room = seat.half_received + seat.member.held if seat is not None and seat.is_taken else 0
         unwritten = sum(map(len, self._pending)) + self._transport.get_write_buffer_size()
         return _IDLE + self._intake.held + unwritten + of_room
 

@@ -54,8 +54,9 @@ class Intake:
         self._at = 0
 
     def drop(self) -> None:
-        """Drop what is not handled."""
+        """Drop what is not handled; nothing more may be added."""
         self._data, self._at, self._packets = b"", 0, iter([])
+        self._decoder = frames.FrameDecoder(masked=True)
 
     def take_ping(self) -> bytes | None:
         """Return the payload of the latest ping that was not answered."""

@@ -331,6 +331,7 @@ class Seat:
 
     def _end(self, state: SeatState) -> None:
         self.state = move(_MOVES, self.state, state, "a seat")
+        self._reassembler = Reassembler()  # What had come of a message is of no use.
         self._room.vacate(self)
 
 
