@@ -188,9 +188,11 @@ def encode_reply(content: Content) -> tuple[str, bytes]:
     return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
-def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes]:
+def encode_push(push: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False) -> tuple[str, bytes]:
     """Return the message type and the body of a push; the message id of a `Call` is its own.
 
+    Args:
+        decoded: Whether the message of a `Push` comes from `decode_request`, and so needs no check.
     Raises:
         InvalidMessage: If it holds what JSON cannot carry, or its attachment is no buffer.
     """
@@ -203,7 +205,8 @@ def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes
             return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(push, forwarded=True)
     message = as_object(push.message, "message")
     header = {"from_participant_id": push.sender, "type": push.type, "message": message}
-    return "messaging.send", encode_envelope(encode_members(header, forwarded=True), push.attachment)
+    text = encode_members(header, forwarded=True, decoded=decoded)
+    return "messaging.send", encode_envelope(text, push.attachment)
 
 
 def decode_push(

@@ -121,7 +121,7 @@ class Gateway:
         if room is None:
             url = f"{self._base}/rooms/{name}"
             later = _Later()
-            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=self.settings.answer)
+            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=self.settings.answer, is_decoded=True)
             room = later.room = self._rooms[name] = SeatedRoom(
                 rules,
                 queue_limit=self.settings.queue_limit,

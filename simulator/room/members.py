@@ -253,16 +253,20 @@ def reply(member: Member, request_id: int, content: Content) -> Output:
     return Output((member,), Reply(request_id, content), request_id, type, body)
 
 
-def push(to: tuple[Member, ...], id: int, what: Push | Call | CallChunk | AnswerChunk) -> Output:
+def push(
+    to: tuple[Member, ...], id: int, what: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False
+) -> Output:
     """Return a push.
 
+    Args:
+        decoded: Whether its message comes from a decoder of ours, and so needs no check.
     Raises:
         InvalidMessage: If its body cannot be written.
     """
     if not isinstance(what, Push):
         return Output(to, what, id, *encode_push(what))
     # An envelope without its payload, and the payload beside it: large attachments are not copied here.
-    type, head = encode_push(Push(what.sender, what.type, what.message))
+    type, head = encode_push(Push(what.sender, what.type, what.message), decoded=decoded)
     return Output(to, what, id, type, head, what.attachment)
 
 

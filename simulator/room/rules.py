@@ -97,6 +97,7 @@ class Room:
         ids: Returns a new id for each participant and session; never the same twice.
         later: Routes outputs after a delay in seconds; None for a room without time limits.
         answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
+        is_decoded: Whether all requests come from `decode_request`, so that what they hold needs no check.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class Room:
         ids: Callable[[], str],
         later: Later | None = None,
         answer_limit: float = ANSWER_LIMIT,
+        is_decoded: bool = False,
     ) -> None:
         self.name = name
+        self._is_decoded = is_decoded
         self.url = url
         self._ids = ids
         self._members: dict[str, Member] = {}
@@ -338,7 +341,7 @@ class Room:
         return [output, acknowledgement] if to else [acknowledgement]
 
     def _push(self, to: tuple[Member, ...], what: Push) -> Output:
-        return push(to, self._take_id(), what)
+        return push(to, self._take_id(), what, decoded=self._is_decoded)
 
     def _post(self, to: Member, make: Callable[[int], Push | Call | CallChunk | AnswerChunk]) -> Output:
         id = self._take_id()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from meshsync.errors import InvalidMessage, ProtocolError
-from meshsync.protocol.codec import decode_push
+from meshsync.protocol.codec import decode_push, decode_request, encode_request
 from meshsync.protocol.content import Empty, Error
+from meshsync.protocol.dialects import dialect
 from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import (
     Broadcast,
@@ -25,7 +27,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     UnknownRequest,
 )
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, WireMessage
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, WireMessage, split
 from simulator.room.rules import MAX_ATTRIBUTES_SIZE, RESERVED_TYPES, Member, Output, Presence, Rights, Room
 
 HALF_A_PAIR = json.loads('"\\ud83d"')
@@ -617,3 +619,34 @@ def test_without_the_right_to_list_nobody_is_told_of():
     ]
     assert [[member.name for member in output.to] for output in told] == [["ada"]] * 3
     assert shown(room.handle(ada, 2, Send(spy.id, "chat", {})))[0] == (["spy"], Push(ada.id, "chat", {}))
+
+
+# --- what a decoder made ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":[1,2.5,null,true,{"b":"é"}]}',
+        '{"":{}}',
+        '{"a":"\\ud83d"}',
+        '{"a":%s}' % ("[" * 98 + "]" * 98),
+        '{"a":1e300}',
+    ],
+    ids=["plain", "empty name", "half a pair", "as deep as may be", "large number"],
+)
+@pytest.mark.parametrize("speaks", ["A3", "B3"])
+def test_decoded_message_goes_on_the_same_without_a_second_check(text, speaks):
+    """A room whose requests are all decoded writes the bytes that a room writes which checks them."""
+    sent = split(1, *encode_request(Send("p-2", "chat", json.loads(text.replace("\\ud83d", "x"))), dialect(speaks)))
+    (message,) = Reassembler().feed(sent)
+    request = decode_request(message)
+    request = replace(request, message=json.loads(text))
+    outputs = []
+    for is_decoded in (False, True):
+        numbers = itertools.count()
+        room = Room("lab", ids=lambda numbers=numbers: f"p-{next(numbers)}", is_decoded=is_decoded)
+        ada, _ = join(room, "ada"), join(room, "ben")
+        outputs.append([(output.type, output.head) for output in room.handle(ada, 1, request)])
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 2
