@@ -29,9 +29,9 @@ from tools.imports import (
 FLOORS = """
 0  meshsync.errors  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
-2  meshsync.protocol: envelopes frames heartbeat packets / content flow_control roster send_buffer stream_messages
-                      / operations pacing resuming / attachments bridging events greeting / dialects tool_calls / codec
-                      / session
+2  meshsync.protocol: envelopes frames heartbeat packets weight
+                      / content flow_control roster send_buffer stream_messages / operations pacing resuming
+                      / attachments bridging events greeting / dialects tool_calls / codec / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
@@ -66,8 +66,8 @@ e  simulator.network: links traffic / heartbeat_timer / client_end room_end / ne
 f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view
                      / drawn_faults / timeline / transcript
 g  simulator.participants: confirming peers / stream / participant / messaging streaming visiting
-h  simulator.emulator: doorway limits rates refusals / newcomers settings / connection / gateway / loop_thread
-                       / emulator
+h  simulator.emulator: doorway framing intake limits memory rates refusals / newcomers settings / connection / gateway
+                       / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
 j  simulator.cli: demo emulating programs / main

@@ -49,6 +49,7 @@ from meshsync.protocol.operations import (
     declare,
 )
 from meshsync.protocol.packets import WireMessage
+from meshsync.protocol.weight import check_weight
 
 __all__ = [
     "decode_push",
@@ -133,7 +134,10 @@ def decode_request(message: WireMessage) -> Request:
         ProtocolError: If a body does not hold what its type needs.
     """
     decode = _REQUEST_TYPES.get(message.type)
-    return UnknownRequest(message.type) if decode is None else decode(message)
+    if decode is None:
+        return UnknownRequest(message.type)
+    check_weight(message.body, message.type)
+    return decode(message)
 
 
 def read_request(message: WireMessage) -> Request:
@@ -214,9 +218,11 @@ def encode_reply(content: Content) -> tuple[str, bytes]:
     return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
-def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes]:
+def encode_push(push: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False) -> tuple[str, bytes]:
     """Return the message type and the body of a push; the message id of a `Call` is its own.
 
+    Args:
+        decoded: Whether the message of a `Push` comes from `decode_request`, and so needs no check.
     Raises:
         InvalidMessage: If it holds what JSON cannot carry, or its attachment is no buffer.
     """
@@ -229,7 +235,8 @@ def encode_push(push: Push | Call | CallChunk | AnswerChunk) -> tuple[str, bytes
             return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(push, forwarded=True)
     message = as_object(push.message, "message")
     header = {"from_participant_id": push.sender, "type": push.type, "message": message}
-    return "messaging.send", encode_envelope(encode_members(header, forwarded=True), push.attachment)
+    text = encode_members(header, forwarded=True, decoded=decoded)
+    return "messaging.send", encode_envelope(text, push.attachment)
 
 
 def decode_push(

@@ -234,6 +234,8 @@ _WHOLE_BINARY = _FINAL | Opcode.BINARY
 """The first byte of a binary message of one frame."""
 _SHORTEST_RUN = 8
 """Frames that are compared first in a run."""
+_SMALL_PART = 4096
+"""Bytes of a read below which it is joined with its neighbours while the packet is not whole."""
 _LONGEST_RUN = 1024
 """The most frames that are compared at a time in a run."""
 
@@ -282,7 +284,7 @@ class FrameDecoder:
         self._surplus = 0
         """Bytes that belong to a packet which has been cut, and are still to come."""
         self._mask = apply_mask if mask is None else mask
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
         """Chunks that hold no complete frame yet: joined once there is enough, so that a large frame that comes in
         small reads costs time in proportion to its size."""
         self._held = 0
@@ -303,7 +305,7 @@ class FrameDecoder:
         if self.close is not None:
             return
         if self._held:
-            self._parts.append(data)
+            self._keep(data)
             self._held += len(data)
             if self._held < self._need:
                 return
@@ -317,6 +319,21 @@ class FrameDecoder:
         self._held = len(data) - at
         if self._held:
             self._parts.append(data[at:])
+
+    def _keep(self, data: bytes) -> None:
+        parts = self._parts
+        if len(data) >= _SMALL_PART:
+            parts.append(data)
+        elif type(parts[-1]) is bytearray:
+            parts[-1] += data
+        else:
+            # Joined at once: an object for each byte takes forty times its room.
+            parts.append(bytearray(data))
+
+    @property
+    def held(self) -> int:
+        """Bytes of the packet that has not come whole."""
+        return self._held + (0 if self._fragments is None else len(self._fragments))
 
     def take_ping(self) -> bytes | None:
         """Return the payload of the latest ping not yet taken, or None. Earlier ones need no answer (section 5.5.3)."""

@@ -110,6 +110,11 @@ class Reassembler:
         self._index = 0
         self._body = bytearray()
 
+    @property
+    def held(self) -> int:
+        """Bytes of the message in the making."""
+        return len(self._body)
+
     def feed(self, packets: Iterable[bytes | memoryview]) -> Iterator[WireMessage]:
         """Read packets in order and yield each message that they complete.
 

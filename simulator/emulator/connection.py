@@ -1,7 +1,8 @@
 """One client's WebSocket: frames in bulk both ways, its heartbeat, and its end.
 
-aiohttp does the handshake. All frames of one read are handled at once, and all messages of one turn of the loop to a
-participant are written in one buffer, each framed once for all its recipients.
+aiohttp does the handshake. The frames of one read are handled in bulk, but no more of them in one turn of the loop than
+`_TURN` allows, and all messages of one turn to a participant are written in one buffer, each framed once for all its
+recipients. A client is read from no faster than others read what it causes; one that reads nothing is no measure.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.acknowledgements import unacknowledged
 from simulator.admission import Admission
+from simulator.emulator.framing import join
+from simulator.emulator.intake import Intake
+from simulator.emulator.memory import Memory
 from simulator.emulator.rates import Rate
 from simulator.emulator.settings import Settings
-from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat, SeatedRoom
+from simulator.room.seat import CARRIER_MOVES, CarrierState, Seat, SeatedRoom
 
 __all__ = ["GatewayConnection", "HandshakeSocket"]
 
@@ -40,11 +44,35 @@ longer ends the connection."""
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings overtake them."""
 
-_BATCH = 1024 * 1024
+_BATCH = 256 * 1024
 """Bytes of messages taken from a queue at once."""
 
-_JOINED = 64 * 1024
-"""Bytes up to which a message is joined with its neighbours instead of being written by itself."""
+_TURN = 1024 * 1024
+"""What one client's messages may cost in one turn of the loop, in the effort of `Seat.feed`; a message is never cut.
+It takes some milliseconds, and then the other connections have theirs."""
+
+_PART = _TURN // 16
+"""The effort after which a turn looks at the clock."""
+
+_LONGEST_TURN = 0.01
+"""Seconds after which a turn ends at its next look at the clock, whatever its effort."""
+
+_OUTSTANDING = 8 * 1024 * 1024
+"""Bytes that a client may have caused and that wait for others, before it is no longer read from. A quarter of what may
+wait for one participant, if that is less."""
+
+_IDLE = 24 * 1024
+"""Bytes of a connection for which nothing waits. Source: measured on CPython 3.11 with 1,000 of them."""
+
+_LOOK = 1.0
+"""Seconds between two looks at a client for which messages wait."""
+
+_PACE = 10.0
+"""Seconds in which a client must be able to read what waits for it, at the speed seen. One that is slower does not hold
+up those that send to it: they would not get their pongs."""
+
+_LAST_PACE = 60.0
+"""Likewise, of a client for which more waits than its limit allows. One that is slower is disconnected."""
 
 
 class HandshakeSocket(web.WebSocketResponse):
@@ -78,8 +106,11 @@ class GatewayConnection(asyncio.Protocol):
     aiohttp gives frames one by one, which for a stream costs more than all of the room's work on them.
     """
 
-    def __init__(self, name: str, transport: asyncio.Transport, settings: Settings, early: bytes = b"") -> None:
+    def __init__(
+        self, name: str, transport: asyncio.Transport, settings: Settings, memory: Memory, early: bytes = b""
+    ) -> None:
         self.name = name
+        self._memory = memory
         self._early = early
         """What the client sent in one go with its handshake."""
         self.state = CarrierState.OPEN
@@ -87,11 +118,15 @@ class GatewayConnection(asyncio.Protocol):
         limits = settings.limits
         self._linger = limits.linger
         self._loop = asyncio.get_running_loop()
-        self._decoder = frames.FrameDecoder(
+        decoder = frames.FrameDecoder(
             masked=True, max_size=limits.message + _PACKET_MARGIN, longest=_LONGEST_FRAME * limits.message
         )
-        self._heartbeat = Heartbeat(self._loop.time(), interval=limits.heartbeat, timeout=limits.heartbeat / 2)
         self._rate = None if limits.rate is None else Rate(limits.rate, self._loop.time())
+        self._intake = Intake(decoder, self._check_rate)
+        self._outstanding = min(_OUTSTANDING, limits.queue // 4)
+        self._is_held_up = False
+        """Whether nothing is read, since what was read is not handled yet, or causes too much."""
+        self._heartbeat = Heartbeat(self._loop.time(), interval=limits.heartbeat, timeout=limits.heartbeat / 2)
         self._timer: asyncio.TimerHandle | None = None
         self._bytes_written = 0
         """Bytes given to the transport."""
@@ -102,6 +137,14 @@ class GatewayConnection(asyncio.Protocol):
         """Whole frames drained from the seat's queue and not written yet."""
         self._is_full = False
         """Whether the transport's buffer is above its limit."""
+        self._pong: bytes | None = None
+        """The latest pong that waits until the transport's buffer is below its limit."""
+        self._looking: asyncio.TimerHandle | None = None
+        """Set while messages wait."""
+        self._seen = 0
+        """Bytes that had left the transport's buffer at the last look."""
+        self._keeps_up = True
+        """Whether it reads what waits for it, as far as was seen."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection has ended."""
         self._aiohttp = transport.get_protocol()
@@ -119,25 +162,31 @@ class GatewayConnection(asyncio.Protocol):
                 version=admission.version,
                 token_version=admission.token_version,
             )
+            self._seat.account.limit = self._outstanding
         except InvalidMessage as error:
             self.end(1008, str(error))
         self._beat()
         if self._early:
             self.data_received(self._early)
             self._early = b""
+        self._note()
         try:
             await self._ended
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._looking):
+                if timer is not None:
+                    timer.cancel()
             if self._seat is not None:
                 self._seat.leave()
+                self._seat.clear()
+                self._seat.account.relieved = None
+            self._memory.note(self, 0)
             self._transport.abort()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Handle data. After our close frame it is dropped.
+        """Handle data, as much of it as one turn allows. After our close frame it is dropped.
 
         It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
         not get the close frame.
@@ -146,34 +195,65 @@ class GatewayConnection(asyncio.Protocol):
         if seat is None or self.state is not CarrierState.OPEN:
             return
         self._heartbeat.alive(self._loop.time())
+        self._intake.add(data)
+        if not self._is_held_up:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        seat, intake = self._seat, self._intake
+        if seat is None or self.state is not CarrierState.OPEN:
+            return
         try:
-            self._handle(data, seat)
+            # Its own flush goes before its recipients': so the sender's reply is written first.
+            self._schedule()
+            begin, left = self._loop.time(), float(_TURN)
+            while left > 0 and not intake.is_empty and self._loop.time() - begin < _LONGEST_TURN:
+                left -= _PART - intake.feed(seat, _PART)
+            ping = intake.take_ping()
+            if ping is not None:
+                self._answer(ping)
+            if intake.is_empty and intake.fault is not None:
+                seat.lose(intake.fault)
+            elif intake.is_empty and intake.close is not None:
+                seat.leave()
+                self.end(intake.close.code or 1000, "")
+            else:
+                self._hold_up(seat)
+            self._note()
         except Exception:
             _log.exception("a connection failed for no fault of its client's")
             self.end(1011, "internal error")
 
-    def _handle(self, data: bytes, seat: Seat) -> None:
-        decoder = self._decoder
-        packets: list[bytes] = []
-        fault: ProtocolError | None = None
-        try:
-            decoder.feed(data, packets)
-        except ProtocolError as error:
-            fault = error
-        ping = decoder.take_ping()
-        if ping is not None:
-            self._write(frames.encode_control(frames.Opcode.PONG, ping, None))
-        if packets and self._rate is not None and not self._rate.take(_count_starts(packets), self._loop.time()):
-            seat.lose(ProtocolError(f"sends more than {self._rate.per_second:g} messages a second", code=1008))
-        elif packets:
-            # Its own flush goes before its recipients': so the sender's reply is written first.
-            self._schedule()
-            seat.feed(packets)
-        if fault is not None:
-            seat.lose(fault)
-        elif decoder.close is not None:
-            seat.leave()
-            self.end(decoder.close.code or 1000, "")
+    def _check_rate(self, count: int) -> None:
+        if self._rate is not None and not self._rate.take(count, self._loop.time()):
+            raise ProtocolError(f"sends more than {self._rate.per_second:g} messages a second", code=1008)
+
+    def _hold_up(self, seat: Seat) -> None:
+        """Read on, or wait for the next turn, or until less is outstanding of what this client caused."""
+        is_ahead = seat.account.outstanding > self._outstanding
+        if self._intake.is_empty and not is_ahead:
+            if self._is_held_up:
+                self._is_held_up = False
+                self._transport.resume_reading()
+            return
+        if not self._is_held_up:
+            self._is_held_up = True
+            self._transport.pause_reading()
+        if is_ahead:
+            seat.account.relieved = self._schedule_turn
+        else:
+            self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
+        self._loop.call_soon(self._take_turn)
+
+    def _answer(self, ping: bytes) -> None:
+        """Send a pong; while the client reads nothing, the latest one waits alone (RFC 6455, section 5.5.3)."""
+        pong = frames.encode_control(frames.Opcode.PONG, ping, None)
+        if self._is_full:
+            self._pong = pong
+        else:
+            self._write(pong)
 
     def eof_received(self) -> bool:
         """Let the transport close: a client that sends no more reads no more."""
@@ -188,6 +268,8 @@ class GatewayConnection(asyncio.Protocol):
 
     def _beat(self) -> None:
         """Ping a silent client, and cut one that stays silent."""
+        if self._is_held_up:
+            self._heartbeat.alive(self._loop.time())  # What it sends meanwhile is not read.
         beat = self._heartbeat.look(self._loop.time(), self._outflow())
         if beat is Beat.ASKED:
             self._write(frames.encode_control(frames.Opcode.PING, b"", None))
@@ -219,6 +301,9 @@ class GatewayConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Resume writing."""
         self._is_full = False
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self._write(pong)
         self._schedule()
 
     def _wake(self) -> None:
@@ -226,6 +311,10 @@ class GatewayConnection(asyncio.Protocol):
             self._schedule()
         elif self._seat is not None and self._seat.fault is not None:
             self.end(self._seat.fault.code, str(self._seat.fault))  # Without waiting for a client that does not read.
+        elif not self._keeps_up:
+            self._schedule()  # More may wait than its limit allows.
+        else:
+            self._watch()
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -239,15 +328,73 @@ class GatewayConnection(asyncio.Protocol):
             return
         pending = self._pending
         if not pending and not self._is_full:
-            pending.extend(_join(seat.drain(_BATCH)))
+            pending.extend(join(seat.drain(_BATCH)))
         # Little more than its limit goes to the transport, which would move the rest forward at each write.
         while pending and not self._is_full:
             self._write(pending.popleft())
         is_empty = not pending and not seat.queued
         if seat.fault is not None and (self._is_full or is_empty):
             self.end(seat.fault.code, str(seat.fault))
-        elif not is_empty and not self._is_full:
-            self._schedule()
+        elif not is_empty:
+            self._watch()
+            if not self._is_full:
+                self._schedule()
+            elif seat.is_overfull and not self._keeps_up:
+                seat.overflow()
+
+    # --- what is held -------------------------------------------------------------------------------------------------
+
+    @property
+    def _own(self) -> int:
+        """Bytes that are held for it, its queue apart."""
+        seat = self._seat
+        of_room = seat.half_received + seat.member.held if seat is not None and seat.is_taken else 0
+        unwritten = sum(map(len, self._pending)) + self._transport.get_write_buffer_size()
+        return _IDLE + self._intake.held + unwritten + of_room
+
+    @property
+    def holds(self) -> int:
+        """Bytes that are held for it."""
+        return self._own + (0 if self._seat is None else self._seat.queued)
+
+    def _note(self) -> None:
+        if not self._ended.done():
+            self._memory.note(self, self._own)
+
+    def evict(self, reason: str) -> None:
+        """Disconnect it, since it holds the most of all."""
+        if self._seat is not None:
+            self._seat.lose(ProtocolError(reason, code=1013))
+        self.end(1013, reason)
+        self._note()
+
+    # --- judging a client for which messages wait ---------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self._looking is None:
+            self._seen = self._count_sent()
+            self._looking = self._loop.call_later(_LOOK, self._look)
+
+    def _count_sent(self) -> int:
+        """Return how many bytes the system has taken."""
+        return self._bytes_written - self._transport.get_write_buffer_size()
+
+    def _look(self) -> None:
+        """Judge by what has left since the last look whether it keeps up."""
+        self._looking = None
+        seat = self._seat
+        if seat is None or self.state is not CarrierState.OPEN:
+            return
+        waiting = seat.queued + sum(map(len, self._pending))
+        sent = self._count_sent() - self._seen
+        pace = _LAST_PACE if seat.is_overfull else _PACE
+        self._keeps_up = sent * pace >= waiting * _LOOK
+        seat.count(self._keeps_up)
+        self._note()
+        if waiting:
+            self._watch()
+            if not self._keeps_up:
+                self._schedule()
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
@@ -265,6 +412,10 @@ class GatewayConnection(asyncio.Protocol):
         if self.state is not CarrierState.OPEN:
             return False
         self._move(CarrierState.LEAVING)
+        self._intake.drop()
+        self._pending.clear()
+        if self._seat is not None:
+            self._seat.clear()
         transport = self._transport
         if transport.is_closing():
             return False
@@ -281,28 +432,3 @@ class GatewayConnection(asyncio.Protocol):
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")
-
-
-def _count_starts(packets: list[bytes]) -> int:
-    """Return how many packets begin a message: those with the index 0."""
-    return sum(packet[8:12] == b"\0\0\0\0" for packet in packets)
-
-
-def _join(parcels: list[Parcel]) -> list[bytes]:
-    """Return the buffers to write for these messages: small ones joined, large ones a frame at a time."""
-    buffers: list[bytes] = []
-    small: list[bytes] = []
-    for parcel in parcels:
-        wire = parcel.wire
-        if wire is None:
-            packets = parcel.packets()
-            is_small = parcel.output.size <= _JOINED
-            wire = [frames.encode(part, None) for part in ([packets] if is_small else ([p] for p in packets))]
-            parcel.wire = wire
-        if len(wire) == 1:
-            small += wire
-            continue
-        buffers += (b"".join(small), *wire)
-        small.clear()
-    buffers.append(b"".join(small))
-    return [buffer for buffer in buffers if buffer]

@@ -25,7 +25,9 @@ from aiohttp import web
 from meshsync.errors import ConnectFailed
 from simulator.admission import Admission, admit, find_credentials
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
+from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import system_descriptors
+from simulator.emulator.memory import Memory
 from simulator.emulator.newcomers import Newcomer, Newcomers
 from simulator.emulator.rates import Rate
 from simulator.emulator.refusals import STRANGERS, HttpLog, Refusals
@@ -55,6 +57,7 @@ class Gateway:
         self._rooms: dict[str, SeatedRoom] = {}
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
+        self._memory = Memory(settings.limits.memory)
         self._server: asyncio.Server | None = None
         self._is_closing = False
         self._base = ""
@@ -131,6 +134,7 @@ class Gateway:
             queued=sum(seat.queued for seat in seats),
             waiting=len(self._newcomers),
             refused=dict(self._refusals.counts),
+            held=self._memory.used,
         )
 
     async def drop(self, name: str) -> int:
@@ -202,7 +206,7 @@ class Gateway:
         transport = request.transport
         if transport is not None:
             newcomer = transport.get_protocol()
-            connection = GatewayConnection(admission.name, transport, self.settings, socket.early)
+            connection = GatewayConnection(admission.name, transport, self.settings, self._memory, socket.early)
             if isinstance(newcomer, Newcomer):
                 newcomer.seated()
             await self._serve(name, admission, connection)
@@ -233,9 +237,14 @@ class Gateway:
             url = f"{self._base}/rooms/{name}"
             later = _Later()
             limits = self.settings.limits
-            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer)
+            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
             room = later.room = self._rooms[name] = SeatedRoom(
-                rules, queue_limit=limits.queue, message_limit=limits.message
+                rules,
+                queue_limit=limits.queue,
+                message_limit=limits.message,
+                is_patient=True,
+                make_parcel=FramedParcel,
+                held=self._memory.queues,
             )
         self._connections[connection] = None
         if self._is_closing:  # Its handshake was under way when the others were told.

@@ -44,3 +44,5 @@ class EmulatorStats:
     in their handshake. ``descriptors``: the process had none left. ``1002`` ``1003`` ``1008`` ``1009``: participants
     disconnected for a fault, by the close code.
     """
+    held: int = field(default=0, compare=False)
+    """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""

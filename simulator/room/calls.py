@@ -32,6 +32,7 @@ from typing import Any
 from meshsync.protocol.bridging import NO_HANDLER, chunk_to_message
 from meshsync.protocol.content import Control, Error, ErrorCode, Json
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
+from meshsync.protocol.envelopes import size_in_memory
 from meshsync.protocol.operations import (
     Accepted,
     AnswerCall,
@@ -76,6 +77,8 @@ _RETRY_AFTER = 0.1
 
 _UNREADABLE = 1007
 """The status with which a call ends where one end cannot be read. Source: PROTOCOL.md, section 9, refusals."""
+_HELD = 1536
+"""Bytes of a call and its places in tables, apart from its id and message. Source: measured on CPython 3.11."""
 
 NOT_FOUND = Error("the participant was not found", ErrorCode.NOT_FOUND)
 """Some clients match the code, others this exact text. Source: PROTOCOL.md, section 5.3."""
@@ -118,6 +121,8 @@ class _Call:
         self.kept = 0
         """Bytes of it, as they are counted."""
         self.is_retried = False
+        self.held = _HELD + 4 * len(id)
+        """About how many bytes of memory it takes."""
         self.call_off: Callable[[], None] = _nothing
         self.state = CallState.HELD
 
@@ -231,7 +236,7 @@ class Calls:
             if CLASSIC not in member.streams:
                 if not isinstance(request.message.get("header"), dict):
                     return None  # A program on a newer release uses this message type for its own purpose.
-                member.streams += (CLASSIC,)
+                member.streams |= {CLASSIC}
             if CLASSIC in to.streams:
                 return None
             return [reply(member, request_id, EMPTY), *self._bridge(member, stream_id, request, to)]
@@ -316,6 +321,7 @@ class Calls:
             return Error(f"at most {MAX_CALLS} calls may be open at once", ErrorCode.OPERATION_FAILED)
         self._opened_by[member.id] += 1
         self._opened[member.id, call.id] = call
+        member.held += call.held
         self._of.setdefault(member.id, {})[call] = None
         if self._later is not None:
             call.call_off = self._later(self._answer_limit, lambda: self._give_up(call))
@@ -342,7 +348,7 @@ class Calls:
         if isinstance(recipient, DuplexRecipient):
             self._called[member.id, recipient.push_id] = call
         else:
-            self._keep(call, first, sum(output.size for output in outputs))
+            self._keep(call, first, sum(size_in_memory(output.head, 0) + len(output.payload) for output in outputs))
         return outputs
 
     def _has_id(self, member: Member, call: _Call) -> bool:
@@ -354,11 +360,13 @@ class Calls:
         if self._later is not None and self._kept[opener_id] + size <= _MAX_KEPT:
             call.first, call.kept = first, size
             self._kept[opener_id] += size
+            call.opener.member.held += size
 
     def _drop_first(self, call: _Call) -> None:
         """Drop the message that opened a call: there will be no second offer."""
         opener_id = call.opener.member.id
         self._kept[opener_id] -= call.kept
+        call.opener.member.held -= call.kept
         if not self._kept[opener_id]:
             del self._kept[opener_id]
         call.first, call.kept = None, 0
@@ -447,6 +455,7 @@ class Calls:
         call.call_off()
         self._drop_first(call)
         ends = [call.opener.member]
+        call.opener.member.held -= call.held
         opener_id = call.opener.member.id
         del self._opened[opener_id, call.id]
         self._opened_by[opener_id] -= 1

@@ -37,14 +37,19 @@ NOT_YOURS = Error("the stream is another participant's", ErrorCode.INVALID_REQUE
 
 _GONE = "the participant was not found"
 
+_HELD = 1024
+"""About the bytes of a stream and its places in tables, apart from its id."""
+
 
 class _Stream:
     """One stream."""
 
-    __slots__ = ("acceptor", "id", "is_waiting", "opener", "resuming", "secret")
+    __slots__ = ("acceptor", "holder", "id", "is_waiting", "opener", "resuming", "secret")
 
-    def __init__(self, id: str, opener: str, acceptor: str) -> None:
+    def __init__(self, id: str, opener: str, acceptor: str, holder: Member) -> None:
         self.id = id
+        self.holder = holder
+        """The opener, who is charged for what the room remembers."""
         self.opener = opener
         self.acceptor = acceptor
         """Ids of participants."""
@@ -115,7 +120,7 @@ class ClassicStreams:
 
     def _note_offer(self, member: Member, body: JsonObject, stream_id: str, to: Member, stream: _Stream | None) -> None:
         if stream is None:
-            stream = _Stream(stream_id, member.id, to.id)
+            stream = _Stream(stream_id, member.id, to.id, member)
             self._add(stream)
         else:
             self._rename(stream, member.id, to.id)
@@ -161,17 +166,20 @@ class ClassicStreams:
             resuming = tuple(new[id] for id in stream.resuming)
             self._forget(stream)
             stream.opener, stream.acceptor, stream.resuming = opener, acceptor, resuming
+            stream.holder = self._find(opener) or stream.holder
             self._add(stream)
 
     # --- tables -------------------------------------------------------------------------------------------------------
 
     def _add(self, stream: _Stream) -> None:
+        stream.holder.held += _HELD + 4 * len(stream.id)
         self._opened.setdefault(stream.opener, {})[stream] = None
         for id in (stream.opener, stream.acceptor):
             self._of.setdefault(id, {})[stream] = None
             self._ends.setdefault((id, stream.id), {})[stream.other(id)] = stream
 
     def _forget(self, stream: _Stream) -> None:
+        stream.holder.held -= _HELD + 4 * len(stream.id)
         _remove(self._opened, stream.opener, stream)
         for id in (stream.opener, stream.acceptor):
             _remove(self._of, id, stream)

@@ -8,14 +8,26 @@ from enum import Enum
 from meshsync.protocol.codec import encode_push, encode_reply
 from meshsync.protocol.content import Content, Empty
 from meshsync.protocol.dialects import CLASSIC, DUPLEX, ends_streams_of_leavers, family_of, streams_of
-from meshsync.protocol.envelopes import JsonObject
+from meshsync.protocol.envelopes import (
+    MAX_WIRE_DEPTH,
+    JsonObject,
+    encode_each,
+    encode_envelope,
+    encode_members,
+    size_in_memory,
+)
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
 from meshsync.runtime.lifecycle import move
 
-__all__ = ["EMPTY", "Member", "Output", "Presence", "Rights", "push", "reply"]
+__all__ = ["EMPTY", "Member", "Output", "Presence", "Rights", "join_members", "push", "push_encoded", "reply"]
 
 EMPTY = Empty()
 _EMPTY_REPLY = encode_reply(EMPTY)
+
+_ATTRIBUTES_DEPTH = MAX_WIRE_DEPTH - 4
+"""Levels of JSON that attributes may have: a roster puts four around them."""
+
+_KINDS_OF_STREAMS = frozenset((CLASSIC, DUPLEX))
 
 
 class Presence(Enum):
@@ -52,11 +64,15 @@ class Member:
     """One participant, from joining to leaving."""
 
     __slots__ = (
+        "_attributes",
         "_description",
+        "_encoded",
+        "_entry",
         "_family",
         "_has_declared",
         "_version",
-        "attributes",
+        "attributes_size",
+        "held",
         "id",
         "name",
         "presence",
@@ -76,20 +92,34 @@ class Member:
         attributes: JsonObject,
         version: str | None = None,
     ) -> None:
+        """Make a participant that has not enabled messaging.
+
+        Raises:
+            InvalidMessage: If an attribute cannot be written.
+        """
         self.id = id
         self.session_id = session_id
         self.name = name
         self.role = role
         self.rights = rights
-        self.attributes = attributes
-        """Never changed in place, only replaced."""
+        self.attributes_size = 0
+        """Bytes of the attributes as JSON, kept with each change: an update costs what it holds, not what is there."""
+        self.held = 0
+        """About how many bytes of memory the attributes take."""
+        self._attributes: JsonObject = {}
+        self._encoded: dict[str, bytes] = {}
+        """Each attribute as JSON, in the order of the attributes."""
         self.presence = Presence.CONNECTED
-        self.streams = streams_of(version, "")
+        self.streams = frozenset(streams_of(version, ""))
         """The kinds of streams that its client knows, as far as known."""
         self._version = version
         self._family = ""
         self._has_declared = False
         self._description: JsonObject | None = None
+        """The roster entry; None once it is out of date."""
+        self._entry: bytes | None = None
+        """The same as JSON."""
+        self.merge(attributes, self.encode(attributes))
 
     def __repr__(self) -> str:
         return f"<Member {self.name!r} {self.id}, {self.presence.value}>"
@@ -107,11 +137,11 @@ class Member:
         if not self._family:
             self._family = family_of(type)
             if self._family:
-                self.streams = streams_of(self._version, self._family)
+                self.streams = frozenset(streams_of(self._version, self._family))
 
     def declare(self, streams: tuple[str, ...]) -> None:
-        """Set the kinds of streams that its client declares, of those that are known; official ones declare none."""
-        self.streams = tuple(kind for kind in (CLASSIC, DUPLEX) if kind in streams)
+        """Set the kinds of streams that its client declares; official clients declare none. Others are ignored."""
+        self.streams = _KINDS_OF_STREAMS.intersection(streams)
         self._has_declared = True
 
     @property
@@ -130,14 +160,76 @@ class Member:
         own = self.attributes.get("meshsync")
         return isinstance(own, dict) and own.get("v") == 1 and bool(own.get("resume"))
 
+    @property
+    def attributes(self) -> JsonObject:
+        """The attributes, not to be changed."""
+        attributes: JsonObject = self.describe()["attributes"]
+        return attributes
+
+    def encode(self, attributes: JsonObject) -> dict[str, bytes]:
+        """Return each of some attributes as JSON, such as ``"key":value``.
+
+        Raises:
+            InvalidMessage: If a roster cannot hold them.
+        """
+        return encode_each(attributes, "attributes", _ATTRIBUTES_DEPTH)
+
+    def size_with(self, encoded: dict[str, bytes]) -> int:
+        """Return the bytes that all attributes would have as JSON if those of an update were merged."""
+        size, known = self.attributes_size, self._encoded
+        count = len(known)
+        for key, text in encoded.items():
+            old = known.get(key)
+            if old is None:
+                count += 1
+            else:
+                size -= len(old)
+            size += len(text)
+        # Braces, and the commas between.
+        before, now = max(len(known) - 1, 0), max(count - 1, 0)
+        return size - before + now if known else size + 2 + now
+
+    def merge(self, attributes: JsonObject, encoded: dict[str, bytes]) -> None:
+        """Merge an update into the attributes.
+
+        Args:
+            encoded: The update, from `encode`.
+        """
+        self.attributes_size = self.size_with(encoded)
+        known = self._encoded
+        for key, text in encoded.items():
+            self.held += _size_of(text) - _size_of(known.get(key, b""))
+            known[key] = text
+        self._attributes.update(attributes)
+        self._description = self._entry = None
+
     def describe(self) -> JsonObject:
         """Return this participant's roster entry; not to be changed, as all recipients share it."""
         # Kept, since a thousand participants that join at once get half a million of them.
         description = self._description
-        if description is None or description["attributes"] is not self.attributes:
-            description = {"id": self.id, "role": self.role, "attributes": self.attributes}
+        if description is None:
+            description = {"id": self.id, "role": self.role, "attributes": dict(self._attributes)}
             self._description = description
         return description
+
+    @property
+    def entry(self) -> bytes:
+        """This participant's roster entry as JSON: put together once per change, and not for each roster."""
+        entry = self._entry
+        if entry is None:
+            about = encode_members({"id": self.id, "role": self.role}, forwarded=True)[:-1]
+            entry = self._entry = about + b',"attributes":' + join_members(self._encoded) + b"}"
+        return entry
+
+
+def _size_of(text: bytes) -> int:
+    """Return about how many bytes an attribute takes: as a value, as JSON, and as a part of its roster entry."""
+    return size_in_memory(text, 0) + 2 * len(text) if text else 0
+
+
+def join_members(encoded: dict[str, bytes]) -> bytes:
+    """Return the JSON object whose members are given as JSON."""
+    return b"{" + b",".join(encoded.values()) + b"}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +259,28 @@ def reply(member: Member, request_id: int, content: Content) -> Output:
     return Output((member,), Reply(request_id, content), request_id, type, body)
 
 
-def push(to: tuple[Member, ...], id: int, what: Push | Call | CallChunk | AnswerChunk) -> Output:
+def push(
+    to: tuple[Member, ...], id: int, what: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False
+) -> Output:
     """Return a push.
 
+    Args:
+        decoded: Whether its message comes from a decoder of ours, and so needs no check.
     Raises:
         InvalidMessage: If its body cannot be written.
     """
     if not isinstance(what, Push):
         return Output(to, what, id, *encode_push(what))
     # An envelope without its payload, and the payload beside it: large attachments are not copied here.
-    type, head = encode_push(Push(what.sender, what.type, what.message))
+    type, head = encode_push(Push(what.sender, what.type, what.message), decoded=decoded)
     return Output(to, what, id, type, head, what.attachment)
+
+
+def push_encoded(to: tuple[Member, ...], id: int, what: Push, message: bytes) -> Output:
+    """Return a push without an attachment, whose message is given as JSON too.
+
+    Raises:
+        InvalidMessage: If its sender or type cannot be written.
+    """
+    begin = encode_members({"from_participant_id": what.sender, "type": what.type, "message": None}, forwarded=True)
+    return Output(to, what, id, "messaging.send", encode_envelope(begin.removesuffix(b"null}") + message + b"}"))

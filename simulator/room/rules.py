@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshsync.errors import InvalidMessage
-from meshsync.protocol.codec import encode_push
 from meshsync.protocol.content import Error, ErrorCode
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.greeting import GreetingForm, encode_connected, encode_room_ready
@@ -55,7 +54,7 @@ from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
 from simulator.room.classic_streams import NOT_YOURS, ClassicStreams
 from simulator.room.limits import MAX_NAME_SIZE, find_fault, is_longer
-from simulator.room.members import EMPTY, Member, Output, Presence, Rights, push, reply
+from simulator.room.members import EMPTY, Member, Output, Presence, Rights, join_members, push, push_encoded, reply
 
 __all__ = [
     "MAX_ATTRIBUTES_SIZE",
@@ -70,7 +69,13 @@ __all__ = [
 ]
 
 MAX_ATTRIBUTES_SIZE = 64 * 1024
-"""Bytes of a roster with one participant and its attributes. Enabling messaging sends all participants' attributes."""
+"""Bytes of one participant's attributes as JSON. Enabling messaging sends all participants' attributes."""
+
+_SMALLEST_ATTRIBUTE = 5
+"""Bytes of the smallest attribute as JSON, and the comma behind it: so many cannot fit, and need not be written."""
+
+_ROSTER_HEAD = 16 * 1024
+"""Bytes of a message that a roster leaves for what is not a participant: its recipient's id and its type."""
 
 RESERVED_TYPES = frozenset(
     {"messaging.enabled", "participant.enabled", "participant.attributes", "participant.disabled"}
@@ -98,6 +103,7 @@ class Room:
         ids: Returns a new id for each participant and session; never the same twice.
         later: Routes outputs after a delay in seconds; None for a room without time limits.
         answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
+        is_decoded: Whether all requests come from `decode_request`, so that what they hold needs no check.
     """
 
     def __init__(
@@ -108,8 +114,10 @@ class Room:
         ids: Callable[[], str],
         later: Later | None = None,
         answer_limit: float = ANSWER_LIMIT,
+        is_decoded: bool = False,
     ) -> None:
         self.name = name
+        self._is_decoded = is_decoded
         self.url = url
         self._ids = ids
         self._members: dict[str, Member] = {}
@@ -224,23 +232,38 @@ class Room:
             text = "the token does not allow messaging"
             return [reply(member, request_id, Error(text, ErrorCode.PERMISSION_DENIED))]
         others = [other for other in self._enabled.values() if other is not member]
-        listed = [other.describe() for other in others] if member.rights.list else []
-        body: JsonObject = {"participants": listed}
-        if streams:
-            # To a client that declares its streams, so that it need not find out what others know.
-            body["meshsync"] = {"bridges": True}
-        roster = self._push((member,), Push(member.id, "messaging.enabled", body))
-        if roster.size > MAX_MESSAGE_SIZE:
-            text = "the room has too many participants to list"
-            return [reply(member, request_id, Error(text, ErrorCode.OPERATION_FAILED))]
+        outputs = [reply(member, request_id, EMPTY), *self._list(member, others, is_declaring=bool(streams))]
         if streams:
             member.declare(streams)
-        outputs = [reply(member, request_id, EMPTY), roster]
         if member.presence is Presence.CONNECTED:
             member.move(Presence.ENABLED)
             self._enabled[member.id] = member
             # Before any message from it: old clients never answer a stream of a participant that is not listed.
-            outputs += self._announce(others, member, "participant.enabled", member.describe())
+            outputs += self._announce(others, member, "participant.enabled", member.describe(), member.entry)
+        return outputs
+
+    def _list(self, member: Member, others: list[Member], *, is_declaring: bool) -> list[Output]:
+        """Return the roster; those that make it larger than a message follow one by one, as if they came just now."""
+        listed: list[Member] = []
+        size = MAX_MESSAGE_SIZE - _ROSTER_HEAD
+        rest = iter(others if member.rights.list else ())
+        late: Member | None = None
+        for other in rest:
+            size -= len(other.entry) + 1
+            if size < 0:
+                late = other
+                break
+            listed.append(other)
+        body: JsonObject = {"participants": [other.describe() for other in listed]}
+        text = b'{"participants":[' + b",".join([other.entry for other in listed])
+        if is_declaring:
+            # To a client that declares its streams, so that it need not find out what others know.
+            body["meshsync"] = {"bridges": True}
+        text += b'],"meshsync":{"bridges":true}}' if is_declaring else b"]}"
+        roster = push_encoded((member,), self._take_id(), Push(member.id, "messaging.enabled", body), text)
+        outputs = [roster]
+        for other in (late, *rest) if late is not None else ():
+            outputs += self._announce((member,), other, "participant.enabled", other.describe(), other.entry)
         return outputs
 
     def _disable(self, member: Member, request_id: int) -> list[Output]:
@@ -252,7 +275,7 @@ class Room:
 
     def _withdraw(self, member: Member) -> list[Output]:
         del self._enabled[member.id]
-        outputs = self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id})
+        outputs = self._announce(self._enabled.values(), member, "participant.disabled", {"id": member.id}, None)
         # Behind it: a closing reads like a regular end to a client not yet notified of the leaving.
         return [*outputs, *self._calls.leave(member), *self._classic.leave(member)]
 
@@ -266,26 +289,33 @@ class Room:
 
     def _set_attributes(self, member: Member, request_id: int, attributes: JsonObject) -> list[Output]:
         # No client waits for a reply, and each has already changed its own copy; one that looks learns of the refusal.
-        merged = member.attributes | attributes
-        described = [{"id": member.id, "role": member.role, "attributes": merged}]
+        if len(attributes) > MAX_ATTRIBUTES_SIZE // _SMALLEST_ATTRIBUTE:
+            reason = f"{len(attributes)} attributes; at most {MAX_ATTRIBUTES_SIZE} bytes are kept"
+            return [_invalid(member, request_id, reason)]
         try:
-            # As in a roster, where attributes are nested deepest: they must go out to all participants.
-            _, body = encode_push(Push(member.id, "messaging.enabled", {"participants": described}))
+            encoded = member.encode(attributes)
         except InvalidMessage as error:
             return [_invalid(member, request_id, f"{error!s:.500}")]
-        if len(body) > MAX_ATTRIBUTES_SIZE:
-            text = f"attributes of {len(body)} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept"
-            return [_invalid(member, request_id, text)]
-        member.attributes = merged
+        size = member.size_with(encoded)
+        if size > MAX_ATTRIBUTES_SIZE:
+            reason = f"attributes of {size} bytes; at most {MAX_ATTRIBUTES_SIZE} are kept"
+            return [_invalid(member, request_id, reason)]
+        member.merge(attributes, encoded)
         if member.presence is not Presence.ENABLED or not attributes:
             return []
         others = [other for other in self._enabled.values() if other is not member]
-        return list(self._announce(others, member, "participant.attributes", {"attributes": attributes}))
+        text = b'{"attributes":' + join_members(encoded) + b"}"
+        return list(self._announce(others, member, "participant.attributes", {"attributes": attributes}, text))
 
-    def _announce(self, to: Iterable[Member], about: Member, type: str, message: JsonObject) -> Iterator[Output]:
+    def _announce(
+        self, to: Iterable[Member], about: Member, type: str, message: JsonObject, text: bytes | None
+    ) -> Iterator[Output]:
+        """Notify participants of one; ``text`` is the message as JSON, where that is there already."""
         notified = tuple(member for member in to if member.rights.list)
-        if notified:
-            yield self._push(notified, Push(about.id, type, message))
+        if not notified:
+            return
+        push = Push(about.id, type, message)
+        yield self._push(notified, push) if text is None else push_encoded(notified, self._take_id(), push, text)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -338,7 +368,7 @@ class Room:
         return [output, acknowledgement] if to else [acknowledgement]
 
     def _push(self, to: tuple[Member, ...], what: Push) -> Output:
-        return push(to, self._take_id(), what)
+        return push(to, self._take_id(), what, decoded=self._is_decoded)
 
     def _post(self, to: Member, make: Callable[[int], Push | Call | CallChunk | AnswerChunk]) -> Output:
         id = self._take_id()

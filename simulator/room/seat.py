@@ -7,10 +7,12 @@ the protocol, or reads too slowly, loses its seat with a `ProtocolError`; the ot
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
+from itertools import islice
 from typing import Protocol
 
 from meshsync.errors import ProtocolError
@@ -25,6 +27,7 @@ __all__ = [
     "CARRIER_MOVES",
     "PACKET_SIZE",
     "QUEUE_LIMIT",
+    "Account",
     "CarrierState",
     "Parcel",
     "RoomRules",
@@ -42,6 +45,12 @@ QUEUE_LIMIT = 64 * 1024 * 1024
 _PARCEL_COST = 256
 """Bytes added to the size of each queued message, so that very many small ones are bounded too."""
 
+_EFFORT = 1024
+"""What a message costs beside its bytes and those that follow from it."""
+
+_DELIVERY_EFFORT = 32
+"""What putting a message into a queue, and writing it, costs beside making it."""
+
 _HEADER = struct.Struct(">QI")
 _START = struct.Struct(">QII")
 
@@ -49,17 +58,56 @@ Piece = tuple[bytes | bytearray | memoryview, ...]
 """The content of one packet as buffers that follow each other, not yet joined."""
 
 
+class Account:
+    """What one participant caused and others have not drained, by which its carrier may stop reading from it."""
+
+    __slots__ = ("limit", "outstanding", "relieved")
+
+    def __init__(self, limit: int = 0) -> None:
+        self.outstanding = 0
+        """Bytes that wait for participants which read."""
+        self.limit = limit
+        """Bytes at which its carrier, if it waits, is notified."""
+        self.relieved: Callable[[], None] | None = None
+        """Called once, when no more than the limit is outstanding; None if nobody waits for that."""
+
+    def release(self, size: int) -> None:
+        """Note that so many bytes were drained, or wait for a participant that does not read."""
+        self.outstanding -= size
+        if self.relieved is not None and self.outstanding <= self.limit:
+            relieved, self.relieved = self.relieved, None
+            relieved()
+
+
 class Parcel:
-    """One message on its way to one or more participants, cut and framed once for all of them."""
+    """One message on its way to one or more participants."""
 
-    __slots__ = ("cost", "output", "wire")
+    __slots__ = ("account", "cost", "held", "holders", "output")
 
-    def __init__(self, output: Output) -> None:
+    output: Output
+
+    def __init__(self, output: Output, account: Account, held: Held) -> None:
         self.output = output
         self.cost = output.size + _PARCEL_COST
         """Its share of a queue's limit, in bytes."""
-        self.wire: list[bytes] | None = None
-        """Its WebSocket frames, made by the gateway, the same for all recipients; None before."""
+        self.account = account
+        """Of the participant that caused it."""
+        self.held = held
+        self.holders = 0
+        """The queues that it waits in, or is about to."""
+
+    def send(self, holders: int) -> None:
+        """Count it, for so many queues; each has to drain or to drop it."""
+        self.holders = holders
+        self.held.size += self.cost if holders else 0
+        self.account.outstanding += holders * self.cost
+
+    def drop(self) -> None:
+        """Count it no longer, for one queue that it does not go into."""
+        self.holders -= 1
+        if not self.holders:
+            self.held.size -= self.cost
+        self.account.release(self.cost)
 
     def pieces(self) -> list[Piece]:
         """Return the packets, each as buffers to be joined: the body is not copied yet."""
@@ -106,12 +154,24 @@ class CarrierState(Enum):
     ENDED = "ended"
 
 
+_TAKEN = SeatState.TAKEN  # Not looked up by name at each message: before 3.12 that is a call in Python.
+
 CARRIER_MOVES = {
     CarrierState.OPEN: {CarrierState.LEAVING, CarrierState.ENDED},
     CarrierState.LEAVING: {CarrierState.ENDED},
     CarrierState.ENDED: set[CarrierState](),
 }
 """The transitions of every kind of carrier."""
+
+
+class Held:
+    """What the messages in all queues of a process take."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes; a message for several participants counts once."""
 
 
 class Seat:
@@ -131,32 +191,64 @@ class Seat:
         self._queue_limit = queue_limit
         self._queue: deque[Parcel] = deque()
         self._reassembler = Reassembler(message_limit, yields_faults=True)
+        self.account = Account()
+        """What this participant caused."""
+        self._is_counted = True
+        """Whether what is put into its queue counts for the participants that cause it."""
+        self._uncounted = 0
+        """Messages at the head of the queue that do not count."""
 
     @property
     def is_taken(self) -> bool:
         """Whether its participant is still here."""
         return self.state is SeatState.TAKEN
 
-    def feed(self, packets: Iterable[bytes | memoryview]) -> None:
-        """Read packets in order and handle their requests. Packets after the end of the seat are ignored."""
+    @property
+    def is_overfull(self) -> bool:
+        """Whether more waits for its participant than the limit."""
+        return self.queued > self._queue_limit and len(self._queue) > 1
+
+    @property
+    def half_received(self) -> int:
+        """Bytes of the message that has not come whole."""
+        return self._reassembler.held
+
+    def feed(self, packets: Iterable[bytes | memoryview], budget: float = math.inf) -> float:
+        """Read packets in order and handle their requests. Packets after the end of the seat are ignored.
+
+        Args:
+            packets: Where this is an iterator, what was not read is left in it.
+            budget: Effort after which no further message is read: about bytes, of messages and of what follows from
+                them, with `_EFFORT` for each message and `_DELIVERY_EFFORT` for each delivery on top.
+
+        Returns:
+            What is left of the budget, which may be less than nothing.
+        """
         if not self.is_taken:
-            return
-        room = self._room
+            return budget
+        room, member = self._room, self.member
         try:
             for message in self._reassembler.feed(packets):
                 if self.fault is not None:  # The outputs overflowed its own queue.
-                    return
-                self.member.note_request(message.type)
-                room.route(room.rules.handle(self.member, message.id, read_request(message)))
+                    return budget
+                member.note_request(message.type)
+                outputs = room.rules.handle(member, message.id, read_request(message))
+                room.route(outputs, self.account)
+                budget -= _EFFORT + len(message.body)
+                for output in outputs:
+                    budget -= output.size + _DELIVERY_EFFORT * len(output.to)
+                if budget <= 0:
+                    return budget
         except ProtocolError as fault:
             self.lose(fault)
+        return budget
 
     def ask(self, request: Request) -> None:
         """Handle one request of a participant without packets; see `feed`. Its answers have the id 0."""
         if self.is_taken:
             room = self._room
             try:
-                room.route(room.rules.handle(self.member, 0, request))
+                room.route(room.rules.handle(self.member, 0, request), self.account)
             except ProtocolError as fault:
                 self.lose(fault)
 
@@ -164,12 +256,39 @@ class Seat:
         """Remove and return the oldest messages: at least one if any, then as many as ``size`` bytes allow."""
         queue = self._queue
         parcels: list[Parcel] = []
-        while queue and (size > 0 or not parcels):
+        drained = 0
+        while queue and (drained < size or not parcels):
             parcel = queue.popleft()
             parcels.append(parcel)
-            size -= parcel.cost
-            self.queued -= parcel.cost
+            cost = parcel.cost
+            drained += cost
+            parcel.holders -= 1
+            if not parcel.holders:
+                parcel.held.size -= cost
+            if self._uncounted:
+                self._uncounted -= 1
+                continue
+            account = parcel.account
+            account.outstanding -= cost
+            if account.relieved is not None:
+                account.release(0)
+        self.queued -= drained
         return parcels
+
+    def count(self, is_counted: bool) -> None:
+        """Let what waits here count for the participants that cause it, or not: of one that does not read it must not.
+
+        Once it reads again, what waits already does not count all the same.
+        """
+        if is_counted is self._is_counted:
+            return
+        self._is_counted = is_counted
+        if is_counted:
+            self._uncounted = len(self._queue)
+            return
+        for parcel in islice(self._queue, self._uncounted, None):
+            parcel.account.release(parcel.cost)
+        self._uncounted = len(self._queue)
 
     def leave(self) -> None:
         """End the seat, since its connection ended; the others are notified. Again does nothing."""
@@ -185,13 +304,18 @@ class Seat:
 
     def put(self, parcel: Parcel) -> bool:
         """Queue a message; return False if it does not fit. An empty queue accepts any size."""
-        if not self.is_taken:
-            return True
-        waiting = self.queued
-        if waiting and waiting + parcel.cost > self._queue_limit:
-            return False
+        waiting, cost = self.queued, parcel.cost
+        total = waiting + cost
+        if waiting and total > self._queue_limit:
+            if not self._room.is_patient:
+                parcel.drop()
+                return False
+            self._wake()
         self._queue.append(parcel)
-        self.queued = waiting + parcel.cost
+        self.queued = total
+        if not self._is_counted:
+            self._uncounted += 1
+            parcel.account.release(cost)
         if not waiting:
             self._wake()
         return True
@@ -199,12 +323,17 @@ class Seat:
     def overflow(self) -> None:
         """Take the seat from a participant that does not read, and drop its queue."""
         waiting = self.queued
-        self._queue.clear()
-        self.queued = 0
+        self.clear()
         self.lose(ProtocolError(f"reads too slowly: {waiting} bytes are waiting", code=1008))
+
+    def clear(self) -> None:
+        """Drop what waits for its participant."""
+        while self._queue:
+            self.drain(self._queue_limit)
 
     def _end(self, state: SeatState) -> None:
         self.state = move(_MOVES, self.state, state, "a seat")
+        self._reassembler = Reassembler()  # What had come of a message is of no use.
         self._room.vacate(self)
 
 
@@ -229,17 +358,32 @@ class SeatedRoom:
 
     Args:
         queue_limit: Bytes that may wait for one participant before it loses its seat.
-        message_limit: Bytes of a message's body; who sends more loses its seat.
+        message_limit: Bytes of a message's body; who sends more is refused.
+        is_patient: Whether its carrier, which is woken, decides if a participant loses its seat for that.
+        make_parcel: How outputs wait in queues.
+        held: Counts what waits in all queues.
     """
 
     def __init__(
-        self, rules: RoomRules, *, queue_limit: int = QUEUE_LIMIT, message_limit: int = MAX_MESSAGE_SIZE
+        self,
+        rules: RoomRules,
+        *,
+        queue_limit: int = QUEUE_LIMIT,
+        message_limit: int = MAX_MESSAGE_SIZE,
+        is_patient: bool = False,
+        make_parcel: Callable[[Output, Account, Held], Parcel] = Parcel,
+        held: Held | None = None,
     ) -> None:
         self.rules = rules
+        self.is_patient = is_patient
         self._queue_limit = queue_limit
         self._message_limit = message_limit
+        self._make_parcel = make_parcel
+        self._held = held or Held()
+        self._own = Account()
+        """Of what no participant caused."""
         self._seats: dict[str, Seat] = {}
-        self._unrouted: deque[Output] = deque()
+        self._unrouted: deque[tuple[Iterable[Output], Account]] = deque()
         self._is_routing = False
 
     @property
@@ -277,12 +421,12 @@ class SeatedRoom:
         known = version or token_version
         member, greeting = self.rules.join(name, form=form, role=role, rights=rights, version=known)
         seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit, self._message_limit)
-        self.route(greeting)
+        self.route(greeting, seat.account)
         return seat
 
-    def route(self, outputs: Iterable[Output]) -> None:
-        """Put each message into its recipients' queues."""
-        self._unrouted.extend(outputs)
+    def route(self, outputs: Iterable[Output], account: Account | None = None) -> None:
+        """Put each message into its recipients' queues; ``account`` is of the participant that caused them, if any."""
+        self._unrouted.append((outputs, account or self._own))
         if self._is_routing:  # A participant lost its seat below; its leaving is routed after this message.
             return
         self._is_routing = True
@@ -290,18 +434,23 @@ class SeatedRoom:
             while True:
                 if not self._unrouted:
                     return
-                self._deliver(self._unrouted.popleft())
+                self._deliver(*self._unrouted.popleft())
         finally:
             self._is_routing = False
 
-    def _deliver(self, output: Output) -> None:
-        parcel = Parcel(output)
-        for member in output.to:
-            seat = self._seats.get(member.id)
-            if seat is not None and not seat.put(parcel):
-                seat.overflow()
+    def _deliver(self, outputs: Iterable[Output], account: Account) -> None:
+        seats = self._seats
+        for output in outputs:
+            parcel = self._make_parcel(output, account, self._held)
+            parcel.send(len(output.to))
+            for member in output.to:
+                seat = seats.get(member.id)
+                if seat is None:
+                    parcel.drop()
+                elif not seat.put(parcel):
+                    seat.overflow()
 
     def vacate(self, seat: Seat) -> None:
         """Remove a seat that has ended; called by the seat."""
         del self._seats[seat.member.id]
-        self.route(self.rules.leave(seat.member))
+        self.route(self.rules.leave(seat.member), seat.account)

@@ -10,6 +10,7 @@ import pytest
 
 from meshsync.protocol.heartbeat import Outflow
 from simulator.emulator.connection import GatewayConnection
+from simulator.emulator.memory import Memory
 from simulator.emulator.settings import Settings
 
 
@@ -60,7 +61,7 @@ def test_what_waits_in_both_buffers_is_on_its_way(
     async def run() -> Outflow:
         with socket.socket() as plain:
             transport = ScriptedTransport(plain)
-            connection = GatewayConnection("ben", cast(asyncio.Transport, transport), Settings("secret"))
+            connection = GatewayConnection("ben", cast(asyncio.Transport, transport), Settings("secret"), Memory())
             connection._write(bytes(1000))
             transport.buffered, transport.is_closed = 400, is_closed
             return connection._outflow()

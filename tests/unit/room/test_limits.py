@@ -93,7 +93,7 @@ def test_only_known_kinds_are_kept() -> None:
     """Of the kinds of streams that a client declares, and of what controls a call."""
     hall = CallHall(ada="classic")
     hall.ask("ada", Enable(("x" * 4_000_000, "duplex", "duplex", "odd")))
-    assert hall.members["ada"].streams == ("duplex",)
+    assert hall.members["ada"].streams == {"duplex"}
     assert find_fault(CallChunk("X", Control("close"))) is None
     for request in (CallChunk("X", Control("pause")), AnswerCall(1, Control("")), AnswerChunk(1, "X", Control("odd"))):
         assert "unknown method" in str(find_fault(request))

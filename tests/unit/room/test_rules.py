@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from meshsync.errors import InvalidMessage
-from meshsync.protocol.codec import decode_push
+from meshsync.protocol.codec import decode_push, decode_request, encode_request
 from meshsync.protocol.content import Empty, Error
+from meshsync.protocol.dialects import dialect
 from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import (
     Broadcast,
@@ -24,7 +27,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     UnknownRequest,
 )
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, WireMessage
+from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, WireMessage, split
 from simulator.room.rules import MAX_ATTRIBUTES_SIZE, RESERVED_TYPES, Member, Output, Presence, Rights, Room
 
 HALF_A_PAIR = json.loads('"\\ud83d"')
@@ -488,8 +491,8 @@ def test_attributes_are_limited_in_total():
     assert "at most 65536" in refusal(room.handle(ada, 3, SetAttributes({"b": "x" * 200})))[1]
 
 
-def test_roster_too_large_to_send_is_an_error_for_the_newcomer():
-    """65 participants with nearly 64 KiB each are more than the 4 MiB of a message; nobody there is harmed."""
+def test_roster_larger_than_a_message_is_sent_in_parts():
+    """65 participants with nearly 64 KiB each are more than the 4 MiB of a message: the last ones follow one by one."""
     room = make_room()
     for number in range(65):
         member = join(room, f"member-{number}", enable=False)
@@ -497,9 +500,76 @@ def test_roster_too_large_to_send_is_an_error_for_the_newcomer():
         room.handle(member, 2, Enable())
     late = join(room, "late", enable=False)
 
-    assert refusal(room.handle(late, 1, Enable()))[0] == 1008
-    assert late.presence is Presence.CONNECTED
-    assert len(room.enabled) == 65
+    answer, roster, *others = room.handle(late, 1, Enable())
+    parts = [output.what for output in others if output.to == (late,)]
+
+    assert answer.what == Reply(1, OK)
+    assert max(output.size for output in (roster, *others)) <= MAX_MESSAGE_SIZE
+    listed = [entry["attributes"]["name"] for entry in roster.what.message["participants"]]
+    assert {part.type for part in parts} == {"participant.enabled"}
+    listed += [part.message["attributes"]["name"] for part in parts]
+    assert listed == [f"member-{number}" for number in range(65)]
+    for output in (roster, *others):
+        assert decode_push(WireMessage(1, output.type, output.head)) == output.what
+    assert late.presence is Presence.ENABLED
+
+
+@pytest.mark.parametrize(
+    "updates",
+    [
+        [{}],
+        [{"a": 1}, {"b": "é"}, {"a": [[], {"x": None}]}],
+        [{"name": "Ada", "": ""}, {"": 5}],
+        [{str(n): n for n in range(1000)}, {str(n): -n for n in range(500, 1500)}],
+    ],
+)
+def test_size_of_attributes_that_is_kept_is_that_of_their_json(updates):
+    """After each update, whatever it adds and replaces; the roster entry that is kept is that of the attributes."""
+    room = make_room()
+    ada = join(room, "ada")
+    expected = {"name": "ada"}
+
+    for number, update in enumerate(updates):
+        room.handle(ada, number, SetAttributes(update))
+        expected |= update
+        text = json.dumps(expected, ensure_ascii=False, separators=(",", ":")).encode()
+        assert (ada.attributes_size, ada.attributes) == (len(text), expected)
+        assert ada.entry == b'{"id":"p-0","role":"user","attributes":' + text + b"}"
+
+
+def test_attribute_cut_between_halves_of_a_pair_can_be_listed():
+    """It goes on as the escape that it came as, and its neighbours as they are."""
+    room = make_room()
+    ada, _ = join(room, "ada"), join(room, "ben")
+
+    (update,) = room.handle(ada, 2, SetAttributes({"a": HALF_A_PAIR, "b": "é"}))
+    roster = room.handle(ada, 3, Enable())[1]
+    listed = room.handle(join(room, "eve", enable=False), 1, Enable())[1]
+
+    assert decode_push(WireMessage(1, update.type, update.head)) == update.what
+    assert decode_push(WireMessage(1, roster.type, roster.head)) == roster.what
+    assert decode_push(WireMessage(1, listed.type, listed.head)) == listed.what
+
+
+def test_update_costs_what_it_holds_and_not_what_is_there():
+    """Of attributes of 60,000 bytes, an update of one writes that one alone: nothing of its size is made."""
+    room = make_room()
+    ada, _ = join(room, "ada"), join(room, "ben")
+    room.handle(ada, 2, SetAttributes({str(n): [[]] * 10 for n in range(1400)}))
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        room.handle(ada, 3, SetAttributes({"mood": "calm"}))
+    finally:
+        sys.setprofile(None)
+
+    assert ada.attributes_size > 50_000
+    assert calls < 300  # Each of the lists alone would be one call or more.
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------
@@ -545,3 +615,34 @@ def test_without_the_right_to_list_nobody_is_told_of():
     ]
     assert [[member.name for member in output.to] for output in told] == [["ada"]] * 3
     assert shown(room.handle(ada, 2, Send(spy.id, "chat", {})))[0] == (["spy"], Push(ada.id, "chat", {}))
+
+
+# --- what a decoder made ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":[1,2.5,null,true,{"b":"é"}]}',
+        '{"":{}}',
+        '{"a":"\\ud83d"}',
+        '{"a":%s}' % ("[" * 98 + "]" * 98),
+        '{"a":1e300}',
+    ],
+    ids=["plain", "empty name", "half a pair", "as deep as may be", "large number"],
+)
+@pytest.mark.parametrize("speaks", ["A3", "B3"])
+def test_decoded_message_goes_on_the_same_without_a_second_check(text, speaks):
+    """A room whose requests are all decoded writes the bytes that a room writes which checks them."""
+    sent = split(1, *encode_request(Send("p-2", "chat", json.loads(text.replace("\\ud83d", "x"))), dialect(speaks)))
+    (message,) = Reassembler().feed(sent)
+    request = decode_request(message)
+    request = replace(request, message=json.loads(text))
+    outputs = []
+    for is_decoded in (False, True):
+        numbers = itertools.count()
+        room = Room("lab", ids=lambda numbers=numbers: f"p-{next(numbers)}", is_decoded=is_decoded)
+        ada, _ = join(room, "ada"), join(room, "ben")
+        outputs.append([(output.type, output.head) for output in room.handle(ada, 1, request)])
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 2

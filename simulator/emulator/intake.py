@@ -1,0 +1,95 @@
+"""What has come from a client and is not handled yet: bytes, then packets, a slice at a time. Sans-I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import length_hint
+
+from meshsync.errors import ProtocolError
+from meshsync.protocol import frames
+from simulator.room.seat import Seat
+
+__all__ = ["Intake"]
+
+_SLICE = 32 * 1024
+"""Bytes decoded at once. The worst that so many can hold, pings alone, take some milliseconds."""
+
+_DECODING_EFFORT = 2 * _SLICE
+"""What decoding a slice costs, as `Seat.feed` counts effort."""
+
+
+class Intake:
+    """The bytes of one connection, from the socket to its seat.
+
+    Attributes:
+        fault: Why the client has to go, once all that came before is handled.
+        close: The client's close frame, likewise.
+    """
+
+    def __init__(self, decoder: frames.FrameDecoder, check_rate: Callable[[int], None]) -> None:
+        self.fault: ProtocolError | None = None
+        self.close: frames.CloseFrame | None = None
+        self._decoder = decoder
+        self._check_rate = check_rate
+        self._data = b""
+        self._at = 0
+        self._packets: Iterator[bytes] = iter([])
+
+    @property
+    def _has_packets(self) -> bool:
+        return length_hint(self._packets) > 0  # Of a list's iterator it is exact.
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to handle."""
+        return not self._has_packets and self._at >= len(self._data)
+
+    @property
+    def held(self) -> int:
+        """About how many bytes of memory it takes."""
+        return len(self._data) + self._decoder.held + (2 * _SLICE if self._has_packets else 0)
+
+    def add(self, data: bytes) -> None:
+        """Add what was read."""
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+
+    def drop(self) -> None:
+        """Drop what is not handled; nothing more may be added."""
+        self._data, self._at, self._packets = b"", 0, iter([])
+        self._decoder = frames.FrameDecoder(masked=True)
+
+    def take_ping(self) -> bytes | None:
+        """Return the payload of the latest ping that was not answered."""
+        return self._decoder.take_ping()
+
+    def feed(self, seat: Seat, budget: float) -> float:
+        """Handle messages until a budget of effort is spent or nothing is left; return what is left of the budget."""
+        while budget > 0 and not self.is_empty:
+            if not self._has_packets:
+                self._decode()
+                budget -= _DECODING_EFFORT
+            budget = seat.feed(self._packets, budget)
+            if not seat.is_taken:
+                self.drop()
+        return budget
+
+    def _decode(self) -> None:
+        begin = self._at
+        part = self._data if begin == 0 and len(self._data) <= _SLICE else self._data[begin : begin + _SLICE]
+        self._at = begin + len(part)
+        packets: list[bytes] = []
+        try:
+            self._decoder.feed(part, packets)
+        except ProtocolError as error:
+            self.fault = error
+        try:
+            # A packet with the index 0 begins a message.
+            self._check_rate(sum(packet[8:12] == b"\0\0\0\0" for packet in packets))
+        except ProtocolError as error:
+            self.fault = error
+            packets.clear()
+        self.close = self._decoder.close
+        if self.fault is not None or self.close is not None or self._at >= len(self._data):
+            self._data, self._at = b"", 0
+        self._packets = iter(packets)
