@@ -225,6 +225,9 @@ class Gateway:
             return "rooms", f"rooms are limited to {limits.rooms}", _RETRY_AFTER
         if room is not None and limits.participants is not None and len(room.seats) >= limits.participants:
             return "participants", f"the participants of a room are limited to {limits.participants}", _RETRY_AFTER
+        if self._memory.is_scarce:
+            held = f"{self._memory.used} of {self._memory.limit} bytes are held"
+            return "memory", f"the emulator's memory is full: {held}", _RETRY_AFTER
         now = asyncio.get_running_loop().time()
         if self._joins is not None and not self._joins.take(1, now):
             seconds = math.ceil(1 / self._joins.per_second)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from meshsync.protocol.content import Empty
+from meshsync.protocol.content import Empty, Error
 from meshsync.protocol.operations import Broadcast, Enable, Reply
 from simulator import Emulator
 from simulator.emulator import Limits
@@ -156,16 +156,17 @@ def test_place_that_is_left_is_free() -> None:
                 pass
 
 
-def test_larger_message_than_allowed_ends_its_sender() -> None:
-    """With code 1009, in one packet or many; the largest that is allowed passes."""
+def test_larger_message_than_allowed_is_refused() -> None:
+    """With error 1002, in one packet or many; the largest that is allowed passes, and so does what follows."""
     with Emulator(limits=Limits(message=50_000)) as emulator, RawClient(emulator, "ada") as ada:
-        ada.ask(Broadcast("data", {}, bytes(49_000)), 5)
-        assert isinstance(ada.read(), Reply)
-        ada.ask(Broadcast("data", {}, bytes(50_000)), 6)
-        assert ada.ending() == (1009, "a message has more than 50000 bytes")
-        while emulator.stats().connections:
-            pass
-        assert emulator.stats().refused == {"1009": 1}
+        for id, size, is_refused in ((5, 49_000, False), (6, 50_000, True), (7, 49_000, False)):
+            ada.ask(Broadcast("data", {}, bytes(size)), id)
+            reply = ada.read()
+            assert isinstance(reply, Reply)
+            assert reply.request_id == id
+            assert isinstance(reply.content, Error) is is_refused
+            if isinstance(reply.content, Error):
+                assert (reply.content.code, "50000" in reply.content.text) == (1002, True)
 
 
 def test_sender_of_too_many_messages_is_ended_and_told_why() -> None:
