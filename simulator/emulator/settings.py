@@ -39,8 +39,8 @@ class EmulatorStats:
     no part of a comparison.
 
     ``origin`` ``host``: pages and hosts that are not let in (status 403). ``connections`` ``rooms`` ``participants``
-    ``joins``: a limit was reached (status 503). ``handshake``: too slow before there was a participant. ``waiting``:
-    the oldest without a participant gave way. ``malformed`` ``lost``: requests that are not HTTP, and connections lost
-    in their handshake. ``descriptors``: the process had none left. ``1002`` ``1003`` ``1008`` ``1009``: participants
-    disconnected for a fault, by the close code.
+    ``joins``: a limit was reached (status 503). ``closing``: it was being closed (503). ``handshake``: too slow before
+    there was a participant. ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``: requests
+    that are not HTTP, and connections lost in their handshake. ``descriptors``: the process had none left. ``1002``
+    ``1003`` ``1008`` ``1009``: participants disconnected for a fault, by the close code.
     """
