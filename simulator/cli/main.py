@@ -103,13 +103,15 @@ def _serve(options: argparse.Namespace) -> int:
         if number is not None and (name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN):
             signal.signal(number, stop)
     emulator = make_emulator(options)
+    from simulator.emulator.emulator import has_failed
+
     with emulator:
         print(_as_json(emulator) if options.json else _as_text(emulator, options.secret is None), flush=True)
         while True:
             # Not without a time limit: Windows would not notice Ctrl-C.
             if stopped.wait(1.0) or not emulator.is_open:
                 break
-    return 1 if emulator.has_failed else 0
+    return int(has_failed(emulator))
 
 
 def _as_json(emulator: Emulator) -> str:

@@ -14,7 +14,7 @@ from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.settings import EmulatorStats, Settings
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits"]
+__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "has_failed"]
 
 _log = logging.getLogger("simulator.emulator")
 
@@ -100,11 +100,6 @@ class Emulator:
     def is_open(self) -> bool:
         """Whether it listens."""
         return self._thread is not None and self._thread.is_alive
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether its thread ended by a fault of its own, or did not end when it was closed; the log says which."""
-        return self._has_failed or (self._thread is not None and self._thread.has_failed)
 
     def start(self) -> Emulator:
         """Listen; return when clients can connect. Does nothing if it listens already.
@@ -209,6 +204,11 @@ class Emulator:
         if self._thread is None:
             raise UsageError("the emulator is not running: use it as a context manager, or call start()")
         return self._thread
+
+
+def has_failed(emulator: Emulator) -> bool:
+    """Return whether its thread ended by a fault of its own, or did not end when it was closed; the log says which."""
+    return emulator._has_failed
 
 
 def _choose_secret(secret: str | None, host: str, insecure: bool) -> str:

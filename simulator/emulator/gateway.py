@@ -46,6 +46,9 @@ _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RETRY_AFTER = 5
 """Seconds after which one who is refused may try again."""
 
+_LONGEST_RETRY = 3600.0
+"""Seconds; the longest time that one who is refused is told to wait."""
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -189,7 +192,8 @@ class Gateway:
         reached = self._reached_limit(name)
         if reached is not None:
             kind, text, seconds = reached
-            self._refusals.add(kind, f"refused with status 503: {text}")
+            level = logging.INFO if self._is_closing else logging.WARNING
+            self._refusals.add(kind, f"refused with status 503: {text}", level)
             return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(seconds)})
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = HandshakeSocket(
@@ -230,7 +234,7 @@ class Gateway:
             return "memory", f"the emulator's memory is full: {held}", _RETRY_AFTER
         now = asyncio.get_running_loop().time()
         if self._joins is not None and not self._joins.take(1, now):
-            seconds = math.ceil(1 / self._joins.per_second)
+            seconds = math.ceil(min(1 / self._joins.per_second, _LONGEST_RETRY))
             return "joins", f"the participants that join in a second are limited to {self._joins.per_second:g}", seconds
         return None
 

@@ -39,10 +39,10 @@ class EmulatorStats:
     no part of a comparison.
 
     ``origin`` ``host``: pages and hosts that are not let in (status 403). ``connections`` ``rooms`` ``participants``
-    ``joins`` ``memory``: a limit was reached (status 503). ``handshake``: too slow before there was a participant.
-    ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``: requests that are not HTTP, and
-    connections lost in their handshake. ``descriptors``: the process had none left. ``1002`` ``1003`` ``1008``
-    ``1009``: participants disconnected for a fault, by the close code.
+    ``joins`` ``memory``: a limit was reached (status 503). ``closing``: it was being closed (503). ``handshake``: too
+    slow before there was a participant. ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``:
+    requests that are not HTTP, and connections lost in their handshake. ``descriptors``: the process had none left.
+    ``1002`` ``1003`` ``1008`` ``1009``: participants disconnected for a fault, by the close code.
     """
     held: int = field(default=0, compare=False)
     """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""

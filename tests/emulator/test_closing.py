@@ -20,7 +20,7 @@ from meshsync.protocol.operations import Broadcast, Enable
 from simulator import Emulator
 from simulator.emulator import Limits
 from simulator.emulator.connection import GatewayConnection
-from tests.support.sockets import PATIENCE, PlainSocket, RawClient, frame
+from tests.support.sockets import PATIENCE, Elsewhere, PlainSocket, RawClient, frame
 
 ROOT = Path(__file__).resolve().parents[2]
 GOODBYE = struct.pack("!H", 1001) + b"the emulator was closed"
@@ -49,19 +49,6 @@ def leave_all(clients: list[PlainSocket], leave: Callable[[socket.socket], None]
     """Have all leave, one after the other."""
     for client in clients:
         leave(client.socket)
-
-
-class Elsewhere(Emulator):
-    """Makes tokens for an emulator that runs in another process; it is not started."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__()
-        self._there = port
-
-    @property
-    def port(self) -> int:
-        """The port there."""
-        return self._there
 
 
 def problems(caplog: pytest.LogCaptureFixture) -> list[str]:

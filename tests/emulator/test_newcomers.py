@@ -5,10 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
+import shlex
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +22,9 @@ from meshsync.protocol.operations import Broadcast, Enable, Reply
 from simulator import Emulator
 from simulator.emulator import Limits
 from simulator.emulator.emulator import DEVELOPMENT_SECRET
-from tests.support.sockets import PATIENCE, PlainSocket, RawClient, frame
+from tests.support.sockets import PATIENCE, Elsewhere, PlainSocket, RawClient, frame
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WEBSOCKET = {
     "Upgrade": "websocket",
@@ -118,6 +125,28 @@ def test_silent_crowd_locks_nobody_out() -> None:
             stack.enter_context(plain(emulator))
         with RawClient(emulator, "ben"):
             assert ada.read().type == "participant.enabled"  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+def test_want_of_descriptors_is_a_line_and_locks_nobody_out() -> None:
+    """With 64 descriptors and 150 silent connections, who is in goes on, and one more comes in."""
+    command = f"ulimit -n 64; exec {shlex.quote(sys.executable)} -m simulator serve --json --port 0"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["sh", "-c", command], stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as served:
+        assert served.stdout is not None
+        there = Elsewhere(int(json.loads(served.stdout.readline())["url"].rpartition(":")[2]))
+        with ExitStack() as stack:
+            ada = stack.enter_context(PlainSocket(there, "ada"))
+            for _ in range(150):
+                stack.enter_context(plain(there))
+            ada.ask(Broadcast("chat", {}))
+            while b"__response__" not in ada.received:
+                ada.received += ada.socket.recv(65536)
+            stack.enter_context(PlainSocket(there, "ben"))
+        served.terminate()
+        _, errors = served.communicate(timeout=PATIENCE)
+        assert served.returncode == 0
+        assert errors in ("", "no more connections can be accepted for now: Too many open files\n")
 
 
 @pytest.mark.parametrize(

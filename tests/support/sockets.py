@@ -19,7 +19,7 @@ from meshsync.protocol.operations import Connected, Enable, Request
 from meshsync.protocol.packets import Reassembler, WireMessage, split
 from simulator import Emulator
 
-__all__ = ["PATIENCE", "PlainSocket", "RawClient", "connect", "frame"]
+__all__ = ["PATIENCE", "Elsewhere", "PlainSocket", "RawClient", "connect", "frame"]
 
 PATIENCE = 30.0
 """The longest wait for a due event, in seconds."""
@@ -170,6 +170,19 @@ class PlainSocket:
             if not data:
                 return tail
             tail = (tail + data)[-1000:]
+
+
+class Elsewhere(Emulator):
+    """Makes tokens for an emulator that runs in another process; it is not started."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._there = port
+
+    @property
+    def port(self) -> int:
+        """The port there."""
+        return self._there
 
 
 def frame(first: int, payload: bytes, *, length: int | None = None) -> bytes:

@@ -14,6 +14,8 @@ from meshsync.errors import UsageError
 from meshsync.protocol.operations import Enable, Push
 from meshsync.tokens import ApiKey, ParticipantToken
 from simulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, EmulatorStats, Limits
+from simulator.emulator.emulator import has_failed
+from simulator.emulator.gateway import Gateway
 from tests.support.sockets import PATIENCE, PlainSocket, RawClient
 
 
@@ -207,3 +209,19 @@ def test_plain_http_is_answered_with_a_status(path, status):
         )
     assert caught.value.code == status
     caught.value.close()
+
+
+def test_emulator_that_ends_by_a_fault_of_its_own_is_not_open_any_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """The log has the fault; closing raises nothing, and it is known for the exit status."""
+
+    async def fail(self: Gateway) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(Gateway, "close", fail)
+    with Emulator() as emulator:
+        assert not has_failed(emulator)
+    assert has_failed(emulator)
+    assert not emulator.is_open
+    assert "a fault of ours" in caplog.text
