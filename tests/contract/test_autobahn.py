@@ -50,7 +50,9 @@ def at_random(chance: Random) -> Pieces:
 
 def scripted(end: End, case: Case) -> Script:
     """Return a case, written for an end."""
-    script = Script(end.message, masked=end.is_server, largest=end.largest, beyond=end.beyond)
+    script = Script(
+        end.message, masked=end.is_server, largest=end.largest, beyond=end.beyond, is_lenient=end.is_lenient
+    )
     case(script)
     return script
 

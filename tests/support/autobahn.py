@@ -51,11 +51,15 @@ class Script:
     Args:
         message: Carries content to that reader.
         masked: Whether it writes as a client does.
-        largest: Bytes of the largest content that the reader accepts, and ``beyond``, of a packet that it does not.
+        largest: Bytes of the largest content that the reader accepts.
+        beyond: Bytes of a frame that it does not accept.
+        is_lenient: Whether it may refuse a packet that is too large, and go on.
     """
 
-    def __init__(self, message: Message, *, masked: bool, largest: int, beyond: int) -> None:
-        self.largest, self.beyond = largest, beyond
+    def __init__(
+        self, message: Message, *, masked: bool, largest: int = 0, beyond: int = 0, is_lenient: bool = False
+    ) -> None:
+        self.largest, self.beyond, self.is_lenient = largest, beyond, is_lenient
         self.data = bytearray()
         self.contents: list[bytes] = []
         """What has to arrive, in order."""
@@ -123,9 +127,9 @@ class Script:
             return self.ends(answer)
         return self._ends({code} if code else {None, 1000}, is_faulty=False)
 
-    def ends(self, code: int) -> Script:
+    def ends(self, *codes: int) -> Script:
         """Note that what was written is a fault, for which the connection ends; what is behind it has no effect."""
-        return self._ends({code}, is_faulty=True)
+        return self._ends({*codes}, is_faulty=True)
 
     def _ends(self, codes: set[int | None], *, is_faulty: bool) -> Script:
         if self.codes is None:
@@ -443,8 +447,7 @@ def _limits() -> Iterator[tuple[str, Case]]:
     yield "9.3 largest message in fragments", lambda s: s.message(s.largest, fragment=every(64 * 1024))
     yield "9.7 a thousand messages of 50 bytes", lambda s: [s.message(50) for _ in range(1000)]
     yield "9.7 a thousand messages of every length", lambda s: [s.message(n) for n in range(1000)]
-    # The gateway reads over a packet that is a little too long, and refuses its message.
-    yield "9 a packet beyond the limit", lambda s: _wrong(s, FINAL | BINARY, b"", 1009, length=16 * s.beyond)
+    yield "9 a frame beyond the limit", lambda s: _wrong(s, FINAL | BINARY, b"", 1009, length=s.beyond)
     yield "9 the longest length of all", does(_wrong, FINAL | BINARY, b"", 1009, length=(1 << 63) - 1)
     yield "9 fragments beyond the limit", _fragments_beyond
     yield "9 fragments beyond the limit, pings in between", does(_fragments_beyond, pinging=True)
@@ -452,16 +455,19 @@ def _limits() -> Iterator[tuple[str, Case]]:
 
 
 def _fragments_beyond(script: Script, *, pinging: bool = False) -> None:
-    """Write fragments that are too much together; the last one is only announced."""
+    """Write fragments that are too much together; the last one is only announced, unless the reader may go on."""
     script.message(200)
     step = 1024 * 1024
     script.raw(BINARY, bytes(step))
-    for _ in range(step, script.beyond - step, step):
+    for _ in range(step, script.largest + 1 - step, step):
         script.raw(CONTINUATION, bytes(step))
         if pinging:
             script.ping(b"in between")
-    script.raw(FINAL | CONTINUATION, bytes(4), length=16 * script.beyond)
-    script.ends(1009)
+    if not script.is_lenient:
+        script.raw(FINAL | CONTINUATION, bytes(4), length=2 * step).ends(1009)
+        return
+    script.raw(FINAL | CONTINUATION, bytes(2 * step))
+    script.raw(FINAL | CLOSE, struct.pack("!H", 1000)).ends(1009, 1000)
 
 
 CASES: dict[str, Case] = dict(_cases())

@@ -54,7 +54,9 @@ class End(Protocol):
     largest: int
     """Bytes of the largest content that it accepts."""
     beyond: int
-    """Bytes of a packet that it must not accept."""
+    """Bytes of a frame that it must not accept."""
+    is_lenient: bool
+    """Whether it may refuse a packet that is too large, and go on: a room may, since only that request is lost."""
 
     def message(self, content: bytes) -> list[bytes]:
         """Return the packets that carry some content to it."""
@@ -68,7 +70,7 @@ class BareDecoder:
 
     def __init__(self, *, is_server: bool) -> None:
         self.is_server = is_server
-        self.largest, self.beyond = MAX_SIZE, MAX_SIZE + 1
+        self.largest, self.beyond, self.is_lenient = MAX_SIZE, MAX_SIZE + 1, False
 
     def message(self, content: bytes) -> list[bytes]:
         return [content]
@@ -92,7 +94,7 @@ class ClientEnd:
     """The client's transport, on a socket."""
 
     is_server = False
-    largest, beyond = MAX_SIZE, MAX_SIZE + 1
+    largest, beyond, is_lenient = MAX_SIZE, MAX_SIZE + 1, False
 
     def message(self, content: bytes) -> list[bytes]:
         return [content]
@@ -114,8 +116,8 @@ class GatewayEnd:
     """The emulator's gateway, with a participant who witnesses what arrives: the content of broadcasts."""
 
     is_server = True
-    largest, beyond = MAX_MESSAGE_SIZE - 200, MAX_MESSAGE_SIZE + 64 * 1024 + 1
-    """What the largest message leaves for the envelope at the recipients, and one more than a packet may have."""
+    largest, beyond, is_lenient = MAX_MESSAGE_SIZE - 200, 16 * MAX_MESSAGE_SIZE + 1, True
+    """The largest message is larger for its recipients, who read its sender's id."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -175,7 +177,7 @@ def _converse(
             connection.sendall(piece)
         if script.codes is None:
             reader.until_pong(script.pings)
-            closing = Script(lambda _: [], masked=script.is_masked, largest=0, beyond=0).close(1000)
+            closing = Script(lambda _: [], masked=script.is_masked).close(1000)
             connection.sendall(closing.data)
     reader.until_end()
     return reader.payloads(Opcode.PONG), reader.close_code()
