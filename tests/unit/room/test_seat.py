@@ -10,7 +10,7 @@ import pytest
 from meshsync.errors import ProtocolError
 from meshsync.protocol.codec import decode_push
 from meshsync.protocol.content import Empty, Error
-from meshsync.protocol.operations import Broadcast, Connected, Enable, Push, Reply, RoomReady, Send
+from meshsync.protocol.operations import Broadcast, Connected, Enable, Push, Reply, RoomReady, Send, SetAttributes
 from meshsync.protocol.packets import Reassembler
 from simulator.room.seat import PACKET_SIZE, Seat, SeatState
 from tests.support.seats import FAULTS, LARGEST, REFUSED, Hall, body, packets_of, read, start
@@ -315,3 +315,119 @@ def test_end_comes_once(end: Callable[[Seat], None]):
     end(ada)
 
     assert (ada.state, str(ada.fault)) == (SeatState.LOST, "first")
+
+
+# --- budgets and accounts ---------------------------------------------------------------------------------------------
+
+
+def test_budget_ends_reading_behind_a_message_and_leaves_the_rest_in_the_iterator():
+    """Each message costs at least a kilobyte of it; the next call reads on where this one ended."""
+    hall = Hall("ada", "ben")
+    ada = hall["ada"]
+    packets = iter([packet for n in range(100) for packet in packets_of(Send("p-2", "chat", {"n": n}), n)])
+
+    assert ada.feed(packets, 10_000) <= 0
+    first = [push.message["n"] for push in read(hall["ben"])]
+    assert first == list(range(len(first)))
+    assert 1 < len(first) < 10
+
+    ada.feed(packets)
+    assert [push.message["n"] for push in read(hall["ben"])] == list(range(len(first), 100))
+
+
+def test_large_output_costs_budget_as_a_large_message_does():
+    """A few bytes that have a roster of 60 KB written end the reading as soon as 60 KB of messages."""
+    hall = Hall("ada", "ben")
+    hall["ben"].feed(packets_of(SetAttributes({"a": "x" * 60_000})))
+    read(hall["ada"])
+
+    hall["ada"].feed(iter([packet for n in range(100) for packet in packets_of(Enable(), n)]), 100_000)
+
+    assert len(read(hall["ada"])) == 4
+
+
+def test_account_is_of_the_sender_and_of_what_is_not_drained():
+    """A broadcast counts for each of its recipients, the acknowledgement for the sender too."""
+    hall = Hall("ada", "ben", "eve")
+    ada, ben, eve = hall["ada"], hall["ben"], hall["eve"]
+
+    ada.feed(packets_of(Broadcast("news", {}, bytes(10_000))))
+
+    assert ada.account.outstanding == ben.queued + eve.queued + ada.queued
+    for seat in (ben, eve, ada):
+        seat.drain(LARGEST)
+    assert [seat.account.outstanding for seat in (ada, ben, eve)] == [0, 0, 0]
+
+
+def test_relief_is_reported_once_when_no_more_than_the_limit_is_outstanding():
+    """A carrier that waits is called back by whoever drains."""
+    hall = Hall("ada", "ben")
+    ada, ben, relieved = hall["ada"], hall["ben"], []
+    fill(hall, 10, 10_000)
+    ada.account.limit, ada.account.relieved = 30_000, lambda: relieved.append(ada.account.outstanding)
+
+    ben.drain(50_000)
+    assert relieved == []
+    ben.drain(25_000)
+    assert len(relieved) == 1
+    assert relieved[0] <= 30_000
+    ben.drain(LARGEST)
+    assert len(relieved) == 1
+
+
+def test_what_waits_for_one_that_does_not_read_does_not_count():
+    """Neither what was there nor what comes; once it reads, what comes counts, and what was there still does not."""
+    hall = Hall("ada", "ben")
+    ada, ben = hall["ada"], hall["ben"]
+    fill(hall, 3, 10_000)
+
+    ben.count(False)
+    assert ada.account.outstanding == 0
+    fill(hall, 2, 10_000)
+    assert ada.account.outstanding == 0
+    ben.count(True)
+    fill(hall, 1, 10_000)
+    counted = ada.account.outstanding
+    assert 10_000 < counted < 11_000
+    for _ in range(5):
+        ben.drain(0)
+    assert ada.account.outstanding == counted
+    ben.drain(0)
+    assert (ada.account.outstanding, ben.queued) == (0, 0)
+
+
+def test_patient_room_leaves_it_to_the_carrier_who_reads_too_slowly():
+    """More than the limit waits: the carrier is woken, and nothing is lost until it decides."""
+    hall = Hall("ada", "ben", queue_limit=100_000)
+    hall.room.is_patient = True
+    ben = hall["ben"]
+
+    fill(hall, 12, 10_000)
+    assert (ben.is_taken, ben.is_overfull) == (True, True)
+    assert hall.woken.count("ben") > 1
+    assert len(read(ben)) == 12
+    assert not ben.is_overfull
+
+    fill(hall, 12, 10_000)
+    ben.overflow()
+    assert ben.state is SeatState.LOST
+    assert hall["ada"].account.outstanding == 0
+
+
+def test_message_for_several_is_held_once():
+    """Until the last of its recipients has drained it, or is gone."""
+    hall = Hall("ada", "ben", "eve")
+    held = hall.room._held
+    assert held.size == 0
+
+    hall["ada"].feed(packets_of(Broadcast("news", {}, bytes(10_000))))
+    read(hall["ada"])
+    assert 10_000 < held.size < 11_000
+    hall["ben"].drain(LARGEST)
+    assert 10_000 < held.size < 11_000
+    eve = hall["eve"]
+    eve.leave()
+    eve.clear()
+    hall["ben"].drain(LARGEST)
+    hall["ada"].drain(LARGEST)
+    assert held.size == 0
