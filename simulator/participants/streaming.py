@@ -155,11 +155,14 @@ _MOVES = {
 """A streamer that comes back to the room begins anew, whatever the state of its stream, unless that has outlived the
 loss."""
 
+_CLOSED = "closed"
 _UNDER_WAY = (StreamerState.OFFERED, StreamerState.OPEN, StreamerState.BLOCKED)
 
 
 class Streamer(Participant):
     """Opens a stream to a peer, writes chunks to it and closes it.
+
+    It goes on with a stream that outlives a loss, and begins anew when it comes back after any other end than closing.
 
     Args:
         to: The recipient's name; while no participant has it, the stream waits.
@@ -212,7 +215,10 @@ class Streamer(Participant):
         """Open the stream, if its recipient is there, or go on with the one that has outlived a loss."""
         stream = self._writing_to
         if stream is not None and stream.state is not StreamState.ENDED:
-            self.after(self.interval, lambda: self._write(stream))
+            if self._state is StreamerState.OPEN:
+                self.after(self.interval, lambda: self._write(stream))
+            return
+        if stream is not None and stream.outlives_losses and self._ending == _CLOSED:
             return
         self._move(StreamerState.WAITING)
         peer = self.peer(self.to)
@@ -247,14 +253,23 @@ class Streamer(Participant):
 
     def on_stream_end(self, stream: Stream, error: str | None) -> None:
         """Write no more."""
-        if self._state in _UNDER_WAY and stream is self._writing_to:
+        if stream is not self._writing_to:
+            return
+        if self._state in _UNDER_WAY:
             self._end_by(error or "closed by the other side")
+        elif error is not None and self._ending == _CLOSED:  # Its peer has not confirmed that.
+            self._ending = error
 
     def on_end(self) -> None:
         """Write no more, until it is back with a stream that outlives losses."""
         is_over = self._writing_to is None or self._writing_to.state is StreamState.ENDED
         if self._state in _UNDER_WAY and is_over:
             self._end_by("the connection ended")
+
+    def leave(self) -> None:
+        """Leave the room, and begin anew when it comes back."""
+        self._writing_to = None
+        super().leave()
 
     def _write(self, stream: Stream) -> None:
         if self._state is not StreamerState.OPEN:
@@ -263,7 +278,7 @@ class Streamer(Participant):
             self._end_by("left")
             self.leave()
         elif self.written == len(self.chunks):
-            self._end_by("closed")
+            self._end_by(_CLOSED)
             stream.close()
         elif not stream.may_write:
             self._move(StreamerState.BLOCKED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -213,6 +214,50 @@ def test_a_client_gets_all_that_a_streamer_writes(names: list[str], step: int) -
         assert offered == [[b"%03d" % number for number in range(COUNT)]]
         assert (streamer.outcome, streamer.written, streamer.streams) == ("closed", COUNT, ())
         assert is_tidy(alice)
+
+
+@pytest.mark.parametrize("moment", [0.05, 1.0, 5.0])
+def test_a_streamer_keeps_its_interval_after_a_loss(moment: float) -> None:
+    """Whether the loss strikes before the answer or behind it: no two chunks are closer than a second, or nearly so."""
+    streamer = ReturningStreamer("streamer", "alice", [b"x"] * 10, 1)
+    with simulated(latency=0.1) as sim:
+        room, alice = scene(sim, streamer)
+        cut(sim, "streamer", moment)
+        with alice.messaging.streams() as streams:
+            assert streams.get(60).read_all() == b"x" * 10
+        times = [record.time_s for record in room.transcript.messages(type="stream.chunk")]
+        assert min(after - before for before, after in pairwise(times)) >= 0.999
+
+
+def test_a_streamer_that_has_closed_its_stream_does_not_begin_anew_after_a_loss() -> None:
+    """Its peer has all of it; when it has left, it does."""
+    sink, streamer = ReturningSink(), ReturningStreamer("streamer", "sink", [b"x"] * 3)
+    with simulated(latency=0.02) as sim:
+        sim.room("demo").add(sink, streamer)
+        sim.sleep(5)
+        cut(sim, "streamer", 0, 5)
+        sim.sleep(10)
+        assert (streamer.outcome, sink.asked) == ("closed", 1)
+        streamer.leave()
+        streamer.come_back()
+        sim.sleep(5)
+        assert (streamer.outcome, sink.asked, sink.bytes_taken) == ("closed", 2, 6)
+
+
+def test_a_streamer_learns_that_its_end_was_not_confirmed() -> None:
+    """Its peer may have all of it, or not."""
+    sink, streamer = Sink("sink"), Streamer("streamer", "sink", [b"x"] * 3, 1)
+    with simulated(latency=0.1) as sim:
+        sim.room("demo").add(sink, streamer)
+        sim.sleep(2.9)
+        sim.plan(faults.reset("sink"))
+        sim.sleep(1)
+        assert (streamer.outcome, len(streamer.streams)) == ("closed", 1)
+        sim.sleep(OVER_A_MINUTE)
+        assert (streamer.outcome, streamer.streams) == (UNCONFIRMED, ())
+
+
+UNCONFIRMED = "the stream to 'sink' was closed, and was not resumed within 60 s: the peer may have all of it"
 
 
 def test_a_streamer_that_is_blocked_goes_on_after_a_loss() -> None:
