@@ -361,6 +361,22 @@ def test_a_rejection_that_is_lost_comes_again() -> None:
         assert len(deciding.offers) == 1
 
 
+def test_an_offer_that_meets_a_loss_may_be_accepted_without_flow_control() -> None:
+    """It goes on to the peer of now, and ends with that connection."""
+    deciding, streamer = Deciding(), Streamer("streamer", "sink", [b"x"] * 10, 1)
+    with simulated(latency=0.02) as sim:
+        sim.room("demo").add(deciding, streamer)
+        sim.sleep(1)
+        cut(sim, "sink", 0)
+        sim.sleep(1)
+        deciding.accept(deciding.offers[0], window=None)
+        sim.sleep(4.5)
+        assert (deciding.data, streamer.written) == (b"x" * 5, 5)
+        cut(sim, "sink", 0)
+        sim.sleep(1)
+        assert (streamer.outcome, deciding.streams, len(deciding.offers)) == ("'sink' has left", (), 1)
+
+
 def test_an_offer_that_was_withdrawn_cannot_be_accepted_any_more() -> None:
     """Whoever accepts it is told that it has ended."""
     deciding = Deciding()
@@ -463,6 +479,25 @@ def test_who_leaves_ends_its_streams_at_once(is_offline: bool) -> None:
         with pytest.raises(StreamInterrupted, match=r"sink has left|left the room"):
             writer.reader.read()
         assert sim.now - begun < 6
+
+
+@pytest.mark.parametrize("name", ["alice", "sink"])
+@pytest.mark.parametrize("after", [0.03, 0.05, 0.07])
+def test_a_lost_confirmation_of_the_end_is_asked_for(after: float, name: str) -> None:
+    """By then the sink has ended the stream, and answers for it."""
+    sink = ReturningSink()
+    with simulated(latency=0.02) as sim:
+        _, alice = scene(sim, sink)
+        writer = open_to(alice)
+        writer.write(MessageStreamChunk({"n": 0}, b"x"))
+        sim.sleep(1)
+        cut(sim, name, after)
+        begun = sim.now
+        writer.close()
+        assert sim.now - begun < 30
+        sim.sleep(1)
+        assert (sink.numbers, sink.ends) == ([0], [None])
+        assert is_tidy(alice)
 
 
 def test_a_streamer_learns_at_once_that_a_client_leaves() -> None:
