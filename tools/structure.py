@@ -65,7 +65,7 @@ e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
 f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view
                      / drawn_faults / timeline / transcript
-g  simulator.participants: confirming peers / stream / participant / messaging streaming visiting
+g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway framing intake limits memory rates refusals / newcomers settings / connection / gateway
                        / loop_thread / emulator
 h  simulator.simulation
@@ -94,8 +94,9 @@ PEERS_SHARE = (
     "protocol.bridging",
 )
 """The modules they may borrow from the client: a shared reading hides a misreading."""
-PARTICIPANTS_SHARE = ("confirming",)
-"""What participants may borrow besides: confirmed messages are between clients, and no room knows of them."""
+PARTICIPANTS_SHARE = ("confirming", "protocol.resuming", "protocol.pacing", "protocol.stream_messages")
+"""What participants may borrow besides: confirmed messages and resumed streams are between clients, and no room knows
+of them. A stream that ends with its connection borrows nothing."""
 
 SEAM = frozenset(
     {

@@ -2,7 +2,8 @@
 
 Ready-made ones, and `Participant`, whose subclasses are a program's own; see ``simulator.participants.participant`` for
 their methods. Those that read or write streams have a ``window``, the bytes that they hold unread, or None for
-participants without flow control, such as programs on the official SDK.
+participants without flow control, such as programs on the official SDK. With flow control their streams outlive losses
+of connections, unless ``resumes`` is False.
 """
 
 from __future__ import annotations

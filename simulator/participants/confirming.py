@@ -39,10 +39,14 @@ class ConfirmedMessages:
         self._attending = attending
         self._exchange = Exchange(entropy)
 
-    @property
-    def attribute(self) -> JsonObject:
-        """The value of the participant's own attribute."""
-        return self._exchange.attribute
+    def attribute(self, *, resumes: bool) -> JsonObject:
+        """Return the value of the participant's own attribute.
+
+        Args:
+            resumes: Whether its streams outlive losses.
+        """
+        own = self._exchange.attribute
+        return own if resumes else {name: value for name, value in own.items() if name != "resume"}
 
     def connect(self, own_id: str) -> None:
         """Begin a stay under that participant id."""

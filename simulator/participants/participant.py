@@ -22,7 +22,6 @@ from meshsync.confirming.exchange import Arrival
 from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send, SetAttributes
-from meshsync.reasons import safe_text
 from simulator.engine.kernel import Timer
 from simulator.engine.seeds import Seeds, entropy
 from simulator.latency import Law, as_law
@@ -30,7 +29,8 @@ from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest, Network
 from simulator.participants.confirming import ConfirmedMessages, visible
 from simulator.participants.peers import Chunk, Message, Offer, Peer
-from simulator.participants.stream import WINDOW, Stream, StreamState, size_of, window_in
+from simulator.participants.stream import WINDOW, Stream
+from simulator.participants.streams import ParticipantStreams
 from simulator.room.rules import Output
 from simulator.room.seat import SeatedRoom
 
@@ -67,6 +67,10 @@ class Participant:
     confirms = True
     """Whether it confirms messages as clients do that are sent with ``confirm=True``; set it to False before it joins
     for one that takes part as an official client does."""
+    resumes = True
+    """Whether its streams with flow control outlive losses of either connection for 60 s, as those of clients do; set
+    it to False before it joins for streams that end with a connection. Who does not confirm does not resume either:
+    its peers could not know it again."""
 
     def __init__(self, name: str, role: str = "agent", attributes: Mapping[str, Any] | None = None) -> None:
         self.name = name
@@ -80,7 +84,10 @@ class Participant:
     # --- what subclasses override -------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """Called when this participant has the roster; again if it comes back."""
+        """Called when this participant has the roster; again if it comes back.
+
+        Streams that outlive losses are there then, and timers of ``after`` are not.
+        """
 
     def on_message(self, message: Message) -> None:
         """Called for each message that is not part of a stream."""
@@ -103,7 +110,10 @@ class Participant:
         """Called when the peer has read some chunks and has room for more."""
 
     def on_stream_end(self, stream: Stream, error: str | None) -> None:
-        """Called when the peer has closed a stream (None), cancelled it, or left (the error)."""
+        """Called when the peer has closed a stream (None), cancelled it, or left (the error).
+
+        A stream that outlives losses ends so after 60 s without its peer, or without this participant's own connection.
+        """
 
     def on_peer_joined(self, peer: Peer) -> None:
         """Called when a peer has enabled messaging, after ``on_start``."""
@@ -112,7 +122,10 @@ class Participant:
         """Called when a peer has left or disabled messaging."""
 
     def on_end(self) -> None:
-        """Called when the connection has ended, unless this participant has left; see ``come_back``."""
+        """Called when the connection has ended, unless this participant has left; see ``come_back``.
+
+        The streams that have not ended by then outlive it, if this participant comes back in time.
+        """
 
     # --- what participants do -----------------------------------------------------------------------------------------
 
@@ -162,7 +175,7 @@ class Participant:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The streams that this participant has opened or accepted and that have not ended, in that order."""
-        return self._simulator.open_streams
+        return self._simulator.streams.open
 
     def open_stream(
         self, to: Peer | str, header: Mapping[str, Any] | None = None, *, window: int | None = WINDOW
@@ -173,7 +186,7 @@ class Participant:
             window: Bytes that this side holds unread of the peer's chunks; None for a side without flow control, as
                 official clients.
         """
-        return self._simulator.open_stream(to, header or {}, window)
+        return self._simulator.streams.offer(self._simulator.peer_of(to), header or {}, window)
 
     def accept(self, offer: Offer, *, window: int | None = WINDOW) -> Stream:
         """Accept a stream.
@@ -181,11 +194,11 @@ class Participant:
         Args:
             window: Bytes that this side holds unread; None for a side without flow control.
         """
-        return self._simulator.accept(offer, window)
+        return self._simulator.streams.accept(offer, window)
 
     def reject(self, offer: Offer, reason: str) -> None:
         """Reject a stream; the reason is made safe to send, as clients do (`meshsync.reasons.safe_text`)."""
-        self.send(offer.sender, "stream.reject", {"stream_id": offer.stream_id, "error": safe_text(reason)})
+        self._simulator.streams.reject(offer, reason)
 
     def read(self, stream: Stream, chunk: Chunk) -> None:
         """Read a chunk that has arrived: the peer may send as much again, and ``on_chunk`` is called."""
@@ -193,7 +206,10 @@ class Participant:
         self.on_chunk(stream, chunk)
 
     def leave(self) -> None:
-        """Leave the room: sent messages still go out, then a close frame; nothing comes in. Again does nothing."""
+        """Leave the room: sent messages still go out, then a close frame; nothing comes in. Again does nothing.
+
+        Streams end at once, those included that outlive losses.
+        """
         self._simulator.leave()
 
     def come_back(self) -> None:
@@ -221,12 +237,12 @@ class Attendance:
         "_confirmed",
         "_due",
         "_end",
-        "_opened",
         "_stay",
-        "_streams",
         "_surroundings",
         "_timers",
         "participant",
+        "resumes",
+        "streams",
     )
 
     def __init__(self, participant: Participant, attributes: Mapping[str, Any]) -> None:
@@ -238,9 +254,9 @@ class Attendance:
         self._timers: dict[Timer, None] = {}
         self._due: list[Callable[[], None]] = []
         """Callbacks that were due during a pause."""
-        self._streams: dict[tuple[str, str], Stream] = {}
-        """By the peer's id and the stream's."""
-        self._opened = 0
+        self.streams = ParticipantStreams(participant, self)
+        self.resumes = False
+        """Whether streams outlive losses, as its peers can see."""
         self._confirmed: ConfirmedMessages | None = None
         """None before it has joined, and for one that confirms nothing."""
 
@@ -265,11 +281,6 @@ class Attendance:
         """The participant's own random stream."""
         return self.here.seeds.stream(f"participants/{self.participant.name}")
 
-    @property
-    def open_streams(self) -> tuple[Stream, ...]:
-        """The streams that have not ended, in the order of opening."""
-        return tuple(self._streams.values())
-
     def enter(self, surroundings: Surroundings) -> None:
         """Take a seat and enable messaging, at once, or when connecting is possible again.
 
@@ -278,18 +289,20 @@ class Attendance:
         """
         if self.is_here:
             raise UsageError(f"participant {self.participant.name!r} is in a room already")
+        if self._surroundings is not surroundings:
+            self.streams.forget()
+        self._surroundings = surroundings
         if surroundings.network.is_refusing(self.participant.name):
-            self._surroundings = surroundings
             surroundings.network.kernel.after(_PATIENCE, self.come_back, background=True)
             return
         if self._confirmed is None and self.participant.confirms and ATTRIBUTE not in self._attributes:
             chance = surroundings.seeds.stream("participants/confirming")
             self._confirmed = ConfirmedMessages(self, partial(entropy, chance))
-        own = {} if self._confirmed is None else {ATTRIBUTE: self._confirmed.attribute}
+        self.resumes = self._confirmed is not None and self.participant.resumes
+        own = {} if self._confirmed is None else {ATTRIBUTE: self._confirmed.attribute(resumes=self.resumes)}
         attributes = {**self._attributes, **own}
         opening: list[Request] = [SetAttributes(attributes)] if attributes else []
         guest = Guest(self.participant.name, surroundings.room, self.participant.role)
-        self._surroundings = surroundings
         self.forget()
         self._stay = stay = _Stay(self)
         self._end = end = HeadlessEnd(surroundings.network, guest, stay, [*opening, Enable()])
@@ -303,7 +316,8 @@ class Attendance:
             self.enter(self.here)
 
     def leave(self) -> None:
-        """Leave the room, if it is in one."""
+        """Leave the room, if it is in one, and end the streams."""
+        self.streams.leave()
         if self._end is not None and self._stay is not None:
             self._stay = None
             self.forget()
@@ -317,7 +331,7 @@ class Attendance:
             self.participant.on_end()
 
     def forget(self) -> None:
-        """Drop the timers, peers and streams of one stay in a room."""
+        """Drop the timers, the peers and what else belongs to one stay in a room."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -325,8 +339,7 @@ class Attendance:
         if self._confirmed is not None:
             self._confirmed.disconnect()
         self.participant.peers.clear()
-        for stream in self.open_streams:
-            stream.over()
+        self.streams.lose()
 
     def call_later(self, law: Law, callback: Callable[[], None]) -> None:
         """Call back after a delay drawn from a law, or after a pause at that time; not if the stay has ended."""
@@ -363,6 +376,7 @@ class Attendance:
         for callback in due:
             if self.is_here:
                 callback()
+        self.streams.look()
 
     def receive(self, push: Push) -> None:
         """Take a push from the room."""
@@ -372,22 +386,15 @@ class Attendance:
             return
         if self._confirmed is not None and self._confirmed.take(push):
             return
-        sender = self.participant.peers.get(push.sender) or self._stranger(push.sender)
-        body, attachment = push.message, push.attachment
+        sender, attachment = self.peer_of(push.sender), push.attachment
         if not isinstance(attachment, bytes):
             attachment = bytes(attachment)
-        if not push.type.startswith("stream."):
-            self.participant.on_message(Message(sender, push.type, body, attachment))
-            return
-        if push.type == "stream.open":
-            offer = Offer(sender, str(body.get("stream_id", "")), body.get("header") or {}, window_in(body))
-            self.participant.on_stream(offer)
-            return
-        stream = self._streams.get((push.sender, str(body.get("stream_id", ""))))
-        if stream is not None:
-            self._receive_stream(stream, push.type, body, attachment)
+        if push.type.startswith("stream."):
+            self.streams.take(sender, push.type, push.message, attachment)
+        else:
+            self.participant.on_message(Message(sender, push.type, push.message, attachment))
 
-    # --- for `ConfirmedMessages` --------------------------------------------------------------------------------------
+    # --- for `ConfirmedMessages` and `ParticipantStreams` -------------------------------------------------------------
 
     def now(self) -> float:
         """Return the seconds since the start."""
@@ -399,7 +406,7 @@ class Attendance:
 
     def confirmed(self, arrival: Arrival) -> None:
         """Hand over a confirmed message."""
-        sender = self.participant.peers.get(arrival.participant_id) or self._stranger(arrival.participant_id)
+        sender = self.peer_of(arrival.participant_id)
         self.participant.on_message(Message(sender, arrival.type, arrival.message, arrival.attachment))
 
     def replaced(self, id: str) -> None:
@@ -418,74 +425,61 @@ class Attendance:
         timer = kernel.after(max(0.0, when - self.now()), run, background=True)
         self._timers[timer] = None
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the participant is paused, and connected as far as it knows."""
+        return self._end is not None and self._end.is_open and self._end.is_paused
+
+    @property
+    def own_id(self) -> str:
+        """The participant's id in this stay, or in the last."""
+        return self.participant.id
+
+    @property
+    def present(self) -> Mapping[str, Peer]:
+        """The peers that are there, by id, in order of arrival."""
+        return self.participant.peers
+
+    def peer_of(self, peer: Peer | str) -> Peer:
+        """Return the participant with that id: a peer, this one itself, or one that has just left."""
+        if isinstance(peer, Peer):
+            return peer
+        if peer in self.participant.peers:
+            return self.participant.peers[peer]
+        if peer == self.participant.id:
+            return Peer(peer, self.participant.role, {"name": self.participant.name})
+        return self.here.peers.get(peer) or Peer(peer, "", {})
+
+    def post(self, to: str, type: str, body: JsonObject, data: bytes) -> None:
+        """Send a message of a stream; raises as `Participant.send`."""
+        self.participant.send(to, type, body, data)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back at this instant, but after the present call."""
+        self.here.network.kernel.after(0, callback)
+
+    def ring_at(self, when: float, ring: Callable[[], None]) -> None:
+        """Call ``ring`` at that time, whatever becomes of this stay; nothing waits for it."""
+        self.here.network.kernel.after(max(0.0, when - self.now()), ring, background=True)
+
+    def draw(self, size: int) -> bytes:
+        """Return so many bytes for a stream's secret."""
+        return entropy(self.here.seeds.stream("participants/resuming"), size)
+
     # --- what comes ---------------------------------------------------------------------------------------------------
-
-    def _receive_stream(self, stream: Stream, type: str, body: JsonObject, data: bytes) -> None:
-        is_asked = stream.is_opener and stream.state is StreamState.OFFERED
-        match type:
-            case "stream.accept" if is_asked:
-                stream.accepted(window_in(body))
-                self.participant.on_stream_answer(stream, None)
-            case "stream.reject" if is_asked:
-                stream.over()
-                self.participant.on_stream_answer(stream, str(body.get("error", "")))
-            case "stream.chunk":
-                header = body.get("header") or {}
-                self.participant.on_arrival(stream, Chunk(header, data, size_of(header, data)))
-            case "stream.close":
-                stream.over()
-                self.participant.on_stream_end(stream, None)
-            case "stream.meshsync.credit":
-                stream.credited(int(body.get("bytes", 0)))
-                self.participant.on_credit(stream)
-            case "stream.meshsync.cancel":
-                stream.over()
-                self.participant.on_stream_end(stream, f"cancelled: {body.get('reason', '')}")
-
-    def open_stream(self, to: Peer | str, header: Mapping[str, Any], window: int | None) -> Stream:
-        """Offer a stream to a peer, or to the participant with that id."""
-        self._opened += 1
-        peer = to if isinstance(to, Peer) else self.participant.peers.get(to) or self._stranger(to)
-        stream = self._stream(peer, f"{self.participant.id}/{self._opened}", header, window, is_opener=True)
-        stream.offer()
-        return stream
-
-    def accept(self, offer: Offer, window: int | None) -> Stream:
-        """Accept a stream."""
-        stream = self._stream(offer.sender, offer.stream_id, offer.header, window, is_opener=False)
-        stream.accept(offer.window)
-        return stream
-
-    def _stream(
-        self, peer: Peer, stream_id: str, header: Mapping[str, Any], window: int | None, *, is_opener: bool
-    ) -> Stream:
-        key = (peer.id, stream_id)
-        stream = self._streams[key] = Stream(
-            lambda type, body, data: self.participant.send(peer, type, body, data),
-            lambda stream: self._streams.pop(key, None),
-            peer,
-            stream_id,
-            header,
-            window=window,
-            is_opener=is_opener,
-        )
-        return stream
-
-    def _stranger(self, id: str) -> Peer:
-        """Return a participant that is not among the peers: this one itself, or one that has just left."""
-        if id == self.participant.id:
-            return Peer(id, self.participant.role, {"name": self.participant.name})
-        return self.here.peers.get(id) or Peer(id, "", {})
 
     def _roster_came(self, push: Push) -> None:
         self.participant.peers.clear()
         for entry in push.message["participants"]:
             self._describe(entry["id"], entry["role"], entry["attributes"])
+        self.streams.restored()
         self.participant.on_start()
 
     def _peer_came(self, push: Push) -> None:
         entry = push.message
-        self.participant.on_peer_joined(self._describe(entry["id"], entry["role"], entry["attributes"]))
+        peer = self._describe(entry["id"], entry["role"], entry["attributes"])
+        self.streams.peer_came(peer)
+        self.participant.on_peer_joined(peer)
 
     def _peer_went(self, push: Push) -> None:
         if self._confirmed is not None:
@@ -494,13 +488,9 @@ class Attendance:
 
     def _peer_left(self, id: str) -> None:
         peer = self.participant.peers.pop(id, None)
-        if peer is None:
-            return
-        for stream in self.open_streams:
-            if stream.peer.id == peer.id:
-                stream.over()
-                self.participant.on_stream_end(stream, f"{peer.name!r} has left")
-        self.participant.on_peer_left(peer)
+        if peer is not None:
+            self.streams.peer_left(peer)
+            self.participant.on_peer_left(peer)
 
     def _peer_changed(self, push: Push) -> None:
         peer = self.participant.peers.get(push.sender)

@@ -42,6 +42,8 @@ class Offer:
     header: Mapping[str, Any]
     window: int | None = None
     """Bytes that its opener holds unread; None if it knows no flow control."""
+    _wire: object = field(default=None, repr=False, compare=False)
+    """The simulator's: how the stream outlives losses, if its opener wants that."""
 
 
 @dataclass(frozen=True, slots=True)

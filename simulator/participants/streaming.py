@@ -6,6 +6,7 @@ Two have a parameter for leaving during a stream. To disappear otherwise, a part
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
@@ -14,7 +15,7 @@ from meshsync.runtime.lifecycle import move
 from simulator.latency import Law, as_law
 from simulator.participants.participant import Participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer
-from simulator.participants.stream import WINDOW, Stream
+from simulator.participants.stream import WINDOW, Stream, StreamState
 
 __all__ = ["Rejecting", "Silent", "Sink", "Streamer"]
 
@@ -40,6 +41,8 @@ class Silent(Participant):
 
 class Sink(Participant):
     """Accepts every stream and message, and counts their bytes.
+
+    What it has unread of streams that outlive losses when its connection is lost, it reads when it is back.
 
     Args:
         rate: Bytes per second that it reads from streams; None for all at once. Unread chunks wait in it.
@@ -75,11 +78,16 @@ class Sink(Participant):
         self.most_unread = 0
         """The maximum of ``bytes_unread``."""
         self._busy_until = 0.0
+        self._unread: deque[tuple[Stream, Chunk]] = deque()
 
     def on_start(self) -> None:
-        """Begin with nothing unread."""
+        """Begin with what is unread of streams that have outlived a loss."""
+        unread, self._unread = self._unread, deque()
         self.bytes_unread = 0
         self._busy_until = self.now
+        for stream, chunk in unread:
+            if stream.outlives_losses:
+                self.on_arrival(stream, chunk)
 
     def on_message(self, message: Message) -> None:
         """Count it."""
@@ -94,13 +102,15 @@ class Sink(Participant):
         """Read it, as fast as ``rate`` allows."""
         self.bytes_unread += len(chunk.data)
         self.most_unread = max(self.most_unread, self.bytes_unread)
+        self._unread.append((stream, chunk))
         if self.rate is None:
-            self._take(stream, chunk)
+            self._take()
             return
         self._busy_until = max(self._busy_until, self.now) + len(chunk.data) / self.rate
-        self.after(self._busy_until - self.now, lambda: self._take(stream, chunk))
+        self.after(self._busy_until - self.now, self._take)
 
-    def _take(self, stream: Stream, chunk: Chunk) -> None:
+    def _take(self) -> None:
+        stream, chunk = self._unread.popleft()
         self.bytes_unread -= len(chunk.data)
         if not self._has_enough(self.cancel_after):  # Else chunks behind the limit are dropped.
             self.read(stream, chunk)
@@ -113,6 +123,11 @@ class Sink(Participant):
                 one.cancel(f"no more than {self.cancel_after} bytes are wanted")
         if self._has_enough(self.leave_after):
             self.leave()
+
+    def leave(self) -> None:
+        """Leave the room, and drop what is unread."""
+        self._unread.clear()
+        super().leave()
 
     def _has_enough(self, limit: int | None) -> bool:
         return limit is not None and self.bytes_taken >= limit
@@ -137,13 +152,17 @@ _MOVES = {
     StreamerState.BLOCKED: {StreamerState.OPEN, StreamerState.ENDED, StreamerState.WAITING},
     StreamerState.ENDED: {StreamerState.WAITING},
 }
-"""A streamer that comes back to the room begins anew, whatever the state of its stream."""
+"""A streamer that comes back to the room begins anew, whatever the state of its stream, unless that has outlived the
+loss."""
 
+_CLOSED = "closed"
 _UNDER_WAY = (StreamerState.OFFERED, StreamerState.OPEN, StreamerState.BLOCKED)
 
 
 class Streamer(Participant):
     """Opens a stream to a peer, writes chunks to it and closes it.
+
+    It goes on with a stream that outlives a loss, and begins anew when it comes back after any other end than closing.
 
     Args:
         to: The recipient's name; while no participant has it, the stream waits.
@@ -193,7 +212,14 @@ class Streamer(Participant):
         return str(self._state.value)
 
     def on_start(self) -> None:
-        """Open the stream, if its recipient is there."""
+        """Open the stream, if its recipient is there, or go on with the one that has outlived a loss."""
+        stream = self._writing_to
+        if stream is not None and stream.state is not StreamState.ENDED:
+            if self._state is StreamerState.OPEN:
+                self.after(self.interval, lambda: self._write(stream))
+            return
+        if stream is not None and stream.outlives_losses and self._ending == _CLOSED:
+            return
         self._move(StreamerState.WAITING)
         peer = self.peer(self.to)
         if peer is not None:
@@ -227,13 +253,23 @@ class Streamer(Participant):
 
     def on_stream_end(self, stream: Stream, error: str | None) -> None:
         """Write no more."""
-        if self._state in _UNDER_WAY and stream is self._writing_to:
+        if stream is not self._writing_to:
+            return
+        if self._state in _UNDER_WAY:
             self._end_by(error or "closed by the other side")
+        elif error is not None and self._ending == _CLOSED:  # Its peer has not confirmed that.
+            self._ending = error
 
     def on_end(self) -> None:
-        """Write no more."""
-        if self._state in _UNDER_WAY:
+        """Write no more, until it is back with a stream that outlives losses."""
+        is_over = self._writing_to is None or self._writing_to.state is StreamState.ENDED
+        if self._state in _UNDER_WAY and is_over:
             self._end_by("the connection ended")
+
+    def leave(self) -> None:
+        """Leave the room, and begin anew when it comes back."""
+        self._writing_to = None
+        super().leave()
 
     def _write(self, stream: Stream) -> None:
         if self._state is not StreamerState.OPEN:
@@ -242,7 +278,7 @@ class Streamer(Participant):
             self._end_by("left")
             self.leave()
         elif self.written == len(self.chunks):
-            self._end_by("closed")
+            self._end_by(_CLOSED)
             stream.close()
         elif not stream.may_write:
             self._move(StreamerState.BLOCKED)

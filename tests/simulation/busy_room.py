@@ -38,7 +38,7 @@ PLAN: tuple[Planned, ...] = (
     faults.during(52, 60, faults.throttle("cyd", 20_000)),
     faults.during(55, 70, faults.reject_streams("sink", "out of order", rate=0.5)),
     faults.during(55, 90, faults.delay_accept("sink", 0.7)),
-    faults.during(62, 70, faults.error_replies("dan", 1011, rate=0.3)),
+    faults.during(62, 66, faults.error_replies("dan", 1011, rate=0.3)),
     faults.during(72, 80, faults.late_replies("eve", 3)),
     faults.every(latency.exponential(25), faults.reset("ben")),
     faults.on("message", sender="cyd", nth=30).do(faults.pause("dan", 1)),

@@ -357,6 +357,7 @@ def test_an_answer_to_a_stream_comes_late() -> None:
             (0.3, "stream.open", "streamer"),
             (3.5, "stream.accept", "sink"),
             (3.7, "stream.close", "streamer"),
+            (3.9, "stream.meshsync.closed", "sink"),
         ]
 
 

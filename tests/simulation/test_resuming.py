@@ -456,7 +456,9 @@ def test_other_peers_see_nothing_of_it() -> None:
     with simulated() as sim:
         room = sim.room("demo")
         alice = room.join("alice", enable=True)
-        room.add(Sink("sink"))
+        sink = Sink("sink")
+        sink.resumes = False
+        room.add(sink)
         with alice.messaging.create_stream(alice.messaging.wait_for_participant("sink"), {}) as writer:
             for _ in range(40):
                 writer.write(bytes(64 * KIB))

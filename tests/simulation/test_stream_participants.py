@@ -85,8 +85,8 @@ def test_a_sink_reads_what_a_client_writes(window: int | None) -> None:
         write(it.writer("sink"))
         it.sim.sleep(1)
         assert (sink.bytes_taken, sink.bytes_unread, sink.streams) == (500 * KB, 0, ())
-        agreement = {} if window is None else {"meshsync": {"version": 1, "window": window}}
-        assert it.details("stream.accept") == [agreement]
+        own = {"version": 1, "window": window, "resume": {"seconds": 60.0, "number": 1}}
+        assert it.details("stream.accept") == [{} if window is None else {"meshsync": own}]
         assert bool(it.details("stream.meshsync.credit")) == (window is not None)
 
 
@@ -122,7 +122,7 @@ def test_credits_come_at_each_half_window() -> None:
         it.add(Sink("sink", rate=100 * KB, window=100 * KB))
         write(it.writer("sink"))
         it.sim.sleep(2)
-        credits = [body["bytes"] for body in it.details("stream.meshsync.credit")]
+        credits = [body["bytes"] for body in it.details("stream.meshsync.credit") if body["bytes"]]  # Else a position.
         assert len(credits) >= 8
         assert all(50 * KB <= size <= 65 * KB for size in credits)
         assert sum(credits) <= 50 * (10 * KB + OVERHEAD)
@@ -159,12 +159,18 @@ def test_a_sink_that_disappears_interrupts_the_writer(window: int | None) -> Non
         write(it.writer("another"))
 
 
+class MortalSink(Sink):
+    """A sink whose streams end with their connection."""
+
+    resumes = False
+
+
 @WINDOWS
 @pytest.mark.parametrize("fault", [faults.reset, faults.half_open], ids=["reset", "half open"])
 def test_a_fault_makes_a_sink_disappear(fault: Callable[[str], Any], window: int | None) -> None:
     """At its third chunk. A connection that has gone silent is noticed after at most 45 s, with its window full."""
     with scene() as it:
-        it.add(Sink("sink", window=window))
+        it.add(MortalSink("sink", window=window))
         it.sim.plan(faults.on("stream.chunk", to="sink", nth=3).do(fault("sink")))
         writer = it.writer("sink")
         begun = it.sim.now
@@ -377,6 +383,7 @@ def test_a_client_answers_on_a_streamers_stream() -> None:
         assert question is not None and question.data == b"question"
         reader.writer.write(b"answer")
         assert reader.read() is None
+        it.sim.sleep(1)
         assert (asking.answers, asking.streams) == ([b"answer"], ())
 
 
@@ -481,6 +488,7 @@ def test_streamer_waits_for_its_recipient_and_streams() -> None:
             (2.0, "stream.chunk", "streamer"),
             (2.5, "stream.chunk", "streamer"),
             (3.0, "stream.close", "streamer"),
+            (3.0, "stream.meshsync.closed", "sink"),
         ]
 
 
@@ -497,9 +505,9 @@ def test_streamer_stops_when_its_recipient_leaves() -> None:
 
 
 def test_a_streamer_that_comes_back_streams_anew() -> None:
-    """Its stream ended with its connection."""
+    """Its stream ended with its connection, as its sink wants it."""
     with simulated() as sim:
-        sink, streamer = Sink("sink"), Streamer("streamer", "sink", [b"x"] * 10, 1)
+        sink, streamer = MortalSink("sink"), Streamer("streamer", "sink", [b"x"] * 10, 1)
         room = sim.room("demo")
         room.add(sink, streamer)
         sim.sleep(3.5)
