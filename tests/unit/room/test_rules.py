@@ -20,6 +20,7 @@ from meshsync.protocol.operations import (
     Connected,
     Disable,
     Enable,
+    OpenCall,
     Push,
     Reply,
     RoomReady,
@@ -646,3 +647,22 @@ def test_decoded_message_goes_on_the_same_without_a_second_check(text, speaks):
         outputs.append([(output.type, output.head) for output in room.handle(ada, 1, request)])
     assert outputs[0] == outputs[1]
     assert len(outputs[0]) == 2
+
+
+def test_what_is_held_for_a_participant_is_counted_and_free_when_its_streams_are_over():
+    """Calls with their ids, classic streams, and attributes."""
+    room = make_room()
+    ada, ben = join(room, "ada", version="0.56.0"), join(room, "ben", version="0.0.21")
+    before = ada.held, ben.held
+    for number in range(10):
+        room.handle(ada, 1, OpenCall(f"{number}" * 1000))
+        opening = Send(ada.id, "stream.open", {"stream_id": f"{number}" * 1000, "header": {}})
+        room._classic.note(ben, opening, ada)
+    assert ada.held - before[0] > 40_000
+    assert ben.held - before[1] > 20_000
+
+    room.handle(ben, 2, Disable())
+    room.handle(ada, 2, Disable())
+    assert (ada.held, ben.held) == before
+    room.handle(ada, 3, SetAttributes({"a": "x" * 10_000}))
+    assert ada.held > before[0] + 10_000
