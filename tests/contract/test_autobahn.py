@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from random import Random
@@ -17,7 +19,11 @@ Pieces = Callable[[bytes], Sequence[bytes]]
 
 DECODERS = {"gateway": BareDecoder(is_server=True), "client": BareDecoder(is_server=False)}
 
-SMALL = [name for name in CASES if not name.startswith(LARGE)]
+SMALL: dict[str, dict[str, Case]] = {}
+"""By number of their group, the cases by name; a group is one test, since a test costs more than a case."""
+for _name, _case in CASES.items():
+    if not _name.startswith(LARGE):
+        SMALL.setdefault(re.split(r"[. ]", _name)[0], {})[_name] = _case
 
 
 @pytest.fixture(scope="module")
@@ -69,27 +75,40 @@ def assert_met(end: End, script: Script, pieces: Pieces) -> None:
     assert all(pong in pings for pong in outcome.pongs)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@contextmanager
+def naming(case: str) -> Iterator[None]:
+    """Name the case that fails."""
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(f"case {case}: {error!r}") from error
+
+
+@pytest.mark.parametrize("group", SMALL)
 @pytest.mark.parametrize("kind", DECODERS)
-def test_decoder_meets_a_case_however_it_is_cut(kind: str, name: str) -> None:
+def test_decoder_meets_each_case_however_it_is_cut(kind: str, group: str) -> None:
     """Whole, byte by byte, and cut in two anywhere, a case has the same outcome."""
     decoder = DECODERS[kind]
-    script = scripted(decoder, CASES[name])
-    size = len(script.data)
-    assert_met(decoder, script, in_steps(1))
-    for place in range(size) if size < 1000 else (*range(300), *range(size - 300, size)):
-        assert_met(decoder, script, lambda data, place=place: [data[:place], data[place:]])
+    for name, case in SMALL[group].items():
+        with naming(name):
+            script = scripted(decoder, case)
+            size = len(script.data)
+            assert_met(decoder, script, in_steps(1))
+            for place in range(size) if size < 1000 else (*range(300), *range(size - 300, size)):
+                assert_met(decoder, script, lambda data, place=place: [data[:place], data[place:]])
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_end_meets_a_case(end: End, name: str) -> None:
+@pytest.mark.parametrize("group", SMALL)
+def test_end_meets_each_case(end: End, group: str) -> None:
     """On a socket too, whole and byte by byte, or nearly so where it is long."""
-    script = scripted(end, CASES[name])
-    assert_met(end, script, whole)
-    assert_met(end, script, in_steps(1 if len(script.data) < 2000 else 997))
+    for name, case in SMALL[group].items():
+        with naming(name):
+            script = scripted(end, case)
+            assert_met(end, script, whole)
+            assert_met(end, script, in_steps(1 if len(script.data) < 2000 else 997))
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in SMALL])
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith(LARGE)])
 def test_end_meets_a_large_case(end: End, name: str) -> None:
     """Much data arrives whole and in pieces of some KiB, and no more of it is accepted than is allowed."""
     script = scripted(end, CASES[name])
@@ -107,12 +126,14 @@ def test_large_message_arrives_in_small_pieces(end: End, step: int) -> None:
 def test_decoder_meets_chance(kind: str) -> None:
     """200 scripts by chance, each cut by chance and byte by byte."""
     for seed in range(200):
-        script = scripted(DECODERS[kind], partial(fuzzed, chance=Random(seed)))
-        assert_met(DECODERS[kind], script, at_random(Random(seed)))
-        assert_met(DECODERS[kind], script, in_steps(7))
+        with naming(f"by chance, seed {seed}"):
+            script = scripted(DECODERS[kind], partial(fuzzed, chance=Random(seed)))
+            assert_met(DECODERS[kind], script, at_random(Random(seed)))
+            assert_met(DECODERS[kind], script, in_steps(7))
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_end_meets_chance(end: End, seed: int) -> None:
-    """A script by chance, cut by chance."""
-    assert_met(end, scripted(end, partial(fuzzed, chance=Random(seed))), at_random(Random(seed)))
+def test_end_meets_chance(end: End) -> None:
+    """40 scripts by chance, cut by chance."""
+    for seed in range(40):
+        with naming(f"by chance, seed {seed}"):
+            assert_met(end, scripted(end, partial(fuzzed, chance=Random(seed))), at_random(Random(seed)))
