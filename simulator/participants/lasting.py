@@ -30,7 +30,7 @@ from meshsync.protocol.stream_messages import (
 from simulator.participants.peers import Chunk, Peer
 from simulator.participants.stream import Stream, size_of
 
-__all__ = ["LastingStreams", "LastingWire", "Room"]
+__all__ = ["LastingRoom", "LastingStreams", "LastingWire"]
 
 RESUME_FOR = 60.0
 """Seconds that a stream outlives a loss, as by default those of clients."""
@@ -42,7 +42,7 @@ _UNTOLD = {Outcome.CLOSED_BY_PEER, Outcome.CANCELLED_HERE, Outcome.REJECTED_HERE
 """Ends of which a peer may not know, and may ask."""
 
 
-class Room(Protocol):
+class LastingRoom(Protocol):
     """The room as the streams of a participant in it need it."""
 
     @property
@@ -61,7 +61,7 @@ class Room(Protocol):
 
 
 class LastingWire:
-    """How the messages of one stream go to its peer, over one connection after another; see `stream.Wire`.
+    """How the messages of one stream go to its peer, over one connection after another; see `StreamWire`.
 
     Args:
         changed: Called after each change of ``core``: there may be something to send.
@@ -179,7 +179,7 @@ class LastingStreams:
 
     def __init__(
         self,
-        room: Room,
+        room: LastingRoom,
         apply: Callable[[LastingWire, Sequence[ResumeEvent]], None],
         renounce: Callable[[LastingWire, JsonObject], None],
     ) -> None:

@@ -2,7 +2,7 @@
 
 It implements the messages of ``meshsync.protocol.stream_messages`` a second time and imports none of it: each checks
 the other. A side without a window behaves as official clients do: no flow control, and every end is a
-``stream.close``. Where a stream outlives losses, another `Wire` sends its messages: ``lasting``.
+``stream.close``. Where a stream outlives losses, another `StreamWire` sends its messages: ``lasting``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meshsync.reasons import safe_text
 from meshsync.runtime.lifecycle import move
 from simulator.participants.peers import Peer
 
-__all__ = ["WINDOW", "Stream", "StreamState", "Wire", "size_of", "window_in"]
+__all__ = ["WINDOW", "Stream", "StreamState", "StreamWire", "size_of", "window_in"]
 
 WINDOW = 8 * 1024 * 1024
 """Bytes that a side with flow control holds unread by default, as the client."""
@@ -57,7 +57,7 @@ def window_in(body: Mapping[str, Any]) -> int | None:
     return window if type(window) is int and window > 0 else None
 
 
-class Wire(Protocol):
+class StreamWire(Protocol):
     """How the messages of one stream go to its peer."""
 
     outlives_losses: bool
@@ -140,7 +140,7 @@ class Stream:
         *,
         window: int | None,
         is_opener: bool,
-        wire: Wire | None = None,
+        wire: StreamWire | None = None,
     ) -> None:
         if window is not None and not window > 0:
             raise ValueError(f"window must be above 0 bytes, or None for no flow control; got {window}")
@@ -158,7 +158,7 @@ class Stream:
         self._room = 0
         self._owed = 0
         self._unsent: deque[tuple[JsonObject, bytes, int]] = deque()
-        self._wire: Wire = _PlainWire(send, stream_id) if wire is None else wire
+        self._wire: StreamWire = _PlainWire(send, stream_id) if wire is None else wire
 
     # --- what participants do -----------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.resuming import Accepted, Credited, Ending, Outcome, ResumeEvent, TakenIn
 from meshsync.reasons import safe_text
-from simulator.participants.lasting import LastingStreams, LastingWire, Room
+from simulator.participants.lasting import LastingRoom, LastingStreams, LastingWire
 from simulator.participants.peers import Chunk, Offer, Peer
 from simulator.participants.stream import Stream, StreamState, size_of, window_in
 
@@ -29,7 +29,7 @@ class Streaming(Protocol):
     def on_stream_end(self, stream: Stream, error: str | None) -> None: ...
 
 
-class StreamingRoom(Room, Protocol):
+class StreamingRoom(LastingRoom, Protocol):
     """The room as all streams of a participant in it need it."""
 
     @property
@@ -179,7 +179,7 @@ class ParticipantStreams:
 
     def take(self, sender: Peer, type: str, body: JsonObject, data: bytes) -> None:
         """Take a message of a stream."""
-        if self._lasting.take(sender.id, type, body, data):
+        if self._room.resumes and self._lasting.take(sender.id, type, body, data):
             return
         if type == "stream.open":
             wire = self._lasting.offered(sender.id, body) if self._room.resumes else None

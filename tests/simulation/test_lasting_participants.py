@@ -9,6 +9,7 @@ import pytest
 
 from meshsync import MessageStreamChunk, RoomClient, StreamInterrupted, StreamRejected
 from simulator import Simulation, faults
+from simulator.errors import SimulationDeadlock
 from simulator.participants import Chunk, Offer, Participant, Peer, Rejecting, Sink, Stream, Streamer
 from tests.support.streaming import Result, is_tidy
 from tests.support.worlds import simulated
@@ -637,6 +638,18 @@ def test_waiting_for_a_peer_keeps_no_simulation_going() -> None:
         sim.run_until_idle()
         assert sim.now < 10
         assert (len(sink.streams), len(streamer.streams)) == (1, 1)
+
+
+def test_waiting_for_a_peer_hides_no_deadlock() -> None:
+    """A program that waits for ever is found out, also while a stream is interrupted."""
+    sink, streamer = Sink("sink"), Streamer("streamer", "sink", [b"x"] * 3, 1)
+    with pytest.raises(SimulationDeadlock), simulated() as sim:
+        sim.room("demo").add(sink, streamer)
+        sim.sleep(1.5)
+        sim.plan(faults.reset("sink"))
+        condition = sim.runtime.condition()
+        with condition:
+            condition.wait()
 
 
 def test_times_that_pass_in_a_pause_count() -> None:
