@@ -62,7 +62,7 @@ _OUTSTANDING = 8 * 1024 * 1024
 wait for one participant, if that is less."""
 
 _IDLE = 24 * 1024
-"""Bytes of a connection for which nothing waits. Source: measured on CPython 3.11 with 1,000 of them."""
+"""Bytes of a connection for which nothing waits. Source: 22 KB each of 400 on CPython 3.11."""
 
 _LOOK = 1.0
 """Seconds between two looks at a client for which messages wait."""

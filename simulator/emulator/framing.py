@@ -15,11 +15,8 @@ _JOINED = 64 * 1024
 """Bytes up to which a message is joined with its neighbours instead of being written by itself."""
 
 _OVERHEAD = 176
-"""Bytes that a message takes in a queue beside its frames.
-
-Source: ``sys.getsizeof`` on CPython 3.10 to 3.13: the parcel, its cost as a number, the header of ``bytes`` and the
-places in its recipients' queues.
-"""
+"""About the bytes that a message takes in a queue beside its frames: the parcel, its cost as a number, the header of
+``bytes`` and the places in its recipients' queues."""
 
 
 class FramedParcel(Parcel):

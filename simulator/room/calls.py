@@ -77,8 +77,9 @@ _RETRY_AFTER = 0.1
 
 _UNREADABLE = 1007
 """The status with which a call ends where one end cannot be read. Source: PROTOCOL.md, section 9, refusals."""
+
 _HELD = 1536
-"""Bytes of a call and its places in tables, apart from its id and message. Source: measured on CPython 3.11."""
+"""About the bytes of a call and its places in tables, apart from its id and message."""
 
 NOT_FOUND = Error("the participant was not found", ErrorCode.NOT_FOUND)
 """Some clients match the code, others this exact text. Source: PROTOCOL.md, section 5.3."""
