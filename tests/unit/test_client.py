@@ -175,7 +175,7 @@ def test_close_waits_for_what_is_under_way(silent: Joined) -> None:
 def test_streams_are_given_up_before_closing(silent: Joined, monkeypatch: pytest.MonkeyPatch) -> None:
     """While requests can be made, once, and not where there is no time."""
     states: list[State] = []
-    monkeypatch.setattr(silent.core.streams, "leave", lambda: states.append(silent.core.connection.state))
+    monkeypatch.setattr(silent.core.streams, "leave", lambda timeout: states.append(silent.core.connection.state))
     silent.core.close(4.0, None)
     silent.core.close(4.0, None)
     assert states == [State.OPEN]

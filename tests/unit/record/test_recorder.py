@@ -22,7 +22,7 @@ from simulator.record.recorder import Line, Recorder
 from simulator.record.records import Record
 from simulator.record.transcript import Transcript
 from simulator.room.rules import Member, Room
-from simulator.room.seat import Parcel
+from simulator.room.seat import Account, Held, Parcel
 
 A3 = dialect("A3")
 CHAT = {"text": "hi"}
@@ -69,7 +69,7 @@ class Tape:
         self.recorder.tap(self.lines[key], self.members[name].id, self.links[key], what, frames)
 
     def carry(self, name: str, what: str, *outputs: Any, is_heard: bool = True) -> None:
-        packets = [packet for output in outputs for packet in Parcel(output).packets()]
+        packets = [packet for output in outputs for packet in Parcel(output, Account(), Held()).packets()]
         self.tap(name, "down", "sent", *packets)
         self.tap(name, "down", what, *packets, is_heard=is_heard)
 
@@ -200,9 +200,9 @@ def test_messages_in_a_queue_that_was_dropped_are_lost_when_the_link_ends(tape: 
     bob = tape.members["bob"]
     first, _ = tape.handle(tape.members["alice"], Send(bob.id, "chat", {"n": 1}))
     tape.handle(tape.members["alice"], Send(bob.id, "chat", {"n": 2}))
-    tape.tap("bob", "down", "sent", *Parcel(first).packets())
+    tape.tap("bob", "down", "sent", *Parcel(first, Account(), Held()).packets())
     tape.recorder.left(bob)
-    tape.tap("bob", "down", "arrived", *Parcel(first).packets(), (ControlFrame.END, 0))
+    tape.tap("bob", "down", "arrived", *Parcel(first, Account(), Held()).packets(), (ControlFrame.END, 0))
     assert [(record.detail, record.outcome) for record in tape.news[1:]] == [
         ({"n": 1}, "delivered"),
         ({"n": 2}, "lost"),
@@ -214,9 +214,9 @@ def test_a_reset_loses_what_waits_in_the_room_too(tape: Tape) -> None:
     bob = tape.members["bob"]
     push, _ = tape.handle(tape.members["alice"], Send(bob.id, "chat", CHAT))
     tape.handle(tape.members["alice"], Send(bob.id, "chat", CHAT))
-    tape.tap("bob", "down", "sent", *Parcel(push).packets())
+    tape.tap("bob", "down", "sent", *Parcel(push, Account(), Held()).packets())
     tape.links["bobdown"].reset()
-    tape.tap("bob", "down", "lost", *Parcel(push).packets())
+    tape.tap("bob", "down", "lost", *Parcel(push, Account(), Held()).packets())
     tape.recorder.left(bob)
     assert Counter(tape.told()) == {("message", "alice", "bob", "lost"): 2, ("disconnected", "bob", "", ""): 1}
 

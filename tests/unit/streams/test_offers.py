@@ -150,7 +150,7 @@ def test_a_subscription_whose_making_was_interrupted_gets_nothing(client: TableO
 
 def test_a_client_that_leaves_has_no_new_streams(client: TableOfStreams) -> None:
     """None would end those that come behind the last look: opening is refused, and offers are rejected."""
-    client.table.leave()
+    client.table.leave(0)
     client.hear("open", header={})
     assert client.line.sent == [("stream.reject", {"stream_id": "s-1", "error": "the recipient is leaving"})]
     with pytest.raises(ClientClosed):

@@ -63,7 +63,7 @@ def test_who_would_wait_for_ever_is_told_before_the_client_leaves() -> None:
     client.hear("open", "undecided", header={})
     client.line.tasks[0]()
     client.line.sent.clear()
-    client.table.leave()
+    client.table.leave(0)
     assert client.line.sent == [
         ("stream.close", {"stream_id": mine.writer.stream_id}),
         ("stream.close", {"stream_id": "theirs"}),
