@@ -234,6 +234,9 @@ _WHOLE_BINARY = _FINAL | Opcode.BINARY
 """The first byte of a binary message of one frame."""
 _SHORTEST_RUN = 8
 """Frames that are compared first in a run."""
+_LARGE_PART = 16 * 1024
+"""Bytes to which small chunks are joined at most. A buffer that grows on and on leaves holes in memory behind itself."""
+
 _SMALL_PART = 4096
 """Bytes of a read below which it is joined with its neighbours while the packet is not whole."""
 _LONGEST_RUN = 1024
@@ -324,7 +327,7 @@ class FrameDecoder:
         parts = self._parts
         if len(data) >= _SMALL_PART:
             parts.append(data)
-        elif type(parts[-1]) is bytearray:
+        elif type(parts[-1]) is bytearray and len(parts[-1]) < _LARGE_PART:
             parts[-1] += data
         else:
             # Joined at once: an object for each byte takes forty times its room.
