@@ -235,7 +235,7 @@ _WHOLE_BINARY = _FINAL | Opcode.BINARY
 _SHORTEST_RUN = 8
 """Frames that are compared first in a run."""
 _LARGE_PART = 16 * 1024
-"""Bytes to which small chunks are joined at most. A buffer that grows on and on leaves holes in memory behind itself."""
+"""Bytes to which small chunks are joined at most. A buffer that grows on and on leaves holes in memory behind it."""
 
 _SMALL_PART = 4096
 """Bytes of a read below which it is joined with its neighbours while the packet is not whole."""
