@@ -19,7 +19,7 @@ _LIMITS: tuple[tuple[str, str, Callable[[str], Any] | None, str], ...] = (
     ("rooms", "N", int, "rooms at one time; likewise"),
     ("participants", "N", int, "participants in one room; likewise"),
     ("joins", "N", float, "participants that may join in a second; likewise"),
-    ("message", "SIZE", None, "size of a message, as 64KiB; who sends more is disconnected with code 1009"),
+    ("message", "SIZE", None, "size of a message, as 64KiB; a larger one is refused"),
     ("rate", "N", float, "messages a second from one participant; who sends more is disconnected with code 1008"),
     ("queue", "SIZE", None, "what may wait for one participant, as 64MiB; who reads too slowly is disconnected"),
     ("waiting", "N", int, "connections that have no participant yet; the oldest gives way"),

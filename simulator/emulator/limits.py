@@ -29,7 +29,9 @@ class Limits:
     """
 
     queue: int = QUEUE_LIMIT
-    """Bytes that may wait for one participant; beyond that it reads too slowly, and is disconnected."""
+    """Bytes that may wait for one participant. One for which more wait, and which does not read that within a minute at
+    the speed seen, is disconnected; a fast reader never is. Before that, those are no longer read from that send faster
+    than others read: each may have caused 8 MiB that wait, or a quarter of this if that is less."""
     heartbeat: float = 30.0
     """Seconds of silence before a ping; after half as long again without an answer the connection is cut."""
     linger: float = 2.0
@@ -52,7 +54,8 @@ class Limits:
     participants: int | None = None
     """Participants in one room; the next one is refused with status 503."""
     message: int = MAX_MESSAGE_SIZE
-    """Bytes of a message's body, 4 MiB at most; who sends more is disconnected with code 1009."""
+    """Bytes of a message's body, 4 MiB at most; a larger one is refused with error 1002. A frame of more than sixteen
+    times as many disconnects its sender (1009)."""
     rate: float | None = None
     """Messages a second from one participant, of which it may save up two seconds' worth; who sends more is
     disconnected with code 1008."""
@@ -60,7 +63,8 @@ class Limits:
     """Participants that may join in a second, of which two seconds' worth may be saved up; the next one is refused with
     status 503."""
     memory: int = 1024**3
-    """Bytes that may be held for all participants together."""
+    """Bytes that may be held for all participants together. Above, the one for which the most is held is disconnected
+    (1013); from nine tenths on, newcomers are refused with status 503."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
