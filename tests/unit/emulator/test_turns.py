@@ -337,7 +337,7 @@ def test_half_a_message_in_single_bytes_is_counted_and_takes_little_more() -> No
         for _ in range(300_000):
             mal.data_received(bytes(1))
         assert 300_000 <= house.memory.used - before < 310_000
-        assert len(mal._intake._decoder._parts) == 2
+        assert len(mal._intake._decoder._parts) < 30
 
     run(scene)
 
