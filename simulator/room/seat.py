@@ -226,21 +226,25 @@ class Seat:
         """
         if not self.is_taken:
             return budget
-        room, member = self._room, self.member
         try:
-            for message in self._reassembler.feed(packets):
-                if self.fault is not None:  # The outputs overflowed its own queue.
-                    return budget
-                member.note_request(message.type)
-                outputs = room.rules.handle(member, message.id, read_request(message))
-                room.route(outputs, self.account)
-                budget -= _EFFORT + len(message.body)
-                for output in outputs:
-                    budget -= output.size + _DELIVERY_EFFORT * len(output.to)
-                if budget <= 0:
-                    return budget
+            return self._read(packets, budget)
         except ProtocolError as fault:
             self.lose(fault)
+            return budget
+
+    def _read(self, packets: Iterable[bytes | memoryview], budget: float) -> float:
+        room, member = self._room, self.member
+        for message in self._reassembler.feed(packets):
+            if self.fault is not None:  # The outputs overflowed its own queue.
+                break
+            member.note_request(message.type)
+            outputs = room.rules.handle(member, message.id, read_request(message))
+            room.route(outputs, self.account)
+            budget -= _EFFORT + len(message.body)
+            for output in outputs:
+                budget -= output.size + _DELIVERY_EFFORT * len(output.to)
+            if budget <= 0:
+                break
         return budget
 
     def ask(self, request: Request) -> None:
