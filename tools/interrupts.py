@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Iterator
+from itertools import pairwise
 from types import CodeType
 from typing import Any
 
@@ -44,4 +45,9 @@ def _jumps_out(code: CodeType) -> bool:
             offset = targets[0]
             found.append(offset)
 
-    return any(handlers(jump.argval) > handlers(jump.offset) for jump in instructions if jump.opname == "JUMP_BACKWARD")
+    # Behind a CLEANUP_THROW is what a generator does that an exception was thrown into, which is no loop.
+    return any(
+        handlers(jump.argval) > handlers(jump.offset)
+        for before, jump in pairwise(instructions)
+        if jump.opname == "JUMP_BACKWARD" and before.opname != "CLEANUP_THROW"
+    )
