@@ -15,7 +15,7 @@ import pytest
 
 import meshsync
 from meshsync.protocol import codec, dialects, greeting
-from meshsync.protocol.content import Control
+from meshsync.protocol.content import Control, Error
 from meshsync.protocol.envelopes import decode_envelope
 from meshsync.protocol.operations import (
     Call,
@@ -24,6 +24,7 @@ from meshsync.protocol.operations import (
     Connected,
     Enable,
     Push,
+    Reply,
     Request,
     RoomReady,
     Send,
@@ -211,8 +212,8 @@ def test_meshsync_closes_its_streams_before_it_goes(kind: str, way: str, meet: M
 
 
 @pytest.mark.parametrize("kind", CLASSIC)
-def test_a_classic_client_believes_chunks_of_anybody(kind: str, meet: Meet, enter: Enter, served: Emulator) -> None:
-    """Somebody who knows a stream's id can write on it, whoever opened it."""
+def test_the_room_keeps_chunks_of_anybody_from_a_classic_client(kind: str, enter: Enter, served: Emulator) -> None:
+    """It would believe them: whoever knows a stream's id can write on it. The room refuses them, and no others."""
     with RawClient(served, "eve", room=f"forged-{kind}") as eve:
         bob = enter(kind, "bob", room=f"forged-{kind}")
         bob.do("enable")
@@ -221,8 +222,12 @@ def test_a_classic_client_believes_chunks_of_anybody(kind: str, meet: Meet, ente
             to = bob.own["id"]
             ada.ask(Send(to, "stream.open", {"stream_id": "s-1", "header": {}}))
             bob.expect("stream_offered")
-            eve.ask(Send(to, "stream.chunk", {"stream_id": "s-1", "header": {"by": "eve"}}))
-            assert bob.expect("chunk")["header"] == {"by": "eve"}
+            for word, by in ((eve, "eve"), (ada, "ada")):
+                word.ask(Send(to, "stream.chunk", {"stream_id": "s-1", "header": {"by": by}}), 7)
+                while not (isinstance(reply := word.read(), Reply) and reply.request_id == 7):
+                    pass
+                assert isinstance(reply.content, Error) is (by == "eve")
+            assert bob.expect("chunk")["header"] == {"by": "ada"}
 
 
 def test_meshsync_believes_the_opener_alone(enter: Enter, served: Emulator) -> None:
