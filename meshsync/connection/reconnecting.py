@@ -25,7 +25,7 @@ LEAST_DELAY = 0.1
 """Seconds. Each delay is drawn evenly from 0 to a bound, which doubles from the first to the longest; none is shorter
 than the least. Clients that lost one server together come back spread over time ("full jitter")."""
 
-LONGEST_AFTER_CUT = 2.0
+LONGEST_AFTER_CUT = 1.0
 """Seconds; the longest delay after an attempt that was cut in the handshake, or between the room's greeting and the end
 of restoring: the server is there, and what cuts connections is the way to it, for which a longer wait does nothing."""
 

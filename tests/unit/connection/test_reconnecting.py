@@ -114,7 +114,7 @@ def test_after_a_cut_the_bound_is_a_lower_one() -> None:
     backoff = Backoff(High())
     for _ in range(7):
         backoff.next_delay(RoomUnavailable("refused"))
-    assert [round(backoff.next_delay(error), 6) for error in (cut, cut, RoomUnavailable("refused"))] == [2, 2, 4]
+    assert [round(backoff.next_delay(error), 6) for error in (cut, cut, RoomUnavailable("refused"))] == [1, 1, 2]
 
 
 def test_no_delay_is_shorter_than_the_least() -> None:
