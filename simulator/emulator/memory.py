@@ -6,10 +6,7 @@ from typing import Protocol
 
 from simulator.room.seat import Held
 
-__all__ = ["MEMORY_LIMIT", "Holder", "Memory"]
-
-MEMORY_LIMIT = 1024 * 1024 * 1024
-"""Bytes that may be held for all clients together."""
+__all__ = ["Holder", "Memory"]
 
 _SMALL = 64 * 1024
 """Bytes of a holder that is not worth disconnecting."""
@@ -35,7 +32,7 @@ class Memory:
         limit: Bytes above which the largest holder is disconnected; newcomers are refused from nine tenths on.
     """
 
-    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
         self.queues = Held()
         """What waits in the queues of all rooms."""

@@ -35,23 +35,12 @@ from meshsync.protocol.operations import (
 )
 from simulator import Emulator
 from simulator.room.seat import SeatState
+from tests.fuzz.inputs import REQUEST_TYPES
 from tests.support.profiles import examples
 from tests.support.seats import Hall, packets_of, read
 from tests.support.sockets import RawClient, frame
 
-TYPES = [
-    "messaging.enable",
-    "messaging.disable",
-    "messaging.send",
-    "messaging.broadcast",
-    "set_attributes",
-    "room.invoke_tool",
-    "room.tool_call_request_chunk",
-    "room.tool_call_response",
-    "room.tool_call_response_chunk",
-    "__response__",
-    "",
-]
+TYPES = [*REQUEST_TYPES, "__response__", ""]
 IDS = st.sampled_from(["p-0", "p-2", "p-4", "p-9"])
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -61,7 +61,9 @@ def test_what_waits_in_both_buffers_is_on_its_way(
     async def run() -> Outflow:
         with socket.socket() as plain:
             transport = ScriptedTransport(plain)
-            connection = GatewayConnection("ben", cast(asyncio.Transport, transport), Settings("secret"), Memory())
+            connection = GatewayConnection(
+                "ben", cast(asyncio.Transport, transport), Settings("secret"), Memory(1 << 30)
+            )
             connection._write(bytes(1000))
             transport.buffered, transport.is_closed = 400, is_closed
             return connection._outflow()
