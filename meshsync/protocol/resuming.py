@@ -270,7 +270,7 @@ class ResumableStream:
 
     def close(self) -> None:
         """End it regularly; ``ending`` is there when the peer has confirmed that it took in all."""
-        message, progress = Close(self.stream_id), self._next(Progress.CLOSING)
+        message, progress = Close(self.stream_id), self._checked(Progress.CLOSING)
         self.progress = progress
         if self.link is Link.UP:
             self.out += (message,)
@@ -541,7 +541,7 @@ class ResumableStream:
         Args:
             message: What tells the peer, if there is a link.
         """
-        progress, chunks = self._next(Progress.ENDED), deque[tuple[StreamChunk, int]]()
+        progress, chunks = self._checked(Progress.ENDED), deque[tuple[StreamChunk, int]]()
         self.progress, self.ending = progress, ending
         self._chunks, self.held = chunks, 0
         self.deadline = None if now is None else now + self.seconds
@@ -549,11 +549,12 @@ class ResumableStream:
             self.out += (message,)
         return ending
 
-    def _next(self, progress: Progress) -> Progress:
+    def _checked(self, progress: Progress) -> Progress:
+        """Return the progress if it may follow, before anything changes."""
         return move(_MOVES, self.progress, progress, f"stream {self.stream_id}")
 
     def _move(self, progress: Progress) -> None:
-        self.progress = self._next(progress)
+        self.progress = self._checked(progress)
 
     def _link(self, link: Link) -> None:
         self.link = move(_LINK_MOVES, self.link, link, f"the link of stream {self.stream_id}")
