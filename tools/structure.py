@@ -66,8 +66,8 @@ e  simulator.network: links traffic / heartbeat_timer / client_end room_end / ne
 f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view
                      / drawn_faults / timeline / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
-h  simulator.emulator: doorway framing intake limits memory rates refusals / newcomers settings / connection / gateway
-                       / loop_thread / emulator
+h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers settings / connection
+                       / gateway / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
 j  simulator.cli: demo emulating programs / main
