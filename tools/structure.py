@@ -29,6 +29,7 @@ from tools.imports import (
 FLOORS = """
 0  meshsync.errors  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
+1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
                       / attachments bridging events greeting / dialects tool_calls / codec / session
@@ -100,6 +101,7 @@ of them. A stream that ends with its connection borrows nothing."""
 
 SEAM = frozenset(
     {
+        "meshsync/discovery.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
         "meshsync/transport/shared_socket.py",
