@@ -37,7 +37,7 @@ FLOORS = """
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
-4  meshsync.faces  meshsync.messages  meshsync.tokens  meshsync.world
+4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states / inbox outbox send_queue
                         / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
