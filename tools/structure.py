@@ -29,6 +29,7 @@ from tools.imports import (
 FLOORS = """
 0  meshsync.errors  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
+1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
                       / attachments bridging events greeting / dialects tool_calls / codec / session
@@ -36,7 +37,7 @@ FLOORS = """
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
-4  meshsync.faces  meshsync.messages  meshsync.tokens  meshsync.world
+4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states / inbox outbox send_queue
                         / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
@@ -100,6 +101,7 @@ of them. A stream that ends with its connection borrows nothing."""
 
 SEAM = frozenset(
     {
+        "meshsync/discovery.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
         "meshsync/transport/shared_socket.py",
