@@ -129,17 +129,18 @@ class OrderedSignal(blinker.Signal):
         return results
 
 
-def check_callable(receiver: object, arguments: str) -> None:
+def check_callable(receiver: object, arguments: str, what: str = "a receiver") -> None:
     """Check a callable of the program before it is registered.
 
     Args:
         arguments: Its arguments, for errors.
+        what: What it is, likewise.
     Raises:
         TypeError: If it cannot be called, or is a coroutine or generator function, bare, as a method, as the
             ``__call__`` of an object or in a `functools.partial`.
     """
     if not callable(receiver):
-        raise TypeError(f"a receiver is called with {arguments}; {receiver!r:.100} cannot be called")
+        raise TypeError(f"{what} is called with {arguments}; {receiver!r:.100} cannot be called")
     function = _function_of(receiver)
     if not inspect.isroutine(function) and not isinstance(function, type):
         function = _function_of(type(function).__call__)

@@ -70,7 +70,7 @@ g  simulator.participants: confirming peers / stream / lasting / streams / parti
 h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers settings / connection
                        / gateway / loop_thread / emulator
 h  simulator.simulation
-i  simulator.exploring: programs runs shrinking / checking exploration
+i  simulator.exploring: programs repeated_records shrinking / runs / checking exploration
 j  simulator.cli: demo options / emulating programs / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
