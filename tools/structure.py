@@ -65,7 +65,7 @@ d  simulator.room: limits members / call_ends / calls classic_streams / rules / 
 e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines / log / records
-                     / recorder wording / charts timeline_view / drawn_faults / timeline / transcript
+                     / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers settings / connection
                        / gateway / loop_thread / emulator
