@@ -263,6 +263,8 @@ class Simulation:
                 install_world(self._before)
                 if _current is self:
                     _current = None
+                for room in self._rooms.values():
+                    room.transcript.close()
 
     def __repr__(self) -> str:
         state = f"at {self.now:.6f} s" if self.runtime.is_open else "closed"

@@ -149,7 +149,7 @@ class LinkRecorder(Recorder):
             del self._trips[push_id]
         now, push, stream_id = self._now(), trip.push, trip.stream_id
         type, message = inside(push)
-        self.transcript.add(
+        self._write(
             Record(
                 now,
                 kind_of(type, stream_id),

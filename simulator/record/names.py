@@ -32,7 +32,7 @@ class Names:
     Labels are kept for participants that have left, whose messages still travel.
 
     Args:
-        most: How many of those who left, and of streams, are known by their labels: the latest.
+        most: How many participants that left, and streams, are known by their labels: the latest.
     """
 
     def __init__(self, most: float = math.inf) -> None:

@@ -54,13 +54,16 @@ class Recorder:
     Args:
         now: Returns the instant, in nanoseconds since the start.
         notice: Called with each event that a fault can follow.
-        most: How many of those who left, and of streams, are known by their labels.
+        most: How many participants that left, and of streams, are known by their labels.
+
+    Attributes:
+        notice: That argument, which may change.
     """
 
     def __init__(self, transcript: Records, now: Callable[[], int], notice: Notice, *, most: float = math.inf) -> None:
         self.transcript = transcript
         self._now = now
-        self._notice = notice
+        self.notice = notice
         self._names = Names(most)
         self._enabled: set[str] = set()
         self._calls: Recent[int, str] = Recent(most)
@@ -76,18 +79,18 @@ class Recorder:
     def appeared(self, name: str) -> None:
         """Note that a participant of that name wants to connect."""
         self._names.appear(name)
-        self._notice("connect", sender=name)
+        self.notice("connect", sender=name)
 
     def joined(self, member: Member) -> None:
         """Note that a participant's connection is there, and choose its label."""
         label = self._names.join(member.id, member.name)
         self._add("connected", label, detail={"role": member.role})
-        self._notice("join", sender=member.name)
+        self.notice("join", sender=member.name)
 
     def left(self, member: Member) -> None:
         """Note that a participant's connection is gone."""
         self._leave(member)
-        self._notice("leave", sender=member.name)
+        self.notice("leave", sender=member.name)
 
     def _leave(self, member: Member, reason: str = "") -> None:
         self._enabled.discard(member.id)
@@ -114,7 +117,7 @@ class Recorder:
                     self._refused_call(member, request, output.to[0], what.content.text)
                 elif isinstance(what.content, Error):
                     outcome = f"error {what.content.code}: {what.content.text}"
-                self._notice("reply", to=member.name)
+                self.notice("reply", to=member.name)
                 continue
             if isinstance(what, Call):
                 self._calls[what.push_id] = what.call_id
@@ -130,7 +133,7 @@ class Recorder:
             self._sent_on_call(member, sent_ns, request, trips, outcome)
         elif isinstance(request, SetAttributes) and not is_introduction(request.attributes):
             self._add("attributes", self._names.label(member.id), outcome=outcome, detail=request.attributes)
-            self._notice("attributes", sender=member.name)
+            self.notice("attributes", sender=member.name)
         elif isinstance(request, (Enable, Disable)):
             self._moved(member, isinstance(request, Enable), outcome)
 
@@ -152,7 +155,7 @@ class Recorder:
         type, _ = inside(request)
         event = type if type.startswith("stream.") else "message" if isinstance(request, Send) else "broadcast"
         to = self._names.plain(request.to) if isinstance(request, Send) else None
-        self._notice(event, sender=member.name, to=to, type=type)
+        self.notice(event, sender=member.name, to=to, type=type)
 
     def _set_out(self, member: Member, sent_ns: int, output: Output, push: Push, stream_id: str) -> None:
         """Note that a message is on its way, which here is all of it."""
@@ -173,9 +176,9 @@ class Recorder:
         )
         recipients = [self._names.label(recipient.id) for recipient in output.to]
         if len(recipients) > 1:
-            self.transcript.add(record, recipients)
+            self._write(record, recipients)
         else:
-            self.transcript.add(replace(record, recipient=recipients[0]))
+            self._write(replace(record, recipient=recipients[0]))
 
     def _sent_on_call(
         self,
@@ -187,7 +190,7 @@ class Recorder:
     ) -> None:
         for output, push in trips:
             self._set_out(member, sent_ns, output, push, self._names.stream_of(push))
-            self._notice(push.type, sender=member.name, to=output.to[0].name, type=push.type)
+            self.notice(push.type, sender=member.name, to=output.to[0].name, type=push.type)
         if outcome and isinstance(request, CallChunk) and isinstance(request.content, CallMessage):
             offer = Push("", "stream.open", {"stream_id": request.call_id, "header": request.content.message})
             self._add(
@@ -217,7 +220,7 @@ class Recorder:
             detail={"stream_id": call_id, "error": reason},
         )
         if not isinstance(request, Send):
-            self._notice("stream.reject", sender=member.name, to=opener.name, type="stream.reject")
+            self.notice("stream.reject", sender=member.name, to=opener.name, type="stream.reject")
 
     def _moved(self, member: Member, is_enabling: bool, outcome: str) -> None:
         # Doing either again changes nothing, and so is not recorded.
@@ -228,13 +231,13 @@ class Recorder:
         elif not outcome:
             self._enabled.discard(member.id)
         self._add("enabled" if is_enabling else "disabled", self._names.label(member.id), outcome=outcome)
-        self._notice("enable" if is_enabling else "disable", sender=member.name)
+        self.notice("enable" if is_enabling else "disable", sender=member.name)
 
     def withheld(self, member: Member, request: Send, outcome: str) -> None:
         """Note that the room kept an offered stream from its recipient."""
         self._add_message(member.id, request, self._names.stream_of(request), outcome)
         to = self._names.plain(request.to)
-        self._notice(request.type, sender=member.name, to=to, type=request.type)
+        self.notice(request.type, sender=member.name, to=to, type=request.type)
 
     def lost(self, member: Member, request: Request) -> None:
         """Note that a request was dropped, since its sender had left before it was handled."""
@@ -276,7 +279,11 @@ class Recorder:
         self._add("fault", "", ", ".join(names), fault, outcome=outcome, detail=detail)
 
     def _add(self, kind: str, sender: str, recipient: str = "", type: str = "", **rest: Any) -> None:
-        self.transcript.add(Record(self._now(), kind, sender, recipient, type, **rest))
+        self._write(Record(self._now(), kind, sender, recipient, type, **rest))
+
+    def _write(self, record: Record, recipients: Sequence[str] = ()) -> None:
+        """Write down a record; of several recipients, one for each."""
+        self.transcript.add(record, recipients)
 
 
 def outcome_of(push: Push, stream_id: str) -> str:
