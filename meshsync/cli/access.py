@@ -73,14 +73,11 @@ class Access:
             return "meshsync"
 
     @contextmanager
-    def joined(self, on_stream: Accepter | None = None) -> Iterator[RoomClient]:
-        """Join the room, take part in messaging, and leave at the end of the block.
+    def connected(self) -> Iterator[RoomClient]:
+        """Join the room, and leave it at the end of the block; messaging is for the caller to enable.
 
-        Args:
-            on_stream: Called with each stream that a peer opens.
         Raises:
-            MeshsyncError: See ``connect`` and ``enable``; or what ended the connection, where that is why the block
-                failed.
+            MeshsyncError: See ``connect``.
         """
         with connect(
             self.room,
@@ -92,6 +89,18 @@ class Access:
             timeout="default" if self.timeout is None else self.timeout,
             default_timeout=self.timeout,
         ) as room:
+            yield room
+
+    @contextmanager
+    def joined(self, on_stream: Accepter | None = None) -> Iterator[RoomClient]:
+        """Join the room, take part in messaging, and leave at the end of the block.
+
+        Args:
+            on_stream: Called with each stream that a peer opens.
+        Raises:
+            MeshsyncError: See ``connect`` and ``enable``.
+        """
+        with self.connected() as room:
             room.messaging.enable(on_stream)
             yield room
 

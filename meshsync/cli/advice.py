@@ -29,6 +29,7 @@ _ADVICE: tuple[tuple[str, Condition, str], ...] = (
     ("address", _says("no room"), "name a room, or set MESHAGENT_ROOM"),
     ("address", _always, "correct {origin}"),
     ("credential", _says("nothing to join with"), "set MESHAGENT_TOKEN or MESHAGENT_API_KEY, or use --emulator"),
+    ("credential", _says("JSON Web Token"), "{origin} has to hold a participant token, three parts with dots between"),
     ("credential", _always, "correct {origin}"),
     ("lookup", _is(ConnectTimeout), "the name server does not answer: check this machine's network"),
     ("lookup", _always, "check the host's name in {origin}, and this machine's network"),

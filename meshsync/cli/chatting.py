@@ -1,4 +1,4 @@
-"""``chat``: a prompt, and above it what the others say."""
+"""``chat``: a prompt, and above it what others write."""
 
 from __future__ import annotations
 
@@ -58,16 +58,17 @@ def chat(access: Access, output: Output, room: str | None, to: tuple[str, ...], 
     /help lists what else can be typed.
     """
     said = 0
-    output.reached = lambda: f"said {plural(said, 'line')}"
+    output.reached = lambda: f"sent {plural(said, 'line')}"
     has_prompt = sys.stdin.isatty() and not output.is_json
-    with access.of(room).joined() as joined, _history(has_prompt and is_kept):
+    with access.of(room).connected() as joined, _history(has_prompt and is_kept):
         screen = _Screen(output, has_prompt)
-        for event in ("message", "participant_added", "participant_removed", "disconnected", "reconnected"):
+        joined.messaging.on("message", screen.show)  # Before any other participant can know of this one.
+        joined.messaging.enable()
+        for event in _NEWS:
             joined.messaging.on(event, screen.show)
         names = ", ".join(plain(other.name) for other in joined.messaging.remote_participants)
-        output.note(
-            f"in {joined.room_name!r} as {joined.local_participant.name!r}; {names or 'nobody else'} is here; /help"
-        )
+        where = f"in {joined.room_name!r} as {joined.local_participant.name!r}"
+        output.note(f"{where}; others: {names or 'none'}; /help lists what can be typed")
         for line in screen.lines():
             if line == "/quit":
                 break
@@ -151,7 +152,7 @@ class _Screen:
                 self._output.record(members)
             else:
                 self._above(f"{name}: {_said(event.message)}{describe_attachment(members)}")
-        else:
+        elif event.name != "disconnected" or event.error is not None:
             self._above(_NEWS[event.name].format(name=name))
 
     def _above(self, text: str) -> None:

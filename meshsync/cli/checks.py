@@ -13,9 +13,12 @@ from meshsync.cli.output import plain
 from meshsync.errors import AuthenticationFailed
 from meshsync.tokens import ParticipantToken
 
-__all__ = ["Finding", "Source", "check_token", "describe_sources", "first"]
+__all__ = ["TOKENS", "Finding", "Source", "check_token", "describe_sources", "first"]
 
 Outcome = Literal["ok", "warning", "failed", "skipped"]
+
+TOKENS = ("--token", "MESHAGENT_TOKEN")
+"""The sources of a finished token; the others are of keys to make one with."""
 
 _SOON = 60.0
 """Seconds before its end in which a token is about to expire."""
@@ -44,6 +47,8 @@ class Source:
 
     name: str
     value: str | None = field(repr=False)
+    is_default: bool = False
+    """Whether it is what counts where nothing is configured."""
 
     @property
     def shown(self) -> str:
@@ -75,9 +80,12 @@ def describe_sources(groups: Mapping[str, Sequence[Source]], why_not: str = "") 
             if not source.value:
                 continue
             is_used = source is winner and not why_not
+            if source.is_default and not is_used:
+                continue
             reason = "" if is_used or winner is None else why_not or f"{winner.name} comes first"
             facts = {"name": source.name, "value": source.shown, "of": thing, "is_used": is_used}
-            is_odd = bool(reason) and source.name in CREDENTIALS
+            # A key beside its own secret is as it should be; beside a token it may be what its owner wants to be used.
+            is_odd = bool(reason) and thing == "credential" and winner is not None and winner.name in TOKENS
             yield Finding(
                 "setting",
                 "warning" if is_odd else "ok",
@@ -95,7 +103,7 @@ def check_token(
         origin: Where it comes from, for people.
         room: The room that is to be joined.
         name: The name that was asked for beside it; None for none.
-        secret: What tokens are signed with, if that is known.
+        secret: What the token should be signed with; None if that is not known here, or if it was made from it here.
         now: Seconds since the Unix epoch.
     """
     try:
@@ -108,7 +116,8 @@ def check_token(
     rights = {right: getattr(token.messaging, right) for right in ("send", "broadcast", "list")}
     facts = {"name": token.name, "role": token.role, "room": token.room, "expires": token.expires, **rights}
     yield Finding("token", "ok", f"{origin}: {plain(token.name)!r} as {plain(token.role)}", facts=facts)
-    yield from _check_signature(text, token, secret)
+    if secret is not None and secret.value:
+        yield _check_signature(text, token, secret.name, secret.value)
     yield from _check_times(token, origin, now)
     if token.room is not None and token.room != room:
         advice = f"join {token.room!r}, or get a token for {room!r}"
@@ -129,18 +138,14 @@ def check_token(
         yield Finding("token name", "warning", f"--name {name!r} is not used", f"the token's own is {token.name!r}")
 
 
-def _check_signature(text: str, token: ParticipantToken, secret: Source | None) -> Iterator[Finding]:
-    if secret is None or not secret.value:
-        yield Finding("token signature", "skipped", "not checked: the secret is not known here")
-        return
+def _check_signature(text: str, token: ParticipantToken, name: str, secret: str) -> Finding:
     inside = float("inf") if token.expires is None else token.expires - 1  # Whatever the clock says.
     try:
-        ParticipantToken.decode(text, secret.value, now=inside)
+        ParticipantToken.decode(text, secret, now=inside)
     except AuthenticationFailed as error:
         advice = "one of the two is of another service or project: leave one out"
-        yield Finding("token signature", "warning", f"{error} in {secret.name}", advice)
-    else:
-        yield Finding("token signature", "ok", f"signed with the secret in {secret.name}")
+        return Finding("token signature", "warning", f"{error} in {name}", advice)
+    return Finding("token signature", "ok", f"signed with the secret in {name}")
 
 
 def _check_times(token: ParticipantToken, origin: str, now: float) -> Iterator[Finding]:

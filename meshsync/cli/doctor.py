@@ -12,7 +12,7 @@ import click
 
 from meshsync.cli.access import Access, joins
 from meshsync.cli.advice import advise
-from meshsync.cli.checks import Finding, Source, check_token, describe_sources, first
+from meshsync.cli.checks import TOKENS, Finding, Source, check_token, describe_sources, first
 from meshsync.cli.exits import ExitCode, Unfinished, exit_code
 from meshsync.cli.output import Output, plain
 from meshsync.connect import DEFAULT_API_URL, _Request, _Settings, connect
@@ -125,7 +125,7 @@ def _examine(access: Access) -> Iterator[Finding]:
         yield _fault("credential", error, advise("credential", error, origin), ExitCode.REFUSED)
         endpoint = Endpoint(where.url, lambda: "", ca_file=settings.get("EXTRA_CA_FILE"))
     if token and credential is not None:
-        is_given = credential.name in ("--token", "MESHAGENT_TOKEN")
+        is_given = credential.name in TOKENS
         origin = credential.name if is_given else f"made from {credential.name}"
         now = current_world().runtime.wall()
         yield from check_token(
@@ -145,7 +145,7 @@ def _sources(access: Access, environ: Mapping[str, str]) -> dict[str, list[Sourc
         "address": [
             Source("--url", access.url),
             *variables("ROOM_URL", "API_URL"),
-            Source("the hosted service", DEFAULT_API_URL),
+            Source("the hosted service", DEFAULT_API_URL, is_default=True),
         ],
         "credential": [
             Source("--token", access.token),

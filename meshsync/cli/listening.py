@@ -59,9 +59,11 @@ def listen(
         directory.mkdir(parents=True, exist_ok=True)
     received = 0
     output.reached = lambda: f"received {plural(received, 'message')}"
-    with access.of(room).joined() as joined:
-        until = None if seconds is None else time.monotonic() + seconds
+    with access.of(room).connected() as joined:
+        # Subscribed before any other participant can know of this one, so that no message is missed.
         with joined.messaging.messages(type, maxsize=_UNREAD, overflow="drop_oldest") as feed:
+            joined.messaging.enable()
+            until = None if seconds is None else time.monotonic() + seconds
             output.note(f"listening in {joined.room_name!r} as {joined.local_participant.name!r}")
             for message in _arrivals(feed, until):
                 if sender is None or sender in (sender_name(message), message.from_participant_id):

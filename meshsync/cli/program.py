@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -32,10 +33,10 @@ class Program(click.Group):
                 stream, "reconfigure"
             ):  # Escapes what a terminal or a file of another encoding has no place for.
                 stream.reconfigure(errors="backslashreplace")
-        _handle_termination()
         options["standalone_mode"] = False
         try:
-            status = super().main(given, *rest, **options)
+            with _termination():
+                status = super().main(given, *rest, **options)
         except click.ClickException as error:
             # Their texts may quote any argument.
             hint = getattr(error, "ctx", None)
@@ -78,15 +79,22 @@ def _text(error: Exception) -> str:
     return str(error) or describe_error(error)
 
 
-def _handle_termination() -> None:
+@contextmanager
+def _termination() -> Iterator[None]:
     """Have SIGTERM leave rooms as Ctrl-C does, where it would have ended the process at once."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # A second one has its usual effect.
         raise Interrupted
 
+    is_ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     try:
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        if is_ours:
             signal.signal(signal.SIGTERM, terminate)
     except ValueError:  # Not the main thread: the command runs inside another program.
-        pass
+        is_ours = False
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -37,10 +37,9 @@ def _find(room: RoomClient, wanted: str) -> RemoteParticipant:
     others = room.messaging.remote_participants
     found = [other for other in others if other.id == wanted] or [other for other in others if other.name == wanted]
     if not found:
-        there = ", ".join(f"{plain(other.name) or other.id} ({plain(other.role)})" for other in others)
-        raise ParticipantNotFound(
-            f"there is no {wanted!r} in {room.room_name!r}: {f'there are {there}' if there else 'nobody else is there'}"
-        )
+        names = ", ".join(f"{plain(other.name) or other.id} ({plain(other.role)})" for other in others)
+        there = f"there are {names}" if names else "no other participant is there"
+        raise ParticipantNotFound(f"there is no {wanted!r} in {room.room_name!r}: {there}")
     if len(found) > 1:
         ids = ", ".join(f"{other.id} ({plain(other.role)})" for other in found)
         raise RoomError(f"{len(found)} participants are called {wanted!r}: give the id of one, {ids}")
