@@ -52,7 +52,10 @@ FLOORS = """
 11 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
 12 meshsync.room
 13 meshsync.connect
+14 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
+                 / chatting doctor listening presence sending starting transferring / main
 14 meshsync
+15 meshsync.__main__
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
@@ -102,6 +105,12 @@ of them. A stream that ends with its connection borrows nothing."""
 
 SEAM = frozenset(
     {
+        "meshsync/cli/arrivals.py",
+        "meshsync/cli/doctor.py",
+        "meshsync/cli/listening.py",
+        "meshsync/cli/pipes.py",
+        "meshsync/cli/progress.py",
+        "meshsync/cli/transferring.py",
         "meshsync/discovery.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
@@ -144,7 +153,7 @@ WORLDLY_NAMES = frozenset(
 )
 """Single names that bring time or chance in by another door."""
 
-CLOCK = frozenset({"meshsync/__init__.py", "meshsync/connect.py", "meshsync/world.py"})
+CLOCK = frozenset({"meshsync/__init__.py", "meshsync/cli/doctor.py", "meshsync/connect.py", "meshsync/world.py"})
 """The only files of meshsync that may read the world of the calling task; all else lives in its client's runtime."""
 UNAMBIENT = frozenset({"World", "runtime_of"})
 """All that other files may take from ``meshsync.world``: a type, and the function that finds an owner's runtime."""
