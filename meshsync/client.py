@@ -45,6 +45,7 @@ from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime, Task
+from meshsync.signals import log_life
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
 from meshsync.transport.interfaces import Transport
@@ -147,6 +148,7 @@ class Client:
             connection.start()
             is_over = connection.wait_open(timeout)
             if connection.state is State.OPEN:
+                log_life(self._name, "connected, as participant %s", self.local_participant.id)
                 return
             if not is_over:
                 raise ConnectTimeout(f"the room accepted the connection and did not greet within {timeout or 0:.3g} s")
@@ -429,11 +431,15 @@ class Client:
             case events.StatusReported(status):
                 with suppress(Exception):  # A failing log handler must not end the connection.
                     logger.info("the room's status: %s", status)
+            case events.Enabled(members):
+                self.membership.received(event)
+                log_life(self._name, "messaging is enabled; %d others take part", len(members))
             case _:
                 self.membership.received(event)
 
     def went_offline(self, error: MeshsyncError) -> None:
         """End what ends with a connection; the roster stays as last known."""
+        log_life(self._name, "lost its connection, and reconnects: %s", safe_text(error))
         self.confirmation.disconnect()
         self.streams.went_offline()
         body = {"reason": safe_text(error), "will_retry": True}
@@ -462,6 +468,7 @@ class Client:
         self.membership.end()
         self.streams.end()
         reason = "closed by this program" if error is None else safe_text(error)
+        log_life(self._name, "ended: %s", reason)
         self.publish("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
         self.router.end(self.failure())
 

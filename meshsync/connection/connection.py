@@ -44,6 +44,7 @@ from meshsync.transport.interfaces import Transport, TransportStats
 __all__ = ["Connection", "ConnectionStats", "Handler", "State"]
 
 logger = logging.getLogger("meshsync")
+_traffic = logging.getLogger("meshsync.traffic")
 
 
 class State(Enum):
@@ -339,6 +340,10 @@ class Connection:
             if has_answer and not (receipt.is_sent and delivery._is_awaited):
                 self._forget(request_id)
             raise
+        if _traffic.isEnabledFor(logging.DEBUG):
+            from meshsync.connection.traffic import log_sent
+
+            log_sent(self._name, self.session.roster, request_id, request, len(encoded[1]) + len(encoded[2]))
         if not has_answer:
             delivery._resolve(None)
 
@@ -388,6 +393,10 @@ class Connection:
                 self._reader_id = None  # Another task may get the same name.
 
     def _handle(self, event: events.Event) -> None:
+        if _traffic.isEnabledFor(logging.DEBUG):
+            from meshsync.connection.traffic import log_received
+
+            log_received(self._name, self.session.roster, event)
         if isinstance(event, events.Answered):
             delivery = self._forget(event.request_id)
             if delivery is not None:

@@ -37,6 +37,7 @@ from meshsync.reasons import describe_error, safe_text
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 from meshsync.runtime.lifecycle import move
+from meshsync.signals import log_life
 from meshsync.transport.interfaces import Transport, TransportStats
 
 __all__ = ["Owner", "Uplink"]
@@ -364,6 +365,7 @@ class Uplink:
                 return carry_over(ConnectionLost, f"not back within {plan.limit:g} s{why}", loss)
             try:
                 if self._attempt(plan, limit, since):
+                    log_life(self._name, "reconnected after %.1f s", self.runtime.monotonic() - since)
                     return None
             except TaskExit:
                 raise

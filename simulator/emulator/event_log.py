@@ -1,0 +1,229 @@
+"""What happens in an emulator, for its log: arrivals, departures, streams, faults, and each message at DEBUG.
+
+A line is a sentence for people; its ``extra`` has the same as members, for programs: ``event`` and what
+docs/logging.md lists. Names are escaped, bodies shortened, tokens left out; see `meshsync.excerpts`. What strangers can
+cause without end is bounded: of each event so many a second are logged, the others counted. Of refusals at the door
+there are still fewer; see `Refusals`. The form of a line, colours, and where it goes are the business of whoever
+handles the logger ``simulator.emulator``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from meshsync.excerpts import excerpt, show_name, show_text
+from meshsync.protocol.content import Error
+from meshsync.protocol.operations import (
+    AnswerChunk,
+    Broadcast,
+    Call,
+    CallChunk,
+    Push,
+    Reply,
+    Request,
+    Send,
+    SetAttributes,
+)
+from simulator.emulator.rates import Rate
+from simulator.record.calls_as_streams import as_message
+from simulator.record.confirmed_messages import inside
+from simulator.room.members import Member, Output
+
+__all__ = ["EventLog", "RoomLog"]
+
+_log = logging.getLogger("simulator.emulator")
+
+_PER_SECOND = 50.0
+"""Lines of one event at INFO in a second; two seconds' worth may be saved up. A line costs about 20 us, so that all of
+them together take some thousandths of a processor, however many come and go."""
+
+_REPORT_AFTER = 1.0
+"""Seconds after which the log tells what was left out."""
+
+_LONGEST_ID = 100
+"""Characters of a stream's id that are logged."""
+
+_CAPITAL = re.compile(r"\B(?=[A-Z])")
+
+_STREAM_EVENTS = {
+    "stream.open": ("stream_opened", "opens stream %s to %s"),
+    "stream.accept": ("stream_accepted", "accepts stream %s of %s"),
+    "stream.reject": ("stream_rejected", "rejects stream %s of %s"),
+    "stream.close": ("stream_ended", "ends stream %s with %s"),
+    "stream.meshsync.cancel": ("stream_ended", "breaks off stream %s with %s"),
+}
+"""By the type of a stream's message: the event, and what its sender does; with the stream's id and the other end."""
+
+
+class EventLog:
+    """Writes lines about an emulator's rooms, no more of them in a second than a person can want.
+
+    Args:
+        now: Returns the time in seconds, from any origin.
+        later: Calls a function after a delay in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float], later: Callable[[float, Callable[[], None]], object]) -> None:
+        self._now = now
+        self._later = later
+        self._rates: dict[str, Rate] = {}
+        self._left_out: Counter[str] = Counter()
+
+    def write(self, event: str, text: str, *values: object, **members: object) -> None:
+        """Write a line at INFO about an event, or count it if there were too many of that kind."""
+        rate = self._rates.get(event)
+        if rate is None:
+            rate = self._rates[event] = Rate(_PER_SECOND, self._now())
+        if rate.take(1, self._now()):
+            _log.info(text, *values, extra={"event": event, **members})
+            return
+        if not self._left_out:
+            self._later(_REPORT_AFTER, self._report)
+        self._left_out[event] += 1
+
+    def _report(self) -> None:
+        counts = dict(self._left_out)
+        self._left_out.clear()
+        text = ", ".join(f"{count} {event}" for event, count in counts.items())
+        _log.info("not logged, since there were too many in a second: %s", text, extra={"event": "left_out", **counts})
+
+
+class RoomLog:
+    """Watches one room for an `EventLog`: a `Watcher`.
+
+    Args:
+        name: The room's.
+    """
+
+    def __init__(self, log: EventLog, name: str) -> None:
+        self._log = log
+        self._room = name
+        self._names: dict[str, str] = {}
+        """The name of each participant that is here, by id."""
+
+    def joined(self, member: Member) -> None:
+        """Log an arrival."""
+        self._names[member.id] = member.name
+        if _log.isEnabledFor(logging.INFO):
+            members = {"role": member.role, "participants": len(self._names)}
+            values = (show_name(member.role), len(self._names))
+            self._write("arrived", member, "%s: %s arrives as %s; there are %d", values, members)
+
+    def left(self, member: Member) -> None:
+        """Log a departure, with the reason that was noted for it."""
+        self._names.pop(member.id, None)
+        if _log.isEnabledFor(logging.INFO):
+            count, reason = len(self._names), show_text(member.departure)
+            members = {"reason": reason, "participants": count}
+            self._write("left", member, "%s: %s leaves: %s; there are %d", (reason, count), members)
+
+    def received(self, member: Member) -> int:
+        """Do nothing, since the time of a request is of no interest here."""
+        return 0
+
+    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
+        """Log what a request led to: streams and errors at INFO, everything at DEBUG."""
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        outputs = tuple(outputs)
+        if _log.isEnabledFor(logging.DEBUG):
+            self._show(member, request, outputs)
+        if len(outputs) > 1 and isinstance(request, (Send, Broadcast)) and not request.type.startswith("stream."):
+            return  # Nearly all messages: the only output for one that is refused is an error.
+        for output in outputs:
+            what = output.what
+            if isinstance(what, Reply):
+                if isinstance(what.content, Error):
+                    self._refuse(member, request, output.to[0], what.content)
+                continue
+            # (A caller that closes a call gets a close back.)
+            is_echo = isinstance(request, CallChunk) and isinstance(what, AnswerChunk)
+            message = None if is_echo or isinstance(what, Call) else as_message(what)
+            if message is not None and message.type in _STREAM_EVENTS:
+                self._stream(member, message, output.to[0])
+
+    def withheld(self, member: Member, request: Send, outcome: str) -> None:
+        """Log that a fault rejected a stream before its recipient knew of it."""
+        if _log.isEnabledFor(logging.INFO):
+            stream, to, reason = _stream_of(request), self._name(request.to), show_text(outcome)
+            members = {"to": to, "stream": stream, "reason": reason}
+            text = "%s: %s opens stream %s to %s, and a fault intervenes: %s"
+            self._write("stream_rejected", member, text, (_short_id(stream), show_name(to), reason), members)
+
+    def lost(self, member: Member, request: Request) -> None:
+        """Log that a request was held back by a fault until its sender had left."""
+        if _log.isEnabledFor(logging.DEBUG):
+            what = _kind_of(request)
+            values = (self._room, show_name(member.name), what)
+            extra = {"event": "request_lost", **self._about(member), "request": what}
+            _log.debug("%s: %s has left before a fault let go of what it asked for: %s", *values, extra=extra)
+
+    # --- what there is to say about a request -------------------------------------------------------------------------
+
+    def _refuse(self, member: Member, request: Request, to: Member, error: Error) -> None:
+        reason = show_text(error.text)
+        if to is not member:  # The recipient of a duplex stream rejects it, and its opener gets the answer.
+            members = {"to": to.name, "reason": reason}
+            values = (show_name(to.name), reason)
+            self._write("stream_rejected", member, "%s: %s rejects a stream of %s: %s", values, members)
+            return
+        kind = _kind_of(request)
+        members = {"kind": str(error.code), "request": kind, "reason": reason}
+        code = "" if error.code is None else f"{error.code}, "
+        self._write("refused", member, "%s: %s is refused its request %s: error %s%s", (kind, code, reason), members)
+
+    def _stream(self, member: Member, message: Push, to: Member) -> None:
+        event, what = _STREAM_EVENTS[message.type]
+        stream, body = _stream_of(message), message.message
+        reason = show_text(str(body.get("error") or body.get("reason") or ""))
+        values = (_short_id(stream), show_name(to.name), f": {reason}" if reason else "")
+        members = {"to": to.name, "stream": stream, "reason": reason}
+        self._write(event, member, f"%s: %s {what}%s", values, members)
+
+    def _show(self, member: Member, request: Request, outputs: Sequence[Output]) -> None:
+        """Log a request at DEBUG: none is left out."""
+        name, kind = show_name(member.name), _kind_of(request)
+        extra = {"event": "request", **self._about(member), "request": kind}
+        if isinstance(request, (Send, Broadcast)):
+            to = self._name(request.to) if isinstance(request, Send) else ""
+            type, body = inside(request)
+            attached, shown = len(request.attachment), excerpt(body)
+            size = sum(output.size for output in outputs if isinstance(output.what, Push))
+            extra |= {"event": "message", "to": to, "type": type, "size": size, "attachment": attached, "body": shown}
+            values = (name, show_name(type), show_name(to) if to else "all", size, attached, shown)
+            _log.debug("%s: %s sends %s to %s, %d bytes, %d of them attached: %s", self._room, *values, extra=extra)
+            return
+        shown = excerpt(request.attributes) if isinstance(request, SetAttributes) else ""
+        if shown:
+            extra["body"] = shown
+        _log.debug("%s: %s asks: %s%s", self._room, name, kind, f" {shown}" if shown else "", extra=extra)
+
+    def _write(
+        self, event: str, member: Member, text: str, values: Iterable[object], members: Mapping[str, object]
+    ) -> None:
+        """Write a line that begins with the room and a participant."""
+        about = (self._room, show_name(member.name))
+        self._log.write(event, text, *about, *values, **self._about(member), **members)
+
+    def _about(self, member: Member) -> dict[str, object]:
+        return {"room": self._room, "participant": member.name, "id": member.id}
+
+    def _name(self, id: str) -> str:
+        return self._names.get(id, id)
+
+
+def _stream_of(what: Send | Push) -> str:
+    return str(what.message.get("stream_id"))[:_LONGEST_ID]
+
+
+def _short_id(id: str) -> str:
+    """Return enough of a stream's id to tell it from others."""
+    return show_name(id[:8])
+
+
+def _kind_of(request: Request) -> str:
+    """Return what kind of request it is, as ``send`` or ``set_attributes``."""
+    return _CAPITAL.sub("_", type(request).__name__).lower()
