@@ -148,7 +148,6 @@ class Client:
             connection.start()
             is_over = connection.wait_open(timeout)
             if connection.state is State.OPEN:
-                log_life(self._name, "connected, as participant %s", self.local_participant.id)
                 return
             if not is_over:
                 raise ConnectTimeout(f"the room accepted the connection and did not greet within {timeout or 0:.3g} s")
@@ -431,9 +430,6 @@ class Client:
             case events.StatusReported(status):
                 with suppress(Exception):  # A failing log handler must not end the connection.
                     logger.info("the room's status: %s", status)
-            case events.Enabled(members):
-                self.membership.received(event)
-                log_life(self._name, "messaging is enabled; %d others take part", len(members))
             case _:
                 self.membership.received(event)
 
@@ -468,7 +464,6 @@ class Client:
         self.membership.end()
         self.streams.end()
         reason = "closed by this program" if error is None else safe_text(error)
-        log_life(self._name, "ended: %s", reason)
         self.publish("disconnected", "disconnected", {"reason": reason, "will_retry": False}, error=error)
         self.router.end(self.failure())
 

@@ -68,8 +68,8 @@ f  simulator.record: attachments calls_as_streams confirmed_messages files names
                      / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
                      / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
-h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers recording / settings
-                       / connection / gateway / loop_thread / emulator
+h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / event_log newcomers recording
+                       / settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
 j  simulator.cli: demo logs options / emulating programs / executing serving / main

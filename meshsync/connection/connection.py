@@ -306,6 +306,10 @@ class Connection:
         # Only the task that has the turn is here, or, without a deadline, one that uses the reserve. So packets may be
         # accepted between the count and `send`, which may then be late: `NotSent` is for those certainly not written.
         request_id, packets = self.session.issue(request, encoded)
+        if _traffic.isEnabledFor(logging.DEBUG):
+            from meshsync.connection.traffic import log_sent
+
+            log_sent(self._name, self.session.roster, request_id, request, len(encoded[1]) + len(encoded[2]))
         delivery._first_packet = self._packets_accepted + self._packets_reserved
         has_answer, before = is_answered(request), self._packets_accepted
         accepted = self._transport.accepted(is_reserved=deadline is None)
@@ -340,10 +344,6 @@ class Connection:
             if has_answer and not (receipt.is_sent and delivery._is_awaited):
                 self._forget(request_id)
             raise
-        if _traffic.isEnabledFor(logging.DEBUG):
-            from meshsync.connection.traffic import log_sent
-
-            log_sent(self._name, self.session.roster, request_id, request, len(encoded[1]) + len(encoded[2]))
         if not has_answer:
             delivery._resolve(None)
 

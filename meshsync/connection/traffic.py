@@ -13,11 +13,13 @@ from meshsync.excerpts import excerpt, show_name, show_text
 from meshsync.protocol import events
 from meshsync.protocol.content import Error
 from meshsync.protocol.operations import (
+    AnswerCall,
     AnswerChunk,
     Broadcast,
     Call,
     CallChunk,
     CallMessage,
+    OpenCall,
     Request,
     Send,
     SetAttributes,
@@ -30,7 +32,7 @@ _log = logging.getLogger("meshsync.traffic")
 
 
 def log_sent(client: str, roster: Roster, request_id: int, request: Request, size: int) -> None:
-    """Log a request that has been handed to the transport.
+    """Log a request that is about to be handed to the transport.
 
     Args:
         client: The client's name.
@@ -58,7 +60,11 @@ def _describe_request(roster: Roster, request: Request) -> str:
             return f"sets attributes {excerpt(attributes)}"
         case CallChunk(id) | AnswerChunk(_, id):
             return f"sends on stream {show_name(id)}{_content(request)}"
-    return f"asks for {type(request).__name__}"
+        case OpenCall(id):
+            return f"opens stream {show_name(id)}"
+        case AnswerCall(push_id, content):
+            return f"answers stream {push_id}: {show_text(repr(content))}"
+    return f"asks for {request.__class__.__name__.lower()}"
 
 
 def _describe_event(roster: Roster, event: events.Event) -> str:
@@ -66,7 +72,7 @@ def _describe_event(roster: Roster, event: events.Event) -> str:
         case events.Received(sender, type, message, attachment):
             return f"receives {show_name(type)} from {_name(roster, sender)}{_body(message, attachment)}"
         case events.Answered(request_id, Error(text, code)):
-            return f"request {request_id} is refused: error {code}: {show_text(text)}"
+            return f"request {request_id} is refused: {f'error {code}, ' if code else ''}{show_text(text)}"
         case events.Answered(request_id):
             return f"request {request_id} is acknowledged"
         case events.MemberAdded(member):
@@ -76,13 +82,13 @@ def _describe_event(roster: Roster, event: events.Event) -> str:
         case events.MemberRemoved(member):
             return f"{show_name(str(member.attributes.get('name', member.id)))} takes part in messaging no more"
         case events.Enabled(members):
-            return f"the room lists {len(members)} participants"
+            return f"others who take part in messaging: {len(members)}"
         case events.Ready(room_name, participant_id=id):
             return f"the room {show_name(room_name)} greets participant {id}"
         case events.StatusReported(status):
             return f"the room's status is {excerpt(status)}"
-        case Call(call_id=id, caller=caller):
-            return f"receives stream {show_name(id)} of {_name(roster, caller)}"
+        case Call(push_id, id, caller):
+            return f"receives stream {show_name(id)} of {_name(roster, caller)}, to be answered as {push_id}"
         case CallChunk(id) | AnswerChunk(_, id):
             return f"receives on stream {show_name(id)}{_content(event)}"
         case events.Skipped(reason):

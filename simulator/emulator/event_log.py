@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from meshsync.excerpts import excerpt, show_name, show_text
 from meshsync.protocol.content import Error
 from meshsync.protocol.operations import (
+    AnswerCall,
     AnswerChunk,
     Broadcast,
     Call,
@@ -30,6 +31,7 @@ from meshsync.protocol.operations import (
 from simulator.emulator.rates import Rate
 from simulator.record.calls_as_streams import as_message
 from simulator.record.confirmed_messages import inside
+from simulator.record.names import Recent
 from simulator.room.members import Member, Output
 
 __all__ = ["EventLog", "RoomLog"]
@@ -42,6 +44,12 @@ them together take some thousandths of a processor, however many come and go."""
 
 _REPORT_AFTER = 1.0
 """Seconds after which the log tells what was left out."""
+
+_MESSAGES = (Send, Broadcast, CallChunk, AnswerCall, AnswerChunk)
+"""The requests that are messages of a participant to others, or may be."""
+
+_MOST_CALLS = 1000
+"""Calls of a room whose ids are known, the latest ones."""
 
 _LONGEST_ID = 100
 """Characters of a stream's id that are logged."""
@@ -103,6 +111,8 @@ class RoomLog:
         self._room = name
         self._names: dict[str, str] = {}
         """The name of each participant that is here, by id."""
+        self._calls: Recent[int, str] = Recent(_MOST_CALLS)
+        """The id of each call, by that of the message which notified its recipient."""
 
     def joined(self, member: Member) -> None:
         """Log an arrival."""
@@ -139,6 +149,8 @@ class RoomLog:
                 if isinstance(what.content, Error):
                     self._refuse(member, request, output.to[0], what.content)
                 continue
+            if isinstance(what, Call):
+                self._calls[what.push_id] = what.call_id
             # (A caller that closes a call gets a close back.)
             is_echo = isinstance(request, CallChunk) and isinstance(what, AnswerChunk)
             message = None if is_echo or isinstance(what, Call) else as_message(what)
@@ -166,14 +178,15 @@ class RoomLog:
     def _refuse(self, member: Member, request: Request, to: Member, error: Error) -> None:
         reason = show_text(error.text)
         if to is not member:  # The recipient of a duplex stream rejects it, and its opener gets the answer.
-            members = {"to": to.name, "reason": reason}
-            values = (show_name(to.name), reason)
-            self._write("stream_rejected", member, "%s: %s rejects a stream of %s: %s", values, members)
+            stream = self._calls.get(request.push_id, "") if isinstance(request, AnswerCall) else ""
+            members = {"to": to.name, "stream": stream, "reason": reason}
+            values = (_short_id(stream), show_name(to.name), reason)
+            self._write("stream_rejected", member, "%s: %s rejects stream %s of %s: %s", values, members)
             return
         kind = _kind_of(request)
         members = {"kind": str(error.code), "request": kind, "reason": reason}
         code = "" if error.code is None else f"{error.code}, "
-        self._write("refused", member, "%s: %s is refused its request %s: error %s%s", (kind, code, reason), members)
+        self._write("refused", member, "%s: %s is refused its %s: error %s%s", (kind, code, reason), members)
 
     def _stream(self, member: Member, message: Push, to: Member) -> None:
         event, what = _STREAM_EVENTS[message.type]
@@ -187,19 +200,23 @@ class RoomLog:
         """Log a request at DEBUG: none is left out."""
         name, kind = show_name(member.name), _kind_of(request)
         extra = {"event": "request", **self._about(member), "request": kind}
-        if isinstance(request, (Send, Broadcast)):
-            to = self._name(request.to) if isinstance(request, Send) else ""
-            type, body = inside(request)
-            attached, shown = len(request.attachment), excerpt(body)
-            size = sum(output.size for output in outputs if isinstance(output.what, Push))
-            extra |= {"event": "message", "to": to, "type": type, "size": size, "attachment": attached, "body": shown}
-            values = (name, show_name(type), show_name(to) if to else "all", size, attached, shown)
-            _log.debug("%s: %s sends %s to %s, %d bytes, %d of them attached: %s", self._room, *values, extra=extra)
+        if not isinstance(request, _MESSAGES):
+            extra["body"] = excerpt(request.attributes) if isinstance(request, SetAttributes) else ""
+            _log.debug("%s: %s requests %s %s", self._room, name, kind, extra["body"], extra=extra)
             return
-        shown = excerpt(request.attributes) if isinstance(request, SetAttributes) else ""
-        if shown:
-            extra["body"] = shown
-        _log.debug("%s: %s asks: %s%s", self._room, name, kind, f" {shown}" if shown else "", extra=extra)
+        passed, message = _passed_on(outputs)
+        sent = request if isinstance(request, (Send, Broadcast)) else message
+        if sent is None:
+            _log.debug("%s: %s requests %s", self._room, name, kind, extra=extra)
+            return
+        recipient = self._name(request.to) if isinstance(request, Send) else passed.to[0].name if passed else ""
+        to = "" if isinstance(request, Broadcast) else recipient
+        type, body = inside(sent)
+        size, attached, shown = passed.size if passed else 0, len(sent.attachment), excerpt(body)
+        extra |= {"event": "message", "to": to, "type": type, "size": size, "attachment": attached, "body": shown}
+        sizes = f"{size} bytes, {attached} of them attached" if attached else f"{size} bytes"
+        values = (show_name(type), show_name(to) if to else "all", sizes if passed else "not passed on", shown)
+        _log.debug("%s: %s sends %s to %s, %s: %s", self._room, name, *values, extra=extra)
 
     def _write(
         self, event: str, member: Member, text: str, values: Iterable[object], members: Mapping[str, object]
@@ -213,6 +230,15 @@ class RoomLog:
 
     def _name(self, id: str) -> str:
         return self._names.get(id, id)
+
+
+def _passed_on(outputs: Sequence[Output]) -> tuple[Output | None, Push | None]:
+    """Return the output that is a message of a participant, on a call or not, and that message; None if there is none."""
+    for output in outputs:
+        message = None if isinstance(output.what, (Reply, Call)) else as_message(output.what)
+        if message is not None:
+            return output, message
+    return None, None
 
 
 def _stream_of(what: Send | Push) -> str:
