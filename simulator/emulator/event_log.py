@@ -5,6 +5,8 @@ docs/logging.md lists. Names are escaped, bodies shortened, tokens left out; see
 cause without end is bounded: of each event so many a second are logged, the others counted. Of refusals at the door
 there are still fewer; see `Refusals`. The form of a line, colours, and where it goes are the business of whoever
 handles the logger ``simulator.emulator``.
+
+A room is watched if INFO is enabled when it opens; otherwise its messages cost what they cost without a log.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from meshsync.excerpts import excerpt, show_name, show_text
 from meshsync.protocol.content import Error
@@ -113,22 +116,29 @@ class RoomLog:
         """The name of each participant that is here, by id."""
         self._calls: Recent[int, str] = Recent(_MOST_CALLS)
         """The id of each call, by that of the message which notified its recipient."""
+        self._streams: Recent[str, tuple[Member, Member]] = Recent(_MOST_CALLS)
+        """The ends of each stream that ends when one of them leaves, by its id."""
 
     def joined(self, member: Member) -> None:
         """Log an arrival."""
         self._names[member.id] = member.name
-        if _log.isEnabledFor(logging.INFO):
-            members = {"role": member.role, "participants": len(self._names)}
-            values = (show_name(member.role), len(self._names))
-            self._write("arrived", member, "%s: %s arrives as %s; there are %d", values, members)
+        members = {"role": member.role, "participants": len(self._names)}
+        values = (show_name(member.role), len(self._names))
+        self._write("arrived", member, "%s: %s arrives as %s; there are %d", values, members)
 
     def left(self, member: Member) -> None:
         """Log a departure, with the reason that was noted for it."""
         self._names.pop(member.id, None)
-        if _log.isEnabledFor(logging.INFO):
-            count, reason = len(self._names), show_text(member.departure)
-            members = {"reason": reason, "participants": count}
-            self._write("left", member, "%s: %s leaves: %s; there are %d", (reason, count), members)
+        count, reason = len(self._names), show_text(member.departure)
+        members = {"reason": reason, "participants": count}
+        self._write("left", member, "%s: %s leaves: %s; there are %d", (reason, count), members)
+        for stream, ends in list(self._streams.items()):
+            if member in ends:
+                del self._streams[stream]
+                to = ends[member is ends[0]]
+                ended = {"to": to.name, "stream": stream, "reason": "left"}
+                values = (_short_id(stream), show_name(to.name))
+                self._write("stream_ended", member, "%s: %s has left, which ends stream %s with %s", values, ended)
 
     def received(self, member: Member) -> int:
         """Do nothing, since the time of a request is of no interest here."""
@@ -136,8 +146,6 @@ class RoomLog:
 
     def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
         """Log what a request led to: streams and errors at INFO, everything at DEBUG."""
-        if not _log.isEnabledFor(logging.INFO):
-            return
         outputs = tuple(outputs)
         if _log.isEnabledFor(logging.DEBUG):
             self._show(member, request, outputs)
@@ -159,11 +167,10 @@ class RoomLog:
 
     def withheld(self, member: Member, request: Send, outcome: str) -> None:
         """Log that a fault rejected a stream before its recipient knew of it."""
-        if _log.isEnabledFor(logging.INFO):
-            stream, to, reason = _stream_of(request), self._name(request.to), show_text(outcome)
-            members = {"to": to, "stream": stream, "reason": reason}
-            text = "%s: %s opens stream %s to %s, and a fault intervenes: %s"
-            self._write("stream_rejected", member, text, (_short_id(stream), show_name(to), reason), members)
+        stream, to, reason = _stream_of(request), self._name(request.to), show_text(outcome)
+        members = {"to": to, "stream": stream, "reason": reason}
+        text = "%s: %s opens stream %s to %s, and a fault intervenes: %s"
+        self._write("stream_rejected", member, text, (_short_id(stream), show_name(to), reason), members)
 
     def lost(self, member: Member, request: Request) -> None:
         """Log that a request was held back by a fault until its sender had left."""
@@ -179,6 +186,7 @@ class RoomLog:
         reason = show_text(error.text)
         if to is not member:  # The recipient of a duplex stream rejects it, and its opener gets the answer.
             stream = self._calls.get(request.push_id, "") if isinstance(request, AnswerCall) else ""
+            self._streams.pop(stream, None)
             members = {"to": to.name, "stream": stream, "reason": reason}
             values = (_short_id(stream), show_name(to.name), reason)
             self._write("stream_rejected", member, "%s: %s rejects stream %s of %s: %s", values, members)
@@ -191,6 +199,10 @@ class RoomLog:
     def _stream(self, member: Member, message: Push, to: Member) -> None:
         event, what = _STREAM_EVENTS[message.type]
         stream, body = _stream_of(message), message.message
+        if event == "stream_opened" and not _is_resumable(body):
+            self._streams[stream] = (member, to)
+        elif event in ("stream_rejected", "stream_ended"):
+            self._streams.pop(stream, None)
         reason = show_text(str(body.get("error") or body.get("reason") or ""))
         values = (_short_id(stream), show_name(to.name), f": {reason}" if reason else "")
         members = {"to": to.name, "stream": stream, "reason": reason}
@@ -233,7 +245,7 @@ class RoomLog:
 
 
 def _passed_on(outputs: Sequence[Output]) -> tuple[Output | None, Push | None]:
-    """Return the output that is a message of a participant, on a call or not, and that message; None if there is none."""
+    """Return the output that is a message of a participant, on a call or not, and that message; or None twice."""
     for output in outputs:
         message = None if isinstance(output.what, (Reply, Call)) else as_message(output.what)
         if message is not None:
@@ -243,6 +255,12 @@ def _passed_on(outputs: Sequence[Output]) -> tuple[Output | None, Push | None]:
 
 def _stream_of(what: Send | Push) -> str:
     return str(what.message.get("stream_id"))[:_LONGEST_ID]
+
+
+def _is_resumable(offer: Mapping[str, Any]) -> bool:
+    """Return whether a stream may go on when one of its ends has left, and is back. Source: PROTOCOL.md, section 13."""
+    own = offer.get("meshsync")
+    return isinstance(own, dict) and "resume" in own
 
 
 def _short_id(id: str) -> str:

@@ -289,7 +289,8 @@ class Gateway:
         later = _Later()
         url = f"{self._base}/rooms/{name}"
         rules: RoomRules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
-        rules = WatchedRoom(rules, RoomLog(self._event_log, name))
+        if _log.isEnabledFor(logging.INFO):  # Else no message pays for it, not even a question.
+            rules = WatchedRoom(rules, RoomLog(self._event_log, name))
         if self.recordings is not None:
             rules = WatchedRoom(rules, self.recordings.recorder(name))
         later.room = SeatedRoom(
