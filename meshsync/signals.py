@@ -45,6 +45,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 logger = logging.getLogger("meshsync")
+_life = logging.getLogger("meshsync.client")
 
 _serials = count()
 
@@ -196,6 +197,16 @@ def log_warning(text: str, *values: object) -> None:
     """Log a fault of a peer or the room."""
     with suppress(Exception):  # As above; and it must not end the connection.
         logger.warning(text, *values)
+
+
+def log_life(client: str, text: str, *values: object) -> None:
+    """Log a step in the life of a client at INFO; texts among the values are of peers or the system, and escaped."""
+    if _life.isEnabledFor(logging.INFO):
+        from meshsync.excerpts import show_text
+
+        with suppress(Exception):  # As above.
+            shown = [show_text(value) if isinstance(value, str) else value for value in values]
+            _life.info(f"%s: {text}", show_text(client), *shown)
 
 
 def name_of(receiver: Callable[..., Any]) -> str:

@@ -41,7 +41,8 @@ class EmulatorStats:
     """How often something was refused since it was started, by its kind; a kind that did not occur is not there. It is
     no part of a comparison.
 
-    ``origin`` ``host``: pages and hosts that are not let in (status 403). ``connections`` ``rooms`` ``participants``
+    ``origin`` ``host``: pages and hosts that are not let in (status 403). ``token`` ``name``: tokens that do not
+    admit (401, 403), and what is no name of a room (404). ``connections`` ``rooms`` ``participants``
     ``joins`` ``memory``: a limit was reached (status 503). ``closing``: it was being closed (503). ``handshake``: too
     slow before there was a participant. ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``:
     requests that are not HTTP, and connections lost in their handshake. ``descriptors``: the process had none left.
