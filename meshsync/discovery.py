@@ -212,8 +212,8 @@ class Registry:
         """
         base = directory.parent
         if base != Path(self._system.temporary):
-            # Not a home that is missing, nor one of another user: with sudo, HOME may still be theirs.
-            if not base.exists():
+            # Not in the home of another user, which HOME may still name with sudo; and a home is not made.
+            if base.name == ".cache" and not base.exists():
                 self._check(os.stat(base.parent), 0o022)
                 base.mkdir(0o700, exist_ok=True)
             self._check(os.stat(base), 0o022)

@@ -71,7 +71,7 @@ h  simulator.emulator: doorway framing intake limits memory rates refusals / new
                        / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
-j  simulator.cli: demo options / emulating programs / executing serving / main
+j  simulator.cli: demo options shells / emulating finding programs / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """

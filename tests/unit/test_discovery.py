@@ -135,7 +135,7 @@ def test_without_it_the_file_lies_in_the_cache(system: ScriptedSystem, tmp_path:
 
 def test_cache_may_be_elsewhere(system: ScriptedSystem, tmp_path: Path) -> None:
     """Where the variable of the XDG base directories says."""
-    system.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    system.environ["XDG_CACHE_HOME"] = str(system.directory(str(tmp_path), "cache"))
     assert announced(system).parent == tmp_path / "cache" / "meshsync-emulators"
 
 
@@ -150,9 +150,19 @@ def test_runtime_directory_in_which_others_may_write_is_not_used(
     assert announced(system).parent.parent.name == ".cache"
 
 
-@pytest.mark.parametrize("run", ["run", "", "/nowhere/at/all"])
-def test_runtime_directory_that_is_none_is_not_used(system: ScriptedSystem, run: str) -> None:
-    """A relative path is to be ignored. Source: XDG base directory specification."""
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_CACHE_HOME"])
+def test_directory_that_is_missing_is_neither_used_nor_made(
+    system: ScriptedSystem, tmp_path: Path, variable: str
+) -> None:
+    """Whoever named it has erred; only the usual cache is made in a home."""
+    system.environ[variable] = str(tmp_path / "missing")
+    announced(system)
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("run", ["run", ""])
+def test_relative_runtime_directory_is_not_used(system: ScriptedSystem, run: str) -> None:
+    """It depends on where a program is started. Source: XDG base directory specification."""
     system.environ["XDG_RUNTIME_DIR"] = run
     assert announced(system).parent.parent.name == ".cache"
 
