@@ -64,11 +64,11 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
-f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view
-                     / drawn_faults / timeline / transcript
+f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines / log / records
+                     / recorder wording / charts timeline_view / drawn_faults / timeline / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
-h  simulator.emulator: doorway framing intake limits memory rates refusals / newcomers settings / connection / gateway
-                       / loop_thread / emulator
+h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers settings / connection
+                       / gateway / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
 j  simulator.cli: demo options shells / emulating finding programs / executing serving / main
