@@ -381,7 +381,7 @@ class System:
             if fields[0] in "ZX":
                 return None
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            return f"{boot} {os.readlink('/proc/self/ns/pid')} {fields[19]}"
+            return f"{boot} {os.readlink('/proc/self/ns/pid')} {pid} {fields[19]}"
         try:
             os.kill(pid, 0)
         except (ProcessLookupError, PermissionError):  # The latter's belongs to another user.
