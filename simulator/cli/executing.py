@@ -55,8 +55,10 @@ def execute(command: tuple[str, ...], is_joining: bool, **asked: Any) -> int:
         raise click.UsageError("which command? give it after --")
     if is_joining:
         return _run(command, environment_for(_find(asked).env))
+    from meshsync.discovery import only
+
     with open_emulator(asked) as emulator:
-        return _run(command, environment_for(emulator.env))
+        return _run(command, environment_for(emulator.env) | only(emulator.url, emulator.env))
 
 
 def _find(asked: Mapping[str, Any]) -> RunningEmulator:

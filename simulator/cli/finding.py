@@ -13,6 +13,9 @@ from simulator.emulator.settings import CLEARED
 __all__ = ["env", "environment_for"]
 
 
+_PAUSE = 0.1
+"""Seconds between two looks for an emulator."""
+
 _HELP = """Print lines for a shell that make its programs join the emulator that "serve" runs.
 
 \b
@@ -25,10 +28,17 @@ PowerShell:     python -m simulator env | Out-String | Invoke-Expression
 @click.command(help=_HELP, short_help="Print a shell's lines for joining what 'serve' runs.")
 @click.option("--shell", type=click.Choice(tuple(SHELLS)), help="the shell's language (default: as $SHELL says)")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="of the emulator, if several run")
-def env(shell: str | None, port: int | None) -> int:
+@click.option(
+    "--wait", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="for it to be started, if it is not there"
+)
+def env(shell: str | None, port: int | None, wait: float) -> int:
     """Print the lines."""
-    from meshsync.discovery import find_emulator
+    from meshsync.discovery import find_emulator, find_emulators
+    from meshsync.world import monotonic, sleep
 
+    deadline = monotonic() + wait
+    while (left := deadline - monotonic()) > 0 and all(port not in (None, found.port) for found in find_emulators()):
+        sleep(min(left, _PAUSE))
     language = shell or shell_of(os.environ, is_windows=os.name == "nt")
     print(script(language, find_emulator(port).env, CLEARED), end="", flush=True)
     return 0

@@ -195,6 +195,16 @@ def test_shell_without_an_emulator_gets_a_sentence_and_no_lines() -> None:
 
 
 @pytest.mark.usefixtures("places")
+def test_shell_waits_for_an_emulator_that_is_being_started() -> None:
+    """As a script has to that starts it in the background."""
+    waiting = start(run_simulator, "env", "--shell", "posix", "--wait", "30")
+    with serving() as served:
+        status, out, errors = waiting.result(PATIENCE)
+    assert (status, f"http://127.0.0.1:{served.port}\n" in out, errors) == (0, True, "")
+    assert run_simulator("env", "--wait", "0.01")[0] == 1
+
+
+@pytest.mark.usefixtures("places")
 def test_one_of_several_is_chosen_for_a_shell_by_its_port() -> None:
     """Without one, the error lists them."""
     with serving() as first, serving() as second:
@@ -242,10 +252,16 @@ def test_without_an_emulator_the_command_is_not_run() -> None:
     assert errors.startswith("simulator: no emulator of this user runs on this machine")
 
 
-def test_emulator_of_a_command_is_found_by_no_others(places: Path) -> None:
-    """It is the command's own, and so are those of tests and programs."""
-    program = "from meshsync.discovery import find_emulators; print(find_emulators())"
-    assert run_simulator("exec", "--", sys.executable, "-c", program) == (0, "()\n", "")
+def test_emulator_of_a_command_is_found_by_the_command_alone(places: Path) -> None:
+    """Even if another runs; so a program that asks for a running one can be run in rooms of its own."""
+    with serving() as served:
+        status, out, errors = run_simulator("exec", "--", sys.executable, "-c", JOIN, "emulator")
+        assert len(list(places.iterdir())) == 1
+    assert (status, out.startswith("ada ws://127.0.0.1:"), served.url in out, errors) == (0, True, False, "")
+
+
+def test_emulators_of_programs_and_tests_are_found_by_no_others(places: Path) -> None:
+    """They leave no file."""
     with Emulator():
         assert find_emulators() == ()
     assert not places.exists()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from meshsync import discovery
-from meshsync.discovery import Registry, RunningEmulator, System, announce, choose, find_emulator, find_emulators
+from meshsync.discovery import Registry, RunningEmulator, System, announce, choose, find_emulator, find_emulators, only
 from meshsync.errors import UsageError
 
 URL = "ws://127.0.0.1:6374"
@@ -426,6 +426,27 @@ def test_emulators_come_in_the_order_of_their_start(system: ScriptedSystem) -> N
     for pid, started in ((8, 3_000.0), (7, 2_000.0), (9, 1_000.0)):
         announced(system, emulator(pid=pid, started=started))
     assert [found.pid for found in Registry(system).find()] == [9, 7, 8]
+
+
+# --- the only one -----------------------------------------------------------------------------------------------------
+
+
+def test_program_with_an_emulator_of_its_own_finds_no_other(system: ScriptedSystem) -> None:
+    """Though others run."""
+    announced(system)
+    system.environ.update(only("ws://127.0.0.1:6375", ENV))
+    (found,) = Registry(system).find()
+    assert (found.url, dict(found.env), found.pid) == ("ws://127.0.0.1:6375", ENV, os.getpid())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "ws://127.0.0.1:6375", "\udc80", only("ws://203.0.113.5:6374", ENV)["MESHSYNC_EMULATOR"]]
+)
+def test_variable_that_is_no_emulator_of_this_machine_is_ignored(system: ScriptedSystem, text: str) -> None:
+    """Files are looked for, as without it."""
+    announced(system)
+    system.environ["MESHSYNC_EMULATOR"] = text
+    assert Registry(system).find() == (emulator(),)
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------
