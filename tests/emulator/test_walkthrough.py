@@ -76,8 +76,30 @@ def run_steps(steps: list[Step], directory: Path) -> list[str]:
 
 
 def fits(printed: str, output: str) -> bool:
-    """Return whether lines that were printed are those of a page, in which an ellipsis stands for any text."""
-    return re.fullmatch(re.escape(output.strip()).replace("…", ".*"), printed.strip()) is not None
+    """Return whether what was printed is what a page shows.
+
+    An ellipsis there stands for any text, and on a line of its own for any lines.
+    """
+    lines = output.strip().splitlines()
+    pattern = "".join(r"(.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in lines)
+    return re.fullmatch(pattern, f"{printed.strip()}\n") is not None
+
+
+@pytest.mark.parametrize(
+    ("printed", "output", "is_so"),
+    [
+        ("a (b)\n", "a (b)\n", True),
+        ("a (c)\n", "a (b)\n", False),
+        ("1 passed in 0.3s\n", "1 passed in …\n", True),
+        ("1 passed in 0.3s\nmore\n", "1 passed in …\n", False),
+        ("a\nb\nc\nd\n", "a\n…\nd\n", True),
+        ("a\nd\n", "a\n…\nd\n", True),
+        ("a\nb\nc\n", "a\n…\nd\n", False),
+    ],
+)
+def test_text_of_a_page_stands_for_what_is_printed(printed: str, output: str, is_so: bool) -> None:
+    """Otherwise the test below could not fail."""
+    assert fits(printed, output) is is_so
 
 
 @pytest.mark.slow

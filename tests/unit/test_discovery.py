@@ -177,6 +177,21 @@ def test_without_a_home_the_file_lies_in_the_temporary_directory(
     assert not Path("/nowhere").exists()
 
 
+def test_home_that_cannot_be_written_in_is_not_used(
+    system: ScriptedSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose file system is read-only but for the temporary directory."""
+    mkdir = os.mkdir
+
+    def mkdir_outside_of_home(path: Path, mode: int = 0o777) -> None:
+        if Path(system.home) in Path(path).parents:
+            raise OSError(30, "Read-only file system")
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir_outside_of_home)
+    assert announced(system).parent.parent == tmp_path / "tmp"
+
+
 def test_home_of_another_user_is_left_alone(system: ScriptedSystem, tmp_path: Path) -> None:
     """With sudo HOME may still name it, and this user's files would be in that user's way."""
     system.user = os.geteuid() + 1
