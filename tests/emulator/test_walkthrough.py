@@ -56,13 +56,13 @@ def run_steps(steps: list[Step], directory: Path) -> list[str]:
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as shell:
         try:
             # Whatever goes on in the background holds the pipe open.
-            output, _ = shell.communicate(timeout=PATIENCE)
+            output, errors = shell.communicate(timeout=PATIENCE)
         finally:
             try:
                 os.killpg(shell.pid, signal.SIGKILL)
@@ -70,7 +70,7 @@ def run_steps(steps: list[Step], directory: Path) -> list[str]:
             except ProcessLookupError:
                 was_left = False
     printed = output.split(f"\n{MARK}\n")
-    assert (shell.returncode, len(printed)) == (0, len(steps) + 1), output
+    assert (shell.returncode, len(printed)) == (0, len(steps) + 1), f"{output}\n\n{errors}"
     assert not was_left, "the page leaves a process behind"
     return printed[:-1]
 
