@@ -54,7 +54,7 @@ FLOORS = """
 14 meshsync
 
 a  simulator.errors  simulator.latency
-b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
+b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis pending_errors ready_actors / mistakes / scheduler / conditions / tasks / actor_threads
                      / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
@@ -62,7 +62,7 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
-e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
+e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: calls_as_streams confirmed_messages names records / recorder wording / charts timeline_view
                      / drawn_faults / timeline / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting

@@ -17,20 +17,17 @@ from typing import Protocol
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
 from meshsync.runtime.lifecycle import move
-from meshsync.transport.interfaces import Endpoint
-from simulator.engine.kernel import Kernel
-from simulator.engine.runtime import VirtualRuntime
+from simulator.engine.clock import Clock
 from simulator.engine.seeds import Seeds
 from simulator.faults.asking import ask, strike_connection
 from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
 from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
-from simulator.network.room_end import RoomEnd
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Rights
 from simulator.room.seat import Seat, SeatedRoom
 
-__all__ = ["CLIENT_GONE", "ClientEnd", "Door", "Ended", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
+__all__ = ["CLIENT_GONE", "Carrier", "ClientEnd", "Ended", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +41,6 @@ class Guest:
     """All of them if None."""
     version: str | None = None
     """The release of its SDK, as far as it can be known."""
-
-
-Door = Callable[[Endpoint, str], Guest]
-"""Returns the guest of an endpoint and a token; raises `ConnectFailed` if the token does not admit to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +78,16 @@ class ClientEnd(Protocol):
     def resume(self) -> None: ...
 
 
+class Carrier(Protocol):
+    """The part of the room's end of a connection that faults use."""
+
+    @property
+    def seat(self) -> Seat: ...
+    def broke(self, *, leaves: bool = True) -> None: ...
+    def end(self, code: int, reason: str) -> object: ...
+    def push_raw(self, packets: Sequence[bytes]) -> None: ...
+
+
 class SimulatedConnection:
     """One connection, from the first packet of its handshake until it has ended at both ends."""
 
@@ -101,7 +104,7 @@ class SimulatedConnection:
         """Ends the attempt; None once that is over."""
         self.transport: ClientEnd | None = None
         """The client's end; None until it is there."""
-        self.carrier: RoomEnd | None = None
+        self.carrier: Carrier | None = None
         """The room's end; None until it is there."""
         self.paused_until = 0
         """When the client's end resumes, in nanoseconds; past if it is not paused."""
@@ -185,7 +188,6 @@ class Network:
     """All connections of a simulation.
 
     Args:
-        door: Admits participants to rooms. Called in the task that connects; it must not block.
         up: The law of delays from participants to rooms, or seconds.
         down: The law of delays from rooms to participants; the same if None.
         bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
@@ -197,11 +199,9 @@ class Network:
 
     def __init__(
         self,
-        kernel: Kernel,
-        runtime: VirtualRuntime,
+        kernel: Clock,
         seeds: Seeds,
         *,
-        door: Door,
         up: Law | float = 0.0,
         down: Law | float | None = None,
         bandwidth: float | None = None,
@@ -211,8 +211,6 @@ class Network:
         tap: Tap[Traffic] | None = None,
     ) -> None:
         self.kernel = kernel
-        self.runtime = runtime
-        self.door = door
         self.heartbeats = heartbeats or Heartbeats()
         self.send_buffer = send_buffer
         self._seeds = seeds
