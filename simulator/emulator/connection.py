@@ -281,8 +281,9 @@ class GatewayConnection(asyncio.Protocol):
     def _outflow(self) -> Outflow:
         """Return what has become of the bytes written: a ping waits behind them, in our buffer and in the system's."""
         buffered = self._transport.get_write_buffer_size()
-        connection = self._transport.get_extra_info("socket")
-        waiting = None if self._transport.is_closing() else unacknowledged(connection.fileno())
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        is_open = not self._transport.is_closing() and descriptor >= 0
+        waiting = unacknowledged(descriptor) if is_open else None
         if waiting is None:
             # The system's buffer is about as large as ours.
             return Outflow(self._bytes_written, buffered + min(self._bytes_written - buffered, _HIGH_WATER))
