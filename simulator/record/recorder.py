@@ -70,6 +70,7 @@ class _Trip:
     size: int
     sent_ns: int
     stream_id: str
+    attachment: str
     waiting: dict[str, None]
     """The ids of the recipients it is still on its way to, in order."""
 
@@ -246,7 +247,8 @@ class Recorder:
 
     def _set_out(self, member: Member, sent_ns: int, output: Output, push: Push, stream_id: str) -> None:
         waiting = dict.fromkeys([recipient.id for recipient in output.to])
-        self._trips[output.id] = _Trip(self._names.label(member.id), push, output.size, sent_ns, stream_id, waiting)
+        sender, attachment = self._names.label(member.id), self.transcript.attach(push.attachment)
+        self._trips[output.id] = _Trip(sender, push, output.size, sent_ns, stream_id, attachment, waiting)
 
     def _sent_on_call(
         self,
@@ -336,6 +338,7 @@ class Recorder:
                 outcome,
                 stream_id,
                 message,
+                trip.attachment,
             )
         )
         if self.settled is not None:
@@ -357,6 +360,7 @@ class Recorder:
             outcome=outcome,
             stream_id=stream_id,
             detail=message,
+            attachment=self.transcript.attach(request.attachment),
         )
 
     def struck(self, fault: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,11 @@ def test_one_change_changes_the_digest(transcript: Transcript, change: dict[str,
 
 
 def test_a_changed_byte_changes_packets_alone(transcript: Transcript) -> None:
-    """All that happens is the same; the log of packets tells the difference."""
+    """All that happens is the same but for the attachments' hashes; the log of packets tells the difference."""
     changed = busy_room.run(payload=b"paylobd")
-    assert list(changed) == list(transcript)
+    assert [replace(record, attachment="") for record in changed] == [
+        replace(record, attachment="") for record in transcript
+    ]
     differing = [one for one, other in zip(changed.packets, transcript.packets, strict=True) if one != other]
     assert 0 < len(differing) < transcript.packet_count
 

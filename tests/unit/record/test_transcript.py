@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -82,22 +84,45 @@ def test_a_file_brings_everything_back(tmp_path: Path) -> None:
     assert (loaded.room, loaded.seed, loaded.digest()) == ("demo", 7, saved.digest())
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "foreign", "no JSON", "fields", "types", "far", "deep"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "changed",
+        "foreign",
+        "no JSON",
+        "fields",
+        "types",
+        "far",
+        "deep",
+        "twice",
+        "attachment",
+        "newer",
+        "infinite",
+        "huge",
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
     """A file that does not hold what was saved raises, whatever happened to it."""
     path = tmp_path / "run.jsonl"
-    transcript(HELLO).save(path)
+    made = transcript()
+    made.add(replace(HELLO, attachment=made.attach(b"bytes")))
+    made.save(path)
     lines = path.read_text().splitlines()
     damaged = {
-        "cut": lines[:-1],
         "changed": [line.replace('"bob"', '"bab"') for line in lines],
         "foreign": ['{"some": "thing"}'],
         "no JSON": ["transcript"],
         "fields": [line.replace('"kind"', '"king"') for line in lines],
-        "types": [line.replace('"time_ns":1500000000', '"time_ns":"now"') for line in [*lines[:2], *lines[1:]]],
+        "types": [line.replace('"time_ns":1500000000', '"time_ns":"now"') for line in lines],
         "far": [line.replace("[1460000000,", "[-1,") for line in lines],
-        "deep": ['{"a":' + "[" * 100_000],
+        "deep": [*lines[:1], '{"a":' + "[" * 100_000, *lines[1:]],
+        "twice": [*lines, lines[-1]],
+        "attachment": [line.replace(base64.b64encode(b"bytes").decode(), "AAAA") for line in lines],
+        "newer": [line.replace('"transcript":2', '"transcript":3') for line in lines],
+        "infinite": [line.replace('"n":1', '"n":1e999') for line in lines],
+        "huge": [line.replace('"n":1', '"n":' + "1" * 5000) for line in lines],
     }[damage]
+    assert damaged != lines
     path.write_text("\n".join(damaged))
     with pytest.raises(UsageError):
         Transcript.load(path)
@@ -108,8 +133,108 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     transcript(HELLO).save(path)
     path.write_bytes(path.read_bytes() + b"\x80")
-    with pytest.raises(UsageError, match="no transcript"):
+    with pytest.raises(UsageError, match=r"no transcript, .* line 6: a line behind the digest"):
         Transcript.load(path)
+
+
+def test_a_file_that_was_cut_anywhere_gives_what_is_left(tmp_path: Path) -> None:
+    """Whatever number of bytes of it was written, each whole line is there, and that it was cut is known."""
+    made = transcript()
+    for number in range(3):
+        made.add(replace(HELLO, detail={"n": number}, attachment=made.attach(bytes([number]))))
+    made.save(tmp_path / "run.jsonl")
+    whole = (tmp_path / "run.jsonl").read_bytes()
+    head = whole.index(b"\n")
+    for size in range(head, len(whole) - 1):
+        (tmp_path / "cut.jsonl").write_bytes(whole[:size])
+        cut = Transcript.load(tmp_path / "cut.jsonl")
+        lines = zip(whole[:size].split(b"\n"), whole.split(b"\n"), strict=False)
+        assert len(cut) == sum(left == line and line.startswith(b'{"record"') for left, line in lines)
+        assert not cut.is_complete
+    assert Transcript.load(tmp_path / "run.jsonl").is_complete
+
+
+@pytest.mark.parametrize("content", [b"", b'{"transc'])
+def test_a_file_without_a_head_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Its writer was stopped before it could say what it is."""
+    (tmp_path / "run.jsonl").write_bytes(content)
+    with pytest.raises(UsageError, match="no transcript"):
+        Transcript.load(tmp_path / "run.jsonl")
+
+
+def test_a_file_of_format_1_is_read() -> None:
+    """What an earlier release saved has the digest that it wrote then."""
+    loaded = Transcript.load(Path(__file__).parent / "data" / "format1.jsonl")
+    assert loaded.digest() == "2f7c99312854f4b703eeb59b3ac5bc571a68e2ad62f65a885fd306705a537cd7"
+    assert (loaded.room, loaded.seed, len(loaded), loaded.packet_count) == ("demo", 7, 16, 64)
+    (chat,) = loaded.messages(type="chat", sender="alice")
+    assert (chat.recipient, chat.detail, chat.outcome) == ("bot", {"text": "héllo"}, "delivered")
+    assert loaded.is_complete and not loaded.attachments
+
+
+def test_attachments_are_kept_once_and_come_back(tmp_path: Path) -> None:
+    """Two messages with one attachment have its hash, and a file has its bytes once."""
+    made = transcript()
+    for number in range(2):
+        made.add(replace(HELLO, detail={"n": number}, attachment=made.attach(b"x" * 1000)))
+    made.save(tmp_path / "run.jsonl")
+    loaded = Transcript.load(tmp_path / "run.jsonl")
+    assert {record.attachment for record in loaded} == {sha256(b"x" * 1000).hexdigest()}
+    assert list(loaded.attachments.values()) == [b"x" * 1000]
+    assert (tmp_path / "run.jsonl").stat().st_size < 2500
+
+
+def test_a_large_attachment_is_known_by_its_hash_alone() -> None:
+    """Whether its bytes are there can be asked."""
+    made = Transcript(largest=10)
+    assert made.attach(b"x" * 11) == sha256(b"x" * 11).hexdigest()
+    assert made.attach(b"x" * 10) in made.attachments
+    assert len(made.attachments) == 1
+
+
+def test_attachments_are_no_part_of_a_simulations_digest() -> None:
+    """Their packets are; so digests are what they were before records knew attachments."""
+    assert transcript(replace(HELLO, attachment=sha256(b"x").hexdigest())).digest() == transcript(HELLO).digest()
+
+
+def test_the_oldest_records_are_dropped_beyond_a_limit() -> None:
+    """The bytes of records and attachments are bounded, and how many were dropped is told."""
+    made = Transcript("demo", started=1.0, limit=100_000)
+    for number in range(1000):
+        made.add(Record(number, "message", detail={"n": number}, attachment=made.attach(b"%1000d" % number)))
+    assert made[0].detail == {"n": made.dropped} and made[-1].detail == {"n": 999}
+    assert len(made) + made.dropped == 1000
+    assert {record.attachment for record in made} == set(made.attachments)
+    assert 50_000 < sum(map(len, made.attachments.values())) < 100_000
+    assert not made.is_complete
+    assert f"{made.dropped} older ones dropped" in repr(made)
+
+
+def test_what_was_dropped_counts_in_the_digest() -> None:
+    """Two real rooms with one history have one digest, however much of it they keep."""
+    kept, dropped = (Transcript(started=1.0, limit=limit) for limit in (10_000_000, 1000))
+    for made in (kept, dropped):
+        for number in range(100):
+            made.add(Record(number, "message", detail={"n": number}))
+    assert len(dropped) < 10
+    assert dropped.digest() == kept.digest()
+
+
+def test_a_line_with_several_recipients_is_a_record_for_each(tmp_path: Path) -> None:
+    """They differ in their recipient alone, and have numbers as any others."""
+    made = Transcript("demo", started=1.0)
+    made.add(Record(1, "connected", "ada"))
+    made.add(Record(2, "message", "ada", type="news"), ["bob", "carol", "dave"])
+    made.add(Record(3, "disconnected", "ada"))
+    made.save(tmp_path / "run.jsonl")
+    loaded = Transcript.load(tmp_path / "run.jsonl")
+    for one in (made, loaded):
+        assert [record.recipient for record in one] == ["", "bob", "carol", "dave", ""]
+        assert [one[number] for number in range(5)] == list(one)
+        assert (len(one), one[-2].recipient) == (5, "dave")
+        with pytest.raises(IndexError):
+            one[5]
+    assert loaded.started == 1.0
 
 
 def test_records_out_of_order_are_refused() -> None:
