@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from aiohttp import web
@@ -27,6 +28,7 @@ from simulator.emulator.intake import Intake
 from simulator.emulator.memory import Memory
 from simulator.emulator.rates import Rate
 from simulator.emulator.settings import Settings
+from simulator.emulator.wire import Wire
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Seat, SeatedRoom
 
 __all__ = ["GatewayConnection", "HandshakeSocket"]
@@ -144,6 +146,8 @@ class GatewayConnection(asyncio.Protocol):
         self._bytes_written = 0
         """Bytes given to the transport."""
         self._seat: Seat | None = None
+        self._leaves = True
+        """Whether its participant leaves when it ends."""
         self._is_scheduled = False
         """Whether a flush is scheduled."""
         self._pending: deque[bytes] = deque()
@@ -190,7 +194,8 @@ class GatewayConnection(asyncio.Protocol):
                 if timer is not None:
                     timer.cancel()
             if self._seat is not None:
-                self._seat.leave()
+                if self._leaves:
+                    self._seat.leave()
                 self._seat.clear()
                 self._seat.account.relieved = None
             self._memory.note(self, 0)
@@ -342,6 +347,8 @@ class GatewayConnection(asyncio.Protocol):
         self._is_scheduled = False
         seat, transport = self._seat, self._transport
         if seat is None or self.state is not _OPEN or transport.is_closing():
+            if seat is not None and seat.is_overfull and not self._leaves:
+                seat.overflow()  # Nothing reads for a participant that is gone and listed all the same.
             return
         pending = self._pending
         if not pending and not self._is_full:
@@ -455,6 +462,39 @@ class GatewayConnection(asyncio.Protocol):
     def cut(self) -> None:
         """End the TCP connection without a close frame."""
         self._transport.abort()
+
+    # --- faults -------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is served."""
+        return self.state is _OPEN and not self._transport.is_closing()
+
+    @property
+    def seat(self) -> Seat:
+        """The seat of its participant."""
+        assert self._seat is not None
+        return self._seat
+
+    def reroute(self, carry: Callable[[asyncio.Transport], Wire]) -> None:
+        """Be carried by a wire from now on."""
+        wire = carry(self._transport)
+        self._transport = wire
+        wire.take_over(self, is_full=self._is_full, is_read=not self._is_held_up)
+
+    def broke(self, *, leaves: bool = True) -> None:
+        """End, since the connection was reset.
+
+        Args:
+            leaves: Whether the participant leaves; else the seat stays taken until its `Seat.leave` is called.
+        """
+        self._leaves = leaves
+        self._transport.abort()
+
+    def push_raw(self, packets: Sequence[bytes]) -> None:
+        """Send packets unchecked, behind the message that is being sent."""
+        self._pending.extend(frames.encode([packet], None) for packet in packets)
+        self._schedule()
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")

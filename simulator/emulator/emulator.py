@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType, TracebackType
+from typing import Any
 
+import meshsync
 from meshsync.errors import UsageError
+from meshsync.room import RoomClient
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
+from simulator.admission import check_room_name
 from simulator.emulator.doorway import Doorway, is_loopback
 from simulator.emulator.gateway import Gateway, new_secret, url_host
 from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
+from simulator.emulator.rooms import Occupant
 from simulator.emulator.settings import EmulatorStats, Settings
+from simulator.faults.fault import Fault
+from simulator.faults.injection import check_entries
+from simulator.faults.plans import Planned
+from simulator.latency import Law, as_law
+from simulator.participants import Participant
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "has_failed"]
+__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "Occupant", "has_failed"]
 
 _log = logging.getLogger("simulator.emulator")
 
 DEVELOPMENT_SECRET = "meshsync-emulator-development-secret-that-everybody-knows"
 """The default secret of tokens on the loopback. It protects nothing, so that pages of other origins are refused."""
+
+_PATIENCE = 5.0
+"""Seconds that a call waits for the emulator's thread."""
 
 _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
@@ -48,6 +62,13 @@ class Emulator:
             ``"*"`` for all. With a secret of your own all may, unless you name some.
         allow_hosts: Names by which clients may call it beside those of this machine, as a container's; likewise.
         insecure: Whether other machines may reach it though everybody knows its secret.
+        latency: The law of delays between each client and its room, in each direction, or seconds; None for none. The
+            order in a connection is kept, and a sender that is too fast for it is held up as by TCP. Pings and pongs
+            are delayed too, and the handshake takes one delay each way.
+        seed: The number or text that the chance of delays and faults follows from.
+        plan: Faults from the start on, as for `plan`; their participants need not be known yet.
+        populate: Returns the participants without a thread that a room begins with, given its name. It is called when a
+            room opens, in the emulator's own thread, and must not block. They leave with the room's last client.
     Raises:
         UsageError: If an argument makes no sense, or everybody could come in.
     Example:
@@ -69,6 +90,10 @@ class Emulator:
         allow_origins: Collection[str] = (),
         allow_hosts: Collection[str] = (),
         insecure: bool = False,
+        latency: Law | float | None = None,
+        seed: int | str = 0,
+        plan: Iterable[Planned | Fault] = (),
+        populate: Callable[[str], Iterable[Participant]] | None = None,
     ) -> None:
         if secret == "":
             raise UsageError("secret: it must not be empty, since it signs tokens")
@@ -80,7 +105,11 @@ class Emulator:
         self.secret = _choose_secret(secret, host, insecure)
         self._port = port
         doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
-        self._settings = Settings(self.secret, limits or Limits(), doorway)
+        law = None if latency is None else as_law(latency)
+        entries = check_entries(plan)
+        self._settings = Settings(self.secret, limits or Limits(), doorway, law, seed, entries, populate)
+        self._clients: list[weakref.ref[RoomClient]] = []
+        """Those of `connect`, to be closed with it."""
         self._thread: LoopThread | None = None
         self._has_failed = False
         self._last_stats = EmulatorStats()
@@ -114,7 +143,13 @@ class Emulator:
         return self
 
     def close(self) -> None:
-        """Disconnect all clients and stop listening, within a few seconds. Again does nothing."""
+        """Disconnect all clients and stop listening, within a few seconds. Again does nothing.
+
+        All faults end first, and the clients of `connect` are closed.
+        """
+        clients, self._clients = self._clients, []
+        for client in filter(None, (one() for one in clients)):
+            client.close(1)
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
@@ -181,7 +216,7 @@ class Emulator:
     def stats(self) -> EmulatorStats:
         """Return the current counts; once it is closed, those at its end."""
         thread = self._thread
-        return self._last_stats if thread is None else thread.call(_stats_of(thread.gateway), timeout=5)
+        return self._last_stats if thread is None else thread.call(_stats_of(thread.gateway), timeout=_PATIENCE)
 
     def drop(self, name: str) -> None:
         """Cut the TCP connections of participants called ``name``, without a close frame, as a failing network does.
@@ -192,8 +227,67 @@ class Emulator:
             UsageError: If no participant with that name is connected.
         """
         thread = self._opened
-        if not thread.call(thread.gateway.drop(name), timeout=5):
+        if not thread.call(thread.gateway.drop(name), timeout=_PATIENCE):
             raise UsageError(f"no participant {name!r} is connected")
+
+    # --- who is there -------------------------------------------------------------------------------------------------
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The names of the rooms that are open, in the order of opening."""
+        thread = self._opened
+        return thread.call(thread.gateway.rooms(), timeout=_PATIENCE)
+
+    def participants(self, room: str) -> tuple[Occupant, ...]:
+        """Return the participants of a room in the order of arrival, as they are now; none if it is not open."""
+        thread = self._opened
+        return thread.call(thread.gateway.occupants(room), timeout=_PATIENCE)
+
+    def connect(self, room: str, name: str, *, role: str = "user", **options: Any) -> RoomClient:
+        """Return a client that has joined a room here; it is closed with the emulator, unless it was before.
+
+        Args:
+            options: Of ``meshsync.connect``.
+        Raises:
+            ConnectFailed: As ``meshsync.connect``.
+            UsageError: If options for the address or the token are given, or it is not running.
+        """
+        for own in ("url", "token", "api_key", "connector"):
+            if own in options:
+                raise UsageError(f"{own}: the emulator's own is used; leave it out, or call meshsync.connect")
+        token = self.token(room, name, role=role)
+        client = meshsync.connect(room, url=self.url, token=token, **options)
+        self._clients = [one for one in self._clients if one() is not None]
+        self._clients.append(weakref.ref(client))
+        return client
+
+    def add(self, room: str, *participants: Participant) -> None:
+        """Let participants without a thread into a room; it is opened if need be, and stays open from then on.
+
+        Their methods are called in the emulator's own thread: nothing of theirs may block, and no other thread may call
+        them. Whatever one raises is logged.
+
+        Raises:
+            UsageError: If no room can have that name, or one of them is in a room already; those before it were let in.
+        """
+        check_room_name(room)
+        thread = self._opened
+        thread.call(thread.gateway.add(room, participants), timeout=_PATIENCE)
+
+    # --- faults -------------------------------------------------------------------------------------------------------
+
+    def plan(self, *entries: Planned | Fault) -> None:
+        """Plan faults, as for a simulation; ``docs/emulator-faults.md`` tells what each does to a real connection.
+
+        Times are real seconds from this call. A fault that is not planned for a time strikes, or holds from, now. One
+        that is planned, and strikes when no room knows its participant, is logged: a lasting one holds all the same.
+
+        Raises:
+            UsageError: If one is no fault, or a fault that strikes now is about an unknown participant.
+        """
+        given = check_entries(entries)
+        thread = self._opened
+        thread.call(thread.gateway.plan(given), timeout=_PATIENCE)
 
     @property
     def _authority(self) -> str:

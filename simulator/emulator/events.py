@@ -1,49 +1,42 @@
-"""The events of a room that a fault can follow, as `simulator.faults.plans.EVENTS` names them."""
+"""The events of an emulator's room that a fault can follow, where nothing of them is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from meshsync.confirming.bodies import ATTRIBUTE
-from meshsync.protocol.content import Error
-from meshsync.protocol.operations import (
-    AnswerCall,
-    AnswerChunk,
-    Broadcast,
-    CallChunk,
-    Disable,
-    Enable,
-    Reply,
-    Request,
-    Send,
-    SetAttributes,
-)
-from simulator.record.calls_as_streams import as_message
-from simulator.record.confirmed_messages import inside
-from simulator.room.rules import RESERVED_TYPES, Member, Output
+from simulator.record.record import Record
+from simulator.record.recorder import Notice, Recorder
+from simulator.record.records import Records
+from simulator.room.members import Member, Presence
 
-__all__ = ["EventWatcher", "Notice"]
+__all__ = ["EventWatcher"]
 
 
-class Notice(Protocol):
-    """Notes an event: its name, its sender, its recipient, the message's type."""
+class _NoRecords(Records):
+    """Keeps nothing."""
 
-    def __call__(
-        self, event: str, /, *, sender: str | None = None, to: str | None = None, type: str | None = None
-    ) -> None: ...
+    def add(self, record: Record, recipients: Sequence[str] = ()) -> None:
+        """Drop it."""
+
+    def attach(self, attachment: Any) -> str:
+        """Drop it."""
+        return ""
 
 
-class EventWatcher:
-    """Watches one room, and keeps nothing of what is said there.
+class EventWatcher(Recorder):
+    """Notices what a recorder would record.
 
     Args:
-        members: Those that are there already.
-        now: Returns the instant, in nanoseconds.
+        members: Those that are in the room already.
     """
 
-    def __init__(self, notice: Notice, members: Iterable[Member], now: Notice) -> None:
-        self._notice = notice
-        self._now = now
-        self._names = {member.id: member.name for member in members}
-        self._enabled = {member.id for member in members}
+    def __init__(self, members: Iterable[Member], now: Callable[[], int], notice: Notice) -> None:
+        super().__init__(_NoRecords(), now, notice)
+        for member in members:
+            self._names.join(member.id, member.name)
+            if member.presence is Presence.ENABLED:
+                self._enabled.add(member.id)
+
+    def _set_out(self, *message: Any) -> None:
+        """Follow no message on its way."""

@@ -16,7 +16,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,13 +26,18 @@ from meshsync.errors import ConnectFailed
 from simulator.admission import Admission, admit, find_credentials
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
 from simulator.emulator.flushes import Flushes
-from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import system_descriptors
 from simulator.emulator.memory import Memory
 from simulator.emulator.newcomers import Newcomer, Newcomers
 from simulator.emulator.rates import Rate
 from simulator.emulator.refusals import STRANGERS, HttpLog, Refusals
+from simulator.emulator.rooms import EmulatedRoom, Occupant
 from simulator.emulator.settings import EmulatorStats, Settings
+from simulator.emulator.stage import Stage
+from simulator.faults.fault import Fault
+from simulator.faults.plans import Planned
+from simulator.network.network import SimulatedConnection
+from simulator.participants import Participant
 from simulator.room.members import Output
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
@@ -58,7 +63,7 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._rooms: dict[str, SeatedRoom] = {}
+        self._rooms: dict[str, EmulatedRoom] = {}
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
         self._memory = Memory(settings.limits.memory)
@@ -70,6 +75,8 @@ class Gateway:
         self._refusals = Refusals(lambda: asyncio.get_running_loop().time())
         self._newcomers = Newcomers(settings.limits, self._refusals, self._most_waiting)
         self._joins: Rate | None = None
+        self._stage: Stage
+        """Made when it opens, since it lives by the loop's time."""
         app = web.Application(middlewares=[self._screen])
         app.router.add_get("/rooms/{room}", self._accept)
         app.router.add_get("/health", self._tell_health)
@@ -96,6 +103,7 @@ class Gateway:
         assert http is not None
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._report)
+        self._stage = Stage(self.settings, self._room)
         if self.settings.limits.joins is not None:
             self._joins = Rate(self.settings.limits.joins, loop.time())
         try:
@@ -115,6 +123,7 @@ class Gateway:
         self._is_closing = True
         if self._server is not None:
             await _stop_listening(self._server)
+        self._stage.calm()
         told = 0
         for connection in tuple(self._connections):
             try:
@@ -128,6 +137,7 @@ class Gateway:
         finally:
             for connection in tuple(self._connections):
                 connection.cut()
+            self._stage.close()
 
     def stats(self) -> EmulatorStats:
         """Return the current counts."""
@@ -148,6 +158,30 @@ class Gateway:
         for connection in found:
             connection.cut()
         return len(found)
+
+    # --- for programs -------------------------------------------------------------------------------------------------
+
+    async def rooms(self) -> tuple[str, ...]:
+        """Return the names of the rooms that are open, in the order of opening."""
+        return tuple(self._rooms)
+
+    async def occupants(self, room: str) -> tuple[Occupant, ...]:
+        """Return the participants of a room; none if it is not open."""
+        return self._rooms[room].occupants() if room in self._rooms else ()
+
+    async def add(self, name: str, participants: Sequence[Participant]) -> None:
+        """Let participants without a thread into a room, which stays open from then on.
+
+        Raises:
+            UsageError: If one of them is in a room already; those before it were let in.
+        """
+        room = self._room(name)
+        room.is_kept = True
+        self._stage.add(room, participants)
+
+    async def plan(self, entries: Sequence[Planned | Fault]) -> None:
+        """Add the entries of a fault plan; see `FaultInjector.add`."""
+        self._stage.plan(entries, self._rooms.values(), self._connections)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -197,6 +231,12 @@ class Gateway:
             level = logging.INFO if self._is_closing else logging.WARNING
             self._refusals.add(kind, f"refused with status 503: {text}", level)
             return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(seconds)})
+        self._stage.appeared(admission.name, name)
+        place: SimulatedConnection | None = None
+        if self._stage.is_wired and request.transport is not None:
+            place = await self._stage.attempt(admission.name, request.transport)
+            if place is None:
+                return web.Response(status=503)  # It goes nowhere: the connection was reset.
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = HandshakeSocket(
             # The wire is a loopback, and deflating costs 3 us for a packet of 100 bytes, 1.7 ms for 64 KiB at random.
@@ -207,17 +247,24 @@ class Gateway:
         try:
             await socket.prepare(request)
         except STRANGERS:  # It has gone meanwhile. What is returned goes nowhere.
+            if place is not None:
+                self._stage.abandon(place)
             self._refusals.add("lost", "a connection was lost in its handshake", logging.INFO)
             return web.Response(status=400)
         transport = request.transport
         if transport is not None:
             newcomer = transport.get_protocol()
+            carrier, place = self._stage.carry(transport, place, admission.name)
             connection = GatewayConnection(
-                admission.name, transport, self.settings, self._memory, self._flushes, socket.early
+                admission.name, carrier, self.settings, self._memory, self._flushes, socket.early
             )
+            if place is not None:
+                place.carrier = connection
             if isinstance(newcomer, Newcomer):
                 newcomer.seated()
             await self._serve(name, admission, connection)
+        elif place is not None:
+            self._stage.abandon(place)
         return socket
 
     def _reached_limit(self, name: str) -> tuple[str, str, int] | None:
@@ -242,21 +289,42 @@ class Gateway:
             return "joins", f"the participants that join in a second are limited to {self._joins.per_second:g}", seconds
         return None
 
-    async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:
+    def _room(self, name: str) -> EmulatedRoom:
+        """Return the open room of that name, made now unless there is one."""
         room = self._rooms.get(name)
         if room is None:
-            url = f"{self._base}/rooms/{name}"
-            later = _Later()
-            limits = self.settings.limits
-            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
-            room = later.room = self._rooms[name] = SeatedRoom(
-                rules,
-                queue_limit=limits.queue,
-                message_limit=limits.message,
-                is_patient=True,
-                make_parcel=FramedParcel,
-                held=self._memory.queues,
-            )
+            room = self._rooms[name] = self._make_room(name)
+            if self.settings.populate is not None:
+                try:
+                    self._stage.add(room, self.settings.populate(name))
+                except Exception:
+                    _log.exception("room %s begins without all the participants that it was to have", name)
+        return room
+
+    def _make_room(self, name: str) -> EmulatedRoom:
+        limits, notes, later = self.settings.limits, self._stage.notes_of(name), _Later()
+        url = f"{self._base}/rooms/{name}"
+        rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
+        room = later.room = notes.room = EmulatedRoom(
+            self._stage.rules(rules),
+            notes,
+            queue_limit=limits.queue,
+            message_limit=limits.message,
+            held=self._memory.queues,
+            vacated=self._close_if_deserted,
+        )
+        return room
+
+    def _close_if_deserted(self, room: EmulatedRoom) -> None:
+        """Close a room whose last client has left, unless it is kept open."""
+        if not room.has_clients and not room.is_kept and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self._stage.notes_of(room.name).room = None
+            room.retire()
+
+    async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:
+        room = self._room(name)
+        room.connections += 1
         self._connections[connection] = None
         if self._is_closing:  # Its handshake was under way when the others were told.
             connection.end(1001, "the emulator was closed")
@@ -264,8 +332,8 @@ class Gateway:
             await connection.run(room, admission)
         finally:
             del self._connections[connection]
-            if room.is_empty and self._rooms.get(name) is room:
-                del self._rooms[name]
+            room.connections -= 1
+            self._close_if_deserted(room)
             fault = connection.fault
             if fault is not None:
                 text = f"a participant was disconnected with code {fault.code}: {fault!s:.200}"

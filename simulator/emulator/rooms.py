@@ -96,6 +96,7 @@ class EmulatedRoom(SeatedRoom):
         vacated: Called each time a participant has left.
 
     Attributes:
+        connections: How many connections of clients it has, those being disconnected included.
         is_kept: Whether it stays open when its last client has left.
     """
 
@@ -118,6 +119,7 @@ class EmulatedRoom(SeatedRoom):
             held=held,
         )
         self.name = notes.name
+        self.connections = 0
         self.is_kept = False
         self._notes = notes
         self._vacated = vacated
@@ -131,8 +133,8 @@ class EmulatedRoom(SeatedRoom):
 
     @property
     def has_clients(self) -> bool:
-        """Whether there is a participant that was not added."""
-        return len(self._seats) > sum(one.id in self._seats for one in self._participants)
+        """Whether there is a client, or one that is listed all the same."""
+        return self.connections > 0 or len(self._seats) > sum(one.id in self._seats for one in self._participants)
 
     def occupants(self) -> tuple[Occupant, ...]:
         """Return its participants, in the order of arrival."""
@@ -180,9 +182,7 @@ class EmulatedRoom(SeatedRoom):
     ) -> Seat:
         """Seat a participant; see `SeatedRoom.take`."""
         self._notes.appeared(name)
-        return super().take(
-            name, wake=wake, role=role, rights=rights, version=version, token_version=token_version
-        )
+        return super().take(name, wake=wake, role=role, rights=rights, version=version, token_version=token_version)
 
     def vacate(self, seat: Seat) -> None:
         """Remove a seat that has ended; see `SeatedRoom.vacate`."""

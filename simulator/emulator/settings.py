@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from simulator.emulator.doorway import Doorway
 from simulator.emulator.limits import Limits
+from simulator.faults.fault import Fault
+from simulator.faults.plans import Planned
+from simulator.latency import Law
+from simulator.participants import Participant
 
 __all__ = ["EmulatorStats", "Settings"]
 
@@ -18,6 +22,14 @@ class Settings:
     secret: str = field(repr=False)
     limits: Limits = field(default_factory=Limits)
     doorway: Doorway = field(default_factory=Doorway)
+    latency: Law | None = None
+    """The law of delays between each client and its room, in each direction; None for none."""
+    seed: int | str = 0
+    """What the chance of delays and faults follows from."""
+    plan: tuple[Planned | Fault, ...] = ()
+    """The faults from the start on."""
+    populate: Callable[[str], Iterable[Participant]] | None = None
+    """Returns the participants without a thread that a room begins with, given its name."""
 
 
 @dataclass(frozen=True, slots=True)

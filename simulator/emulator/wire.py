@@ -1,9 +1,9 @@
 """A real connection behind two simulated links: what comes and goes is delayed, held, throttled or lost on them.
 
-A `Wire` lies between a socket's transport and the `GatewayConnection`, for which it is the transport. So a connection on
-which nothing of that is wanted has none, and costs nothing. All bytes pass it alike: messages, pings and pongs, close
-frames. As links do, it keeps the order of one connection and loses nothing while that is open; and it accepts no more
-than fits into the link's window, so that a sender is held up by TCP, on the real connection or at the room.
+A `Wire` lies between a socket's transport and the `GatewayConnection`, for which it is the transport. So a connection
+on which nothing of that is wanted has none, and costs nothing. All bytes pass it alike: messages, pings and pongs,
+close frames. As links do, it keeps the order of one connection and loses nothing while that is open; and it accepts no
+more than fits into the link's window, so that a sender is held up by TCP, on the real connection or at the room.
 
 The names and the times of faults are not its business: it is the client's end that `simulator.network` knows.
 """

@@ -28,13 +28,31 @@ from simulator.faults.layers import (
 )
 from simulator.faults.registry import KINDS
 
-__all__ = ["FaultInjector", "FaultRecorder", "InjectedNetwork", "InjectedRoom"]
+__all__ = ["FaultInjector", "FaultRecorder", "InjectedNetwork", "InjectedRoom", "check_entries"]
 
 _SHORTEST_INTERVAL = 1e-6
 """Seconds: a law may draw zero every time, and the clock has to move."""
 
 
 _ENTRIES: tuple[type, ...] = (Fault, plans.At, plans.During, plans.Every, plans.On, plans.Quiet)
+
+
+def check_entries(entries: Iterable[plans.Planned | Fault]) -> tuple[plans.Planned | Fault, ...]:
+    """Return the entries of a fault plan.
+
+    Raises:
+        UsageError: If one is no fault, or of no registered kind.
+    """
+    given = tuple(entries)
+    strange = next((entry for entry in given if not isinstance(entry, _ENTRIES)), None)
+    if strange is not None:
+        hint = ": on(…) needs .do(fault)" if hasattr(strange, "do") else ""
+        raise UsageError(f"a plan is made of faults, not of {type(strange).__name__}{hint}")
+    for entry in given:
+        fault = getattr(entry, "fault", entry)
+        if isinstance(fault, Fault) and fault.word not in KINDS:
+            raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
+    return given
 
 
 class InjectedNetwork(StruckNetwork, Protocol):
@@ -120,16 +138,7 @@ class FaultInjector:
             UsageError: If one is no fault, or of no registered kind; none is added then. Or if a bare one names a
                 participant that no room knows; the entries before it are added.
         """
-        added = tuple(entries)
-        strange = next((entry for entry in added if not isinstance(entry, _ENTRIES)), None)
-        if strange is not None:
-            hint = ": on(…) needs .do(fault)" if hasattr(strange, "do") else ""
-            raise UsageError(f"a plan is made of faults, not of {type(strange).__name__}{hint}")
-        for entry in added:
-            fault = getattr(entry, "fault", entry)
-            if isinstance(fault, Fault) and fault.word not in KINDS:
-                raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
-        for entry in added:
+        for entry in check_entries(entries):
             self._add(entry, begin)
 
     def notice(
@@ -164,7 +173,7 @@ class FaultInjector:
             case plans.On(trigger, nth, fault):
                 self._pending.append(_Pending(trigger, nth, fault))
             case plans.Quiet(after):
-                self._at(begin + round(after * SECOND), self._quiet)
+                self._at(begin + round(after * SECOND), self.quiet)
 
     def _wait(self, entry: plans.Every, stream: str) -> None:
         """Let a fault strike after one interval, and then wait for the next."""
@@ -220,7 +229,7 @@ class FaultInjector:
             return
         self._record(fault, "ended")
 
-    def _quiet(self) -> None:
+    def quiet(self) -> None:
         """Lift all lasting faults, and drop all planned entries."""
         for timer in self._timers:
             timer.cancel()

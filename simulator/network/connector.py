@@ -76,9 +76,7 @@ class SimulatedConnector:
 class _Attempt:
     """A handshake in progress, driven by the frames that arrive."""
 
-    def __init__(
-        self, network: Network, runtime: VirtualRuntime, guest: Guest | ConnectFailed, address: str
-    ) -> None:
+    def __init__(self, network: Network, runtime: VirtualRuntime, guest: Guest | ConnectFailed, address: str) -> None:
         self._network = network
         self._runtime = runtime
         self._guest = guest

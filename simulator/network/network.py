@@ -319,6 +319,14 @@ class Network:
         for connection in tuple(self._connections):
             connection.end_pause()
 
+    def calm(self) -> None:
+        """End all faults and delays: what is in flight arrives now, and later frames at once."""
+        self._up = self._down = as_law(0)
+        self.lift_all()
+        for connection in tuple(self._connections):
+            connection.up.flush()
+            connection.down.flush()
+
     def _settle_all(self) -> None:
         for connection in tuple(self._connections):
             self._settle(connection)

@@ -141,6 +141,8 @@ class RoomEnd:
             if outgoing:
                 self._heartbeat.watch()
                 break  # The rest waits in the seat's queue, which is bounded.
+        if outgoing and seat.is_overfull:  # Its room is patient, and leaves that to its carrier.
+            seat.overflow()
         if seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))
 
