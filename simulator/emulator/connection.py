@@ -29,6 +29,7 @@ from simulator.emulator.memory import Memory
 from simulator.emulator.rates import Rate
 from simulator.emulator.settings import Settings
 from simulator.emulator.wire import Wire
+from simulator.network.network import SimulatedConnection
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Seat, SeatedRoom
 
 __all__ = ["GatewayConnection", "HandshakeSocket"]
@@ -146,6 +147,8 @@ class GatewayConnection(asyncio.Protocol):
         self._bytes_written = 0
         """Bytes given to the transport."""
         self._seat: Seat | None = None
+        self.place: SimulatedConnection | None = None
+        """Its place on the network of faults, if it has one."""
         self._leaves = True
         """Whether its participant leaves when it ends."""
         self._is_scheduled = False
@@ -180,6 +183,8 @@ class GatewayConnection(asyncio.Protocol):
                 token_version=admission.token_version,
             )
             self._seat.account.limit = self._outstanding
+            if self.place is not None:
+                self.place.carrier = self
         except InvalidMessage as error:
             self.end(1008, str(error))
         self._beat()
@@ -200,6 +205,11 @@ class GatewayConnection(asyncio.Protocol):
                 self._seat.account.relieved = None
             self._memory.note(self, 0)
             self._transport.abort()
+
+    async def parted(self) -> None:
+        """Wait until the socket is closed, too."""
+        if isinstance(self._transport, Wire):
+            await self._transport.closed
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -480,7 +490,8 @@ class GatewayConnection(asyncio.Protocol):
         """Be carried by a wire from now on."""
         wire = carry(self._transport)
         self._transport = wire
-        wire.take_over(self, is_full=self._is_full, is_read=not self._is_held_up)
+        http, self._aiohttp = self._aiohttp, wire.get_protocol()
+        wire.take_over(self, http, is_full=self._is_full, is_read=not self._is_held_up)
 
     def broke(self, *, leaves: bool = True) -> None:
         """End, since the connection was reset.

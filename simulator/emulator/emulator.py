@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -108,8 +107,8 @@ class Emulator:
         law = None if latency is None else as_law(latency)
         entries = check_entries(plan)
         self._settings = Settings(self.secret, limits or Limits(), doorway, law, seed, entries, populate)
-        self._clients: list[weakref.ref[RoomClient]] = []
-        """Those of `connect`, to be closed with it."""
+        self._clients: dict[RoomClient, None] = {}
+        """Those of `connect` that may be open, to be closed with it."""
         self._thread: LoopThread | None = None
         self._has_failed = False
         self._last_stats = EmulatorStats()
@@ -147,8 +146,8 @@ class Emulator:
 
         All faults end first, and the clients of `connect` are closed.
         """
-        clients, self._clients = self._clients, []
-        for client in filter(None, (one() for one in clients)):
+        clients, self._clients = self._clients, {}
+        for client in clients:
             client.close(1)
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -257,8 +256,10 @@ class Emulator:
                 raise UsageError(f"{own}: the emulator's own is used; leave it out, or call meshsync.connect")
         token = self.token(room, name, role=role)
         client = meshsync.connect(room, url=self.url, token=token, **options)
-        self._clients = [one for one in self._clients if one() is not None]
-        self._clients.append(weakref.ref(client))
+        for other in tuple(self._clients):
+            if other.state.is_over:
+                self._clients.pop(other, None)
+        self._clients[client] = None
         return client
 
     def add(self, room: str, *participants: Participant) -> None:

@@ -258,11 +258,11 @@ class Gateway:
             connection = GatewayConnection(
                 admission.name, carrier, self.settings, self._memory, self._flushes, socket.early
             )
-            if place is not None:
-                place.carrier = connection
+            connection.place = place
             if isinstance(newcomer, Newcomer):
                 newcomer.seated()
             await self._serve(name, admission, connection)
+            await connection.parted()
         elif place is not None:
             self._stage.abandon(place)
         return socket

@@ -227,8 +227,9 @@ class Stage:
         return self._wire(transport, place), place
 
     def _wire(self, transport: asyncio.Transport, connection: SimulatedConnection) -> Wire:
-        wire = Wire(transport, connection, self._limits.linger, self._forget)
+        wire = Wire(transport, connection, self._limits.linger)
         self._wires[wire] = None
+        wire.closed.add_done_callback(lambda _: self._wires.pop(wire, None))
         return wire
 
     def _put_on(self, connection: Staged) -> None:
@@ -237,15 +238,14 @@ class Stage:
             place.carrier = connection
             connection.reroute(lambda transport: self._wire(transport, place))
 
-    def _forget(self, wire: Wire) -> None:
-        self._wires.pop(wire, None)
-
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def calm(self) -> None:
         """End all faults and let what is in transit arrive, since the emulator is being closed."""
-        self.faults.quiet()
+        self.faults.stop()
         self.network.calm()
+        for wire in tuple(self._wires):
+            wire.cut(if_left=True)
 
     def close(self) -> None:
         """Close the sockets that are left."""

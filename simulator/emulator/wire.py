@@ -14,7 +14,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -44,18 +44,20 @@ class Wire(asyncio.Transport, asyncio.Protocol):
         real: The socket's transport.
         connection: Its links and its place in the network.
         linger: Seconds from the close frame's arrival until the socket is closed.
-        ended: Called once, when the socket is closed.
+
+    Attributes:
+        closed: Done when the socket is closed, which may be long after the room's end has ended.
     """
 
-    def __init__(
-        self, real: asyncio.Transport, connection: SimulatedConnection, linger: float, ended: Callable[[Wire], None]
-    ) -> None:
+    def __init__(self, real: asyncio.Transport, connection: SimulatedConnection, linger: float) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self._http = real.get_protocol()
+        """What had the socket before, and closes it when it learns of its end."""
         self._real = real
         self._connection = connection
         self._linger = linger
-        self._ended = ended
         self._protocol: asyncio.Protocol | None = None
         """The room's end."""
         self._incoming: deque[Frame[Traffic]] = deque()
@@ -83,15 +85,19 @@ class Wire(asyncio.Transport, asyncio.Protocol):
         connection.up.on_arrival, connection.up.on_room = self._deliver_up, self._fill_up
         connection.down.on_arrival, connection.down.on_room = self._deliver_down, self._fill_down
 
-    def take_over(self, protocol: asyncio.Protocol, *, is_full: bool, is_read: bool) -> None:
+    def take_over(
+        self, protocol: asyncio.Protocol, http: asyncio.BaseProtocol, *, is_full: bool, is_read: bool
+    ) -> None:
         """Carry a connection that has been served without it so far.
 
         Args:
+            http: What had the socket before that.
             is_full: Whether it was told to pause writing.
             is_read: Whether it reads.
         """
         self._is_full = self._is_real_full = is_full
         self._is_read = is_read
+        self._http = http
         self.set_protocol(protocol)
         self._real.resume_reading()
 
@@ -115,7 +121,9 @@ class Wire(asyncio.Transport, asyncio.Protocol):
         self._is_real_gone, self._error = True, exc
         self._finish_up()
         self._connection.client_ended()
-        self._ended(self)
+        self._http.connection_lost(exc)
+        if not self.closed.done():  # It is cancelled if the gateway's loop is ending.
+            self.closed.set_result(None)
         self._deliver_down()  # It goes nowhere, and nothing waits for it.
 
     def pause_writing(self) -> None:
@@ -279,8 +287,8 @@ class Wire(asyncio.Transport, asyncio.Protocol):
         return self._real.get_extra_info(name, default)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol that is given what arrives."""
-        return self._real.get_protocol() if self._protocol is None else self._protocol
+        """Return the protocol that is given what arrives; before there is one, one that does nothing."""
+        return self._protocol or asyncio.Protocol()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what arrives to another protocol, and take the place of the present one at the socket."""
@@ -306,9 +314,14 @@ class Wire(asyncio.Transport, asyncio.Protocol):
             self._read_on()
             self._deliver_down()
 
-    def cut(self) -> None:
-        """Close the socket."""
-        self._real.abort()
+    def cut(self, *, if_left: bool = False) -> None:
+        """Close the socket.
+
+        Args:
+            if_left: Only if the room's end has ended and nothing is on its way.
+        """
+        if not if_left or (self._is_room_gone and self._connection.down.state is LinkState.SILENT):
+            self._real.abort()
 
 
 def reset(transport: asyncio.Transport) -> None:

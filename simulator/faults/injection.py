@@ -173,7 +173,7 @@ class FaultInjector:
             case plans.On(trigger, nth, fault):
                 self._pending.append(_Pending(trigger, nth, fault))
             case plans.Quiet(after):
-                self._at(begin + round(after * SECOND), self.quiet)
+                self._at(begin + round(after * SECOND), self._quiet)
 
     def _wait(self, entry: plans.Every, stream: str) -> None:
         """Let a fault strike after one interval, and then wait for the next."""
@@ -229,18 +229,27 @@ class FaultInjector:
             return
         self._record(fault, "ended")
 
-    def quiet(self) -> None:
+    def _quiet(self) -> None:
         """Lift all lasting faults, and drop all planned entries."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self._pending.clear()
+        self._drop_planned()
         for room in self._rooms():
             room.recorder.struck("quiet", (), "struck", {})
         for fault in (*self.in_force, *self._network.in_force):
             self._record(fault, "ended")
         self.in_force.clear()
         self._network.lift_all()
+
+    def stop(self) -> None:
+        """End all faults without a record, since the rooms are being closed."""
+        self._drop_planned()
+        self.in_force.clear()
+        self._network.lift_all()
+
+    def _drop_planned(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._pending.clear()
 
     def _check(self, fault: Fault) -> None:
         known = dict.fromkeys(name for room in self._rooms() for name in room.names())

@@ -154,6 +154,7 @@ class SimulatedConnection:
         """Let nothing arrive any more at either end, without notifying them."""
         self.up.silence()
         self.down.silence()
+        self.count(False)
 
     def pause(self, seconds: float) -> None:
         """Pause the client's end, if it is there, for some seconds; of several pauses the longest counts."""
@@ -162,6 +163,7 @@ class SimulatedConnection:
             end = kernel.instant(seconds)
             self.paused_until = max(self.paused_until, end)
             self.transport.pause()
+            self.count(False)
             kernel.at(end, self._resume)
 
     def end_pause(self) -> None:
@@ -172,6 +174,12 @@ class SimulatedConnection:
     def _resume(self) -> None:
         if self.transport is not None and self._network.kernel.now >= self.paused_until:
             self.transport.resume()
+            self.count(True)
+
+    def count(self, is_counted: bool) -> None:
+        """Let what waits for the participant hold up those that cause it; not while a fault keeps it waiting."""
+        if self.carrier is not None:
+            self.carrier.seat.count(is_counted)
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame from the room's end, if it is there."""
@@ -358,6 +366,7 @@ class Network:
                 link.freeze()
             else:
                 link.thaw()
+        connection.count(not is_held)
 
 
 def _leave_all(seats: Iterable[Seat]) -> None:
