@@ -35,7 +35,7 @@ class _Execute(SectionedCommand):
 
 
 @click.command(cls=_Execute, short_help="Run a command with rooms of its own.", options_metavar="[OPTIONS] --")
-@emulator_options(0)
+@emulator_options(0, "warning")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]...")
 def execute(command: tuple[str, ...], **asked: Any) -> int:
     """Run a command with MESHAGENT_* set so that it connects to an emulator, and exit as it does."""

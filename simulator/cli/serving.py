@@ -27,7 +27,7 @@ _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @click.command(cls=SectionedCommand)
-@emulator_options(DEFAULT_PORT)
+@emulator_options(DEFAULT_PORT, "info")
 @click.option("--json", "is_json", is_flag=True, help="print one line of JSON for programs")
 def serve(is_json: bool, **asked: Any) -> int:
     """Serve rooms until Ctrl-C."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import meshsync
 from meshsync.errors import UsageError
@@ -16,6 +16,7 @@ from simulator.emulator.doorway import Doorway, is_loopback
 from simulator.emulator.gateway import Gateway, new_secret, url_host
 from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
+from simulator.emulator.recording import Recording, Recordings
 from simulator.emulator.rooms import Occupant
 from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.faults.fault import Fault
@@ -23,8 +24,20 @@ from simulator.faults.injection import check_entries
 from simulator.faults.plans import Planned
 from simulator.latency import Law, as_law
 from simulator.participants import Participant
+from simulator.record.transcript import Transcript
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "Occupant", "has_failed"]
+__all__ = [
+    "CLEARED",
+    "DEVELOPMENT_SECRET",
+    "Emulator",
+    "EmulatorStats",
+    "Limits",
+    "Occupant",
+    "Recording",
+    "has_failed",
+]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("simulator.emulator")
 
@@ -61,6 +74,8 @@ class Emulator:
             ``"*"`` for all. With a secret of your own all may, unless you name some.
         allow_hosts: Names by which clients may call it beside those of this machine, as a container's; likewise.
         insecure: Whether other machines may reach it though everybody knows its secret.
+        record: Whether to keep transcripts of its rooms, which hold everything said there; a `Recording` says how much
+            of it, and where.
         latency: The law of delays between each client and its room, in each direction, or seconds; None for none. The
             order in a connection is kept, and a sender that is too fast for it is held up as by TCP. Pings and pongs
             are delayed too, and the handshake takes one delay each way.
@@ -89,11 +104,14 @@ class Emulator:
         allow_origins: Collection[str] = (),
         allow_hosts: Collection[str] = (),
         insecure: bool = False,
+        record: bool | Recording = False,
         latency: Law | float | None = None,
         seed: int | str = 0,
         plan: Iterable[Planned | Fault] = (),
         populate: Callable[[str], Iterable[Participant]] | None = None,
     ) -> None:
+        if not isinstance(record, (bool, Recording)):
+            raise UsageError(f"record: True, False or a Recording, not {record!r:.100}")
         if secret == "":
             raise UsageError("secret: it must not be empty, since it signs tokens")
         if acknowledge != "routed":
@@ -105,8 +123,10 @@ class Emulator:
         self._port = port
         doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
         law = None if latency is None else as_law(latency)
+        kept = Recording() if record is True else record or None
         entries = check_entries(plan)
-        self._settings = Settings(self.secret, limits or Limits(), doorway, law, seed, entries, populate)
+        self._settings = Settings(self.secret, limits or Limits(), doorway, kept, law, seed, entries, populate)
+        self._recordings: Recordings | None = None
         self._clients: dict[RoomClient, None] = {}
         """Those of `connect` that may be open, to be closed with it."""
         self._thread: LoopThread | None = None
@@ -138,7 +158,9 @@ class Emulator:
         if self._thread is None:
             if self.secret == DEVELOPMENT_SECRET and not is_loopback(self.host):
                 _log.warning("whoever can reach %s may join every room: everybody knows the secret", self.host)
-            self._thread = LoopThread(Gateway(self._settings), self.host, self._port)
+            gateway = Gateway(self._settings)
+            self._thread = LoopThread(gateway, self.host, self._port)
+            self._recordings = gateway.recordings
         return self
 
     def close(self) -> None:
@@ -153,6 +175,8 @@ class Emulator:
         if thread is not None:
             thread.close()
             self._has_failed = thread.has_failed
+            if self._recordings is not None:
+                self._recordings.close()
             self._last_stats = thread.gateway.stats()
 
     @property
@@ -215,7 +239,33 @@ class Emulator:
     def stats(self) -> EmulatorStats:
         """Return the current counts; once it is closed, those at its end."""
         thread = self._thread
-        return self._last_stats if thread is None else thread.call(_stats_of(thread.gateway), timeout=_PATIENCE)
+        return self._last_stats if thread is None else thread.call(_called(thread.gateway.stats), timeout=_PATIENCE)
+
+    def transcript(self, room: str) -> Transcript:
+        """Return what was recorded of a room so far, from its first opening on; also when this is closed.
+
+        It does not grow: ask again for what follows. A room that empties and is opened again goes on in one
+        transcript. Times are those since that first opening, in real time; there are no packets.
+
+        Raises:
+            UsageError: If nothing is recorded, or no such room was opened.
+        """
+        recordings, thread = self._recordings, self._thread
+        if self._settings.record is None:
+            raise UsageError("nothing is recorded: Emulator(record=True) does")
+        if recordings is None:
+            raise UsageError("the emulator was never started, so nothing is recorded")
+        if thread is None:
+            return recordings.transcript(room)
+        return thread.call(_called(lambda: recordings.transcript(room)), timeout=_PATIENCE)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The names of all rooms that have a transcript, in the order in which they were opened first."""
+        recordings, thread = self._recordings, self._thread
+        if recordings is None:
+            return ()
+        return recordings.rooms if thread is None else thread.call(_called(lambda: recordings.rooms), timeout=_PATIENCE)
 
     def drop(self, name: str) -> None:
         """Cut the TCP connections of participants called ``name``, without a close frame, as a failing network does.
@@ -235,12 +285,12 @@ class Emulator:
     def rooms(self) -> tuple[str, ...]:
         """The names of the rooms that are open, in the order of opening."""
         thread = self._opened
-        return thread.call(thread.gateway.rooms(), timeout=_PATIENCE)
+        return thread.call(_called(thread.gateway.rooms), timeout=_PATIENCE)
 
     def participants(self, room: str) -> tuple[Occupant, ...]:
         """Return the participants of a room in the order of arrival, as they are now; none if it is not open."""
         thread = self._opened
-        return thread.call(thread.gateway.occupants(room), timeout=_PATIENCE)
+        return thread.call(_called(lambda: thread.gateway.occupants(room)), timeout=_PATIENCE)
 
     def connect(self, room: str, name: str, *, role: str = "user", **options: Any) -> RoomClient:
         """Return a client that has joined a room here; it is closed with the emulator, unless it was before.
@@ -273,7 +323,7 @@ class Emulator:
         """
         check_room_name(room)
         thread = self._opened
-        thread.call(thread.gateway.add(room, participants), timeout=_PATIENCE)
+        thread.call(_called(lambda: thread.gateway.add(room, participants)), timeout=_PATIENCE)
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
@@ -288,7 +338,7 @@ class Emulator:
         """
         given = check_entries(entries)
         thread = self._opened
-        thread.call(thread.gateway.plan(given), timeout=_PATIENCE)
+        thread.call(_called(lambda: thread.gateway.plan(given)), timeout=_PATIENCE)
 
     @property
     def _authority(self) -> str:
@@ -320,6 +370,6 @@ def _choose_secret(secret: str | None, host: str, insecure: bool) -> str:
     return secret or new_secret()
 
 
-async def _stats_of(gateway: Gateway) -> EmulatorStats:
-    """Return a gateway's figures, from its own loop."""
-    return gateway.stats()
+async def _called(work: Callable[[], _T]) -> _T:
+    """Return what a function returns, in the loop that runs this."""
+    return work()

@@ -13,6 +13,10 @@ from simulator.room.members import Member, Presence
 __all__ = ["EventWatcher"]
 
 
+_MOST_KNOWN = 10_000
+"""Participants that left, and streams, that are known by name."""
+
+
 class _NoRecords(Records):
     """Keeps nothing."""
 
@@ -32,7 +36,7 @@ class EventWatcher(Recorder):
     """
 
     def __init__(self, members: Iterable[Member], now: Callable[[], int], notice: Notice) -> None:
-        super().__init__(_NoRecords(), now, notice)
+        super().__init__(_NoRecords(), now, notice, most=_MOST_KNOWN)
         for member in members:
             self._names.join(member.id, member.name)
             if member.presence is Presence.ENABLED:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.emulator.framing import FramedParcel
+from simulator.emulator.recording import WatchedRoom
 from simulator.engine.seeds import Seeds
 from simulator.network.network import Network
 from simulator.participants import Participant, Surroundings
 from simulator.participants.confirming import visible
 from simulator.participants.participant import enter, retire
+from simulator.room.faulty import Watcher
 from simulator.room.members import Output, Presence, Rights
+from simulator.room.rules import Room
 from simulator.room.seat import Account, Held, RoomRules, Seat, SeatedRoom
 
-__all__ = ["EmulatedRoom", "Occupant", "RoomNotes"]
-
-_log = logging.getLogger("simulator.emulator")
+__all__ = ["EmulatedRoom", "NoteFault", "Occupant", "RoomNotes"]
 
 _MOST_NAMES = 1000
 """The names that are kept for a room, the latest ones."""
+
+
+NoteFault = Callable[[str, str, Sequence[str], str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,15 @@ class Occupant:
 
 
 class RoomNotes:
-    """What faults need to know of a room, also while nobody is in it: the names of all that were or tried to be."""
+    """What faults need to know of a room, also while it is closed: the names of all that were in it or tried to be.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        note_fault: Called with each fault that strikes there: the room, its word, its names, its outcome, its members.
+    """
+
+    def __init__(self, name: str, note_fault: NoteFault) -> None:
         self.name = name
+        self._note_fault = note_fault
         self.room: EmulatedRoom | None = None
         """The room while it is open."""
         self._names: dict[str, None] = {}
@@ -71,10 +79,8 @@ class RoomNotes:
             del self._names[next(iter(self._names))]
 
     def struck(self, word: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
-        """Log that a fault struck, began or ended."""
-        of = f" of {', '.join(names)}" if names else ""
-        extra = {"event": "fault", "room": self.name, "fault": word, "names": list(names), "outcome": outcome}
-        _log.info("room %s: fault %s%s %s", self.name, word, of, outcome, extra={**extra, "detail": detail})
+        """Note that a fault struck, began or ended."""
+        self._note_fault(self.name, word, names, outcome, detail)
 
 
 class KeptParcel(FramedParcel):
@@ -92,6 +98,8 @@ class EmulatedRoom(SeatedRoom):
     """A room of an emulator.
 
     Args:
+        plain: Its rules, without faults.
+        watchers: Notified of its events.
         notes: Its notes, which outlive it.
         vacated: Called each time a participant has left.
 
@@ -102,7 +110,8 @@ class EmulatedRoom(SeatedRoom):
 
     def __init__(
         self,
-        rules: RoomRules,
+        plain: Room,
+        watchers: Sequence[Watcher],
         notes: RoomNotes,
         *,
         queue_limit: int,
@@ -110,6 +119,9 @@ class EmulatedRoom(SeatedRoom):
         held: Held,
         vacated: Callable[[EmulatedRoom], None],
     ) -> None:
+        rules: RoomRules = plain
+        for watcher in reversed(watchers):
+            rules = WatchedRoom(rules, watcher)
         super().__init__(
             rules,
             queue_limit=queue_limit,
@@ -119,6 +131,8 @@ class EmulatedRoom(SeatedRoom):
             held=held,
         )
         self.name = notes.name
+        self.plain = plain
+        self.watchers = tuple(watchers)
         self.connections = 0
         self.is_kept = False
         self._notes = notes

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from simulator.emulator.doorway import Doorway
 from simulator.emulator.limits import Limits
+from simulator.emulator.recording import Recording
 from simulator.faults.fault import Fault
 from simulator.faults.plans import Planned
 from simulator.latency import Law
@@ -22,6 +23,8 @@ class Settings:
     secret: str = field(repr=False)
     limits: Limits = field(default_factory=Limits)
     doorway: Doorway = field(default_factory=Doorway)
+    record: Recording | None = None
+    """None to keep nothing."""
     latency: Law | None = None
     """The law of delays between each client and its room, in each direction; None for none."""
     seed: int | str = 0
@@ -50,11 +53,14 @@ class EmulatorStats:
     """How often something was refused since it was started, by its kind; a kind that did not occur is not there. It is
     no part of a comparison.
 
-    ``origin`` ``host``: pages and hosts that are not let in (status 403). ``connections`` ``rooms`` ``participants``
+    ``origin`` ``host``: pages and hosts that are not let in (status 403). ``token`` ``name``: tokens that do not
+    admit (401, 403), and what is no name of a room (404). ``connections`` ``rooms`` ``participants``
     ``joins`` ``memory``: a limit was reached (status 503). ``closing``: it was being closed (503). ``handshake``: too
     slow before there was a participant. ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``:
     requests that are not HTTP, and connections lost in their handshake. ``descriptors``: the process had none left.
-    ``1002`` ``1003`` ``1008`` ``1009``: participants disconnected for a fault, by the close code.
+    ``fault``: reset by a fault while it connected. ``1002`` ``1003`` ``1008`` ``1009``: participants disconnected for a fault, by the close code.
     """
     held: int = field(default=0, compare=False)
     """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""
+    unwritten: int = field(default=0, compare=False)
+    """Records that the disk did not take; see `Recording`."""

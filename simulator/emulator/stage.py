@@ -18,7 +18,7 @@ from typing import Protocol
 from meshsync.errors import ConnectFailed, UsageError
 from simulator.emulator.events import EventWatcher
 from simulator.emulator.loop_clock import LoopClock
-from simulator.emulator.rooms import EmulatedRoom, RoomNotes
+from simulator.emulator.rooms import EmulatedRoom, NoteFault, RoomNotes
 from simulator.emulator.settings import Settings
 from simulator.emulator.wire import Wire, reset
 from simulator.engine.seeds import Seeds
@@ -30,10 +30,9 @@ from simulator.network.links import ControlFrame, Link, frame
 from simulator.network.network import Carrier, Heartbeats, Network, SimulatedConnection
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant
-from simulator.room.faulty import FaultyRoom
+from simulator.record.recorder import Recorder
+from simulator.room.faulty import FaultyRoom, Watchers
 from simulator.room.members import Output
-from simulator.room.rules import Room
-from simulator.room.seat import RoomRules
 
 __all__ = ["Stage", "Staged"]
 
@@ -59,9 +58,10 @@ class Stage:
 
     Args:
         room: Returns the open room of that name, made now unless there is one.
+        note_fault: See `RoomNotes`.
     """
 
-    def __init__(self, settings: Settings, room: Callable[[str], EmulatedRoom]) -> None:
+    def __init__(self, settings: Settings, room: Callable[[str], EmulatedRoom], note_fault: NoteFault) -> None:
         loop = asyncio.get_running_loop()
         heartbeat = settings.limits.heartbeat
         self.clock = LoopClock(loop, _report)
@@ -81,6 +81,7 @@ class Stage:
         """Whether rooms ask for the verdicts of faults."""
         self._limits = settings.limits
         self._room = room
+        self._note_fault = note_fault
         self._notes: dict[str, RoomNotes] = {}
         self._wires: dict[Wire, None] = {}
         if settings.plan:
@@ -98,21 +99,22 @@ class Stage:
         """Return the notes of a room."""
         notes = self._notes.get(name)
         if notes is None:
-            notes = self._notes[name] = RoomNotes(name)
+            notes = self._notes[name] = RoomNotes(name, self._note_fault)
             closed = [other for other, about in self._notes.items() if about.room is None]
             for other in closed[: max(len(closed) - _MOST_ROOMS, 0)]:
                 del self._notes[other]
         return notes
 
-    def rules(self, room: Room) -> RoomRules:
-        """Return the rules that a new room obeys."""
-        return self._under_faults(room) if self._is_faulty else room
-
-    def _under_faults(self, room: Room) -> FaultyRoom:
-        name = room.name
-        return FaultyRoom(
-            room,
-            watcher=EventWatcher(room.members, lambda: self.clock.now, self.faults.notice),
+    def put_under_faults(self, room: EmulatedRoom) -> None:
+        """Let a room ask for the verdicts of faults, if there is a plan."""
+        if not self._is_faulty:
+            return
+        name, watchers = room.name, room.watchers
+        if not any(isinstance(watcher, Recorder) for watcher in watchers):
+            watchers = (EventWatcher(room.plain.members, lambda: self.clock.now, self.faults.notice), *watchers)
+        room.rules = FaultyRoom(
+            room.plain,
+            watcher=Watchers(watchers),
             in_force=self.faults.in_force,
             later=partial(self._later, name),
             chance=lambda purpose: self.seeds.stream(f"rooms/{name}/{purpose}"),
@@ -155,8 +157,7 @@ class Stage:
         if not self._is_faulty:
             self._is_faulty = True
             for room in rooms:
-                if isinstance(room.rules, Room):
-                    room.rules = self._under_faults(room.rules)
+                self.put_under_faults(room)
         if not self.is_wired and any(_concerns_more_than_rooms(entry) for entry in given):
             self.is_wired = True
             for connection in connections:

@@ -33,7 +33,7 @@ from simulator.room.calls import NOT_FOUND, Later
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, reply
 from simulator.room.rules import Room
 
-__all__ = ["ACKNOWLEDGEMENTS", "FaultyRoom", "Watcher"]
+__all__ = ["ACKNOWLEDGEMENTS", "FaultyRoom", "Watcher", "Watchers"]
 
 ACKNOWLEDGEMENTS = ("routed", "delivered")
 """When a message to one participant is acknowledged: once it is in the recipient's queue, or once it has arrived."""
@@ -59,6 +59,39 @@ class Watcher(Protocol):
     def lost(self, member: Member, request: Request) -> None:
         """Note that a request was held back until its sender had left."""
         ...
+
+
+class Watchers:
+    """Several watchers as one. The times of requests are those of the first."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = tuple(watchers)
+
+    def joined(self, member: Member) -> None:
+        """Notify all; so do the methods below."""
+        for watcher in self._watchers:
+            watcher.joined(member)
+
+    def left(self, member: Member) -> None:
+        for watcher in self._watchers:
+            watcher.left(member)
+
+    def received(self, member: Member) -> int:
+        first, *_ = [watcher.received(member) for watcher in self._watchers]
+        return first
+
+    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
+        outputs = tuple(outputs)
+        for watcher in self._watchers:
+            watcher.handled(member, sent_ns, request, outputs)
+
+    def withheld(self, member: Member, request: Send, outcome: str) -> None:
+        for watcher in self._watchers:
+            watcher.withheld(member, request, outcome)
+
+    def lost(self, member: Member, request: Request) -> None:
+        for watcher in self._watchers:
+            watcher.lost(member, request)
 
 
 @dataclass(frozen=True, slots=True)
