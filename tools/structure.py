@@ -72,7 +72,7 @@ f  simulator.record: attachments calls_as_streams confirmed_messages files names
                      / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
-                       / event_log newcomers recording rooms / settings / connection stage / gateway / loop_thread
+                       / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
 i  simulator.exploring: programs repeated_records shrinking / runs / checking exploration

@@ -211,11 +211,6 @@ class GatewayConnection(asyncio.Protocol):
             self._memory.note(self, 0)
             self._transport.abort()
 
-    async def parted(self) -> None:
-        """Wait until the socket is closed, too."""
-        if isinstance(self._transport, Wire):
-            await self._transport.closed
-
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
@@ -480,8 +475,6 @@ class GatewayConnection(asyncio.Protocol):
         if self.state is CarrierState.OPEN:
             self._reason = reason
         self._transport.abort()
-
-    # --- faults -------------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:

@@ -283,7 +283,7 @@ class Gateway:
             if isinstance(newcomer, Newcomer):
                 newcomer.seated()
             await self._serve(name, admission, connection)
-            await connection.parted()
+            await self._stage.parted(connection)
         elif place is not None:
             self._stage.abandon(place)
         return socket

@@ -58,7 +58,8 @@ class EmulatorStats:
     ``joins`` ``memory``: a limit was reached (status 503). ``closing``: it was being closed (503). ``handshake``: too
     slow before there was a participant. ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``:
     requests that are not HTTP, and connections lost in their handshake. ``descriptors``: the process had none left.
-    ``fault``: reset by a fault while it connected. ``1002`` ``1003`` ``1008`` ``1009``: participants disconnected for a fault, by the close code.
+    ``fault``: reset while it connected, by a planned fault or for its latency. ``1002`` ``1003`` ``1008`` ``1009``:
+    participants disconnected for a fault, by the close code.
     """
     held: int = field(default=0, compare=False)
     """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""

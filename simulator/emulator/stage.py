@@ -46,6 +46,7 @@ class Staged(Carrier, Protocol):
     """A client's connection, as it is put on the network."""
 
     name: str
+    place: SimulatedConnection | None
 
     @property
     def is_open(self) -> bool: ...
@@ -227,6 +228,11 @@ class Stage:
         place = connection or self.network.open(name)
         return self._wire(transport, place), place
 
+    async def parted(self, connection: Staged) -> None:
+        """Wait until the socket of a connection that has ended is closed, too."""
+        if connection.place is not None and isinstance(connection.place.transport, Wire):
+            await connection.place.transport.closed
+
     def _wire(self, transport: asyncio.Transport, connection: SimulatedConnection) -> Wire:
         wire = Wire(transport, connection, self._limits.linger)
         self._wires[wire] = None
@@ -235,7 +241,7 @@ class Stage:
 
     def _put_on(self, connection: Staged) -> None:
         if connection.is_open:
-            place = self.network.open(connection.name)
+            connection.place = place = self.network.open(connection.name)
             place.carrier = connection
             connection.reroute(lambda transport: self._wire(transport, place))
 
