@@ -23,7 +23,7 @@ from simulator.emulator.settings import Settings
 from simulator.emulator.wire import Wire, reset
 from simulator.engine.seeds import Seeds
 from simulator.faults import plans
-from simulator.faults.fault import Fault
+from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.injection import FaultInjector
 from simulator.faults.layers import RoomFault
 from simulator.network.links import ControlFrame, Link, frame
@@ -74,7 +74,7 @@ class Stage:
             heartbeats=Heartbeats(heartbeat, heartbeat / 2),
         )
         self.faults = FaultInjector(
-            self.clock, self.seeds, self.network, lambda: self.notes, self._newcomer, unknown=_log.warning
+            self.clock, self.seeds, self.network, lambda: self.notes, self._newcomer, unknown=_note_unknown
         )
         self.is_wired = settings.latency is not None
         """Whether connections of clients are on the network."""
@@ -267,6 +267,13 @@ def _put(link: Link[Traffic], control: ControlFrame) -> None:
 
 def _concerns_more_than_rooms(entry: plans.Planned | Fault) -> bool:
     return not isinstance(entry, plans.Quiet) and not isinstance(getattr(entry, "fault", entry), RoomFault)
+
+
+def _note_unknown(fault: Fault, text: str) -> None:
+    if isinstance(fault, LastingFault):
+        _log.info("%s; it holds all the same", text)
+    else:
+        _log.warning("nothing is struck: %s", text)
 
 
 def _report(error: Exception) -> None:

@@ -102,8 +102,8 @@ class FaultInjector:
     Args:
         rooms: Returns all rooms, in the order of making.
         newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
-        unknown: Called with a text where a planned fault is about a participant that no room knows; a lasting one is in
-            force all the same, since the participant may come. None to raise `UsageError` there.
+        unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
+            one is in force all the same, since the participant may come. None to raise `UsageError` there.
 
     Attributes:
         in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
@@ -116,7 +116,7 @@ class FaultInjector:
         network: InjectedNetwork,
         rooms: Callable[[], Sequence[InjectedRoom]],
         newcomer: Callable[[str, str, str], None],
-        unknown: Callable[[str], object] | None = None,
+        unknown: Callable[[Fault, str], object] | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
         self._kernel = kernel
@@ -204,7 +204,7 @@ class FaultInjector:
         except UsageError as error:
             if self._unknown is None:
                 raise
-            self._unknown(str(error))
+            self._unknown(fault, str(error))
             if not isinstance(fault, LastingFault):
                 return
         self._strike_known(fault)

@@ -381,7 +381,7 @@ def test_a_planned_fault_waits_for_its_participant(emulator: Emulator, caplog: p
         with pytest.raises(RoomUnavailable):
             planned.connect("lab", "zoe")
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert "reset is about 'yan', which no room knows; there are none" in warnings
+    assert warnings == ["nothing is struck: reset is about 'yan', which no room knows; there are none"]
 
 
 def test_what_is_no_fault_is_refused_before_anything_happens() -> None:
