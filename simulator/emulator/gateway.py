@@ -23,8 +23,10 @@ from typing import Any
 from aiohttp import web
 
 from meshsync.errors import ConnectFailed
+from meshsync.excerpts import show_name, show_text
 from simulator.admission import Admission, admit, find_credentials, is_room_name
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
+from simulator.emulator.event_log import EventLog, RoomLog
 from simulator.emulator.flushes import Flushes
 from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import system_descriptors
@@ -51,6 +53,9 @@ _RETRY_AFTER = 5
 _LONGEST_RETRY = 3600.0
 """Seconds; the longest time that one who is refused is told to wait."""
 
+_LONGEST_NAME = 64
+"""Characters of a stranger's room that are logged."""
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -72,7 +77,8 @@ class Gateway:
         self._is_closing = False
         self._base = ""
         self._descriptors = system_descriptors()
-        self._refusals = Refusals(lambda: asyncio.get_running_loop().time())
+        self._refusals = Refusals(_now)
+        self._event_log = EventLog(_now, lambda seconds, work: asyncio.get_running_loop().call_later(seconds, work))
         self._newcomers = Newcomers(settings.limits, self._refusals, self._most_waiting)
         self._joins: Rate | None = None
         app = web.Application(middlewares=[self._screen])
@@ -127,7 +133,9 @@ class Gateway:
             except Exception:
                 _log.exception("a connection could not be told that the emulator is closing")
                 connection.cut()
-        _log.info("the emulator is closing: %d of %d connections are told", told, len(self._connections))
+        if self._connections:
+            told_of = (told, len(self._connections))
+            _log.info("the emulator is closing: %d of %d connections are told", *told_of, extra={"event": "closing"})
         try:
             await self._runner.cleanup()
         finally:
@@ -153,6 +161,9 @@ class Gateway:
         found = [connection for connection in self._connections if connection.name == name]
         for connection in found:
             connection.cut("cut by drop()")
+        if found:
+            text = "the connection of %s is cut by drop()"
+            self._event_log.write("fault", text, show_name(name), fault="drop", participants=[name])
         return len(found)
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -171,8 +182,7 @@ class Gateway:
             if refusal is None:
                 return await handler(request)
             kind, text = refusal
-            self._note_refusal(request, text)
-            self._refusals.add(kind, f"refused: {text}", logging.INFO)
+            self._note_refusal(request, kind, 403, text, logging.INFO)
             return web.Response(status=403, text=f"{text}\n")
         except web.HTTPException:
             raise
@@ -196,15 +206,15 @@ class Gateway:
         try:
             admission = admit(name, credentials, version=version, secret=self.settings.secret, now=time.time())
         except ConnectFailed as error:
-            self._note_refusal(request, str(error))
-            headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None
-            return web.Response(status=error.http_status or 403, text=str(error), headers=headers)
+            status = error.http_status or 403
+            self._note_refusal(request, "name" if status == 404 else "token", status, str(error), logging.INFO)
+            headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+            return web.Response(status=status, text=str(error), headers=headers)
         reached = self._reached_limit(name)
         if reached is not None:
             kind, text, seconds = reached
-            self._note_refusal(request, text)
             level = logging.INFO if self._is_closing else logging.WARNING
-            self._refusals.add(kind, f"refused with status 503: {text}", level)
+            self._note_refusal(request, kind, 503, text, level)
             return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(seconds)})
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = HandshakeSocket(
@@ -268,15 +278,19 @@ class Gateway:
                 self.recordings.refused(name, admission.name, connection.refusal)
             fault = connection.fault
             if fault is not None:
-                text = f"a participant was disconnected with code {fault.code}: {fault!s:.200}"
+                reason = show_text(str(fault))
+                text = f"{name}: {show_name(admission.name)} was disconnected with code {fault.code}: {reason}"
                 level = logging.WARNING if fault.code in (1008, 1009) else logging.INFO
-                self._refusals.add(str(fault.code), text, level)
+                members = {"room": name, "participant": admission.name, "reason": reason}
+                self._refusals.add(str(fault.code), text, level, **members)
 
     def _make_room(self, name: str) -> SeatedRoom:
         limits = self.settings.limits
         later = _Later()
         url = f"{self._base}/rooms/{name}"
         rules: RoomRules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
+        if _log.isEnabledFor(logging.INFO):  # Else no message pays for it, not even a question.
+            rules = WatchedRoom(rules, RoomLog(self._event_log, name))
         if self.recordings is not None:
             rules = WatchedRoom(rules, self.recordings.recorder(name))
         later.room = SeatedRoom(
@@ -289,12 +303,15 @@ class Gateway:
         )
         return later.room
 
-    def _note_refusal(self, request: web.Request, reason: str) -> None:
-        room = request.match_info.get("room")
-        if self.recordings is not None and room is not None and is_room_name(room):
-            credentials = find_credentials(request.headers, request.query)
-            name = claimed_name(None if credentials is None else credentials.token)
+    def _note_refusal(self, request: web.Request, kind: str, status: int, reason: str, level: int) -> None:
+        room = request.match_info.get("room", "")[:_LONGEST_NAME]
+        credentials = find_credentials(request.headers, request.query)
+        name = claimed_name(None if credentials is None else credentials.token)
+        if self.recordings is not None and is_room_name(room):
             self.recordings.refused(room, name, reason)
+        who = f"{show_name(room) if room else 'no room'}: {show_name(name) if name else 'a request'}"
+        members = {"room": room, "participant": name, "status": status, "reason": reason}
+        self._refusals.add(kind, f"{who} is refused with status {status}: {reason}", level, **members)
 
     # --- what the system refuses --------------------------------------------------------------------------------------
 
@@ -326,6 +343,10 @@ class _Later:
     def __call__(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
         return loop.call_later(seconds, lambda: self.room.route(outputs())).cancel
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _call_soon(callback: Callable[[], None]) -> None:
