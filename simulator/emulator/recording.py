@@ -275,6 +275,8 @@ class Recordings:
 
     def flush(self) -> None:
         """Give the system what is to be written, and drop from memory what is too much."""
+        if not self._dirty:
+            return
         dirty, self._dirty = self._dirty, []
         for recorder in dirty:
             recorder.is_dirty = False
