@@ -75,7 +75,7 @@ h  simulator.emulator: doorway flushes framing intake limits memory rates refusa
                        / settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs repeated_records shrinking / runs / checking exploration
-j  simulator.cli: demo logs options / emulating programs / executing serving / main
+j  simulator.cli: demo logs options shells / emulating finding programs / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """
