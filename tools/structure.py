@@ -59,8 +59,8 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
-                     / diagnosis pending_errors ready_actors / mistakes / scheduler / conditions / tasks / actor_threads
-                     / watchdog / runtime
+                     / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions / tasks
+                     / actor_threads / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
@@ -74,7 +74,7 @@ g  simulator.participants: confirming peers / stream / lasting / streams / parti
 h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / event_log newcomers recording
                        / settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
-i  simulator.exploring: programs repeated_records shrinking / runs / checking exploration
+i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
 j  simulator.cli: demo logs options shells / emulating finding programs / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
