@@ -59,8 +59,8 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis pending_errors ready_actors / mistakes / scheduler / conditions / tasks / actor_threads
-                     / watchdog / runtime
+                     / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions / tasks
+                     / actor_threads / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
@@ -75,7 +75,7 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
-i  simulator.exploring: programs repeated_records shrinking / runs / checking exploration
+i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator

@@ -23,6 +23,9 @@ class LoopClock:
         failed: Called with what a callback raises; the others go on.
     """
 
+    late: Callable[[str, int, int], int] | None = None
+    """See `Clock.late`."""
+
     def __init__(self, loop: asyncio.AbstractEventLoop, failed: Callable[[Exception], None]) -> None:
         self._loop = loop
         self._failed = failed

@@ -17,6 +17,10 @@ class Clock(Protocol):
     def now(self) -> int:
         """Nanoseconds since the start."""
 
+    @property
+    def late(self) -> Callable[[str, int, int], int] | None:
+        """Returns by how many nanoseconds a step is late; see `Kernel.late`. None where time is real."""
+
     def instant(self, seconds: float) -> int:
         """Return the first instant at which ``seconds`` have passed, in nanoseconds since the start."""
 

@@ -304,6 +304,9 @@ class Link(Generic[Payload]):
             self._lose(frames)
             return
         delay = self._delay.draw_us(self._stream) * _MICROSECOND
+        late = self._kernel.late
+        if late is not None and not is_background:
+            delay += late(self.name, self._kernel.now, delay)
         now = self._now()
         if self._bandwidth is None and self._free_at <= now:
             self._launch(_Burst(frames, size, delay, is_background), now)

@@ -370,7 +370,10 @@ class Attendance:
                 callback()
 
         kernel = self.here.network.kernel
-        timer = kernel.at(kernel.now + law.draw_us(self.random) * 1000, run)
+        delay = law.draw_us(self.random) * 1000
+        if kernel.late is not None:
+            delay += kernel.late(self.participant.name, kernel.now, delay)
+        timer = kernel.at(kernel.now + delay, run)
         self._timers[timer] = None
 
     def issue(self, request: Request, size: int) -> None:

@@ -131,7 +131,7 @@ def test_a_command_meets_them(tmp_path: Path) -> None:
     asked_for = ["--add", "Echo:bot@lab", "--add", "Rejecting:busy@den", "--latency", "5ms", "--reject-streams", "bot"]
     command = [
         "exec",
-        *options,
+        *asked_for,
         "--plan",
         str(plan),
         "--seed",
