@@ -130,8 +130,9 @@ def idle(sim: Simulation) -> None:
 
 
 def test_heartbeats_are_never_late() -> None:
-    """Every other step is late by up to a minute and a half, and no peer is taken for dead."""
-    assert late_run(idle, 1, Lateness(0.5, 60 * SECOND)).error is None
+    """Every other step of the program is late by up to a minute and a half, and no peer is taken for dead."""
+    made = late_run(idle, 1, Lateness(0.5, 60 * SECOND, "program"))
+    assert (made.error, bool(made.lates)) == (None, True)
 
 
 @pytest.mark.parametrize("is_counted", [False, True])
