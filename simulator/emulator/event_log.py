@@ -192,7 +192,7 @@ class RoomLog:
             self._write("stream_rejected", member, "%s: %s rejects stream %s of %s: %s", values, members)
             return
         kind = _kind_of(request)
-        members = {"kind": str(error.code), "request": kind, "reason": reason}
+        members = {"kind": "" if error.code is None else str(int(error.code)), "request": kind, "reason": reason}
         code = "" if error.code is None else f"{error.code}, "
         self._write("refused", member, "%s: %s is refused its %s: error %s%s", (kind, code, reason), members)
 
