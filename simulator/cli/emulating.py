@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from meshsync.errors import UsageError
 from simulator.cli.logs import LEVELS, printed
 from simulator.cli.options import SectionedOption
+from simulator.cli.staging import STAGE_OPTIONS, stage_arguments
 
 if TYPE_CHECKING:  # the emulator needs aiohttp, which its users may not have
     from simulator.emulator import Emulator, Recording
@@ -116,6 +117,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _limit("--max-waiting", "N", int, "connections that have no participant yet; the oldest gives way"),
     _limit("--memory", "SIZE", _size, "what may be held for all participants together, as 1GiB"),
     _limit("--handshake", "SECONDS", float, "time from connecting to a whole request (default: 10)"),
+    *STAGE_OPTIONS,
 )
 """All but those whose default depends on the command."""
 
@@ -197,6 +199,7 @@ def make_emulator(asked: Mapping[str, Any]) -> Emulator:
             allow_hosts=asked["allow_host"],
             insecure=asked["insecure"],
             record=_recording(asked),
+            **stage_arguments(asked),
         )
     except UsageError as error:
         raise UsageError(_as_typed(str(error))) from None
