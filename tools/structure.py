@@ -27,7 +27,7 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
-0  meshsync.errors  meshsync.reasons
+0  meshsync.errors  meshsync.excerpts  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
@@ -38,7 +38,7 @@ FLOORS = """
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
 4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
-5  meshsync.connection: alarms budget deliveries failures forks reconnecting states / inbox outbox send_queue
+5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
                         / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.forms  meshsync.placement
@@ -67,14 +67,15 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
-f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines / log / records
-                     / recorder wording / charts timeline_view / drawn_faults / timeline / transcript
+f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
+                     / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
+                     / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
-h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers settings / connection
-                       / gateway / loop_thread / emulator
+h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / event_log newcomers recording
+                       / settings / connection / gateway / loop_thread / emulator
 h  simulator.simulation
-i  simulator.exploring: programs runs shrinking / checking exploration
-j  simulator.cli: demo options / emulating programs / executing serving / main
+i  simulator.exploring: programs repeated_records shrinking / runs / checking exploration
+j  simulator.cli: demo logs options shells / emulating finding programs / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """
@@ -122,6 +123,7 @@ SEAM = frozenset(
         "simulator/emulator/gateway.py",
         "simulator/emulator/loop_thread.py",
         "simulator/emulator/newcomers.py",
+        "simulator/cli/logs.py",
         "simulator/cli/serving.py",
         "simulator/engine/actor_threads.py",
         "simulator/engine/runtime.py",

@@ -6,14 +6,15 @@ when the emulator listens.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from meshsync.errors import UsageError
+from simulator.cli.logs import LEVELS, printed
 from simulator.cli.options import SectionedOption
 
 if TYPE_CHECKING:  # the emulator needs aiohttp, which its users may not have
@@ -50,7 +51,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="SECRET",
         help="what tokens have to be signed with (default: one that everybody knows; a random one beyond the loopback)",
     ),
-    click.option("-v", "--verbose", is_flag=True, help="log on standard error what is refused, and why"),
+    click.option("-v", "--verbose", is_flag=True, help="one level more than the default one of --log-level"),
+    click.option("--json-log", is_flag=True, help="log as lines of JSON, for programs"),
     _doorway(
         "--allow-origin",
         "ORIGIN",
@@ -89,17 +91,17 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _limit("--memory", "SIZE", _size, "what may be held for all participants together, as 1GiB"),
     _limit("--handshake", "SECONDS", float, "time from connecting to a whole request (default: 10)"),
 )
-"""All but the port, whose default depends on the command."""
+"""All but those whose default depends on the command."""
 
 
-def emulator_options(port: int) -> Callable[[_Function], _Function]:
-    """Return a decorator that gives a command the options of an emulator, with a default for its port.
+def emulator_options(port: int, level: str) -> Callable[[_Function], _Function]:
+    """Return a decorator that gives a command the options of an emulator, with a default for its port and its log.
 
     Example:
         ::
 
             @click.command(cls=SectionedCommand)
-            @emulator_options(6374)
+            @emulator_options(6374, "info")
             def serve(**asked: Any) -> int:
                 with open_emulator(asked) as emulator:
                     ...
@@ -112,8 +114,16 @@ def emulator_options(port: int) -> Callable[[_Function], _Function]:
         help=f"port to listen on (0 picks a free one; default: {port})",
     )
 
+    logged = click.option(
+        "--log-level",
+        type=click.Choice(LEVELS),
+        default=level,
+        show_default=True,
+        help="what to log on standard error; debug: each message too",
+    )
+
     def decorate(command: _Function) -> _Function:
-        for option in reversed((_OPTIONS[0], picked, *_OPTIONS[1:])):
+        for option in reversed((_OPTIONS[0], picked, logged, *_OPTIONS[1:])):
             option(command)
         return command
 
@@ -122,14 +132,17 @@ def emulator_options(port: int) -> Callable[[_Function], _Function]:
 
 @contextmanager
 def open_emulator(asked: Mapping[str, Any]) -> Iterator[Emulator]:
-    """Open the emulator that the options ask for, until the end of the block.
+    """Open the emulator that the options ask for, and print its log, until the end of the block.
 
     Args:
         asked: The options of `emulator_options`, by their names as parameters.
     Raises:
         UsageError: If it cannot listen there, or as `make_emulator` does.
     """
-    with make_emulator(asked) as emulator:
+    level: str = asked["log_level"]
+    if asked["verbose"] and click.get_current_context().get_parameter_source("log_level") is ParameterSource.DEFAULT:
+        level = LEVELS[max(LEVELS.index(level) - 1, 0)]
+    with printed(level, is_json=asked["json_log"]), make_emulator(asked) as emulator:
         yield emulator
 
 
@@ -141,8 +154,6 @@ def make_emulator(asked: Mapping[str, Any]) -> Emulator:
     """
     from simulator.emulator import Emulator, Limits
 
-    if asked["verbose"]:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     given = {name: value for name, value in asked.items() if name.startswith("limit_") and value is not None}
     try:
         return Emulator(

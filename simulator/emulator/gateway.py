@@ -23,19 +23,22 @@ from typing import Any
 from aiohttp import web
 
 from meshsync.errors import ConnectFailed
-from simulator.admission import Admission, admit, find_credentials
+from meshsync.excerpts import show_name, show_text
+from simulator.admission import Admission, admit, find_credentials, is_room_name
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
+from simulator.emulator.event_log import EventLog, RoomLog
 from simulator.emulator.flushes import Flushes
 from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import system_descriptors
 from simulator.emulator.memory import Memory
 from simulator.emulator.newcomers import Newcomer, Newcomers
 from simulator.emulator.rates import Rate
+from simulator.emulator.recording import Recordings, WatchedRoom, claimed_name
 from simulator.emulator.refusals import STRANGERS, HttpLog, Refusals
 from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.members import Output
 from simulator.room.rules import Room
-from simulator.room.seat import SeatedRoom
+from simulator.room.seat import RoomRules, SeatedRoom
 
 __all__ = ["Gateway", "new_secret", "url_host"]
 
@@ -50,6 +53,9 @@ _RETRY_AFTER = 5
 _LONGEST_RETRY = 3600.0
 """Seconds; the longest time that one who is refused is told to wait."""
 
+_LONGEST_NAME = 64
+"""Characters of a stranger's room that are logged."""
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -58,16 +64,21 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.recordings: Recordings | None = None
+        """What is kept of what happens; None for nothing."""
+        if settings.record is not None:
+            self.recordings = Recordings(settings.record, _call_soon)
         self._rooms: dict[str, SeatedRoom] = {}
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
         self._memory = Memory(settings.limits.memory)
-        self._flushes = Flushes(lambda flush: asyncio.get_running_loop().call_soon(flush))
+        self._flushes = Flushes(_call_soon, None if self.recordings is None else self.recordings.flush)
         self._server: asyncio.Server | None = None
         self._is_closing = False
         self._base = ""
         self._descriptors = system_descriptors()
-        self._refusals = Refusals(lambda: asyncio.get_running_loop().time())
+        self._refusals = Refusals(_now)
+        self._event_log = EventLog(_now, lambda seconds, work: asyncio.get_running_loop().call_later(seconds, work))
         self._newcomers = Newcomers(settings.limits, self._refusals, self._most_waiting)
         self._joins: Rate | None = None
         app = web.Application(middlewares=[self._screen])
@@ -122,7 +133,9 @@ class Gateway:
             except Exception:
                 _log.exception("a connection could not be told that the emulator is closing")
                 connection.cut()
-        _log.info("the emulator is closing: %d of %d connections are told", told, len(self._connections))
+        if self._connections:
+            told_of = (told, len(self._connections))
+            _log.info("the emulator is closing: %d of %d connections are told", *told_of, extra={"event": "closing"})
         try:
             await self._runner.cleanup()
         finally:
@@ -140,13 +153,17 @@ class Gateway:
             waiting=len(self._newcomers),
             refused=dict(self._refusals.counts),
             held=self._memory.used,
+            unwritten=0 if self.recordings is None else self.recordings.unwritten,
         )
 
     async def drop(self, name: str) -> int:
         """Cut the TCP connections of all participants with that name, without a close frame; return how many."""
         found = [connection for connection in self._connections if connection.name == name]
         for connection in found:
-            connection.cut()
+            connection.cut("cut by drop()")
+        if found:
+            text = "the connection of %s is cut by drop()"
+            self._event_log.write("fault", text, show_name(name), fault="drop", participants=[name])
         return len(found)
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -165,7 +182,7 @@ class Gateway:
             if refusal is None:
                 return await handler(request)
             kind, text = refusal
-            self._refusals.add(kind, f"refused: {text}", logging.INFO)
+            self._note_refusal(request, kind, 403, text, logging.INFO)
             return web.Response(status=403, text=f"{text}\n")
         except web.HTTPException:
             raise
@@ -189,13 +206,15 @@ class Gateway:
         try:
             admission = admit(name, credentials, version=version, secret=self.settings.secret, now=time.time())
         except ConnectFailed as error:
-            headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None
-            return web.Response(status=error.http_status or 403, text=str(error), headers=headers)
+            status = error.http_status or 403
+            self._note_refusal(request, "name" if status == 404 else "token", status, str(error), logging.INFO)
+            headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+            return web.Response(status=status, text=str(error), headers=headers)
         reached = self._reached_limit(name)
         if reached is not None:
             kind, text, seconds = reached
             level = logging.INFO if self._is_closing else logging.WARNING
-            self._refusals.add(kind, f"refused with status 503: {text}", level)
+            self._note_refusal(request, kind, 503, text, level)
             return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(seconds)})
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = HandshakeSocket(
@@ -245,18 +264,7 @@ class Gateway:
     async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:
         room = self._rooms.get(name)
         if room is None:
-            url = f"{self._base}/rooms/{name}"
-            later = _Later()
-            limits = self.settings.limits
-            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
-            room = later.room = self._rooms[name] = SeatedRoom(
-                rules,
-                queue_limit=limits.queue,
-                message_limit=limits.message,
-                is_patient=True,
-                make_parcel=FramedParcel,
-                held=self._memory.queues,
-            )
+            room = self._rooms[name] = self._make_room(name)
         self._connections[connection] = None
         if self._is_closing:  # Its handshake was under way when the others were told.
             connection.end(1001, "the emulator was closed")
@@ -266,11 +274,44 @@ class Gateway:
             del self._connections[connection]
             if room.is_empty and self._rooms.get(name) is room:
                 del self._rooms[name]
+            if connection.refusal is not None and self.recordings is not None:
+                self.recordings.refused(name, admission.name, connection.refusal)
             fault = connection.fault
             if fault is not None:
-                text = f"a participant was disconnected with code {fault.code}: {fault!s:.200}"
+                reason = show_text(str(fault))
+                text = f"{name}: {show_name(admission.name)} was disconnected with code {fault.code}: {reason}"
                 level = logging.WARNING if fault.code in (1008, 1009) else logging.INFO
-                self._refusals.add(str(fault.code), text, level)
+                members = {"room": name, "participant": admission.name, "reason": reason}
+                self._refusals.add(str(fault.code), text, level, **members)
+
+    def _make_room(self, name: str) -> SeatedRoom:
+        limits = self.settings.limits
+        later = _Later()
+        url = f"{self._base}/rooms/{name}"
+        rules: RoomRules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
+        if _log.isEnabledFor(logging.INFO):  # Else no message pays for it, not even a question.
+            rules = WatchedRoom(rules, RoomLog(self._event_log, name))
+        if self.recordings is not None:
+            rules = WatchedRoom(rules, self.recordings.recorder(name))
+        later.room = SeatedRoom(
+            rules,
+            queue_limit=limits.queue,
+            message_limit=limits.message,
+            is_patient=True,
+            make_parcel=FramedParcel,
+            held=self._memory.queues,
+        )
+        return later.room
+
+    def _note_refusal(self, request: web.Request, kind: str, status: int, reason: str, level: int) -> None:
+        room = request.match_info.get("room", "")[:_LONGEST_NAME]
+        credentials = find_credentials(request.headers, request.query)
+        name = claimed_name(None if credentials is None else credentials.token)
+        if self.recordings is not None and is_room_name(room):
+            self.recordings.refused(room, name, reason)
+        who = f"{show_name(room) if room else 'no room'}: {show_name(name) if name else 'a request'}"
+        members = {"room": room, "participant": name, "status": status, "reason": reason}
+        self._refusals.add(kind, f"{who} is refused with status {status}: {reason}", level, **members)
 
     # --- what the system refuses --------------------------------------------------------------------------------------
 
@@ -302,6 +343,14 @@ class _Later:
     def __call__(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
         return loop.call_later(seconds, lambda: self.room.route(outputs())).cancel
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _call_soon(callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(callback)
 
 
 async def _stop_listening(server: asyncio.Server) -> None:

@@ -1,4 +1,4 @@
-"""The options and the counts of a gateway."""
+"""The options and the counts of a gateway, and the variables that lead past one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 
 from simulator.emulator.doorway import Doorway
 from simulator.emulator.limits import Limits
+from simulator.emulator.recording import Recording
 
-__all__ = ["EmulatorStats", "Settings"]
+__all__ = ["CLEARED", "EmulatorStats", "Settings"]
+
+CLEARED = ("MESHAGENT_TOKEN", "MESHAGENT_ROOM_URL", "MESHAGENT_PROFILE_API_URL")
+"""Variables that would lead a client past the emulator, so they must not be set beside ``Emulator.env``.
+
+Source: variables that ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready token, and addresses that beat
+``MESHAGENT_API_URL``.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,8 @@ class Settings:
     secret: str = field(repr=False)
     limits: Limits = field(default_factory=Limits)
     doorway: Doorway = field(default_factory=Doorway)
+    record: Recording | None = None
+    """None to keep nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,8 @@ class EmulatorStats:
     """How often something was refused since it was started, by its kind; a kind that did not occur is not there. It is
     no part of a comparison.
 
-    ``origin`` ``host``: pages and hosts that are not let in (status 403). ``connections`` ``rooms`` ``participants``
+    ``origin`` ``host``: pages and hosts that are not let in (status 403). ``token`` ``name``: tokens that do not
+    admit (401, 403), and what is no name of a room (404). ``connections`` ``rooms`` ``participants``
     ``joins`` ``memory``: a limit was reached (status 503). ``closing``: it was being closed (503). ``handshake``: too
     slow before there was a participant. ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``:
     requests that are not HTTP, and connections lost in their handshake. ``descriptors``: the process had none left.
@@ -46,3 +57,5 @@ class EmulatorStats:
     """
     held: int = field(default=0, compare=False)
     """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""
+    unwritten: int = field(default=0, compare=False)
+    """Records that the disk did not take; see `Recording`."""

@@ -103,9 +103,12 @@ class VirtualRuntime:
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.is_open = True
         self._threads = ActorThreads(scheduler, scope, grace)
-        self._watchdog = None if stall_after is None else Watchdog(scheduler, stall_after, self.report)
+        interrupts = Interrupts(self._interrupted, get_ident())
+        self._watchdog = (
+            None if stall_after is None else Watchdog(scheduler, stall_after, self.report, interrupts.strike)
+        )
         self._grace = grace
-        self._process: list[Interrupts | Garbage | Pin | Adoption] = [Interrupts(self._interrupted), Garbage()]
+        self._process: list[Interrupts | Garbage | Pin | Adoption] = [interrupts, Garbage()]
         if pin:
             self._process.append(Pin())
         self._process.append(Adoption(scheduler, self._adopt))
@@ -174,6 +177,25 @@ class VirtualRuntime:
         if scheduler.schedule is not None:
             scheduler.preempt()
         return task
+
+    def watch_main(self) -> None:
+        """Let the creating thread, from now on, no more block for real than other actors; see `Watchdog`."""
+        if self._watchdog is not None:
+            self._watchdog.watches_main = True
+            self._watchdog.start()
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """Return a context in which the creating thread may block for real."""
+        watchdog = self._watchdog
+        before = watchdog is not None and watchdog.watches_main
+        try:
+            if watchdog is not None:
+                watchdog.watches_main = False
+            yield
+        finally:
+            if watchdog is not None:
+                watchdog.watches_main = before
 
     def _begin(self, actor: Actor) -> None:
         self._threads.begin(actor)
@@ -318,7 +340,8 @@ class VirtualRuntime:
                 due = end
             if due is None or (end is None and self.is_idle):
                 return
-            time.sleep(max(0.0, begun + (due - origin) / SECOND / speed - ThreadRuntime.monotonic()))
+            with self._unwatched():
+                time.sleep(max(0.0, begun + (due - origin) / SECOND / speed - ThreadRuntime.monotonic()))
             self.kernel.at(due, self._scheduler.main.wake)
             self._scheduler.park(self._scheduler.main)
             if due == end:

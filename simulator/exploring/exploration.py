@@ -27,6 +27,7 @@ from simulator.engine.schedules import Deviation, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import ActorsRefuse, WorldStalled
 from simulator.exploring.programs import load, reference
+from simulator.exploring.repeated_records import logged_once
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
 from simulator.exploring.shrinking import shrink
 from simulator.faults import Fault, plans
@@ -107,7 +108,12 @@ class Failure:
             "replay": FORMAT,
             "program": self.reference,
             "case": self.run.case.to_json(),
-            "failure": {"kind": self.symptom.kind, "place": self.symptom.place, "text": _first_line(self.error)},
+            "failure": {
+                "kind": self.symptom.kind,
+                "place": self.symptom.place,
+                "source": self.symptom.source,
+                "text": _first_line(self.error),
+            },
             "digests": self.run.digests,
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -181,21 +187,46 @@ def explore(
         report: Gets the failure's text, whose last line replays it; None for no report.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
     Raises:
-        UsageError: If the plan is invalid; nothing is saved.
+        UsageError: If the program is a coroutine function, there is no seed, or the plan is invalid; nothing is saved.
         SimulationNested: If another simulation is open; nothing was run.
     """
+    with logged_once():
+        failure = _search(program, seeds, schedule, as_law(latency), plan, horizon, start, shrinking, stall_after)
+    if failure is None:
+        return None
+    if save is not None and failure.reference is not None:
+        failure = _saved(failure, Path(save))
+    if report is not None:
+        report(str(failure))
+    return failure
+
+
+def _search(
+    program: Program,
+    seeds: Iterable[int | str],
+    schedule: str,
+    law: Law,
+    plan: Plan,
+    horizon: float | None,
+    start: str,
+    shrinking: int,
+    stall_after: float | None,
+) -> Failure | None:
+    """Return the first run that fails, made small, or None."""
     count = 0
     for seed in seeds:
         entries = plan(Seeds(seed).stream("explore/plan")) if callable(plan) else plan
-        case = Case(seed, as_law(latency), schedule, tuple(entries), horizon, start)
+        case = Case(seed, law, schedule, tuple(entries), horizon, start)
         found = run(program, case, stall_after=stall_after)
         count += 1
         if found.error is not None:
             break
     else:
+        if not count:
+            raise UsageError("there is no seed to try: seeds is empty")
         return None
     shrinker = _Shrinker(program, found, shrinking, stall_after)
-    failure = Failure(
+    return Failure(
         program=program,
         reference=reference(program),
         run=shrinker.shrink(),
@@ -203,11 +234,6 @@ def explore(
         is_repeatable=shrinker.is_repeatable,
         runs=count + shrinker.runs,
     )
-    if save is not None and failure.reference is not None:
-        failure = _saved(failure, Path(save))
-    if report is not None:
-        report(str(failure))
-    return failure
 
 
 def replay(path: str | Path, *, program: Program | None = None, stall_after: float | None = 5.0) -> Replay:
@@ -228,7 +254,8 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
         if program is None and named is not None:
             program = load(named)  # Before the case: the kinds of faults in its plan may be the program's own.
         case = Case.from_json(value["case"])
-        expected = Symptom(value["failure"]["kind"], value["failure"]["place"])
+        failure = value["failure"]
+        expected = Symptom(failure["kind"], failure["place"], failure.get("source", ""))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:

@@ -21,8 +21,9 @@ from typing import Any
 
 from meshsync.errors import UsageError
 from meshsync.reasons import describe_error
+from meshsync.signals import check_callable
 
-__all__ = ["load", "reference"]
+__all__ = ["check_program", "load", "reference"]
 
 
 def reference(program: Callable[..., object]) -> str | None:
@@ -49,6 +50,19 @@ def reference(program: Callable[..., object]) -> str | None:
     return f"{file}:{name}"
 
 
+def check_program(program: object) -> None:
+    """Check that calling a program runs it.
+
+    Raises:
+        UsageError: If it cannot be called, or is a coroutine or generator function: of one nothing would run, and every
+            seed would pass.
+    """
+    try:
+        check_callable(program, "the Simulation", "a program")
+    except TypeError as error:
+        raise UsageError(str(error)) from None
+
+
 def load(text: str) -> Callable[..., object]:
     """Return the program that ``module:name`` or ``FILE:name`` means, importing its module.
 
@@ -67,6 +81,7 @@ def load(text: str) -> Callable[..., object]:
         raise UsageError(_missing(module, place, name))
     if not callable(program):
         raise UsageError(f"{text} is no program, which is a callable, but {type(program).__name__}")
+    check_program(program)
     try:
         inspect.signature(program).bind(None)
     except TypeError:

@@ -5,6 +5,8 @@ The choice of runs is not this module's business.
 
 from __future__ import annotations
 
+import inspect
+import linecache
 import os
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +20,7 @@ from simulator import latency as laws
 from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, ReplaySchedule, Schedule
 from simulator.errors import ActorFailed, SimulationDeadlock
+from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Law
@@ -90,14 +93,30 @@ class Case:
             raise ValueError(str(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Symptom:
-    """How a run failed: two runs fail in the same way if these are equal."""
+    """How a run failed: two runs fail in the same way if these are equal.
+
+    Of places the functions and the text of the lines are compared, and their numbers only where the text is not known:
+    a line that is added above changes nothing.
+    """
 
     kind: str
     """The class of the exception, behind that of `ActorFailed` if it came out of an actor."""
     place: str
     """The program's innermost line in the traceback; of a deadlock, the lines of the actors that cannot go on."""
+    source: str = ""
+    """The file, function and text of each of those lines; empty if not known."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Symptom):
+            return NotImplemented
+        if self.source and other.source:
+            return (self.kind, self.source) == (other.kind, other.source)
+        return (self.kind, self.place) == (other.kind, other.place)
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.place}"
@@ -142,14 +161,16 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         schedule: Used instead of the case's; its deviations are in the case of the result.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
     Raises:
-        UsageError: If the case's fault plan is invalid. Nothing was run.
+        UsageError: If the program is a coroutine function, or the case's fault plan is invalid. Nothing was run.
         SimulationNested: If another simulation is open. Nothing was run.
     """
+    check_program(program)
     simulation = _open(case, schedule, stall_after)
     error: Exception | None = None
     blocked: list[FrameType] = []
+    simulation.runtime.watch_main()
     try:
-        program(simulation)
+        _check_result(program(simulation))
     except Exception as raised:
         error = raised
         if isinstance(raised, SimulationDeadlock):
@@ -170,6 +191,15 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         planned=tuple(simulation.planned),
         end=simulation.now,
     )
+
+
+def _check_result(result: object) -> None:
+    """Raise `UsageError` for a coroutine or generator that a program returned, since nothing of it has run."""
+    if inspect.iscoroutine(result):
+        result.close()  # It warns if it was never awaited, which adds nothing.
+    elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):
+        return
+    raise UsageError(f"the program returned {result!r:.100}, of which nothing has run: it has to call what it does")
 
 
 def chart(transcripts: Iterable[Transcript]) -> str:
@@ -228,11 +258,12 @@ def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
     kind = type(root).__name__
     stuck = {_line(point) for point in map(_program_point, map(_stack, blocked)) if point is not None}
     points = _trace(root.__traceback__)
-    if stuck:
-        place = "; ".join(sorted(map(_describe, stuck)))
-    else:
-        place = _describe(_line(_program_point(points) or points[0])) if points else "unknown line"
-    return Symptom(kind if root is error else f"{type(error).__name__}: {kind}", place)
+    lines = sorted(stuck, key=_describe) or [_line(_program_point(points) or point) for point in points[:1]]
+    return Symptom(
+        kind if root is error else f"{type(error).__name__}: {kind}",
+        "; ".join(map(_describe, lines)) or "unknown line",
+        _source(lines),
+    )
 
 
 _Point: TypeAlias = tuple[FrameType, int]
@@ -271,6 +302,16 @@ def _is_program(frame: FrameType) -> bool:
 def _line(point: _Point) -> _Line:
     frame, number = point
     return frame.f_code.co_filename, number, frame.f_code.co_name
+
+
+def _source(lines: Iterable[_Line]) -> str:
+    texts = []
+    for file, number, function in lines:
+        text = linecache.getline(file, number).strip()
+        if not text:
+            return ""
+        texts.append(f"{Path(file).name} in {function}: {text}")
+    return "\n".join(sorted(texts))
 
 
 def _describe(line: _Line) -> str:

@@ -396,6 +396,11 @@ class Link(Generic[Payload]):
             self._move(LinkState.BROKEN)
             self._stop()
 
+    def abandon(self) -> None:
+        """Lose the frames in flight if it is frozen: once both ends have ended, no repair thaws it."""
+        if self._frozen_at is not None:
+            self.reset()
+
     def change_delay(self, delay: Law, echo: Law | None = None) -> None:
         """Delay frames by another law from now on."""
         self._delay = delay

@@ -127,6 +127,8 @@ class SimulatedConnection:
     def _move(self, ended: Ended) -> None:
         self.ended = move(_MOVES, self.ended, ended, f"connection {self.label}")
         if self.is_over:
+            self.up.abandon()
+            self.down.abandon()
             self._network.forget(self)
 
     def reset(self, *, leaves: bool = True) -> None:
