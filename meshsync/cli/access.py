@@ -78,7 +78,11 @@ class Access:
 
         Raises:
             MeshsyncError: See ``connect``.
+            click.UsageError: If no room is named anywhere.
         """
+        address = self.url or os.environ.get("MESHAGENT_ROOM_URL") or ""
+        if not (self.room or os.environ.get("MESHAGENT_ROOM") or "/rooms/" in address):
+            raise click.UsageError("which room? name it, or set MESHAGENT_ROOM")
         with connect(
             self.room,
             name=self.display_name,

@@ -15,11 +15,12 @@ from meshsync.cli.advice import advise
 from meshsync.cli.checks import TOKENS, Finding, Source, check_token, describe_sources, first
 from meshsync.cli.exits import ExitCode, Unfinished, exit_code
 from meshsync.cli.output import Output, plain
-from meshsync.connect import DEFAULT_API_URL, _Request, _Settings, connect
+from meshsync.connect import connect
 from meshsync.discovery import find_emulator
 from meshsync.errors import AuthenticationFailed, ConnectFailed, MeshsyncError, PermissionDenied
 from meshsync.local_emulator import port_of
 from meshsync.protocol.dialects import dialect
+from meshsync.targets import DEFAULT_API_URL, JoinRequest, JoinSettings
 from meshsync.tokens import ApiKey
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
@@ -96,7 +97,7 @@ def _examine(access: Access) -> Iterator[Finding]:
     credential, secret = first(groups["credential"]), _secret(groups)
     address = first(groups["address"])
     assert address is not None  # The hosted service is the last of them.
-    settings = _Settings(environ)
+    settings = JoinSettings(environ)
     try:
         where = settings.address(access.room, access.url)
     except MeshsyncError as error:
@@ -107,7 +108,7 @@ def _examine(access: Access) -> Iterator[Finding]:
     )
     token = ""
     try:
-        request = _Request(
+        request = JoinRequest(
             where.room,
             access.display_name,
             access.role,
