@@ -53,9 +53,9 @@ class Access:
             raise click.UsageError(f"which room: {room!r}, or that of --room, {self.room!r}?")
         return replace(self, room=room)
 
-    def to(self, url: str) -> Access:
-        """Return the same at another address."""
-        return replace(self, url=url)
+    def at(self, room: str | None, url: str) -> Access:
+        """Return the same for a room at an address."""
+        return replace(self, room=room, url=url)
 
     @property
     def is_emulator(self) -> bool:

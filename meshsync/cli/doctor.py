@@ -84,15 +84,15 @@ def _examine(access: Access) -> Iterator[Finding]:
         try:
             found = find_emulator(port_of(str(access.url)))
         except MeshsyncError as error:
-            yield _fault("emulator", error, "start one with 'meshsync emulator'")
+            yield _fault("emulator", error, "start one with 'meshsync emulator'", ExitCode.UNREACHABLE)
             return
         yield Finding("emulator", "ok", str(found), facts={"url": found.url, "pid": found.pid})
         ignored = "the emulator is joined with its own"
     groups = _sources(access, environ)
     yield from describe_sources(groups, ignored)
     if access.is_emulator:
+        access = access.at(access.room or environ.get("MESHAGENT_ROOM"), found.url)
         environ = found.env
-        access = access.to(found.url)
         groups = _sources(access, environ)
     credential, secret = first(groups["credential"]), _secret(groups)
     address = first(groups["address"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import meshsync
+from meshsync.discovery import announce
 from simulator import Emulator
 from tests.support.command import PATIENCE, of_emulator, records, run
 from tests.support.rooms import Ears, start
@@ -348,3 +349,43 @@ def test_attributes_are_set_and_removed_while_the_command_runs(enter: Any, here:
 def test_attributes_that_are_none_are_usage_errors(arguments: list[str]) -> None:
     """Before anything is connected."""
     assert run("attributes", *arguments).exit_code == 2
+
+
+# --- a running emulator -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def announced(emulated: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let commands find the emulator, and no other one of this machine."""
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with announce(emulated.url, emulated.env):
+        yield
+
+
+@pytest.mark.usefixtures("announced")
+def test_the_emulator_is_found_and_gets_no_other_credential(enter: Any, room: str) -> None:
+    """By ``--emulator`` or its address; a token of another service stays here, and the doctor says so."""
+    enter("ada")
+    foreign = {"MESHAGENT_TOKEN": "eyJ-of-another-service", "MESHAGENT_API_URL": "wss://rooms.example"}
+    for option in (["--emulator"], ["--url", "emulator"]):
+        result = run("who", room, *option, environ=foreign)
+        assert [line["name"] for line in records(result)] == ["ada"], result.output
+    result = run("doctor", "--emulator", environ=foreign | {"MESHAGENT_ROOM": room})
+    assert result.exit_code == 0, result.output
+    unused = [line["facts"]["name"] for line in records(result) if line["facts"].get("is_used") is False]
+    assert unused == ["--url", "MESHAGENT_API_URL", "MESHAGENT_TOKEN"]
+
+
+def test_without_an_emulator_there_is_none_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status 3, and what starts one; the doctor says the same."""
+    for name in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = run("who", "lab", "--emulator")
+    assert (result.exit_code, "simulator serve" in result.stderr) == (3, True)
+    examined = run("doctor", "lab", "--emulator")
+    assert examined.exit_code == 3
+    assert records(examined)[0]["step"] == "emulator"
