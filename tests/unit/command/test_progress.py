@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 
 import pytest
@@ -18,16 +19,6 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Put a terminal in the place of standard error; its clock moves a second each time that it is read."""
-    seconds = iter(range(1000))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(seconds)))
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    return terminal
-
-
 def follow(transfers: Transfers, shares: list[int]) -> None:
     """Report these percentages of a file of 1000 bytes."""
     with bars() as shown, transfers.following("re\x1bport", shown) as report:
@@ -35,14 +26,24 @@ def follow(transfers: Transfers, shares: list[int]) -> None:
             report(10 * share, 1000)
 
 
-@pytest.mark.parametrize("has_rich", [True, False])
-def test_a_terminal_shows_how_far_it_is(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, has_rich: bool) -> None:
-    """A bar with rich, lines without; a name cannot move the cursor."""
+def show(monkeypatch: pytest.MonkeyPatch, *, has_rich: bool, step: float) -> str:
+    """Return what a terminal shows of a transfer; the clock moves by ``step`` seconds each time that it is read."""
     if not has_rich:
         monkeypatch.setitem(sys.modules, "rich.progress", None)
+    ticks = itertools.count(0.5)
+    monkeypatch.setattr(progress, "monotonic", lambda: next(ticks) * step)
     monkeypatch.setenv("TERM", "xterm")
-    follow(Transfers(), [0, 40, 100])
-    shown = terminal.getvalue()
+    terminal = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        follow(Transfers(), [0, 40, 100])
+    return terminal.getvalue()
+
+
+@pytest.mark.parametrize("has_rich", [True, False])
+def test_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, has_rich: bool) -> None:
+    """A bar with rich, lines without; a name cannot move the cursor."""
+    shown = show(monkeypatch, has_rich=has_rich, step=1.0)
     assert "re\\x1bport" in shown
     assert "re\x1bport" not in shown
     if not has_rich:
@@ -51,12 +52,7 @@ def test_a_terminal_shows_how_far_it_is(terminal: Terminal, monkeypatch: pytest.
 
 def test_what_is_quick_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than a second."""
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 0.5)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    follow(Transfers(), [0, 40, 100])
-    assert terminal.getvalue() == ""
+    assert show(monkeypatch, has_rich=False, step=0.1) == ""
 
 
 def test_elsewhere_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
