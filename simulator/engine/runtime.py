@@ -23,10 +23,11 @@ from simulator.engine.actor_threads import ActorThreads, Adoption
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import VirtualCondition, new_condition
 from simulator.engine.kernel import SECOND, Kernel
+from simulator.engine.lateness import schedule_named
 from simulator.engine.marks import interruptible, is_interruptible
 from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.scheduler import Scheduler
-from simulator.engine.schedules import Schedule, schedule_named
+from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import Seeds, entropy
 from simulator.engine.tasks import VirtualTask
 from simulator.engine.watchdog import Watchdog
@@ -145,7 +146,9 @@ class VirtualRuntime:
         if not seconds:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
-            actor.timer = self.kernel.after(seconds, actor.wake, background=actor.is_housekeeping)
+            end = self.kernel.instant(seconds)
+            end += scheduler.late(actor, end - self.kernel.now)
+            actor.timer = self.kernel.at(end, actor.wake, background=actor.is_housekeeping)
         scheduler.park(actor)
         actor.timer = None
 
@@ -171,7 +174,7 @@ class VirtualRuntime:
         actor = scheduler.add(name)
         actor.target = target
         task = VirtualTask(scheduler, actor)
-        scheduler.make_ready(actor)
+        scheduler.wake(actor)
         if self._watchdog is not None:
             self._watchdog.start()
         if scheduler.schedule is not None:

@@ -17,9 +17,11 @@ from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
 from simulator import latency as laws
+from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
-from simulator.engine.schedules import Deviation, ReplaySchedule, Schedule
-from simulator.errors import ActorFailed, SimulationDeadlock
+from simulator.engine.schedules import Deviation, Late, Schedule
+from simulator.engine.seeds import Seeds
+from simulator.errors import ActorFailed, HorizonReached, SimulationDeadlock
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -54,6 +56,10 @@ class Case:
     """Which faults do not happen, by number from 0 in the order of planning, those that the program plans included."""
     deviations: tuple[Deviation, ...] | None = None
     """Of the schedule from first-in-first-out; None to let the named schedule take its decisions."""
+    lates: tuple[Late, ...] = ()
+    """The steps that are late, where deviations are given."""
+    lateness: Lateness | None = None
+    """Of a schedule that draws which steps are late; None to draw it from the seed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, which `from_json` reads."""
@@ -66,6 +72,8 @@ class Case:
             "start": self.start,
             "left_out": list(self.left_out),
             "deviations": None if self.deviations is None else [list(one) for one in self.deviations],
+            "lates": [list(one) for one in self.lates],
+            "lateness": None if self.lateness is None else [self.lateness.probability, self.lateness.scale],
         }
 
     @classmethod
@@ -77,6 +85,7 @@ class Case:
         """
         try:
             deviations = value["deviations"]
+            lateness = value.get("lateness")  # Not in files of before there was lateness.
             return cls(
                 seed=value["seed"],
                 latency=laws.from_json(value["latency"]),
@@ -86,6 +95,8 @@ class Case:
                 start=value["start"],
                 left_out=tuple(map(int, value["left_out"])),
                 deviations=None if deviations is None else tuple(Deviation(*one) for one in deviations),
+                lates=tuple(Late(*one) for one in value.get("lates", ())),
+                lateness=None if lateness is None else Lateness(*lateness),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]!r} is missing") from None
@@ -153,6 +164,17 @@ class Run:
         """The decisions of the schedule that were not first-in-first-out's."""
         return self.case.deviations or ()
 
+    @property
+    def lates(self) -> tuple[Late, ...]:
+        """The steps that were late."""
+        return self.case.lates
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it failed by a time limit that lateness made it pass, which says little about the program."""
+        error = self.error
+        return error is not None and bool(self.lates) and isinstance(_root(error), (TimeoutError, HorizonReached))
+
 
 def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
     """Run a program to its end, and close the simulation, even if it fails.
@@ -183,8 +205,9 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         except Exception as late:  # of an actor, or of closing; the first error is the one reported
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
     decided = simulation.runtime.schedule
+    deviations, lates = (tuple(decided.deviations), tuple(decided.lates)) if decided is not None else ((), ())
     return Run(
-        case=replace(case, deviations=tuple(decided.deviations) if decided is not None else ()),
+        case=replace(case, deviations=deviations, lates=lates),
         error=error,
         symptom=symptom,
         transcripts=MappingProxyType({room.name: room.transcript for room in simulation.rooms}),
@@ -209,7 +232,9 @@ def chart(transcripts: Iterable[Transcript]) -> str:
 
 def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
     if schedule is None and case.deviations is not None:
-        schedule = ReplaySchedule(case.deviations)
+        schedule = ReplaySchedule(case.deviations, case.lates)
+    elif schedule is None and case.lateness is not None:
+        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness)
     simulation = _Rehearsal(
         case.seed,
         latency=case.latency,
@@ -252,9 +277,7 @@ _FOREIGN = ("<frozen", *(f"{path}{os.sep}" for given in _INSTALLED for path in (
 
 
 def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
-    root: BaseException = error
-    while isinstance(root, ActorFailed) and root.__cause__ is not None:
-        root = root.__cause__
+    root = _root(error)
     kind = type(root).__name__
     stuck = {_line(point) for point in map(_program_point, map(_stack, blocked)) if point is not None}
     points = _trace(root.__traceback__)
@@ -264,6 +287,13 @@ def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
         "; ".join(map(_describe, lines)) or "unknown line",
         _source(lines),
     )
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the exception of an actor that is behind the one raised."""
+    while isinstance(error, ActorFailed) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 _Point: TypeAlias = tuple[FrameType, int]

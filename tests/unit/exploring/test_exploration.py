@@ -138,7 +138,7 @@ def test_plan_may_be_drawn_from_the_seed():
         sim.sleep(2)
         assert alice.is_connected
 
-    failure = quietly(program, range(100), plan=plan)
+    failure = quietly(program, range(100), plan=plan, schedule="random")
     (entry,) = failure.plan
     assert failure.seed != 0
     assert 1 < entry.time < 2
@@ -172,7 +172,7 @@ def test_program_that_remembers_is_told_apart():
         calls.append(sim)
         assert len(calls) != 2
 
-    failure = quietly(program)
+    failure = quietly(program, schedule="random")
     assert (failure.is_repeatable, failure.seed, failure.runs) == (False, 1, 3)
     assert "see check()" in str(failure)
 
@@ -390,7 +390,7 @@ def receiver_that_fails(sim: Simulation) -> None:
 
 def test_failing_receiver_is_logged_once_in_a_search(caplog):
     """Its traceback of the first seed is there; the other nine are counted."""
-    assert quietly(receiver_that_fails) is None
+    assert quietly(receiver_that_fails, schedule="random") is None
     tracebacks = [record for record in caplog.records if record.exc_info]
     assert [str(record.exc_info[1]) for record in tracebacks] == ["seed 0"]
     assert "9 records that repeat these were left out" in caplog.text
