@@ -144,7 +144,7 @@ def _sources(access: Access, environ: Mapping[str, str]) -> dict[str, list[Sourc
     return {
         "room": [Source("--room", access.room), *variables("ROOM")],
         "address": [
-            Source("--url", access.url),
+            Source("--url", None if access.is_emulator else access.url),
             *variables("ROOM_URL", "API_URL"),
             Source("the hosted service", DEFAULT_API_URL, is_default=True),
         ],

@@ -376,7 +376,7 @@ def test_the_emulator_is_found_and_gets_no_other_credential(enter: Any, room: st
     result = run("doctor", "--emulator", environ=foreign | {"MESHAGENT_ROOM": room})
     assert result.exit_code == 0, result.output
     unused = [line["facts"]["name"] for line in records(result) if line["facts"].get("is_used") is False]
-    assert unused == ["--url", "MESHAGENT_API_URL", "MESHAGENT_TOKEN"]
+    assert unused == ["MESHAGENT_API_URL", "MESHAGENT_TOKEN"]
 
 
 def test_without_an_emulator_there_is_none_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
