@@ -91,10 +91,13 @@ def test_send_says_how_many_of_how_many_were_sent(here: dict[str, str], emulated
 
 
 @posix
-def test_a_reader_that_has_enough_ends_the_command_quietly(here: dict[str, str], emulated: Emulator) -> None:
+@pytest.mark.parametrize("options", [[], ["--count", "9"]])
+def test_a_reader_that_has_enough_ends_the_command_quietly(
+    here: dict[str, str], emulated: Emulator, options: list[str]
+) -> None:
     """As ``| head -1``: no word, status 0, and it does not wait for another message."""
     with enter(here, emulated, "ada") as ada:
-        process = start("listen", "--name", "cli", environ=here)
+        process = start("listen", "--name", "cli", *options, environ=here)
         cli = ada.messaging.wait_for_participant(name="cli", timeout=PATIENCE)
         ada.messaging.send_message(cli, "chat", {})
         assert process.stdout.readline()
