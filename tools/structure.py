@@ -76,7 +76,7 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / emulator
 h  simulator.simulation
 i  simulator.exploring: programs repeated_records shrinking / runs / checking exploration
-j  simulator.cli: demo logs options values / programs staging / emulating / executing serving / main
+j  simulator.cli: demo logs options shells values / finding programs staging / emulating / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """

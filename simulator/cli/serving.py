@@ -41,7 +41,9 @@ def serve(is_json: bool, **asked: Any) -> int:
         # What was started with nohup goes on when its terminal is closed.
         if number is not None and (name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN):
             signal.signal(number, stop)
-    with open_emulator(asked) as emulator:
+    from meshsync.discovery import announce
+
+    with open_emulator(asked) as emulator, announce(emulator.url, emulator.env):
         print(_as_json(emulator) if is_json else _as_text(emulator, asked["secret"] is None), flush=True)
         while True:
             # Not without a time limit: Windows would not notice Ctrl-C.

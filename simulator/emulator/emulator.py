@@ -18,7 +18,7 @@ from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.recording import Recording, Recordings
 from simulator.emulator.rooms import Occupant
-from simulator.emulator.settings import EmulatorStats, Settings
+from simulator.emulator.settings import CLEARED, EmulatorStats, Settings
 from simulator.faults.fault import Fault
 from simulator.faults.injection import check_entries
 from simulator.faults.plans import Planned
@@ -49,13 +49,6 @@ _PATIENCE = 5.0
 
 _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
-
-CLEARED = ("MESHAGENT_TOKEN", "MESHAGENT_ROOM_URL", "MESHAGENT_PROFILE_API_URL")
-"""Variables that would lead a client past the emulator, so they must not be set beside ``Emulator.env``.
-
-Source: variables that ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready token, and addresses that beat
-``MESHAGENT_API_URL``.
-"""
 
 
 class Emulator:

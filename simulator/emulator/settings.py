@@ -1,19 +1,29 @@
-"""The options and the counts of a gateway."""
+"""The options and the counts of a gateway, and the variables that lead past one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from simulator.emulator.doorway import Doorway
 from simulator.emulator.limits import Limits
 from simulator.emulator.recording import Recording
-from simulator.faults.fault import Fault
-from simulator.faults.plans import Planned
-from simulator.latency import Law
-from simulator.participants import Participant
 
-__all__ = ["EmulatorStats", "Settings"]
+if TYPE_CHECKING:  # commands that serve nothing need not wait for them
+    from simulator.faults.fault import Fault
+    from simulator.faults.plans import Planned
+    from simulator.latency import Law
+    from simulator.participants import Participant
+
+__all__ = ["CLEARED", "EmulatorStats", "Settings"]
+
+CLEARED = ("MESHAGENT_TOKEN", "MESHAGENT_ROOM_URL", "MESHAGENT_PROFILE_API_URL")
+"""Variables that would lead a client past the emulator, so they must not be set beside ``Emulator.env``.
+
+Source: variables that ``meshagent-api`` 0.0.21, 0.29.4 and 0.56.0 read: a ready token, and addresses that beat
+``MESHAGENT_API_URL``.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -405,8 +405,8 @@ def test_a_client_that_cannot_enable_does_not_stay() -> None:
 def test_physics_of_the_network_are_given_to_the_simulation() -> None:
     """A law of its own each way, a wire of 1,000 bytes a second, and heartbeats.
 
-    The message of 5,000 bytes takes 5 s onto the wire at its sender and 5 s more at the room, besides 0.1 s up, 2 s down
-    and what its packets' headers take; without the wire's limit it would be 2.1 s.
+    The message of 5,000 bytes takes 5 s onto the wire at its sender and 5 s more at the room, besides 0.1 s up, 2 s
+    down and what its packets' headers take; without the wire's limit it would be 2.1 s.
     """
     with simulated(latency=0.1, latency_down=2, bandwidth=1000, window=100_000, heartbeat=None) as sim:
         room = sim.room("demo")
