@@ -159,7 +159,7 @@ class Recorder:
         """Note that a participant's connection is there, and choose its label."""
         label = self._names.join(member.id, member.name)
         self._asked[member.id] = deque()
-        self._add("connected", label, detail={"role": member.role})
+        self._add("connected", label, detail={"role": member.role}, id=member.id)
         self._notice("join", sender=member.name)
 
     def left(self, member: Member) -> None:
