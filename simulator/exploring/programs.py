@@ -12,7 +12,8 @@ import pkgutil
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 from meshsync.errors import UsageError
 from meshsync.reasons import describe_error
 
-__all__ = ["load", "reference"]
+__all__ = ["afresh", "find", "load", "reference"]
 
 
 def reference(program: Callable[..., object]) -> str | None:
@@ -57,6 +58,22 @@ def load(text: str) -> Callable[..., object]:
     Raises:
         UsageError: If there is no such program; the text names the missing part.
     """
+    program = find(text)
+    try:
+        inspect.signature(program).bind(None)
+    except TypeError:
+        raise UsageError(f"{text} is no program: it has to take one argument, the Simulation") from None
+    except ValueError:  # built in: its arguments are unknown
+        pass
+    return program
+
+
+def find(text: str) -> Callable[..., object]:
+    """Return the callable that ``module:name`` or ``FILE:name`` means, as `load`, whatever arguments it takes.
+
+    Raises:
+        UsageError: As `load`.
+    """
     place, _, name = text.rpartition(":")
     if not place or name.endswith(".py"):  # the colon of a drive
         place, name = text, ""
@@ -67,13 +84,20 @@ def load(text: str) -> Callable[..., object]:
         raise UsageError(_missing(module, place, name))
     if not callable(program):
         raise UsageError(f"{text} is no program, which is a callable, but {type(program).__name__}")
-    try:
-        inspect.signature(program).bind(None)
-    except TypeError:
-        raise UsageError(f"{text} is no program: it has to take one argument, the Simulation") from None
-    except ValueError:  # built in: its arguments are unknown
-        pass
     return program  # type: ignore[no-any-return]
+
+
+@contextmanager
+def afresh(directory: Path) -> Iterator[None]:
+    """Forget at the end what was imported meanwhile from a directory: the next run of a program begins anew."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name not in before]:
+            file = getattr(sys.modules[name], "__file__", None)
+            if isinstance(file, str) and Path(file).resolve().is_relative_to(directory.resolve()):
+                del sys.modules[name]
 
 
 def _member(module: ModuleType, name: str) -> Any:

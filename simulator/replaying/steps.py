@@ -40,6 +40,9 @@ class Id:
 
     name: str
 
+    def __repr__(self) -> str:
+        return f"Id({self.name!r})"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -151,7 +154,20 @@ def read_script(records: Records) -> Script:
     """Return the steps of a record of a room."""
     reading = _Reading(records)
     found = sorted(reading.steps(), key=lambda one: one[0])
-    return Script(tuple(_join_broadcasts(found)), tuple(reading.missing), reading.left_out)
+    steps = tuple(_join_broadcasts(found))
+    return Script((*_arrivals_before(steps), *steps), tuple(reading.missing), reading.left_out)
+
+
+def _arrivals_before(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps of those who were there when the record begins, since it has lost its beginning."""
+    first: dict[str, Step] = {}
+    for step in steps:
+        first.setdefault(step.who, step)
+    for who, step in first.items():
+        if step.verb != "connect":
+            yield Step(steps[0].at, who, "connect", role="user")
+            if step.verb != "enable":
+                yield Step(steps[0].at, who, "enable")
 
 
 class _Reading:

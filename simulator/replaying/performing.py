@@ -1,0 +1,79 @@
+"""Saying a conversation on a stage: a player for each scripted participant, and perhaps a program among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import meshsync
+from simulator.errors import ReplayFailed
+from simulator.record.transcript import Transcript
+from simulator.replaying.director import Director
+from simulator.replaying.player import Player
+from simulator.replaying.stages import EmulatedStage, SimulatedStage
+from simulator.replaying.steps import Step
+from simulator.replaying.subjects import Program
+
+__all__ = ["perform"]
+
+FAREWELL = 5.0
+"""Seconds in which a program has to end that has left the room, as it did before."""
+
+
+def perform(
+    steps: Sequence[Step],
+    stage: SimulatedStage | EmulatedStage,
+    *,
+    stall: float,
+    subject: str | None = None,
+    program: Program | None = None,
+) -> Transcript:
+    """Say a conversation, and return what happened.
+
+    Args:
+        stage: Where; it was entered.
+        stall: Seconds without any progress after which it is given up.
+        subject: The participant that is a program; its steps are awaited, and not done.
+        program: That one.
+    Raises:
+        ReplayStalled: If nothing happened for so long; the text has who waits for what.
+        ReplayFailed: If a step could not be done, or the program failed.
+    """
+    director = Director(steps, meshsync.condition(), meshsync.monotonic, stall=stall, subject=subject)
+    names = dict.fromkeys(step.who for step in steps if step.who != subject)
+    cast = [Player(name, director, stage.connect) for name in names]
+    try:
+        for player in cast:
+            meshsync.spawn(player.run, name=f"script of {player.name}")
+        if program is not None and subject is not None:
+            meshsync.spawn(_start, subject, program, director, stage, name=f"start of {subject}")
+        director.await_all()
+        director.await_quiet(stage.quiet)
+        if program is not None and subject is not None and _leaves(steps, subject):
+            program.join(min(stall, FAREWELL))
+            director.check()
+        return stage.transcript()
+    finally:
+        director.end()
+        if program is not None:
+            program.stop()
+        for player in cast:
+            player.close()
+
+
+def _start(subject: str, program: Program, director: Director, stage: SimulatedStage | EmulatedStage) -> None:
+    """Start a program when its participant came in the record."""
+    comings = [place for place, step in enumerate(director.steps) if (step.who, step.verb) == (subject, "connect")]
+    with suppress(ReplayFailed):  # The conversation has failed before it.
+        director.await_turn(comings[0])
+        try:
+            program.start(director, stage)
+        except Exception as error:
+            director.fail(error)
+        director.done(comings[0])
+
+
+def _leaves(steps: Sequence[Step], subject: str) -> bool:
+    """Return whether a participant is gone at the end."""
+    moves = [step.verb for step in steps if step.who == subject and step.verb in ("connect", "leave")]
+    return moves[-1:] == ["leave"]
