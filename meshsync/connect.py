@@ -7,10 +7,11 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from ssl import SSLContext
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from meshsync.client import Client
@@ -28,7 +29,10 @@ from meshsync.runtime.threads import spawn_in_finalizer
 from meshsync.tokens import ApiKey, ParticipantToken, join_lines
 from meshsync.transport.interfaces import Connector, Endpoint, Transport
 from meshsync.transport.refusals import explain_no_task
-from meshsync.world import REAL_WORLD, current_world
+from meshsync.world import REAL_WORLD, World, current_world
+
+if TYPE_CHECKING:
+    from meshsync.discovery import RunningEmulator
 
 __all__ = ["connect"]
 
@@ -72,7 +76,9 @@ def connect(
         api_key: An API key ``ma-…`` to make a token with; else ``MESHAGENT_API_KEY``, or ``MESHAGENT_SECRET`` with
             ``MESHAGENT_PROJECT_ID`` and ``MESHAGENT_KEY_ID``.
         url: The service's address, or that of a room, with ``/rooms/`` in it; else ``MESHAGENT_ROOM_URL`` or
-            ``MESHAGENT_API_URL``, or the hosted service.
+            ``MESHAGENT_API_URL``, or the hosted service. ``"emulator"`` stands for the one that this user runs on this
+            machine, ``"emulator:6375"`` for that on a port: it is found anew for each connection and joined with its
+            own key, whatever the environment says; see ``docs/finding.md``.
         timeout: The longest wait, in seconds; 30 by default.
         default_timeout: The time limit of every call that is not given one, in seconds; None for each one's own.
         dialect: ``B``, as releases from 0.30.0 on speak, or ``A``, as those before; or one of them by name,
@@ -92,10 +98,11 @@ def connect(
         AuthenticationFailed: If the token was rejected, or neither a token nor a key was found.
         PermissionDenied: If the token does not admit to this room.
         RoomNotFound: If there is no such room, or the name cannot be one.
-        RoomUnavailable: If the room is not available now, or this process has no descriptor or thread left.
+        RoomUnavailable: If the room is not available now, no emulator is found, or this process has no descriptor or
+            thread left.
         ConnectTimeout: If it was not ready in time.
         ConnectFailed: For other reasons, such as an untrusted certificate or a proxy that cannot be used.
-        UsageError: If the arguments do not fit together.
+        UsageError: If the arguments do not fit together, or several emulators are found.
         ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """
     world = current_world()
@@ -108,19 +115,8 @@ def connect(
     clock = runtime or world.runtime
     label = f"{name or 'somebody'} in {room or 'a room'}"
     if connector is None:
-        settings = _Settings(world.environ)
-        where = settings.address(room, url)
-        admission = settings.admission(where.room, name, role, token, api_key, spoken)
-        role, label = admission.role, f"{name or admission.name} in {where.room}"
-        endpoint = Endpoint(
-            url=where.url,
-            token=admission.token,
-            token_in=spoken.token_in,
-            version=spoken.version,
-            ssl_context=ssl_context,
-            ca_file=ca_file or (None if ssl_context else world.environ.get("MESHAGENT_EXTRA_CA_FILE")) or None,
-        )
-        connector = world.connector(endpoint, clock)
+        request = _Request(room, name, role, token, api_key, url, spoken, ssl_context, ca_file)
+        connector, role, label = _find_way(request, world, clock)
     plan = ReconnectPlan(connector, patience, renews_token=callable(token)) if reconnect else None
 
     make = partial(RoomClient, role=role, default_timeout=default_timeout, messaging=messaging, name=label)
@@ -177,6 +173,81 @@ def _retrying(
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    """What a program asks for: where to go and as whom."""
+
+    room: str | None
+    name: str | None
+    role: str
+    token: str | Callable[[], str] | None
+    api_key: str | None
+    url: str | None
+    dialect: Dialect
+    ssl_context: SSLContext | None
+    ca_file: str | None
+
+    def resolve(self, settings: _Settings) -> _Target:
+        """Return what that is, with what it lacks from the environment."""
+        where = settings.address(self.room, self.url)
+        admission = settings.admission(where.room, self.name, self.role, self.token, self.api_key, self.dialect)
+        endpoint = Endpoint(
+            url=where.url,
+            token=admission.token,
+            token_in=self.dialect.token_in,
+            version=self.dialect.version,
+            ssl_context=self.ssl_context,
+            ca_file=self.ca_file or (None if self.ssl_context else settings.get("EXTRA_CA_FILE")),
+        )
+        return _Target(endpoint, admission.role, f"{self.name or admission.name} in {where.room}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where to go, and as whom."""
+
+    endpoint: Endpoint
+    role: str
+    label: str
+    """For logs and names of tasks."""
+
+
+def _find_way(request: _Request, world: World, clock: Runtime) -> tuple[Connector, str, str]:
+    """Return a connector to what is asked for, the role there, and a label."""
+    settings = _Settings(world.environ, describe=_describe_emulators if world is REAL_WORLD else lambda: "")
+    if request.url is None or not re.fullmatch(r"emulator(:\d{1,5})?", request.url.strip()):
+        target = request.resolve(settings)
+        return world.connector(target.endpoint, clock), target.role, target.label
+    if world is not REAL_WORLD:
+        raise UsageError(
+            f"url={request.url!r} stands for an emulator of this machine, which a simulation does not reach: join the "
+            "simulation's rooms without url=, or connect outside of it"
+        )
+    if request.token is not None or request.api_key is not None:
+        raise UsageError(
+            f"url={request.url!r} joins with the emulator's own key: leave out token= and api_key=, which may be for "
+            "another service; with a token of the emulator, give its address as url="
+        )
+    from meshsync.local_emulator import EmulatorConnector, port_of  # Few programs need it.
+
+    room = settings.address(request.room, "ws://localhost").room
+
+    def connector_to(emulator: RunningEmulator) -> Connector:
+        # None of this process's variables: those for the hosted service must not get to an emulator.
+        target = replace(request, room=room, url=emulator.url).resolve(_Settings(emulator.env))
+        return world.connector(target.endpoint, clock)
+
+    if not request.name:
+        raise UsageError(f"no name to join with: give name=, which an emulator's token needs (url={request.url!r})")
+    return EmulatorConnector(port_of(request.url.strip()), connector_to), request.role, f"{request.name} in {room}"
+
+
+def _describe_emulators() -> str:
+    from meshsync.local_emulator import describe_emulators
+
+    return describe_emulators()
+
+
+@dataclass(frozen=True, slots=True)
 class _Address:
     room: str
     url: str
@@ -192,15 +263,18 @@ class _Admission:
 class _Settings:
     """Reads arguments and, behind them, the environment."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], describe: Callable[[], str] = lambda: "") -> None:
         self._environ = environ
+        self._describe = describe
+        """Returns what a program might have wanted that has nothing to join with, as the end of an error's text."""
 
-    def _get(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
+        """Return the variable ``MESHAGENT_…``, or None if it is not set or empty."""
         return self._environ.get(f"MESHAGENT_{name}") or None
 
     def address(self, room: str | None, url: str | None) -> _Address:
         """Return the room's name and its address."""
-        address = (url or self._get("ROOM_URL") or self._get("API_URL") or DEFAULT_API_URL).strip()
+        address = (url or self.get("ROOM_URL") or self.get("API_URL") or DEFAULT_API_URL).strip()
         shown = _without_secrets(address)
         try:
             parts = urlsplit(address)
@@ -211,7 +285,7 @@ class _Settings:
         if scheme not in ("ws", "wss"):
             raise UsageError(f"not an address of a room service: {shown!r}; give one like wss://…")
         named = _room_of(address)
-        chosen = room or named or self._get("ROOM")
+        chosen = room or named or self.get("ROOM")
         if not chosen:
             raise UsageError("no room to join: give room=, or set MESHAGENT_ROOM or MESHAGENT_ROOM_URL")
         if url and named not in (None, chosen):
@@ -234,7 +308,7 @@ class _Settings:
     ) -> _Admission:
         """Return name, role, and the function that gives each attempt its token."""
         if token is None and api_key is None:
-            token = self._get("TOKEN")
+            token = self.get("TOKEN")
         if callable(token):
             return _Admission(name or "", role, lambda: _checked_token(token()))
         if token is not None:
@@ -250,15 +324,15 @@ class _Settings:
         return _Admission(name, role, lambda: made)
 
     def _key(self, api_key: str | None) -> ApiKey:
-        text = api_key or self._get("API_KEY")
+        text = api_key or self.get("API_KEY")
         if text:
             return ApiKey.parse(text)
-        secret = self._get("SECRET")
+        secret = self.get("SECRET")
         if secret:
-            return ApiKey(self._get("KEY_ID") or "", self._get("PROJECT_ID") or "", join_lines(secret))
+            return ApiKey(self.get("KEY_ID") or "", self.get("PROJECT_ID") or "", join_lines(secret))
         raise AuthenticationFailed(
             "nothing to join with: looked for token=, api_key=, MESHAGENT_TOKEN, MESHAGENT_API_KEY, and "
-            "MESHAGENT_SECRET with MESHAGENT_PROJECT_ID and MESHAGENT_KEY_ID"
+            f"MESHAGENT_SECRET with MESHAGENT_PROJECT_ID and MESHAGENT_KEY_ID{self._describe()}"
         )
 
 

@@ -9,7 +9,7 @@ extensions (none is ever negotiated, so every reserved bit is a fault), and when
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -172,6 +172,15 @@ def encode(packets: Sequence[bytes], keys: bytes | None, *, mask: Mask | None = 
         key = keys[at : at + 4]
         at += 4
         parts += (head, key, mask(packet, key))
+    return b"".join(parts)
+
+
+def encode_pieces(packets: Iterable[Sequence[bytes | bytearray | memoryview]]) -> bytes:
+    """Return a server's frames of packets in pieces, joined into one buffer: each byte is copied once."""
+    parts: list[bytes | bytearray | memoryview] = []
+    for pieces in packets:
+        parts.append(_header(_FINAL | Opcode.BINARY, sum(map(len, pieces)), _UNMASKED_FLAG))
+        parts += pieces
     return b"".join(parts)
 
 

@@ -1,17 +1,19 @@
-"""The commands of ``python -m simulator`` that run programs in a simulation: run, check, explore, replay.
+"""The commands of ``python -m simulator`` that run programs in a simulation: run, check, explore, replay; and demo.
 
 Exit status 0: the program ran through; 1: it failed, or its runs differ; 2: there is no program to run.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import json
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from meshsync.errors import UsageError
 
@@ -19,69 +21,12 @@ if TYPE_CHECKING:  # the other commands need not wait for the simulator
     from simulator.exploring.runs import Run
     from simulator.latency import Law
 
-__all__ = ["add_commands"]
+__all__ = ["check", "demo", "explore", "replay", "run"]
 
 LAWS = "seconds, or a law with its numbers: uniform:0.01,0.05 lognormal:0.04,0.4 exponential:0.2 empirical:0.01,0.3"
 
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands to those of a parser."""
-    run = _program_command(commands, "run", "run a program once", _run)
-    run.add_argument("--seed", type=_seed, default=0, help="what chance follows from (default: %(default)s)")
-    run.add_argument("--transcript", type=Path, metavar="OUT", help="save what happened as lines of JSON")
-    _add_chart(run)
-
-    check = _program_command(commands, "check", "run a program twice and compare", _check)
-    check.add_argument("--seed", type=_seed, default=0, help="what chance follows from (default: %(default)s)")
-
-    explore = _program_command(commands, "explore", "find a seed that fails, and make its run small", _explore)
-    explore.set_defaults(schedule="random")
-    explore.add_argument(
-        "--seeds", type=_seeds, default=range(100), metavar="FROM:TO", help="which seeds to try (default: 0:100)"
-    )
-    explore.add_argument("--save", type=Path, default=Path(), help="directory or file to keep the failure in")
-    _add_chart(explore)
-
-    replay = commands.add_parser("replay", help="run a kept failure again", description="Run a kept failure again.")
-    replay.add_argument("file", type=Path, metavar="FILE", help="what explore has written")
-    replay.add_argument("--transcript", type=Path, metavar="OUT", help="save what happened as lines of JSON")
-    _add_chart(replay)
-    replay.set_defaults(run=_guarded(_replay))
-
-
-def _program_command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    text: str,
-    action: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-    parser.add_argument("program", metavar="FILE:PROGRAM", help="a function of the Simulation; or MODULE:PROGRAM")
-    parser.add_argument("--latency", type=_law, default="0", help=LAWS)
-    parser.add_argument(
-        "--schedule", choices=("fifo", "random", "pct"), default="fifo", help="who runs when several can"
-    )
-    parser.add_argument("--plan", type=_plan, default=(), metavar="FILE", help="a fault plan as JSON")
-    parser.add_argument("--horizon", type=float, metavar="SECONDS", help="virtual seconds after which a run is stopped")
-    parser.set_defaults(run=_guarded(action))
-    return parser
-
-
-def _add_chart(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--chart", action="store_true", help="print what happened in each room")
-
-
-def _guarded(action: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return a command that ends with status 2 if there is no program to run."""
-
-    def run(options: argparse.Namespace) -> int:
-        try:
-            return action(options)
-        except UsageError as error:
-            print(f"simulator: {error}", file=sys.stderr)
-            return 2
-
-    return run
+_Plan = tuple[Any, ...] | None
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -93,14 +38,16 @@ def _seed(text: str) -> int | str:
 
 def _seeds(text: str) -> range:
     first, _, last = text.rpartition(":")
-    return range(int(first or 0), int(last))
+    try:
+        return range(int(first or 0), int(last))
+    except ValueError:
+        raise click.BadParameter(f"seeds are FROM:TO, as 0:100, or how many, not {text!r:.100}") from None
 
 
 def _law(text: str) -> Law:
     from simulator import latency
 
     name, _, numbers = text.rpartition(":")
-    values = [float(number) for number in numbers.split(",")]
     laws: dict[str, Callable[..., Law]] = {
         "": latency.constant,
         "constant": latency.constant,
@@ -110,10 +57,10 @@ def _law(text: str) -> Law:
         "empirical": lambda *samples: latency.empirical(samples),
     }
     try:
-        return laws[name](*values)
+        return laws[name](*(float(number) for number in numbers.split(",")))
     except (KeyError, TypeError, ValueError) as error:
         wrong = f"no law is named {name!r}" if isinstance(error, KeyError) else str(error)
-        raise argparse.ArgumentTypeError(f"{wrong}; give {LAWS}") from None
+        raise click.BadParameter(f"{wrong}; give {LAWS}") from None
 
 
 def _plan(text: str) -> tuple[Any, ...]:
@@ -122,93 +69,169 @@ def _plan(text: str) -> tuple[Any, ...]:
     try:
         return faults.from_json(json.loads(Path(text).read_text(encoding="utf-8")))
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text} cannot be read: {error.strerror}") from None
+        raise click.BadParameter(f"{text} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+        raise click.BadParameter(f"{text}: {error}") from None
+
+
+_one_seed = click.option(
+    "--seed", type=_seed, default="0", show_default=True, metavar="SEED", help="what chance follows from"
+)
+_transcript = click.option(
+    "--transcript", type=click.Path(path_type=Path), metavar="OUT", help="save what happened as lines of JSON"
+)
+_chart = click.option("--chart", is_flag=True, help="print what happened in each room")
+
+
+def _program_options(schedule: str) -> Callable[[_Function], _Function]:
+    """Return a decorator that gives a command a program and what it is run in, with a default for the schedule."""
+    options = (
+        click.argument("program", metavar="FILE:PROGRAM"),
+        click.option("--latency", type=_law, default="0", metavar="LAW", help=LAWS),
+        click.option(
+            "--schedule",
+            type=click.Choice(["fifo", "random", "pct"]),
+            default=schedule,
+            show_default=True,
+            help="who runs when several can",
+        ),
+        click.option("--plan", type=_plan, metavar="FILE", help="a fault plan as JSON"),
+        click.option("--horizon", type=float, metavar="SECONDS", help="virtual seconds after which a run is stopped"),
+    )
+
+    def decorate(command: _Function) -> _Function:
+        for option in reversed(options):
+            option(command)
+        return command
+
+    return decorate
+
+
+def _guarded(command: Callable[..., int]) -> Callable[..., int]:
+    """Return a command that ends with status 2 if there is no program to run."""
+
+    @functools.wraps(command)
+    def guarded(**options: Any) -> int:
+        try:
+            return command(**options)
+        except UsageError as error:
+            print(f"simulator: {error}", file=sys.stderr)
+            return 2
+
+    return guarded
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
 
 
-def _run(options: argparse.Namespace) -> int:
-    from simulator.exploring.programs import load
-    from simulator.exploring.runs import Case, run
+@click.command()
+@_program_options("fifo")
+@_one_seed
+@_transcript
+@_chart
+@_guarded
+def run(program: str, seed: int | str, transcript: Path | None, chart: bool, plan: _Plan, **settings: Any) -> int:
+    """Run a program once.
 
-    case = Case(
-        options.seed,
-        latency=options.latency,
-        schedule=options.schedule,
-        plan=options.plan,
-        horizon=options.horizon,
-    )
-    made = run(load(options.program), case)
-    _show(made, options)
-    for room, transcript in made.transcripts.items():
-        print(f"room {room}: {len(transcript)} records, digest {transcript.digest()}")
+    The program is a function of the Simulation, in a file or a module (MODULE:PROGRAM).
+    """
+    from simulator.exploring.programs import load
+    from simulator.exploring.runs import Case
+    from simulator.exploring.runs import run as run_case
+
+    made = run_case(load(program), Case(seed, plan=plan or (), **settings))
+    _show(made, chart, transcript)
+    for room, recorded in made.transcripts.items():
+        print(f"room {room}: {len(recorded)} records, digest {recorded.digest()}")
     verdict = "fails" if made.error is not None else "runs through"
-    print(f"seed {options.seed} {verdict}, {made.end:.6f} s of virtual time")
+    print(f"seed {seed} {verdict}, {made.end:.6f} s of virtual time")
     return 0 if made.error is None else 1
 
 
-def _check(options: argparse.Namespace) -> int:
-    from simulator.exploring.checking import RunsDiffer, check
+@click.command()
+@_program_options("fifo")
+@_one_seed
+@_guarded
+def check(program: str, plan: _Plan, **settings: Any) -> int:
+    """Run a program twice and compare.
+
+    The program is a function of the Simulation, in a file or a module (MODULE:PROGRAM).
+    """
+    from simulator.exploring import checking
     from simulator.exploring.programs import load
 
-    program = load(options.program)
     try:
-        check(
-            program,
-            seed=options.seed,
-            latency=options.latency,
-            schedule=options.schedule,
-            plan=options.plan,
-            horizon=options.horizon,
-        )
-    except RunsDiffer as error:
+        checking.check(load(program), plan=plan or (), **settings)
+    except checking.RunsDiffer as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _explore(options: argparse.Namespace) -> int:
-    from simulator.exploring.exploration import explore
+@click.command()
+@_program_options("random")
+@click.option("--seeds", type=_seeds, default="0:100", show_default=True, metavar="FROM:TO", help="which seeds to try")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    default=".",
+    metavar="PATH",
+    help="directory or file to keep the failure in (default: here)",
+)
+@_chart
+@_guarded
+def explore(program: str, seeds: range, chart: bool, plan: _Plan, **settings: Any) -> int:
+    """Find a seed that fails, and make its run small.
+
+    The program is a function of the Simulation, in a file or a module (MODULE:PROGRAM).
+    """
+    from simulator.exploring import exploration
     from simulator.exploring.programs import load
 
-    failure = explore(
-        load(options.program),
-        options.seeds,
-        schedule=options.schedule,
-        latency=options.latency,
-        plan=options.plan,
-        horizon=options.horizon,
-        save=options.save,
-        report=None,
-    )
+    failure = exploration.explore(load(program), seeds, plan=plan or (), report=None, **settings)
     if failure is None:
-        print(f"none of {len(options.seeds)} seeds fails")
+        print(f"none of {len(seeds)} seeds fails")
         return 0
-    if options.chart:
+    if chart:
         _show_charts(failure.run)
     print(failure)
     return 1
 
 
-def _replay(options: argparse.Namespace) -> int:
-    from simulator.exploring.exploration import replay
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@_transcript
+@_chart
+@_guarded
+def replay(file: Path, transcript: Path | None, chart: bool) -> int:
+    """Run a failure again that explore has kept in a file."""
+    from simulator.exploring import exploration
 
-    made = replay(options.file)
-    _show(made.run, options)
+    made = exploration.replay(file)
+    _show(made.run, chart, transcript)
     print(made)
     return 0 if made.run.error is None else 1
 
 
-def _show(made: Run, options: argparse.Namespace) -> None:
+@click.command()
+@click.option("--seed", type=int, default=7, show_default=True, metavar="N", help="what chance follows from")
+def demo(seed: int) -> int:
+    """A simulated room, several participants and their conversation."""
+    from simulator.cli.demo import run
+
+    run(sys.stdout, seed)
+    return 0
+
+
+# --- what they show ---------------------------------------------------------------------------------------------------
+
+
+def _show(made: Run, with_charts: bool, out: Path | None) -> None:
     """Print and save the results asked for; print the error."""
-    if options.chart:
+    if with_charts:
         _show_charts(made)
     for number, (room, transcript) in enumerate(made.transcripts.items()):
-        if options.transcript is not None:
-            out: Path = options.transcript
+        if out is not None:
             transcript.save(out if not number else out.with_name(f"{out.stem}-{room}{out.suffix}"))
     if made.error is not None:
         traceback.print_exception(type(made.error), made.error, made.error.__traceback__)

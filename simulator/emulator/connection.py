@@ -21,6 +21,7 @@ from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.acknowledgements import unacknowledged
 from simulator.admission import Admission
+from simulator.emulator.flushes import Flushes
 from simulator.emulator.framing import join
 from simulator.emulator.intake import Intake
 from simulator.emulator.memory import Memory
@@ -56,6 +57,8 @@ _PART = _TURN // 16
 
 _LONGEST_TURN = 0.01
 """Seconds after which a turn ends at its next look at the clock, whatever its effort."""
+
+_OPEN = CarrierState.OPEN  # Not looked up by name at each flush: before 3.12 that is a call in Python.
 
 _OUTSTANDING = 8 * 1024 * 1024
 """Bytes that a client may have caused and that wait for others, before it is no longer read from. A quarter of what may
@@ -107,10 +110,17 @@ class GatewayConnection(asyncio.Protocol):
     """
 
     def __init__(
-        self, name: str, transport: asyncio.Transport, settings: Settings, memory: Memory, early: bytes = b""
+        self,
+        name: str,
+        transport: asyncio.Transport,
+        settings: Settings,
+        memory: Memory,
+        flushes: Flushes,
+        early: bytes = b"",
     ) -> None:
         self.name = name
         self._memory = memory
+        self._flushes = flushes
         self._early = early
         """What the client sent in one go with its handshake."""
         self.state = CarrierState.OPEN
@@ -121,8 +131,11 @@ class GatewayConnection(asyncio.Protocol):
         decoder = frames.FrameDecoder(
             masked=True, max_size=limits.message + _PACKET_MARGIN, longest=_LONGEST_FRAME * limits.message
         )
-        self._rate = None if limits.rate is None else Rate(limits.rate, self._loop.time())
-        self._intake = Intake(decoder, self._check_rate)
+        check_rate = None
+        if limits.rate is not None:
+            self._rate = Rate(limits.rate, self._loop.time())
+            check_rate = self._check_rate
+        self._intake = Intake(decoder, check_rate)
         self._outstanding = min(_OUTSTANDING, limits.queue // 4)
         self._is_held_up = False
         """Whether nothing is read, since what was read is not handled yet, or causes too much."""
@@ -225,7 +238,7 @@ class GatewayConnection(asyncio.Protocol):
             self.end(1011, "internal error")
 
     def _check_rate(self, count: int) -> None:
-        if self._rate is not None and not self._rate.take(count, self._loop.time()):
+        if not self._rate.take(count, self._loop.time()):
             raise ProtocolError(f"sends more than {self._rate.per_second:g} messages a second", code=1008)
 
     def _hold_up(self, seat: Seat) -> None:
@@ -308,7 +321,9 @@ class GatewayConnection(asyncio.Protocol):
 
     def _wake(self) -> None:
         if not self._is_full:
-            self._schedule()
+            if not self._is_scheduled:
+                self._is_scheduled = True
+                self._flushes.add(self)
         elif self._seat is not None and self._seat.fault is not None:
             self.end(self._seat.fault.code, str(self._seat.fault))  # Without waiting for a client that does not read.
         elif not self._keeps_up:
@@ -319,20 +334,30 @@ class GatewayConnection(asyncio.Protocol):
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._flushes.add(self)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits, as much as the transport takes at once."""
         self._is_scheduled = False
         seat, transport = self._seat, self._transport
-        if seat is None or self.state is not CarrierState.OPEN or transport.is_closing():
+        if seat is None or self.state is not _OPEN or transport.is_closing():
             return
         pending = self._pending
         if not pending and not self._is_full:
-            pending.extend(join(seat.drain(_BATCH)))
+            buffers = join(seat.drain(_BATCH))
+            if len(buffers) == 1:
+                self._write(buffers[0])
+            else:
+                pending.extend(buffers)
         # Little more than its limit goes to the transport, which would move the rest forward at each write.
         while pending and not self._is_full:
             self._write(pending.popleft())
-        is_empty = not pending and not seat.queued
+        if pending or seat.queued or seat.fault is not None:
+            self._go_on(seat)
+
+    def _go_on(self, seat: Seat) -> None:
+        """Arrange for what could not be written yet, or end the connection of a seat that is lost."""
+        is_empty = not self._pending and not seat.queued
         if seat.fault is not None and (self._is_full or is_empty):
             self.end(seat.fault.code, str(seat.fault))
         elif not is_empty:

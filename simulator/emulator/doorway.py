@@ -48,11 +48,11 @@ class Doorway:
         for origin in self.origins:
             if origin not in ("*", "null") and _ORIGIN.fullmatch(origin) is None:
                 raise UsageError(
-                    f"an origin is a text as https://example.org:8443, without a path, not {origin!r:.100}"
+                    f"allow_origins: an origin is as https://example.org:8443, without a path, not {origin!r:.100}"
                 )
         for host in self.hosts:
             if host != "*" and _plain_host(host) is None:
-                raise UsageError(f"a host is a name or an address, not {host!r:.100}")
+                raise UsageError(f"allow_hosts: a host is a name or an address, not {host!r:.100}")
 
     def refusal(self, origins: Sequence[str], hosts: Sequence[str], address: str | None) -> tuple[str, str] | None:
         """Return why a request is refused, as ``origin`` or ``host`` and a text; None if it is not.

@@ -26,12 +26,12 @@ class FramedParcel(Parcel):
 
     def __init__(self, output: Output, account: Account, held: Held) -> None:
         super().__init__(output, account, held)
-        packets = self.packets()
+        pieces = self.pieces()
         if output.size <= _JOINED:
-            self.frames: bytes | list[bytes] = frames.encode(packets, None)
+            self.frames: bytes | list[bytes] = frames.encode_pieces(pieces)
             size = len(self.frames)
         else:
-            self.frames = [frames.encode([packet], None) for packet in packets]
+            self.frames = [frames.encode_pieces([packet]) for packet in pieces]
             size = sum(map(len, self.frames))
         self.cost = size + _OVERHEAD
         del self.output
@@ -39,6 +39,9 @@ class FramedParcel(Parcel):
 
 def join(parcels: Sequence[Parcel]) -> list[bytes]:
     """Return the buffers to write for these messages: small ones joined, large ones a frame at a time."""
+    if len(parcels) == 1:
+        wire = cast("FramedParcel", parcels[0]).frames
+        return [wire] if isinstance(wire, bytes) else wire
     buffers: list[bytes] = []
     small: list[bytes] = []
     for parcel in cast("Sequence[FramedParcel]", parcels):

@@ -25,6 +25,7 @@ from aiohttp import web
 from meshsync.errors import ConnectFailed
 from simulator.admission import Admission, admit, find_credentials
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
+from simulator.emulator.flushes import Flushes
 from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import system_descriptors
 from simulator.emulator.memory import Memory
@@ -61,6 +62,7 @@ class Gateway:
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
         self._memory = Memory(settings.limits.memory)
+        self._flushes = Flushes(lambda flush: asyncio.get_running_loop().call_soon(flush))
         self._server: asyncio.Server | None = None
         self._is_closing = False
         self._base = ""
@@ -210,7 +212,9 @@ class Gateway:
         transport = request.transport
         if transport is not None:
             newcomer = transport.get_protocol()
-            connection = GatewayConnection(admission.name, transport, self.settings, self._memory, socket.early)
+            connection = GatewayConnection(
+                admission.name, transport, self.settings, self._memory, self._flushes, socket.early
+            )
             if isinstance(newcomer, Newcomer):
                 newcomer.seated()
             await self._serve(name, admission, connection)

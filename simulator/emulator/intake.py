@@ -30,7 +30,7 @@ class Intake:
         close: The client's close frame, likewise.
     """
 
-    def __init__(self, decoder: frames.FrameDecoder, check_rate: Callable[[int], None]) -> None:
+    def __init__(self, decoder: frames.FrameDecoder, check_rate: Callable[[int], None] | None = None) -> None:
         self.fault: ProtocolError | None = None
         self.close: frames.CloseFrame | None = None
         self._decoder = decoder
@@ -87,12 +87,13 @@ class Intake:
             self._decoder.feed(part, packets)
         except ProtocolError as error:
             self.fault = error
-        try:
-            # A packet with the index 0 begins a message.
-            self._check_rate(sum(packet[8:12] == b"\0\0\0\0" for packet in packets))
-        except ProtocolError as error:
-            self.fault = error
-            packets.clear()
+        if self._check_rate is not None:
+            try:
+                # A packet with the index 0 begins a message.
+                self._check_rate(sum(packet[8:12] == b"\0\0\0\0" for packet in packets))
+            except ProtocolError as error:
+                self.fault = error
+                packets.clear()
         self.close = self._decoder.close
         if self.fault is not None or self.close is not None or self._at >= len(self._data):
             self._data, self._at = b"", 0

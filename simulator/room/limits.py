@@ -44,6 +44,10 @@ def is_longer(text: str, size: int) -> bool:
 def find_fault(request: Request) -> str | None:
     """Return what is too long in a request; None if nothing is."""
     match request:
+        case Send(to=to, type=type) if len(to) <= _SHORT_ID and _is_short(type):
+            return None
+        case Broadcast(type=type) if _is_short(type):
+            return None
         case CallChunk(_, Control(method)) | AnswerCall(_, Control(method)) | AnswerChunk(_, _, Control(method)):
             if method not in ("open", "close"):
                 return f"control of an unknown method: {method!r:.100}"
@@ -53,6 +57,15 @@ def find_fault(request: Request) -> str | None:
         if isinstance(value, dict) and len(value) > limit:
             return f"{what} has more than {limit} members"
     return None
+
+
+_SHORT_ID = MAX_ID_SIZE // 4
+"""Characters that are no more bytes than allowed, whatever they are."""
+
+
+def _is_short(type: str) -> bool:
+    """Return whether a message is of an ordinary type, which nothing but its own length can make too long."""
+    return len(type) <= MAX_NAME_SIZE // 4 and not type.startswith("stream.")
 
 
 _Part = tuple[str, Any, int]

@@ -242,7 +242,7 @@ class Seat:
             room.route(outputs, self.account)
             budget -= _EFFORT + len(message.body)
             for output in outputs:
-                budget -= output.size + _DELIVERY_EFFORT * len(output.to)
+                budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
             if budget <= 0:
                 break
         return budget
@@ -261,6 +261,7 @@ class Seat:
         queue = self._queue
         parcels: list[Parcel] = []
         drained = 0
+        account, of_account = self.account, 0  # Messages of one participant often follow each other: counted together.
         while queue and (drained < size or not parcels):
             parcel = queue.popleft()
             parcels.append(parcel)
@@ -272,10 +273,11 @@ class Seat:
             if self._uncounted:
                 self._uncounted -= 1
                 continue
-            account = parcel.account
-            account.outstanding -= cost
-            if account.relieved is not None:
-                account.release(0)
+            if parcel.account is not account:
+                account.release(of_account)
+                account, of_account = parcel.account, 0
+            of_account += cost
+        account.release(of_account)
         self.queued -= drained
         return parcels
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import simulator.cli.demo
+from simulator.cli.main import COMMANDS
 from simulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -148,10 +149,56 @@ def test_simulator_can_be_imported_without_aiohttp(tmp_path):
     assert done.stdout == "the emulator needs aiohttp: pip install 'meshsync-client[emulator]'\n"
 
 
-def test_no_command_is_a_usage_error():
+@pytest.mark.parametrize("arguments", [[], ["srve"]])
+def test_no_command_is_a_usage_error(arguments):
     """Status 2 and the list of commands."""
-    status, _, errors = run()
-    assert (status, "serve" in errors or "COMMAND" in errors) == (2, True)
+    status, out, errors = run(*arguments)
+    assert (status, out) == (2, "")
+    assert ", ".join(COMMANDS) in errors
+
+
+def test_every_command_has_help():
+    """That of all has a line for each; each has its own, under the name by which it is called, as -h too."""
+    status, out, _ = run("--help")
+    assert status == 0
+    assert re.findall(r"^  ([a-z-]+)  +[A-Z].+[.]$", out.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
+    for name in COMMANDS:
+        status, out, errors = run(name, "-h")
+        assert (status, errors) == (0, "")
+        assert out.startswith(f"Usage: python -m simulator {name} ")
+
+
+def test_a_command_does_not_wait_for_what_another_one_needs(tmp_path):
+    """To serve, nothing is imported that explores or simulates; the help of all imports neither nor aiohttp."""
+    heavy = ["simulator.exploring", "simulator.simulation", "simulator.cli.programs"]
+    program = f"""
+        import sys
+        from simulator.cli.main import main
+        try:
+            main(sys.argv[1:])
+        except SystemExit:
+            pass
+        print([name for name in {heavy} if name in sys.modules], "aiohttp" in sys.modules)
+    """
+    seen = []
+    for arguments in (["serve", "--max-message", "64KiB", "--max-rooms", "0"], ["--help"]):
+        command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True, env=environment)
+        seen.append(done.stdout.splitlines()[-1])
+    assert seen == ["[] True", "['simulator.cli.programs'] False"]
+
+
+@posix
+def test_ctrl_c_is_status_130(tmp_path):
+    """Without a traceback and an empty line."""
+    (tmp_path / "endless.py").write_text(
+        "def program(sim):\n    print('begun', flush=True)\n    while True: sim.sleep(1)\n"
+    )
+    process = start("run", f"{tmp_path}/endless.py:program")
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (130, "", "")
 
 
 @posix
@@ -225,12 +272,25 @@ def test_serve_logs_refusals_when_asked_to():
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("max-message", "5 loaves"), ("max-rooms", "0"), ("memory", "lots"), ("allow-origin", "app")]
+    ("option", "value", "status"),
+    [
+        ("--max-message", "5 loaves", 2),
+        ("--memory", "lots", 2),
+        ("--port", "http", 2),
+        ("--max-rooms", "0", 1),
+        ("--handshake", "-1", 1),
+        ("--allow-origin", "app", 1),
+        ("--allow-host", "a/b", 1),
+        ("--secret", "", 1),
+    ],
 )
-def test_option_that_makes_no_sense_is_a_usage_error(option, value):
-    """One that cannot be read names the option; one that is out of range or of no use, what it is about."""
-    status, _, errors = run("serve", "--port", "0", f"--{option}", value)
-    assert (status, option.rpartition("-")[2] in errors, "Traceback" in errors) in ((2, True, False), (1, True, False))
+def test_option_that_makes_no_sense_is_named_as_typed(option, value, status):
+    """Status 2 where it cannot be read, 1 where the emulator refuses it, in one sentence."""
+    given, out, errors = run("serve", "--port", "0", option, value)
+    assert (given, out, "Traceback" in errors) == (status, "", False)
+    assert errors.splitlines()[-1].startswith(
+        (f"Error: Invalid value for '{option}': ", f"simulator: {option}: ")[2 - status]
+    )
 
 
 @posix
@@ -280,6 +340,12 @@ def test_exec_leaves_the_commands_arguments_alone():
     status, out, _ = run("exec", "--port", "0", *python("import sys; print(sys.argv[1:])"), "--port", "x", "--", "a b")
 
     assert (status, out) == (0, "['--port', 'x', '--', 'a b']\n")
+
+
+def test_exec_has_no_option_that_takes_the_border_for_its_value():
+    """An option without its value is a usage error, and the command is not run."""
+    status, out, errors = run("exec", "--secret", *python("print('run')"))
+    assert (status, out, "--secret" in errors) == (2, "", True)
 
 
 def test_exec_takes_a_secret():

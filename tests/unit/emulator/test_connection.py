@@ -10,6 +10,7 @@ import pytest
 
 from meshsync.protocol.heartbeat import Outflow
 from simulator.emulator.connection import GatewayConnection
+from simulator.emulator.flushes import Flushes
 from simulator.emulator.memory import Memory
 from simulator.emulator.settings import Settings
 
@@ -62,7 +63,11 @@ def test_what_waits_in_both_buffers_is_on_its_way(
         with socket.socket() as plain:
             transport = ScriptedTransport(plain)
             connection = GatewayConnection(
-                "ben", cast(asyncio.Transport, transport), Settings("secret"), Memory(1 << 30)
+                "ben",
+                cast(asyncio.Transport, transport),
+                Settings("secret"),
+                Memory(1 << 30),
+                Flushes(asyncio.get_running_loop().call_soon),
             )
             connection._write(bytes(1000))
             transport.buffered, transport.is_closed = 400, is_closed

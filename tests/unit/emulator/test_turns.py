@@ -17,6 +17,7 @@ from meshsync.protocol.operations import Broadcast, Disable, Enable, Push, Reque
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, split
 from simulator.admission import Admission
 from simulator.emulator.connection import GatewayConnection
+from simulator.emulator.flushes import Flushes
 from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import Limits
 from simulator.emulator.memory import Memory
@@ -104,6 +105,7 @@ class House:
         numbers = itertools.count()
         self.now = 0.0
         self.memory = Memory(memory)
+        self.flushes = Flushes(asyncio.get_running_loop().call_soon)
         self.room = SeatedRoom(
             Room("lab", ids=lambda: f"p-{next(numbers)}"),
             queue_limit=queue_limit,
@@ -119,7 +121,9 @@ class House:
     async def join(self, name: str, *, reads: bool = True) -> tuple[GatewayConnection, ScriptedTransport]:
         """Let a client in, with messaging enabled."""
         transport = ScriptedTransport(self._plain, reads)
-        connection = GatewayConnection(name, cast(asyncio.Transport, transport), self._settings, self.memory)
+        connection = GatewayConnection(
+            name, cast(asyncio.Transport, transport), self._settings, self.memory, self.flushes
+        )
         admission = Admission(name, "user", None, None, None)
         self._tasks.append(asyncio.create_task(connection.run(self.room, admission)))
         await self.settle()

@@ -1,0 +1,87 @@
+"""``exec``: a command with rooms of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import click
+
+from simulator.cli.emulating import emulator_options, open_emulator
+from simulator.cli.options import SectionedCommand
+
+__all__ = ["execute"]
+
+_OWN = f"{__name__}.own"
+"""Where a context keeps what stands after ``--``."""
+
+_ALWAYS_PASSED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_PASSED_UNLESS_TYPED = ("SIGINT", "SIGQUIT")
+"""A terminal sends these to the command as well as to this process; a program sends them to this process alone."""
+
+
+class _Execute(SectionedCommand):
+    """A command whose own arguments begin after the first ``--``, which no option takes for its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        border = args.index("--") if "--" in args else len(args)
+        ctx.meta[_OWN] = tuple(args[border + 1 :])
+        return super().parse_args(ctx, args[:border])
+
+
+@click.command(cls=_Execute, short_help="Run a command with rooms of its own.", options_metavar="[OPTIONS] --")
+@emulator_options(0)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]...")
+def execute(command: tuple[str, ...], **asked: Any) -> int:
+    """Run a command with MESHAGENT_* set so that it connects to an emulator, and exit as it does."""
+    command += click.get_current_context().meta[_OWN]
+    if not command:
+        raise click.UsageError("which command? give it after --")
+    with open_emulator(asked) as emulator:
+        from simulator.emulator import CLEARED
+
+        environment = dict(os.environ)
+        for name in CLEARED:
+            environment.pop(name, None)
+        return _run(command, environment | dict(emulator.env))
+
+
+def _run(command: Sequence[str], environment: dict[str, str]) -> int:
+    """Run a command, pass signals on to it, and return its exit status, or 128 and the signal that ended it."""
+    early: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if process is None:
+            early.append(number)
+        elif signal.Signals(number).name in _ALWAYS_PASSED or not _is_typed():
+            process.send_signal(number)
+
+    # Before the command is started, so that no signal ends this process and leaves it behind.
+    names = [name for name in (*_ALWAYS_PASSED, *_PASSED_UNLESS_TYPED) if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), pass_on) for name in names}
+    try:
+        process = subprocess.Popen(command, env=environment)
+        for number in early:
+            process.send_signal(number)
+        status = process.wait()
+    except OSError as error:
+        print(f"simulator: cannot run {command[0]!r}: {error.strerror}", file=sys.stderr)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+    return status if status >= 0 else 128 - status
+
+
+def _is_typed() -> bool:
+    """Return whether this process is in the foreground of a terminal."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except (AttributeError, OSError):
+        return not hasattr(os, "tcgetpgrp")
