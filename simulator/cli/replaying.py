@@ -126,8 +126,6 @@ def as_test(
     from simulator.replaying import making
 
     words = None if command is None else shlex.split(command)
-    made = making.make_test(
-        record, subject, program=program, command=words, world=world, output=output, stall=stall
-    )
+    made = making.make_test(record, subject, program=program, command=words, world=world, output=output, stall=stall)
     print(made)
     return 0

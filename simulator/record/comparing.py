@@ -24,7 +24,17 @@ from simulator.record.records import KINDS, Record, Records
 from simulator.record.transcript import Transcript
 from simulator.record.wording import clip, counted, label_of
 
-__all__ = ["Difference", "Event", "Path", "Route", "RouteDifference", "diff", "differing_paths", "events_by_route", "participant_ids"]
+__all__ = [
+    "Difference",
+    "Event",
+    "Path",
+    "Route",
+    "RouteDifference",
+    "diff",
+    "differing_paths",
+    "events_by_route",
+    "participant_ids",
+]
 
 Path = tuple[str | int, ...]
 """A place in a message: keys of objects and numbers of items, from its body inwards."""
@@ -315,7 +325,9 @@ def _without(value: Any, path: Path) -> Any:
     if isinstance(value, list):
         hit = [first == "*" or str(number) == str(first) for number in range(len(value))]
         # An item keeps its place, so that those behind it are compared with their like.
-        return [(_without(one, rest) if rest else None) if is_hit else one for one, is_hit in zip(value, hit, strict=True)]
+        return [
+            (_without(one, rest) if rest else None) if is_hit else one for one, is_hit in zip(value, hit, strict=True)
+        ]
     return value
 
 
@@ -367,9 +379,9 @@ class _Ids:
             names[id] = f"<{label}>" if counts[label] == 1 else f"<{label}, id {counts[label]}>"
         streams = _Streams()
         for record in records:
-            name, id = streams.name(record), record.detail.get("stream_id")
-            if name and isinstance(id, str) and id:
-                names.setdefault(id, f"<{name}>")
+            name, stream_id = streams.name(record), record.detail.get("stream_id")
+            if name and isinstance(stream_id, str) and stream_id:
+                names.setdefault(stream_id, f"<{name}>")
         self._names = {_quoted(id): _quoted(name) for id, name in names.items()}
         longest_first = sorted(self._names, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None

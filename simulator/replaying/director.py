@@ -366,7 +366,9 @@ class _Plan:
             is_first, self._has_connected = not self._has_connected, True
             return is_first
         has_witness = bool(self._enabled & self._scripted)
-        return has_witness and (step.verb == "enable" or (step.who in self._enabled and step.verb in (*PRESENCE, "set")))
+        return has_witness and (
+            step.verb == "enable" or (step.who in self._enabled and step.verb in (*PRESENCE, "set"))
+        )
 
     def _apply(self, step: Step) -> None:
         if step.outcome:

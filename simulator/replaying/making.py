@@ -96,7 +96,9 @@ def make_test(
     notes += [f"left out: {counted(count, 'record')} of what is {what}" for what, count in script.left_out.items()]
     changed = diff(records, first, ["time", "id", *APART, *masked], sender=subject)
     if changed:
-        notes.append(f"{subject} no longer does what the record has; the test expects what it does now: {changed.first}")
+        notes.append(
+            f"{subject} no longer does what the record has; the test expects what it does now: {changed.first}"
+        )
     path.write_text(_file(casting, steps, masked, limit, path), encoding="utf-8")
     return MadeTest(path, masked, tuple(notes))
 
@@ -195,9 +197,7 @@ def _check_output(path: Path) -> None:
         raise UsageError(f"there is no directory {path.parent}")
 
 
-def _file(
-    casting: Casting, steps: Sequence[Step], masked: Sequence[PathInMessage], stall: float, path: Path
-) -> str:
+def _file(casting: Casting, steps: Sequence[Step], masked: Sequence[PathInMessage], stall: float, path: Path) -> str:
     """Return the text of a test."""
     names = "Id, Step, check_subject" if _has_id([step.body for step in steps]) else "Step, check_subject"
     given = {

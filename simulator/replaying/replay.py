@@ -37,7 +37,7 @@ class Replayed:
 
     def __str__(self) -> str:
         lines = [f"the record lacks the attachment of {one}" for one in self.missing]
-        lines += [f"left out: {counted(count, f'record')} of what is {what}" for what, count in self.left_out.items()]
+        lines += [f"left out: {counted(count, 'record')} of what is {what}" for what, count in self.left_out.items()]
         same = "said again as it was" if not self.difference else "said again, and differs from its record"
         return "\n".join([*lines, f"{same}: {self.difference}"])
 

@@ -10,10 +10,10 @@ whatever is wrong with one is said when it is made.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 from meshsync.confirming.bodies import ATTRIBUTE
@@ -144,7 +144,7 @@ class Script:
     def longest_silence(self) -> float:
         """The longest time between two steps that follow each other, in seconds."""
         times = [step.at for step in self.steps]
-        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0)
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
 
 # --- from records -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from simulator.replaying.subjects import Command, Function, Program, command_of
 __all__ = ["APART", "Casting", "check_subject"]
 
 APART = ("connected", "enabled", "disabled", "disconnected", "refused", "fault")
-"""Kinds of records that are not compared: a program that is awaited has come, and when it goes is not its own choice."""
+"""Kinds of records that are not compared: whether a program comes is awaited, and its end may not be its own choice."""
 
 
 @dataclass(frozen=True, slots=True)
