@@ -119,7 +119,8 @@ class Difference:
     def __str__(self) -> str:
         if not self.routes:
             return f"equal: {counted(self.event_count, 'event')} on {counted(self.route_count, 'route')}"
-        lines = [str(self.first), f"{len(self.routes)} of {counted(self.route_count, 'route')} differ:"]
+        differ = "differs" if len(self.routes) == 1 else "differ"
+        lines = [str(self.first), f"{len(self.routes)} of {counted(self.route_count, 'route')} {differ}:"]
         for found in self.routes[:_MOST_SHOWN]:
             ours, theirs = found.sizes
             lines.append(f"  {found.route}: from number {found.index + 1} on; {ours} and {counted(theirs, 'event')}")
@@ -306,7 +307,8 @@ class _Ignored:
         for path in paths:
             body = _without(body, path)
         text = "{}" if self.has("body") else json.dumps(body, sort_keys=True, separators=(",", ":"))
-        outcome = "" if self.has("outcome") else record.outcome
+        # How a connection ends is told by real rooms alone.
+        outcome = "" if self.has("outcome") or record.kind == "disconnected" else record.outcome
         if ids is not None:
             text, outcome = ids.number(text), ids.number(outcome)
         times = None if self.has("time") else (record.time_ns, record.latency_ns)

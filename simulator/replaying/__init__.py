@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.replaying.steps import Id, Step
+from simulator.replaying.steps import Id, Said, Step
 from simulator.replaying.testing import check_subject
 
-__all__ = ["Id", "Step", "check_subject"]
+__all__ = ["Id", "Said", "Step", "check_subject"]

@@ -1,8 +1,8 @@
-"""Who is next, in a conversation that is said again: each step waits for what had come before it.
+"""Who is next, in a conversation that is said again: each step waits for all that stand above it.
 
-What a participant waits for stands above its step: all that is addressed to it, and all changes of who is there; to
-change who is there it waits for everything. Steps of the subject, the one participant that is a program and has no
-script, are known by what scripted ones get from it.
+So it is the same conversation: whatever a participant had got before a step, it has got again, and the others had done
+as much. A step of the subject, the one participant that is a program and has no script, has been done when a scripted
+participant has got what it was; what none of them gets is not waited for.
 
 Nothing here knows clients: players tell what has come.
 """
@@ -10,12 +10,12 @@ Nothing here knows clients: players tell what has come.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from meshsync.runtime.interfaces import Condition
 from simulator.errors import ReplayFailed, ReplayStalled
-from simulator.replaying.steps import PRESENCE, Id, Step
+from simulator.replaying.steps import PRESENCE, Step, refused_by_client
 
 __all__ = ["Director", "plain_names"]
 
@@ -51,18 +51,15 @@ class Director:
         plan = _Plan(steps, subject)
         self._open = plan.parts
         self._places = plan.places
-        self._incoming = {name: _Front(places) for name, places in plan.incoming.items()}
-        self._presence = _Front([place for place, step in enumerate(steps) if step.verb in (*PRESENCE, "set")])
-        self._all = _Front(range(len(steps)))
-        for place, parts in enumerate(self._open):
-            if not parts:
-                self._close(place)
+        self._next = 0
+        """The first step that is open."""
         self._plain = plain_names(steps)
         self._seen: dict[str, int] = {}
         self._ids: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._unexpected: list[str] = []
-        self._waiting: dict[str, int] = {}
+        self._waiting: set[int] = set()
+        """The steps whose turn is awaited."""
         self._last_progress = now()
         self._is_over = False
         self._failure: BaseException | None = None
@@ -97,14 +94,6 @@ class Director:
         with self._condition:
             return self._ids.get(name, name)
 
-    def filled(self, value: Any) -> Any:
-        """Return a body with ids in place of each `Id`."""
-        if isinstance(value, Id):
-            return self.id_of(value.name)
-        if isinstance(value, Mapping):
-            return {self.filled(key): self.filled(item) for key, item in value.items()}
-        return [self.filled(item) for item in value] if isinstance(value, (list, tuple)) else value
-
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     def await_turn(self, place: int) -> None:
@@ -115,62 +104,68 @@ class Director:
             ReplayFailed: If the conversation has ended otherwise.
         """
         step = self.steps[place]
-        self._await(step.who, place, lambda: self._missing(step, place) is None)
+        self._await(place, lambda: self._first >= place)
         # Where no scripted participant had been there to see the subject come, it may have come in time or not.
-        self._await(step.who, place, lambda: all(name in self._ids for name in step.recipients))
+        self._await(place, lambda: all(name in self._ids for name in step.recipients))
+
+    def await_arrival(self, place: int) -> None:
+        """Wait until the step at a place has come to all who notice it; raises likewise."""
+        self._await(None, lambda: not self._open[place] - {DONE})
 
     def await_all(self) -> None:
-        """Wait until all is done and has come; raises likewise, and what `fail` was told."""
-        self._await(None, len(self.steps), lambda: self._all.first is None)
+        """Wait until all is done and has come; raises what ended the conversation before."""
+        with suppress(ReplayFailed):
+            self._await(None, lambda: self._first == len(self.steps))
+        self.check()
 
     def await_quiet(self, seconds: float) -> None:
         """Wait until nothing has come for so long; raises likewise."""
         with self._condition:
             while True:
-                self._check()
+                if self._failure is not None:
+                    raise self._failure
                 left = self._last_progress + seconds - self._now()
                 if left <= 0:
                     return
                 self._condition.wait(left)
 
     def check(self) -> None:
-        """Raise what `fail` was told, if anything."""
+        """Raise what ended the conversation, if anything has."""
         with self._condition:
-            self._check()
+            if self._failure is not None:
+                raise self._failure
 
-    def _await(self, who: str | None, place: int, is_time: Callable[[], bool]) -> None:
+    def _await(self, place: int | None, is_time: Callable[[], bool]) -> None:
         with self._condition:
-            if who is not None:
-                self._waiting[who] = place
+            if place is not None:
+                self._waiting.add(place)
             while not is_time():
                 self._wait()
-            self._check()
-            if who is not None:
-                del self._waiting[who]
+            self._check_on()
+            if place is not None:
+                self._waiting.discard(place)
+
+    @property
+    def _first(self) -> int:
+        """The place of the first step that was not done, or has not come; the number of steps if there is none."""
+        while self._next < len(self.steps) and not self._open[self._next]:
+            self._next += 1
+        return self._next
 
     def _wait(self) -> None:
         """Wait for news; give up if there were none for too long."""
-        self._check()
+        self._check_on()
         left = self._last_progress + self.stall - self._now()
         if left > 0:
             self._condition.wait(left)
             return
         self._failure = ReplayStalled(self._describe_stall())
         self._condition.notify_all()
-        self._check()
 
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self._is_over:
+    def _check_on(self) -> None:
+        # An error of its own for each task; that of the conversation is raised by `check`.
+        if self._failure is not None or self._is_over:
             raise ReplayFailed("the conversation is over")
-
-    def _missing(self, step: Step, place: int) -> int | None:
-        """Return the place of the first step that one at a place waits for; None if it need not wait."""
-        fronts = [self._all] if step.verb in PRESENCE else [self._incoming.get(step.who), self._presence]
-        found = [front.first for front in fronts if front is not None and front.first is not None]
-        first = min(found, default=place)
-        return first if first < place else None
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -251,72 +246,29 @@ class Director:
     def _settle(self, place: int, part: str) -> None:
         self._last_progress = self._now()
         self._open[place].discard(part)
-        if not self._open[place]:
-            self._close(place)
-        if part and place in self._incoming[part].places:
-            self._incoming[part].close(place)
         self._condition.notify_all()
-
-    def _close(self, place: int) -> None:
-        self._all.close(place)
-        self._presence.close(place)
 
     # --- what went wrong ----------------------------------------------------------------------------------------------
 
-    def describe(self) -> str:
-        """Return what is waited for."""
-        with self._condition:
-            return self._describe_waits()
-
     def _describe_stall(self) -> str:
-        return f"nothing has happened for {self.stall:g} s: {self._describe_waits()}"
-
-    def _describe_waits(self) -> str:
-        texts = []
-        for who, place in sorted(self._waiting.items(), key=lambda one: one[1]):
-            missing = self._missing(self.steps[place], place)
-            absent = [name for name in self.steps[place].recipients if name not in self._ids]
-            if missing is not None:
-                texts.append((missing, f"{who} waits for {self._describe_step(missing)}"))
-            elif absent:
-                texts.append((place, f"{who} waits for {', '.join(absent)} to enable messaging"))
-        if not texts and self._all.first is not None:
-            texts = [(0, f"still to come is {self._describe_step(self._all.first)}")]
-        texts.sort(key=lambda one: one[0])
-        shown = [text for _, text in texts[:5]]
-        if len(texts) > len(shown):
-            shown.append(f"and {len(texts) - len(shown)} more wait")
+        first = self._first
+        texts = [f"nothing has happened for {self.stall:g} s", self._describe_wait(first)]
         if self._unexpected:
-            shown.append(f"what came besides: {', '.join(self._unexpected[:5])}")
-        return "; ".join(shown) or "all is done"
+            texts.append(f"what came besides: {', '.join(self._unexpected[:5])}")
+        return "; ".join(texts).replace("; ", ": ", 1)
 
-    def _describe_step(self, place: int) -> str:
-        step = self.steps[place]
-        return f"{step} from {step.who}, which the record has at {step.at:g} s"
-
-
-class _Front:
-    """Places of which the first one that is open counts."""
-
-    def __init__(self, places: Iterable[int]) -> None:
-        self._order = list(places)
-        self.places = set(self._order)
-        """Those that are open."""
-        self._next = 0
-
-    @property
-    def first(self) -> int | None:
-        """The first place that is open; None if none is."""
-        while self._next < len(self._order):
-            place = self._order[self._next]
-            if place in self.places:
-                return place
-            self._next += 1
-        return None
-
-    def close(self, place: int) -> None:
-        """Close a place, if it is one of these."""
-        self.places.discard(place)
+    def _describe_wait(self, first: int) -> str:
+        waiting = min(self._waiting, default=None)
+        if waiting is not None and waiting <= first:  # It waits for none of the steps.
+            step = self.steps[waiting]
+            absent = [name for name in step.recipients if name not in self._ids]
+            return f"{step.who} waits for {', '.join(absent)} to enable messaging"
+        step = self.steps[first]
+        missing = [name for name in step.recipients if name in self._open[first]]
+        what = f"{step} from {step.who}, which the record has at {step.at:g} s"
+        if missing:
+            return f"{', '.join(missing)} waits for {what}"
+        return f"still to come is {what}" if step.who == self.subject else f"{step.who} has not done its part: {what}"
 
 
 class _Plan:
@@ -324,7 +276,6 @@ class _Plan:
 
     Attributes:
         parts: By place, what is open of a step.
-        incoming: By recipient with a script, the places of what is to come to it.
         places: By recipient, sender, verb and subject matter, the places of what is to come, in order.
     """
 
@@ -336,8 +287,8 @@ class _Plan:
         self._over: set[str] = set()
         """Streams that have ended: what still crosses the end reaches no program."""
         self._streams: dict[str, tuple[str, str]] = {}
+        self._refused = refused_by_client(steps)
         self.parts: list[set[str]] = []
-        self.incoming: dict[str, list[int]] = {name: [] for name in self._scripted}
         self.places: dict[tuple[str, str, str, str], deque[int]] = {}
         for place, step in enumerate(steps):
             self.parts.append(self._parts(place, step))
@@ -348,10 +299,9 @@ class _Plan:
         if step.stream and step.stream in self._over and step.verb != "open":
             return parts
         for name in dict.fromkeys(step.recipients):
-            if name not in self._scripted:
+            if name not in self._scripted or (step.verb == "open" and step.stream in self._refused):
                 continue
             parts.add(name)
-            self.incoming[name].append(place)
             what = "" if step.verb == "open" else step.stream or step.type
             verb = {"broadcast": "send", "cancel": "end", "close": "end"}.get(step.verb, step.verb)
             self.places.setdefault((name, step.who, verb, what), deque()).append(place)

@@ -6,8 +6,10 @@ import json
 import keyword
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from pprint import pformat
@@ -22,7 +24,7 @@ from simulator.record.transcript import Transcript
 from simulator.record.wording import counted
 from simulator.replaying.replay import stall_of
 from simulator.replaying.stages import World
-from simulator.replaying.steps import Step, read_script, sha256_of
+from simulator.replaying.steps import Said, Step, mapped, read_script, sha256_of, texts_in
 from simulator.replaying.testing import APART, Casting
 
 __all__ = ["MadeTest", "make_test"]
@@ -88,10 +90,11 @@ def make_test(
         records.room, subject, world or ("simulation" if command is None else "emulator"), Path.cwd(), program, command
     )
     limit = stall_of(script) if stall is None else stall
-    first = casting.play(script.steps, limit, {"seed": 0})
-    second = casting.play(script.steps, limit, _OTHERWISE)
+    linked = _say_back(script.steps, subject)
+    first = casting.play(linked, limit, {"seed": 0})
+    second = casting.play(linked, limit, _OTHERWISE)
     masked = _masks(first, second, subject)
-    steps = _as_played(script.steps, first, subject)
+    steps = _as_played(linked, first, subject)
     notes = [f"the record lacks the attachment of {one}; the test sends an empty one" for one in script.missing]
     notes += [f"left out: {counted(count, 'record')} of what is {what}" for what, count in script.left_out.items()]
     changed = diff(records, first, ["time", "id", *APART, *masked], sender=subject)
@@ -101,6 +104,34 @@ def make_test(
         )
     path.write_text(_file(casting, steps, masked, limit, path), encoding="utf-8")
     return MadeTest(path, masked, tuple(notes))
+
+
+def _say_back(steps: Sequence[Step], subject: str) -> list[Step]:
+    """Return the steps in which others say back what the program has just said, such as the id of a question."""
+    made: list[Step] = []
+    said: dict[str, dict[str, Said]] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for step in steps:
+        if step.who != subject:
+            body = mapped(step.body, partial(_said_or, said.get(step.who, {})))
+            made.append(replace(step, body=body))
+            continue
+        made.append(step)
+        for name in step.recipients if step.verb in ("send", "broadcast") else ():
+            number = counts[name, step.type]
+            counts[name, step.type] += 1
+            for path, text in texts_in(step.body):
+                if len(text) >= _SHORTEST_ID and any(map(str.isdigit, text)):
+                    said.setdefault(name, {})[text] = Said(step.type, number, *path)
+    return made
+
+
+def _said_or(known: Mapping[str, Said], value: Any) -> Any:
+    return known.get(value, value) if isinstance(value, str) else value
+
+
+_SHORTEST_ID = 8
+"""Characters of a text with a digit that counts as made by the program, so that others say back what it made anew."""
 
 
 # --- what the program does --------------------------------------------------------------------------------------------
@@ -199,7 +230,8 @@ def _check_output(path: Path) -> None:
 
 def _file(casting: Casting, steps: Sequence[Step], masked: Sequence[PathInMessage], stall: float, path: Path) -> str:
     """Return the text of a test."""
-    names = "Id, Step, check_subject" if _has_id([step.body for step in steps]) else "Step, check_subject"
+    used = [name for name in ("Id", "Said") if f"{name}(" in repr([step.body for step in steps])]
+    names = ", ".join([*used, "Step", "check_subject"])
     given = {
         "subject": casting.subject,
         **({"program": casting.program} if casting.command is None else {"command": list(casting.command)}),
@@ -248,10 +280,6 @@ _LONG = 64
 """Bytes of the longest attachment of the subject that stands in the file itself."""
 _BLANK = Step(0.0, "", "leave")
 _NAMED = [field.name for field in fields(Step) if field.name not in ("at", "who", "verb")]
-
-
-def _has_id(value: Any) -> bool:
-    return "Id(" in repr(value)
 
 
 def _seen_from(folder: Path, path: Path) -> str:

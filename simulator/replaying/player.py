@@ -5,10 +5,10 @@ It is a client as programs have it, so that the same player takes part in a simu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import meshsync
 from meshsync.errors import MeshsyncError, StreamRejected
@@ -17,7 +17,7 @@ from meshsync.room import RoomClient
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from simulator.errors import ReplayFailed
 from simulator.replaying.director import Director
-from simulator.replaying.steps import Step
+from simulator.replaying.steps import Id, Said, Step, mapped, refused_by_client
 
 __all__ = ["Connect", "Player"]
 
@@ -39,12 +39,16 @@ class Player:
         self.name = name
         self._director = director
         self._connect = connect
+        self._refused = refused_by_client(director.steps)
         self._room: RoomClient | None = None
+        self._takes_streams = False
         self._offers: dict[str, StreamReader] = {}
         """By stream; those that were offered to this participant."""
         self._opened: dict[str, StreamWriter] = {}
         self._readers: list[StreamReader] = []
         """All that are read: a client forgets a stream of which its program holds no end."""
+        self._said: dict[str, list[Mapping[str, Any]]] = {}
+        """By type, the messages of the subject so far."""
 
     def run(self) -> None:
         """Do all steps, each in its turn. What goes wrong ends the conversation."""
@@ -72,7 +76,7 @@ class Player:
 
     def _do(self, place: int, step: Step) -> None:
         if step.verb == "connect":
-            self._come(step)
+            self._come(place, step)
             return
         room = self._room
         if room is None:
@@ -87,12 +91,15 @@ class Player:
                 self._room = None
                 room.close()
             case "set":
-                for key, value in self._director.filled(step.body).items():
+                for key, value in self._filled(step.body).items():
                     room.local_participant.set_attribute(key, value)
             case "send" | "broadcast":
                 self._attempt(step, lambda: self._send(room, step))
             case "open":
                 meshsync.spawn(self._open, room, step, name=f"{step.stream} of {self.name}")
+            case "reject" if step.stream in self._refused:
+                self._director.await_arrival(place)
+                self._attend_if_next(place)
             case _:
                 self._attempt(step, lambda: self._stream(step))
 
@@ -104,35 +111,49 @@ class Player:
             if not step.outcome and step.verb not in ("send", "broadcast", "chunk", "close", "cancel", "accept"):
                 raise
 
-    def _come(self, step: Step) -> None:
+    def _come(self, place: int, step: Step) -> None:
         room = self._room = self._connect(self._director.plain(self.name), step.role)
         self._director.met(room.local_participant.id, self.name)
         messaging = room.messaging
+        self._takes_streams = False
+        self._attend_if_next(place)
         messaging.on("message", self._got)
         for event in ("participant_added", "participant_removed", "participant_attributes_updated"):
             messaging.on(event, self._saw)
-        # Subscribed to before any can be offered.
-        offers = messaging.streams(maxsize=1000)
-        meshsync.spawn(self._attend, offers, name=f"offers to {self.name}")
 
     def _send(self, room: RoomClient, step: Step) -> None:
         director = self._director
         # Of an attachment that the record lacks, it has the hash.
         attachment = step.attachment if isinstance(step.attachment, bytes) else b""
-        body = director.filled(step.body)
+        body = self._filled(step.body)
         if step.verb == "broadcast":
             room.messaging.broadcast_message(step.type, body, attachment)
         else:
             room.messaging.send_message(director.id_of(str(step.to)), step.type, body, attachment)
+
+    def _filled(self, body: Any) -> Any:
+        """Return a body with ids in place of each `Id`, and what was said in place of each `Said`."""
+        return mapped(body, self._value)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, Id):
+            return self._director.id_of(value.name)
+        if not isinstance(value, Said):
+            return value
+        try:
+            found: Any = self._said[value.type][value.number]
+            for part in value.path:
+                found = found[part]
+        except (LookupError, TypeError):
+            raise ReplayFailed(f"{value!r}: {self._director.subject} has not said that to {self.name}") from None
+        return found
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
     def _open(self, room: RoomClient, step: Step) -> None:
         director, peer = self._director, str(step.to)
         try:
-            writer = room.messaging.create_stream(
-                director.id_of(peer), director.filled(step.body), timeout=director.stall
-            )
+            writer = room.messaging.create_stream(director.id_of(peer), self._filled(step.body), timeout=director.stall)
         except StreamRejected:
             director.arrived(self.name, peer, "reject", step.stream)
             return
@@ -162,7 +183,17 @@ class Player:
                     end.close()
                 elif end is not None:
                     data = step.attachment if isinstance(step.attachment, bytes) else b""
-                    end.write(MessageStreamChunk(self._director.filled(step.body), data))
+                    end.write(MessageStreamChunk(self._filled(step.body), data))
+
+    def _attend_if_next(self, place: int) -> None:
+        """Take streams from now on, unless the next one is to be rejected by the client itself."""
+        steps = self._director.steps[place:]
+        first = next((step for step in steps if step.verb == "open" and step.to == self.name), None)
+        is_taken = first is not None and first.stream not in self._refused
+        if is_taken and not self._takes_streams and self._room is not None:
+            self._takes_streams = True
+            offers = self._room.messaging.streams(maxsize=1000)
+            meshsync.spawn(self._attend, offers, name=f"offers to {self.name}")
 
     def _attend(self, offers: meshsync.StreamSubscription) -> None:
         with suppress(MeshsyncError):
@@ -186,6 +217,8 @@ class Player:
         message = event.message
         display_name = None if event.participant is None else event.participant.name
         sender = self._director.known(message.from_participant_id, display_name)
+        if sender == self._director.subject:
+            self._said.setdefault(message.type, []).append(message.message)
         self._director.arrived(self.name, sender, "send", message.type)
 
     def _saw(self, event: RoomMessageEvent) -> None:

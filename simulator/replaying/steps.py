@@ -10,7 +10,7 @@ whatever is wrong with one is said when it is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
@@ -18,10 +18,22 @@ from typing import Any
 
 from meshsync.confirming.bodies import ATTRIBUTE
 from meshsync.errors import UsageError
+from meshsync.protocol.bridging import NO_HANDLER
 from simulator.record.comparing import participant_ids
 from simulator.record.records import Record, Records
 
-__all__ = ["Id", "Script", "Step", "read_script", "records_of", "sha256_of"]
+__all__ = [
+    "Id",
+    "Said",
+    "Script",
+    "Step",
+    "mapped",
+    "read_script",
+    "records_of",
+    "refused_by_client",
+    "sha256_of",
+    "texts_in",
+]
 
 PRESENCE = ("connect", "enable", "disable", "leave")
 """Steps that change who is there."""
@@ -44,6 +56,29 @@ class Id:
         return f"Id({self.name!r})"
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class Said:
+    """What the program under test has said to the participant whose step this is in: it is said back.
+
+    Args:
+        type: Of the program's message.
+        number: Which of those of this type to this participant, from 0.
+        path: Where in it, as ``"question", "id"``.
+    """
+
+    type: str
+    number: int
+    path: tuple[str | int, ...]
+
+    def __init__(self, type: str, number: int, *path: str | int) -> None:
+        object.__setattr__(self, "type", type)
+        object.__setattr__(self, "number", number)
+        object.__setattr__(self, "path", path)
+
+    def __repr__(self) -> str:
+        return f"Said({', '.join(map(repr, (self.type, self.number, *self.path)))})"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What one participant does at one time.
@@ -55,7 +90,8 @@ class Step:
             ``accept``, ``reject``, ``chunk``, ``close``, ``cancel`` (a stream).
         to: The recipient; of a broadcast, all of them; whoever is at the other end of the stream.
         type: Of a message.
-        body: A message's JSON, a stream's or a chunk's header, or the attributes. It may have an `Id` where a text is.
+        body: A message's JSON, a stream's or a chunk's header, or the attributes. It may have an `Id` or a `Said` where
+            a text is.
         attachment: Of a message or a chunk, or its SHA-256 in hex where that is enough: it is only compared.
         stream: The stream's name, which is any text that no other stream has.
         role: Of a participant that connects.
@@ -162,11 +198,12 @@ def _arrivals_before(steps: Sequence[Step]) -> Iterator[Step]:
     """Yield the steps of those who were there when the record begins, since it has lost its beginning."""
     first: dict[str, Step] = {}
     for step in steps:
-        first.setdefault(step.who, step)
+        for who in (step.who, *step.recipients):
+            first.setdefault(who, step)
     for who, step in first.items():
-        if step.verb != "connect":
+        if step.who != who or step.verb != "connect":
             yield Step(steps[0].at, who, "connect", role="user")
-            if step.verb != "enable":
+            if step.who != who or step.verb != "enable":
                 yield Step(steps[0].at, who, "enable")
 
 
@@ -248,18 +285,28 @@ class _Reading:
 
     def _insert_ids(self, value: Any) -> Any:
         """Return a JSON value in which ids of participants are `Id`s."""
-        if isinstance(value, str):
-            return Id(self._ids[value]) if value in self._ids else value
-        return _mapped(value, self._insert_ids)
+        return mapped(value, lambda text: Id(self._ids[text]) if text in self._ids else text)
 
 
-def _mapped(value: Any, change: Any) -> Any:
-    """Return a JSON value whose texts, keys included, were changed."""
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a JSON value in which each key and each value that is no list or object was changed."""
     if isinstance(value, Mapping):
-        return {change(key): change(item) for key, item in value.items()}
+        return {change(key): mapped(item, change) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [change(item) for item in value]
-    return value
+        return [mapped(item, change) for item in value]
+    return change(value)
+
+
+def texts_in(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield each text in a JSON value, keys excepted, with where it is."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from texts_in(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from texts_in(item, (*path, number))
+    elif isinstance(value, str):
+        yield path, value
 
 
 def _join_broadcasts(found: Iterable[tuple[tuple[int, int], Step]]) -> Iterator[Step]:
@@ -292,6 +339,11 @@ def _joined(sends: Sequence[Step], present: set[str]) -> Iterator[Step]:
         yield from sends
 
 
+def refused_by_client(steps: Iterable[Step]) -> frozenset[str]:
+    """Return the streams that a client rejected by itself, since its program takes none; it does so again."""
+    return frozenset(step.stream for step in steps if step.verb == "reject" and step.reason == NO_HANDLER)
+
+
 # --- to records -------------------------------------------------------------------------------------------------------
 
 
@@ -315,9 +367,9 @@ def _records(step: Step, time_ns: int, ids: dict[str, str]) -> Iterator[Record]:
     def known(value: Any) -> Any:
         if isinstance(value, Id):
             return ids.get(value.name, f"id of {value.name}")
-        return value if isinstance(value, str) else _mapped(value, known)
+        return repr(value) if isinstance(value, Said) else value
 
-    body = known(step.body)
+    body = mapped(step.body, known)
     hash = sha256_of(step.attachment)
     if step.verb in PRESENCE:
         id = ""
