@@ -16,7 +16,7 @@ from meshsync.tokens import ParticipantToken
 from simulator.room.limits import MAX_NAME_SIZE, is_longer
 from simulator.room.rules import Rights
 
-__all__ = ["SUBPROTOCOL", "Admission", "Credentials", "admit", "check_room_name", "find_credentials"]
+__all__ = ["SUBPROTOCOL", "Admission", "Credentials", "admit", "check_room_name", "find_credentials", "is_room_name"]
 
 SUBPROTOCOL = "meshagent-room."
 """The beginning of the subprotocol in which browsers send the token."""
@@ -70,9 +70,14 @@ def find_credentials(headers: Mapping[str, str], query: Mapping[str, str]) -> Cr
     return None
 
 
+def is_room_name(name: str) -> bool:
+    """Return whether a room can have that name."""
+    return _ROOM_NAME.fullmatch(name) is not None
+
+
 def check_room_name(name: str) -> None:
     """Raise `RoomNotFound` unless a room can have that name."""
-    if _ROOM_NAME.fullmatch(name) is None:
+    if not is_room_name(name):
         raise RoomNotFound("a room's name has 1 to 63 letters, digits, dots, hyphens and underscores", http_status=404)
 
 

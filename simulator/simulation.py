@@ -46,7 +46,7 @@ from simulator.network.network import Guest, Network, SimulatedConnection
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant, Surroundings
 from simulator.participants.participant import enter
-from simulator.record.recorder import Line, Recorder
+from simulator.record.link_recorder import Line, LinkRecorder
 from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
 from simulator.room.rules import Output
@@ -263,6 +263,8 @@ class Simulation:
                 install_world(self._before)
                 if _current is self:
                     _current = None
+                for room in self._rooms.values():
+                    room.transcript.close()
 
     def __repr__(self) -> str:
         state = f"at {self.now:.6f} s" if self.runtime.is_open else "closed"
@@ -336,7 +338,7 @@ class _Wire:
     """A link, and its owner."""
 
     connection: SimulatedConnection
-    recorder: Recorder
+    recorder: LinkRecorder
     line: Line
     member_id: str = ""
     """Empty while no participant is seated."""
@@ -367,7 +369,7 @@ class SimulatedRoom:
         self.simulation = simulation
         self.transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
-        self.recorder = Recorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
+        self.recorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
         self.rules = FaultyRoom(
             name,
             url=f"ws://{_HOST}/rooms/{name}",

@@ -64,11 +64,12 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
-f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines / log / records
-                     / recorder wording / charts timeline_view / drawn_faults / timeline / transcript / comparing
+f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
+                     / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
+                     / transcript / comparing
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
-h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers settings / connection
-                       / gateway / loop_thread / emulator
+h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers recording / settings
+                       / connection / gateway / loop_thread / emulator
 h  simulator.simulation
 i  simulator.exploring: programs runs shrinking / checking exploration
 i2 simulator.replaying: stages steps / director / player subjects / performing / replay testing / making

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator.emulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, EmulatorStats, Limits
+    from simulator.emulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, EmulatorStats, Limits, Recording
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits"]
+__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "Recording"]
 
 
 def __getattr__(name: str) -> Any:

@@ -158,6 +158,10 @@ class GatewayConnection(asyncio.Protocol):
         """Bytes that had left the transport's buffer at the last look."""
         self._keeps_up = True
         """Whether it reads what waits for it, as far as was seen."""
+        self._reason = "the connection was lost"
+        """Why it ended, where its client has not closed it."""
+        self.refusal: str | None = None
+        """Why its client got no seat; None if it did."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection has ended."""
         self._aiohttp = transport.get_protocol()
@@ -177,7 +181,8 @@ class GatewayConnection(asyncio.Protocol):
             )
             self._seat.account.limit = self._outstanding
         except InvalidMessage as error:
-            self.end(1008, str(error))
+            self.refusal = str(error)
+            self.end(1008, self.refusal)
         self._beat()
         if self._early:
             self.data_received(self._early)
@@ -190,7 +195,7 @@ class GatewayConnection(asyncio.Protocol):
                 if timer is not None:
                     timer.cancel()
             if self._seat is not None:
-                self._seat.leave()
+                self._seat.leave(self._reason)
                 self._seat.clear()
                 self._seat.account.relieved = None
             self._memory.note(self, 0)
@@ -228,7 +233,7 @@ class GatewayConnection(asyncio.Protocol):
             if intake.is_empty and intake.fault is not None:
                 seat.lose(intake.fault)
             elif intake.is_empty and intake.close is not None:
-                seat.leave()
+                seat.leave(f"closed with code {intake.close.code or 1000}")
                 self.end(intake.close.code or 1000, "")
             else:
                 self._hold_up(seat)
@@ -287,7 +292,7 @@ class GatewayConnection(asyncio.Protocol):
         if beat is Beat.ASKED:
             self._write(frames.encode_control(frames.Opcode.PING, b"", None))
         elif beat is Beat.DEAD:
-            self._transport.abort()
+            self.cut("silent: no sign of life within the heartbeat's time")
         if self._heartbeat.deadline is not None:
             self._timer = self._loop.call_at(self._heartbeat.deadline, self._beat)
 
@@ -437,6 +442,7 @@ class GatewayConnection(asyncio.Protocol):
         if self.state is not CarrierState.OPEN:
             return False
         self._move(CarrierState.LEAVING)
+        self._reason = f"disconnected with code {code}: {reason}"
         self._intake.drop()
         self._pending.clear()
         if self._seat is not None:
@@ -451,8 +457,10 @@ class GatewayConnection(asyncio.Protocol):
         self._loop.call_later(self._linger, transport.abort)
         return True
 
-    def cut(self) -> None:
+    def cut(self, reason: str = "cut by the emulator") -> None:
         """End the TCP connection without a close frame."""
+        if self.state is CarrierState.OPEN:
+            self._reason = reason
         self._transport.abort()
 
     def _move(self, state: CarrierState) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType, TracebackType
+from typing import TypeVar
 
 from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
@@ -12,9 +13,13 @@ from simulator.emulator.doorway import Doorway, is_loopback
 from simulator.emulator.gateway import Gateway, new_secret, url_host
 from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
+from simulator.emulator.recording import Recording, Recordings
 from simulator.emulator.settings import EmulatorStats, Settings
+from simulator.record.transcript import Transcript
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "has_failed"]
+__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "Recording", "has_failed"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("simulator.emulator")
 
@@ -48,6 +53,8 @@ class Emulator:
             ``"*"`` for all. With a secret of your own all may, unless you name some.
         allow_hosts: Names by which clients may call it beside those of this machine, as a container's; likewise.
         insecure: Whether other machines may reach it though everybody knows its secret.
+        record: Whether to keep transcripts of its rooms, which hold everything said there; a `Recording` says how much
+            of it, and where.
     Raises:
         UsageError: If an argument makes no sense, or everybody could come in.
     Example:
@@ -69,7 +76,10 @@ class Emulator:
         allow_origins: Collection[str] = (),
         allow_hosts: Collection[str] = (),
         insecure: bool = False,
+        record: bool | Recording = False,
     ) -> None:
+        if not isinstance(record, (bool, Recording)):
+            raise UsageError(f"record: True, False or a Recording, not {record!r:.100}")
         if secret == "":
             raise UsageError("secret: it must not be empty, since it signs tokens")
         if acknowledge != "routed":
@@ -80,7 +90,9 @@ class Emulator:
         self.secret = _choose_secret(secret, host, insecure)
         self._port = port
         doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
-        self._settings = Settings(self.secret, limits or Limits(), doorway)
+        kept = Recording() if record is True else record or None
+        self._settings = Settings(self.secret, limits or Limits(), doorway, kept)
+        self._recordings: Recordings | None = None
         self._thread: LoopThread | None = None
         self._has_failed = False
         self._last_stats = EmulatorStats()
@@ -110,7 +122,9 @@ class Emulator:
         if self._thread is None:
             if self.secret == DEVELOPMENT_SECRET and not is_loopback(self.host):
                 _log.warning("whoever can reach %s may join every room: everybody knows the secret", self.host)
-            self._thread = LoopThread(Gateway(self._settings), self.host, self._port)
+            gateway = Gateway(self._settings)
+            self._thread = LoopThread(gateway, self.host, self._port)
+            self._recordings = gateway.recordings
         return self
 
     def close(self) -> None:
@@ -119,6 +133,8 @@ class Emulator:
         if thread is not None:
             thread.close()
             self._has_failed = thread.has_failed
+            if self._recordings is not None:
+                self._recordings.close()
             self._last_stats = thread.gateway.stats()
 
     @property
@@ -181,7 +197,33 @@ class Emulator:
     def stats(self) -> EmulatorStats:
         """Return the current counts; once it is closed, those at its end."""
         thread = self._thread
-        return self._last_stats if thread is None else thread.call(_stats_of(thread.gateway), timeout=5)
+        return self._last_stats if thread is None else thread.call(_called(thread.gateway.stats), timeout=5)
+
+    def transcript(self, room: str) -> Transcript:
+        """Return what was recorded of a room so far, from its first opening on; also when this is closed.
+
+        It does not grow: ask again for what follows. A room that empties and is opened again goes on in one
+        transcript. Times are those since that first opening, in real time; there are no packets.
+
+        Raises:
+            UsageError: If nothing is recorded, or no such room was opened.
+        """
+        recordings, thread = self._recordings, self._thread
+        if self._settings.record is None:
+            raise UsageError("nothing is recorded: Emulator(record=True) does")
+        if recordings is None:
+            raise UsageError("the emulator was never started, so nothing is recorded")
+        if thread is None:
+            return recordings.transcript(room)
+        return thread.call(_called(lambda: recordings.transcript(room)), timeout=5)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The names of all rooms that have a transcript, in the order in which they were opened first."""
+        recordings, thread = self._recordings, self._thread
+        if recordings is None:
+            return ()
+        return recordings.rooms if thread is None else thread.call(_called(lambda: recordings.rooms), timeout=5)
 
     def drop(self, name: str) -> None:
         """Cut the TCP connections of participants called ``name``, without a close frame, as a failing network does.
@@ -225,6 +267,6 @@ def _choose_secret(secret: str | None, host: str, insecure: bool) -> str:
     return secret or new_secret()
 
 
-async def _stats_of(gateway: Gateway) -> EmulatorStats:
-    """Return a gateway's figures, from its own loop."""
-    return gateway.stats()
+async def _called(work: Callable[[], _T]) -> _T:
+    """Return what a function returns, in the loop that runs this."""
+    return work()

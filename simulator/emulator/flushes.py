@@ -31,10 +31,14 @@ class Flushes:
 
     Args:
         call_soon: Calls a function in the next turn of the loop.
+        first: Called before anything is written; None for nothing.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self, call_soon: Callable[[Callable[[], None]], object], first: Callable[[], None] | None = None
+    ) -> None:
         self._call_soon = call_soon
+        self._first = first
         self._due: list[Writer] = []
 
     def add(self, writer: Writer) -> None:
@@ -45,6 +49,8 @@ class Flushes:
 
     def _flush(self) -> None:
         due, self._due = self._due, []
+        if self._first is not None:
+            self._first()
         for writer in due:
             try:
                 writer.flush()

@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from meshsync.errors import ConnectFailed
-from simulator.admission import Admission, admit, find_credentials
+from simulator.admission import Admission, admit, find_credentials, is_room_name
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
 from simulator.emulator.flushes import Flushes
 from simulator.emulator.framing import FramedParcel
@@ -31,11 +31,12 @@ from simulator.emulator.limits import system_descriptors
 from simulator.emulator.memory import Memory
 from simulator.emulator.newcomers import Newcomer, Newcomers
 from simulator.emulator.rates import Rate
+from simulator.emulator.recording import Recordings, WatchedRoom, claimed_name
 from simulator.emulator.refusals import STRANGERS, HttpLog, Refusals
 from simulator.emulator.settings import EmulatorStats, Settings
 from simulator.room.members import Output
 from simulator.room.rules import Room
-from simulator.room.seat import SeatedRoom
+from simulator.room.seat import RoomRules, SeatedRoom
 
 __all__ = ["Gateway", "new_secret", "url_host"]
 
@@ -58,11 +59,15 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.recordings: Recordings | None = None
+        """What is kept of what happens; None for nothing."""
+        if settings.record is not None:
+            self.recordings = Recordings(settings.record, _call_soon)
         self._rooms: dict[str, SeatedRoom] = {}
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
         self._memory = Memory(settings.limits.memory)
-        self._flushes = Flushes(lambda flush: asyncio.get_running_loop().call_soon(flush))
+        self._flushes = Flushes(_call_soon, None if self.recordings is None else self.recordings.flush)
         self._server: asyncio.Server | None = None
         self._is_closing = False
         self._base = ""
@@ -140,13 +145,14 @@ class Gateway:
             waiting=len(self._newcomers),
             refused=dict(self._refusals.counts),
             held=self._memory.used,
+            unwritten=0 if self.recordings is None else self.recordings.unwritten,
         )
 
     async def drop(self, name: str) -> int:
         """Cut the TCP connections of all participants with that name, without a close frame; return how many."""
         found = [connection for connection in self._connections if connection.name == name]
         for connection in found:
-            connection.cut()
+            connection.cut("cut by drop()")
         return len(found)
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -165,6 +171,7 @@ class Gateway:
             if refusal is None:
                 return await handler(request)
             kind, text = refusal
+            self._note_refusal(request, text)
             self._refusals.add(kind, f"refused: {text}", logging.INFO)
             return web.Response(status=403, text=f"{text}\n")
         except web.HTTPException:
@@ -189,11 +196,13 @@ class Gateway:
         try:
             admission = admit(name, credentials, version=version, secret=self.settings.secret, now=time.time())
         except ConnectFailed as error:
+            self._note_refusal(request, str(error))
             headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None
             return web.Response(status=error.http_status or 403, text=str(error), headers=headers)
         reached = self._reached_limit(name)
         if reached is not None:
             kind, text, seconds = reached
+            self._note_refusal(request, text)
             level = logging.INFO if self._is_closing else logging.WARNING
             self._refusals.add(kind, f"refused with status 503: {text}", level)
             return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(seconds)})
@@ -245,18 +254,7 @@ class Gateway:
     async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:
         room = self._rooms.get(name)
         if room is None:
-            url = f"{self._base}/rooms/{name}"
-            later = _Later()
-            limits = self.settings.limits
-            rules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
-            room = later.room = self._rooms[name] = SeatedRoom(
-                rules,
-                queue_limit=limits.queue,
-                message_limit=limits.message,
-                is_patient=True,
-                make_parcel=FramedParcel,
-                held=self._memory.queues,
-            )
+            room = self._rooms[name] = self._make_room(name)
         self._connections[connection] = None
         if self._is_closing:  # Its handshake was under way when the others were told.
             connection.end(1001, "the emulator was closed")
@@ -266,11 +264,37 @@ class Gateway:
             del self._connections[connection]
             if room.is_empty and self._rooms.get(name) is room:
                 del self._rooms[name]
+            if connection.refusal is not None and self.recordings is not None:
+                self.recordings.refused(name, admission.name, connection.refusal)
             fault = connection.fault
             if fault is not None:
                 text = f"a participant was disconnected with code {fault.code}: {fault!s:.200}"
                 level = logging.WARNING if fault.code in (1008, 1009) else logging.INFO
                 self._refusals.add(str(fault.code), text, level)
+
+    def _make_room(self, name: str) -> SeatedRoom:
+        limits = self.settings.limits
+        later = _Later()
+        url = f"{self._base}/rooms/{name}"
+        rules: RoomRules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
+        if self.recordings is not None:
+            rules = WatchedRoom(rules, self.recordings.recorder(name))
+        later.room = SeatedRoom(
+            rules,
+            queue_limit=limits.queue,
+            message_limit=limits.message,
+            is_patient=True,
+            make_parcel=FramedParcel,
+            held=self._memory.queues,
+        )
+        return later.room
+
+    def _note_refusal(self, request: web.Request, reason: str) -> None:
+        room = request.match_info.get("room")
+        if self.recordings is not None and room is not None and is_room_name(room):
+            credentials = find_credentials(request.headers, request.query)
+            name = claimed_name(None if credentials is None else credentials.token)
+            self.recordings.refused(room, name, reason)
 
     # --- what the system refuses --------------------------------------------------------------------------------------
 
@@ -302,6 +326,10 @@ class _Later:
     def __call__(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
         return loop.call_later(seconds, lambda: self.room.route(outputs())).cancel
+
+
+def _call_soon(callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(callback)
 
 
 async def _stop_listening(server: asyncio.Server) -> None:

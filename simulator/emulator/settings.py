@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from simulator.emulator.doorway import Doorway
 from simulator.emulator.limits import Limits
+from simulator.emulator.recording import Recording
 
 __all__ = ["EmulatorStats", "Settings"]
 
@@ -18,6 +19,8 @@ class Settings:
     secret: str = field(repr=False)
     limits: Limits = field(default_factory=Limits)
     doorway: Doorway = field(default_factory=Doorway)
+    record: Recording | None = None
+    """None to keep nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,5 @@ class EmulatorStats:
     """
     held: int = field(default=0, compare=False)
     """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""
+    unwritten: int = field(default=0, compare=False)
+    """Records that the disk did not take; see `Recording`."""

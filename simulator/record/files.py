@@ -5,11 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["RecordFile", "open_new"]
+__all__ = ["RecordFile", "open_new", "stem_of"]
 
 _log = logging.getLogger("simulator.record")
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+_PLAIN = re.compile("[a-z0-9][a-z0-9_-]{0,63}")
+_DEVICE = re.compile("con|prn|aux|nul|(com|lpt)[0-9]")
 
 _BATCH = 1024 * 1024
 """Bytes after which lines are written without being asked to: so much is held at most."""
@@ -36,17 +43,14 @@ class RecordFile:
         """How many records wait in the buffer."""
         self._written = 0
         """Bytes of whole lines in the file."""
-        # What was said is nobody else's business. Closed by `close`, or by the end of the process.
-        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-
-    @property
-    def is_open(self) -> bool:
+        self.is_open = True
         """Whether lines are still written."""
-        return self._file is not None
+        # Nobody else's business. Closed by `rest` and `close`, or by the end of the process.
+        self._descriptor: int | None = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, line: bytes, records: int = 0) -> None:
         """Append a line that holds so many records; it waits until `flush`."""
-        if self._file is None:
+        if not self.is_open:
             self.unwritten += records
             return
         self._buffer.append(line)
@@ -57,47 +61,66 @@ class RecordFile:
 
     def flush(self) -> None:
         """Give the system all lines: from then on they outlive this process."""
-        if not self._buffer or self._file is None:
+        if not self._buffer:
             return
         data = b"".join(self._buffer)
         records, self._records, self._size = self._records, 0, 0
         self._buffer.clear()
         try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, _FLAGS)
             rest = memoryview(data)
             while rest:
-                rest = rest[os.write(self._file, rest) :]
+                rest = rest[os.write(self._descriptor, rest) :]
             self._written += len(data)
         except OSError as error:
             self.unwritten += records
             self._fail(error)
 
-    def close(self) -> None:
-        """Write what waits, and close it. Again does nothing."""
+    def rest(self) -> None:
+        """Write what waits, and let go of the file until there is more."""
         self.flush()
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Write what waits, and end. Again does nothing."""
+        self.rest()
+        self.is_open = False
 
     def _fail(self, error: OSError) -> None:
-        file, self._file, self.error = self._file, None, error
-        assert file is not None
-        with contextlib.suppress(OSError):
-            os.ftruncate(file, self._written)  # Without a part of a line.
-        with contextlib.suppress(OSError):
-            os.close(file)
+        self.is_open, self.error = False, error
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, self._written)  # Without a part of a line.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
         _log.error("%s: %s; no more is recorded to it", self.path, error.strerror or error)
 
 
 def open_new(directory: Path, stem: str) -> RecordFile:
-    """Return a new file ``stem.jsonl`` in a directory; ``stem-2.jsonl`` and so on if there is one.
+    """Return a new file ``stem.jsonl`` in a directory; ``stem.2.jsonl`` and so on if there is one.
 
     Raises:
         OSError: If none can be made.
     """
     number = 1
     while True:
-        name = f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl"
         try:
-            return RecordFile(directory / name)
+            return RecordFile(directory / (f"{stem}.jsonl" if number == 1 else f"{stem}.{number}.jsonl"))
         except FileExistsError:
             number += 1
+
+
+def stem_of(room: str) -> str:
+    """Return a file name, without its ending, for a room: the same for the same room, on every system.
+
+    It is the room's name where that has small letters, digits, hyphens and underscores alone, and is short and no
+    name of a device on Windows; otherwise what there is of it, and a part of its hash, so that no two rooms share one.
+    """
+    if _PLAIN.fullmatch(room) and not _DEVICE.fullmatch(room):
+        return room
+    plain = re.sub("[^a-z0-9_-]+", "-", room[:40].lower()).strip("-")
+    return f"{plain}~{sha256(room.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

@@ -140,13 +140,14 @@ class Records:
         """
         if self._file is not None:
             raise UsageError(f"it is written to {self._file.path} already")
-        self._write_to(RecordFile(Path(path)))
+        self.write_to(RecordFile(Path(path)))
         if keep is not None:
             self._limit = self._attachments.limit = keep
             self._log.keep_lines()
             self._make_room(keep)
 
-    def _write_to(self, file: RecordFile) -> None:
+    def write_to(self, file: RecordFile) -> None:
+        """Write what is recorded to a file, now and as it grows; see `stream_to`."""
         for line in self._lines():
             file.write(line)
         file.flush()
@@ -158,6 +159,25 @@ class Records:
         if file is not None and file.is_open:
             file.write(encode_line({"digest": self.digest()}))
             file.close()
+
+    @property
+    def file(self) -> RecordFile | None:
+        """The file to which it is written as it grows."""
+        return self._file
+
+    @property
+    def size(self) -> int:
+        """Bytes that records and attachments take, records as values not counted: those of a simulation."""
+        return self._log.size + self._attachments.size
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest record and what was attached to it alone; return whether there was one."""
+        entry = self._log.drop_oldest()
+        if entry is None:
+            return False
+        self._dropped.update(self._digested(entry))
+        self._attachments.drop_until(self._log.dropped)
+        return True
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -347,13 +367,8 @@ class Records:
         return entry if self.started is not None else b"".join(map(canonical, read_records(entry)))
 
     def _make_room(self, limit: int) -> None:
-        """Drop the oldest records and attachments beyond the limit."""
-        while self._log.size + self._attachments.size > limit:
-            entry = self._log.drop_oldest()
-            if entry is None:
-                return
-            self._dropped.update(self._digested(entry))
-            self._attachments.drop_until(self._log.dropped)
+        while self.size > limit and self.drop_oldest():
+            pass
 
     def __repr__(self) -> str:
         packets = f", {self.packet_count} packets" if self.started is None else ""

@@ -57,12 +57,17 @@ def stream_event_of(record: Record) -> str:
     return record.type.rpartition(".")[2] if record.stream_id else ""
 
 
+_TOLD = ("send", "broadcast", "set_attributes", "enable", "disable")
+"""Types of requests that have a record of their own, which has the error of their answer."""
+
+
 def is_routine(record: Record) -> bool:
-    """Return whether it is not drawn: an answer of the room without an error, which half of all records are.
+    """Return whether it is not drawn: an answer of the room that tells nothing new, which half of all records are.
 
     And what clients of this package tell each other: proofs and reports.
     """
-    return record.kind == "confirming" or (record.kind == "reply" and fate_of(record) is Fate.ARRIVED)
+    is_told = record.type in _TOLD or fate_of(record) is Fate.ARRIVED
+    return record.kind == "confirming" or (record.kind == "reply" and is_told)
 
 
 def people_in(record: Record) -> tuple[str, ...]:
@@ -195,10 +200,10 @@ def story_of(record: Record) -> str:
 
 
 def summary_of(transcript: Records, records: Sequence[Record]) -> str:
-    """Return one line with the room, the seed and the number of records of each sort."""
+    """Return one line with the room, the seed, the number of records of each sort, and what is missing."""
     room = label_of(transcript.room) if transcript.room else "a room"
     seed = "" if transcript.seed is None else f" (seed {clip(str(transcript.seed), 24)})"
-    # A refused request has an answer with an error; the two are one refusal.
+    # A refused request may have an answer with an error; the two are one refusal.
     fates = Counter(fate_of(record) for record in records if record.kind not in ("fault", "reply", "confirming"))
     errors = sum(record.kind == "reply" and not is_routine(record) for record in records)
     streams = {record.stream_id for record in records} - {""}
@@ -212,6 +217,8 @@ def summary_of(transcript: Records, records: Sequence[Record]) -> str:
         *(f"{fates[fate]:,} {fate.name.lower()}" for fate in (Fate.LOST, Fate.REFUSED) if fates[fate]),
         *([counted(errors, "error answer")] if errors else []),
         *([counted(began, "fault")] if began else []),
+        *([f"{counted(transcript.dropped, 'older record')} dropped"] if transcript.dropped else []),
+        *(["cut short"] if not transcript.is_complete and not transcript.dropped else []),
     ]
     return f"{room}{seed}: {', '.join(counts)}"
 

@@ -72,6 +72,7 @@ class Member:
         "_has_declared",
         "_version",
         "attributes_size",
+        "departure",
         "held",
         "id",
         "name",
@@ -110,6 +111,8 @@ class Member:
         self._encoded: dict[str, bytes] = {}
         """Each attribute as JSON, in the order of the attributes."""
         self.presence = Presence.CONNECTED
+        self.departure = ""
+        """Why its connection ended, as far as its carrier knows; set before it leaves."""
         self.streams = frozenset(streams_of(version, ""))
         """The kinds of streams that its client knows, as far as known."""
         self._version = version

@@ -296,15 +296,17 @@ class Seat:
             parcel.account.release(parcel.cost)
         self._uncounted = len(self._queue)
 
-    def leave(self) -> None:
+    def leave(self, reason: str = "") -> None:
         """End the seat, since its connection ended; the others are notified. Again does nothing."""
         if self.is_taken:
+            self.member.departure = reason
             self._end(SeatState.LEFT)
 
     def lose(self, fault: ProtocolError) -> None:
         """Take the seat away; queued messages may still be drained. Again does nothing."""
         if self.is_taken:
             self.fault = fault
+            self.member.departure = f"error {fault.code}: {fault}"
             self._end(SeatState.LOST)
             self._wake()
 

@@ -1,4 +1,4 @@
-"""`Recorder`: each message ends up in the transcript once for each recipient, whatever became of it."""
+"""`LinkRecorder`: each message ends up in the transcript once for each recipient, whatever became of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulator.latency import constant
 from simulator.network.links import ControlFrame, Link, framed
 from simulator.network.network import Ended
 from simulator.network.traffic import Traffic
-from simulator.record.recorder import Line, Recorder
+from simulator.record.link_recorder import Line, LinkRecorder
 from simulator.record.records import Record
 from simulator.record.transcript import Transcript
 from simulator.room.rules import Member, Room
@@ -35,7 +35,7 @@ class Tape:
         self.transcript = Transcript()
         self.kernel = Kernel()
         self.events: list[tuple[Any, ...]] = []
-        self.recorder = Recorder(self.transcript, lambda: self.kernel.now, self.notice)
+        self.recorder = LinkRecorder(self.transcript, lambda: self.kernel.now, self.notice)
         ids = iter(range(100))
         self.room = Room("lab", ids=lambda: f"p-{next(ids)}")
         self.links: dict[str, Link[Traffic]] = {}
