@@ -186,7 +186,7 @@ def events_by_route(
     """Return what is compared of a record of a room, by route, each in order."""
     skipped = ignored if ignored is not None else _Ignored(("time", "id"))
     ids = _Ids(records) if skipped.has("id") else None
-    streams = _Streams()
+    streams = StreamNames()
     found: dict[Route, list[tuple[Event, Record]]] = {}
     for record in records:
         stream = streams.name(record)
@@ -352,7 +352,7 @@ def _attributes_of(record: Record) -> list[Mapping[str, Any]]:
     return [{key: value} for key, value in record.detail.items() if key != ATTRIBUTE]
 
 
-class _Streams:
+class StreamNames:
     """Names for streams that do not depend on the order of opening between different participants."""
 
     def __init__(self) -> None:
@@ -379,7 +379,7 @@ class _Ids:
         for id, label in participant_ids(records).items():
             counts[label] += 1
             names[id] = f"<{label}>" if counts[label] == 1 else f"<{label}, id {counts[label]}>"
-        streams = _Streams()
+        streams = StreamNames()
         for record in records:
             name, stream_id = streams.name(record), record.detail.get("stream_id")
             if name and isinstance(stream_id, str) and stream_id:

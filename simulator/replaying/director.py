@@ -51,6 +51,9 @@ class Director:
         plan = _Plan(steps, subject)
         self._open = plan.parts
         self._places = plan.places
+        left = [place for place, step in enumerate(steps) if (step.who, step.verb) == (subject, "leave")]
+        self.sees_leaving = bool(left) and bool(self._open[left[-1]])
+        """Whether the subject leaves in the end, and is seen to."""
         self._next = 0
         """The first step that is open."""
         self._plain = plain_names(steps)
@@ -265,10 +268,10 @@ class Director:
             return f"{step.who} waits for {', '.join(absent)} to enable messaging"
         step = self.steps[first]
         missing = [name for name in step.recipients if name in self._open[first]]
-        what = f"{step} from {step.who}, which the record has at {step.at:g} s"
+        what = f"{step}, which the record has at {step.at:g} s"
         if missing:
             return f"{', '.join(missing)} waits for {what}"
-        return f"still to come is {what}" if step.who == self.subject else f"{step.who} has not done its part: {what}"
+        return f"all wait for {what}"
 
 
 class _Plan:

@@ -24,7 +24,7 @@ from simulator.record.transcript import Transcript
 from simulator.record.wording import counted
 from simulator.replaying.replay import stall_of
 from simulator.replaying.stages import World
-from simulator.replaying.steps import Said, Step, mapped, read_script, sha256_of, texts_in
+from simulator.replaying.steps import PRESENCE, Said, Step, mapped, read_script, sha256_of, texts_in
 from simulator.replaying.testing import APART, Casting
 
 __all__ = ["MadeTest", "make_test"]
@@ -102,7 +102,14 @@ def make_test(
         notes.append(
             f"{subject} no longer does what the record has; the test expects what it does now: {changed.first}"
         )
-    path.write_text(_file(casting, steps, masked, limit, path), encoding="utf-8")
+    kept, contents = _put_aside(steps, subject)
+    aside = path.with_name(f"{path.stem}_attachments")
+    if contents:
+        aside.mkdir(exist_ok=True)
+    for hash, content in contents.items():
+        (aside / hash).write_bytes(content)
+    text = _file(casting, kept, masked, limit, path, aside if contents else None)
+    path.write_text(text, encoding="utf-8")
     return MadeTest(path, masked, tuple(notes))
 
 
@@ -173,21 +180,18 @@ def _as_played(steps: Sequence[Step], happened: Records, subject: str) -> tuple[
     """Return the steps with those of the subject as it did them now, on each route in their order."""
     now: dict[tuple[str, str], list[Step]] = {}
     for step in read_script(happened).steps:
-        for one in _apart(step) if step.who == subject else ():
+        for one in _apart(step) if step.who == subject and step.verb not in PRESENCE else ():
             now.setdefault(_way(one), []).append(one)
     made: list[Step] = []
     for step in steps:
-        if step.who != subject or step.verb in _PRESENCE:
+        if step.who != subject or step.verb in PRESENCE:
             made.append(step)
             continue
         own = [now[_way(one)].pop(0) for one in _apart(step) if now.get(_way(one))]
         made += _together([replace(one, at=step.at) for one in own])
     last = steps[-1].at
-    rest = [one for left in now.values() for one in left if one.verb not in _PRESENCE]
+    rest = [one for left in now.values() for one in left]
     return (*made, *(replace(one, at=max(last, one.at)) for one in rest))
-
-
-_PRESENCE = ("connect", "enable", "disable", "leave")
 
 
 def _way(step: Step) -> tuple[str, str]:
@@ -228,7 +232,31 @@ def _check_output(path: Path) -> None:
         raise UsageError(f"there is no directory {path.parent}")
 
 
-def _file(casting: Casting, steps: Sequence[Step], masked: Sequence[PathInMessage], stall: float, path: Path) -> str:
+def _put_aside(steps: Sequence[Step], subject: str) -> tuple[list[Step], dict[str, bytes]]:
+    """Return the steps with the hashes of long attachments, and those that others than the subject send."""
+    made: list[Step] = []
+    contents: dict[str, bytes] = {}
+    for step in steps:
+        if isinstance(step.attachment, str) and step.who != subject:
+            made.append(replace(step, attachment=b""))  # The record lacks it.
+            continue
+        if isinstance(step.attachment, bytes) and len(step.attachment) > _LONG:
+            hash = sha256_of(step.attachment)
+            if step.who != subject:
+                contents[hash] = step.attachment
+            step = replace(step, attachment=hash)
+        made.append(step)
+    return made, contents
+
+
+def _file(
+    casting: Casting,
+    steps: Sequence[Step],
+    masked: Sequence[PathInMessage],
+    stall: float,
+    path: Path,
+    aside: Path | None,
+) -> str:
     """Return the text of a test."""
     used = [name for name in ("Id", "Said") if f"{name}(" in repr([step.body for step in steps])]
     names = ", ".join([*used, "Step", "check_subject"])
@@ -239,6 +267,7 @@ def _file(casting: Casting, steps: Sequence[Step], masked: Sequence[PathInMessag
         "world": casting.world,
         "room": casting.room,
         "stall": float(stall),
+        **({"attachments": aside.name} if aside is not None else {}),
     }
     lines = [
         _HEAD,
@@ -246,7 +275,7 @@ def _file(casting: Casting, steps: Sequence[Step], masked: Sequence[PathInMessag
         "# What differed between two runs, and is not compared: the type of a message, and where in it.",
         *(["MASKED = [", *(f"    {one!r}," for one in masked), "]\n"] if masked else ["MASKED = []\n"]),
         "STEPS = [",
-        *(_step(step, casting.subject) for step in steps),
+        *map(_step, steps),
         "]\n\n",
         f"def test_{_identifier(casting.subject)}_does_what_it_did():",
         "    check_subject(",
@@ -259,10 +288,8 @@ def _file(casting: Casting, steps: Sequence[Step], masked: Sequence[PathInMessag
     return "\n".join(lines) + "\n"
 
 
-def _step(step: Step, subject: str) -> str:
+def _step(step: Step) -> str:
     """Return a step as Python: one line, or one more for each value that is too long for it."""
-    if step.who == subject and isinstance(step.attachment, bytes) and len(step.attachment) > _LONG:
-        step = replace(step, attachment=sha256_of(step.attachment))  # It is only compared.
     given = {name: getattr(step, name) for name in _NAMED if getattr(step, name) != getattr(_BLANK, name)}
     begin = f"    Step({step.at!r}, {step.who!r}, {step.verb!r}"
     line = ", ".join([begin, *(f"{name}={value!r}" for name, value in given.items())])
@@ -277,7 +304,7 @@ def _step(step: Step, subject: str) -> str:
 
 
 _LONG = 64
-"""Bytes of the longest attachment of the subject that stands in the file itself."""
+"""Bytes of the longest attachment that stands in the file itself, and not in one of its own, by its hash."""
 _BLANK = Step(0.0, "", "leave")
 _NAMED = [field.name for field in fields(Step) if field.name not in ("at", "who", "verb")]
 

@@ -49,7 +49,7 @@ def perform(
             meshsync.spawn(_start, subject, program, director, stage, name=f"start of {subject}")
         director.await_all()
         director.await_quiet(stage.quiet)
-        if program is not None and subject is not None and _leaves(steps, subject):
+        if program is not None and director.sees_leaving:
             program.join(min(stall, FAREWELL))
             director.check()
         return stage.transcript()
@@ -71,9 +71,3 @@ def _start(subject: str, program: Program, director: Director, stage: SimulatedS
         except Exception as error:
             director.fail(error)
         director.done(comings[0])
-
-
-def _leaves(steps: Sequence[Step], subject: str) -> bool:
-    """Return whether a participant is gone at the end."""
-    moves = [step.verb for step in steps if step.who == subject and step.verb in ("connect", "leave")]
-    return moves[-1:] == ["leave"]

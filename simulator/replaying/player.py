@@ -22,6 +22,10 @@ from simulator.replaying.steps import Id, Said, Step, mapped, refused_by_client
 __all__ = ["Connect", "Player"]
 
 
+_GLANCE = 0.002
+"""Seconds between two looks whether the room has an offer: there is no call that waits for just that."""
+
+
 class Connect(Protocol):
     """Connects a participant to the room in which the conversation is said."""
 
@@ -96,7 +100,7 @@ class Player:
             case "send" | "broadcast":
                 self._attempt(step, lambda: self._send(room, step))
             case "open":
-                meshsync.spawn(self._open, room, step, name=f"{step.stream} of {self.name}")
+                self._offer(room, step)
             case "reject" if step.stream in self._refused:
                 self._director.await_arrival(place)
                 self._attend_if_next(place)
@@ -149,6 +153,15 @@ class Player:
         return found
 
     # --- streams ------------------------------------------------------------------------------------------------------
+
+    def _offer(self, room: RoomClient, step: Step) -> None:
+        """Offer a stream, and return when the room has the offer: the answer comes later."""
+        before = room.stats().packets_sent
+        task = meshsync.spawn(self._open, room, step, name=f"{step.stream} of {self.name}")
+        while not task.join(_GLANCE):
+            stats = room.stats()
+            if stats.packets_sent > before and not stats.pending:
+                return
 
     def _open(self, room: RoomClient, step: Step) -> None:
         director, peer = self._director, str(step.to)

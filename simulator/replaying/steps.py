@@ -19,7 +19,7 @@ from typing import Any
 from meshsync.confirming.bodies import ATTRIBUTE
 from meshsync.errors import UsageError
 from meshsync.protocol.bridging import NO_HANDLER
-from simulator.record.comparing import participant_ids
+from simulator.record.comparing import StreamNames, participant_ids
 from simulator.record.records import Record, Records
 
 __all__ = [
@@ -137,28 +137,21 @@ class Step:
     def __str__(self) -> str:
         match self.verb:
             case "connect":
-                return "coming"
-            case "enable":
-                return "enabling of messaging"
-            case "disable":
-                return "disabling of messaging"
+                return f"{self.who} to connect"
+            case "enable" | "disable":
+                return f"{self.who} to {self.verb} messaging"
             case "leave":
-                return "leaving"
+                return f"{self.who} to leave"
             case "set":
-                return f"attribute {', '.join(map(repr, self.body))}"
+                return f"{self.who} to set {', '.join(map(repr, self.body))}"
             case "send" | "broadcast":
-                return repr(self.type)
-            case "open":
-                return f"offer of a stream ({self.stream})"
-            case "accept":
-                return f"acceptance of {self.stream}"
-            case "reject":
-                return f"rejection of {self.stream}"
+                return f"{self.type!r} from {self.who}"
             case "chunk":
-                return f"chunk on {self.stream}"
-            case "close":
-                return f"end of {self.stream}"
-        return f"cancelling of {self.stream}"
+                return f"a chunk from {self.who} on {self.stream}"
+        return f"the {_NOUNS[self.verb]} of {self.stream} by {self.who}"
+
+
+_NOUNS = {"open": "offer", "accept": "acceptance", "reject": "rejection", "close": "closing", "cancel": "cancelling"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,20 +204,22 @@ class _Reading:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._ids = participant_ids(records)
+        self._streams = StreamNames()
         self.missing: dict[str, None] = {}
         self.left_out: dict[str, int] = {}
 
     def steps(self) -> Iterator[tuple[tuple[int, int], Step]]:
         """Yield each step with when it was done: the instant in nanoseconds, and the number of its record."""
         for number, record in enumerate(self._records):
+            stream = self._streams.name(record)
             if record.outcome.startswith("lost"):
                 self._leave_out("lost on the way")
                 continue
-            step = self._step(record)
+            step = self._step(record, stream)
             if step is not None:
                 yield (record.time_ns - (record.latency_ns or 0), number), step
 
-    def _step(self, record: Record) -> Step | None:
+    def _step(self, record: Record, stream: str) -> Step | None:
         at = round((record.time_ns - (record.latency_ns or 0)) / 1e9, 3)
         begin = Step(at, record.sender, "leave")
         outcome = "" if record.outcome in ("", "delivered") else record.outcome
@@ -244,30 +239,31 @@ class _Reading:
                 message = replace(begin, verb=verb, to=to, type=record.type, body=self._insert_ids(body))
                 return replace(message, attachment=self._attachment(record), outcome=outcome)
             case "message" | "stream":
-                return self._stream_step(record, begin, outcome)
+                return self._stream_step(
+                    record, replace(begin, verb="send", to=record.recipient, stream=stream), outcome
+                )
             case "refused" | "fault":
                 self._leave_out(record.kind)
         return None
 
     def _stream_step(self, record: Record, begin: Step, outcome: str) -> Step | None:
         header = record.detail.get("header") or {}
-        whose: dict[str, Any] = {"to": record.recipient, "stream": record.stream_id}
         match record.type:
             case "stream.open":
-                return replace(begin, verb="open", body=self._insert_ids(header), outcome=outcome, **whose)
+                return replace(begin, verb="open", body=self._insert_ids(header), outcome=outcome)
             case "stream.accept":
-                return replace(begin, verb="accept", outcome=outcome, **whose)
+                return replace(begin, verb="accept", outcome=outcome)
             case "stream.reject":
-                return replace(begin, verb="reject", reason=str(record.detail.get("error", "")), **whose)
+                return replace(begin, verb="reject", reason=str(record.detail.get("error", "")))
             case "stream.chunk":
                 data = self._attachment(record)
                 header = self._insert_ids(header)
-                return replace(begin, verb="chunk", body=header, attachment=data, outcome=outcome, **whose)
+                return replace(begin, verb="chunk", body=header, attachment=data, outcome=outcome)
             case "stream.close":
-                return replace(begin, verb="close", outcome=outcome, **whose)
+                return replace(begin, verb="close", outcome=outcome)
             case "stream.meshsync.cancel":
                 reason = str(record.detail.get("reason", ""))
-                return replace(begin, verb="cancel", reason=reason, outcome=outcome, **whose)
+                return replace(begin, verb="cancel", reason=reason, outcome=outcome)
         return None
 
     def _attachment(self, record: Record) -> bytes | str:

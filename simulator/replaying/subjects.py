@@ -23,6 +23,8 @@ from simulator.replaying.stages import EmulatedStage, SimulatedStage
 
 __all__ = ["Command", "Function", "Program", "command_of", "run_function"]
 
+PATIENCE = 5.0
+"""Seconds in which a program has to end when it is told to; then it is killed."""
 LAST_NEWS = 1.0
 """Seconds in which what a program did comes in after it has ended."""
 _MOST_OUTPUT = 4000
@@ -148,13 +150,13 @@ class Command:
         return self._watch is None or self._watch.join(timeout)
 
     def stop(self) -> None:
-        """Terminate it; kill it if it does not end within 5 s."""
+        """Terminate it; kill it if that does not end it."""
         self._is_stopped = True
         process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
             try:
-                process.wait(5)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

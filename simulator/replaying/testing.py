@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ def check_subject(
     folder: str = ".",
     stall: float = 10.0,
     masked: Iterable[PathInMessage] = (),
+    attachments: str | None = None,
 ) -> None:
     """Run a program among scripted participants, and check that it does what the steps have of it.
 
@@ -97,13 +98,17 @@ def check_subject(
         folder: Where that is, seen from the file.
         stall: Seconds without any progress after which the program has failed.
         masked: What of its messages is not compared, as `diff` ignores it.
+        attachments: The directory, beside the file, of attachments that the steps of others have by their hashes; each
+            is a file with its hash for a name.
     Raises:
         AssertionError: If the program does something else, fails, or does nothing for too long; the text says which.
         UsageError: If an argument makes no sense, or there is no such program.
     """
-    casting = Casting(room, subject, world, Path(file).parent / folder, program, command)
+    here = Path(file).parent
+    casting = Casting(room, subject, world, here / folder, program, command)
+    given = [step if step.who == subject else _with_content(step, here / (attachments or ".")) for step in steps]
     try:
-        happened = casting.play(steps, stall, {"seed": 0})
+        happened = casting.play(given, stall, {"seed": 0})
     except UsageError:
         raise
     except MeshsyncError as error:
@@ -113,3 +118,14 @@ def check_subject(
     if difference:
         text = f"{subject} does not do what it did; the first is what was expected, the second what it did"
         raise AssertionError(f"{text}\n{difference}\n\n{happened.to_text()}")
+
+
+def _with_content(step: Step, folder: Path) -> Step:
+    """Return a step with the bytes of its attachment, where it has the hash."""
+    if isinstance(step.attachment, bytes):
+        return step
+    try:
+        return replace(step, attachment=(folder / step.attachment).read_bytes())
+    except OSError as error:
+        what = f"the attachment of the step of {step.who!r} at {step.at:g} s"
+        raise UsageError(f"{what} is to be in {folder / step.attachment}: {error.strerror}") from None

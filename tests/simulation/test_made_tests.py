@@ -150,7 +150,11 @@ def test_the_file_is_what_a_person_would_write(folder: Path) -> None:
             'send_message(room.messaging.wait_for_participant(name="carol"), "reply"',
             "what came besides: 'reply' from bot to carol",
         ),
-        ('broadcast_message("over", {})', 'send_message(event.participant, "over", {})', "alice waits for 'over' from bot"),
+        (
+            'broadcast_message("over", {})',
+            'send_message(event.participant, "over", {})',
+            "alice waits for 'over' from bot",
+        ),
         (
             'broadcast_message("over", {})',
             'broadcast_message("over", {})\n            room.messaging.broadcast_message("over", {})',
@@ -294,7 +298,7 @@ def test_streams_of_the_program_are_part_of_its_test(folder: Path) -> None:
     for old, new, text in [
         ("[::-1]", "", "message 'stream.chunk': attachment"),
         ("too large", "too big", 'stream \'stream.reject\': message.error: "too large" versus "too big"'),
-        ("> 3", "> 1", "ada waits for acceptance of stream 2 from bot"),
+        ("> 3", "> 1", "ada waits for the acceptance of stream 2 from ada to bot by bot"),
         ('"back": len(data)', '"back": 0', "message.header.back: 2 versus 0"),
     ]:
         write(folder, program.replace(old, new))
