@@ -45,6 +45,7 @@ from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime, Task
+from meshsync.signals import log_life
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
 from meshsync.transport.interfaces import Transport
@@ -434,6 +435,7 @@ class Client:
 
     def went_offline(self, error: MeshsyncError) -> None:
         """End what ends with a connection; the roster stays as last known."""
+        log_life(self._name, "lost its connection, and reconnects: %s", safe_text(error))
         self.confirmation.disconnect()
         self.streams.went_offline()
         body = {"reason": safe_text(error), "will_retry": True}

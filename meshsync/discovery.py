@@ -34,10 +34,12 @@ from urllib.parse import urlsplit
 
 from meshsync.errors import UsageError
 
-__all__ = ["RunningEmulator", "announce", "find_emulator", "find_emulators"]
+__all__ = ["RunningEmulator", "announce", "find_emulator", "find_emulators", "only"]
 
 _log = logging.getLogger("meshsync.discovery")
 
+ONLY = "MESHSYNC_EMULATOR"
+"""The environment variable with the one emulator that a program may find."""
 FORMAT = 1
 """The version of a file; others are ignored."""
 _LARGEST = 65_536
@@ -112,6 +114,18 @@ def announce(url: str, env: Mapping[str, str]) -> Iterator[None]:
                 path.unlink()
 
 
+def only(url: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variable with which a program finds this emulator of this process and no other.
+
+    It is for an emulator that belongs to that program: of ``exec``, or of a test.
+
+    Args:
+        url: Its address on this machine, without a room.
+        env: The environment variables that make clients connect to it.
+    """
+    return {ONLY: _compose(_Entry(RunningEmulator(url, os.getpid(), time.time(), env)))}
+
+
 def choose(running: tuple[RunningEmulator, ...], port: int | None = None) -> RunningEmulator:
     """Return the emulator that listens on a port, or without one the only one there is.
 
@@ -140,9 +154,9 @@ class _Entry:
     """The content of a file."""
 
     emulator: RunningEmulator
-    process: str
+    process: str = ""
     """See `System.process`."""
-    host: str
+    host: str = ""
     """The name of the machine: a home may be shared with others."""
 
 
@@ -153,7 +167,10 @@ class Registry:
         self._system = system
 
     def find(self) -> tuple[RunningEmulator, ...]:
-        """Return the emulators that run, the oldest first."""
+        """Return the emulators that run, the oldest first; or the only one that is to be found."""
+        entry = _parse(self._system.environ.get(ONLY, "").encode("utf-8", "replace"))
+        if entry is not None and self._is_here(entry.emulator.url):
+            return (entry.emulator,)
         entries = [entry for _, entry in self._entries() if self._is_running(entry)]
         found = {(entry.emulator.url, entry.emulator.pid): entry.emulator for entry in entries}
         return tuple(sorted(found.values(), key=lambda emulator: (emulator.started, emulator.pid, emulator.url)))
@@ -212,8 +229,8 @@ class Registry:
         """
         base = directory.parent
         if base != Path(self._system.temporary):
-            # Not a home that is missing, nor one of another user: with sudo, HOME may still be theirs.
-            if not base.exists():
+            # Not in the home of another user, which HOME may still name with sudo; and a home is not made.
+            if base.name == ".cache" and not base.exists():
                 self._check(os.stat(base.parent), 0o022)
                 base.mkdir(0o700, exist_ok=True)
             self._check(os.stat(base), 0o022)
@@ -233,23 +250,13 @@ class Registry:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _write(self, directory: Path, emulator: RunningEmulator) -> Path:
-        content = json.dumps(
-            {
-                "format": FORMAT,
-                "url": emulator.url,
-                "pid": emulator.pid,
-                "started": emulator.started,
-                "env": dict(emulator.env),
-                "process": self._system.process(emulator.pid) or "",
-                "host": self._system.host,
-            }
-        )
+        entry = _Entry(emulator, self._system.process(emulator.pid) or "", self._system.host)
         name = f"{emulator.pid}-{secrets.token_hex(4)}"
         unfinished, path = directory / f"{name}.tmp", directory / f"{name}.json"
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(content)
+                file.write(_compose(entry))
             os.replace(unfinished, path)
         except BaseException:
             with suppress(OSError):
@@ -318,8 +325,15 @@ class Registry:
         return parts.hostname is not None and self._system.has_address(parts.hostname)
 
 
+def _compose(entry: _Entry) -> str:
+    """Return the content of a file."""
+    found = entry.emulator
+    data = {"format": FORMAT, "url": found.url, "pid": found.pid, "started": found.started, "env": dict(found.env)}
+    return json.dumps(data | {"process": entry.process, "host": entry.host})
+
+
 def _parse(content: bytes) -> _Entry | None:
-    """Return the content of a file; None if it is not written as `Registry` writes it."""
+    """Return the content of a file; None if it is not written as `_compose` writes it."""
     try:
         data: Any = json.loads(content)
         if data["format"] != FORMAT:
@@ -381,7 +395,7 @@ class System:
             if fields[0] in "ZX":
                 return None
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-            return f"{boot} {os.readlink('/proc/self/ns/pid')} {fields[19]}"
+            return f"{boot} {os.readlink('/proc/self/ns/pid')} {pid} {fields[19]}"
         try:
             os.kill(pid, 0)
         except (ProcessLookupError, PermissionError):  # The latter's belongs to another user.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import Field, dataclass
 from typing import Any, ClassVar, NoReturn
+from zlib import crc32
 
 from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import copy_json
@@ -85,16 +86,23 @@ class RoomParticipant:
 class RemoteParticipant(RoomParticipant):
     """Another participant. There is one object per id while it is here; afterwards it stays offline for good."""
 
-    __slots__ = ("_identity", "_online", "_resumes")
+    __slots__ = ("_hash", "_identity", "_online", "_resumes")
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = DescribedRemote.__dataclass_fields__
 
     def __init__(self, id: str, role: str, attributes: Mapping[str, Any], identity: Hashable = None) -> None:
         super().__init__(id, role, attributes)
+        self._hash = crc32(id.encode("utf-8", "surrogatepass"))
         self._online = True
         self._identity = identity
         """Who it claims to be beyond this id; None for one that becomes a stranger when it reconnects."""
         self._resumes = False
         """Whether it says that its streams outlive losses."""
+
+    def __hash__(self) -> int:
+        # Of the id, and not of an address or a seed: the order of a set of participants is the same in every process.
+        return self._hash
+
+    __eq__ = object.__eq__
 
     @property
     def online(self) -> bool:

@@ -45,6 +45,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 logger = logging.getLogger("meshsync")
+_life = logging.getLogger("meshsync.client")
 
 _serials = count()
 
@@ -129,17 +130,18 @@ class OrderedSignal(blinker.Signal):
         return results
 
 
-def check_callable(receiver: object, arguments: str) -> None:
+def check_callable(receiver: object, arguments: str, what: str = "a receiver") -> None:
     """Check a callable of the program before it is registered.
 
     Args:
         arguments: Its arguments, for errors.
+        what: What it is, likewise.
     Raises:
         TypeError: If it cannot be called, or is a coroutine or generator function, bare, as a method, as the
             ``__call__`` of an object or in a `functools.partial`.
     """
     if not callable(receiver):
-        raise TypeError(f"a receiver is called with {arguments}; {receiver!r:.100} cannot be called")
+        raise TypeError(f"{what} is called with {arguments}; {receiver!r:.100} cannot be called")
     function = _function_of(receiver)
     if not inspect.isroutine(function) and not isinstance(function, type):
         function = _function_of(type(function).__call__)
@@ -195,6 +197,16 @@ def log_warning(text: str, *values: object) -> None:
     """Log a fault of a peer or the room."""
     with suppress(Exception):  # As above; and it must not end the connection.
         logger.warning(text, *values)
+
+
+def log_life(client: str, text: str, *values: object) -> None:
+    """Log a step in the life of a client at INFO; texts among the values are of peers or the system, and escaped."""
+    if _life.isEnabledFor(logging.INFO):
+        from meshsync.excerpts import show_text
+
+        with suppress(Exception):  # As above.
+            shown = [show_text(value) if isinstance(value, str) else value for value in values]
+            _life.info(f"%s: {text}", show_text(client), *shown)
 
 
 def name_of(receiver: Callable[..., Any]) -> str:

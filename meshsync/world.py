@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, TypeGuard
 
+from meshsync.errors import UsageError
 from meshsync.runtime.interfaces import Condition, Runtime, Task
-from meshsync.runtime.threads import ThreadRuntime
+from meshsync.runtime.threads import ThreadRuntime, in_task
+from meshsync.signals import check_callable
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
 
@@ -41,9 +43,33 @@ _installed: dict[Hashable, World] = {}
 """The worlds of other tasks. Keyed by task and not by context: a notebook runs each cell in a new context."""
 
 
-def current_world() -> World:
-    """Return the world of the calling task."""
-    return _installed.get(REAL_WORLD.runtime.current(), REAL_WORLD) if _installed else REAL_WORLD
+_closed: str | None = None
+"""Why a thread with no world of its own must not use the real one at present; None while it may."""
+
+
+def current_world(*, is_chosen: bool = False) -> World:
+    """Return the world of the calling task.
+
+    Args:
+        is_chosen: Whether the program has chosen real threads in so many words.
+    Raises:
+        UsageError: If a simulation is open and this is none of its tasks, nor one that a real client started: the real
+            world is hardly meant.
+    """
+    if not _installed:
+        return REAL_WORLD
+    world = _installed.get(REAL_WORLD.runtime.current())
+    if world is not None:
+        return world
+    if _closed is not None and not is_chosen and not in_task():
+        raise UsageError(_closed)
+    return REAL_WORLD
+
+
+def close_real_world(reason: str | None) -> None:
+    """Refuse the real world, from now on, to threads that have no other; with None, let them use it again."""
+    global _closed
+    _closed = reason
 
 
 def install_world(world: World | None) -> World | None:
@@ -108,8 +134,10 @@ def spawn(target: Callable[..., object], *args: Any, name: str | None = None) ->
     Args:
         name: For diagnosis; by default the target's.
     Raises:
+        TypeError: If the target cannot be called, or is a coroutine or generator function, of which nothing would run.
         RuntimeError: If no task can be started any more, because the interpreter is shutting down.
     """
+    check_callable(target, "the arguments given", "a task's target")
     label = name if name is not None else getattr(target, "__name__", type(target).__name__)
 
     def run() -> None:

@@ -16,6 +16,7 @@ requests (``room``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from meshsync.room import RoomClient
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
 from meshsync.transport.interfaces import Endpoint
-from meshsync.world import World, install_world
+from meshsync.world import World, close_real_world, install_world
 from simulator.admission import Credentials, admit, check_room_name
 from simulator.engine.kernel import Kernel
 from simulator.engine.runtime import VirtualRuntime
@@ -41,21 +42,32 @@ from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
 from simulator.latency import Law, as_law
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import ControlFrame, Frame, Link
-from simulator.network.network import Guest, Network, SimulatedConnection
+from simulator.network.links import WINDOW, ControlFrame, Frame, Link
+from simulator.network.network import Guest, Heartbeats, Network, SimulatedConnection
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant, Surroundings
 from simulator.participants.participant import enter
 from simulator.record.link_recorder import Line, LinkRecorder
 from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
-from simulator.room.rules import Output
+from simulator.room.rules import Output, Room
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
 
 __all__ = ["SimulatedRoom", "Simulation", "current"]
 
 _HOST = "simulation"
+_STRANGER = (
+    "this thread belongs to no simulation, while one is open, since {}, so it would join the real world: start threads"
+    " and pools inside the simulation, or by meshsync.spawn; a real client beside it is given"
+    " runtime=meshsync.runtime.threads.ThreadRuntime()"
+)
 _SECRET = "a secret that signs the tokens of a simulation"
+_ENVIRON = {
+    "MESHAGENT_API_URL": f"ws://{_HOST}",
+    "MESHAGENT_PROJECT_ID": "simulation",
+    "MESHAGENT_KEY_ID": "simulation",
+    "MESHAGENT_SECRET": _SECRET,
+}
 
 _current: Simulation | None = None
 
@@ -71,6 +83,12 @@ def current() -> Simulation:
     return _current
 
 
+def _check_positive(**given: float | None) -> None:
+    for name, value in given.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name}: a number above 0, not {value!r:.100}")
+
+
 class Simulation:
     """A world of its own, open from construction; ``close`` it, or use it as a context manager.
 
@@ -84,7 +102,13 @@ class Simulation:
         horizon: Virtual seconds after which the run is stopped with `HorizonReached`; None for never.
         pin: Whether to keep all its threads on one processor, which makes switching several times faster.
         start: The wall clock's beginning, as ISO 8601; UTC if it names no zone.
-        stall_after: Real seconds for which an actor may block outside the simulation before `WorldStalled`.
+        stall_after: Real seconds for which an actor may block outside the simulation before `WorldStalled`; None for
+            ever, as for a debugger. So may the creating thread within ``with`` and within a test.
+        latency_down: The law of delays from rooms to participants, if it is another than ``latency``.
+        bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
+        window: Bytes that each direction of a connection accepts before its reader has read.
+        heartbeat: Seconds of silence after which either end of a connection pings, and ends it half as many later; None
+            for never.
     Raises:
         SimulationNested: If another one is open in this process; the text names the line that opened it.
         ValueError: If an argument is invalid; no simulation is open.
@@ -100,10 +124,16 @@ class Simulation:
         pin: bool = True,
         start: str = "2026-01-01T00:00:00Z",
         stall_after: float | None = 5.0,
+        latency_down: Law | float | None = None,
+        bandwidth: float | None = None,
+        window: int = WINDOW,
+        heartbeat: float | None = 30.0,
     ) -> None:
         global _current
         self.seed = seed
-        self._law = as_law(latency)
+        law = as_law(latency)
+        back = None if latency_down is None else as_law(latency_down)
+        _check_positive(bandwidth=bandwidth, window=window, heartbeat=heartbeat)
         # 3.10 does not read the Z.
         begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
         if begin.tzinfo is None:
@@ -119,15 +149,16 @@ class Simulation:
         )
         self.kernel: Kernel = self.runtime.kernel
         self.network = Network(
-            self.kernel, self.runtime, self.runtime.seeds, door=self._door, up=self._law, tap=self._tap
+            self.kernel,
+            self.runtime.seeds,
+            up=law,
+            down=back,
+            bandwidth=bandwidth,
+            window=window,
+            heartbeats=Heartbeats(heartbeat, (heartbeat or 1) / 2),
+            tap=self._tap,
         )
-        environ = {
-            "MESHAGENT_API_URL": f"ws://{_HOST}",
-            "MESHAGENT_PROJECT_ID": "simulation",
-            "MESHAGENT_KEY_ID": "simulation",
-            "MESHAGENT_SECRET": _SECRET,
-        }
-        self.world = World(self.runtime, self._connector, environ)
+        self.world = World(self.runtime, self._connector, _ENVIRON)
         self._rooms: dict[str, SimulatedRoom] = {}
         self._room_of: dict[SeatedRoom, SimulatedRoom] = {}
         self._wires: dict[str, _Wire] = {}
@@ -135,6 +166,7 @@ class Simulation:
         """The number of wires at which unused ones are dropped."""
         self._faults = FaultInjector(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer)
         self._before = install_world(self.world)
+        close_real_world(_STRANGER.format(self.runtime.opened_at))
         _current = self
 
     # --- rooms --------------------------------------------------------------------------------------------------------
@@ -242,6 +274,7 @@ class Simulation:
             self.runtime.close()
 
     def __enter__(self) -> Simulation:
+        self.runtime.watch_main()
         return self
 
     def __exit__(
@@ -261,6 +294,7 @@ class Simulation:
             # Only once, and not if the wrong thread tried: another thread's world would be taken away.
             if was_open and not self.runtime.is_open:
                 install_world(self._before)
+                close_real_world(None)
                 if _current is self:
                     _current = None
                 for room in self._rooms.values():
@@ -283,7 +317,7 @@ class Simulation:
     def _connector(self, endpoint: Endpoint, runtime: Runtime) -> SimulatedConnector:
         if runtime is not self.runtime:
             raise UsageError("a room of the simulation is joined in the simulation's runtime: leave out runtime=")
-        return SimulatedConnector(self.network, endpoint)
+        return SimulatedConnector(self.network, endpoint, runtime=self.runtime, door=self._door)
 
     def _door(self, endpoint: Endpoint, token: str) -> Guest:
         name = urlsplit(endpoint.url).path.rpartition("/rooms/")[2].strip("/")
@@ -370,10 +404,13 @@ class SimulatedRoom:
         self.transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
         self.recorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
+
+        def new_id(who: str) -> str:
+            return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
+
         self.rules = FaultyRoom(
-            name,
-            url=f"ws://{_HOST}/rooms/{name}",
-            new_id=lambda who: entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex(),
+            Room(name, url=f"ws://{_HOST}/rooms/{name}", ids=partial(new_id, ""), later=self._later),
+            new_id=new_id,
             watcher=self.recorder,
             in_force=simulation._faults.in_force,
             later=self._later,

@@ -27,7 +27,7 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
-0  meshsync.errors  meshsync.reasons
+0  meshsync.errors  meshsync.excerpts  meshsync.reasons
 1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
@@ -38,7 +38,7 @@ FLOORS = """
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
 4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
-5  meshsync.connection: alarms budget deliveries failures forks reconnecting states / inbox outbox send_queue
+5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
                         / send_room / connection / uplink
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.forms  meshsync.placement
@@ -52,28 +52,33 @@ FLOORS = """
 11 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
 12 meshsync.room
 13 meshsync.connect
+14 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
+                 / chatting doctor listening presence sending starting transferring / main
 14 meshsync
+15 meshsync.__main__
 
 a  simulator.errors  simulator.latency
-b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
-                     / diagnosis pending_errors ready_actors / mistakes / scheduler / conditions / tasks / actor_threads
-                     / watchdog / runtime
+b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
+                     / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions / tasks
+                     / actor_threads / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
-e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
+e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
                      / transcript / comparing
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
-h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / newcomers recording / settings
-                       / connection / gateway / loop_thread / emulator
+h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
+                       / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
+                       / emulator
 h  simulator.simulation
-i  simulator.exploring: programs runs shrinking / checking exploration
-i2 simulator.replaying: stages steps / director / player subjects / performing / replay testing / making
-j  simulator.cli: demo options / emulating programs / executing replaying serving / main
+i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
+i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
+j  simulator.cli: demo logs options shells values / finding programs staging / emulating
+                  / executing replaying serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """
@@ -103,6 +108,12 @@ of them. A stream that ends with its connection borrows nothing."""
 
 SEAM = frozenset(
     {
+        "meshsync/cli/arrivals.py",
+        "meshsync/cli/doctor.py",
+        "meshsync/cli/listening.py",
+        "meshsync/cli/pipes.py",
+        "meshsync/cli/progress.py",
+        "meshsync/cli/transferring.py",
         "meshsync/discovery.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
@@ -113,8 +124,12 @@ SEAM = frozenset(
         "meshsync/transport/upgrade.py",
         "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",
+        "simulator/emulator/loop_clock.py",
         "simulator/emulator/loop_thread.py",
         "simulator/emulator/newcomers.py",
+        "simulator/emulator/stage.py",
+        "simulator/emulator/wire.py",
+        "simulator/cli/logs.py",
         "simulator/cli/serving.py",
         "simulator/engine/actor_threads.py",
         "simulator/engine/runtime.py",
@@ -145,7 +160,7 @@ WORLDLY_NAMES = frozenset(
 )
 """Single names that bring time or chance in by another door."""
 
-CLOCK = frozenset({"meshsync/__init__.py", "meshsync/connect.py", "meshsync/world.py"})
+CLOCK = frozenset({"meshsync/__init__.py", "meshsync/cli/doctor.py", "meshsync/connect.py", "meshsync/world.py"})
 """The only files of meshsync that may read the world of the calling task; all else lives in its client's runtime."""
 UNAMBIENT = frozenset({"World", "runtime_of"})
 """All that other files may take from ``meshsync.world``: a type, and the function that finds an owner's runtime."""

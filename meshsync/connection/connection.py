@@ -44,6 +44,7 @@ from meshsync.transport.interfaces import Transport, TransportStats
 __all__ = ["Connection", "ConnectionStats", "Handler", "State"]
 
 logger = logging.getLogger("meshsync")
+_traffic = logging.getLogger("meshsync.traffic")
 
 
 class State(Enum):
@@ -305,6 +306,10 @@ class Connection:
         # Only the task that has the turn is here, or, without a deadline, one that uses the reserve. So packets may be
         # accepted between the count and `send`, which may then be late: `NotSent` is for those certainly not written.
         request_id, packets = self.session.issue(request, encoded)
+        if _traffic.isEnabledFor(logging.DEBUG):
+            from meshsync.connection.traffic import log_sent
+
+            log_sent(self._name, self.session.roster, request_id, request, len(encoded[1]) + len(encoded[2]))
         delivery._first_packet = self._packets_accepted + self._packets_reserved
         has_answer, before = is_answered(request), self._packets_accepted
         accepted = self._transport.accepted(is_reserved=deadline is None)
@@ -388,6 +393,10 @@ class Connection:
                 self._reader_id = None  # Another task may get the same name.
 
     def _handle(self, event: events.Event) -> None:
+        if _traffic.isEnabledFor(logging.DEBUG):
+            from meshsync.connection.traffic import log_received
+
+            log_received(self._name, self.session.roster, event)
         if isinstance(event, events.Answered):
             delivery = self._forget(event.request_id)
             if delivery is not None:

@@ -37,6 +37,7 @@ from meshsync.reasons import describe_error, safe_text
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 from meshsync.runtime.lifecycle import move
+from meshsync.signals import log_life
 from meshsync.transport.interfaces import Transport, TransportStats
 
 __all__ = ["Owner", "Uplink"]
@@ -294,11 +295,14 @@ class Uplink:
     def received(self, event: events.Event) -> None:
         if self._state.is_over:
             return  # The program closed the client while this connection was being restored.
+        if isinstance(event, events.Enabled):  # Ahead of what the program does then.
+            log_life(self._name, "messaging is enabled, others there: %d", len(event.members))
         self._owner.received(event)
         if isinstance(event, events.Ready) and self._state is _S.CONNECTING:
             with self._condition:
                 if self._state is _S.CONNECTING:
                     self._move(_S.ONLINE)
+            log_life(self._name, "connected to room %s as participant %s", event.room_name, event.participant_id)
 
     def comes_back(self, error: MeshsyncError) -> bool:
         plan = self._plan
@@ -364,6 +368,7 @@ class Uplink:
                 return carry_over(ConnectionLost, f"not back within {plan.limit:g} s{why}", loss)
             try:
                 if self._attempt(plan, limit, since):
+                    log_life(self._name, "reconnected after %.1f s", self.runtime.monotonic() - since)
                     return None
             except TaskExit:
                 raise
@@ -492,6 +497,7 @@ class Uplink:
                 error.connection_alive = False
             self._move(_S.CLOSED if error is None else _S.LOST)
             held = self._outbox.clear()
+        log_life(self._name, "ended: %s", "closed by this program" if error is None else safe_text(error))
         for delivery in held:
             delivery._resolve(carry_over(NotSent, "the message was not sent", error))
         self._owner.ended(error)

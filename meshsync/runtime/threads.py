@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from meshsync.errors import WouldDeadlock
 from meshsync.runtime.deadlines import check_duration, check_timeout
 
-__all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask", "spawn_in_finalizer"]
+__all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask", "in_task", "spawn_in_finalizer"]
 
 _LONGEST = threading.TIMEOUT_MAX
 """The longest wait the system can be asked for, in seconds; centuries on most. Longer ones are cut to it."""
@@ -217,6 +217,15 @@ class ThreadCondition(_RLock):
 _release = LockType.release
 
 
+class _TaskThread(threading.Thread):
+    """The thread of a task."""
+
+
+def in_task() -> bool:
+    """Return whether the calling thread is one that a `ThreadRuntime` spawned."""
+    return isinstance(threading.current_thread(), _TaskThread)
+
+
 class ThreadTask:
     """A daemon thread that a `ThreadRuntime` spawned."""
 
@@ -227,7 +236,7 @@ class ThreadTask:
         self.error: BaseException | None = None
         self._ended = ThreadCondition()
         self._target: Callable[[], None] | None = target
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = _TaskThread(target=self._run, name=name, daemon=True)
         try:
             _start_thread(self._thread)
         except RuntimeError as error:

@@ -10,7 +10,7 @@ from meshsync.protocol.send_buffer import LIMIT
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.handshake import Attempt, Handshake, check_endpoint, prepare
-from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.interfaces import Endpoint, OnStep
 from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 
@@ -30,9 +30,12 @@ class WebSocketConnector:
         send_buffer: int = LIMIT,
         max_packet: int = frames.MAX_SIZE,
         mask: frames.Mask | None = None,
+        on_step: OnStep = lambda step, detail: None,
     ) -> None:
         """Remember where to connect; the options are those of `WebSocketTransport`.
 
+        Args:
+            on_step: Called as each step of a handshake is done; it must not raise.
         Raises:
             UsageError: If the endpoint can never be connected to, such as a URL that is not ``ws://`` or ``wss://``.
             ValueError: If a duration of the heartbeat is not positive.
@@ -41,6 +44,7 @@ class WebSocketConnector:
         heartbeat.Heartbeat(0.0, interval=heartbeat_interval, timeout=heartbeat_timeout)  # raises for bad durations
         self._endpoint = endpoint
         self._runtime = runtime
+        self._on_step = on_step
         self._take_over = partial(
             WebSocketTransport,
             runtime=runtime,
@@ -62,7 +66,7 @@ class WebSocketConnector:
         late = f"no connection to {request.address} within {timeout} s"
         if left == 0:
             raise ConnectTimeout(late)
-        attempt = Attempt(Handshake(self._endpoint, request, self._runtime), self._runtime, left)
+        attempt = Attempt(Handshake(self._endpoint, request, self._runtime, self._on_step), self._runtime, left)
         try:
             attempt.start()
             outcome = attempt.result(left)

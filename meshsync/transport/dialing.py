@@ -14,6 +14,7 @@ from contextlib import suppress
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
+from meshsync.transport.interfaces import OnStep
 from meshsync.transport.proxies import Proxy
 
 __all__ = ["Dialer", "open_tunnel", "patience"]
@@ -34,8 +35,9 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 class Dialer:
     """Connects to the first address of a host that answers."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, on_step: OnStep) -> None:
         self._runtime = runtime
+        self._on_step = on_step
         self._sockets: list[socket.socket] = []
         self._is_shut_down = False
 
@@ -49,13 +51,15 @@ class Dialer:
                 `socket.gaierror` if the host cannot be found.
         """
         waiting = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._on_step("lookup", ", ".join(str(address[0]) for *_, address in waiting))
         first_error: OSError | None = None
         with selectors.DefaultSelector() as selector:
             try:
                 while True:
                     if waiting:
                         try:
-                            selector.register(self._begin(*waiting.pop(0)), selectors.EVENT_WRITE)
+                            found = waiting.pop(0)
+                            selector.register(self._begin(*found), selectors.EVENT_WRITE, found[-1][0])
                         except OSError as error:
                             first_error = first_error or error
                             continue
@@ -77,6 +81,7 @@ class Dialer:
                         self._sockets.remove(connection)
                         if error_number == 0:
                             connection.setblocking(True)
+                            self._on_step("tcp", str(key.data))
                             return connection
                         connection.close()
                         first_error = first_error or OSError(error_number, os.strerror(error_number))

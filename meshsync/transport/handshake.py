@@ -18,7 +18,7 @@ from meshsync.errors import AuthenticationFailed, ConnectFailed, UsageError
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.dialing import Dialer, open_tunnel, patience
-from meshsync.transport.interfaces import Endpoint
+from meshsync.transport.interfaces import Endpoint, OnStep
 from meshsync.transport.proxies import find_proxy
 from meshsync.transport.refusals import explain_no_task, translate
 from meshsync.transport.upgrade import Ask, Refusal, upgrade
@@ -114,11 +114,12 @@ def prepare(endpoint: Endpoint, token: str) -> Request:
 class Handshake:
     """One attempt. `run` blocks and may outlive its use."""
 
-    def __init__(self, endpoint: Endpoint, request: Request, runtime: Runtime) -> None:
+    def __init__(self, endpoint: Endpoint, request: Request, runtime: Runtime, on_step: OnStep) -> None:
         self._endpoint = endpoint
         self._request = request
         self._runtime = runtime
-        self._dialer = Dialer(runtime)
+        self._on_step = on_step
+        self._dialer = Dialer(runtime, on_step)
         self._socket: socket.socket | None = None
         self.refusal: ConnectFailed | None = None
         """The refusal whose body is still waited for."""
@@ -159,13 +160,17 @@ class Handshake:
         try:
             if proxy is not None:
                 open_tunnel(connection, proxy, ask.host, ask.port, request.address, deadline)
+                self._on_step("proxy", f"{proxy.host}:{proxy.port}")
             if context is not None:
-                connection = self._socket = context.wrap_socket(
+                connection = self._socket = secured = context.wrap_socket(
                     connection, server_hostname=ask.host, do_handshake_on_connect=False
                 )
                 connection.settimeout(patience(deadline))
-                connection.do_handshake()
-            return connection, upgrade(connection, ask, self._runtime, deadline, self._note_refusal)
+                secured.do_handshake()
+                self._on_step("tls", str(secured.version()))
+            received = upgrade(connection, ask, self._runtime, deadline, self._note_refusal)
+            self._on_step("http", "101 Switching Protocols")
+            return connection, received
         except BaseException:
             connection.close()
             raise

@@ -9,9 +9,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
-__all__ = ["Connector", "Endpoint", "Transport", "TransportStats"]
+__all__ = ["Connector", "Endpoint", "OnStep", "Step", "Transport", "TransportStats"]
+
+Step = Literal["lookup", "tcp", "proxy", "tls", "http"]
+"""One of the steps of a handshake, in their order; ``proxy`` and ``tls`` not in each."""
+
+OnStep = Callable[[Step, str], object]
+"""Called when a step is done, with what it showed, for people; on the task of the handshake."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""``exec``: a command with rooms of its own."""
+"""``exec``: a command with rooms of its own, or with those of an emulator that runs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from simulator.cli.emulating import emulator_options, open_emulator
+from simulator.cli.finding import environment_for
 from simulator.cli.options import SectionedCommand
+
+if TYPE_CHECKING:
+    from meshsync.discovery import RunningEmulator
 
 __all__ = ["execute"]
 
@@ -35,20 +40,43 @@ class _Execute(SectionedCommand):
 
 
 @click.command(cls=_Execute, short_help="Run a command with rooms of its own.", options_metavar="[OPTIONS] --")
-@emulator_options(0)
+@click.option(
+    "--join", "is_joining", is_flag=True, help='with the rooms of the "serve" that runs (--port if several do)'
+)
+@emulator_options(0, "warning")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]...")
-def execute(command: tuple[str, ...], **asked: Any) -> int:
-    """Run a command with MESHAGENT_* set so that it connects to an emulator, and exit as it does."""
+def execute(command: tuple[str, ...], is_joining: bool, **asked: Any) -> int:
+    """Run a command with MESHAGENT_* set so that it connects to an emulator, and exit as it does.
+
+    The emulator is one for this command alone, which others do not find; or with --join the one that runs.
+    """
     command += click.get_current_context().meta[_OWN]
     if not command:
         raise click.UsageError("which command? give it after --")
-    with open_emulator(asked) as emulator:
-        from simulator.emulator import CLEARED
+    if is_joining:
+        return _run(command, environment_for(_find(asked).env))
+    from meshsync.discovery import only
 
-        environment = dict(os.environ)
-        for name in CLEARED:
-            environment.pop(name, None)
-        return _run(command, environment | dict(emulator.env))
+    with open_emulator(asked) as emulator:
+        return _run(command, environment_for(emulator.env) | only(emulator.url, emulator.env))
+
+
+def _find(asked: Mapping[str, Any]) -> RunningEmulator:
+    """Return the emulator to join.
+
+    Raises:
+        UsageError: If there is none, or it cannot be told which.
+        click.UsageError: If there are options for an emulator that would be opened.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        is_given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if is_given and parameter.name in asked and parameter.name != "port":
+            option = max(parameter.opts, key=len)
+            raise click.UsageError(f'{option}: the emulator that --join joins has its own; give it to "serve"')
+    from meshsync.discovery import find_emulator
+
+    return find_emulator(asked["port"] or None)
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> int:

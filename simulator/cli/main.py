@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "serve": "serving:serve",
     "exec": "executing:execute",
+    "env": "finding:env",
     "run": "programs:run",
     "check": "programs:check",
     "explore": "programs:explore",

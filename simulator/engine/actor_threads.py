@@ -19,8 +19,9 @@ __all__ = ["ActorThreads", "Adoption", "start_for_real"]
 
 __engine__ = True
 
-STACK = 1 << 20
-"""Bytes of stack for each actor: enough for Python's default recursion limit, also in 3.10, where calls nest in C."""
+STACK = 8 << 20
+"""Bytes of stack for each actor, as many as the main thread has on Linux. With less, a recursion that ends elsewhere
+with ``RecursionError`` ends the process: 3.13 lets more calls nest in C. What is not used takes addresses alone."""
 OUTSIDE = ("IPython", "_pydevd_bundle", "debugpy", "execnet", "ipykernel", "pytest_timeout", "tqdm", "xdist", "zmq")
 """Packages whose threads serve the person at the screen, and are no actors even if an actor starts them."""
 

@@ -169,14 +169,16 @@ class VirtualCondition:
             self._refuse("notify_all()")
         waiters = self._waiters
         if waiters:
-            ready = scheduler.ready
             for actor in waiters:
                 actor.notified = True
                 if actor.timer is not None:
                     actor.timer.cancel()
                     actor.timer = None
-                ready.append(actor)
+                self._wake(actor)
             waiters.clear()
+
+    def _wake(self, actor: Actor) -> None:
+        self._scheduler.ready.append(actor)
 
     def _refuse(self, call: str) -> NoReturn:
         """Raise for a call by an actor that does not hold this."""
@@ -235,9 +237,17 @@ class _PreemptedCondition(VirtualCondition):
         super().__exit__(kind, error, trace)
         self._scheduler.preempt()
 
+    def _wait(self, actor: Actor, until: int | None) -> bool:
+        if until is not None and until > (now := self._scheduler.kernel.now):
+            until += self._scheduler.late(actor, until - now)
+        return super()._wait(actor, until)
+
     def notify_all(self) -> None:
         super().notify_all()
         self._scheduler.preempt()
+
+    def _wake(self, actor: Actor) -> None:
+        self._scheduler.wake(actor)
 
 
 def new_condition(scheduler: Scheduler) -> VirtualCondition:

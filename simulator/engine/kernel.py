@@ -49,7 +49,7 @@ class Timer:
 class Kernel:
     """A clock that moves only when the next timer is taken."""
 
-    __slots__ = ("_cancelled", "_heap", "_sequence", "foreground", "now")
+    __slots__ = ("_cancelled", "_heap", "_sequence", "foreground", "late", "now")
 
     def __init__(self) -> None:
         self.now = 0
@@ -59,6 +59,9 @@ class Kernel:
         self._cancelled = 0
         self.foreground = 0
         """How many timers are pending that are not background ones."""
+        self.late: Callable[[str, int, int], int] | None = None
+        """Returns by how many nanoseconds a step is late: of whom, at what instant, after what delay. None if none ever
+        is. Those that make timers ask it; heartbeats do not."""
 
     def __len__(self) -> int:
         """Return how many timers are pending."""

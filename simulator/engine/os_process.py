@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -92,11 +93,15 @@ class Interrupts:
 
     Args:
         receive: Gets the program's handler, ready to call, and the frame that was interrupted.
+        thread: The identifier of the calling thread.
     """
 
-    def __init__(self, receive: Callable[[Callable[[], object], FrameType | None], None]) -> None:
+    def __init__(self, receive: Callable[[Callable[[], object], FrameType | None], None], thread: int) -> None:
         self._receive = receive
         self._before: Callable[[int, FrameType | None], Any] | None = None
+        self._thread = thread
+        self._error: BaseException | None = None
+        """What the next signal raises in place of the program's handler."""
 
     def apply(self) -> None:
         """Step in front of the handler; not if there is none in Python, or in a thread that may not set one."""
@@ -118,10 +123,33 @@ class Interrupts:
             except ValueError:
                 return
 
+    def strike(self, error: BaseException) -> bool:
+        """Raise an error in the thread that applied this, as Ctrl-C would, whatever it waits for; any thread may ask.
+
+        Returns:
+            Whether that can be done: only Python's main thread handles signals.
+        """
+        if self._before is None:
+            return False
+        self._error = error
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(self._thread, signal.SIGINT)
+        else:  # Windows: a lock is still waited for, but a sleep is not.
+            signal.raise_signal(signal.SIGINT)
+        return True
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            self._receive(partial(_throw, error), frame)
+            return
         before = self._before
         if before is not None:
             self._receive(lambda: before(number, frame), frame)
+
+
+def _throw(error: BaseException) -> None:
+    raise error
 
 
 def processor_use(native_id: int | None) -> tuple[float, bool]:

@@ -23,10 +23,11 @@ from simulator.engine.actor_threads import ActorThreads, Adoption
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import VirtualCondition, new_condition
 from simulator.engine.kernel import SECOND, Kernel
+from simulator.engine.lateness import schedule_named
 from simulator.engine.marks import interruptible, is_interruptible
 from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.scheduler import Scheduler
-from simulator.engine.schedules import Schedule, schedule_named
+from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import Seeds, entropy
 from simulator.engine.tasks import VirtualTask
 from simulator.engine.watchdog import Watchdog
@@ -103,9 +104,12 @@ class VirtualRuntime:
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.is_open = True
         self._threads = ActorThreads(scheduler, scope, grace)
-        self._watchdog = None if stall_after is None else Watchdog(scheduler, stall_after, self.report)
+        interrupts = Interrupts(self._interrupted, get_ident())
+        self._watchdog = (
+            None if stall_after is None else Watchdog(scheduler, stall_after, self.report, interrupts.strike)
+        )
         self._grace = grace
-        self._process: list[Interrupts | Garbage | Pin | Adoption] = [Interrupts(self._interrupted), Garbage()]
+        self._process: list[Interrupts | Garbage | Pin | Adoption] = [interrupts, Garbage()]
         if pin:
             self._process.append(Pin())
         self._process.append(Adoption(scheduler, self._adopt))
@@ -142,7 +146,9 @@ class VirtualRuntime:
         if not seconds:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
-            actor.timer = self.kernel.after(seconds, actor.wake, background=actor.is_housekeeping)
+            end = self.kernel.instant(seconds)
+            end += scheduler.late(actor, end - self.kernel.now)
+            actor.timer = self.kernel.at(end, actor.wake, background=actor.is_housekeeping)
         scheduler.park(actor)
         actor.timer = None
 
@@ -168,12 +174,31 @@ class VirtualRuntime:
         actor = scheduler.add(name)
         actor.target = target
         task = VirtualTask(scheduler, actor)
-        scheduler.make_ready(actor)
+        scheduler.wake(actor)
         if self._watchdog is not None:
             self._watchdog.start()
         if scheduler.schedule is not None:
             scheduler.preempt()
         return task
+
+    def watch_main(self) -> None:
+        """Let the creating thread, from now on, no more block for real than other actors; see `Watchdog`."""
+        if self._watchdog is not None:
+            self._watchdog.watches_main = True
+            self._watchdog.start()
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """Return a context in which the creating thread may block for real."""
+        watchdog = self._watchdog
+        before = watchdog is not None and watchdog.watches_main
+        try:
+            if watchdog is not None:
+                watchdog.watches_main = False
+            yield
+        finally:
+            if watchdog is not None:
+                watchdog.watches_main = before
 
     def _begin(self, actor: Actor) -> None:
         self._threads.begin(actor)
@@ -318,7 +343,8 @@ class VirtualRuntime:
                 due = end
             if due is None or (end is None and self.is_idle):
                 return
-            time.sleep(max(0.0, begun + (due - origin) / SECOND / speed - ThreadRuntime.monotonic()))
+            with self._unwatched():
+                time.sleep(max(0.0, begun + (due - origin) / SECOND / speed - ThreadRuntime.monotonic()))
             self.kernel.at(due, self._scheduler.main.wake)
             self._scheduler.park(self._scheduler.main)
             if due == end:

@@ -83,6 +83,8 @@ class Scheduler:
         max_steps: int,
     ) -> None:
         self.kernel = Kernel()
+        if schedule is not None and schedule.is_late:
+            self.kernel.late = schedule.late
         self.get_ident = get_ident
         self.schedule = schedule
         self.actors: dict[int, Actor] = {}
@@ -270,6 +272,23 @@ class Scheduler:
 
     def make_ready(self, actor: Actor) -> None:
         """Put an actor behind those that can run."""
+        self.ready.append(actor)
+
+    def late(self, actor: Actor, limit: int = 0) -> int:
+        """Return by how many nanoseconds the running schedule makes a step of an actor late; see `Schedule.late`."""
+        late = self.kernel.late
+        return 0 if late is None or actor.is_housekeeping else late(actor.path, self.kernel.now, limit)
+
+    def wake(self, actor: Actor) -> None:
+        """Make an actor ready that has something to do, now or as late as the schedule says."""
+        by = self.late(actor)
+        if by:
+            actor.timer = self.kernel.at(self.kernel.now + by, partial(self._wake_late, actor))
+        else:
+            self.ready.append(actor)
+
+    def _wake_late(self, actor: Actor) -> None:
+        actor.timer = None
         self.ready.append(actor)
 
     def yield_turn(self, actor: Actor) -> None:

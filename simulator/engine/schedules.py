@@ -9,17 +9,21 @@ A run is described by its deviations; leaving some out makes a simpler run, whic
 So a deviation is identified by facts that leaving out another one hardly ever changes: the actor, and how often the
 schedule had been asked about it, not a count of all decisions. Not the business of this module: which actors are
 candidates, and when.
+
+Beside the choice of who goes on, a schedule may be asked how late a *step* is: the end of a sleep or of a wait, an
+actor's wake-up or first turn, a delivery on a link. Sleeps and timers are lower bounds, so that lateness is legal; how
+it is drawn, recorded and repeated is in ``lateness.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from simulator.engine.seeds import Seeds, pick
+from simulator.engine.seeds import pick
 
-__all__ = ["TIMER", "Deviation", "PctSchedule", "RandomSchedule", "ReplaySchedule", "Schedule", "schedule_named"]
+__all__ = ["TIMER", "Deviation", "Late", "PctSchedule", "RandomSchedule", "Schedule"]
 
 __engine__ = True
 
@@ -43,12 +47,34 @@ class Deviation(NamedTuple):
         return f"{self.taken} before {self.actor} {'went on' if self.is_preemption else 'began'}, time {self.visit}"
 
 
+class Late(NamedTuple):
+    """A step that came later than it could."""
+
+    who: str
+    """The path of the actor, the name of the participant, or that of the link."""
+    step: int
+    """The number of its steps so far, this one included."""
+    by: int
+    """Nanoseconds."""
+
+    def __str__(self) -> str:
+        return f"{self.who} is {self.by / 1e9:g} s late at its step {self.step}"
+
+
 class Schedule:
-    """Makes decisions and records the deviations among them; first-in-first-out, until a subclass picks otherwise."""
+    """Makes decisions and records the deviations among them; first-in-first-out, until a subclass picks otherwise.
+
+    Attributes:
+        is_late: Whether it is to be asked how late each step is.
+    """
+
+    is_late = False
 
     def __init__(self) -> None:
         self.decisions = 0
         self.deviations: list[Deviation] = []
+        self.lates: list[Late] = []
+        """The steps that were late, in the order of being asked."""
         self._visits: dict[tuple[str, bool], int] = {}
         self._visit = 0
         self._set_back = 0
@@ -76,6 +102,16 @@ class Schedule:
 
     def yielded(self, actor: str) -> None:
         """Record that an actor gave up its turn of its own accord."""
+
+    def late(self, who: str, now: int, limit: int = 0) -> int:
+        """Return by how many nanoseconds a step is late.
+
+        Args:
+            who: See `Late.who`.
+            now: The instant, in nanoseconds.
+            limit: Nanoseconds of the time limit whose end the step is; 0 if it is no such end.
+        """
+        return 0
 
     def _pick(self, candidates: Sequence[str], is_preemption: bool) -> int:
         return 0
@@ -167,30 +203,3 @@ class PctSchedule(Schedule):
             self._over = self.decisions + self._length
             self._changes = self._draw_changes()
         return best
-
-
-class ReplaySchedule(Schedule):
-    """Repeats recorded deviations; one whose ``taken`` is no candidate then is left out."""
-
-    def __init__(self, deviations: Iterable[Deviation]) -> None:
-        super().__init__()
-        self._recorded = {(one.actor, one.is_preemption, one.visit): one.taken for one in deviations}
-
-    def _pick(self, candidates: Sequence[str], is_preemption: bool) -> int:
-        taken = self._recorded.get((candidates[0], is_preemption, self._visit))
-        return candidates.index(taken) if taken in candidates else 0
-
-
-def schedule_named(name: str, seeds: Seeds) -> Schedule | None:
-    """Return the schedule of that name, on the seed's stream ``schedule``; None for first-in-first-out.
-
-    Raises:
-        ValueError: If no schedule has that name; the text lists the names.
-    """
-    if name == "fifo":
-        return None
-    if name == "random":
-        return RandomSchedule(seeds.stream("schedule"))
-    if name == "pct":
-        return PctSchedule(seeds.stream("schedule"))
-    raise ValueError(f"no schedule is named {name!r}: there are 'fifo', 'random' and 'pct'")

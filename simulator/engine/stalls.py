@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Observation", "StallDetector"]
+__all__ = ["BusyDetector", "Observation", "StallDetector"]
 
 __engine__ = True
 
@@ -23,7 +23,7 @@ class Observation:
     processor: float
     """Seconds of processor time used so far by the thread that runs."""
     is_outside: bool
-    """Whether the creating thread runs: it may take as long as it likes."""
+    """Whether the creating thread runs where it may take as long as it likes, as between two cells of a notebook."""
     is_runnable: bool
     """Whether the operating system would let that thread run, if it had a processor free."""
 
@@ -59,3 +59,27 @@ class StallDetector:
             self._first = seen
             return False
         return seen.time - first.time >= self._limit
+
+
+class BusyDetector:
+    """Reports once that a turn has lasted for ``limit`` seconds, as of an actor that computes, which nothing stops.
+
+    Args:
+        limit: Real seconds.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._first: Observation | None = None
+        self._is_reported = False
+
+    def observe(self, seen: Observation) -> bool:
+        """Record an observation; return whether to report the turn."""
+        first = self._first
+        if first is None or seen.is_outside or seen.progress != first.progress:
+            self._first, self._is_reported = seen, False
+            return False
+        if self._is_reported or seen.time - first.time < self._limit:
+            return False
+        self._is_reported = True
+        return True

@@ -23,10 +23,13 @@ from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
 from meshsync.reasons import safe_text
-from simulator.engine.schedules import Deviation, RandomSchedule, Schedule
+from simulator.engine.lateness import SCHEDULES, Pilot, PilotSchedule
+from simulator.engine.schedules import Deviation, Late, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import ActorsRefuse, WorldStalled
+from simulator.exploring.delays import Delay, delays
 from simulator.exploring.programs import load, reference
+from simulator.exploring.repeated_records import logged_once
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
 from simulator.exploring.shrinking import shrink
 from simulator.faults import Fault, plans
@@ -39,8 +42,18 @@ __all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
 FORMAT = 1
 """Version of the saved form."""
 
+MIXED = "mixed"
+"""The schedule that differs from seed to seed."""
+_MIX = (
+    *("late", "late+random", "late", "late+pct", "late", "random"),
+    *("late", "late+random", "late", "late+pct", "random", "pct"),
+)
+"""Of twelve seeds nine are late, and six have another order among actors that can run."""
+
 FEW = 5
 """Preemptions that a reader can follow; with more, it is worth looking for another way to the same failure."""
+_FINE = 1_000_000
+"""Nanoseconds to which lateness is found out."""
 SAMPLES = 200
 """How many random schedules to try for that."""
 
@@ -93,6 +106,16 @@ class Failure:
         return self.run.deviations
 
     @property
+    def lates(self) -> tuple[Late, ...]:
+        """The late steps that were left."""
+        return self.run.lates
+
+    @property
+    def delays(self) -> tuple[Delay, ...]:
+        """The same with their instants, and the events on either side."""
+        return delays(self.program, self.run)
+
+    @property
     def transcripts(self) -> Mapping[str, Transcript]:
         """The transcript of each room."""
         return self.run.transcripts
@@ -107,7 +130,12 @@ class Failure:
             "replay": FORMAT,
             "program": self.reference,
             "case": self.run.case.to_json(),
-            "failure": {"kind": self.symptom.kind, "place": self.symptom.place, "text": _first_line(self.error)},
+            "failure": {
+                "kind": self.symptom.kind,
+                "place": self.symptom.place,
+                "source": self.symptom.source,
+                "text": _first_line(self.error),
+            },
             "digests": self.run.digests,
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -120,6 +148,8 @@ class Failure:
         lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_described, after.plan))}")
         count = f"{len(after.deviations)} of {len(before.deviations)}"
         lines.append(f"  preemptions: {count}{_listed(after.deviations)}")
+        if before.lates:
+            lines.append(f"  late steps: {len(after.lates)} of {len(before.lates)}{_listed(self.delays)}")
         if self.path is not None:
             lines.append(f"python -m simulator replay {shlex.quote(str(self.path))}")
         elif self.reference is None:
@@ -155,7 +185,7 @@ def explore(
     program: Program,
     seeds: Iterable[int | str] = range(100),
     *,
-    schedule: str = "random",
+    schedule: str = MIXED,
     latency: Law | float = 0.0,
     plan: Plan = (),
     horizon: float | None = None,
@@ -164,50 +194,126 @@ def explore(
     save: str | Path | None = ".",
     report: Callable[[str], object] | None = print,
     stall_after: float | None = 5.0,
+    count_overdue: bool = False,
 ) -> Failure | None:
     """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
 
-    A run fails by an exception: of the program, of an actor, or of the simulation, as for a deadlock.
+    A run fails by an exception: of the program, of an actor, or of the simulation, as for a deadlock. One that fails
+    only by a time limit which lateness made it pass is *overdue*: it is counted apart and does not end the search.
 
     Args:
         program: A callable that takes the `Simulation`. It must not keep any state from one run to the next.
-        schedule: The choice among actors that can run: ``"random"``, ``"pct"``, or ``"fifo"`` to vary seeds alone.
+        schedule: What changes from seed to seed besides the draws of latency: ``"random"`` or ``"pct"``, which of the
+            actors that can run at one instant goes on; ``"late"``, which steps come late, alone or with one of them
+            (``"late+random"``, ``"late+pct"``); ``"fifo"`` for neither; ``"mixed"`` for lateness in three seeds of
+            four and another order in half of them.
         latency: A law, or seconds.
         plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
         horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
         start: The wall clock's beginning, as ISO 8601.
         shrinking: The most runs to spend on making the failing one smaller.
         save: Where to keep the failure: a directory, a path with another suffix than none, or None for not at all.
-        report: Gets the failure's text, whose last line replays it; None for no report.
+        report: Gets the failure's text, whose last line replays it; or that there is none and some seeds were overdue.
+            None for no report.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
+        count_overdue: Whether a run that is overdue counts as failing.
     Raises:
-        UsageError: If the plan is invalid; nothing is saved.
+        UsageError: If the program is a coroutine function, there is no seed, or the plan is invalid; nothing is saved.
+        ValueError: If there is no such schedule; nothing was run.
         SimulationNested: If another simulation is open; nothing was run.
     """
-    count = 0
-    for seed in seeds:
-        entries = plan(Seeds(seed).stream("explore/plan")) if callable(plan) else plan
-        case = Case(seed, as_law(latency), schedule, tuple(entries), horizon, start)
-        found = run(program, case, stall_after=stall_after)
-        count += 1
-        if found.error is not None:
-            break
-    else:
+    if schedule not in (MIXED, *SCHEDULES):
+        raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
+    base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start)
+    search = _Search(program, base, plan, stall_after, count_overdue)
+    with logged_once():
+        found = search.find(seeds)
+        failure = None if found is None else search.shrunk(found, shrinking)
+    if failure is None:
+        if report is not None and search.overdue:
+            report(search.overdue_text)
         return None
-    shrinker = _Shrinker(program, found, shrinking, stall_after)
-    failure = Failure(
-        program=program,
-        reference=reference(program),
-        run=shrinker.shrink(),
-        found=found,
-        is_repeatable=shrinker.is_repeatable,
-        runs=count + shrinker.runs,
-    )
     if save is not None and failure.reference is not None:
         failure = _saved(failure, Path(save))
     if report is not None:
         report(str(failure))
     return failure
+
+
+class _Search:
+    """Runs seed after seed.
+
+    Args:
+        base: What all runs have in common.
+    """
+
+    def __init__(
+        self, program: Program, base: Case, plan: Plan, stall_after: float | None, count_overdue: bool
+    ) -> None:
+        self._program = program
+        self._base = base
+        self._plan = plan
+        self._stall_after = stall_after
+        self._count_overdue = count_overdue
+        self._pilot: Pilot | None = None
+        self.runs = 0
+        self.overdue: list[int | str] = []
+        """The seeds that failed by a time limit alone, which they passed by lateness."""
+
+    @property
+    def overdue_text(self) -> str:
+        """What is to be said of them."""
+        seeds = ", ".join(map(str, self.overdue[:10])) + (" …" if len(self.overdue) > 10 else "")
+        return (
+            f"none fails, but {len(self.overdue)} of {self.runs} runs were late for a time limit and ended with that:"
+            f" seeds {seeds}; count_overdue=True takes them for failures"
+        )
+
+    def find(self, seeds: Iterable[int | str]) -> Run | None:
+        """Return the first run that fails, or None.
+
+        Raises:
+            UsageError: If there is no seed.
+        """
+        number = -1
+        for number, seed in enumerate(seeds):
+            entries = self._plan(Seeds(seed).stream("explore/plan")) if callable(self._plan) else self._plan
+            case = replace(self._base, seed=seed, plan=tuple(entries))
+            if self._base.schedule == MIXED:
+                case = replace(case, schedule=_MIX[number % len(_MIX)])
+            if "late" in case.schedule:
+                if self._pilot is None:
+                    pilot = PilotSchedule()
+                    found = self._run(replace(case, schedule="fifo"), pilot)
+                    self._pilot = pilot.result
+                    if found.error is not None:
+                        return found
+                case = replace(case, lateness=self._pilot.draw(Seeds(seed).stream("explore/lateness")))
+            found = self._run(case)
+            if found.error is None:
+                continue
+            if not found.is_overdue or self._count_overdue:
+                return found
+            self.overdue.append(seed)
+        if number < 0:
+            raise UsageError("there is no seed to try: seeds is empty")
+        return None
+
+    def _run(self, case: Case, schedule: Schedule | None = None) -> Run:
+        self.runs += 1
+        return run(self._program, case, schedule=schedule, stall_after=self._stall_after)
+
+    def shrunk(self, found: Run, budget: int) -> Failure:
+        """Return a failure made small, within a budget of runs."""
+        shrinker = _Shrinker(self._program, found, budget, self._stall_after)
+        return Failure(
+            program=self._program,
+            reference=reference(self._program),
+            run=shrinker.shrink(),
+            found=found,
+            is_repeatable=shrinker.is_repeatable,
+            runs=self.runs + shrinker.runs,
+        )
 
 
 def replay(path: str | Path, *, program: Program | None = None, stall_after: float | None = 5.0) -> Replay:
@@ -228,7 +334,8 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
         if program is None and named is not None:
             program = load(named)  # Before the case: the kinds of faults in its plan may be the program's own.
         case = Case.from_json(value["case"])
-        expected = Symptom(value["failure"]["kind"], value["failure"]["place"])
+        failure = value["failure"]
+        expected = Symptom(failure["kind"], failure["place"], failure.get("source", ""))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:
@@ -264,11 +371,40 @@ class _Shrinker:
         if not self._try(self.best.case):
             self.is_repeatable = False
             return self.best
-        seed = replace(self.best.case, deviations=None)
+        seed = replace(self.best.case, deviations=None, lates=())
         self._shrink_plan(lambda left_out: replace(seed, left_out=left_out))
+        if self.best.lates:
+            # Most failures of lateness need no other order among actors.
+            self._try(replace(self.best.case, deviations=()))
+            self._shrink_lates()
         self._shrink_schedule()
         self._shrink_plan(lambda left_out: replace(self.best.case, left_out=left_out))
+        if self.best.lates:
+            self._shrink_lates()
+            self._halve_lates()
         return self.best
+
+    def _shrink_lates(self) -> None:
+        """Leave late steps out."""
+
+        def attempt(kept: Sequence[Late]) -> Sequence[Late] | None:
+            return self.best.lates if self._try(replace(self.best.case, lates=tuple(kept))) else None
+
+        shrink(self.best.lates, attempt)
+
+    def _halve_lates(self) -> None:
+        """Make what is late less so, down to a millisecond, as long as the failure stays."""
+        for number in range(len(self.best.lates)):
+            least = 0
+            while number < len(self.best.lates):
+                lates = self.best.lates
+                most = lates[number].by
+                half = (least + most) // 2
+                if most - least <= max(_FINE, most // 16):
+                    break
+                changed = (*lates[:number], lates[number]._replace(by=half), *lates[number + 1 :])
+                if not self._try(replace(self.best.case, lates=changed)):
+                    least = half
 
     def _shrink_plan(self, without: Callable[[tuple[int, ...]], Case]) -> None:
         """Leave faults out, under the schedule of the seed, or if that does not fail, the present one."""
@@ -285,7 +421,7 @@ class _Shrinker:
         """Leave deviations out; where too many are left, begin anew from others that fail in the same way."""
         self._shrink_deviations()
         smallest = self.best
-        for number in range(SAMPLES):
+        for number in range(0 if self.best.lates else SAMPLES):
             if len(smallest.deviations) <= FEW:
                 break
             schedule = RandomSchedule(Seeds(smallest.case.seed).stream(f"explore/sample {number}"))

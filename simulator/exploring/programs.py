@@ -22,8 +22,9 @@ from typing import Any
 
 from meshsync.errors import UsageError
 from meshsync.reasons import describe_error
+from meshsync.signals import check_callable
 
-__all__ = ["afresh", "find", "load", "reference"]
+__all__ = ["afresh", "check_program", "find", "load", "reference"]
 
 
 def reference(program: Callable[..., object]) -> str | None:
@@ -50,6 +51,19 @@ def reference(program: Callable[..., object]) -> str | None:
     return f"{file}:{name}"
 
 
+def check_program(program: object) -> None:
+    """Check that calling a program runs it.
+
+    Raises:
+        UsageError: If it cannot be called, or is a coroutine or generator function: of one nothing would run, and every
+            seed would pass.
+    """
+    try:
+        check_callable(program, "the Simulation", "a program")
+    except TypeError as error:
+        raise UsageError(str(error)) from None
+
+
 def load(text: str) -> Callable[..., object]:
     """Return the program that ``module:name`` or ``FILE:name`` means, importing its module.
 
@@ -59,32 +73,33 @@ def load(text: str) -> Callable[..., object]:
         UsageError: If there is no such program; the text names the missing part.
     """
     program = find(text)
+    if not callable(program):
+        raise UsageError(f"{text} is no program, which is a callable, but {type(program).__name__}")
+    check_program(program)
     try:
         inspect.signature(program).bind(None)
     except TypeError:
         raise UsageError(f"{text} is no program: it has to take one argument, the Simulation") from None
     except ValueError:  # built in: its arguments are unknown
         pass
-    return program
+    return program  # type: ignore[no-any-return]
 
 
-def find(text: str) -> Callable[..., object]:
-    """Return the callable that ``module:name`` or ``FILE:name`` means, as `load`, whatever arguments it takes.
+def find(text: str) -> Any:
+    """Return what ``module:name`` or ``FILE:name`` means, importing its module.
 
     Raises:
-        UsageError: As `load`.
+        UsageError: If there is no such thing; the text names the missing part.
     """
     place, _, name = text.rpartition(":")
     if not place or name.endswith(".py"):  # the colon of a drive
         place, name = text, ""
     is_file = place.endswith(".py") or os.sep in place
     module = _load_file(Path(place)) if is_file else _load_module(place)
-    program = _member(module, name) if name else None
-    if program is None:
+    found = _member(module, name) if name else None
+    if found is None:
         raise UsageError(_missing(module, place, name))
-    if not callable(program):
-        raise UsageError(f"{text} is no program, which is a callable, but {type(program).__name__}")
-    return program  # type: ignore[no-any-return]
+    return found
 
 
 @contextmanager

@@ -5,6 +5,8 @@ The choice of runs is not this module's business.
 
 from __future__ import annotations
 
+import inspect
+import linecache
 import os
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
@@ -15,9 +17,12 @@ from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
 from simulator import latency as laws
+from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
-from simulator.engine.schedules import Deviation, ReplaySchedule, Schedule
-from simulator.errors import ActorFailed, SimulationDeadlock
+from simulator.engine.schedules import Deviation, Late, Schedule
+from simulator.engine.seeds import Seeds
+from simulator.errors import ActorFailed, HorizonReached, SimulationDeadlock
+from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Law
@@ -51,6 +56,10 @@ class Case:
     """Which faults do not happen, by number from 0 in the order of planning, those that the program plans included."""
     deviations: tuple[Deviation, ...] | None = None
     """Of the schedule from first-in-first-out; None to let the named schedule take its decisions."""
+    lates: tuple[Late, ...] = ()
+    """The steps that are late, where deviations are given."""
+    lateness: Lateness | None = None
+    """Of a schedule that draws which steps are late; None to draw it from the seed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, which `from_json` reads."""
@@ -63,6 +72,8 @@ class Case:
             "start": self.start,
             "left_out": list(self.left_out),
             "deviations": None if self.deviations is None else [list(one) for one in self.deviations],
+            "lates": [list(one) for one in self.lates],
+            "lateness": None if self.lateness is None else [self.lateness.probability, self.lateness.scale],
         }
 
     @classmethod
@@ -74,6 +85,7 @@ class Case:
         """
         try:
             deviations = value["deviations"]
+            lateness = value.get("lateness")  # Not in files of before there was lateness.
             return cls(
                 seed=value["seed"],
                 latency=laws.from_json(value["latency"]),
@@ -83,6 +95,8 @@ class Case:
                 start=value["start"],
                 left_out=tuple(map(int, value["left_out"])),
                 deviations=None if deviations is None else tuple(Deviation(*one) for one in deviations),
+                lates=tuple(Late(*one) for one in value.get("lates", ())),
+                lateness=None if lateness is None else Lateness(*lateness),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]!r} is missing") from None
@@ -90,14 +104,30 @@ class Case:
             raise ValueError(str(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Symptom:
-    """How a run failed: two runs fail in the same way if these are equal."""
+    """How a run failed: two runs fail in the same way if these are equal.
+
+    Of places the functions and the text of the lines are compared, and their numbers only where the text is not known:
+    a line that is added above changes nothing.
+    """
 
     kind: str
     """The class of the exception, behind that of `ActorFailed` if it came out of an actor."""
     place: str
     """The program's innermost line in the traceback; of a deadlock, the lines of the actors that cannot go on."""
+    source: str = ""
+    """The file, function and text of each of those lines; empty if not known."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Symptom):
+            return NotImplemented
+        if self.source and other.source:
+            return (self.kind, self.source) == (other.kind, other.source)
+        return (self.kind, self.place) == (other.kind, other.place)
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.place}"
@@ -134,6 +164,17 @@ class Run:
         """The decisions of the schedule that were not first-in-first-out's."""
         return self.case.deviations or ()
 
+    @property
+    def lates(self) -> tuple[Late, ...]:
+        """The steps that were late."""
+        return self.case.lates
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it failed by a time limit that lateness made it pass, which says little about the program."""
+        error = self.error
+        return error is not None and bool(self.lates) and isinstance(_root(error), (TimeoutError, HorizonReached))
+
 
 def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
     """Run a program to its end, and close the simulation, even if it fails.
@@ -142,14 +183,16 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         schedule: Used instead of the case's; its deviations are in the case of the result.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
     Raises:
-        UsageError: If the case's fault plan is invalid. Nothing was run.
+        UsageError: If the program is a coroutine function, or the case's fault plan is invalid. Nothing was run.
         SimulationNested: If another simulation is open. Nothing was run.
     """
+    check_program(program)
     simulation = _open(case, schedule, stall_after)
     error: Exception | None = None
     blocked: list[FrameType] = []
+    simulation.runtime.watch_main()
     try:
-        program(simulation)
+        _check_result(program(simulation))
     except Exception as raised:
         error = raised
         if isinstance(raised, SimulationDeadlock):
@@ -162,14 +205,24 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         except Exception as late:  # of an actor, or of closing; the first error is the one reported
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
     decided = simulation.runtime.schedule
+    deviations, lates = (tuple(decided.deviations), tuple(decided.lates)) if decided is not None else ((), ())
     return Run(
-        case=replace(case, deviations=tuple(decided.deviations) if decided is not None else ()),
+        case=replace(case, deviations=deviations, lates=lates),
         error=error,
         symptom=symptom,
         transcripts=MappingProxyType({room.name: room.transcript for room in simulation.rooms}),
         planned=tuple(simulation.planned),
         end=simulation.now,
     )
+
+
+def _check_result(result: object) -> None:
+    """Raise `UsageError` for a coroutine or generator that a program returned, since nothing of it has run."""
+    if inspect.iscoroutine(result):
+        result.close()  # It warns if it was never awaited, which adds nothing.
+    elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):
+        return
+    raise UsageError(f"the program returned {result!r:.100}, of which nothing has run: it has to call what it does")
 
 
 def chart(transcripts: Iterable[Transcript]) -> str:
@@ -179,7 +232,9 @@ def chart(transcripts: Iterable[Transcript]) -> str:
 
 def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
     if schedule is None and case.deviations is not None:
-        schedule = ReplaySchedule(case.deviations)
+        schedule = ReplaySchedule(case.deviations, case.lates)
+    elif schedule is None and case.lateness is not None:
+        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness)
     simulation = _Rehearsal(
         case.seed,
         latency=case.latency,
@@ -222,17 +277,23 @@ _FOREIGN = ("<frozen", *(f"{path}{os.sep}" for given in _INSTALLED for path in (
 
 
 def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
-    root: BaseException = error
-    while isinstance(root, ActorFailed) and root.__cause__ is not None:
-        root = root.__cause__
+    root = _root(error)
     kind = type(root).__name__
     stuck = {_line(point) for point in map(_program_point, map(_stack, blocked)) if point is not None}
     points = _trace(root.__traceback__)
-    if stuck:
-        place = "; ".join(sorted(map(_describe, stuck)))
-    else:
-        place = _describe(_line(_program_point(points) or points[0])) if points else "unknown line"
-    return Symptom(kind if root is error else f"{type(error).__name__}: {kind}", place)
+    lines = sorted(stuck, key=_describe) or [_line(_program_point(points) or point) for point in points[:1]]
+    return Symptom(
+        kind if root is error else f"{type(error).__name__}: {kind}",
+        "; ".join(map(_describe, lines)) or "unknown line",
+        _source(lines),
+    )
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the exception of an actor that is behind the one raised."""
+    while isinstance(error, ActorFailed) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 _Point: TypeAlias = tuple[FrameType, int]
@@ -271,6 +332,16 @@ def _is_program(frame: FrameType) -> bool:
 def _line(point: _Point) -> _Line:
     frame, number = point
     return frame.f_code.co_filename, number, frame.f_code.co_name
+
+
+def _source(lines: Iterable[_Line]) -> str:
+    texts = []
+    for file, number, function in lines:
+        text = linecache.getline(file, number).strip()
+        if not text:
+            return ""
+        texts.append(f"{Path(file).name} in {function}: {text}")
+    return "\n".join(sorted(texts))
 
 
 def _describe(line: _Line) -> str:

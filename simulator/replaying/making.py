@@ -23,9 +23,9 @@ from simulator.record.records import Record, Records
 from simulator.record.transcript import Transcript
 from simulator.record.wording import counted
 from simulator.replaying.replay import stall_of
-from simulator.replaying.stages import World
 from simulator.replaying.steps import PRESENCE, Said, Step, mapped, read_script, sha256_of, texts_in
 from simulator.replaying.testing import APART, Casting
+from simulator.replaying.venues import WorldName
 
 __all__ = ["MadeTest", "make_test"]
 
@@ -57,7 +57,7 @@ def make_test(
     *,
     program: str | None = None,
     command: Sequence[str] | None = None,
-    world: World | None = None,
+    world: WorldName | None = None,
     output: str | PathLike[str] | None = None,
     stall: float | None = None,
 ) -> MadeTest:

@@ -13,8 +13,8 @@ from simulator.record.records import Records
 from simulator.record.transcript import Transcript
 from simulator.record.wording import counted
 from simulator.replaying.performing import perform
-from simulator.replaying.stages import World, open_stage
 from simulator.replaying.steps import Script, read_script
+from simulator.replaying.venues import WorldName, open_venue
 
 __all__ = ["STALL", "Replayed", "replay_room", "stall_of"]
 
@@ -45,7 +45,7 @@ class Replayed:
 def replay_room(
     record: Records | str | PathLike[str],
     *,
-    into: World = "simulation",
+    into: WorldName = "simulation",
     stall: float | None = None,
     **options: Any,
 ) -> Replayed:
@@ -70,8 +70,8 @@ def replay_room(
     if not script.steps:
         raise UsageError(f"in the record of room {records.room!r} no participant does anything")
     limit = stall_of(script) if stall is None else stall
-    with open_stage(into, records.room, **options) as stage:
-        transcript = perform(script.steps, stage, stall=limit)
+    with open_venue(into, records.room, **options) as venue:
+        transcript = perform(script.steps, venue, stall=limit)
     return Replayed(transcript, diff(records, transcript), script.missing, script.left_out)
 
 

@@ -17,11 +17,11 @@ from meshsync.errors import UsageError
 from meshsync.reasons import describe_error
 from meshsync.runtime.interfaces import Task
 from simulator.errors import ReplayFailed
-from simulator.exploring.programs import afresh, find
+from simulator.exploring.programs import afresh, check_program, find
 from simulator.replaying.director import Director
-from simulator.replaying.stages import EmulatedStage, SimulatedStage
+from simulator.replaying.venues import EmulatedVenue, SimulatedVenue
 
-__all__ = ["Command", "Function", "Program", "command_of", "run_function"]
+__all__ = ["CommandSubject", "FunctionSubject", "Subject", "command_of", "run_function"]
 
 PATIENCE = 5.0
 """Seconds in which a program has to end when it is told to; then it is killed."""
@@ -31,10 +31,10 @@ _MOST_OUTPUT = 4000
 """Characters of a command's output that are shown when it fails."""
 
 
-class Program(Protocol):
+class Subject(Protocol):
     """A program that takes part in a conversation once."""
 
-    def start(self, director: Director, stage: SimulatedStage | EmulatedStage) -> None:
+    def start(self, director: Director, venue: SimulatedVenue | EmulatedVenue) -> None:
         """Start it; tell the director when it ends."""
         ...
 
@@ -47,7 +47,7 @@ class Program(Protocol):
         ...
 
 
-class Function:
+class FunctionSubject:
     """A function in a task of a simulation, which ends with that.
 
     Args:
@@ -62,16 +62,17 @@ class Function:
         self._task: Task | None = None
         with ExitStack() as imports:
             imports.enter_context(afresh(folder))
-            self._function = find(_in_folder(name, folder))
+            self._function: Callable[..., object] = find(_in_folder(name, folder))
+            check_program(self._function)
             self._takes_simulation = not _takes(self._function)
             if self._takes_simulation and not _takes(self._function, None):
                 raise UsageError(f"{name}: it has to take nothing, or one argument, the Simulation")
             self._imports = imports.pop_all()
 
-    def start(self, director: Director, stage: SimulatedStage | EmulatedStage) -> None:
+    def start(self, director: Director, venue: SimulatedVenue | EmulatedVenue) -> None:
         """Call it in a task of its own."""
-        assert isinstance(stage, SimulatedStage)
-        arguments = (stage.simulation,) if self._takes_simulation else ()
+        assert isinstance(venue, SimulatedVenue)
+        arguments = (venue.simulation,) if self._takes_simulation else ()
         self._task = meshsync.spawn(self._run, director, arguments, name=getattr(self._function, "__name__", "subject"))
 
     def _run(self, director: Director, arguments: Sequence[object]) -> None:
@@ -93,7 +94,7 @@ class Function:
         self._imports.close()
 
 
-class Command:
+class CommandSubject:
     """A command, with the environment in which it connects to the emulator.
 
     Args:
@@ -109,14 +110,14 @@ class Command:
         self._watch: Task | None = None
         self._is_stopped = False
 
-    def start(self, director: Director, stage: SimulatedStage | EmulatedStage) -> None:
+    def start(self, director: Director, venue: SimulatedVenue | EmulatedVenue) -> None:
         """Run it."""
         from simulator.emulator import CLEARED
 
-        assert isinstance(stage, EmulatedStage)
+        assert isinstance(venue, EmulatedVenue)
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         environment = {name: value for name, value in os.environ.items() if name not in CLEARED}
-        environment |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **stage.env}
+        environment |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **venue.env}
         program, *rest = self._arguments
         program = sys.executable if program in ("python", "python3") and sys.executable else program
         try:
@@ -178,6 +179,7 @@ def run_function(name: str) -> None:
         UsageError: If there is none, or it takes arguments.
     """
     function = find(name)
+    check_program(function)
     if not _takes(function):
         raise UsageError(f"{name}: it takes arguments; beside an emulator there is no simulation to give to it")
     function()

@@ -12,9 +12,9 @@ from simulator.record.comparing import Path as PathInMessage
 from simulator.record.comparing import diff
 from simulator.record.transcript import Transcript
 from simulator.replaying.performing import perform
-from simulator.replaying.stages import World, open_stage
 from simulator.replaying.steps import Step, records_of
-from simulator.replaying.subjects import Command, Function, Program, command_of
+from simulator.replaying.subjects import CommandSubject, FunctionSubject, Subject, command_of
+from simulator.replaying.venues import WorldName, open_venue
 
 __all__ = ["APART", "Casting", "check_subject"]
 
@@ -36,7 +36,7 @@ class Casting:
 
     room: str
     subject: str
-    world: World
+    world: WorldName
     folder: Path
     program: str | None = None
     command: Sequence[str] | None = None
@@ -58,14 +58,14 @@ class Casting:
         if all(step.who != self.subject for step in steps):
             raise UsageError(f"{self.subject!r} does nothing in these steps")
         given = options if self.world == "simulation" else {}
-        with open_stage(self.world, self.room, **given) as stage:
-            return perform(steps, stage, stall=stall, subject=self.subject, program=self._program())
+        with open_venue(self.world, self.room, **given) as venue:
+            return perform(steps, venue, stall=stall, subject=self.subject, program=self._program())
 
-    def _program(self) -> Program:
+    def _program(self) -> Subject:
         if self.world == "simulation":
             assert self.program is not None
-            return Function(self.program, self.folder)
-        return Command(self.command or command_of(str(self.program)), self.folder)
+            return FunctionSubject(self.program, self.folder)
+        return CommandSubject(self.command or command_of(str(self.program)), self.folder)
 
 
 def check_subject(
@@ -74,7 +74,7 @@ def check_subject(
     subject: str,
     file: str,
     room: str,
-    world: World = "simulation",
+    world: WorldName = "simulation",
     program: str | None = None,
     command: Sequence[str] | None = None,
     folder: str = ".",

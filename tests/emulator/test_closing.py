@@ -77,7 +77,7 @@ def test_resets_in_the_handshake_are_a_line(caplog: pytest.LogCaptureFixture) ->
             pass
         assert emulator.stats().participants == 1
     assert problems(caplog) == []
-    assert len(caplog.messages) <= 3
+    assert len([message for message in caplog.messages if not message.startswith("lab: ada ")]) <= 3
     assert "token" not in caplog.text
 
 
@@ -94,7 +94,7 @@ MALFORMED = [
 
 
 def test_malformed_http_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Each is answered, or its connection ended; there is no traceback, and nothing of a URL."""
+    """Each is answered, or its connection ended; a line for each fault, no traceback, and nothing of a URL."""
     caplog.set_level(logging.INFO, "simulator.emulator")
     with Emulator() as emulator:
         for data in MALFORMED * 5:
@@ -102,7 +102,8 @@ def test_malformed_http_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
                 connection.sendall(data)
                 assert connection.recv(9) == b"HTTP/1.0 " or data.startswith((b"POST", b"GET /health"))
     assert problems(caplog) == []
-    assert len([message for message in caplog.messages if "malformed" in message]) == 1
+    lines = [message for message in caplog.messages if "malformed" in message]
+    assert 1 <= len(lines) == len(set(lines)) <= len(MALFORMED)
     assert "SECRET" not in caplog.text
 
 
@@ -154,8 +155,8 @@ def test_connection_that_cannot_be_told_does_not_stop_the_others(
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_two_hundred_leaving_at_sigterm_leave_the_others_told() -> None:
-    """The server ends with status 0 and prints nothing; five who stay read 1001."""
-    command = [sys.executable, "-m", "simulator", "serve", "--json", "--port", "0"]
+    """The server ends with status 0 and warns of nothing; five who stay read 1001."""
+    command = [sys.executable, "-m", "simulator", "serve", "--json", "--port", "0", "--log-level", "warning"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as served:
         assert served.stdout is not None
         url = json.loads(served.stdout.readline())["url"]

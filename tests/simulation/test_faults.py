@@ -244,6 +244,21 @@ def test_a_partition_freezes_what_is_in_flight_and_thaws_it() -> None:
             assert (echoed.get().type, round(sim.now - now, 6)) == ("to echo", 5.25)
 
 
+@pytest.mark.parametrize("is_sender", [True, False])
+def test_what_stands_still_when_a_connection_dies_is_recorded_as_lost(is_sender: bool) -> None:
+    """A partition of 100 s outlasts both heartbeats: the message never arrives, whichever end was cut off."""
+    with simulated(latency=0.1) as sim:
+        room = sim.room("demo")
+        alice, bob = (room.join(name, enable=True, reconnect=False) for name in ("alice", "bob"))
+        to = alice.messaging.wait_for_participant(name="bob")
+        sim.plan(faults.during(sim.now, sim.now + 100, faults.partition({"alice" if is_sender else "bob"})))
+        sim.sleep(1)
+        alice.messaging.send_message_nowait(to, "note", {})
+        sim.sleep(200)
+        assert not bob.is_connected or not alice.is_connected
+        assert [record.outcome for record in room.transcript.messages("note")] == ["lost"]
+
+
 def test_connecting_is_refused_while_that_holds() -> None:
     """The attempt fails at once, and is in the transcript."""
     with simulated(latency=0.1) as sim:

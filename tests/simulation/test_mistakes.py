@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import meshsync
-from meshsync import ClientClosed, ConnectionLost, NotSent, RoomMessageEvent, WouldDeadlock
+from meshsync import ClientClosed, ConnectionLost, NotSent, RoomMessageEvent, UsageError, WouldDeadlock
+from meshsync.runtime.threads import ThreadRuntime
+from meshsync.world import REAL_WORLD, current_world
 from simulator import Simulation, participants
 from simulator.errors import (
     ActorFailed,
@@ -23,6 +28,7 @@ from simulator.errors import (
     SimulationNested,
     WorldStalled,
 )
+from simulator.exploring.runs import Case, run
 from tests.support.worlds import simulated
 
 pytestmark = pytest.mark.filterwarnings("ignore:ActorsRefuse:RuntimeWarning")
@@ -244,3 +250,79 @@ def test_two_simulations_at_once_are_refused_with_the_line_of_the_first() -> Non
             Simulation(1)
         sim.sleep(1)
     assert line_of(opens_one, "Simulation(0)") in str(caught.value)
+
+
+# --- the thread that made it, and others ------------------------------------------------------------------------------
+
+
+def waits_in_a_pool() -> None:
+    """Wait for workers, which became actors, outside the simulation."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(abs, range(4)))
+
+
+@pytest.mark.parametrize(
+    ("program", "text"), [(sleeps_for_real, "time.sleep"), (waits_on_a_queue, ".get("), (waits_in_a_pool, "with Thr")]
+)
+def test_the_creating_thread_may_block_no_more_than_others(program: Callable[[], None], text: str) -> None:
+    """Within ``with`` its waiting is cut, and the line is named, like an actor's."""
+    with pytest.raises(WorldStalled) as caught, Simulation(0, stall_after=0.4):
+        program()
+    assert "the thread that made the simulation blocks for real, for 0.4 s" in str(caught.value)
+    assert program is waits_in_a_pool or line_of(program, text) in str(caught.value)
+
+
+def test_the_creating_thread_of_a_program_is_watched() -> None:
+    """A program that is run may not block for real either."""
+    made = run(lambda sim: sleeps_for_real(), Case(), stall_after=0.4)
+    assert isinstance(made.error, WorldStalled)
+
+
+def test_between_two_cells_of_a_notebook_the_creating_thread_may_wait() -> None:
+    """Without ``with`` nothing tells that the program goes on."""
+    simulation = Simulation(0, stall_after=0.05)
+    simulation.spawn(meshsync.sleep, 1)
+    threading.Event().wait(0.3)
+    simulation.sleep(2)
+    simulation.close()
+    assert simulation.now == 2
+
+
+def test_thread_from_before_the_simulation_does_not_reach_the_real_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that is older would join a hosted room; it is told why it cannot, until the simulation is over."""
+    monkeypatch.setenv("MESHAGENT_API_URL", "ws://127.0.0.1:9")
+    monkeypatch.setenv("MESHAGENT_TOKEN", "e30.e30.e30")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(abs, 1).result()
+        with Simulation(0):
+            attempts = [pool.submit(call) for call in (lambda: meshsync.connect("lab"), lambda: meshsync.sleep(0))]
+            errors = [attempt.exception(timeout=20) for attempt in attempts]
+        assert [type(error) for error in errors] == [UsageError, UsageError]
+        assert all("belongs to no simulation, while one is open, since" in str(error) for error in errors)
+        assert all(f"{__file__}:" in str(error) for error in errors)
+        pool.submit(meshsync.sleep, 0).result(timeout=20)
+
+
+def test_real_task_beside_a_simulation_is_left_alone() -> None:
+    """What a real client runs, as its receivers, lives in the real world."""
+    said: list[object] = []
+    with Simulation(0):
+        task = ThreadRuntime().spawn(lambda: said.append(current_world() is REAL_WORLD), name="receiver")
+        assert task.join(20)
+    assert said == [True]
+
+
+@pytest.mark.parametrize("of", ["json.loads('[' * 100_000)", "deep(0)"])
+def test_actor_may_recurse_as_deeply_as_any_thread(of: str) -> None:
+    """It gets its `RecursionError`, and the process goes on: in one of its own, which a fault would end."""
+    program = f"""
+import json, simulator
+def deep(n):
+    return sorted([n], key=deep)
+with simulator.Simulation() as sim:
+    task = sim.spawn(lambda: {of})
+    task.join()
+    print(type(task.error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("RecursionError", 0), done.stderr

@@ -400,3 +400,33 @@ def test_a_client_that_cannot_enable_does_not_stay() -> None:
             room.join("alice", enable=True)
         sim.sleep(1)
         assert room.seated.is_empty
+
+
+def test_physics_of_the_network_are_given_to_the_simulation() -> None:
+    """A law of its own each way, a wire of 1,000 bytes a second, and heartbeats.
+
+    The message of 5,000 bytes takes 5 s onto the wire at its sender and 5 s more at the room, besides 0.1 s up, 2 s
+    down and what its packets' headers take; without the wire's limit it would be 2.1 s.
+    """
+    with simulated(latency=0.1, latency_down=2, bandwidth=1000, window=100_000, heartbeat=None) as sim:
+        room = sim.room("demo")
+        alice, bob = (room.join(name, enable=True, timeout=300) for name in ("alice", "bob"))
+        to = alice.messaging.wait_for_participant(name="bob")
+        sim.sleep(100)
+        begin = sim.now
+        with bob.messaging.messages() as received:
+            alice.messaging.send_message_nowait(to, "t", {}, attachment=bytes(5000))
+            received.get(timeout=60)
+        assert 12.1 < sim.now - begin < 20
+        packets = room.transcript.packet_count
+        sim.sleep(1000)
+        assert room.transcript.packet_count == packets
+
+
+@pytest.mark.parametrize("given", [{"bandwidth": 0}, {"window": -1}, {"heartbeat": 0.0}, {"bandwidth": float("inf")}])
+def test_physics_that_cannot_be_are_refused(given: dict[str, float]) -> None:
+    """The text names the argument, and no simulation is left open."""
+    (name,) = given
+    with pytest.raises(ValueError, match=f"{name}: a number above 0"):
+        Simulation(**given)
+    Simulation().close()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from meshsync import discovery
-from meshsync.discovery import Registry, RunningEmulator, System, announce, choose, find_emulator, find_emulators
+from meshsync.discovery import Registry, RunningEmulator, System, announce, choose, find_emulator, find_emulators, only
 from meshsync.errors import UsageError
 
 URL = "ws://127.0.0.1:6374"
@@ -135,7 +135,7 @@ def test_without_it_the_file_lies_in_the_cache(system: ScriptedSystem, tmp_path:
 
 def test_cache_may_be_elsewhere(system: ScriptedSystem, tmp_path: Path) -> None:
     """Where the variable of the XDG base directories says."""
-    system.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    system.environ["XDG_CACHE_HOME"] = str(system.directory(str(tmp_path), "cache"))
     assert announced(system).parent == tmp_path / "cache" / "meshsync-emulators"
 
 
@@ -150,9 +150,19 @@ def test_runtime_directory_in_which_others_may_write_is_not_used(
     assert announced(system).parent.parent.name == ".cache"
 
 
-@pytest.mark.parametrize("run", ["run", "", "/nowhere/at/all"])
-def test_runtime_directory_that_is_none_is_not_used(system: ScriptedSystem, run: str) -> None:
-    """A relative path is to be ignored. Source: XDG base directory specification."""
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_CACHE_HOME"])
+def test_directory_that_is_missing_is_neither_used_nor_made(
+    system: ScriptedSystem, tmp_path: Path, variable: str
+) -> None:
+    """Whoever named it has erred; only the usual cache is made in a home."""
+    system.environ[variable] = str(tmp_path / "missing")
+    announced(system)
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("run", ["run", ""])
+def test_relative_runtime_directory_is_not_used(system: ScriptedSystem, run: str) -> None:
+    """It depends on where a program is started. Source: XDG base directory specification."""
     system.environ["XDG_RUNTIME_DIR"] = run
     assert announced(system).parent.parent.name == ".cache"
 
@@ -165,6 +175,21 @@ def test_without_a_home_the_file_lies_in_the_temporary_directory(
     system.home = home
     assert announced(system).parent == tmp_path / "tmp" / f"meshsync-emulators-{os.geteuid()}"
     assert not Path("/nowhere").exists()
+
+
+def test_home_that_cannot_be_written_in_is_not_used(
+    system: ScriptedSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose file system is read-only but for the temporary directory."""
+    mkdir = os.mkdir
+
+    def mkdir_outside_of_home(path: Path, mode: int = 0o777) -> None:
+        if Path(system.home) in Path(path).parents:
+            raise OSError(30, "Read-only file system")
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir_outside_of_home)
+    assert announced(system).parent.parent == tmp_path / "tmp"
 
 
 def test_home_of_another_user_is_left_alone(system: ScriptedSystem, tmp_path: Path) -> None:
@@ -416,6 +441,27 @@ def test_emulators_come_in_the_order_of_their_start(system: ScriptedSystem) -> N
     for pid, started in ((8, 3_000.0), (7, 2_000.0), (9, 1_000.0)):
         announced(system, emulator(pid=pid, started=started))
     assert [found.pid for found in Registry(system).find()] == [9, 7, 8]
+
+
+# --- the only one -----------------------------------------------------------------------------------------------------
+
+
+def test_program_with_an_emulator_of_its_own_finds_no_other(system: ScriptedSystem) -> None:
+    """Though others run."""
+    announced(system)
+    system.environ.update(only("ws://127.0.0.1:6375", ENV))
+    (found,) = Registry(system).find()
+    assert (found.url, dict(found.env), found.pid) == ("ws://127.0.0.1:6375", ENV, os.getpid())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "ws://127.0.0.1:6375", "\udc80", only("ws://203.0.113.5:6374", ENV)["MESHSYNC_EMULATOR"]]
+)
+def test_variable_that_is_no_emulator_of_this_machine_is_ignored(system: ScriptedSystem, text: str) -> None:
+    """Files are looked for, as without it."""
+    announced(system)
+    system.environ["MESHSYNC_EMULATOR"] = text
+    assert Registry(system).find() == (emulator(),)
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------

@@ -109,3 +109,11 @@ def test_attributes_set_by_many_tasks_are_all_there() -> None:
     tasks = [runtime.spawn(lambda task=task: program(task), name="sets") for task in range(8)]  # type: ignore[misc]
     assert all(task.join(PATIENCE) for task in tasks)
     assert len(me.attributes) == 801
+
+
+def test_sets_of_participants_have_one_order_in_every_process() -> None:
+    """Their hash is made of the id alone; two of one id are two all the same."""
+    one, other = (RemoteParticipant("p-1", "user", {}) for _ in range(2))
+    assert hash(one) == hash(other) == 3661949847
+    assert one != other
+    assert len({one, other}) == 2

@@ -226,11 +226,9 @@ def test_serve_to_everybody_with_the_secret_that_everybody_knows_is_warned_of():
     process = start("serve", "--json", "--port", "0", "--host", "0.0.0.0", "--insecure")
     assert json.loads(process.stdout.readline())["secret"] == DEVELOPMENT_SECRET
     process.send_signal(signal.SIGTERM)
-    assert finish(process) == (
-        0,
-        "",
-        "whoever can reach 0.0.0.0 may join every room: everybody knows the secret\n",
-    )
+    status, out, errors = finish(process)
+    assert (status, out, errors.count("\n")) == (0, "", 1)
+    assert errors.endswith("WARNING whoever can reach 0.0.0.0 may join every room: everybody knows the secret\n")
 
 
 @posix
@@ -247,7 +245,8 @@ def test_serve_takes_limits_and_names_of_strangers():
     assert status_of(url, Host="box", Origin="https://other.example") == 403
     assert status_of(url, Host="other") == 403
     process.send_signal(signal.SIGTERM)
-    assert finish(process) == (0, "", "")
+    status, out, errors = finish(process)
+    assert (status, out, errors.count("refused with status 403")) == (0, "", 2)
 
 
 def status_of(url, **headers):
@@ -261,10 +260,10 @@ def status_of(url, **headers):
 
 
 @posix
-def test_serve_logs_refusals_when_asked_to():
-    """With -v every kind has a line on standard error; without, that of a page is in the counts alone."""
-    for option, lines in (("-v", 2), ("--json", 0)):
-        process = start("serve", "--json", "--port", "0", option)
+def test_serve_logs_refusals():
+    """Every kind has a line on standard error, unless only warnings are wanted."""
+    for options, lines in (([], 1), (["--log-level", "warning"], 0), (["--log-level", "warning", "-v"], 0)):
+        process = start("serve", "--json", "--port", "0", *options)
         assert status_of(json.loads(process.stdout.readline())["url"], Origin="http://evil.example") == 403
         process.send_signal(signal.SIGTERM)
         _, _, errors = finish(process)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from simulator.engine.lateness import ReplaySchedule
 from simulator.engine.runtime import VirtualRuntime
-from simulator.engine.schedules import TIMER, Deviation, RandomSchedule, ReplaySchedule
+from simulator.engine.schedules import TIMER, Deviation, RandomSchedule
 from simulator.engine.seeds import Seeds
 from tests.support.busy import give_way
 

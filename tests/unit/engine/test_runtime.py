@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from simulator.engine.conditions import VirtualCondition
+from simulator.engine.lateness import ReplaySchedule
 from simulator.engine.runtime import VirtualRuntime
-from simulator.engine.schedules import RandomSchedule, ReplaySchedule
+from simulator.engine.schedules import RandomSchedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import (
     ActorExit,

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from simulator.engine.schedules import Deviation, PctSchedule, RandomSchedule, ReplaySchedule, schedule_named
+from simulator.engine.lateness import ReplaySchedule, schedule_named
+from simulator.engine.schedules import Deviation, PctSchedule, RandomSchedule
 from simulator.engine.seeds import Seeds
 
 
@@ -120,7 +121,7 @@ def test_schedules_are_found_by_name(name: str, kind: type[object]) -> None:
 
 def test_unknown_schedule_is_refused() -> None:
     """A wrong name is answered with the right ones."""
-    with pytest.raises(ValueError, match=r"'lifo'.*'fifo', 'random' and 'pct'"):
+    with pytest.raises(ValueError, match=r"'lifo'.*'fifo', 'random', 'pct', 'late'"):
         schedule_named("lifo", Seeds(1))
 
 

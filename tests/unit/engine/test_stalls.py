@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.engine.stalls import Observation, StallDetector
+from simulator.engine.stalls import BusyDetector, Observation, StallDetector
 
 QUIET = Observation(time=0.0, progress=10, processor=1.0, is_outside=False, is_runnable=False)
 
@@ -43,3 +43,21 @@ def test_sleeping_machine_is_no_stall() -> None:
     """A gap of an hour between two looks starts the count anew."""
     times = [0.0, 1.0, 2.0, 3600.0, 3601.0, 3602.0]
     assert first_stall([replace(QUIET, time=time) for time in times]) is None
+
+
+def reports(observations: list[Observation]) -> list[float]:
+    """Return when a detector with a limit of 30 s reports a turn that lasts, in seconds."""
+    detector = BusyDetector(30.0)
+    return [seen.time for seen in observations if detector.observe(seen)]
+
+
+def test_turn_that_lasts_is_reported_once() -> None:
+    """An actor computes from 0 s on: reported at 30 s, and not again."""
+    assert reports([replace(QUIET, time=float(second), processor=float(second)) for second in range(100)]) == [30.0]
+
+
+def test_next_turn_that_lasts_is_reported_again() -> None:
+    """The first ends at 40 s, so that the next one is reported 30 s later; the creating thread may take its time."""
+    seen = [replace(QUIET, time=float(second), progress=10 + (second >= 40)) for second in range(80)]
+    assert reports(seen) == [30.0, 70.0]
+    assert reports([replace(one, is_outside=True) for one in seen]) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import linecache
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ import simulator
 from meshsync.errors import UsageError
 from simulator import faults, latency
 from simulator.errors import ActorFailed, HorizonReached, SimulationDeadlock
-from simulator.exploring.exploration import explore, replay
+from simulator.exploring.exploration import Replay, explore, replay
+from simulator.exploring.programs import load
+from simulator.exploring.runs import Case, run
 from simulator.simulation import Simulation
 from tests.support.textless import Textless
 
@@ -134,7 +138,7 @@ def test_plan_may_be_drawn_from_the_seed():
         sim.sleep(2)
         assert alice.is_connected
 
-    failure = quietly(program, range(100), plan=plan)
+    failure = quietly(program, range(100), plan=plan, schedule="random")
     (entry,) = failure.plan
     assert failure.seed != 0
     assert 1 < entry.time < 2
@@ -168,7 +172,7 @@ def test_program_that_remembers_is_told_apart():
         calls.append(sim)
         assert len(calls) != 2
 
-    failure = quietly(program)
+    failure = quietly(program, schedule="random")
     assert (failure.is_repeatable, failure.seed, failure.runs) == (False, 1, 3)
     assert "see check()" in str(failure)
 
@@ -301,3 +305,95 @@ def test_face_of_the_package_hands_them_on():
     assert simulator.explore is explore
     assert simulator.replay is replay
     assert callable(simulator.check)
+
+
+# --- what would pass without testing anything -------------------------------------------------------------------------
+
+
+async def program_to_await(sim: Simulation) -> None:
+    """Fail, if it is awaited."""
+    raise AssertionError
+
+
+def program_that_yields(sim: Simulation):
+    """Fail, if it is iterated over."""
+    yield
+    raise AssertionError
+
+
+@pytest.mark.parametrize("program", [program_to_await, program_that_yields, "demo.py:program"])
+def test_program_of_which_nothing_would_run_is_refused(program):
+    """Every seed would pass; nothing is run."""
+    with pytest.raises(UsageError, match=r"coroutine function|generator function|cannot be called"):
+        quietly(program)
+
+
+@pytest.mark.parametrize("hidden", [program_to_await, program_that_yields])
+def test_program_that_returns_what_has_not_run_fails(hidden):
+    """A function around it hides the coroutine function; its result tells."""
+
+    def program(sim: Simulation) -> object:
+        return hidden(sim)
+
+    assert "of which nothing has run" in str(quietly(program).error)
+
+
+def test_search_without_a_seed_is_refused():
+    """None of no seeds fails, which says nothing."""
+    with pytest.raises(UsageError, match="no seed to try"):
+        quietly(fails_at_three, range(5, 5))
+
+
+# --- the same failure -------------------------------------------------------------------------------------------------
+
+
+def test_line_added_above_is_the_same_failure(tmp_path, monkeypatch):
+    """The text of the line tells, and not its number; another line is another failure."""
+    monkeypatch.chdir(tmp_path)
+    source = "def program(sim):\n    value = sim.seed\n    assert value < 3, value\n"
+    path = tmp_path / "drifting.py"
+    path.write_text(source, encoding="utf-8")
+    failure = explore(load("drifting.py:program"), report=None)
+    assert failure.symptom.place == "drifting.py:3 in program"
+
+    def again(changed: str) -> Replay:
+        path.write_text(changed, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, "drifting")
+        linecache.checkcache()
+        return replay(failure.path)
+
+    assert again("\n\n" + source).is_same
+    assert not again(source.replace("value < 3", "value != 3")).is_same
+
+
+def test_old_file_without_the_text_of_the_line_is_compared_by_its_number(tmp_path):
+    """One of a release before tells no source."""
+    explore(fails_at_three, save=tmp_path / "kept.json", report=None)
+    value = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
+    assert value["failure"].pop("source").endswith('raise ValueError(f"seed {sim.seed}")')
+    (tmp_path / "kept.json").write_text(json.dumps(value), encoding="utf-8")
+    assert replay(tmp_path / "kept.json", program=fails_at_three).is_same
+
+
+def receiver_that_fails(sim: Simulation) -> None:
+    """Have a receiver fail, with a text that differs from seed to seed."""
+    room = sim.room("demo")
+    alice, bob = room.join("alice", enable=True), room.join("bob", enable=True)
+
+    def fail(event: meshsync.RoomMessageEvent) -> None:
+        raise ValueError(f"seed {sim.seed}")
+
+    bob.messaging.on_message("ask", fail)
+    alice.messaging.send_message(alice.messaging.wait_for_participant(name="bob"), "ask", {})
+    sim.sleep(1)
+
+
+def test_failing_receiver_is_logged_once_in_a_search(caplog):
+    """Its traceback of the first seed is there; the other nine are counted."""
+    assert quietly(receiver_that_fails, schedule="random") is None
+    tracebacks = [record for record in caplog.records if record.exc_info]
+    assert [str(record.exc_info[1]) for record in tracebacks] == ["seed 0"]
+    assert "9 records that repeat these were left out" in caplog.text
+    caplog.clear()
+    run(receiver_that_fails, Case(5))
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["seed 5"]

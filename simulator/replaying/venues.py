@@ -4,39 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import meshsync
 from meshsync.room import RoomClient
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
-__all__ = ["EmulatedStage", "SimulatedStage", "Stage", "World", "open_stage"]
+__all__ = ["EmulatedVenue", "SimulatedVenue", "WorldName", "open_venue"]
 
-World = Literal["simulation", "emulator"]
-
-
-class Stage(Protocol):
-    """A room of its own. A context manager: in it, the calling task and those that it spawns live in its world."""
-
-    quiet: float
-    """Seconds without news after which nothing more is under way."""
-
-    def __enter__(self) -> Stage: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
-
-    def connect(self, name: str, role: str) -> RoomClient:
-        """Return a client in the room."""
-        ...
-
-    def transcript(self) -> Transcript:
-        """Return what was recorded so far."""
-        ...
+WorldName = Literal["simulation", "emulator"]
 
 
-class SimulatedStage:
+class SimulatedVenue:
     """A room of a simulation, which is open as long as this is entered.
 
     Args:
@@ -44,12 +24,13 @@ class SimulatedStage:
     """
 
     quiet = 1.0
+    """Seconds without news after which nothing more is under way."""
 
     def __init__(self, room: str, **options: Any) -> None:
         self._name = room
         self._options = options
 
-    def __enter__(self) -> SimulatedStage:
+    def __enter__(self) -> SimulatedVenue:
         self.simulation = Simulation(**self._options)
         self._room = self.simulation.room(self._name)
         return self
@@ -68,10 +49,11 @@ class SimulatedStage:
         return self._room.transcript.copy()
 
 
-class EmulatedStage:
+class EmulatedVenue:
     """A room of an emulator, which listens as long as this is entered."""
 
     quiet = 0.3
+    """As for a simulation."""
 
     def __init__(self, room: str) -> None:
         from simulator.emulator import Emulator  # needs aiohttp, which a simulation does without
@@ -79,7 +61,7 @@ class EmulatedStage:
         self._name = room
         self._emulator = Emulator(record=True)
 
-    def __enter__(self) -> EmulatedStage:
+    def __enter__(self) -> EmulatedVenue:
         self._emulator.start()
         return self
 
@@ -104,10 +86,10 @@ class EmulatedStage:
         return self._emulator.transcript(self._name).copy()
 
 
-def open_stage(world: World, room: str, **options: Any) -> SimulatedStage | EmulatedStage:
-    """Return a stage that is not entered yet.
+def open_venue(world: WorldName, room: str, **options: Any) -> SimulatedVenue | EmulatedVenue:
+    """Return a venue that is not entered yet.
 
     Args:
         options: Of `Simulation`; an emulator has none.
     """
-    return SimulatedStage(room, **options) if world == "simulation" else EmulatedStage(room)
+    return SimulatedVenue(room, **options) if world == "simulation" else EmulatedVenue(room)

@@ -1,0 +1,1 @@
+"""The command ``meshsync``: rooms from a shell. ``import meshsync`` imports none of it."""
