@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from meshsync.confirming.bodies import ATTRIBUTE
 from meshsync.errors import UsageError
 from simulator.record.records import KINDS, Record, Records
+from simulator.record.redaction import split_path
 from simulator.record.transcript import Transcript
 from simulator.record.wording import clip, counted, label_of
 
@@ -138,7 +139,7 @@ def diff(
     *,
     sender: str | None = None,
 ) -> Difference:
-    """Compare two records of rooms, and return what differs.
+    r"""Compare two records of rooms, and return what differs.
 
     Args:
         a: A transcript, or the file of one.
@@ -146,7 +147,7 @@ def diff(
         ignore: What is not compared: ``"time"``, ``"id"`` (ids of participants and streams, which are then compared by
             the name or the number of what they belong to), ``"body"``, ``"attachment"``, ``"outcome"``; a kind of
             records, as ``"fault"``; ``"message.sent.at"`` for the member ``at`` of a body's member ``sent``, where
-            ``*`` stands for every member or item; or that part for messages of one type, as the tuple
+            ``*`` stands for every member or item and ``\.`` for a dot; or that part for messages of one type, as the tuple
             ``("reply", "message", "sent", "at")``, in which ``"attachment"`` may stand for all behind the type.
         sender: Compare what this participant does alone.
     Raises:
@@ -286,8 +287,8 @@ class _Ignored:
                 self._fields.add(one)
             case str() if one in KINDS:
                 self.kinds.add(one)
-            case str() if one.startswith("message.") and len(one) > len("message."):
-                self._paths.append((None, tuple(one.split(".")[1:])))
+            case str() if one.startswith("message.") and "" not in split_path(one):
+                self._paths.append((None, tuple(split_path(one)[1:])))
             case (str(type), "message", *path):
                 self._paths.append((type, tuple(path)))
             case (str(type), "attachment"):

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 import meshsync
+from meshsync.discovery import only
 from meshsync.room import RoomClient
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
@@ -72,8 +73,9 @@ class EmulatedVenue:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """Environment variables with which a program connects here; see `Emulator.env`."""
-        return self._emulator.env
+        """Environment variables with which a program connects here, also by ``url="emulator"``; see `Emulator.env`."""
+        emulator = self._emulator
+        return {**emulator.env, **only(emulator.url, emulator.env), "MESHAGENT_ROOM": self._name}
 
     def connect(self, name: str, role: str) -> RoomClient:
         """Return a client in the room."""

@@ -181,6 +181,13 @@ def test_parts_of_bodies_are_ignored_by_their_path():
     assert one[0].detail == {"at": 1, "list": [{"t": 1}, {"t": 2}]}
 
 
+def test_a_member_whose_name_has_a_dot_is_ignored_too():
+    """As what is redacted is written."""
+    one, other = talk({"a.b": 1, "a": {"b": 1}}), talk({"a.b": 2, "a": {"b": 1}})
+    assert not diff(one, other, ignore=("time", r"message.a\.b"))
+    assert diff(one, other, ignore=("time", "message.a.b"))
+
+
 def test_an_attachment_may_be_ignored_for_one_type():
     """And not for others."""
     one, other = talk({}, attachment="aa"), talk({}, attachment="bb")
