@@ -25,6 +25,9 @@ COMMANDS = {
     "check": "programs:check",
     "explore": "programs:explore",
     "replay": "programs:replay",
+    "diff": "replaying:diff",
+    "replay-room": "replaying:replay_room",
+    "as-test": "replaying:as_test",
     "demo": "programs:demo",
 }
 """Each command by its name: the module of this package that has it, and the `click.Command` there.
