@@ -62,7 +62,7 @@ FLOORS = """
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions
-                     / permits tasks / actor_threads / watchdog / runtime
+                     / permits real_waits tasks / actor_threads / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
@@ -137,6 +137,7 @@ SEAM = frozenset(
         "simulator/cli/logs.py",
         "simulator/cli/serving.py",
         "simulator/engine/actor_threads.py",
+        "simulator/engine/real_waits.py",
         "simulator/engine/runtime.py",
         "simulator/engine/watchdog.py",
     }

@@ -52,6 +52,8 @@ class _Clock:
     """
 
     monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+    # An open simulation replaces this one, so that actors do not sleep for real.
 
 
 _start_thread = threading.Thread.start
@@ -323,7 +325,7 @@ class ThreadRuntime:
         Raises:
             TypeError: If that is no number; `ValueError` if it is negative or NaN.
         """
-        time.sleep(min(check_duration(seconds, "seconds"), _LONGEST))
+        _Clock.sleep(min(check_duration(seconds, "seconds"), _LONGEST))
 
     def permits(self, count: int, what: str, *, is_reentrant: bool) -> ThreadPermits | ThreadReentrant:
         """Make permits that are given back by one call in C; who has one is not recorded."""

@@ -14,7 +14,7 @@ from simulator.engine.actors import Actor, ActorState
 from simulator.engine.kernel import SECOND
 from simulator.engine.marks import is_engine, is_library
 
-__all__ = ["caller", "frame_of", "line_of", "report"]
+__all__ = ["caller", "frame_of", "is_standard", "line_of", "report"]
 
 __engine__ = True
 
@@ -24,7 +24,7 @@ _FRAMES = 12
 """How many frames of each stack to show, innermost ones."""
 
 
-def _is_standard(frame: FrameType) -> bool:
+def is_standard(frame: FrameType) -> bool:
     """Return whether the frame runs Python's standard library, which is not ours to mark."""
     name = frame.f_code.co_filename
     return name.startswith("<frozen") or (name.startswith(_STANDARD) and "site-packages" not in name)
@@ -43,7 +43,7 @@ def line_of(frame: FrameType | None) -> str:
     """
     inner, library = frame, None
     while frame is not None:
-        if not is_engine(frame) and not _is_standard(frame):
+        if not is_engine(frame) and not is_standard(frame):
             if not is_library(frame):
                 break
             library = library or frame

@@ -1,4 +1,4 @@
-"""Permits of the virtual clock, which locks are made of; and who has them, for reports and for actors that are ended."""
+"""Permits of the virtual clock, which locks are made of; and who has them, for reports and actors that are ended."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`VirtualRuntime`: the `Runtime` of a simulation, with a thread for each actor and a clock that no thread waits for.
 
-With ``actor_threads.py`` and ``watchdog.py`` the only module of the engine that touches threads and real time. Which
-actor runs is decided in ``scheduler.py``.
+With ``actor_threads.py``, ``real_waits.py`` and ``watchdog.py`` the only module of the engine that touches threads and
+real time. Which actor runs is decided in ``scheduler.py``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from simulator.engine.lateness import schedule_named
 from simulator.engine.marks import interruptible, is_interruptible
 from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.permits import VirtualPermits, VirtualReentrant
+from simulator.engine.real_waits import RealWaits
 from simulator.engine.scheduler import Scheduler
 from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import Seeds, entropy
@@ -111,10 +112,10 @@ class VirtualRuntime:
             None if stall_after is None else Watchdog(scheduler, stall_after, self.report, interrupts.strike)
         )
         self._grace = grace
-        self._process: list[Interrupts | Garbage | Pin | Adoption] = [interrupts, Garbage()]
+        self._process: list[Interrupts | Garbage | Pin | Adoption | RealWaits] = [interrupts, Garbage()]
         if pin:
             self._process.append(Pin())
-        self._process.append(Adoption(scheduler, self._adopt))
+        self._process += [Adoption(scheduler, self._adopt), RealWaits(scheduler, self._watches_main)]
         for hold in self._process:
             hold.apply()
         _open = self
@@ -198,6 +199,9 @@ class VirtualRuntime:
         if self._watchdog is not None:
             self._watchdog.watches_main = True
             self._watchdog.start()
+
+    def _watches_main(self) -> bool:
+        return self._watchdog is not None and self._watchdog.watches_main
 
     @contextmanager
     def _unwatched(self) -> Iterator[None]:
