@@ -38,7 +38,7 @@ class VirtualPermits:
     def take(self, taken: list[Any], timeout: float | None) -> None:
         """Take one, waiting at most ``timeout`` virtual seconds, and add an item to ``taken``."""
         with self._condition:
-            if self._condition.wait_for(lambda: self.free > 0, timeout):
+            if self.free > 0 or self._condition.wait_for(lambda: self.free > 0, timeout):
                 self.free -= 1
                 taken.append(None)
                 self._note(self._caller())

@@ -275,32 +275,38 @@ _REPLACEMENTS: list[tuple[object, str, object]] = [
 _OTHERS = sys.stdlib_module_names | {"meshsync", "simulator"}
 """The packages that are not the program's, nor a library's that it calls."""
 _known: set[str] = set()
-"""The modules that were looked through; each is only once, but the one that is run, to which lines may be added."""
+"""The modules that were looked through; each is only once, but the one that is run, which may import more."""
 _found: dict[tuple[str, str], tuple[object, object]] = {}
 """By module and name in it: what it stands for there, and what replaces that."""
-_ORIGINALS: list[tuple[object, object]] = [
-    (_real_sleep, _sleep),
-    (_RealLock, _LockOfActor),
-    (_RealRLock, _rlock),
-    (_RealSimpleQueue, _SimpleQueue),
-]
+_ORIGINALS = {
+    id(before): (before, new)
+    for before, new in [
+        (_real_sleep, _sleep),
+        (_RealLock, _LockOfActor),
+        (_RealRLock, _rlock),
+        (_RealSimpleQueue, _SimpleQueue),
+    ]
+}
 
 
 def _imported() -> list[tuple[object, str, object]]:
     """Return the names in programs' modules that stand for something to replace: owner, name, replacement."""
-    for name in [name for name in sys.modules if name not in _known]:
-        _known.add(name)
-        if name.partition(".")[0] not in _OTHERS:
-            _look_through(name)
-    _known.discard("__main__")
+    if len(sys.modules) != len(_known):
+        for name in [name for name in sys.modules if name not in _known]:
+            _known.add(name)
+            if name.partition(".")[0] not in _OTHERS:
+                _look_through(name)
+        _known.intersection_update(sys.modules)
+    _look_through("__main__")
     places = [(sys.modules.get(module), name, before, new) for (module, name), (before, new) in _found.items()]
     return [(module, name, new) for module, name, before, new in places if _members(module).get(name) is before]
 
 
 def _look_through(module: str) -> None:
-    members = list(_members(sys.modules.get(module)).items())
-    for before, new in _ORIGINALS:
-        _found.update({(module, name): (before, new) for name, value in members if value is before})
+    for name, value in list(_members(sys.modules.get(module)).items()):
+        original = _ORIGINALS.get(id(value))
+        if original is not None:
+            _found[module, name] = original
 
 
 def _members(module: object) -> dict[str, object]:
