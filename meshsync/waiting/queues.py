@@ -95,7 +95,7 @@ class Store(Generic[T]):
 
         try:
             line.append(ticket)
-            return self._line.wait_for(lambda: line[0] is ticket and is_possible(), limit, withdraw)
+            return self._line.wait_for(lambda: bool(line) and line[0] is ticket and is_possible(), limit, withdraw)
         finally:
             leave()
 

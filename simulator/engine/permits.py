@@ -114,7 +114,10 @@ class VirtualReentrant(VirtualPermits):
         Raises:
             RuntimeError: If the calling actor does not have it.
         """
+        self._scheduler.check()
         if not self.is_mine():
+            if self._scheduler.is_over:  # It was taken away from an actor that unwinds now.
+                return
             raise RuntimeError("cannot release un-acquired lock")
         if self._depth:
             self._depth -= 1
