@@ -40,6 +40,7 @@ FLOORS = """
 4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
                         / send_room / connection / uplink
+5  meshsync.targets
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.forms  meshsync.placement
 7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing

@@ -92,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         if error.name != "aiohttp":
             raise
-        print(error, file=sys.stderr)
+        click.echo(error, err=True)
         return 1
     except MeshsyncError as error:
-        print(f"simulator: {error}", file=sys.stderr)
+        click.echo(f"simulator: {error}", err=True)
         return 1
