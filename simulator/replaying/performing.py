@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import meshsync
+from meshsync.errors import UsageError
 from simulator.errors import ReplayFailed
 from simulator.record.transcript import Transcript
 from simulator.replaying.director import Director
@@ -53,6 +54,10 @@ def perform(
             program.join(min(stall, FAREWELL))
             director.check()
         return venue.transcript()
+    except ReplayFailed as error:
+        with suppress(UsageError):  # No participant had come.
+            error.chart = venue.transcript().to_text()
+        raise
     finally:
         director.end()
         if program is not None:

@@ -81,6 +81,28 @@ def test_scripted_participants_of_all_kinds_are_said_again() -> None:
     assert "stream.meshsync.cancel" in {record.type for record in replayed.transcript}
 
 
+def test_who_takes_streams_only_later_does_so_again() -> None:
+    """Until then its client rejects them by itself, without its program."""
+    with simulated(latency=0.01) as sim:
+        room = sim.room("lab")
+        ada, ben = room.join("ada", enable=True), room.join("ben", enable=True)
+        to_ben = ada.messaging.wait_for_participant(name="ben")
+        for _ in range(2):
+            with pytest.raises(meshsync.StreamRejected):
+                ada.messaging.create_stream(to_ben, {"now": False})
+        ben.messaging.enable(lambda reader: reader.read_all())
+        with ada.messaging.create_stream(to_ben, {"now": True}) as writer:
+            writer.write(b"data")
+        sim.sleep(1)
+        record = room.transcript.copy()
+    for seed, schedule in enumerate(["fifo", "random", "pct"]):
+        replayed = replay_room(record, latency=latency.lognormal(0.05, 0.5), seed=seed, schedule=schedule)
+        assert not replayed.difference, replayed.difference
+    assert [one.type for one in record.streams() if one.sender == "ben"][:3] == ["stream.reject"] * 2 + [
+        "stream.accept"
+    ]
+
+
 def test_two_participants_of_one_name_keep_apart() -> None:
     """Each says its own."""
     with simulated() as sim:

@@ -79,6 +79,13 @@ def test_what_one_has_more_is_shown():
     assert diff(other, one).first.other is None
 
 
+def test_the_earliest_difference_is_the_first():
+    """Whichever route is the first one."""
+    one = transcript(message(0, "a", "b", {}), message(1, "c", "d", {"n": 1}), message(2, "a", "b", {"n": 1}))
+    other = transcript(message(0, "a", "b", {}), message(7, "c", "d", {"n": 2}), message(8, "a", "b", {"n": 2}))
+    assert [found.route.sender for found in diff(one, other).routes] == ["c", "a"]
+
+
 def test_another_recipient_is_a_difference():
     """It is missing on one route, and too much on the other."""
     one = transcript(message(0, "ada", "ben", {}))
