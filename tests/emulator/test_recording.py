@@ -122,6 +122,7 @@ def test_who_came_who_went_and_why(emulator: Emulator) -> None:
         ("bob", "", "", "cut by drop()"),
         ("carol", "", "", "disconnected with code 1001: the emulator was closed"),
     ]
+    assert told(transcript, "fault") == [("", "bob", "drop", "struck")]
     assert [one.detail for one in transcript if one.kind == "connected"] == [{"role": "user"}] * 3
     assert [one.detail for one in transcript if one.kind == "attributes"] == [{"mood": "calm"}]
 
