@@ -40,6 +40,7 @@ FLOORS = """
 4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
                         / send_room / connection / uplink
+5  meshsync.targets
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.forms  meshsync.placement
 7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing
@@ -69,14 +70,16 @@ e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
-                     / transcript
+                     / transcript / comparing
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
 i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
-j  simulator.cli: demo logs options shells values / finding programs staging / emulating / executing serving / main
+i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
+j  simulator.cli: demo logs options shells values / finding programs staging / emulating
+                  / executing replaying serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """

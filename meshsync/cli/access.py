@@ -53,9 +53,9 @@ class Access:
             raise click.UsageError(f"which room: {room!r}, or that of --room, {self.room!r}?")
         return replace(self, room=room)
 
-    def to(self, url: str) -> Access:
-        """Return the same at another address."""
-        return replace(self, url=url)
+    def at(self, room: str | None, url: str) -> Access:
+        """Return the same for a room at an address."""
+        return replace(self, room=room, url=url)
 
     @property
     def is_emulator(self) -> bool:
@@ -78,7 +78,11 @@ class Access:
 
         Raises:
             MeshsyncError: See ``connect``.
+            click.UsageError: If no room is named anywhere.
         """
+        address = self.url or os.environ.get("MESHAGENT_ROOM_URL") or ""
+        if not (self.room or os.environ.get("MESHAGENT_ROOM") or "/rooms/" in address):
+            raise click.UsageError("which room? name it, or set MESHAGENT_ROOM")
         with connect(
             self.room,
             name=self.display_name,

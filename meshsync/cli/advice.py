@@ -51,7 +51,11 @@ _ADVICE: tuple[tuple[str, Condition, str], ...] = (
     ("http", _is(RoomNotFound), "check the room's name, and that {origin} is the address of a room service"),
     ("http", _says("redirect"), "use the address that the service redirects to, in {origin}"),
     ("http", _is(ConnectTimeout), "the port is open and silent, so it may be no web server: check it in {origin}"),
-    ("http", _says("not HTTP", "closed the connection"), "if that port speaks TLS, use wss:// or https:// in {origin}"),
+    (
+        "http",
+        _says("not HTTP", "closed the connection", "cut the connection"),
+        "another program may listen there, so check host and port in {origin}; if it speaks TLS, use wss:// or https://",
+    ),
     ("http", _says("does not speak WebSocket"), "another program listens there: check host and port in {origin}"),
     ("http", _always, "ask who runs the service; the answer tells what it did not like"),
     (

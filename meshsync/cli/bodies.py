@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -62,11 +62,20 @@ def _read(argument: str) -> Iterator[dict[str, Any]]:
         yield _parse(text, path)
 
 
-def _lines(source: str, lines: Iterator[str] | Sequence[str] | Any) -> Iterator[dict[str, Any]]:
+def _lines(source: str, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    numbered = enumerate(lines, 1)
+    while True:
+        number, line = _next(source, numbered)
+        if not number:
+            return
+        if line.strip():
+            yield _parse(line, f"{source}, line {number}")
+
+
+def _next(source: str, lines: Iterator[tuple[int, str]]) -> tuple[int, str]:
+    """Return the next line and its number, 0 at the end."""
     try:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _parse(line, f"{source}, line {number}")
+        return next(lines, (0, ""))
     except UnicodeDecodeError:
         raise InvalidMessage(f"{source}: this is no text in UTF-8") from None
 

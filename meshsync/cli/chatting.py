@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from meshsync.cli.output import Output, compact, plain, plural
 from meshsync.cli.recipients import find_recipients
 from meshsync.errors import RoomError, SendTimeout, UsageError
 from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.participants import RemoteParticipant
 from meshsync.room import RoomClient
 
 __all__ = ["chat"]
@@ -63,10 +64,12 @@ def chat(access: Access, output: Output, room: str | None, to: tuple[str, ...], 
     with access.of(room).connected() as joined, _history(has_prompt and is_kept):
         screen = _Screen(output, has_prompt)
         joined.messaging.on("message", screen.show)  # Before any other participant can know of this one.
-        joined.messaging.enable()
         for event in _NEWS:
             joined.messaging.on(event, screen.show)
-        names = ", ".join(plain(other.name) for other in joined.messaging.remote_participants)
+        joined.messaging.enable()
+        others = joined.messaging.remote_participants
+        screen.begin(others)
+        names = ", ".join(plain(other.name) for other in others)
         where = f"in {joined.room_name!r} as {joined.local_participant.name!r}"
         output.note(f"{where}; others: {names or 'none'}; /help lists what can be typed")
         for line in screen.lines():
@@ -78,6 +81,7 @@ def chat(access: Access, output: Output, room: str | None, to: tuple[str, ...], 
                 if not joined.is_connected and joined.state in ("closed", "lost"):
                     raise
                 output.note(str(error))
+        screen.is_over = True
 
 
 def _obey(room: RoomClient, output: Output, line: str, to: tuple[str, ...], type: str) -> bool:
@@ -121,6 +125,14 @@ class _Screen:
         self._has_prompt = has_prompt
         self._is_asking = False
         self._readline = _find_readline() if has_prompt else None
+        self._begun: set[str] | None = None
+        """The ids of those that were there at the beginning, whose arrival is no news; None before it."""
+        self.is_over = False
+        """Whether this command is leaving: that it sees all others go then is no news either."""
+
+    def begin(self, others: Iterable[RemoteParticipant]) -> None:
+        """Show arrivals and departures from now on, given those that are there."""
+        self._begun = {other.id for other in others}
 
     def lines(self) -> Iterator[str]:
         """Yield each line that is typed, blank ones left out, up to the end of the input."""
@@ -152,8 +164,17 @@ class _Screen:
                 self._output.record(members)
             else:
                 self._above(f"{name}: {_said(event.message)}{describe_attachment(members)}")
-        elif event.name != "disconnected" or event.error is not None:
+        elif self._is_news(event):
             self._above(_NEWS[event.name].format(name=name))
+
+    def _is_news(self, event: RoomMessageEvent) -> bool:
+        if self._begun is None or self.is_over:
+            return False
+        id = event.participant.id if event.participant is not None else ""
+        if event.name == "participant_added" and id in self._begun:
+            self._begun.discard(id)
+            return False
+        return event.name != "disconnected" or event.error is not None
 
     def _above(self, text: str) -> None:
         if self._output.is_json:

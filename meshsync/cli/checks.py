@@ -72,17 +72,18 @@ def describe_sources(groups: Mapping[str, Sequence[Source]], why_not: str = "") 
 
     Args:
         groups: The sources of each thing, the one that wins first.
-        why_not: Why none is used; empty if the first of each group is.
+        why_not: Why none is used but for the room; empty if the first of each group is.
     """
     for thing, sources in groups.items():
         winner = first(sources)
         for source in sources:
             if not source.value:
                 continue
-            is_used = source is winner and not why_not
+            obstacle = "" if thing == "room" else why_not
+            is_used = source is winner and not obstacle
             if source.is_default and not is_used:
                 continue
-            reason = "" if is_used or winner is None else why_not or f"{winner.name} comes first"
+            reason = "" if is_used or winner is None else obstacle or f"{winner.name} comes first"
             facts = {"name": source.name, "value": source.shown, "of": thing, "is_used": is_used}
             # A key beside its own secret is as it should be; beside a token it may be what its owner wants to be used.
             is_odd = bool(reason) and thing == "credential" and winner is not None and winner.name in TOKENS

@@ -15,11 +15,12 @@ from meshsync.cli.advice import advise
 from meshsync.cli.checks import TOKENS, Finding, Source, check_token, describe_sources, first
 from meshsync.cli.exits import ExitCode, Unfinished, exit_code
 from meshsync.cli.output import Output, plain
-from meshsync.connect import DEFAULT_API_URL, _Request, _Settings, connect
+from meshsync.connect import connect
 from meshsync.discovery import find_emulator
 from meshsync.errors import AuthenticationFailed, ConnectFailed, MeshsyncError, PermissionDenied
 from meshsync.local_emulator import port_of
 from meshsync.protocol.dialects import dialect
+from meshsync.targets import DEFAULT_API_URL, JoinRequest, JoinSettings
 from meshsync.tokens import ApiKey
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Endpoint
@@ -83,20 +84,20 @@ def _examine(access: Access) -> Iterator[Finding]:
         try:
             found = find_emulator(port_of(str(access.url)))
         except MeshsyncError as error:
-            yield _fault("emulator", error, "start one with 'meshsync emulator'")
+            yield _fault("emulator", error, "start one with 'meshsync emulator'", ExitCode.UNREACHABLE)
             return
         yield Finding("emulator", "ok", str(found), facts={"url": found.url, "pid": found.pid})
         ignored = "the emulator is joined with its own"
     groups = _sources(access, environ)
     yield from describe_sources(groups, ignored)
     if access.is_emulator:
+        access = access.at(access.room or environ.get("MESHAGENT_ROOM"), found.url)
         environ = found.env
-        access = access.to(found.url)
         groups = _sources(access, environ)
     credential, secret = first(groups["credential"]), _secret(groups)
     address = first(groups["address"])
     assert address is not None  # The hosted service is the last of them.
-    settings = _Settings(environ)
+    settings = JoinSettings(environ)
     try:
         where = settings.address(access.room, access.url)
     except MeshsyncError as error:
@@ -107,7 +108,7 @@ def _examine(access: Access) -> Iterator[Finding]:
     )
     token = ""
     try:
-        request = _Request(
+        request = JoinRequest(
             where.room,
             access.display_name,
             access.role,
@@ -143,7 +144,7 @@ def _sources(access: Access, environ: Mapping[str, str]) -> dict[str, list[Sourc
     return {
         "room": [Source("--room", access.room), *variables("ROOM")],
         "address": [
-            Source("--url", access.url),
+            Source("--url", None if access.is_emulator else access.url),
             *variables("ROOM_URL", "API_URL"),
             Source("the hosted service", DEFAULT_API_URL, is_default=True),
         ],

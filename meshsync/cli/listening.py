@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -65,28 +66,29 @@ def listen(
             joined.messaging.enable()
             until = None if seconds is None else time.monotonic() + seconds
             output.note(f"listening in {joined.room_name!r} as {joined.local_participant.name!r}")
-            for message in _arrivals(feed, until):
-                if sender is None or sender in (sender_name(message), message.from_participant_id):
-                    received += 1
-                    _print(output, message, directory)
-                if received == count:
-                    break
+            for message in islice(_arrivals(feed, sender, until), count):
+                received += 1
+                _print(output, message, directory)
     if feed.dropped:
         output.note(f"{plural(feed.dropped, 'message')} came faster than they were read, and were dropped")
         raise Unfinished(ExitCode.FAILED)
-    if count is not None and received < count:
-        output.note(f"received {received} of {plural(count, 'message')} within {seconds:g} s")
+    if count is not None and received < count and not is_abandoned():
+        output.note(f"received {received} of {plural(count, 'message')} within {seconds or 0:g} s")
         raise Unfinished(ExitCode.LATE)
 
 
-def _arrivals(feed: Subscription, until: float | None) -> Iterator[RoomMessage]:
-    """Yield messages until an instant of the monotonic clock, or until nothing reads the output any more."""
+def _arrivals(feed: Subscription, sender: str | None, until: float | None) -> Iterator[RoomMessage]:
+    """Yield messages until an instant of the monotonic clock, or until nothing reads the output any more.
+
+    Args:
+        sender: The name or id of a participant to whose messages it is limited; None for no limit.
+    """
     while True:
         left = GLANCE if until is None else until - time.monotonic()
         if left <= 0 or is_abandoned():
             return
         message = _next(feed, min(left, GLANCE))
-        if message is not None:
+        if message is not None and sender in (None, sender_name(message), message.from_participant_id):
             yield message
 
 

@@ -40,4 +40,4 @@ class Mask:
 def abbreviate(credential: str) -> str:
     """Return so much of a credential that its owner recognizes its kind, and nothing of use."""
     kind = "a token" if credential.startswith("eyJ") else "an API key" if credential.startswith("ma-") else "a text"
-    return f"{kind} of {len(credential)} characters"
+    return f"{kind} of {len(credential)} character{'' if len(credential) == 1 else 's'}"

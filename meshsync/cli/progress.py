@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from meshsync.cli.output import plain
@@ -39,13 +39,13 @@ class Transfers:
             bars: What `bars` yields.
         """
         self._begun += 1
-        number, begun, shown = self._begun, time.monotonic(), 0.0
+        number, begun, shown = self._begun, monotonic(), 0.0
         bar: Any = None
 
         def report(done: int, total: int | None) -> None:
             nonlocal bar, shown
             self._states[number] = (name, done, total)
-            now = time.monotonic()
+            now = monotonic()
             if bars is None or now - begun < _QUIET:
                 return
             if bars is not _TEXT:

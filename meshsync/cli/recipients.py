@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from meshsync.cli.output import plain
-from meshsync.errors import ParticipantNotFound, RoomError
+from meshsync.errors import ParticipantNotFound, ReceiveTimeout, RoomError
 from meshsync.participants import RemoteParticipant
 from meshsync.room import RoomClient
 
@@ -30,17 +31,29 @@ def wait_for_all(room: RoomClient, names: Iterable[str], timeout: float | None) 
         ReceiveTimeout: If one did not come within ``timeout`` seconds.
     """
     for name in names:
-        room.messaging.wait_for_participant(where=lambda other: name in (other.name, other.id), timeout=timeout)  # noqa: B023
+        try:
+            room.messaging.wait_for_participant(where=partial(_is_called, name), timeout=timeout)
+        except ReceiveTimeout:
+            raise ReceiveTimeout(f"{name!r} did not come within {timeout:g} s; in {_who(room)}") from None
+
+
+def _is_called(name: str, participant: RemoteParticipant) -> bool:
+    return name in (participant.id, participant.name)
 
 
 def _find(room: RoomClient, wanted: str) -> RemoteParticipant:
     others = room.messaging.remote_participants
     found = [other for other in others if other.id == wanted] or [other for other in others if other.name == wanted]
     if not found:
-        names = ", ".join(f"{plain(other.name) or other.id} ({plain(other.role)})" for other in others)
-        there = f"there are {names}" if names else "no other participant is there"
-        raise ParticipantNotFound(f"there is no {wanted!r} in {room.room_name!r}: {there}")
+        raise ParticipantNotFound(f"there is no {wanted!r}; in {_who(room)}")
     if len(found) > 1:
         ids = ", ".join(f"{other.id} ({plain(other.role)})" for other in found)
         raise RoomError(f"{len(found)} participants are called {wanted!r}: give the id of one, {ids}")
     return found[0]
+
+
+def _who(room: RoomClient) -> str:
+    """Return the room's name and who is there, for errors."""
+    others = room.messaging.remote_participants
+    names = ", ".join(f"{plain(other.name) or other.id} ({plain(other.role)})" for other in others)
+    return f"{room.room_name!r} " + (f"there are {names}" if names else "there is no other participant")

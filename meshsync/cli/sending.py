@@ -12,11 +12,15 @@ from meshsync.cli.access import Access, joins
 from meshsync.cli.bodies import is_body, read_bodies
 from meshsync.cli.output import Output, plain, plural
 from meshsync.cli.recipients import find_recipients, wait_for_all
+from meshsync.participants import RemoteParticipant
 from meshsync.room import RoomClient
 
 __all__ = ["broadcast", "send"]
 
 _BODIES = "[ROOM] MESSAGE..."
+
+_Way = tuple[Callable[[dict[str, Any]], None], dict[str, Any]]
+"""Delivers a message to one recipient or to all, and the members of its record besides the number."""
 
 
 def _message_options(command: Any) -> Any:
@@ -55,26 +59,17 @@ def send(
     MESSAGE is a JSON object, @FILE for those in a file (one, or one a line), or - for one a line on standard input.
     """
 
-    def begin(room: RoomClient, attachment: bytes) -> Callable[[dict[str, Any], int], None]:
-        recipients = find_recipients(room, to)
-
-        def send_one(body: dict[str, Any], number: int) -> None:
-            for recipient in recipients:
+    def ways(room: RoomClient, attachment: bytes) -> list[_Way]:
+        def way(recipient: RemoteParticipant) -> _Way:
+            def deliver(body: dict[str, Any]) -> None:
                 room.messaging.send_message(recipient, type, body, attachment, confirm=confirm)
-                output.record(
-                    {
-                        "number": number,
-                        "type": type,
-                        "to": recipient.name,
-                        "to_id": recipient.id,
-                        "confirmed": confirm,
-                    }
-                )
 
-        return send_one
+            return deliver, {"type": type, "to": recipient.name, "to_id": recipient.id, "confirmed": confirm}
+
+        return [way(recipient) for recipient in find_recipients(room, to)]
 
     names = ", ".join(map(plain, dict.fromkeys(to)))
-    _send_all(access, output, arguments, wait_for, attach, begin, f"sent to {names}")
+    _send_all(access, output, arguments, wait_for, attach, ways, f"sent to {names}")
 
 
 @click.command()
@@ -90,14 +85,10 @@ def broadcast(
 ) -> None:
     """Send messages to all others in the room; see send."""
 
-    def begin(room: RoomClient, attachment: bytes) -> Callable[[dict[str, Any], int], None]:
-        def send_one(body: dict[str, Any], number: int) -> None:
-            room.messaging.broadcast_message(type, body, attachment)
-            output.record({"number": number, "type": type})
+    def ways(room: RoomClient, attachment: bytes) -> list[_Way]:
+        return [(lambda body: room.messaging.broadcast_message(type, body, attachment), {"type": type})]
 
-        return send_one
-
-    _send_all(access, output, arguments, wait_for, attach, begin, "broadcast")
+    _send_all(access, output, arguments, wait_for, attach, ways, "broadcast")
 
 
 def _send_all(
@@ -106,13 +97,13 @@ def _send_all(
     arguments: tuple[str, ...],
     wait_for: tuple[str, ...],
     attach: Path | None,
-    begin: Callable[[RoomClient, bytes], Callable[[dict[str, Any], int], None]],
+    ways: Callable[[RoomClient, bytes], list[_Way]],
     done: str,
 ) -> None:
     """Join, send each message, and say how many there were.
 
     Args:
-        begin: Called in the room with the attachment; returns what sends a message, given its number from 1 on.
+        ways: Called in the room with the attachment; returns the ways that each message goes.
         done: What happened to them, for people.
     """
     if arguments and not is_body(arguments[0]):
@@ -124,10 +115,12 @@ def _send_all(
     try:
         with access.joined() as room:
             wait_for_all(room, wait_for, access.timeout)
-            send_one = begin(room, attachment)
-            for body in bodies:
-                send_one(body, sent + 1)
-                sent += 1
+            found = ways(room, attachment)
+            for number, body in enumerate(bodies, 1):
+                for place, (deliver, members) in enumerate(found, 1):
+                    deliver(body)
+                    sent += place == len(found)  # Before it is printed, which Ctrl-C may follow at once.
+                    output.record({"number": number, **members})
     except Exception:
         if sent or (total or 0) > 1:
             output.note(output.reached())

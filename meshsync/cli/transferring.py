@@ -111,7 +111,7 @@ def receive_files(
                     output.note(result)
                 else:
                     _print(output, *result)
-    if count is not None and inbox.received < count:
+    if count is not None and inbox.received < count and not is_abandoned():
         output.note(inbox.reached())
         raise Unfinished(ExitCode.LATE)
     if inbox.failed:

@@ -44,7 +44,6 @@ from simulator.participants import Participant
 from simulator.room.faulty import Watcher
 from simulator.room.members import Output
 from simulator.room.rules import Room
-from simulator.room.seat import SeatedRoom
 
 __all__ = ["Gateway", "new_secret", "url_host"]
 
@@ -424,12 +423,18 @@ class Gateway:
 class _Later:
     """Routes outputs of a room later, in the loop's time."""
 
-    room: SeatedRoom
+    room: EmulatedRoom
     """Set once the room is made: its rules are made before it."""
 
     def __call__(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
-        loop = asyncio.get_running_loop()
-        return loop.call_later(seconds, lambda: self.room.route(outputs())).cancel
+        def route() -> None:
+            due = list(outputs())
+            for watcher in self.room.watchers:
+                if isinstance(watcher, RoomLog):
+                    watcher.expired(due)
+            self.room.route(due)
+
+        return asyncio.get_running_loop().call_later(seconds, route).cancel
 
 
 def _now() -> float:

@@ -117,11 +117,10 @@ class Pipe:
         self.file = os.fdopen(writing, "w", encoding="utf-8")
         monkeypatch.setattr(sys, "stderr", self.file)
 
-    def read_all(self) -> str:
-        """Close the writing end, and return what is in the pipe."""
-        self.file.close()
+    def read_all(self) -> list[str]:
+        """Return the lines that are written until the other end is closed."""
         with os.fdopen(self.reading, encoding="utf-8") as file:
-            return file.read()
+            return file.read().splitlines()
 
 
 def printer(capacity: int = 10_000) -> Printer:
@@ -134,23 +133,24 @@ def printer(capacity: int = 10_000) -> Printer:
 @posix
 def test_a_pipe_that_is_not_read_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A megabyte into a pipe of 64 KiB: `emit` returns, and what is missing is counted once there is room."""
-    pipe = Pipe(monkeypatch)
-    prints = printer(capacity=100)
+    pipe, prints, found = Pipe(monkeypatch), printer(capacity=100), list[str]()
     for number in range(1000):
         prints.emit(record(f"{number} {'x' * 1024}"))
-    taken: list[str] = []
-    with os.fdopen(os.dup(pipe.reading), encoding="utf-8") as file:
-        while not taken or not taken[-1].startswith("end"):
-            taken.append(file.readline())
-            prints.emit(record("end"))
-    (note,) = [line for line in taken if line.endswith("standard error was not read\n")]
-    whole = [line for line in taken if line[0].isdigit() and line is not note]
-    assert [int(line.split()[0]) for line in whole] == list(range(len(whole)))
-    assert int(note.split()[0]) == 1000 - len(whole)
-    reader = threading.Thread(target=pipe.read_all)
-    prints.close()
+    reader = threading.Thread(target=lambda: found.extend(pipe.read_all()))
     reader.start()
+    while not prints._lines.empty():
+        pass
+    prints.emit(record("end"))
+    prints.close()
+    pipe.file.close()
     reader.join(PATIENCE)
+
+    assert found[-1] == "end"
+    notes = [int(line.split()[0]) for line in found if line.endswith("standard error was not read")]
+    numbers = [int(line.split()[0]) for line in found if line.endswith("xxx")]
+    assert notes
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) + sum(notes) == 1000
 
 
 @posix
