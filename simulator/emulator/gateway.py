@@ -169,6 +169,10 @@ class Gateway:
     async def drop(self, name: str) -> int:
         """Cut the TCP connections of all participants with that name, without a close frame; return how many."""
         found = [connection for connection in self._connections if connection.name == name]
+        if self.recordings is not None:
+            for room, opened in self._rooms.items():
+                if any(seat.member.name == name for seat in opened.seats):
+                    self.recordings.recorder(room).struck("drop", (name,), "struck", {"name": name})
         for connection in found:
             connection.cut("cut by drop()")
         if found:
