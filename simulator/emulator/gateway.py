@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from meshsync.errors import ConnectFailed
-from meshsync.excerpts import show_name, show_text
+from meshsync.excerpts import hide_tokens, show_name, show_text
 from simulator.admission import Admission, admit, find_credentials, is_room_name
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
 from simulator.emulator.event_log import EventLog, RoomLog
@@ -377,7 +377,7 @@ class Gateway:
                 self._refusals.add(str(fault.code), text, level, **members)
 
     def _note_refusal(self, request: web.Request, kind: str, status: int, reason: str, level: int) -> None:
-        room = request.match_info.get("room", "")[:_LONGEST_NAME]
+        room = hide_tokens(request.match_info.get("room", ""))[:_LONGEST_NAME]
         credentials = find_credentials(request.headers, request.query)
         name = claimed_name(None if credentials is None else credentials.token)
         if self.recordings is not None and is_room_name(room):
