@@ -499,3 +499,23 @@ def test_faults_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = [record for record in caplog.records if getattr(record, "event", "") == "fault"]
     assert line.getMessage() == "lab: fault reset of ada struck"
     assert (line.room, line.fault, line.participants, line.outcome) == ("lab", "reset", ["ada"], "struck")  # type: ignore[attr-defined]
+
+
+# --- a server that remembers ------------------------------------------------------------------------------------------
+
+
+def test_after_a_restart_that_forgets_nothing_participants_are_listed_until_heartbeats_fail() -> None:
+    """The client has lost its connection long before its peers see it leave; its messages go nowhere."""
+    with Emulator(limits=Limits(heartbeat=0.5)) as emulator:
+        ada = join(emulator, "ada", reconnect=False)
+        emulator.plan(faults.restart(down=0, forgets=False))
+        with pytest.raises(ConnectionLost):
+            ada.wait_closed(PATIENCE)
+        ben = join(emulator, "ben")
+        assert names(emulator) == ["ada", "ben"]
+        ben.messaging.send_message(to(ben, "ada"), "to a ghost", {})
+        while names(emulator) != ["ben"]:
+            pass
+        ben.close()
+        while emulator.rooms:
+            pass

@@ -131,7 +131,7 @@ def test_a_command_meets_them(tmp_path: Path) -> None:
     options = ["--add", "Echo:bot@lab", "--add", "Rejecting:busy@den", "--latency", "5ms", "--reject-streams", "bot"]
     command = [
         "exec",
-        *asked_for,
+        *options,
         "--plan",
         str(plan),
         "--seed",
