@@ -111,8 +111,12 @@ def pause(emulator: Emulator) -> None:
     trio.send("ada")
     trio.send("cleo")
     assert trio.next() == "cleo"
-    emulator.plan(faults.quiet(after=0))
-    assert trio.next() == "ada"
+    with trio.ada.messaging.messages() as inbox:
+        trio.ben.messaging.send_message(to(trio.ben, "ada"), "back", {})  # The room has it.
+        assert inbox.pending == 0
+        emulator.plan(faults.quiet(after=0))
+        assert trio.next() == "ada"
+        assert inbox.get(PATIENCE).type == "back"
 
 
 def malformed_push(emulator: Emulator) -> None:

@@ -174,10 +174,12 @@ def test_a_room_with_added_participants_stays_open(emulator: Emulator) -> None:
 def test_a_room_begins_with_its_participants_and_ends_with_its_last_client() -> None:
     """Each room has its own, there before the client is; a visitor that is away does not come back to an ended one."""
     made: list[str] = []
+    guests: list[participants.Visitor] = []
 
     def populate(room: str) -> list[Participant]:
         made.append(room)
-        return [participants.Echo("bot"), participants.Visitor("guest", 0.05, 0.05)]
+        guests.append(participants.Visitor("guest", 0.05, 0.05))
+        return [participants.Echo("bot"), guests[-1]]
 
     with Emulator(populate=populate) as emulator:
         ada, ben = join(emulator, "ada"), join(emulator, "ben", "den")
@@ -189,6 +191,8 @@ def test_a_room_begins_with_its_participants_and_ends_with_its_last_client() -> 
         ada.close()
         while emulator.rooms != ("den",):
             pass
+        guests[0].come_back()  # As its timer would.
+        assert not guests[0].is_here
         assert to(join(emulator, "cleo"), "bot")
         assert made == ["lab", "den", "lab"]
 
