@@ -10,6 +10,7 @@ import linecache
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 from unittest.mock import patch
 
@@ -62,7 +63,13 @@ def _late_park(event: LateStep, moment: Moment) -> Any:
             park(self, actor)
             actor.timer = None
 
-    return late_park
+    return _of_the_engine(late_park)
+
+
+def _of_the_engine(function: Any) -> FunctionType:
+    """Return a function whose frames are the engine's: a symptom is a line of the program, and not one of these."""
+    names = {**globals(), "__package__": "simulator.engine", "__engine__": True}
+    return FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
 
 
 def _text(frame: Any) -> str:
