@@ -33,6 +33,7 @@ MARKER = """simulated(seeds=…, latency=…, schedule=…, horizon=…): how th
 `seeds` is how many, or which; the test is run once with each. All else is given to simulator.Simulation."""
 
 _SIMULATION = pytest.StashKey["Simulation"]()
+_EMULATOR = pytest.StashKey["Emulator"]()
 _FAILURES = pytest.StashKey[str]()
 """Exceptions of actors that the test did not see, since it had failed before."""
 _HAS_FAILED = pytest.StashKey[bool]()
@@ -141,16 +142,19 @@ def _raise_failures(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to a failure's report the command that repeats it, and charts of the rooms."""
+    """Add to a failure's report charts of the rooms, and of a simulation the command that repeats it."""
     report = yield
-    simulation = item.stash.get(_SIMULATION, None)
-    if simulation is None:
-        return report
-    if report.failed:
+    simulation, emulator = item.stash.get(_SIMULATION, None), item.stash.get(_EMULATOR, None)
+    if report.failed and simulation is not None:
         item.stash[_HAS_FAILED] = True
         report.sections.append((f"simulation, seed {simulation.seed}", _story(item, simulation)))
-    if report.when == "teardown":
-        del item.stash[_SIMULATION]  # items live as long as the session
+    if report.failed and emulator is not None:
+        report.sections.append(("emulator", _account(emulator)))
+    if report.when == "teardown":  # Items live as long as the session.
+        if simulation is not None:
+            del item.stash[_SIMULATION]
+        if emulator is not None:
+            del item.stash[_EMULATOR]
     return report
 
 
@@ -172,15 +176,32 @@ def _story(item: pytest.Item, simulation: Simulation) -> str:
 # --- the emulator -----------------------------------------------------------------------------------------------------
 
 
+def _account(emulator: Emulator) -> str:
+    """Return who was in which room, and charts of what was said there."""
+    from simulator.exploring.runs import chart
+
+    open_rooms = emulator.rooms if emulator.is_open else ()
+    parts = []
+    for room in emulator.recorded:
+        transcript = emulator.transcript(room)
+        there = [f"{one.name} ({one.role})" for one in emulator.participants(room)] if room in open_rooms else []
+        came = dict.fromkeys(record.sender for record in transcript if record.kind == "connected")
+        present = ", ".join(there) or "no participant"
+        parts += [f"room {room}: now {present}; there were {', '.join(came) or 'none'}", chart([transcript])]
+    return "\n\n".join(parts) or "no room was opened"
+
+
 @pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+def emulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Run an emulator for one test, with the environment set so that official SDKs and meshsync connect to it.
 
-    Its rooms are empty at first; clients still connected at the end are disconnected.
+    Its rooms are empty at first; clients still connected at the end are disconnected. It records what happens, and the
+    report of a test that fails tells who was there and shows what was said.
     """
     from simulator.emulator import CLEARED, Emulator
 
-    with Emulator() as running:
+    with Emulator(record=True) as running:
+        request.node.stash[_EMULATOR] = running
         for name in CLEARED:
             monkeypatch.delenv(name, raising=False)
         for name, value in running.env.items():

@@ -50,7 +50,7 @@ from simulator.participants.participant import enter
 from simulator.record.link_recorder import Line, LinkRecorder
 from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
-from simulator.room.rules import Output
+from simulator.room.rules import Output, Room
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
 
 __all__ = ["SimulatedRoom", "Simulation", "current"]
@@ -150,9 +150,7 @@ class Simulation:
         self.kernel: Kernel = self.runtime.kernel
         self.network = Network(
             self.kernel,
-            self.runtime,
             self.runtime.seeds,
-            door=self._door,
             up=law,
             down=back,
             bandwidth=bandwidth,
@@ -319,7 +317,7 @@ class Simulation:
     def _connector(self, endpoint: Endpoint, runtime: Runtime) -> SimulatedConnector:
         if runtime is not self.runtime:
             raise UsageError("a room of the simulation is joined in the simulation's runtime: leave out runtime=")
-        return SimulatedConnector(self.network, endpoint)
+        return SimulatedConnector(self.network, endpoint, runtime=self.runtime, door=self._door)
 
     def _door(self, endpoint: Endpoint, token: str) -> Guest:
         name = urlsplit(endpoint.url).path.rpartition("/rooms/")[2].strip("/")
@@ -406,10 +404,13 @@ class SimulatedRoom:
         self.transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
         self.recorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
+
+        def new_id(who: str) -> str:
+            return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
+
         self.rules = FaultyRoom(
-            name,
-            url=f"ws://{_HOST}/rooms/{name}",
-            new_id=lambda who: entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex(),
+            Room(name, url=f"ws://{_HOST}/rooms/{name}", ids=partial(new_id, ""), later=self._later),
+            new_id=new_id,
             watcher=self.recorder,
             in_force=simulation._faults.in_force,
             later=self._later,

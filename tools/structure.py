@@ -58,7 +58,7 @@ FLOORS = """
 15 meshsync.__main__
 
 a  simulator.errors  simulator.latency
-b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors schedules
+b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions / tasks
                      / actor_threads / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
@@ -66,16 +66,17 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
-e  simulator.network: links traffic / heartbeat_timer / client_end room_end / network / connector headless_end
+e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
                      / transcript
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
-h  simulator.emulator: doorway flushes framing intake limits memory rates refusals / event_log newcomers recording
-                       / settings / connection / gateway / loop_thread / emulator
+h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
+                       / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
+                       / emulator
 h  simulator.simulation
 i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
-j  simulator.cli: demo logs options shells / emulating finding programs / executing serving / main
+j  simulator.cli: demo logs options shells values / finding programs staging / emulating / executing serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """
@@ -121,8 +122,11 @@ SEAM = frozenset(
         "meshsync/transport/upgrade.py",
         "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",
+        "simulator/emulator/loop_clock.py",
         "simulator/emulator/loop_thread.py",
         "simulator/emulator/newcomers.py",
+        "simulator/emulator/stage.py",
+        "simulator/emulator/wire.py",
         "simulator/cli/logs.py",
         "simulator/cli/serving.py",
         "simulator/engine/actor_threads.py",

@@ -295,14 +295,14 @@ class Uplink:
     def received(self, event: events.Event) -> None:
         if self._state.is_over:
             return  # The program closed the client while this connection was being restored.
+        if isinstance(event, events.Enabled):  # Ahead of what the program does then.
+            log_life(self._name, "messaging is enabled, others there: %d", len(event.members))
         self._owner.received(event)
         if isinstance(event, events.Ready) and self._state is _S.CONNECTING:
             with self._condition:
                 if self._state is _S.CONNECTING:
                     self._move(_S.ONLINE)
             log_life(self._name, "connected to room %s as participant %s", event.room_name, event.participant_id)
-        elif isinstance(event, events.Enabled):
-            log_life(self._name, "messaging is enabled, others there: %d", len(event.members))
 
     def comes_back(self, error: MeshsyncError) -> bool:
         plan = self._plan

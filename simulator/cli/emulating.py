@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,11 +17,15 @@ from click.core import ParameterSource
 from meshsync.errors import UsageError
 from simulator.cli.logs import LEVELS, printed
 from simulator.cli.options import SectionedOption
+from simulator.cli.staging import STAGE_OPTIONS, stage_arguments
 
 if TYPE_CHECKING:  # the emulator needs aiohttp, which its users may not have
-    from simulator.emulator import Emulator
+    from simulator.emulator import Emulator, Recording
 
 __all__ = ["emulator_options", "make_emulator", "open_emulator"]
+
+_MEMORY = 16 * 1024 * 1024
+"""Bytes of memory for what is recorded."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -42,6 +47,10 @@ def _doorway(option: str, metavar: str, text: str) -> Callable[[_Function], _Fun
 def _limit(option: str, metavar: str, parse: Callable[[str], Any], text: str) -> Callable[[_Function], _Function]:
     field = "limit_" + option.removeprefix("--").removeprefix("max-")
     return click.option(option, field, cls=SectionedOption, section="Limits", type=parse, metavar=metavar, help=text)
+
+
+def _record(option: str, **options: Any) -> Callable[[_Function], _Function]:
+    return click.option(option, cls=SectionedOption, section="Recording", **options)
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -70,6 +79,24 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         help="listen beyond the loopback though everybody knows the secret",
     ),
+    _record(
+        "--record",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="write what happens in each room to a file in this directory, everything said included; see --redact",
+    ),
+    _record(
+        "--record-attachments",
+        metavar="SIZE",
+        type=_size,
+        help="attachments that are kept with it, up to this size each, as 64KiB; 0 for none (default: 1MiB)",
+    ),
+    _record(
+        "--redact",
+        metavar="PATH",
+        multiple=True,
+        help="value to take out, as message.password, message.*.token, attributes.key, header.key; several times",
+    ),
     _limit("--max-connections", "N", int, "connections with a participant; more are refused with status 503"),
     _limit("--max-rooms", "N", int, "rooms at one time; likewise"),
     _limit("--max-participants", "N", int, "participants in one room; likewise"),
@@ -90,6 +117,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _limit("--max-waiting", "N", int, "connections that have no participant yet; the oldest gives way"),
     _limit("--memory", "SIZE", _size, "what may be held for all participants together, as 1GiB"),
     _limit("--handshake", "SECONDS", float, "time from connecting to a whole request (default: 10)"),
+    *STAGE_OPTIONS,
 )
 """All but those whose default depends on the command."""
 
@@ -142,8 +170,14 @@ def open_emulator(asked: Mapping[str, Any]) -> Iterator[Emulator]:
     level: str = asked["log_level"]
     if asked["verbose"] and click.get_current_context().get_parameter_source("log_level") is ParameterSource.DEFAULT:
         level = LEVELS[max(LEVELS.index(level) - 1, 0)]
-    with printed(level, is_json=asked["json_log"]), make_emulator(asked) as emulator:
-        yield emulator
+    with printed(level, is_json=asked["json_log"]):
+        emulator = make_emulator(asked)
+        try:
+            emulator.start()
+        except UsageError as error:
+            raise UsageError(_as_typed(str(error))) from None
+        with emulator:
+            yield emulator
 
 
 def make_emulator(asked: Mapping[str, Any]) -> Emulator:
@@ -164,9 +198,30 @@ def make_emulator(asked: Mapping[str, Any]) -> Emulator:
             allow_origins=asked["allow_origin"],
             allow_hosts=asked["allow_host"],
             insecure=asked["insecure"],
+            record=_recording(asked),
+            **stage_arguments(asked),
         )
     except UsageError as error:
         raise UsageError(_as_typed(str(error))) from None
+
+
+def _recording(asked: Mapping[str, Any]) -> Recording | bool:
+    """Return what is to be recorded.
+
+    Raises:
+        UsageError: If there are options for it, and nothing is.
+    """
+    from simulator.emulator import Recording
+
+    size, paths = asked["record_attachments"], asked["redact"]
+    if asked["record"] is None:
+        for option, value in (("--record-attachments", size is not None), ("--redact", paths)):
+            if value:
+                raise UsageError(f"{option}: it is about what --record DIR writes")
+        return False
+    options = {} if size is None else {"attachments": size}
+    # Programs have no way to ask for what is in memory: there is only what files need, each attachment once.
+    return Recording(directory=asked["record"], redact=paths, limit=_MEMORY, **options)
 
 
 def _as_typed(text: str) -> str:

@@ -6,7 +6,6 @@ Exit status 0: the program ran through; 1: it failed, or its runs differ; 2: the
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,24 +15,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from meshsync.errors import UsageError
+from simulator.cli.values import LAWS, read_law, read_plan, read_seed
 
 if TYPE_CHECKING:  # the other commands need not wait for the simulator
     from simulator.exploring.runs import Run
-    from simulator.latency import Law
 
 __all__ = ["check", "demo", "explore", "replay", "run"]
-
-LAWS = "seconds, or a law with its numbers: uniform:0.01,0.05 lognormal:0.04,0.4 exponential:0.2 empirical:0.01,0.3"
 
 _Plan = tuple[Any, ...] | None
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
-
-
-def _seed(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def _seeds(text: str) -> range:
@@ -44,38 +37,8 @@ def _seeds(text: str) -> range:
         raise click.BadParameter(f"seeds are FROM:TO, as 0:100, or how many, not {text!r:.100}") from None
 
 
-def _law(text: str) -> Law:
-    from simulator import latency
-
-    name, _, numbers = text.rpartition(":")
-    laws: dict[str, Callable[..., Law]] = {
-        "": latency.constant,
-        "constant": latency.constant,
-        "uniform": latency.uniform,
-        "lognormal": latency.lognormal,
-        "exponential": latency.exponential,
-        "empirical": lambda *samples: latency.empirical(samples),
-    }
-    try:
-        return laws[name](*(float(number) for number in numbers.split(",")))
-    except (KeyError, TypeError, ValueError) as error:
-        wrong = f"no law is named {name!r}" if isinstance(error, KeyError) else str(error)
-        raise click.BadParameter(f"{wrong}; give {LAWS}") from None
-
-
-def _plan(text: str) -> tuple[Any, ...]:
-    from simulator import faults
-
-    try:
-        return faults.from_json(json.loads(Path(text).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise click.BadParameter(f"{text} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise click.BadParameter(f"{text}: {error}") from None
-
-
 _one_seed = click.option(
-    "--seed", type=_seed, default="0", show_default=True, metavar="SEED", help="what chance follows from"
+    "--seed", type=read_seed, default="0", show_default=True, metavar="SEED", help="what chance follows from"
 )
 _transcript = click.option(
     "--transcript", type=click.Path(path_type=Path), metavar="OUT", help="save what happened as lines of JSON"
@@ -87,7 +50,7 @@ def _program_options(schedule: str) -> Callable[[_Function], _Function]:
     """Return a decorator that gives a command a program and what it is run in, with a default for the schedule."""
     options = (
         click.argument("program", metavar="FILE:PROGRAM"),
-        click.option("--latency", type=_law, default="0", metavar="LAW", help=LAWS),
+        click.option("--latency", type=read_law, default="0", metavar="LAW", help=LAWS),
         click.option(
             "--schedule",
             type=click.Choice(["fifo", "random", "pct"]),
@@ -95,7 +58,7 @@ def _program_options(schedule: str) -> Callable[[_Function], _Function]:
             show_default=True,
             help="who runs when several can",
         ),
-        click.option("--plan", type=_plan, metavar="FILE", help="a fault plan as JSON"),
+        click.option("--plan", type=read_plan, metavar="FILE", help="a fault plan as JSON"),
         click.option("--horizon", type=float, metavar="SECONDS", help="virtual seconds after which a run is stopped"),
     )
 

@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import threading
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def serve(is_json: bool, **asked: Any) -> int:
     from meshsync.discovery import announce
 
     with open_emulator(asked) as emulator, announce(emulator.url, emulator.env):
-        print(_as_json(emulator) if is_json else _as_text(emulator, asked["secret"] is None), flush=True)
+        print(_as_json(emulator) if is_json else _as_text(emulator, asked), flush=True)
         while True:
             # Not without a time limit: Windows would not notice Ctrl-C.
             if stopped.wait(1.0) or not emulator.is_open:
@@ -65,12 +66,8 @@ def _as_json(emulator: Emulator) -> str:
     )
 
 
-def _as_text(emulator: Emulator, is_chosen: bool) -> str:
-    """Return what people read.
-
-    Args:
-        is_chosen: Whether the emulator chose its secret.
-    """
+def _as_text(emulator: Emulator, asked: Mapping[str, Any]) -> str:
+    """Return what people read."""
     from simulator.emulator import CLEARED, DEVELOPMENT_SECRET
 
     exports = [f"export {name}={shlex.quote(value)}" for name, value in emulator.env.items()]
@@ -83,6 +80,8 @@ def _as_text(emulator: Emulator, is_chosen: bool) -> str:
         f"unset {' '.join(CLEARED)}",
         "",
     ]
-    if is_chosen and emulator.secret != DEVELOPMENT_SECRET:
+    if asked["record"] is not None:
+        lines += [f"What happens in each room is written to {asked['record']}, everything said included.", ""]
+    if asked["secret"] is None and emulator.secret != DEVELOPMENT_SECRET:
         lines += ["The secret was made for this run, since other machines can reach it; --secret sets one.", ""]
     return "\n".join(lines)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator.emulator.emulator import CLEARED, DEVELOPMENT_SECRET, Emulator, EmulatorStats, Limits, Recording
+    from simulator.emulator.emulator import (
+        CLEARED,
+        DEVELOPMENT_SECRET,
+        Emulator,
+        EmulatorStats,
+        Limits,
+        Occupant,
+        Recording,
+    )
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "Recording"]
+__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "Occupant", "Recording"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from aiohttp import web
@@ -27,6 +28,8 @@ from simulator.emulator.intake import Intake
 from simulator.emulator.memory import Memory
 from simulator.emulator.rates import Rate
 from simulator.emulator.settings import Settings
+from simulator.emulator.wire import Wire
+from simulator.network.network import SimulatedConnection
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Seat, SeatedRoom
 
 __all__ = ["GatewayConnection", "HandshakeSocket"]
@@ -144,6 +147,10 @@ class GatewayConnection(asyncio.Protocol):
         self._bytes_written = 0
         """Bytes given to the transport."""
         self._seat: Seat | None = None
+        self.place: SimulatedConnection | None = None
+        """Its place on the network of faults, if it has one."""
+        self._leaves = True
+        """Whether its participant leaves when it ends."""
         self._is_scheduled = False
         """Whether a flush is scheduled."""
         self._pending: deque[bytes] = deque()
@@ -180,6 +187,8 @@ class GatewayConnection(asyncio.Protocol):
                 token_version=admission.token_version,
             )
             self._seat.account.limit = self._outstanding
+            if self.place is not None:
+                self.place.carrier = self
         except InvalidMessage as error:
             self.refusal = str(error)
             self.end(1008, self.refusal)
@@ -195,7 +204,8 @@ class GatewayConnection(asyncio.Protocol):
                 if timer is not None:
                     timer.cancel()
             if self._seat is not None:
-                self._seat.leave(self._reason)
+                if self._leaves:
+                    self._seat.leave(self._reason)
                 self._seat.clear()
                 self._seat.account.relieved = None
             self._memory.note(self, 0)
@@ -299,8 +309,9 @@ class GatewayConnection(asyncio.Protocol):
     def _outflow(self) -> Outflow:
         """Return what has become of the bytes written: a ping waits behind them, in our buffer and in the system's."""
         buffered = self._transport.get_write_buffer_size()
-        connection = self._transport.get_extra_info("socket")
-        waiting = None if self._transport.is_closing() else unacknowledged(connection.fileno())
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        is_open = not self._transport.is_closing() and descriptor >= 0
+        waiting = unacknowledged(descriptor) if is_open else None
         if waiting is None:
             # The system's buffer is about as large as ours.
             return Outflow(self._bytes_written, buffered + min(self._bytes_written - buffered, _HIGH_WATER))
@@ -346,6 +357,8 @@ class GatewayConnection(asyncio.Protocol):
         self._is_scheduled = False
         seat, transport = self._seat, self._transport
         if seat is None or self.state is not _OPEN or transport.is_closing():
+            if seat is not None and seat.is_overfull and not self._leaves:
+                seat.overflow()  # Nothing reads for a participant that is gone and listed all the same.
             return
         pending = self._pending
         if not pending and not self._is_full:
@@ -462,6 +475,38 @@ class GatewayConnection(asyncio.Protocol):
         if self.state is CarrierState.OPEN:
             self._reason = reason
         self._transport.abort()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is served."""
+        return self.state is _OPEN and not self._transport.is_closing()
+
+    @property
+    def seat(self) -> Seat:
+        """The seat of its participant."""
+        assert self._seat is not None
+        return self._seat
+
+    def reroute(self, carry: Callable[[asyncio.Transport], Wire]) -> None:
+        """Be carried by a wire from now on."""
+        wire = carry(self._transport)
+        self._transport = wire
+        http, self._aiohttp = self._aiohttp, wire.get_protocol()
+        wire.take_over(self, http, is_full=self._is_full, is_read=not self._is_held_up)
+
+    def broke(self, *, leaves: bool = True) -> None:
+        """End, since the connection was reset.
+
+        Args:
+            leaves: Whether the participant leaves; else the seat stays taken until its `Seat.leave` is called.
+        """
+        self._leaves = leaves
+        self._transport.abort()
+
+    def push_raw(self, packets: Sequence[bytes]) -> None:
+        """Send packets unchecked, behind the message that is being sent."""
+        self._pending.extend(frames.encode([packet], None) for packet in packets)
+        self._schedule()
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType, TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import meshsync
 from meshsync.errors import UsageError
+from meshsync.room import RoomClient
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
+from simulator.admission import check_room_name
 from simulator.emulator.doorway import Doorway, is_loopback
 from simulator.emulator.gateway import Gateway, new_secret, url_host
 from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.recording import Recording, Recordings
+from simulator.emulator.rooms import Occupant
 from simulator.emulator.settings import CLEARED, EmulatorStats, Settings
+from simulator.faults.fault import Fault
+from simulator.faults.injection import check_entries
+from simulator.faults.plans import Planned
+from simulator.latency import Law, as_law
+from simulator.participants import Participant
 from simulator.record.transcript import Transcript
 
-__all__ = ["CLEARED", "DEVELOPMENT_SECRET", "Emulator", "EmulatorStats", "Limits", "Recording", "has_failed"]
+__all__ = [
+    "CLEARED",
+    "DEVELOPMENT_SECRET",
+    "Emulator",
+    "EmulatorStats",
+    "Limits",
+    "Occupant",
+    "Recording",
+    "has_failed",
+]
 
 _T = TypeVar("_T")
 
@@ -25,6 +43,9 @@ _log = logging.getLogger("simulator.emulator")
 
 DEVELOPMENT_SECRET = "meshsync-emulator-development-secret-that-everybody-knows"
 """The default secret of tokens on the loopback. It protects nothing, so that pages of other origins are refused."""
+
+_PATIENCE = 5.0
+"""Seconds that a call waits for the emulator's thread."""
 
 _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
@@ -48,6 +69,13 @@ class Emulator:
         insecure: Whether other machines may reach it though everybody knows its secret.
         record: Whether to keep transcripts of its rooms, which hold everything said there; a `Recording` says how much
             of it, and where.
+        latency: The law of delays between each client and its room, in each direction, or seconds; None for none. The
+            order in a connection is kept, and a sender that is too fast for it is held up as by TCP. Pings and pongs
+            are delayed too, and the handshake takes one delay each way.
+        seed: The number or text that the chance of delays and faults follows from.
+        plan: Faults from the start on, as for `plan`; their participants need not be known yet.
+        populate: Returns the participants without a thread that a room begins with, given its name. It is called when a
+            room opens, in the emulator's own thread, and must not block. They leave with the room's last client.
     Raises:
         UsageError: If an argument makes no sense, or everybody could come in.
     Example:
@@ -70,6 +98,10 @@ class Emulator:
         allow_hosts: Collection[str] = (),
         insecure: bool = False,
         record: bool | Recording = False,
+        latency: Law | float | None = None,
+        seed: int | str = 0,
+        plan: Iterable[Planned | Fault] = (),
+        populate: Callable[[str], Iterable[Participant]] | None = None,
     ) -> None:
         if not isinstance(record, (bool, Recording)):
             raise UsageError(f"record: True, False or a Recording, not {record!r:.100}")
@@ -83,9 +115,13 @@ class Emulator:
         self.secret = _choose_secret(secret, host, insecure)
         self._port = port
         doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
+        law = None if latency is None else as_law(latency)
         kept = Recording() if record is True else record or None
-        self._settings = Settings(self.secret, limits or Limits(), doorway, kept)
+        entries = check_entries(plan)
+        self._settings = Settings(self.secret, limits or Limits(), doorway, kept, law, seed, entries, populate)
         self._recordings: Recordings | None = None
+        self._clients: dict[RoomClient, None] = {}
+        """Those of `connect` that may be open, to be closed with it."""
         self._thread: LoopThread | None = None
         self._has_failed = False
         self._last_stats = EmulatorStats()
@@ -121,7 +157,13 @@ class Emulator:
         return self
 
     def close(self) -> None:
-        """Disconnect all clients and stop listening, within a few seconds. Again does nothing."""
+        """Disconnect all clients and stop listening, within a few seconds. Again does nothing.
+
+        All faults end first, and the clients of `connect` are closed.
+        """
+        clients, self._clients = self._clients, {}
+        for client in clients:
+            client.close(1)
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
@@ -190,7 +232,7 @@ class Emulator:
     def stats(self) -> EmulatorStats:
         """Return the current counts; once it is closed, those at its end."""
         thread = self._thread
-        return self._last_stats if thread is None else thread.call(_called(thread.gateway.stats), timeout=5)
+        return self._last_stats if thread is None else thread.call(_called(thread.gateway.stats), timeout=_PATIENCE)
 
     def transcript(self, room: str) -> Transcript:
         """Return what was recorded of a room so far, from its first opening on; also when this is closed.
@@ -208,7 +250,7 @@ class Emulator:
             raise UsageError("the emulator was never started, so nothing is recorded")
         if thread is None:
             return recordings.transcript(room)
-        return thread.call(_called(lambda: recordings.transcript(room)), timeout=5)
+        return thread.call(_called(lambda: recordings.transcript(room)), timeout=_PATIENCE)
 
     @property
     def recorded(self) -> tuple[str, ...]:
@@ -216,7 +258,7 @@ class Emulator:
         recordings, thread = self._recordings, self._thread
         if recordings is None:
             return ()
-        return recordings.rooms if thread is None else thread.call(_called(lambda: recordings.rooms), timeout=5)
+        return recordings.rooms if thread is None else thread.call(_called(lambda: recordings.rooms), timeout=_PATIENCE)
 
     def drop(self, name: str) -> None:
         """Cut the TCP connections of participants called ``name``, without a close frame, as a failing network does.
@@ -227,8 +269,69 @@ class Emulator:
             UsageError: If no participant with that name is connected.
         """
         thread = self._opened
-        if not thread.call(thread.gateway.drop(name), timeout=5):
+        if not thread.call(thread.gateway.drop(name), timeout=_PATIENCE):
             raise UsageError(f"no participant {name!r} is connected")
+
+    # --- who is there -------------------------------------------------------------------------------------------------
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The names of the rooms that are open, in the order of opening."""
+        thread = self._opened
+        return thread.call(_called(thread.gateway.rooms), timeout=_PATIENCE)
+
+    def participants(self, room: str) -> tuple[Occupant, ...]:
+        """Return the participants of a room in the order of arrival, as they are now; none if it is not open."""
+        thread = self._opened
+        return thread.call(_called(lambda: thread.gateway.occupants(room)), timeout=_PATIENCE)
+
+    def connect(self, room: str, name: str, *, role: str = "user", **options: Any) -> RoomClient:
+        """Return a client that has joined a room here; it is closed with the emulator, unless it was before.
+
+        Args:
+            options: Of ``meshsync.connect``.
+        Raises:
+            ConnectFailed: As ``meshsync.connect``.
+            UsageError: If options for the address or the token are given, or it is not running.
+        """
+        for own in ("url", "token", "api_key", "connector"):
+            if own in options:
+                raise UsageError(f"{own}: the emulator's own is used; leave it out, or call meshsync.connect")
+        token = self.token(room, name, role=role)
+        client = meshsync.connect(room, url=self.url, token=token, **options)
+        for other in tuple(self._clients):
+            if other.state.is_over:
+                self._clients.pop(other, None)
+        self._clients[client] = None
+        return client
+
+    def add(self, room: str, *participants: Participant) -> None:
+        """Let participants without a thread into a room; it is opened if need be, and stays open from then on.
+
+        Their methods are called in the emulator's own thread: nothing of theirs may block, and no other thread may call
+        them. Whatever one raises is logged.
+
+        Raises:
+            UsageError: If no room can have that name, or one of them is in a room already; those before it were let in.
+        """
+        check_room_name(room)
+        thread = self._opened
+        thread.call(_called(lambda: thread.gateway.add(room, participants)), timeout=_PATIENCE)
+
+    # --- faults -------------------------------------------------------------------------------------------------------
+
+    def plan(self, *entries: Planned | Fault) -> None:
+        """Plan faults, as for a simulation; ``docs/emulator-faults.md`` tells what each does to a real connection.
+
+        Times are real seconds from this call. A fault that is not planned for a time strikes, or holds from, now. One
+        that is planned, and strikes when no room knows its participant, is logged: a lasting one holds all the same.
+
+        Raises:
+            UsageError: If one is no fault, or a fault that strikes now is about an unknown participant.
+        """
+        given = check_entries(entries)
+        thread = self._opened
+        thread.call(_called(lambda: thread.gateway.plan(given)), timeout=_PATIENCE)
 
     @property
     def _authority(self) -> str:

@@ -129,7 +129,7 @@ class RoomLog:
     def left(self, member: Member) -> None:
         """Log a departure, with the reason that was noted for it."""
         self._names.pop(member.id, None)
-        count, reason = len(self._names), show_text(member.departure)
+        count, reason = len(self._names), show_text(member.departure or "its connection ended")
         members = {"reason": reason, "participants": count}
         self._write("left", member, "%s: %s leaves: %s; there are %d", (reason, count), members)
         for stream, ends in list(self._streams.items()):

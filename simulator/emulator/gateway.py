@@ -16,7 +16,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,17 +28,23 @@ from simulator.admission import Admission, admit, find_credentials, is_room_name
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
 from simulator.emulator.event_log import EventLog, RoomLog
 from simulator.emulator.flushes import Flushes
-from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import system_descriptors
 from simulator.emulator.memory import Memory
 from simulator.emulator.newcomers import Newcomer, Newcomers
 from simulator.emulator.rates import Rate
-from simulator.emulator.recording import Recordings, WatchedRoom, claimed_name
+from simulator.emulator.recording import Recordings, claimed_name
 from simulator.emulator.refusals import STRANGERS, HttpLog, Refusals
+from simulator.emulator.rooms import EmulatedRoom, Occupant
 from simulator.emulator.settings import EmulatorStats, Settings
+from simulator.emulator.stage import Stage
+from simulator.faults.fault import Fault
+from simulator.faults.plans import Planned
+from simulator.network.network import SimulatedConnection
+from simulator.participants import Participant
+from simulator.room.faulty import Watcher
 from simulator.room.members import Output
 from simulator.room.rules import Room
-from simulator.room.seat import RoomRules, SeatedRoom
+from simulator.room.seat import SeatedRoom
 
 __all__ = ["Gateway", "new_secret", "url_host"]
 
@@ -68,7 +74,7 @@ class Gateway:
         """What is kept of what happens; None for nothing."""
         if settings.record is not None:
             self.recordings = Recordings(settings.record, _call_soon)
-        self._rooms: dict[str, SeatedRoom] = {}
+        self._rooms: dict[str, EmulatedRoom] = {}
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
         self._memory = Memory(settings.limits.memory)
@@ -81,6 +87,8 @@ class Gateway:
         self._event_log = EventLog(_now, lambda seconds, work: asyncio.get_running_loop().call_later(seconds, work))
         self._newcomers = Newcomers(settings.limits, self._refusals, self._most_waiting)
         self._joins: Rate | None = None
+        self._stage: Stage
+        """Made when it opens, since it lives by the loop's time."""
         app = web.Application(middlewares=[self._screen])
         app.router.add_get("/rooms/{room}", self._accept)
         app.router.add_get("/health", self._tell_health)
@@ -107,6 +115,7 @@ class Gateway:
         assert http is not None
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._report)
+        self._stage = Stage(self.settings, self._room, self._note_fault)
         if self.settings.limits.joins is not None:
             self._joins = Rate(self.settings.limits.joins, loop.time())
         try:
@@ -126,6 +135,7 @@ class Gateway:
         self._is_closing = True
         if self._server is not None:
             await _stop_listening(self._server)
+        self._stage.calm()
         told = 0
         for connection in tuple(self._connections):
             try:
@@ -141,6 +151,7 @@ class Gateway:
         finally:
             for connection in tuple(self._connections):
                 connection.cut()
+            self._stage.close()
 
     def stats(self) -> EmulatorStats:
         """Return the current counts."""
@@ -165,6 +176,30 @@ class Gateway:
             text = "the connection of %s is cut by drop()"
             self._event_log.write("fault", text, show_name(name), fault="drop", participants=[name])
         return len(found)
+
+    # --- for programs -------------------------------------------------------------------------------------------------
+
+    def rooms(self) -> tuple[str, ...]:
+        """Return the names of the rooms that are open, in the order of opening."""
+        return tuple(self._rooms)
+
+    def occupants(self, room: str) -> tuple[Occupant, ...]:
+        """Return the participants of a room; none if it is not open."""
+        return self._rooms[room].occupants() if room in self._rooms else ()
+
+    def add(self, name: str, participants: Sequence[Participant]) -> None:
+        """Let participants without a thread into a room, which stays open from then on.
+
+        Raises:
+            UsageError: If one of them is in a room already; those before it were let in.
+        """
+        room = self._room(name)
+        room.is_kept = True
+        self._stage.add(room, participants)
+
+    def plan(self, entries: Sequence[Planned | Fault]) -> None:
+        """Add the entries of a fault plan; see `FaultInjector.add`."""
+        self._stage.plan(entries, self._rooms.values(), self._connections)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -216,6 +251,13 @@ class Gateway:
             level = logging.INFO if self._is_closing else logging.WARNING
             self._note_refusal(request, kind, 503, text, level)
             return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(seconds)})
+        self._stage.appeared(admission.name, name)
+        place: SimulatedConnection | None = None
+        if self._stage.is_wired and request.transport is not None:
+            place = await self._stage.attempt(admission.name, request.transport)
+            if place is None:
+                self._note_prevented(admission.name, name)
+                return web.Response(status=503)  # It goes nowhere: the connection was reset.
         offered = (credentials.subprotocol,) if credentials and credentials.subprotocol else ()
         socket = HandshakeSocket(
             # The wire is a loopback, and deflating costs 3 us for a packet of 100 bytes, 1.7 ms for 64 KiB at random.
@@ -226,17 +268,24 @@ class Gateway:
         try:
             await socket.prepare(request)
         except STRANGERS:  # It has gone meanwhile. What is returned goes nowhere.
+            if place is not None:
+                self._stage.abandon(place)
             self._refusals.add("lost", "a connection was lost in its handshake", logging.INFO)
             return web.Response(status=400)
         transport = request.transport
         if transport is not None:
             newcomer = transport.get_protocol()
+            carrier, place = self._stage.carry(transport, place, admission.name)
             connection = GatewayConnection(
-                admission.name, transport, self.settings, self._memory, self._flushes, socket.early
+                admission.name, carrier, self.settings, self._memory, self._flushes, socket.early
             )
+            connection.place = place
             if isinstance(newcomer, Newcomer):
                 newcomer.seated()
             await self._serve(name, admission, connection)
+            await self._stage.parted(connection)
+        elif place is not None:
+            self._stage.abandon(place)
         return socket
 
     def _reached_limit(self, name: str) -> tuple[str, str, int] | None:
@@ -261,10 +310,50 @@ class Gateway:
             return "joins", f"the participants that join in a second are limited to {self._joins.per_second:g}", seconds
         return None
 
-    async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:
+    def _room(self, name: str) -> EmulatedRoom:
+        """Return the open room of that name, made now unless there is one."""
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = self._make_room(name)
+            if self.settings.populate is not None:
+                try:
+                    self._stage.add(room, self.settings.populate(name))
+                except Exception:
+                    _log.exception("room %s begins without all the participants that it was to have", name)
+        return room
+
+    def _make_room(self, name: str) -> EmulatedRoom:
+        limits, notes, later = self.settings.limits, self._stage.notes_of(name), _Later()
+        url = f"{self._base}/rooms/{name}"
+        watchers: list[Watcher] = []
+        if self.recordings is not None:
+            recorder = self.recordings.recorder(name)
+            recorder.notice = self._stage.faults.notice
+            watchers.append(recorder)
+        if _log.isEnabledFor(logging.INFO):  # Else no message pays for it, not even a question.
+            watchers.append(RoomLog(self._event_log, name))
+        room = later.room = notes.room = EmulatedRoom(
+            Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True),
+            watchers,
+            notes,
+            queue_limit=limits.queue,
+            message_limit=limits.message,
+            held=self._memory.queues,
+            vacated=self._close_if_deserted,
+        )
+        self._stage.put_under_faults(room)
+        return room
+
+    def _close_if_deserted(self, room: EmulatedRoom) -> None:
+        """Close a room whose last client has left, unless it is kept open."""
+        if not room.has_clients and not room.is_kept and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self._stage.notes_of(room.name).room = None
+            room.retire()
+
+    async def _serve(self, name: str, admission: Admission, connection: GatewayConnection) -> None:
+        room = self._room(name)
+        room.connections += 1
         self._connections[connection] = None
         if self._is_closing:  # Its handshake was under way when the others were told.
             connection.end(1001, "the emulator was closed")
@@ -272,8 +361,8 @@ class Gateway:
             await connection.run(room, admission)
         finally:
             del self._connections[connection]
-            if room.is_empty and self._rooms.get(name) is room:
-                del self._rooms[name]
+            room.connections -= 1
+            self._close_if_deserted(room)
             if connection.refusal is not None and self.recordings is not None:
                 self.recordings.refused(name, admission.name, connection.refusal)
             fault = connection.fault
@@ -284,25 +373,6 @@ class Gateway:
                 members = {"room": name, "participant": admission.name, "reason": reason}
                 self._refusals.add(str(fault.code), text, level, **members)
 
-    def _make_room(self, name: str) -> SeatedRoom:
-        limits = self.settings.limits
-        later = _Later()
-        url = f"{self._base}/rooms/{name}"
-        rules: RoomRules = Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True)
-        if _log.isEnabledFor(logging.INFO):  # Else no message pays for it, not even a question.
-            rules = WatchedRoom(rules, RoomLog(self._event_log, name))
-        if self.recordings is not None:
-            rules = WatchedRoom(rules, self.recordings.recorder(name))
-        later.room = SeatedRoom(
-            rules,
-            queue_limit=limits.queue,
-            message_limit=limits.message,
-            is_patient=True,
-            make_parcel=FramedParcel,
-            held=self._memory.queues,
-        )
-        return later.room
-
     def _note_refusal(self, request: web.Request, kind: str, status: int, reason: str, level: int) -> None:
         room = request.match_info.get("room", "")[:_LONGEST_NAME]
         credentials = find_credentials(request.headers, request.query)
@@ -312,6 +382,19 @@ class Gateway:
         who = f"{show_name(room) if room else 'no room'}: {show_name(name) if name else 'a request'}"
         members = {"room": room, "participant": name, "status": status, "reason": reason}
         self._refusals.add(kind, f"{who} is refused with status {status}: {reason}", level, **members)
+
+    def _note_prevented(self, name: str, room: str) -> None:
+        text = f"{room}: {show_name(name)} is reset while it connects, by a fault or the network's latency"
+        self._refusals.add("fault", text, logging.INFO, room=room, participant=name, reason="fault")
+        if self.recordings is not None:
+            self.recordings.refused(room, name, "reset while it connects")
+
+    def _note_fault(self, room: str, word: str, names: Sequence[str], outcome: str, detail: Mapping[str, Any]) -> None:
+        who = " of " + ", ".join(map(show_name, names)) if names else ""
+        members = {"room": room, "fault": word, "participants": list(names), "outcome": outcome, "detail": detail}
+        self._event_log.write("fault", "%s: fault %s%s %s", room, word, who, outcome, **members)
+        if self.recordings is not None:
+            self.recordings.recorder(room).struck(word, names, outcome, dict(detail))
 
     # --- what the system refuses --------------------------------------------------------------------------------------
 

@@ -260,9 +260,9 @@ class Recordings:
             recorder = self._rooms[room] = RoomRecorder(transcript, self._note, self._redact)
             if self._directory is not None:
                 try:
-                    transcript.write_to(open_new(self._directory, stem_of(room)))
+                    transcript.write_to(open_new(self._directory, stem_of(room), _log_failure))
                 except OSError as error:
-                    _log.error("the room %s is not recorded to the disk: %s", room, error)
+                    _log_failure(self._directory / f"{stem_of(room)}.jsonl", error)
         return recorder
 
     def refused(self, room: str, name: str, reason: str) -> None:
@@ -275,6 +275,8 @@ class Recordings:
 
     def flush(self) -> None:
         """Give the system what is to be written, and drop from memory what is too much."""
+        if not self._dirty:
+            return
         dirty, self._dirty = self._dirty, []
         for recorder in dirty:
             recorder.is_dirty = False
@@ -306,7 +308,7 @@ class Recordings:
         for recorder in self._rooms.values():
             recorder.transcript.close()
         if self.unwritten:
-            _log.error("%d records are not on the disk", self.unwritten)
+            _log.error("%d records are not on the disk", self.unwritten, extra={"event": "unwritten"})
 
     def _note(self, recorder: RoomRecorder) -> None:
         if not self._dirty:
@@ -341,6 +343,12 @@ class Recordings:
         recorder.transcript.close()
         file = recorder.transcript.file
         self._unwritten += 0 if file is None else file.unwritten
+
+
+def _log_failure(path: Path, error: OSError) -> None:
+    reason = error.strerror or str(error)
+    extra = {"event": "recording_ended", "file": str(path), "reason": reason}
+    _log.error("%s: %s; no more is recorded to it", path, reason, extra=extra)
 
 
 def claimed_name(token: str | None) -> str:

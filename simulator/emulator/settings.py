@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from simulator.emulator.doorway import Doorway
 from simulator.emulator.limits import Limits
 from simulator.emulator.recording import Recording
+from simulator.faults.fault import Fault
+from simulator.faults.plans import Planned
+from simulator.latency import Law
+from simulator.participants import Participant
 
 __all__ = ["CLEARED", "EmulatorStats", "Settings"]
 
@@ -28,6 +32,14 @@ class Settings:
     doorway: Doorway = field(default_factory=Doorway)
     record: Recording | None = None
     """None to keep nothing."""
+    latency: Law | None = None
+    """The law of delays between each client and its room, in each direction; None for none."""
+    seed: int | str = 0
+    """What the chance of delays and faults follows from."""
+    plan: tuple[Planned | Fault, ...] = ()
+    """The faults from the start on."""
+    populate: Callable[[str], Iterable[Participant]] | None = None
+    """Returns the participants without a thread that a room begins with, given its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,8 @@ class EmulatorStats:
     ``joins`` ``memory``: a limit was reached (status 503). ``closing``: it was being closed (503). ``handshake``: too
     slow before there was a participant. ``waiting``: the oldest without a participant gave way. ``malformed`` ``lost``:
     requests that are not HTTP, and connections lost in their handshake. ``descriptors``: the process had none left.
-    ``1002`` ``1003`` ``1008`` ``1009``: participants disconnected for a fault, by the close code.
+    ``fault``: reset while it connected, by a planned fault or for its latency. ``1002`` ``1003`` ``1008`` ``1009``:
+    participants disconnected for a fault, by the close code.
     """
     held: int = field(default=0, compare=False)
     """Bytes that are held for all clients, in queues and besides; a message for several of them counts once."""

@@ -23,7 +23,7 @@ from meshsync.errors import UsageError
 from meshsync.reasons import describe_error
 from meshsync.signals import check_callable
 
-__all__ = ["check_program", "load", "reference"]
+__all__ = ["check_program", "find", "load", "reference"]
 
 
 def reference(program: Callable[..., object]) -> str | None:
@@ -71,14 +71,7 @@ def load(text: str) -> Callable[..., object]:
     Raises:
         UsageError: If there is no such program; the text names the missing part.
     """
-    place, _, name = text.rpartition(":")
-    if not place or name.endswith(".py"):  # the colon of a drive
-        place, name = text, ""
-    is_file = place.endswith(".py") or os.sep in place
-    module = _load_file(Path(place)) if is_file else _load_module(place)
-    program = _member(module, name) if name else None
-    if program is None:
-        raise UsageError(_missing(module, place, name))
+    program = find(text)
     if not callable(program):
         raise UsageError(f"{text} is no program, which is a callable, but {type(program).__name__}")
     check_program(program)
@@ -89,6 +82,23 @@ def load(text: str) -> Callable[..., object]:
     except ValueError:  # built in: its arguments are unknown
         pass
     return program  # type: ignore[no-any-return]
+
+
+def find(text: str) -> Any:
+    """Return what ``module:name`` or ``FILE:name`` means, importing its module.
+
+    Raises:
+        UsageError: If there is no such thing; the text names the missing part.
+    """
+    place, _, name = text.rpartition(":")
+    if not place or name.endswith(".py"):  # the colon of a drive
+        place, name = text, ""
+    is_file = place.endswith(".py") or os.sep in place
+    module = _load_file(Path(place)) if is_file else _load_module(place)
+    found = _member(module, name) if name else None
+    if found is None:
+        raise UsageError(_missing(module, place, name))
+    return found
 
 
 def _member(module: ModuleType, name: str) -> Any:

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from meshsync.errors import UsageError
-from simulator.engine.kernel import SECOND, Kernel, Timer
+from simulator.engine.clock import Clock
+from simulator.engine.kernel import SECOND, Timer
 from simulator.engine.seeds import Seeds
 from simulator.faults import plans
 from simulator.faults.asking import strike_simulation
@@ -27,13 +28,31 @@ from simulator.faults.layers import (
 )
 from simulator.faults.registry import KINDS
 
-__all__ = ["FaultInjector", "FaultRecorder", "InjectedNetwork", "InjectedRoom"]
+__all__ = ["FaultInjector", "FaultRecorder", "InjectedNetwork", "InjectedRoom", "check_entries"]
 
 _SHORTEST_INTERVAL = 1e-6
 """Seconds: a law may draw zero every time, and the clock has to move."""
 
 
 _ENTRIES: tuple[type, ...] = (Fault, plans.At, plans.During, plans.Every, plans.On, plans.Quiet)
+
+
+def check_entries(entries: Iterable[plans.Planned | Fault]) -> tuple[plans.Planned | Fault, ...]:
+    """Return the entries of a fault plan.
+
+    Raises:
+        UsageError: If one is no fault, or of no registered kind.
+    """
+    given = tuple(entries)
+    strange = next((entry for entry in given if not isinstance(entry, _ENTRIES)), None)
+    if strange is not None:
+        hint = ": on(…) needs .do(fault)" if hasattr(strange, "do") else ""
+        raise UsageError(f"a plan is made of faults, not of {type(strange).__name__}{hint}")
+    for entry in given:
+        fault = getattr(entry, "fault", entry)
+        if isinstance(fault, Fault) and fault.word not in KINDS:
+            raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
+    return given
 
 
 class InjectedNetwork(StruckNetwork, Protocol):
@@ -83,6 +102,8 @@ class FaultInjector:
     Args:
         rooms: Returns all rooms, in the order of making.
         newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
+        unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
+            one is in force all the same, since the participant may come. None to raise `UsageError` there.
 
     Attributes:
         in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
@@ -90,11 +111,12 @@ class FaultInjector:
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: Clock,
         seeds: Seeds,
         network: InjectedNetwork,
         rooms: Callable[[], Sequence[InjectedRoom]],
         newcomer: Callable[[str, str, str], None],
+        unknown: Callable[[Fault, str], object] | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
         self._kernel = kernel
@@ -102,28 +124,22 @@ class FaultInjector:
         self._network = network
         self._rooms = rooms
         self._newcomer = newcomer
+        self._unknown = unknown
         self._timers: dict[Timer, None] = {}
         self._pending: list[_Pending] = []
         self._count = 0
 
-    def add(self, entries: Iterable[plans.Planned | Fault]) -> None:
+    def add(self, entries: Iterable[plans.Planned | Fault], begin: int = 0) -> None:
         """Add the entries of a fault plan; a bare fault strikes now.
 
+        Args:
+            begin: The instant that the plan's times count from, in nanoseconds.
         Raises:
             UsageError: If one is no fault, or of no registered kind; none is added then. Or if a bare one names a
                 participant that no room knows; the entries before it are added.
         """
-        added = tuple(entries)
-        strange = next((entry for entry in added if not isinstance(entry, _ENTRIES)), None)
-        if strange is not None:
-            hint = ": on(…) needs .do(fault)" if hasattr(strange, "do") else ""
-            raise UsageError(f"a plan is made of faults, not of {type(strange).__name__}{hint}")
-        for entry in added:
-            fault = getattr(entry, "fault", entry)
-            if isinstance(fault, Fault) and fault.word not in KINDS:
-                raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
-        for entry in added:
-            self._add(entry)
+        for entry in check_entries(entries):
+            self._add(entry, begin)
 
     def notice(
         self, event: str, /, *, sender: str | None = None, to: str | None = None, type: str | None = None
@@ -141,22 +157,23 @@ class FaultInjector:
 
     # --- when ---------------------------------------------------------------------------------------------------------
 
-    def _add(self, entry: plans.Planned | Fault) -> None:
+    def _add(self, entry: plans.Planned | Fault, begin: int) -> None:
         match entry:
             case Fault():
-                self._strike(entry)
+                self._check(entry)
+                self._strike_known(entry)
             case plans.At(time, fault):
-                self._at(round(time * SECOND), partial(self._strike, fault))
+                self._at(begin + round(time * SECOND), partial(self._strike, fault))
             case plans.During(start, end, fault):
-                self._at(round(start * SECOND), partial(self._strike, fault))
-                self._at(round(end * SECOND), partial(self._lift, fault))
+                self._at(begin + round(start * SECOND), partial(self._strike, fault))
+                self._at(begin + round(end * SECOND), partial(self._lift, fault))
             case plans.Every():
                 self._count += 1
                 self._wait(entry, f"faults/every/{self._count}")
             case plans.On(trigger, nth, fault):
                 self._pending.append(_Pending(trigger, nth, fault))
             case plans.Quiet(after):
-                self._at(round(after * SECOND), self._quiet)
+                self._at(begin + round(after * SECOND), self._quiet)
 
     def _wait(self, entry: plans.Every, stream: str) -> None:
         """Let a fault strike after one interval, and then wait for the next."""
@@ -182,7 +199,17 @@ class FaultInjector:
     # --- what ---------------------------------------------------------------------------------------------------------
 
     def _strike(self, fault: Fault) -> None:
-        self._check(fault)
+        try:
+            self._check(fault)
+        except UsageError as error:
+            if self._unknown is None:
+                raise
+            self._unknown(fault, str(error))
+            if not isinstance(fault, LastingFault):
+                return
+        self._strike_known(fault)
+
+    def _strike_known(self, fault: Fault) -> None:
         self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
         match fault:
             case RoomFault():
@@ -204,16 +231,25 @@ class FaultInjector:
 
     def _quiet(self) -> None:
         """Lift all lasting faults, and drop all planned entries."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self._pending.clear()
+        self._drop_planned()
         for room in self._rooms():
             room.recorder.struck("quiet", (), "struck", {})
         for fault in (*self.in_force, *self._network.in_force):
             self._record(fault, "ended")
         self.in_force.clear()
         self._network.lift_all()
+
+    def stop(self) -> None:
+        """End all faults without a record, since the rooms are being closed."""
+        self._drop_planned()
+        self.in_force.clear()
+        self._network.lift_all()
+
+    def _drop_planned(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._pending.clear()
 
     def _check(self, fault: Fault) -> None:
         known = dict.fromkeys(name for room in self._rooms() for name in room.names())

@@ -36,7 +36,7 @@ from meshsync.transport.endings import (
 )
 from meshsync.transport.interfaces import TransportStats
 from meshsync.transport.senders import WaitingSenders
-from simulator.engine.kernel import Kernel
+from simulator.engine.clock import Clock
 from simulator.network.heartbeat_timer import HeartbeatTimer
 from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
 from simulator.network.traffic import Traffic
@@ -96,7 +96,7 @@ class SimulatedTransport:
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: Clock,
         runtime: Runtime,
         up: Link[Traffic],
         down: Link[Traffic],

@@ -7,31 +7,40 @@ this module's business.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomUnavailable
 from meshsync.runtime.deadlines import Deadline
 from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
+from simulator.engine.runtime import VirtualRuntime
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.links import ControlFrame, LinkState, close_frame, frame
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import RoomEnd
 
-__all__ = ["SimulatedConnector"]
+__all__ = ["Door", "SimulatedConnector"]
+
+Door = Callable[[Endpoint, str], Guest]
+"""Returns the guest of an endpoint and a token; raises `ConnectFailed` if the token does not admit to it."""
 
 
 class SimulatedConnector:
     """Opens connections to one endpoint over a simulated network."""
 
-    def __init__(self, network: Network, endpoint: Endpoint) -> None:
+    def __init__(self, network: Network, endpoint: Endpoint, *, runtime: VirtualRuntime, door: Door) -> None:
         """Remember where to connect.
 
+        Args:
+            door: Admits participants to rooms. Called in the task that connects; it must not block.
         Raises:
             UsageError: If the endpoint can never be connected to, such as a URL that is not ``ws://`` or ``wss://``.
         """
         check_endpoint(endpoint)
         self._network = network
+        self._runtime = runtime
+        self._door = door
         self._endpoint = endpoint
 
     def connect(self, timeout: float | None) -> SimulatedTransport:
@@ -40,18 +49,18 @@ class SimulatedConnector:
         The endpoint's token function is called in the calling task, and its exceptions are passed on.
         """
         network, endpoint = self._network, self._endpoint
-        deadline = Deadline(network.runtime, timeout)
+        deadline = Deadline(self._runtime, timeout)
         token = endpoint.token()
         address = prepare(endpoint, token).address
         guest: Guest | ConnectFailed
         try:
-            guest = network.door(endpoint, token)
+            guest = self._door(endpoint, token)
         except ConnectFailed as refusal:
             guest = refusal
         left = deadline.left()
         if left == 0:
             raise ConnectTimeout(f"no connection to {address} within {timeout} s")
-        attempt = _Attempt(network, guest, address)
+        attempt = _Attempt(network, self._runtime, guest, address)
         try:
             outcome = attempt.result(left)
             if outcome is None:
@@ -67,13 +76,14 @@ class SimulatedConnector:
 class _Attempt:
     """A handshake in progress, driven by the frames that arrive."""
 
-    def __init__(self, network: Network, guest: Guest | ConnectFailed, address: str) -> None:
+    def __init__(self, network: Network, runtime: VirtualRuntime, guest: Guest | ConnectFailed, address: str) -> None:
         self._network = network
+        self._runtime = runtime
         self._guest = guest
         self._address = address
-        self._is_background = network.runtime.is_housekeeping
+        self._is_background = runtime.is_housekeeping
         """Whether the attempt is no sign that anything is going to happen: a client that was lost tries for ever."""
-        self._lock = network.runtime.condition()
+        self._lock = runtime.condition()
         self._outcome: SimulatedTransport | ConnectFailed | None = None
         name = guest.name if isinstance(guest, Guest) else ""
         self._connection = connection = network.open(name)
@@ -182,7 +192,7 @@ class _Attempt:
         connection, network = self._connection, self._network
         connection.transport = transport = SimulatedTransport(
             network.kernel,
-            network.runtime,
+            self._runtime,
             connection.up,
             connection.down,
             heartbeat_interval=network.heartbeats.interval,

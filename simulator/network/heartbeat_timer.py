@@ -9,7 +9,8 @@ from collections.abc import Callable
 from math import ceil
 
 from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
-from simulator.engine.kernel import SECOND, Kernel, Timer
+from simulator.engine.clock import Clock
+from simulator.engine.kernel import SECOND, Timer
 from simulator.network.links import Link
 from simulator.network.traffic import Traffic
 
@@ -31,7 +32,7 @@ class HeartbeatTimer:
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: Clock,
         due: Callable[[], None],
         incoming: Link[Traffic],
         outgoing: Link[Traffic],

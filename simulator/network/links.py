@@ -21,7 +21,8 @@ from typing import Generic, TypeAlias, TypeVar
 from meshsync.protocol import frames as wire
 from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.lifecycle import move
-from simulator.engine.kernel import SECOND, Kernel, Timer
+from simulator.engine.clock import Clock
+from simulator.engine.kernel import SECOND, Timer
 from simulator.latency import MICROSECONDS, Law
 
 __all__ = ["WINDOW", "ControlFrame", "Frame", "Link", "LinkState", "Payload", "Tap", "close_frame", "frame", "framed"]
@@ -165,7 +166,7 @@ class Link(Generic[Payload]):
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: Clock,
         stream: Random,
         *,
         delay: Law,
@@ -209,6 +210,11 @@ class Link(Generic[Payload]):
         """Nanoseconds for which the link was frozen: its clock is behind the kernel's by these."""
 
     # --- figures ------------------------------------------------------------------------------------------------------
+
+    @property
+    def bandwidth(self) -> float | None:
+        """Bytes per second; None for no limit."""
+        return self._bandwidth
 
     @property
     def in_flight(self) -> int:
@@ -300,7 +306,7 @@ class Link(Generic[Payload]):
         delay = self._delay.draw_us(self._stream) * _MICROSECOND
         late = self._kernel.late
         if late is not None and not is_background:
-            delay += late(self.name, self._kernel.now, delay)
+            delay += late(self.name, self._kernel.now + delay, 0)
         now = self._now()
         if self._bandwidth is None and self._free_at <= now:
             self._launch(_Burst(frames, size, delay, is_background), now)
@@ -383,6 +389,13 @@ class Link(Generic[Payload]):
             self._frozen_at = None
             self._arm()
             self._await_echo()
+
+    def flush(self) -> None:
+        """Let all that is in flight arrive at once, in order; a frozen link has to be thawed before."""
+        self._free_at = now = self._now()
+        for burst in self._flight:
+            burst.arrives = min(burst.arrives, now)
+        self._arm()
 
     def silence(self) -> None:
         """Lose the frames in flight and all later ones, without notifying an end; the window is never freed again."""

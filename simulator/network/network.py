@@ -17,20 +17,17 @@ from typing import Protocol
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
 from meshsync.runtime.lifecycle import move
-from meshsync.transport.interfaces import Endpoint
-from simulator.engine.kernel import Kernel
-from simulator.engine.runtime import VirtualRuntime
+from simulator.engine.clock import Clock
 from simulator.engine.seeds import Seeds
 from simulator.faults.asking import ask, strike_connection
 from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
 from simulator.latency import Law, as_law
 from simulator.network.links import WINDOW, Link, Tap
-from simulator.network.room_end import RoomEnd
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Rights
 from simulator.room.seat import Seat, SeatedRoom
 
-__all__ = ["CLIENT_GONE", "ClientEnd", "Door", "Ended", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
+__all__ = ["CLIENT_GONE", "Carrier", "ClientEnd", "Ended", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +41,6 @@ class Guest:
     """All of them if None."""
     version: str | None = None
     """The release of its SDK, as far as it can be known."""
-
-
-Door = Callable[[Endpoint, str], Guest]
-"""Returns the guest of an endpoint and a token; raises `ConnectFailed` if the token does not admit to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +78,16 @@ class ClientEnd(Protocol):
     def resume(self) -> None: ...
 
 
+class Carrier(Protocol):
+    """The part of the room's end of a connection that faults use."""
+
+    @property
+    def seat(self) -> Seat: ...
+    def broke(self, *, leaves: bool = True) -> None: ...
+    def end(self, code: int, reason: str) -> object: ...
+    def push_raw(self, packets: Sequence[bytes]) -> None: ...
+
+
 class SimulatedConnection:
     """One connection, from the first packet of its handshake until it has ended at both ends."""
 
@@ -101,7 +104,7 @@ class SimulatedConnection:
         """Ends the attempt; None once that is over."""
         self.transport: ClientEnd | None = None
         """The client's end; None until it is there."""
-        self.carrier: RoomEnd | None = None
+        self.carrier: Carrier | None = None
         """The room's end; None until it is there."""
         self.paused_until = 0
         """When the client's end resumes, in nanoseconds; past if it is not paused."""
@@ -153,6 +156,7 @@ class SimulatedConnection:
         """Let nothing arrive any more at either end, without notifying them."""
         self.up.silence()
         self.down.silence()
+        self.count(False)
 
     def pause(self, seconds: float) -> None:
         """Pause the client's end, if it is there, for some seconds; of several pauses the longest counts."""
@@ -161,6 +165,7 @@ class SimulatedConnection:
             end = kernel.instant(seconds)
             self.paused_until = max(self.paused_until, end)
             self.transport.pause()
+            self.count(False)
             kernel.at(end, self._resume)
 
     def end_pause(self) -> None:
@@ -171,6 +176,12 @@ class SimulatedConnection:
     def _resume(self) -> None:
         if self.transport is not None and self._network.kernel.now >= self.paused_until:
             self.transport.resume()
+            self.count(True)
+
+    def count(self, is_counted: bool) -> None:
+        """Let what waits for the participant hold up those that cause it; not while a fault keeps it waiting."""
+        if self.carrier is not None:
+            self.carrier.seat.count(is_counted)
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame from the room's end, if it is there."""
@@ -187,7 +198,6 @@ class Network:
     """All connections of a simulation.
 
     Args:
-        door: Admits participants to rooms. Called in the task that connects; it must not block.
         up: The law of delays from participants to rooms, or seconds.
         down: The law of delays from rooms to participants; the same if None.
         bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
@@ -199,11 +209,9 @@ class Network:
 
     def __init__(
         self,
-        kernel: Kernel,
-        runtime: VirtualRuntime,
+        kernel: Clock,
         seeds: Seeds,
         *,
-        door: Door,
         up: Law | float = 0.0,
         down: Law | float | None = None,
         bandwidth: float | None = None,
@@ -213,8 +221,6 @@ class Network:
         tap: Tap[Traffic] | None = None,
     ) -> None:
         self.kernel = kernel
-        self.runtime = runtime
-        self.door = door
         self.heartbeats = heartbeats or Heartbeats()
         self.send_buffer = send_buffer
         self._seeds = seeds
@@ -323,6 +329,14 @@ class Network:
         for connection in tuple(self._connections):
             connection.end_pause()
 
+    def calm(self) -> None:
+        """End all faults and delays: what is in flight arrives now, and later frames at once."""
+        self._up = self._down = as_law(0)
+        self.lift_all()
+        for connection in tuple(self._connections):
+            connection.up.flush()
+            connection.down.flush()
+
     def _settle_all(self) -> None:
         for connection in tuple(self._connections):
             self._settle(connection)
@@ -354,6 +368,7 @@ class Network:
                 link.freeze()
             else:
                 link.thaw()
+        connection.count(not is_held)
 
 
 def _leave_all(seats: Iterable[Seat]) -> None:

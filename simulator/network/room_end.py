@@ -12,7 +12,8 @@ from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
 from meshsync.protocol.operations import Request
 from meshsync.runtime.lifecycle import move
-from simulator.engine.kernel import Kernel, Timer
+from simulator.engine.clock import Clock
+from simulator.engine.kernel import Timer
 from simulator.network.heartbeat_timer import HeartbeatTimer
 from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
 from simulator.network.traffic import Traffic
@@ -47,7 +48,7 @@ class RoomEnd:
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: Clock,
         up: Link[Traffic],
         down: Link[Traffic],
         take: Callable[[Callable[[], None]], Seat],
@@ -140,6 +141,8 @@ class RoomEnd:
             if outgoing:
                 self._heartbeat.watch()
                 break  # The rest waits in the seat's queue, which is bounded.
+        if outgoing and seat.is_overfull:  # Its room is patient, and leaves that to its carrier.
+            seat.overflow()
         if seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))
 

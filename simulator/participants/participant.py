@@ -34,7 +34,7 @@ from simulator.participants.streams import ParticipantStreams
 from simulator.room.rules import Output
 from simulator.room.seat import SeatedRoom
 
-__all__ = ["Attendance", "Participant", "Surroundings", "enter"]
+__all__ = ["Attendance", "Participant", "Surroundings", "enter", "retire"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,11 @@ def enter(participant: Participant, surroundings: Surroundings) -> None:
     participant._simulator.enter(surroundings)
 
 
+def retire(participant: Participant) -> None:
+    """Let a participant leave for good, since its room ends: it can only enter another one."""
+    participant._simulator.retire()
+
+
 class Attendance:
     """A participant in its room: its connection, timers, peers and streams. It calls the participant's ``on_…``.
 
@@ -237,6 +242,7 @@ class Attendance:
         "_confirmed",
         "_due",
         "_end",
+        "_is_retired",
         "_stay",
         "_surroundings",
         "_timers",
@@ -257,6 +263,8 @@ class Attendance:
         self.streams = ParticipantStreams(participant, self)
         self.resumes = False
         """Whether streams outlive losses, as its peers can see."""
+        self._is_retired = False
+        """Whether its last room is no more."""
         self._confirmed: ConfirmedMessages | None = None
         """None before it has joined, and for one that confirms nothing."""
 
@@ -292,6 +300,7 @@ class Attendance:
         if self._surroundings is not surroundings:
             self.streams.forget()
         self._surroundings = surroundings
+        self._is_retired = False
         if surroundings.network.is_refusing(self.participant.name):
             surroundings.network.kernel.after(_PATIENCE, self.come_back, background=True)
             return
@@ -311,8 +320,8 @@ class Attendance:
             self._confirmed.connect(self.participant.id)
 
     def come_back(self) -> None:
-        """Join the same room again; while in the room, it does nothing."""
-        if not self.is_here:
+        """Join the same room again; while in the room, or once that is no more, it does nothing."""
+        if not self.is_here and not self._is_retired:
             self.enter(self.here)
 
     def leave(self) -> None:
@@ -322,6 +331,11 @@ class Attendance:
             self._stay = None
             self.forget()
             self._end.leave()
+
+    def retire(self) -> None:
+        """Leave the room, which is no more once that is done."""
+        self._is_retired = True
+        self.leave()
 
     def ended(self, stay: _Stay) -> None:
         """Note that the connection of a stay has ended."""
@@ -358,7 +372,7 @@ class Attendance:
         kernel = self.here.network.kernel
         delay = law.draw_us(self.random) * 1000
         if kernel.late is not None:
-            delay += kernel.late(self.participant.name, kernel.now, delay)
+            delay += kernel.late(self.participant.name, kernel.now + delay, 0)
         timer = kernel.at(kernel.now + delay, run)
         self._timers[timer] = None
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,20 +24,20 @@ _BATCH = 1024 * 1024
 
 
 class RecordFile:
-    """A file to which lines are appended. When the disk refuses, it logs that once, and drops the rest.
+    """A file to which lines are appended. When the disk refuses, it tells that once, and drops the rest.
 
     Args:
         path: It must not exist: no record is overwritten.
+        failed: Called with the disk's error, once; None to log it.
     Raises:
         OSError: If it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, failed: Callable[[Path, OSError], None] | None = None) -> None:
         self.path = path
+        self._failed = failed or _log_failure
         self.unwritten = 0
         """Records that the disk did not take."""
-        self.error: OSError | None = None
-        """Why nothing more is written."""
         self._buffer: list[bytes] = []
         self._size = 0
         self._records = 0
@@ -90,17 +91,21 @@ class RecordFile:
         self.is_open = False
 
     def _fail(self, error: OSError) -> None:
-        self.is_open, self.error = False, error
+        self.is_open = False
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, self._written)  # Without a part of a line.
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-        _log.error("%s: %s; no more is recorded to it", self.path, error.strerror or error)
+        self._failed(self.path, error)
 
 
-def open_new(directory: Path, stem: str) -> RecordFile:
+def _log_failure(path: Path, error: OSError) -> None:
+    _log.error("%s: %s; no more is recorded to it", path, error.strerror or error)
+
+
+def open_new(directory: Path, stem: str, failed: Callable[[Path, OSError], None] | None = None) -> RecordFile:
     """Return a new file ``stem.jsonl`` in a directory; ``stem.2.jsonl`` and so on if there is one.
 
     Raises:
@@ -109,7 +114,7 @@ def open_new(directory: Path, stem: str) -> RecordFile:
     number = 1
     while True:
         try:
-            return RecordFile(directory / (f"{stem}.jsonl" if number == 1 else f"{stem}.{number}.jsonl"))
+            return RecordFile(directory / (f"{stem}.jsonl" if number == 1 else f"{stem}.{number}.jsonl"), failed)
         except FileExistsError:
             number += 1
 

@@ -10,12 +10,13 @@ No record depends on an address, a thread or a file of the machine that ran it.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from meshsync.errors import UsageError
 from meshsync.protocol.operations import Buffer
@@ -42,6 +43,7 @@ __all__ = ["KINDS", "Packet", "Record", "Records", "first_difference"]
 _PACKET = struct.Struct(">QIBI32s")
 
 R = TypeVar("R", bound="Records")
+Hash: TypeAlias = "hashlib._Hash"
 
 
 class Records:
@@ -249,7 +251,10 @@ class Records:
         Room and seed are no part of it: two seeds that lead to the same run have the same digest. An attachment counts
         by its packets; in the record of a real room, which has none, by its hash.
         """
-        digest = self._dropped.copy()
+        return self._digest(self._dropped.copy())
+
+    def _digest(self, digest: Hash) -> str:
+        """Return a digest that goes on with what is here."""
         for entry in self._log.entries():
             digest.update(self._digested(entry))
         if self.started is None:
@@ -272,7 +277,7 @@ class Records:
         """
         with open(path, "wb") as file:
             file.writelines(self._lines())
-            file.write(encode_line({"digest": self.digest()}))
+            file.write(encode_line({"digest": self._digest(sha256())}))
 
     @classmethod
     def load(cls: type[R], path: str | Path) -> R:

@@ -33,7 +33,7 @@ from simulator.room.calls import NOT_FOUND, Later
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, reply
 from simulator.room.rules import Room
 
-__all__ = ["ACKNOWLEDGEMENTS", "FaultyRoom", "Watcher"]
+__all__ = ["ACKNOWLEDGEMENTS", "FaultyRoom", "Watcher", "Watchers"]
 
 ACKNOWLEDGEMENTS = ("routed", "delivered")
 """When a message to one participant is acknowledged: once it is in the recipient's queue, or once it has arrived."""
@@ -59,6 +59,39 @@ class Watcher(Protocol):
     def lost(self, member: Member, request: Request) -> None:
         """Note that a request was held back until its sender had left."""
         ...
+
+
+class Watchers:
+    """Several watchers as one. The times of requests are those of the first."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = tuple(watchers)
+
+    def joined(self, member: Member) -> None:
+        """Notify all; so do the methods below."""
+        for watcher in self._watchers:
+            watcher.joined(member)
+
+    def left(self, member: Member) -> None:
+        for watcher in self._watchers:
+            watcher.left(member)
+
+    def received(self, member: Member) -> int:
+        first, *_ = [watcher.received(member) for watcher in self._watchers]
+        return first
+
+    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
+        outputs = tuple(outputs)
+        for watcher in self._watchers:
+            watcher.handled(member, sent_ns, request, outputs)
+
+    def withheld(self, member: Member, request: Send, outcome: str) -> None:
+        for watcher in self._watchers:
+            watcher.withheld(member, request, outcome)
+
+    def lost(self, member: Member, request: Request) -> None:
+        for watcher in self._watchers:
+            watcher.lost(member, request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +131,32 @@ class FaultyRoom:
     """A room with lasting faults in force.
 
     Args:
+        room: The room, which may have participants.
         watcher: Notified of each event, before any of its outputs goes out.
         in_force: The lasting faults that are in force, in the order in which they struck; its owner changes it.
         later: Routes outputs after a delay in seconds.
         chance: Returns the random stream of a purpose.
         acknowledge: One of `ACKNOWLEDGEMENTS`. Broadcasts are acknowledged when routed in either case.
+        new_id: Returns a new id for a participant of that name; the room's own ids if None.
     Raises:
         ValueError: If ``acknowledge`` is neither.
     """
 
     def __init__(
         self,
-        name: str,
+        room: Room,
         *,
-        url: str,
-        new_id: Callable[[str], str],
         watcher: Watcher,
         in_force: Sequence[RoomFault],
         later: Later,
         chance: Chance,
         acknowledge: str = "routed",
+        new_id: Callable[[str], str] | None = None,
     ) -> None:
         if acknowledge not in ACKNOWLEDGEMENTS:
             raise ValueError(f"acknowledge must be one of {', '.join(ACKNOWLEDGEMENTS)}, not {acknowledge!r}")
-        self._joining = ""
-        self._room = Room(name, url=url, ids=lambda: new_id(self._joining), later=later)
+        self._room = room
+        self._new_id = new_id
         self._in_force = in_force
         self._watcher = watcher
         self._later = later
@@ -142,8 +176,8 @@ class FaultyRoom:
     ) -> tuple[Member, list[Output]]:
         """Add a participant; see `Room.join`."""
         # Ids are derived from the name, so that one participant less leaves the other ids as they are.
-        self._joining = name
-        member, greeting = self._room.join(name, form=form, role=role, rights=rights, version=version)
+        ids = None if self._new_id is None else partial(self._new_id, name)
+        member, greeting = self._room.join(name, form=form, role=role, rights=rights, version=version, ids=ids)
         self._watcher.joined(member)
         return member, greeting
 

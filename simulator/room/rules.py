@@ -149,6 +149,7 @@ class Room:
         role: str = "user",
         rights: Rights | None = None,
         version: str | None = None,
+        ids: Callable[[], str] | None = None,
     ) -> tuple[Member, list[Output]]:
         """Add a participant and return it and its greeting.
 
@@ -156,6 +157,7 @@ class Room:
             form: How the greeting is to be written for that client.
             rights: All of them if None.
             version: The release of that client, as far as it can be known.
+            ids: Returns the new ids for it, in place of the room's.
         Raises:
             InvalidMessage: If the name or role cannot be written, or is longer than a name may be; no participant was
                 added.
@@ -164,7 +166,8 @@ class Room:
             if is_longer(text, MAX_NAME_SIZE):
                 raise InvalidMessage(f"the participant's {what} has more than {MAX_NAME_SIZE} bytes")
         encode_object({"name": name, "role": role}, "token")
-        member = Member(self._ids(), self._ids(), name, role, rights or Rights(), {"name": name}, version)
+        new_id = ids or self._ids
+        member = Member(new_id(), new_id(), name, role, rights or Rights(), {"name": name}, version)
         if member.id in self._members:
             raise RuntimeError(f"the id {member.id!r} was given twice")
         self._members[member.id] = member

@@ -126,15 +126,10 @@ class SimulatedPair:
 
     def connector_to_nobody(self) -> Connector:
         room = SeatedRoom(Room("ops", ids=iter("abcd").__next__))
-        network = Network(
-            self._virtual.kernel,
-            self.runtime,
-            self._virtual.seeds,
-            door=lambda *_: Guest("alice", room),
-            up=self._delay,
-        )
+        network = Network(self._virtual.kernel, self._virtual.seeds, up=self._delay)
         network.strike(faults.partition({"alice"}))
-        return SimulatedConnector(network, Endpoint("ws://ops.test/rooms/ops", lambda: ""))
+        endpoint = Endpoint("ws://ops.test/rooms/ops", lambda: "")
+        return SimulatedConnector(network, endpoint, runtime=self._virtual, door=lambda *_: Guest("alice", room))
 
 
 class SimulatedContract(TransportContract):

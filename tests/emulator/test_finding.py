@@ -147,13 +147,13 @@ def test_without_a_place_serve_goes_on_with_one_warning(places: Path, monkeypatc
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/nowhere")
     (places.parent / f"{places.name}-{os.geteuid()}").touch()
-    with serving() as served:
+    with serving("--log-level", "warning") as served:
         token = ParticipantToken.for_room("lab", "ada").encode(served.line["secret"])
         with meshsync.connect("lab", url=served.url, token=token) as room:
             assert room.is_connected
         errors = served.stop()
     warning = f'the emulator at {served.url} serves, but is not found by url="emulator": /nowhere/{places.name}: '
-    assert (errors.count("\n"), errors.startswith(warning)) == (1, True)
+    assert (errors.count("\n"), warning in errors) == (1, True)
     assert f"{places.name}-{os.geteuid()}: it is no directory" in errors
 
 

@@ -19,8 +19,18 @@ from websockets.exceptions import InvalidStatus
 import meshsync
 from meshsync import MessageStreamChunk, RoomClient
 from meshsync.errors import MeshsyncError, UsageError
-from meshsync.protocol.content import Empty
-from meshsync.protocol.operations import Broadcast, Reply, Send, SetAttributes
+from meshsync.protocol.content import Control, Empty
+from meshsync.protocol.operations import (
+    AnswerCall,
+    Broadcast,
+    Call,
+    CallChunk,
+    CallMessage,
+    OpenCall,
+    Reply,
+    Send,
+    SetAttributes,
+)
 from meshsync.tokens import ParticipantToken
 from simulator import Emulator, Transcript
 from simulator.emulator import Recording
@@ -173,6 +183,48 @@ def test_streams_are_recorded_with_chunks_and_ends(emulator: Emulator) -> None:
     assert streams[0].detail["header"] == {"purpose": "video"}
     (chunk,) = transcript.messages(type="stream.chunk")
     assert transcript.attachments[chunk.attachment] == b"frame"
+
+
+def test_a_duplex_stream_is_a_stream_too(emulator: Emulator) -> None:
+    """What releases from 0.47.1 on do by calls; the answer to the opening has the time until the peer accepted."""
+    with RawClient(emulator, "ada", speaks="B3") as ada, RawClient(emulator, "ben", speaks="B3") as ben:
+        ada.read()
+        ada.ask(OpenCall("X"), 7)
+        ada.ask(CallChunk("X", CallMessage("ask", {"n": 1}, b"data", to=ben.id)), 8)
+        ada.read()
+        call = ben.read()
+        assert isinstance(call, Call)
+        ben.read()
+        ben.ask(AnswerCall(call.push_id, Control("open")), call.push_id)
+        assert ada.read() == Reply(7, Control("open"))
+    transcript = emulator.transcript("lab")
+    assert told(transcript, "stream")[:2] == [
+        ("ada", "ben", "stream.open", "delivered"),
+        ("ben", "ada", "stream.accept", "delivered"),
+    ]
+    assert transcript.attachments[transcript.streams()[0].attachment] == b"data"
+    opening = [one for one in transcript if one.kind == "reply" and one.type == "open"]
+    assert [(one.recipient, one.outcome) for one in opening] == [("ada", "ok")]
+    assert opening[0].latency_ns is not None and opening[0].latency_ns > 0
+
+
+def test_strange_bodies_are_kept_as_they_are(emulator: Emulator, tmp_path: Path) -> None:
+    """Whatever JSON says can be saved and read again."""
+    bodies: list[dict[str, object]] = [
+        {"n": 10**4299, "f": -0.0, "e": 5e-324},
+        {"\0": "\u2028", "é": ""},
+        {"deep": [[[[[[[[[[{}]]]]]]]]]]},
+        {"large": "x" * 1_000_000},
+        {"__class__": None, "detail": {}, "recipients": []},
+    ]
+    with RawClient(emulator, "ada") as ada:
+        for number, body in enumerate(bodies):
+            ada.ask(Send(ada.id, "chat", body), number)
+            ada.read(), ada.read()
+    transcript = emulator.transcript("lab")
+    assert [one.detail for one in transcript.messages()] == bodies
+    transcript.save(tmp_path / "saved.jsonl")
+    assert list(Transcript.load(tmp_path / "saved.jsonl")) == list(transcript)
 
 
 @pytest.mark.parametrize("speaks", ["A1", "A3", "B3"])

@@ -296,3 +296,63 @@ def test_plugin_imports_nothing_before_it_is_asked(tmp_path):
     """
     out = run(tmp_path, program)
     assert "2 passed" in out, out
+
+
+# --- the report of a failure with an emulator -------------------------------------------------------------------------
+
+CONVERSATION = """
+    import pytest
+    import meshsync
+    from simulator import faults, participants
+
+    def converse(emulator):
+        emulator.add("lab", participants.Echo("bot"))
+        ada = emulator.connect("lab", "ada")
+        emulator.connect("lab", "ben", role="agent").close()
+        emulator.connect("den", "cleo")
+        ada.messaging.enable()
+        bot = ada.messaging.wait_for_participant(name="bot", timeout=20)
+        with ada.messaging.messages(sender=bot) as answers:
+            ada.messaging.send_message(bot, "ask", {"text": "are you there"})
+            answers.get(timeout=20)
+        emulator.plan(faults.late_replies("ada", 0))
+
+    def test_that_fails(emulator):
+        converse(emulator)
+        assert False
+
+    def test_that_passes(emulator):
+        converse(emulator)
+
+    def test_that_fails_before_anything(emulator):
+        assert False
+
+    def test_that_closed_it(emulator):
+        converse(emulator)
+        emulator.close()
+        assert False
+
+    @pytest.fixture
+    def broken(emulator):
+        converse(emulator)
+        raise ZeroDivisionError
+
+    def test_with_a_broken_fixture(broken):
+        pass
+"""
+
+
+def test_a_failure_with_an_emulator_tells_who_was_there_and_shows_a_chart(tmp_path):
+    """Each room with who is there now and who was, messages and faults; nothing for a test that passes."""
+    out = run(tmp_path, CONVERSATION)
+    assert "3 failed, 1 passed, 1 error" in out, out
+    sections = re.split(r"-+ emulator -+\n", out)[1:]
+    assert len(sections) == 4
+    failed, empty, closed, broken = sections if "no room was opened" in sections[1] else (*sections[1:], sections[0])
+    assert empty.startswith("no room was opened")
+    for section in (failed, broken):
+        assert "room lab: now bot (agent), ada (user); there were bot, ada, ben" in section
+        assert "room den: now cleo (user); there were cleo" in section
+    assert "room lab: now no participant; there were bot, ada, ben" in closed
+    for section in (failed, closed, broken):
+        assert "ask" in section and "are you there" in section and "late_replies" in section

@@ -29,7 +29,7 @@ from simulator.engine.runtime import VirtualRuntime
 from simulator.faults.layers import ConnectionFault, NetworkFault
 from simulator.latency import Law, lognormal
 from simulator.network.client_end import SimulatedTransport
-from simulator.network.connector import SimulatedConnector
+from simulator.network.connector import Door, SimulatedConnector
 from simulator.network.links import ControlFrame, Frame, Link, frame
 from simulator.network.network import Guest, Network
 from simulator.network.traffic import Traffic
@@ -80,9 +80,10 @@ class Town:
 
     def __init__(self, runtime: VirtualRuntime, *, up: Law | float = 0.010, down: Law | float = 0.020, **more: Any):
         self.runtime = runtime
+        self.door: Door = self._admit
         ids = itertools.count(1)
         self.room = SeatedRoom(Room("ops", ids=lambda: f"id-{next(ids)}"), queue_limit=more.pop("queue_limit", 10**7))
-        self.network = Network(runtime.kernel, runtime, runtime.seeds, door=self._admit, up=up, down=down, **more)
+        self.network = Network(runtime.kernel, runtime.seeds, up=up, down=down, **more)
 
     def _admit(self, endpoint: Endpoint, token: str) -> Guest:
         assert endpoint.url == URL
@@ -91,7 +92,10 @@ class Town:
         return Guest(token, self.room, version="0.29.4")
 
     def connect(self, name: str, timeout: float | None = None) -> SimulatedTransport:
-        return SimulatedConnector(self.network, Endpoint(URL, lambda: name)).connect(timeout)
+        return self.connector(Endpoint(URL, lambda: name)).connect(timeout)
+
+    def connector(self, endpoint: Endpoint) -> SimulatedConnector:
+        return SimulatedConnector(self.network, endpoint, runtime=self.runtime, door=self.door)
 
     def join(self, name: str) -> Client:
         """Connect somebody who takes part in messaging."""
@@ -220,7 +224,7 @@ def test_a_silenced_attempt_times_out(town: Town) -> None:
 
 def test_who_cannot_be_written_is_sent_away(town: Town) -> None:
     """Who has a name that is no text for JSON is told so with 1008, as by the gateway."""
-    town.network.door = lambda *_: Guest("\ud800", town.room)
+    town.door = lambda *_: Guest("\ud800", town.room)
     transport = town.connect("alice")
     with pytest.raises(ConnectionLost) as caught:
         transport.receive(None)
@@ -232,7 +236,7 @@ def test_who_cannot_be_written_is_sent_away(town: Town) -> None:
 def test_an_impossible_endpoint_is_refused_at_once(town: Town) -> None:
     """As by the real connector, before any attempt."""
     with pytest.raises(UsageError, match="ws://"):
-        SimulatedConnector(town.network, Endpoint("http://ops.test", str))
+        town.connector(Endpoint("http://ops.test", str))
 
 
 def test_what_the_token_raises_is_passed_on(town: Town) -> None:
@@ -242,7 +246,7 @@ def test_what_the_token_raises_is_passed_on(town: Town) -> None:
         raise KeyError("no token today")
 
     with pytest.raises(KeyError, match="no token today"):
-        SimulatedConnector(town.network, Endpoint(URL, fail)).connect(1)
+        town.connector(Endpoint(URL, fail)).connect(1)
 
 
 # --- living -----------------------------------------------------------------------------------------------------------

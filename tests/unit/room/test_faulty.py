@@ -31,6 +31,7 @@ from simulator.engine.seeds import Seeds
 from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, RoomFault, RoomRequest
 from simulator.room.faulty import FaultyRoom
 from simulator.room.members import Member, Output
+from simulator.room.rules import Room
 
 OPEN = {"stream_id": "s-1", "header": {}}
 
@@ -83,8 +84,7 @@ class Hall:
 
         self.in_force: list[RoomFault] = []
         self.room = FaultyRoom(
-            "lab",
-            url="",
+            Room("lab", ids=lambda: new_id("a session"), later=self.notes.later),
             new_id=new_id,
             watcher=self.notes,
             in_force=self.in_force,
