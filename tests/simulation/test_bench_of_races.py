@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from simulator.exploring.runs import Case, Program, Run, run
 from tests.benchmarks.races import race as definitions
 from tests.benchmarks.races.catalogue import RACES
 from tests.benchmarks.races.lateness import late
-from tests.benchmarks.races.race import Late, LateStep, Race
+from tests.benchmarks.races.race import LateStep, Race
 
 DIRECTORY = Path(definitions.__file__).parent
 TOOLS = {"__main__", "catalogue", "lateness", "race", "searching"}
@@ -21,11 +22,12 @@ SEEDS = range(5)
 every_race = pytest.mark.parametrize("race", RACES.values(), ids=list(RACES))
 
 
-def run_late(program: Program, race: Race, event: Late, seed: int) -> Run:
-    """Run a program whose moment is late, and check that the moment came."""
-    with late(event) as moment:
+def run_late(program: Program, race: Race, seed: int) -> Run:
+    """Run a program whose moments are late, and check that they came."""
+    with ExitStack() as stack:
+        moments = {event: stack.enter_context(late(event)) for event in race.moments}
         made = run(program, Case(seed, race.law))
-    assert moment.came, f"{event} never came"
+    assert not [event for event, moment in moments.items() if not moment.came]
     return made
 
 
@@ -42,7 +44,7 @@ def test_race_does_not_show_by_itself(race: Race):
 def test_race_shows_when_its_moment_is_late(race: Race):
     """With the planted symptom."""
     for seed in SEEDS:
-        made = run_late(race.racy, race, race.late, seed)
+        made = run_late(race.racy, race, seed)
         assert race.symptom.matches(made.symptom), f"seed {seed}: {made.symptom}"
 
 
@@ -50,7 +52,7 @@ def test_race_shows_when_its_moment_is_late(race: Race):
 def test_repaired_program_passes_when_that_moment_is_late(race: Race):
     """It is the repair that counts, not another timing."""
     for seed in SEEDS:
-        made = run_late(race.repaired, race, race.late_when_repaired, seed)
+        made = run_late(race.repaired, race, seed)
         assert made.error is None, f"seed {seed}: {made.symptom}"
 
 
@@ -65,7 +67,7 @@ def test_places_are_lines_of_the_module(race: Race):
         if isinstance(node, ast.FunctionDef) and node.name == race.symptom.function
     ]
     assert sum(race.symptom.line in line for line in source[function.lineno : function.end_lineno]) == 1
-    for event in (race.late, race.late_when_repaired):
+    for event in race.moments:
         assert not isinstance(event, LateStep) or any(event.line in line for line in source)
 
 

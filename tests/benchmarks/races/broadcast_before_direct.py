@@ -54,6 +54,7 @@ def stage(sim: Simulation, perform: Callable[[Subscription], str]) -> None:
     director.messaging.send_message(peer, "action", {"scene": 1})
     task.join()
     loudspeaker.close()
+    sim.run_until_idle()
     assert said == ["to be or not to be"], f"said {said}"
 
 

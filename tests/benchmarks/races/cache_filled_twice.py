@@ -74,6 +74,7 @@ def bureau(sim: Simulation, find: Callable[[Quotes, str], float]) -> None:
             tasks.append(sim.spawn(serve, request, request.sender, name=f"clerk for {request.sender.name}"))
     for task in tasks:
         task.join()
+    sim.run_until_idle()
     assert quotes.bought == ["EUR/NOK"], f"bought {quotes.bought}"
 
 

@@ -77,6 +77,7 @@ def shop(sim: Simulation, send_off: Callable[[Order], None], give_back: Callable
                 give_back(order)
     for task in tasks:
         task.join()
+    sim.run_until_idle()
     assert not (order.is_shipped and order.is_refunded), "shipped and refunded"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.benchmarks.races import (
     broadcast_before_direct,
+    busy_room,
     cache_filled_twice,
     cancelled_too_late,
     cleaned_up,
@@ -15,11 +16,13 @@ from tests.benchmarks.races import (
     expired_lease,
     forgotten_duplicate,
     half_a_file,
+    key_rotation,
     late_receiver,
     late_reply,
     list_then_watch,
     lost_update,
     lowest_name,
+    narrow_window,
     next_round,
     old_snapshot,
     presence_for_readiness,
@@ -30,6 +33,7 @@ from tests.benchmarks.races import (
     stale_roster,
     stream_before_enable,
     torn_attributes,
+    two_detectors,
     two_senders,
     two_timers,
     watermark,
@@ -69,6 +73,10 @@ _MODULES = (
     cancelled_too_late,
     list_then_watch,
     forgotten_duplicate,
+    narrow_window,
+    key_rotation,
+    two_detectors,
+    busy_room,
 )
 
 RACES: dict[str, Race] = {race.name: race for race in (module.RACE for module in _MODULES)}

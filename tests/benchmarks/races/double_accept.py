@@ -62,6 +62,7 @@ def site(sim: Simulation, apply: Callable[[RoomClient, set[str], str], bool]) ->
     foreman.messaging.broadcast_message("job", {"job": "the roof"})
     for task in workers:
         task.join()
+    sim.run_until_idle()
     assert len(done) == 1, f"done: {', '.join(done)}"
 
 

@@ -68,6 +68,7 @@ def shop(sim: Simulation, work: Callable[[Till, str], dict[str, Any]]) -> None:
             outcome = work(till, request.message["order"])
             cashier.messaging.send_message(request.sender, "paid", outcome)
     task.join()
+    sim.run_until_idle()
     assert till.charged == ["order 1"], f"charged {till.charged}"
 
 

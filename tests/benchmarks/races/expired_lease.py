@@ -104,6 +104,7 @@ def warehouse(sim: Simulation, book: Callable[[Ledger, int], None]) -> None:
         meshsync.sleep(0.6)
     for task in porters:
         task.join()
+    sim.run_until_idle()
     assert ledger.total == 12, f"{ledger.total} crates and not 12"
 
 

@@ -60,6 +60,7 @@ def bank(sim: Simulation, receive: Callable[[Accounts, int], None]) -> None:
         for _ in range(4):
             receive(accounts, requests.get().message["number"])
     task.join()
+    sim.run_until_idle()
     assert accounts.made == [1, 2], f"made: {accounts.made}"
 
 

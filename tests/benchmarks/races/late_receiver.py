@@ -66,6 +66,7 @@ def restaurant(sim: Simulation, come: Callable[[Guest], None]) -> None:
         seat = answers.get().message["seat"]
     host.messaging.send_message(peer, "closing time", {})
     task.join()
+    sim.run_until_idle()
     assert seat == 7, f"the guest sits at {seat}"
 
 

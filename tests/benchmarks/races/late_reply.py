@@ -58,6 +58,7 @@ def forecast(
         with client.messaging.messages("reply") as replies:
             page = {town: question(client.messaging, to, replies, town) for town in DEGREES}
         service.join()
+    sim.run_until_idle()
     wrong = {town: degrees for town, degrees in page.items() if degrees not in (None, DEGREES[town])}
     assert not wrong, f"the page says {wrong}"
 

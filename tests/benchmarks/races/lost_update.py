@@ -49,6 +49,7 @@ def bank(sim: Simulation, put: Callable[[Account, int], None]) -> None:
         meshsync.sleep(0.25)
     for task in tellers:
         task.join()
+    sim.run_until_idle()
     assert account.balance == 30, f"the balance is {account.balance} and not 30"
 
 

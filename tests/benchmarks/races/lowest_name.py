@@ -46,6 +46,7 @@ def cluster(sim: Simulation, choose: Callable[[RoomClient], str]) -> None:
     observer.messaging.broadcast_message("end", {})
     for task in nodes:
         task.join()
+    sim.run_until_idle()
     assert len(leaders) == 1, f"{' and '.join(sorted(leaders))} are taken for the leader"
 
 

@@ -64,6 +64,7 @@ def council(sim: Simulation, is_counted: Callable[[str, RoomMessage], bool]) -> 
     chair.messaging.broadcast_message("closed", {})
     for task in members:
         task.join()
+    sim.run_until_idle()
     for question, found in results.items():
         assert found.items() <= CHOICES[question].items(), f"{question}: {found}"
 

@@ -55,6 +55,7 @@ def stadium(sim: Simulation, show: Callable[[dict[str, int], Iterable[RoomMessag
     referee.messaging.broadcast_message("scores", {"scores": {"home": scores["home"]}, "version": 2})
     for one in (task, sender):
         one.join()
+    sim.run_until_idle()
     assert board == scores, f"the board shows {board}"
 
 

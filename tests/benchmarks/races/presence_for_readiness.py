@@ -61,6 +61,7 @@ def city(sim: Simulation, look: Callable[[RoomClient], RemoteParticipant]) -> No
         shelf = answers.get().message["shelf"]
     reader.messaging.send_message(peer, "thanks", {})
     task.join()
+    sim.run_until_idle()
     assert shelf == 3, f"the book is on shelf {shelf}"
 
 

@@ -1,6 +1,8 @@
 """What a race of the bench consists of, as data: two programs, the symptom, and the moment that has to be late for it.
 
-Running them is not this module's business: see ``lateness.py`` and ``__main__.py``.
+How a program is written: it sets no time limits but those that its race is about; a participant stays until nothing is
+sent to it any more; and before the last assertion the simulation comes to rest, which raises what a task failed with.
+Running programs is not this module's business: see ``lateness.py`` and ``searching.py``.
 """
 
 from __future__ import annotations
@@ -78,8 +80,8 @@ class Race:
     symptom: Planted
     late: Late
     """The guilty moment: late, the racy program fails, and the repaired one passes."""
-    repaired_late: Late | None = None
-    """The same moment of the repaired program, where it is written in another line."""
+    also_late: tuple[Late, ...] = ()
+    """Moments that have to be late besides, each for itself."""
     law: Law = LATENCY
 
     @property
@@ -88,6 +90,6 @@ class Race:
         return Path(inspect.getfile(self.racy)).stem
 
     @property
-    def late_when_repaired(self) -> Late:
-        """The guilty moment of the repaired program."""
-        return self.repaired_late or self.late
+    def moments(self) -> tuple[Late, ...]:
+        """All moments that have to be late."""
+        return (self.late, *self.also_late)

@@ -56,6 +56,7 @@ def museum(sim: Simulation, enter: Callable[[MessagingClient, RemoteParticipant]
     doors = [sim.spawn(door, name, visitor, name=name) for name, visitor in (("east", 0.1), ("west", 0.8))]
     for task in doors:
         task.join()
+    sim.run_until_idle()
     assert values[-1] == 2, f"{values[-1]} visitors and not 2"
 
 

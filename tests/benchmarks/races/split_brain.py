@@ -59,6 +59,7 @@ def cluster(sim: Simulation, candidate: Callable[[RoomClient], bool]) -> None:
     nodes = [sim.spawn(node, name, begins, name=name) for name, begins in (("north", 0.0), ("south", 0.8))]
     for task in nodes:
         task.join()
+    sim.run_until_idle()
     assert len(leaders) == 1, f"{' and '.join(leaders)} lead"
 
 

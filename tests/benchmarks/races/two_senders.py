@@ -60,6 +60,7 @@ def market(sim: Simulation, write: Callable[[Subscription], list[Bill]]) -> None
         bills = write(inbox)
     for task in tasks:
         task.join()
+    sim.run_until_idle()
     assert bills == [("tea", 4)]
 
 
