@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from simulator.exploring.runs import Case, Program, Run, run
 from tests.benchmarks.races import race as definitions
 from tests.benchmarks.races.catalogue import RACES
 from tests.benchmarks.races.lateness import late
-from tests.benchmarks.races.race import LateStep, Race
+from tests.benchmarks.races.race import LateStep, Planted, Race
+from tests.benchmarks.races.searching import search
 
 DIRECTORY = Path(definitions.__file__).parent
 TOOLS = {"__main__", "catalogue", "lateness", "race", "searching"}
@@ -74,3 +76,25 @@ def test_places_are_lines_of_the_module(race: Race):
 def test_every_module_of_a_race_is_in_the_catalogue():
     """None is forgotten."""
     assert {path.stem for path in DIRECTORY.glob("*.py")} - TOOLS == set(RACES)
+
+
+def test_search_tells_what_is_found():
+    """The first seed of a racy program, small; in order of arrival nothing; and that the repaired program passes."""
+    blind = search("late_reply", "fifo", seeds=3, repaired_seeds=3)
+    assert (blind.found, blind.others, blind.repaired_fails) == (None, {}, {})
+
+    found = search("late_reply", "late", seeds=100, repaired_seeds=3)
+    assert found.found is not None
+    assert found.left >= 1
+    assert found.is_repeatable
+    assert found.repaired_fails == {}
+
+
+def test_find_by_another_symptom_does_not_count(monkeypatch: pytest.MonkeyPatch):
+    """It is listed, and the search goes on."""
+    wrong = replace(RACES["late_reply"], symptom=Planted("KeyError", "forecast", "assert not wrong"))
+    monkeypatch.setitem(RACES, "late_reply", wrong)
+    found = search("late_reply", "late", seeds=10, repaired_seeds=0)
+    assert found.found is None
+    assert found.others
+    assert all(text.startswith("AssertionError") for text in found.others.values())

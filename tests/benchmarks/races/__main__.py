@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -24,7 +25,9 @@ def searches(names: Iterable[str], schedules: Sequence[str], options: argparse.N
     """Run all searches, as many at once as there are jobs; print each race when it is through."""
     repaired_seeds = options.seeds if options.repaired is None else options.repaired
     made: dict[str, dict[str, Search]] = {name: {} for name in names}
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    # Programs that fail by the hundred have little to log.
+    with ProcessPoolExecutor(options.jobs, context, initializer=logging.disable, initargs=(logging.ERROR,)) as pool:
         tasks = [
             pool.submit(search, name, schedule, options.seeds, repaired_seeds)
             for name in made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,11 +42,7 @@ class Search:
 
 
 def search(name: str, schedule: str, seeds: int, repaired_seeds: int, shrinking: int = 500) -> Search:
-    """Run the racy program until its planted symptom shows, and the repaired one with all seeds.
-
-    In a process of its own: programs that fail by the hundred are logged no more.
-    """
-    logging.disable(logging.ERROR)
+    """Run the racy program until its planted symptom shows, and the repaired one with all seeds."""
     race = RACES[name]
     result = Search(race.name, schedule, seeds, repaired_seeds=repaired_seeds)
     begun, spent = time.perf_counter(), 0.0
