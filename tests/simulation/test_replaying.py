@@ -103,6 +103,21 @@ def test_who_takes_streams_only_later_does_so_again() -> None:
     ]
 
 
+def test_large_chunks_and_streams_that_end_by_leaving_are_said_again() -> None:
+    """However their writer cuts them, and whether it tells that it leaves."""
+    with simulated(latency=0.02) as sim:
+        room = sim.room("lab")
+        room.add(participants.Sink("sink"), participants.Streamer("one", "sink", [bytes(300_000)] * 2, 0.1))
+        room.add(participants.Streamer("two", "sink", [b"x"] * 5, 0.1, window=None, leave_after=3))
+        room.add(participants.Streamer("three", "sink", [b"x"] * 5, 0.1, leave_after=3))
+        sim.sleep(5)
+        record = room.transcript.copy()
+    replayed = replay_room(record)
+    assert not replayed.difference, replayed.difference
+    parts = replayed.transcript.messages("stream.chunk", sender="one")
+    assert len(parts) > 2 == len(record.messages("stream.chunk", sender="one"))
+
+
 def test_two_participants_of_one_name_keep_apart() -> None:
     """Each says its own."""
     with simulated() as sim:
@@ -211,6 +226,16 @@ def test_a_record_without_participants_is_refused() -> None:
     """And so is a file that is none."""
     with pytest.raises(UsageError, match="no participant does anything"):
         replay_room(Transcript("lab"))
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    """There is no third world, and an emulator has no seed."""
+    record = Transcript("lab")
+    record.add(Record(0, "connected", "ada", detail={"role": "user"}))
+    with pytest.raises(UsageError, match="not in 'moon'"):
+        replay_room(record, into="moon")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="seed: an emulator has no options"):
+        replay_room(record, into="emulator", seed=3)
 
 
 def test_a_replay_opens_no_simulation_in_another() -> None:
