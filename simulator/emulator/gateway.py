@@ -150,6 +150,8 @@ class Gateway:
         finally:
             for connection in tuple(self._connections):
                 connection.cut()
+            for room in tuple(self._rooms.values()):
+                room.retire()
             self._stage.close()
 
     def stats(self) -> EmulatorStats:
