@@ -11,7 +11,7 @@
         ├── ActorFailed             an actor, or a timer's callback, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
-        ├── ReplayFailed            a conversation could not be said again
+        ├── ReplayFailed            a conversation could not be replayed
         │   └── ReplayStalled       (TimeoutError) what a participant waited for did not come
         ├── ForeignThread           (RuntimeError) a thread that is no actor used the simulation
         ├── SimulationClosed        (RuntimeError) the simulation is over
@@ -102,7 +102,7 @@ class BlockingRefused(SimulationError, RuntimeError):
 
 
 class ReplayFailed(SimulationError):
-    """A recorded conversation could not be said again; the text has who failed, at which step.
+    """A recorded conversation could not be replayed; the text has who failed, at which step.
 
     Attributes:
         chart: What had happened until then, as lines for a terminal; empty if nothing had.
@@ -112,7 +112,7 @@ class ReplayFailed(SimulationError):
 
 
 class ReplayStalled(ReplayFailed, TimeoutError):
-    """In a conversation that is said again nothing happened for too long; the text has who waited for what."""
+    """In a conversation that is replayed nothing happened for too long; the text has who waited for what."""
 
 
 class ForeignThread(SimulationError, RuntimeError):

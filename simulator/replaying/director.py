@@ -1,4 +1,4 @@
-"""Who is next, in a conversation that is said again: each step waits for all that stand above it.
+"""Who is next, in a conversation that is replayed: each step waits for all that stand above it.
 
 So it is the same conversation: whatever a participant had got before a step, it has got again, and the others had done
 as much. A step of the subject, the one participant that is a program and has no script, has been done when a scripted
@@ -29,7 +29,7 @@ class Director:
     Args:
         steps: The conversation.
         condition: What all wait on.
-        now: Returns the seconds of the world in which it is said.
+        now: Returns the seconds of the world in which it is replayed.
         stall: Seconds without any progress after which it is given up.
         subject: The participant without a script; None if all have one.
     """
@@ -315,7 +315,7 @@ class _Plan:
         return parts
 
     def _is_seen(self, step: Step) -> bool:
-        """Return whether a step of the subject that reaches nobody in particular is noticed."""
+        """Return whether a step of the subject without a recipient is noticed."""
         if step.who != self._subject or step.outcome:
             return False
         if step.verb == "connect":  # Its program is started for it.
