@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +134,8 @@ class _Inbox:
         self._sender = sender
         self._options: dict[str, Any] = {"max_size": max_size, "overwrite": overwrite}
         self._count = count
+        self._wanted = threading.Semaphore(sys.maxsize if count is None else count)
+        """The files that are wanted and that no stream brings yet."""
         self._transfers = Transfers()
         self.bars: Any = None
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
@@ -144,14 +148,15 @@ class _Inbox:
         sender = reader.sender
         if self._sender not in (None, sender.name, sender.id):
             raise StreamRejected(f"files are received from {self._sender!r} alone")
-        if self._count is not None and self.received + self.results.qsize() >= self._count:
-            raise StreamRejected("as many files as were asked for are here")
+        if not self._wanted.acquire(blocking=False):
+            raise StreamRejected("as many files as were asked for are here, or on their way")
         announced = reader.header.get("file")
         name = str(announced.get("name", "a file")) if isinstance(announced, dict) else "a stream"
         try:
             with self._transfers.following(name, self.bars) as report:
                 file = receive_file(reader, self._directory, progress=report, **self._options)
         except (MeshsyncError, OSError) as error:
+            self._wanted.release()
             self.results.put(f"{name!r} of {sender.name!r} was not received: {error}")
         else:
             self.results.put((sender, file))

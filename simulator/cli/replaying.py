@@ -125,7 +125,10 @@ def as_test(
     """
     from simulator.replaying import making
 
-    words = None if command is None else shlex.split(command)
+    try:
+        words = None if command is None else shlex.split(command)
+    except ValueError as error:
+        raise click.BadParameter(f"--command: {error}") from None
     made = making.make_test(record, subject, program=program, command=words, world=world, output=output, stall=stall)
     print(made)
     return 0

@@ -147,8 +147,8 @@ def diff(
         ignore: What is not compared: ``"time"``, ``"id"`` (ids of participants and streams, which are then compared by
             the name or the number of what they belong to), ``"body"``, ``"attachment"``, ``"outcome"``; a kind of
             records, as ``"fault"``; ``"message.sent.at"`` for the member ``at`` of a body's member ``sent``, where
-            ``*`` stands for every member or item and ``\.`` for a dot; or that part for messages of one type, as the tuple
-            ``("reply", "message", "sent", "at")``, in which ``"attachment"`` may stand for all behind the type.
+            ``*`` stands for every member or item and ``\.`` for a dot; or that part for messages of one type, as the
+            tuple ``("reply", "message", "sent", "at")``, in which ``"attachment"`` may stand for all behind the type.
         sender: Compare what this participant does alone.
     Raises:
         UsageError: If a file is no transcript, or ``ignore`` has what cannot be ignored.

@@ -56,7 +56,7 @@ def perform(
     finally:
         director.end()
         if program is not None:
-            program.stop()
+            program.close()
         for player in cast:
             player.close()
 

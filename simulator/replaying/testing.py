@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ class Casting:
         if all(step.who != self.subject for step in steps):
             raise UsageError(f"{self.subject!r} does nothing in these steps")
         given = options if self.world == "simulation" else {}
-        with open_venue(self.world, self.room, **given) as venue:
-            return perform(steps, venue, stall=stall, subject=self.subject, program=self._program())
+        program = self._program()  # Its imports take real time, which a simulation would take for a stall.
+        with closing(program), open_venue(self.world, self.room, **given) as venue:
+            return perform(steps, venue, stall=stall, subject=self.subject, program=program)
 
     def _program(self) -> Subject:
         if self.world == "simulation":

@@ -53,7 +53,7 @@ class SimulatedVenue:
 class EmulatedVenue:
     """A room of an emulator, which listens as long as this is entered."""
 
-    quiet = 0.3
+    quiet = 0.5
     """As for a simulation."""
 
     def __init__(self, room: str) -> None:

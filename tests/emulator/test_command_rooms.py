@@ -148,6 +148,8 @@ def test_several_recipients_by_name_and_id(enter: Any, here: dict[str, str]) -> 
     assert [line["confirmed"] for line in records(result)] == [True, True]
     assert [ear.next().message.message for ear in ears] == [{"a": 1}, {"a": 1}]
     assert all(ear.is_silent for ear in ears)
+    told = run("send", "--to", "ada", "--to", "bob", "--text", "{}", "{}", environ=here)
+    assert told.stdout == "2 messages sent to ada, bob\n"
 
 
 def test_an_absent_recipient_is_an_error_that_lists_who_is_there(enter: Any, here: dict[str, str], room: str) -> None:

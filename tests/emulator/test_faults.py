@@ -111,8 +111,12 @@ def pause(emulator: Emulator) -> None:
     trio.send("ada")
     trio.send("cleo")
     assert trio.next() == "cleo"
-    emulator.plan(faults.quiet(after=0))
-    assert trio.next() == "ada"
+    with trio.ada.messaging.messages() as inbox:
+        trio.ben.messaging.send_message(to(trio.ben, "ada"), "back", {})  # The room has it.
+        assert inbox.pending == 0
+        emulator.plan(faults.quiet(after=0))
+        assert trio.next() == "ada"
+        assert inbox.get(PATIENCE).type == "back"
 
 
 def malformed_push(emulator: Emulator) -> None:
@@ -499,3 +503,23 @@ def test_faults_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = [record for record in caplog.records if getattr(record, "event", "") == "fault"]
     assert line.getMessage() == "lab: fault reset of ada struck"
     assert (line.room, line.fault, line.participants, line.outcome) == ("lab", "reset", ["ada"], "struck")  # type: ignore[attr-defined]
+
+
+# --- a server that remembers ------------------------------------------------------------------------------------------
+
+
+def test_after_a_restart_that_forgets_nothing_participants_are_listed_until_heartbeats_fail() -> None:
+    """The client has lost its connection long before its peers see it leave; its messages go nowhere."""
+    with Emulator(limits=Limits(heartbeat=0.5)) as emulator:
+        ada = join(emulator, "ada", reconnect=False)
+        emulator.plan(faults.restart(down=0, forgets=False))
+        with pytest.raises(ConnectionLost):
+            ada.wait_closed(PATIENCE)
+        ben = join(emulator, "ben")
+        assert names(emulator) == ["ada", "ben"]
+        ben.messaging.send_message(to(ben, "ada"), "to a ghost", {})
+        while names(emulator) != ["ben"]:
+            pass
+        ben.close()
+        while emulator.rooms:
+            pass

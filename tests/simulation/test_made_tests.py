@@ -179,6 +179,7 @@ def test_a_broken_program_fails_its_test(folder: Path, old: str, new: str, text:
     assert text in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:ActorsRefuse")
 def test_a_program_that_blocks_for_real_is_named(folder: Path) -> None:
     """It holds the virtual clock: the simulation says at which line."""
     record(folder)

@@ -217,6 +217,20 @@ async def test_a_partition_stops_both_ways_and_loses_nothing() -> None:
 
 
 @looped
+async def test_a_paused_client_neither_reads_nor_writes() -> None:
+    """Its socket is not read from, and what has arrived for it is written when the pause is over."""
+    bench = Bench()
+    bench.place.pause(1.0)
+    assert not bench.real.is_reading
+    bench.wire.write(b"down")
+    await bench.run(0.9)
+    assert bench.log == []
+    await bench.run()
+    assert bench.log == [(1000, "written 4")]
+    assert bench.real.is_reading
+
+
+@looped
 async def test_the_clients_end_arrives_behind_its_data() -> None:
     """And the answer to it is a closed socket, behind what was written."""
     bench = Bench()
