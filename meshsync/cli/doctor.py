@@ -201,7 +201,8 @@ class _Examination:
         if parts.scheme == "wss":
             expected.insert(2, "tls")
         try:
-            proxy = find_proxy(parts.scheme, parts.hostname or "", parts.port or 443, os.environ)
+            port = parts.port or (443 if parts.scheme == "wss" else 80)
+            proxy = find_proxy(parts.scheme, parts.hostname or "", port, os.environ)
         except ConnectFailed as error:
             yield _fault("proxy", error, advise("proxy", error, ""))
             return

@@ -181,6 +181,22 @@ def test_chat_shows_what_others_write(here: dict[str, str], emulated: Emulator) 
 
 
 @posix
+def test_chat_whose_reader_has_gone_ends_quietly(here: dict[str, str], emulated: Emulator) -> None:
+    """With the next line that is typed; what comes before it has no place to be printed."""
+    with enter(here, emulated, "ada") as ada:
+        process = start("chat", "--name", "cli", environ=here)
+        assert "others: ada" in process.stderr.readline()
+        process.stdout.close()
+        cli = ada.messaging.wait_for_participant(name="cli", timeout=PATIENCE)
+        ada.messaging.send_message(cli, "chat", {"text": "to nothing"}, confirm=True)
+        process.stdin.write("one\ntwo\n")
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == ""
+        process.stderr.close()
+
+
+@posix
 def test_chat_has_a_prompt_with_a_history_on_a_terminal(
     here: dict[str, str], emulated: Emulator, tmp_path: Path
 ) -> None:
