@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from simulator.emulator import Emulator
     from simulator.exploring.checking import check
     from simulator.exploring.exploration import explore, replay
+    from simulator.record.comparing import diff
     from simulator.record.transcript import Transcript
+    from simulator.replaying.replay import replay_room
     from simulator.simulation import Simulation, current
 
 __library__ = True  # see simulator/engine/marks.py
@@ -20,11 +22,13 @@ __all__ = [
     "Transcript",
     "check",
     "current",
+    "diff",
     "explore",
     "faults",
     "latency",
     "participants",
     "replay",
+    "replay_room",
 ]
 
 
@@ -47,6 +51,14 @@ def __getattr__(name: str) -> Any:
         from simulator.exploring import exploration
 
         return getattr(exploration, name)
+    if name == "diff":
+        from simulator.record import comparing
+
+        return comparing.diff
+    if name == "replay_room":
+        from simulator.replaying import replay as replaying
+
+        return replaying.replay_room
     if name == "Transcript":
         from simulator.record import transcript
 

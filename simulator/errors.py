@@ -11,6 +11,8 @@
         ├── ActorFailed             an actor, or a timer's callback, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
+        ├── ReplayFailed            a conversation could not be said again
+        │   └── ReplayStalled       (TimeoutError) what a participant waited for did not come
         ├── ForeignThread           (RuntimeError) a thread that is no actor used the simulation
         ├── SimulationClosed        (RuntimeError) the simulation is over
         └── SimulationNested        (RuntimeError) another simulation is open in this process
@@ -31,6 +33,8 @@ __all__ = [
     "BlockingRefused",
     "ForeignThread",
     "HorizonReached",
+    "ReplayFailed",
+    "ReplayStalled",
     "SimulationClosed",
     "SimulationDeadlock",
     "SimulationError",
@@ -95,6 +99,14 @@ class ActorsRefuse(SimulationError):
 
 class BlockingRefused(SimulationError, RuntimeError):
     """A call would block where it must not: in a timer's callback, or while holding a condition."""
+
+
+class ReplayFailed(SimulationError):
+    """A recorded conversation could not be said again; the text has who failed, at which step."""
+
+
+class ReplayStalled(ReplayFailed, TimeoutError):
+    """In a conversation that is said again nothing happened for too long; the text has who waited for what."""
 
 
 class ForeignThread(SimulationError, RuntimeError):

@@ -196,14 +196,16 @@ def emulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Run an emulator for one test, with the environment set so that official SDKs and meshsync connect to it.
 
     Its rooms are empty at first; clients still connected at the end are disconnected. It records what happens, and the
-    report of a test that fails tells who was there and shows what was said.
+    report of a test that fails tells who was there and shows what was said. Programs that look for an emulator that
+    runs (``url="emulator"``) find this one alone.
     """
+    from meshsync.discovery import only
     from simulator.emulator import CLEARED, Emulator
 
     with Emulator(record=True) as running:
         request.node.stash[_EMULATOR] = running
         for name in CLEARED:
             monkeypatch.delenv(name, raising=False)
-        for name, value in running.env.items():
+        for name, value in {**running.env, **only(running.url, running.env)}.items():
             monkeypatch.setenv(name, value)
         yield running

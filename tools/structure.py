@@ -70,14 +70,16 @@ e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
-                     / transcript
+                     / transcript / comparing
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
 i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
-j  simulator.cli: demo logs options shells values / finding programs staging / emulating / executing serving / main
+i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
+j  simulator.cli: demo logs options shells values / finding programs staging / emulating
+                  / executing replaying serving / main
 j  simulator.pytest_plugin
 k  simulator.__main__  simulator
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -99,7 +98,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> int:
             process.send_signal(number)
         status = process.wait()
     except OSError as error:
-        print(f"simulator: cannot run {command[0]!r}: {error.strerror}", file=sys.stderr)
+        click.echo(f"simulator: cannot run {command[0]!r}: {error.strerror}", err=True)
         return 127 if isinstance(error, FileNotFoundError) else 126
     finally:
         for name, handler in before.items():

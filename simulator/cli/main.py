@@ -25,6 +25,9 @@ COMMANDS = {
     "check": "programs:check",
     "explore": "programs:explore",
     "replay": "programs:replay",
+    "diff": "replaying:diff",
+    "replay-room": "replaying:replay_room",
+    "as-test": "replaying:as_test",
     "demo": "programs:demo",
 }
 """Each command by its name: the module of this package that has it, and the `click.Command` there.
@@ -89,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         if error.name != "aiohttp":
             raise
-        print(error, file=sys.stderr)
+        click.echo(error, err=True)
         return 1
     except MeshsyncError as error:
-        print(f"simulator: {error}", file=sys.stderr)
+        click.echo(f"simulator: {error}", err=True)
         return 1

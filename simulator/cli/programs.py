@@ -78,7 +78,7 @@ def _guarded(command: Callable[..., int]) -> Callable[..., int]:
         try:
             return command(**options)
         except UsageError as error:
-            print(f"simulator: {error}", file=sys.stderr)
+            click.echo(f"simulator: {error}", err=True)
             return 2
 
     return guarded
@@ -126,7 +126,7 @@ def check(program: str, plan: _Plan, **settings: Any) -> int:
     try:
         checking.check(load(program), plan=plan or (), **settings)
     except checking.RunsDiffer as error:
-        print(f"simulator: {error}", file=sys.stderr)
+        click.echo(f"simulator: {error}", err=True)
         return 1
     return 0
 

@@ -14,6 +14,7 @@ from simulator.cli.options import SectionedOption
 from simulator.cli.values import LAWS, read_law, read_plan, read_seed
 
 if TYPE_CHECKING:  # serving without any of this need not wait for them
+    from simulator.faults import Fault
     from simulator.participants import Participant
 
 __all__ = ["STAGE_OPTIONS", "read_participant", "stage_arguments"]
@@ -129,20 +130,23 @@ def stage_arguments(asked: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: If a name makes no sense.
     """
-    from simulator import faults
-
     cast: tuple[_Casting, ...] = asked["add"]
 
     def populate(room: str) -> Iterable[Participant]:
         return [casting.make() for casting in cast if casting.room in ("", room)]
 
-    try:
-        rejecting = [faults.reject_streams(name) for name in asked["reject_streams"]]
-    except ValueError as error:
-        raise UsageError(f"reject_streams: {error}") from None
     return {
         "latency": asked["latency"],
         "seed": asked["seed"],
-        "plan": (*rejecting, *(asked["plan"] or ())),
+        "plan": (*_rejecting(asked["reject_streams"]), *(asked["plan"] or ())),
         "populate": populate if cast else None,
     }
+
+
+def _rejecting(names: Iterable[str]) -> list[Fault]:
+    from simulator import faults
+
+    try:
+        return [faults.reject_streams(name) for name in names]
+    except ValueError as error:
+        raise UsageError(f"reject_streams: {error}") from None

@@ -180,6 +180,20 @@ class RoomLog:
             extra = {"event": "request_lost", **self._about(member), "request": what}
             _log.debug("%s: %s has left before a fault let go of what it asked for: %s", *values, extra=extra)
 
+    def expired(self, outputs: Iterable[Output]) -> None:
+        """Log what the room rejects by itself, since the answer to a stream did not come in time."""
+        for output in outputs:
+            what, reason = output.what, None
+            if isinstance(what, Reply) and isinstance(what.content, Error):
+                reason = what.content.text
+            elif isinstance(what, Push) and what.type == "stream.reject":
+                reason = str(what.message.get("error") or "")
+            if reason is not None:
+                opener, text = output.to[0], "%s: a stream of %s comes to nothing: %s"
+                values = (self._room, show_name(opener.name), show_text(reason))
+                members = {"participant": "", "to": opener.name, "reason": show_text(reason)}
+                self._log.write("stream_rejected", text, *values, room=self._room, **members)
+
     # --- what there is to say about a request -------------------------------------------------------------------------
 
     def _refuse(self, member: Member, request: Request, to: Member, error: Error) -> None:
@@ -192,7 +206,7 @@ class RoomLog:
             self._write("stream_rejected", member, "%s: %s rejects stream %s of %s: %s", values, members)
             return
         kind = _kind_of(request)
-        members = {"kind": str(error.code), "request": kind, "reason": reason}
+        members = {"kind": "" if error.code is None else str(int(error.code)), "request": kind, "reason": reason}
         code = "" if error.code is None else f"{error.code}, "
         self._write("refused", member, "%s: %s is refused its %s: error %s%s", (kind, code, reason), members)
 

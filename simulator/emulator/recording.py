@@ -249,8 +249,14 @@ class Recordings:
     @property
     def unwritten(self) -> int:
         """Records that the disk did not take."""
-        files = [recorder.transcript.file for recorder in self._rooms.values()]
-        return self._unwritten + sum(file.unwritten for file in files if file is not None)
+        return self._unwritten + sum(map(self._missing, self._rooms.values()))
+
+    def _missing(self, recorder: RoomRecorder) -> int:
+        """Return how many records of a room are not on the disk, and should be."""
+        transcript, file = recorder.transcript, recorder.transcript.file
+        if file is not None:
+            return file.unwritten
+        return 0 if self._directory is None else len(transcript) + transcript.dropped
 
     def recorder(self, room: str) -> RoomRecorder:
         """Return the recorder of a room."""
@@ -308,7 +314,8 @@ class Recordings:
         for recorder in self._rooms.values():
             recorder.transcript.close()
         if self.unwritten:
-            _log.error("%d records are not on the disk", self.unwritten, extra={"event": "unwritten"})
+            extra = {"event": "unwritten", "count": self.unwritten}
+            _log.error("%d records are not on the disk", self.unwritten, extra=extra)
 
     def _note(self, recorder: RoomRecorder) -> None:
         if not self._dirty:
@@ -341,8 +348,7 @@ class Recordings:
         self._size -= recorder.counted
         del self._rooms[room]
         recorder.transcript.close()
-        file = recorder.transcript.file
-        self._unwritten += 0 if file is None else file.unwritten
+        self._unwritten += self._missing(recorder)
 
 
 def _log_failure(path: Path, error: OSError) -> None:

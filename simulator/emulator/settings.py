@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from simulator.emulator.doorway import Doorway
 from simulator.emulator.limits import Limits
 from simulator.emulator.recording import Recording
-from simulator.faults.fault import Fault
-from simulator.faults.plans import Planned
-from simulator.latency import Law
-from simulator.participants import Participant
+
+if TYPE_CHECKING:  # commands that serve nothing need not wait for them
+    from simulator.faults.fault import Fault
+    from simulator.faults.plans import Planned
+    from simulator.latency import Law
+    from simulator.participants import Participant
 
 __all__ = ["CLEARED", "EmulatorStats", "Settings"]
 

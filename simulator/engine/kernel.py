@@ -60,8 +60,8 @@ class Kernel:
         self.foreground = 0
         """How many timers are pending that are not background ones."""
         self.late: Callable[[str, int, int], int] | None = None
-        """Returns by how many nanoseconds a step is late: of whom, at what instant, after what delay. None if none ever
-        is. Those that make timers ask it; heartbeats do not."""
+        """Returns by how many nanoseconds a step is late, as `Schedule.late`; None if none ever is. Those that make
+        timers ask it, and heartbeats do not."""
 
     def __len__(self) -> int:
         """Return how many timers are pending."""

@@ -33,6 +33,11 @@ __engine__ = True
 
 PROBABILITIES = (0.02, 0.1, 0.5)
 """That a step is late; one of them for each seed."""
+FOCI = ("one", "one", "program", "program", "links", "all")
+"""Whose steps may be late, see `Lateness.focus`; one of them for each seed, as often as it is here. Where less is late
+at a time, what fails is more often one step alone."""
+_READER = "/meshsync reader of "
+"""Marks the path of a client's task that runs none of the program's code."""
 REACH = 1.5
 """The latest, in scales."""
 _MICROSECOND = 1000
@@ -49,6 +54,9 @@ class Lateness:
     probability: float
     scale: int
     """Nanoseconds; a step that is late is so by up to `REACH` times as much."""
+    focus: str = "all"
+    """Whose steps may be late: ``"program"``, those of tasks in which the program's code runs, and of participants;
+    ``"links"``, deliveries; ``"all"``, also those of the client's own tasks; else those of one, by `Late.who`."""
 
 
 class LateSchedule(Schedule):
@@ -79,11 +87,12 @@ class LateSchedule(Schedule):
         if self._base is not None:
             self._base.yielded(actor)
 
-    def late(self, who: str, now: int, limit: int = 0) -> int:
+    def late(self, who: str, due: int, limit: int = 0) -> int:
         step = self._steps[who] = self._steps.get(who, 0) + 1
-        if self._stream.random() >= self._lateness.probability:
+        lateness = self._lateness
+        if lateness.focus not in ("all", who, _focus_of(who)) or self._stream.random() >= lateness.probability:
             return 0
-        by = int(self._stream.random() * REACH * self._lateness.scale) // _MICROSECOND * _MICROSECOND
+        by = int(self._stream.random() * REACH * lateness.scale) // _MICROSECOND * _MICROSECOND
         if by:
             self.lates.append(Late(who, step, by))
         return by
@@ -101,12 +110,12 @@ class ReplaySchedule(Schedule):
         self.instants: list[int] = []
         """When each of `lates` was due, in nanoseconds."""
 
-    def late(self, who: str, now: int, limit: int = 0) -> int:
+    def late(self, who: str, due: int, limit: int = 0) -> int:
         step = self._steps[who] = self._steps.get(who, 0) + 1
         by = self._late.get((who, step), 0)
         if by:
             self.lates.append(Late(who, step, by))
-            self.instants.append(now + limit)
+            self.instants.append(due)
         return by
 
     def _pick(self, candidates: Sequence[str], is_preemption: bool) -> int:
@@ -118,29 +127,32 @@ class ReplaySchedule(Schedule):
 
 
 class PilotSchedule(Schedule):
-    """Makes nothing late, and keeps when steps were due."""
+    """Makes nothing late, and keeps when steps came."""
 
     is_late = True
 
     def __init__(self) -> None:
         super().__init__()
-        self._times: list[int] = []
+        self._times: dict[int, None] = {}
+        self._who: dict[str, None] = {}
         self._limits: dict[int, None] = {}
 
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
         return 0
 
-    def late(self, who: str, now: int, limit: int = 0) -> int:
-        if len(self._times) < _MOST:
-            self._times.append(now + limit)
+    def late(self, who: str, due: int, limit: int = 0) -> int:
+        if _focus_of(who) != "client":
+            self._who[who] = None
         if limit:
-            self._limits[limit] = None
+            self._limits[_rounded(limit)] = None
+        elif len(self._times) < _MOST:
+            self._times[due] = None
         return 0
 
     @property
     def result(self) -> Pilot:
         """What was kept."""
-        return Pilot(tuple(self._times), tuple(self._limits))
+        return Pilot(tuple(self._times), tuple(self._limits), tuple(self._who))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +160,49 @@ class Pilot:
     """The times of a run without lateness, in nanoseconds."""
 
     times: tuple[int, ...]
-    """When each step was due."""
+    """The instants at which steps came, each once: else those at which much happens would be most of them."""
     limits: tuple[int, ...]
-    """Every time limit and sleep, once."""
+    """The time limits, to two digits: what is left of one, again and again, is not another one."""
+    who: tuple[str, ...] = ()
+    """Each that had a step, the client's own tasks aside."""
 
     def draw(self, stream: Random) -> Lateness:
         """Draw the lateness of a run from a stream: a scale is the gap between two events, or a time limit."""
         probability = PROBABILITIES[pick(stream, len(PROBABILITIES))]
+        focus = FOCI[pick(stream, len(FOCI))]
+        if focus == "one":
+            focus = self.who[pick(stream, len(self.who))] if self.who else "all"
+        return Lateness(probability, self._draw_scale(stream), focus)
+
+    def _draw_scale(self, stream: Random) -> int:
         if self.limits and stream.random() < _SHARE_OF_LIMITS:
-            return Lateness(probability, self.limits[pick(stream, len(self.limits))])
+            return self.limits[pick(stream, len(self.limits))]
         for _ in range(_ATTEMPTS if self.times else 0):
             gap = abs(self.times[pick(stream, len(self.times))] - self.times[pick(stream, len(self.times))])
             if gap >= _LEAST:
-                return Lateness(probability, gap)
-        return Lateness(probability, _DEFAULT_SCALES[pick(stream, len(_DEFAULT_SCALES))])
+                return gap
+        return _DEFAULT_SCALES[pick(stream, len(_DEFAULT_SCALES))]
 
 
-_SHARE_OF_LIMITS = 0.25
+_SHARE_OF_LIMITS = 0.2
 """The probability that a scale is a time limit."""
 _ATTEMPTS = 10
 """Pairs of events that are drawn until two are apart."""
 _LEAST = SECOND // 1000
 """Nanoseconds that two events have to be apart: what is nearer, the choice among actors puts in another order."""
+
+
+def _focus_of(who: str) -> str:
+    # A link's name ends with its direction; an actor's path begins with that of the first one.
+    if who.endswith(("/up", "/down")) and not who.startswith("main/"):
+        return "links"
+    return "client" if _READER in who else "program"
+
+
+def _rounded(duration: int) -> int:
+    """Return a duration to two digits."""
+    unit = int(10 ** max(0, len(str(duration)) - 2))
+    return (duration + unit // 2) // unit * unit
 
 
 # --- by name ----------------------------------------------------------------------------------------------------------

@@ -274,14 +274,14 @@ class Scheduler:
         """Put an actor behind those that can run."""
         self.ready.append(actor)
 
-    def late(self, actor: Actor, limit: int = 0) -> int:
-        """Return by how many nanoseconds the running schedule makes a step of an actor late; see `Schedule.late`."""
+    def late(self, actor: Actor, due: int, limit: int = 0) -> int:
+        """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
         late = self.kernel.late
-        return 0 if late is None or actor.is_housekeeping else late(actor.path, self.kernel.now, limit)
+        return 0 if late is None or actor.is_housekeeping else late(actor.path, due, limit)
 
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
-        by = self.late(actor)
+        by = self.late(actor, self.kernel.now)
         if by:
             actor.timer = self.kernel.at(self.kernel.now + by, partial(self._wake_late, actor))
         else:

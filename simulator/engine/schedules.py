@@ -103,13 +103,13 @@ class Schedule:
     def yielded(self, actor: str) -> None:
         """Record that an actor gave up its turn of its own accord."""
 
-    def late(self, who: str, now: int, limit: int = 0) -> int:
+    def late(self, who: str, due: int, limit: int = 0) -> int:
         """Return by how many nanoseconds a step is late.
 
         Args:
             who: See `Late.who`.
-            now: The instant, in nanoseconds.
-            limit: Nanoseconds of the time limit whose end the step is; 0 if it is no such end.
+            due: When it would come, in nanoseconds.
+            limit: The nanoseconds of a time limit, if it is the end of one, which may never come; else 0.
         """
         return 0
 

@@ -12,7 +12,8 @@ import pkgutil
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -23,7 +24,7 @@ from meshsync.errors import UsageError
 from meshsync.reasons import describe_error
 from meshsync.signals import check_callable
 
-__all__ = ["check_program", "find", "load", "reference"]
+__all__ = ["afresh", "check_program", "find", "load", "reference"]
 
 
 def reference(program: Callable[..., object]) -> str | None:
@@ -99,6 +100,19 @@ def find(text: str) -> Any:
     if found is None:
         raise UsageError(_missing(module, place, name))
     return found
+
+
+@contextmanager
+def afresh(directory: Path) -> Iterator[None]:
+    """Forget at the end what was imported meanwhile from a directory: the next run of a program begins anew."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name not in before]:
+            file = getattr(sys.modules[name], "__file__", None)
+            if isinstance(file, str) and Path(file).resolve().is_relative_to(directory.resolve()):
+                del sys.modules[name]
 
 
 def _member(module: ModuleType, name: str) -> Any:

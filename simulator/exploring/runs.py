@@ -10,7 +10,7 @@ import linecache
 import os
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
@@ -73,7 +73,7 @@ class Case:
             "left_out": list(self.left_out),
             "deviations": None if self.deviations is None else [list(one) for one in self.deviations],
             "lates": [list(one) for one in self.lates],
-            "lateness": None if self.lateness is None else [self.lateness.probability, self.lateness.scale],
+            "lateness": None if self.lateness is None else list(astuple(self.lateness)),
         }
 
     @classmethod

@@ -54,6 +54,8 @@ class Record:
     """The message's JSON, the attributes, the fault's parameters."""
     attachment: str = ""
     """The SHA-256 of a message's attachment in hex; empty for none. `Transcript.attachments` has the bytes."""
+    id: str = ""
+    """Of a participant that connected, as the room gave it: messages may name it. Empty for all else."""
 
     @property
     def time_s(self) -> float:

@@ -84,7 +84,7 @@ class Recorder:
     def joined(self, member: Member) -> None:
         """Note that a participant's connection is there, and choose its label."""
         label = self._names.join(member.id, member.name)
-        self._add("connected", label, detail={"role": member.role})
+        self._add("connected", label, detail={"role": member.role}, id=member.id)
         self.notice("join", sender=member.name)
 
     def left(self, member: Member) -> None:

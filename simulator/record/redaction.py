@@ -10,7 +10,7 @@ from typing import Any
 from meshsync.errors import UsageError
 from simulator.record.record import Record
 
-__all__ = ["REDACTED", "Redaction"]
+__all__ = ["REDACTED", "Redaction", "split_path"]
 
 REDACTED = "[redacted]"
 """What a record has in the place of a value that was taken out."""
@@ -40,7 +40,7 @@ class Redaction:
         if isinstance(paths, str):
             raise UsageError(f"redact: a list of paths, not {paths!r:.100} alone")
         for path in paths:
-            root, *names = [part.replace("\\.", ".") for part in _DOT.split(str(path))]
+            root, *names = split_path(str(path))
             if root not in _ROOTS or not names or "" in names:
                 text = "a path begins with message, attributes or header and goes on, as message.password"
                 raise UsageError(f"redact: {text}, not {path!r:.100}")
@@ -61,6 +61,11 @@ class Redaction:
         for path in self._paths[root]:
             value = _without(value, path)
         return value
+
+
+def split_path(path: str) -> list[str]:
+    r"""Return the names of a path that are separated by dots; a dot in a name is written ``\."""
+    return [part.replace("\\.", ".") for part in _DOT.split(path)]
 
 
 def _without(value: Any, path: _Path) -> Any:

@@ -111,8 +111,12 @@ def pause(emulator: Emulator) -> None:
     trio.send("ada")
     trio.send("cleo")
     assert trio.next() == "cleo"
-    emulator.plan(faults.quiet(after=0))
-    assert trio.next() == "ada"
+    with trio.ada.messaging.messages() as inbox:
+        trio.ben.messaging.send_message(to(trio.ben, "ada"), "back", {})  # The room has it.
+        assert inbox.pending == 0
+        emulator.plan(faults.quiet(after=0))
+        assert trio.next() == "ada"
+        assert inbox.get(PATIENCE).type == "back"
 
 
 def malformed_push(emulator: Emulator) -> None:
@@ -450,3 +454,72 @@ def test_nothing_is_in_the_way_until_it_is_asked_for(emulator: Emulator) -> None
     assert seen() == (False, False)
     emulator.plan(faults.latency(0, "ada"))
     assert seen() == (False, True)
+
+
+# --- together with what is recorded -----------------------------------------------------------------------------------
+
+
+def test_what_faults_do_is_in_the_transcript() -> None:
+    """Faults, what they keep from a recipient or refuse, and events to follow, where the room records as well."""
+    with Emulator(record=True) as emulator:
+        ada, ben = join(emulator, "ada"), join(emulator, "ben")
+        emulator.plan(
+            faults.reject_streams("ben", "busy"),
+            faults.on("message", sender="ada", nth=2).do(faults.error_replies("ada", 99)),
+            faults.at(0, faults.refuse_connect("zoe")),
+        )
+        with pytest.raises(StreamRejected):
+            ada.messaging.create_stream(to(ada, "ben"), {})
+        with ben.messaging.messages() as inbox:
+            for number in range(2):
+                ada.messaging.send_message(to(ada, "ben"), f"message {number}", {})
+                inbox.get(PATIENCE)
+        with pytest.raises(RoomError):
+            ada.messaging.send_message(to(ada, "ben"), "message 2", {})
+        with pytest.raises(RoomUnavailable):
+            emulator.connect("lab", "zoe")
+        transcript = emulator.transcript("lab")
+    assert [(one.type, one.recipient, one.outcome) for one in transcript.faults()] == [
+        ("reject_streams", "ben", "began"),
+        ("error_replies", "ada", "began"),
+    ]
+    assert [(one.type, one.recipient, one.outcome) for one in transcript.messages(sender="ada")] == [
+        ("message 0", "ben", "delivered"),
+        ("message 1", "ben", "delivered"),
+        ("message 2", "ben", "error 99: a fault of this simulation"),
+    ]
+    assert ("stream.open", "rejected: busy") in [(one.type, one.outcome) for one in transcript]
+    assert [(one.sender, one.outcome) for one in transcript if one.kind == "refused"] == [
+        ("zoe", "reset while it connects")
+    ]
+
+
+def test_faults_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """One line each, with members for programs."""
+    caplog.set_level(logging.INFO, "simulator.emulator")
+    with Emulator() as emulator:
+        join(emulator, "ada")
+        emulator.plan(faults.reset("ada"))
+    (line,) = [record for record in caplog.records if getattr(record, "event", "") == "fault"]
+    assert line.getMessage() == "lab: fault reset of ada struck"
+    assert (line.room, line.fault, line.participants, line.outcome) == ("lab", "reset", ["ada"], "struck")  # type: ignore[attr-defined]
+
+
+# --- a server that remembers ------------------------------------------------------------------------------------------
+
+
+def test_after_a_restart_that_forgets_nothing_participants_are_listed_until_heartbeats_fail() -> None:
+    """The client has lost its connection long before its peers see it leave; its messages go nowhere."""
+    with Emulator(limits=Limits(heartbeat=0.5)) as emulator:
+        ada = join(emulator, "ada", reconnect=False)
+        emulator.plan(faults.restart(down=0, forgets=False))
+        with pytest.raises(ConnectionLost):
+            ada.wait_closed(PATIENCE)
+        ben = join(emulator, "ben")
+        assert names(emulator) == ["ada", "ben"]
+        ben.messaging.send_message(to(ben, "ada"), "to a ghost", {})
+        while names(emulator) != ["ben"]:
+            pass
+        ben.close()
+        while emulator.rooms:
+            pass

@@ -122,6 +122,7 @@ def test_who_came_who_went_and_why(emulator: Emulator) -> None:
         ("bob", "", "", "cut by drop()"),
         ("carol", "", "", "disconnected with code 1001: the emulator was closed"),
     ]
+    assert told(transcript, "fault") == [("", "bob", "drop", "struck")]
     assert [one.detail for one in transcript if one.kind == "connected"] == [{"role": "user"}] * 3
     assert [one.detail for one in transcript if one.kind == "attributes"] == [{"mood": "calm"}]
 
@@ -462,4 +463,4 @@ def test_a_killed_emulator_leaves_all_that_anyone_saw(tmp_path: Path, seed: int)
     assert numbers == list(range(len(numbers))) and len(numbers) > last
     assert not loaded.is_complete
     assert all(not one.attachment or one.attachment in loaded.attachments for one in loaded)
-    assert loaded[0] == Record(loaded[0].time_ns, "connected", "ada", detail={"role": "user"})
+    assert loaded[0] == Record(loaded[0].time_ns, "connected", "ada", detail={"role": "user"}, id=ada.id)

@@ -44,29 +44,32 @@ def run_steps(steps: list[Step], directory: Path) -> list[str]:
     script = "set -eu\n" + "".join(f"{step.commands}\nprintf '\\n%s\\n' '{MARK}'\n" for step in steps)
     directory.mkdir()
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with subprocess.Popen(
-        ["sh", "-c", script],
-        cwd=directory,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as shell:
+    # Into files: what goes on in the background would hold a pipe open.
+    printed, logged = directory.with_suffix(".out"), directory.with_suffix(".err")
+    with printed.open("w") as out, logged.open("w") as errors:
+        command = ["sh", "-c", script]
+        shell = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=errors,
+            start_new_session=True,
+        )
         try:
-            # Whatever goes on in the background holds the pipe open.
-            output, errors = shell.communicate(timeout=PATIENCE)
+            status = shell.wait(PATIENCE)
         finally:
             try:
                 os.killpg(shell.pid, signal.SIGKILL)
                 was_left = True
             except ProcessLookupError:
                 was_left = False
-    printed = output.split(f"\n{MARK}\n")
-    assert (shell.returncode, len(printed)) == (0, len(steps) + 1), f"{output}\n\n{errors}"
+            shell.wait()
+    parts = printed.read_text(encoding="utf-8").split(f"\n{MARK}\n")
+    assert (status, len(parts)) == (0, len(steps) + 1), f"{parts[-1]}\n\n{logged.read_text(encoding='utf-8')}"
     assert not was_left, "the page leaves a process behind"
-    return printed[:-1]
+    return parts[:-1]
 
 
 def fits(printed: str, output: str) -> bool:

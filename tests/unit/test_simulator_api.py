@@ -28,7 +28,10 @@ MEMBERS = {
         kernel network runtime world
     """,
     "SimulatedRoom": "name join add names participants transcript simulation recorder rules seated",
-    "Emulator": "start close is_open host port url env secret token drop stats transcript recorded",
+    "Emulator": """
+        start close is_open host port url env secret token drop stats transcript recorded
+        rooms participants connect add plan
+    """,
     "Participant": PARTICIPANT,
     "Chatter": f"{PARTICIPANT} interval to type limit said",
     "Echo": f"{PARTICIPANT} delay",

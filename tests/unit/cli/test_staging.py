@@ -128,10 +128,10 @@ def test_a_command_meets_them(tmp_path: Path) -> None:
                 print("rejected:", error)
             print(messaging.wait_for_participant(name="witness", timeout=20).name)
     """
-    asked_for = ["--add", "Echo:bot@lab", "--add", "Rejecting:busy@den", "--latency", "5ms", "--reject-streams", "bot"]
+    options = ["--add", "Echo:bot@lab", "--add", "Rejecting:busy@den", "--latency", "5ms", "--reject-streams", "bot"]
     command = [
         "exec",
-        *asked_for,
+        *options,
         "--plan",
         str(plan),
         "--seed",

@@ -145,3 +145,60 @@ def test_joining_needs_a_room() -> None:
     site = Site(RecordingRoom("demo"), RecordingRoom("lab", "zoe", participants=[gone]))
     site.injector.add([faults.join("zoe"), faults.join("zoe")])
     assert (gone.is_here, site.joined) == (True, [("lab", "zoe", "user")])
+
+
+class PatientSite(Site):
+    """A site where participants of a plan may come later."""
+
+    def __init__(self, *rooms: RecordingRoom) -> None:
+        super().__init__(*rooms)
+        self.unknown: list[tuple[str, str]] = []
+        self.injector = FaultInjector(
+            self.kernel,
+            Seeds(7),
+            self.network,
+            lambda: rooms,
+            lambda *newcomer: self.joined.append(newcomer),
+            lambda fault, text: self.unknown.append((fault.word, text)),
+        )
+
+
+def test_where_participants_may_come_later_a_lasting_fault_of_a_plan_waits_for_them() -> None:
+    """One that is over by itself strikes nobody; both are told. A bare one raises all the same."""
+    site = PatientSite(RecordingRoom("demo", "bob"))
+    errors, partition = faults.error_replies("zoe", 1), faults.partition({"zoe"})
+    site.injector.add([faults.at(1, errors), faults.at(1, faults.reset("zoe")), faults.during(1, 2, partition)])
+    site.run()
+    assert site.injector.in_force == [errors]
+    assert site.network.told == [("strike", partition), ("lift", partition)]
+    assert [word for word, _ in site.unknown] == ["error_replies", "reset", "partition"]
+    assert "'zoe', which no room knows; there are bob" in site.unknown[0][1]
+    with pytest.raises(UsageError, match="reset is about 'zoe'"):
+        site.injector.add([faults.reset("zoe")])
+
+
+def test_times_count_from_where_a_plan_begins() -> None:
+    """Of every entry that has times."""
+    site = Site(RecordingRoom("demo", "bob"))
+    when: list[int] = []
+    site.network.strike = lambda fault: when.append(site.kernel.now) or 1  # type: ignore[method-assign,func-returns-value]
+    partition = faults.partition({"bob"})
+    plan = [faults.at(1, faults.reset("bob")), faults.during(2, 3, partition), faults.quiet(after=4)]
+    site.injector.add(plan, 10 * 10**9)
+    site.run()
+    assert when == [11 * 10**9, 12 * 10**9]
+    assert site.kernel.now == 14 * 10**9
+
+
+def test_a_stopped_injector_does_nothing_more_and_records_nothing() -> None:
+    """What is in force ends, what was planned does not come."""
+    site = Site(RecordingRoom("demo", "bob"))
+    site.injector.add(
+        [faults.error_replies("bob", 1), faults.at(1, faults.reset("bob")), faults.on("join").do(faults.restart())]
+    )
+    records = list(site.rooms[0].records)
+    site.injector.stop()
+    site.injector.notice("join", sender="bob")
+    site.run()
+    assert (site.injector.in_force, site.network.told) == ([], [("lift all", None)])
+    assert site.rooms[0].records == records

@@ -535,3 +535,15 @@ def test_pings_are_no_sign_that_something_goes_on() -> None:
     bench.link.on_arrival = lambda: idle.append(bench.kernel.foreground)
     bench.run()
     assert idle == [0, 0]
+
+
+def test_a_flushed_link_delivers_all_that_is_in_flight_now_and_in_order() -> None:
+    """What is put in later takes its delay again."""
+    bench = Bench(constant(10), bandwidth=100)
+    bench.put(b"one", b"two")
+    bench.put(b"three")
+    bench.at(1, bench.link.flush)
+    bench.at(2, lambda: bench.link.change_bandwidth(None))
+    bench.at(2, lambda: bench.put(b"four"))
+    bench.run()
+    assert bench.arrived == [(1, b"one"), (1, b"two"), (1, b"three"), (10_002, b"four")]

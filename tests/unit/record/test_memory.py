@@ -15,7 +15,7 @@ from simulator.record.transcript import Transcript
 MESSAGES = 30_000
 """All sizes grow with it: with 100,000 the file is 32 MB, and its load takes 1.4 times that at its peak."""
 LIMIT = 2 * 1024 * 1024
-OVERHEAD = 3 * 1024 * 1024
+OVERHEAD = 5 * 1024 * 1024 // 2
 """Bytes beside the transcript: a batch of lines on its way to the disk and the same joined, of 1 MiB each, and places
 of a list in which entries were dropped, as many as there are others: 16 bytes for each of 200, of 2 MiB."""
 

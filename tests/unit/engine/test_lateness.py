@@ -1,0 +1,122 @@
+"""Lateness: drawn, recorded, repeated; and its scales, from a pilot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from simulator.engine.kernel import SECOND
+from simulator.engine.lateness import Lateness, LateSchedule, Pilot, PilotSchedule, ReplaySchedule, schedule_named
+from simulator.engine.runtime import VirtualRuntime
+from simulator.engine.schedules import Late, RandomSchedule
+from simulator.engine.seeds import Seeds
+
+
+def test_steps_are_late_with_their_probability_by_up_to_one_and_a_half_scales() -> None:
+    """Of 10,000 steps about a tenth, by up to 3 s at a scale of 2 s, 1.5 s on average; all of it is recorded."""
+    schedule = LateSchedule(Random(1), Lateness(0.1, 2 * SECOND))
+    drawn = [schedule.late("main/ada", 0) for _ in range(10_000)]
+    late = [by for by in drawn if by]
+    assert 900 < len(late) < 1100
+    assert min(late) > 0 and 2.9 * SECOND < max(late) <= 3 * SECOND
+    assert 1.4 * SECOND < sum(late) / len(late) < 1.6 * SECOND
+    assert schedule.lates == [Late("main/ada", step, by) for step, by in enumerate(drawn, 1) if by]
+
+
+@pytest.mark.parametrize(
+    ("focus", "expected"),
+    [
+        ("all", {"main/ada", "main/ada/meshsync reader of ada", "ada#1/up", "bot"}),
+        ("program", {"main/ada", "bot"}),
+        ("links", {"ada#1/up"}),
+        ("bot", {"bot"}),
+    ],
+)
+def test_only_those_in_focus_are_late(focus: str, expected: set[str]) -> None:
+    """A reader of a client runs none of the program's code."""
+    schedule = LateSchedule(Random(1), Lateness(0.5, SECOND, focus))
+    for _ in range(50):
+        for who in ("main/ada", "main/ada/meshsync reader of ada", "ada#1/up", "bot"):
+            schedule.late(who, 0)
+    assert {one.who for one in schedule.lates} == expected
+
+
+def test_recorded_lateness_is_repeated_at_the_same_steps_and_no_others() -> None:
+    """By who and the number of the step, whatever the others do."""
+    schedule = ReplaySchedule(lates=[Late("a", 2, 500), Late("b", 9, 100)])
+    assert [schedule.late(who, due) for who, due in (("a", 10), ("c", 11), ("a", 12), ("a", 13), ("b", 14))] == [
+        0,
+        0,
+        500,
+        0,
+        0,
+    ]
+    assert (schedule.lates, schedule.instants) == ([Late("a", 2, 500)], [12])
+
+
+def test_scales_are_gaps_between_events_and_time_limits() -> None:
+    """Of three events 1 s and 10 s apart, and a limit of 30 s."""
+    pilot = Pilot((0, SECOND, 11 * SECOND), (30 * SECOND,), ("main/ada",))
+    stream = Random(5)
+    drawn = [pilot.draw(stream) for _ in range(3000)]
+    scales = Counter(one.scale // SECOND for one in drawn)
+    assert set(scales) == {1, 10, 11, 30}
+    assert 0.17 < scales[30] / 3000 < 0.23
+    assert {one.focus for one in drawn} == {"main/ada", "program", "links", "all"}
+    assert {one.probability for one in drawn} == {0.02, 0.1, 0.5}
+
+
+def test_pilot_keeps_instants_once_and_limits_to_two_digits() -> None:
+    """What is left of a limit is no other one; the end of a limit may never come."""
+    schedule = PilotSchedule()
+    for due, limit in ((5, 0), (5, 0), (9, 0), (30 * SECOND, 30 * SECOND), (30 * SECOND, 29_999_000_000)):
+        assert schedule.late("main/ada", due, limit) == 0
+    assert schedule.result == Pilot((5, 9), (30 * SECOND,), ("main/ada",))
+
+
+@pytest.mark.parametrize(("name", "base"), [("late", None), ("late+random", RandomSchedule)])
+def test_schedules_are_made_by_name(name: str, base: type | None) -> None:
+    """Without a pilot, lateness follows from the seed."""
+    schedules = [schedule_named(name, Seeds(seed)) for seed in (1, 1, 2)]
+    assert all(isinstance(one, LateSchedule) for one in schedules)
+    assert isinstance(schedules[0]._base, base or type(None))  # type: ignore[union-attr]
+    drawn = [[one.late("main", 0) for _ in range(200)] for one in schedules]  # type: ignore[union-attr]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_sleep_wait_and_first_turn_come_as_late_as_recorded() -> None:
+    """A task begins 1 s late, sleeps 2 s longer, and gives up a wait of 10 s after 13."""
+    lates = [Late("main/ada", step, seconds * SECOND) for step, seconds in ((1, 1), (2, 2), (3, 3))]
+    seen: list[float] = []
+    with VirtualRuntime(1, schedule=ReplaySchedule(lates=lates)) as runtime:
+
+        def ada() -> None:
+            seen.append(runtime.now)
+            runtime.sleep(5)
+            seen.append(runtime.now)
+            with runtime.condition() as never:
+                assert not never.wait(10)
+            seen.append(runtime.now)
+
+        runtime.spawn(ada, name="ada").join()
+    assert seen == [1.0, 8.0, 21.0]
+
+
+def test_notified_waiter_goes_on_as_late_as_recorded() -> None:
+    """It was notified before its time limit, and so its wait succeeds, 4 s later."""
+    with VirtualRuntime(1, schedule=ReplaySchedule(lates=[Late("main/ada", 3, 4 * SECOND)])) as runtime:
+        condition = runtime.condition()
+        result: list[tuple[bool, float]] = []
+
+        def ada() -> None:
+            with condition:
+                result.append((condition.wait(2), runtime.now))
+
+        task = runtime.spawn(ada, name="ada")
+        runtime.sleep(1)
+        with condition:
+            condition.notify_all()
+        task.join()
+    assert result == [(True, 5.0)]
