@@ -218,7 +218,7 @@ def test_a_port_where_nothing_listens() -> None:
 
 def test_a_port_that_is_silent(server: ScriptedServer) -> None:
     """It takes connections and says nothing: a time-out."""
-    found = examine("demo", "--url", server.url, "--timeout", "0.3", status=5, MESHAGENT_TOKEN=token("demo"))
+    found = examine("demo", "--url", server.url, "--timeout", "1", status=5, MESHAGENT_TOKEN=token("demo"))
     step, _, advice = fault(found)
     assert (step, "silent" in advice, outcome(found, "tcp")) == ("http", True, "ok")
 
@@ -338,7 +338,7 @@ def test_a_proxy_that_cannot_be_used() -> None:
 def test_a_room_that_never_greets(server: ScriptedServer) -> None:
     """A WebSocket is there, and nothing on it."""
     server.begin_to_accept()
-    found = examine("demo", "--url", server.url, "--timeout", "0.5", status=5, MESHAGENT_TOKEN=token("demo"))
+    found = examine("demo", "--url", server.url, "--timeout", "1", status=5, MESHAGENT_TOKEN=token("demo"))
     step, _, advice = fault(found)
     assert (step, "no room behind it" in advice, outcome(found, "http")) == ("greeting", True, "ok")
 
@@ -347,6 +347,6 @@ def test_a_room_that_does_not_enable(server: ScriptedServer) -> None:
     """It greets, and answers no request."""
     accepting = server.begin_to_accept()
     in_thread(lambda: accepting.result(30).greet())
-    found = examine("demo", "--url", server.url, "--timeout", "0.5", status=5, MESHAGENT_TOKEN=token("demo"))
+    found = examine("demo", "--url", server.url, "--timeout", "1", status=5, MESHAGENT_TOKEN=token("demo"))
     step, _, advice = fault(found)
     assert (step, "does not answer" in advice, outcome(found, "greeting")) == ("enable", True, "ok")

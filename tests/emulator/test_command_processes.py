@@ -136,10 +136,12 @@ def test_what_the_output_cannot_encode_is_escaped(here: dict[str, str], emulated
 
 def test_verbose_logs_on_standard_error_without_secrets(here: dict[str, str], emulated: Emulator) -> None:
     """Once for what happens, twice for more."""
-    code, out, errors = finish(start("who", "-vv", environ=here))
-    assert (code, out) == (0, "")
-    assert here["MESHAGENT_SECRET"] not in errors
-    assert "Traceback" not in errors
+    assert finish(start("who", environ=here)) == (0, "", "")
+    for option, name in (("-v", "meshsync.client"), ("-vv", "meshsync.traffic")):
+        code, out, errors = finish(start("who", option, environ=here))
+        assert (code, out, name in errors) == (0, "", True)
+        assert here["MESHAGENT_SECRET"] not in errors
+        assert ("Traceback" in errors, "meshsync.traffic" in errors) == (False, option == "-vv")
 
 
 # --- chat -------------------------------------------------------------------------------------------------------------
