@@ -277,6 +277,15 @@ def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: Path) -
     assert (step, "another name" in advice) == ("tls", True)
 
 
+def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
+    """It is no fault of the network."""
+    missing = str(tmp_path / "ca.pem")
+    environ = {"MESHAGENT_EXTRA_CA_FILE": missing, "MESHAGENT_TOKEN": token("demo")}
+    found = examine("demo", "--url", "wss://rooms.example", status=3, **environ)
+    step, detail, advice = fault(found)
+    assert (step, missing in detail, "MESHAGENT_EXTRA_CA_FILE" in advice) == ("certificates", True, True)
+
+
 def test_tls_that_is_trusted_has_its_step(authority: trustme.CA, tmp_path: Path) -> None:
     """With its version, before the handshake of the WebSocket."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))

@@ -391,3 +391,15 @@ def test_without_an_emulator_there_is_none_to_find(tmp_path: Path, monkeypatch: 
     examined = run("doctor", "lab", "--emulator")
     assert examined.exit_code == 3
     assert records(examined)[0]["step"] == "emulator"
+
+
+@pytest.mark.usefixtures("announced")
+def test_of_several_emulators_one_is_chosen_by_its_port(emulated: Emulator, enter: Any, room: str) -> None:
+    """Else the error lists them: status 2, also of the doctor."""
+    enter("ada")
+    with Emulator() as other, announce(other.url, other.env):
+        for arguments in (["who", room, "--emulator"], ["doctor", room, "--emulator"]):
+            result = run(*arguments)
+            assert (result.exit_code, emulated.url in result.output, other.url in result.output) == (2, True, True)
+        result = run("who", room, "--url", f"emulator:{emulated.port}")
+        assert [line["name"] for line in records(result)] == ["ada"]
