@@ -102,7 +102,13 @@ class BlockingRefused(SimulationError, RuntimeError):
 
 
 class ReplayFailed(SimulationError):
-    """A recorded conversation could not be said again; the text has who failed, at which step."""
+    """A recorded conversation could not be said again; the text has who failed, at which step.
+
+    Attributes:
+        chart: What had happened until then, as lines for a terminal; empty if nothing had.
+    """
+
+    chart = ""
 
 
 class ReplayStalled(ReplayFailed, TimeoutError):

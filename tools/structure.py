@@ -69,8 +69,8 @@ d  simulator.room: limits members / call_ends / calls classic_streams / rules / 
 e  simulator.admission
 e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
-                     / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
-                     / transcript / comparing
+                     / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
+                     / timeline / transcript / comparing
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread

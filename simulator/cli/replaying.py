@@ -87,9 +87,15 @@ def replay_room(record: Path, world: Any, stall: float | None, transcript: Path 
     Each goes on when what had come to it before has come again. Exit status 0: it was the same; 1: it was not, or got
     stuck; 2: there is no record.
     """
+    from simulator.errors import ReplayFailed
     from simulator.replaying import replay
 
-    replayed = replay.replay_room(record, into=world, stall=stall)
+    try:
+        replayed = replay.replay_room(record, into=world, stall=stall)
+    except ReplayFailed as error:
+        if chart and error.chart:
+            print(error.chart, end="\n\n")
+        raise
     if chart:
         print(replayed.transcript.to_text(), end="\n\n")
     if transcript is not None:

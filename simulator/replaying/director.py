@@ -44,7 +44,7 @@ class Director:
         subject: str | None = None,
     ) -> None:
         self.steps = steps
-        self.stall = stall
+        self.stall = self._longest = stall
         self.subject = subject
         self._condition = condition
         self._now = now
@@ -234,10 +234,14 @@ class Director:
             self._failure = self._failure or error
             self._condition.notify_all()
 
-    def hurry(self, stall: float) -> None:
-        """Give up earlier from now on: the subject has ended, and only what is under way can still come."""
+    def hurry(self, stall: float | None) -> None:
+        """Give up earlier from now on: the subject has ended, and only what is under way can still come.
+
+        Args:
+            stall: Seconds; None for the limit of the beginning, as the subject was started again.
+        """
         with self._condition:
-            self.stall = min(self.stall, stall)
+            self.stall = self._longest if stall is None else min(self.stall, stall)
             self._condition.notify_all()
 
     def end(self) -> None:
@@ -286,7 +290,6 @@ class _Plan:
         self._subject = subject
         self._scripted = {step.who for step in steps} - {subject}
         self._enabled: set[str] = set()
-        self._has_connected = False
         self._over: set[str] = set()
         """Streams that have ended: what still crosses the end reaches no program."""
         self._streams: dict[str, tuple[str, str]] = {}
@@ -315,9 +318,8 @@ class _Plan:
         """Return whether a step of the subject that reaches nobody in particular is noticed."""
         if step.who != self._subject or step.outcome:
             return False
-        if step.verb == "connect":  # Its program is started for it, once.
-            is_first, self._has_connected = not self._has_connected, True
-            return is_first
+        if step.verb == "connect":  # Its program is started for it.
+            return True
         has_witness = bool(self._enabled & self._scripted)
         return has_witness and (
             step.verb == "enable" or (step.who in self._enabled and step.verb in (*PRESENCE, "set"))

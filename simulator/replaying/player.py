@@ -26,6 +26,10 @@ _GLANCE = 0.002
 """Seconds between two looks whether the room has an offer: there is no call that waits for just that."""
 
 
+_FAREWELL = 1.0
+"""Seconds for leaving at the end."""
+
+
 class Connect(Protocol):
     """Connects a participant to the room in which the conversation is said."""
 
@@ -71,10 +75,11 @@ class Player:
             self._director.fail(failed)
 
     def close(self) -> None:
-        """Leave at once."""
+        """Leave, if it is still there."""
         room, self._room = self._room, None
         if room is not None:
-            room.close(0)
+            with suppress(MeshsyncError):  # The conversation may have failed since its world has.
+                room.close(_FAREWELL)
 
     # --- steps --------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from meshsync.errors import UsageError
 from meshsync.protocol.bridging import NO_HANDLER
 from simulator.record.comparing import StreamNames, participant_ids
 from simulator.record.records import Record, Records
+from simulator.record.whole_chunks import WholeChunks
 
 __all__ = [
     "Id",
@@ -202,7 +203,7 @@ def _arrivals_before(steps: Sequence[Step]) -> Iterator[Step]:
 
 class _Reading:
     def __init__(self, records: Records) -> None:
-        self._records = records
+        self._records = WholeChunks(records)
         self._ids = participant_ids(records)
         self._streams = StreamNames()
         self.missing: dict[str, None] = {}
@@ -210,17 +211,22 @@ class _Reading:
 
     def steps(self) -> Iterator[tuple[tuple[int, int], Step]]:
         """Yield each step with when it was done: the instant in nanoseconds, and the number of its record."""
+        enabled_ns: dict[str, int] = {}
         for number, record in enumerate(self._records):
             stream = self._streams.name(record)
             if record.outcome.startswith("lost"):
                 self._leave_out("lost on the way")
                 continue
+            if record.kind == "enabled":
+                enabled_ns[record.sender] = record.time_ns
             step = self._step(record, stream)
             if step is not None:
-                yield (record.time_ns - (record.latency_ns or 0), number), step
+                # Where it came to the room while its recipient was not there yet, it was on its way when that came.
+                when = max(_sent_ns(record), enabled_ns.get(record.recipient, 0))
+                yield (when, number), step
 
     def _step(self, record: Record, stream: str) -> Step | None:
-        at = round((record.time_ns - (record.latency_ns or 0)) / 1e9, 3)
+        at = round(_sent_ns(record) / 1e9, 3)
         begin = Step(at, record.sender, "leave")
         outcome = "" if record.outcome in ("", "delivered") else record.outcome
         body = record.detail
@@ -261,7 +267,7 @@ class _Reading:
                 return replace(begin, verb="chunk", body=header, attachment=data, outcome=outcome)
             case "stream.close":
                 return replace(begin, verb="close", outcome=outcome)
-            case "stream.meshsync.cancel":
+            case "stream.meshsync.cancel" if record.detail.get("left") is not True:  # That follows from leaving.
                 reason = str(record.detail.get("reason", ""))
                 return replace(begin, verb="cancel", reason=reason, outcome=outcome)
         return None
@@ -305,6 +311,11 @@ def texts_in(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
         yield path, value
 
 
+def _sent_ns(record: Record) -> int:
+    """Return when a message was sent; of one that nobody got, when the room had it: who was there then counts."""
+    return record.time_ns - (record.latency_ns or 0) if record.recipient else record.time_ns
+
+
 def _join_broadcasts(found: Iterable[tuple[tuple[int, int], Step]]) -> Iterator[Step]:
     """Yield the steps in order, several sends of one instant as the broadcast that they were."""
     present: set[str] = set()
@@ -325,7 +336,8 @@ def _join_broadcasts(found: Iterable[tuple[tuple[int, int], Step]]) -> Iterator[
 
 
 def _is_same_broadcast(sends: Sequence[Step], step: Step) -> bool:
-    return step.to not in [one.to for one in sends] and replace(step, to=sends[0].to) == sends[0]
+    is_like = step.verb == "send" and replace(step, to=sends[0].to) == sends[0]
+    return is_like and step.to not in [one.to for one in sends]
 
 
 def _joined(sends: Sequence[Step], present: set[str]) -> Iterator[Step]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from meshsync.errors import MeshsyncError, UsageError
+from meshsync.errors import UsageError
+from simulator.errors import ReplayFailed
 from simulator.record.comparing import Path as PathInMessage
 from simulator.record.comparing import diff
 from simulator.record.transcript import Transcript
@@ -111,10 +112,8 @@ def check_subject(
     given = [step if step.who == subject else _with_content(step, here / (attachments or ".")) for step in steps]
     try:
         happened = casting.play(given, stall, {"seed": 0})
-    except UsageError:
-        raise
-    except MeshsyncError as error:
-        raise AssertionError(str(error)) from error
+    except ReplayFailed as error:
+        raise AssertionError(f"{error}\n\n{error.chart}".rstrip()) from error
     expected = records_of(steps)
     difference = diff(expected, happened, ["time", "id", *APART, *masked], sender=subject)
     if difference:

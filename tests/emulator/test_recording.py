@@ -331,6 +331,7 @@ def test_what_is_redacted_is_nowhere(tmp_path: Path) -> None:
             ada.local_participant.set_attribute("secret", "SWORDFISH")
             body = {"password": "SWORDFISH", "inner": {"token": {"deep": "SWORDFISH"}}, "text": "hi"}
             ada.messaging.send_message(bob.local_participant.id, "chat", body)
+            ada.messaging.send_message(bob.local_participant.id, "confirmed", {"password": "SWORDFISH"}, confirm=True)
             ada.messaging.broadcast_message("news", {"list": [1], "other": {"token": "SWORDFISH"}})
             assert inbox.get(PATIENCE).message == body
             with ada.messaging.create_stream(bob.local_participant.id, header={"key": "SWORDFISH", "n": 1}) as writer:
@@ -340,6 +341,7 @@ def test_what_is_redacted_is_nowhere(tmp_path: Path) -> None:
     assert "SWORDFISH" not in details and "SWORDFISH" not in (tmp_path / "lab.jsonl").read_text()
     expected = {"password": "[redacted]", "inner": {"token": "[redacted]"}, "text": "hi"}
     assert transcript.messages(type="chat")[0].detail == expected
+    assert transcript.messages(type="confirmed")[0].detail == {"password": "[redacted]"}
     assert transcript.streams()[0].detail["header"] == {"key": "[redacted]", "n": 1}
 
 

@@ -308,6 +308,67 @@ def test_streams_of_the_program_are_part_of_its_test(folder: Path) -> None:
         assert text in str(caught.value)
 
 
+def test_a_program_that_ran_twice_is_started_twice(folder: Path) -> None:
+    """It asks once each time."""
+    write(
+        folder,
+        """
+        import meshsync
+
+        def answer():
+            with meshsync.connect("lab", name="bot") as room:
+                room.messaging.enable()
+                server = room.messaging.wait_for_participant(name="server")
+                with room.messaging.messages("answer") as answers:
+                    room.messaging.send_message(server, "question", {})
+                    answers.get(10)
+        """,
+    )
+    from simulator.exploring.programs import afresh, find
+
+    with simulated(latency=0.01) as sim, afresh(folder):
+        room = sim.room("lab")
+        server = room.join("server", enable=True)
+        server.messaging.on_message(
+            "question", lambda event: server.messaging.send_message(event.participant, "answer", {})
+        )
+        for _ in range(2):
+            sim.spawn(find("bot.py:answer")).join()
+            sim.sleep(5)
+        room.transcript.save("record.jsonl")
+    test = test_of(made(folder))
+    test()
+    write(folder, (folder / "bot.py").read_text().replace('"question", {}', '"question", {"x": 1}'))
+    with pytest.raises(AssertionError, match=r"message\.x: missing versus 1"):
+        test()
+
+
+def test_long_attachments_of_others_lie_beside_the_test(folder: Path) -> None:
+    """By their hashes; one that is missing is named, and one that the record lacks is empty."""
+    from simulator.exploring.programs import afresh, find
+
+    with simulated(latency=0.01) as sim, afresh(folder):
+        sim.spawn(find("bot.py:answer"))
+        alice = sim.room("lab").join("alice", enable=True)
+        bot = alice.messaging.wait_for_participant(name="bot")
+        with alice.messaging.messages("reply") as replies:
+            for size in (64, 65, 2_000_000):
+                alice.messaging.send_message(bot, "ask", {"number": size}, bytes(size))
+                replies.get(10)
+        sim.sleep(1)
+        sim.room("lab").transcript.save("record.jsonl")
+    test = made(folder)
+    (note,) = test.notes
+    assert note.startswith("the record lacks the attachment of 'ask' from alice to bot at ")
+    (file,) = (folder / "test_bot_attachments").iterdir()
+    assert file.read_bytes() == bytes(65)
+    assert "attachments='test_bot_attachments'" in test.path.read_text(encoding="utf-8")
+    test_of(test)()
+    file.unlink()
+    with pytest.raises(UsageError, match=r"the attachment of the step of 'alice' at .* is to be in .*: No such file"):
+        test_of(test)()
+
+
 def test_a_program_that_does_something_else_each_time_gets_no_test(folder: Path) -> None:
     """No file is written."""
     record(folder)

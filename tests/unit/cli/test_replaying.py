@@ -95,6 +95,9 @@ def test_replay_room_that_gets_stuck_says_who_waits(capsys):
     made.save("c.jsonl")
     text = "simulator: nothing has happened for 1 s: ada waits for 'late' from bot, which the record has at 4 s\n"
     assert run(capsys, "replay-room", "c.jsonl", "--stall", "1") == (1, "", text)
+    status, out, errors = run(capsys, "replay-room", "c.jsonl", "--stall", "1", "--chart")
+    assert (status, errors) == (1, text)
+    assert out.startswith("lab (seed 0): 2 participants, 2 messages\n")
 
 
 def test_as_test_writes_a_test(capsys, folder):

@@ -47,6 +47,20 @@ def test_steps_stand_in_the_order_of_sending() -> None:
     assert [(step.who, step.at) for step in steps] == [("a", 0.005), ("b", 0.04)]
 
 
+def test_a_message_that_met_its_recipient_on_the_way_stands_behind_its_coming() -> None:
+    """It was sent before, and the room had it after; of one that nobody got, when the room had it counts alone."""
+    steps = read_script(
+        recorded(
+            *present("a"),
+            Record(4 * MS, "message", "a", "", "chat", 0, 3 * MS, "delivered", detail={"to": "none"}),
+            Record(5 * MS, "connected", "b"),
+            Record(5 * MS, "enabled", "b"),
+            message(8, "a", "b", 5),
+        )
+    ).steps
+    assert [step.verb for step in steps[2:]] == ["broadcast", "connect", "enable", "send"]
+
+
 def test_sends_of_one_instant_to_all_are_a_broadcast() -> None:
     """To some of them they are not, nor with different bodies, nor at different times."""
     begin = present("a", "b", "c")
