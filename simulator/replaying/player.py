@@ -61,19 +61,25 @@ class Player:
 
     def run(self) -> None:
         """Do all steps, each in its turn. What goes wrong ends the conversation."""
+        for place, step in enumerate(self._director.steps):
+            if step.who == self.name and not self._try(place, step):
+                return
+
+    def _try(self, place: int, step: Step) -> bool:
+        """Do a step in its turn; return whether the conversation goes on."""
         try:
-            for place, step in enumerate(self._director.steps):
-                if step.who == self.name:
-                    self._director.await_turn(place)
-                    self._do(place, step)
-                    self._director.done(place)
+            self._director.await_turn(place)
+            self._do(place, step)
+            self._director.done(place)
         except ReplayFailed as error:
             self._director.fail(error)
+            return False
         except Exception as error:
-            at = f"{self.name} at {step.at:g} s"
-            failed = ReplayFailed(f"{at}: {step.verb} cannot be done again: {error}")
+            failed = ReplayFailed(f"{self.name} at {step.at:g} s: {step.verb} cannot be done again: {error}")
             failed.__cause__ = error
             self._director.fail(failed)
+            return False
+        return True
 
     def close(self) -> None:
         """Leave, if it is still there."""
