@@ -225,10 +225,13 @@ class Player:
     def _attend(self, offers: meshsync.StreamSubscription) -> None:
         with suppress(MeshsyncError):
             for offer in offers:
-                sender = self._director.known(offer.sender.id, offer.sender.name)
-                self._director.arrived(self.name, sender, "open", "", partial(self._keep, offer))
-                if offer not in self._offers.values():
-                    offer.reject(NO_HANDLER)  # No step of the conversation: its opener need not wait.
+                self._judge(offer)
+
+    def _judge(self, offer: StreamReader) -> None:
+        sender = self._director.known(offer.sender.id, offer.sender.name)
+        self._director.arrived(self.name, sender, "open", "", partial(self._keep, offer))
+        if offer not in self._offers.values():
+            offer.reject(NO_HANDLER)  # No step of the conversation: its opener need not wait.
 
     def _keep(self, offer: StreamReader, step: Step) -> None:
         self._offers[step.stream] = offer
