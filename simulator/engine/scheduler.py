@@ -18,6 +18,7 @@ from enum import Enum
 from functools import partial
 from typing import NoReturn
 
+from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.lifecycle import move
 from simulator.engine import diagnosis, mistakes
 from simulator.engine.actors import Actor, ActorState, Baton, Place
@@ -103,6 +104,8 @@ class Scheduler:
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
+        self.holdings = Holdings(self._label)
+        """What the actors hold of locks, by serial number."""
         self.pending_errors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
@@ -260,6 +263,7 @@ class Scheduler:
         """Drop an actor from the simulation; see `PendingErrors.add_failure` for one that failed."""
         actor.finish()
         self.actors.pop(actor.serial, None)
+        self.holdings.note_end(actor.serial, actor.label)
         if self.pending_errors.add_failure(actor, has_joiner=has_joiner):
             self.urgent = True
 
@@ -428,7 +432,10 @@ class Scheduler:
 
     def report(self) -> str:
         """Return a paragraph for each actor."""
-        return diagnosis.report(list(self.actors.values()), self.kernel.now)
+        return diagnosis.report(list(self.actors.values()), self.kernel.now, holdings=self.holdings)
+
+    def _label(self, task: object) -> str:
+        return next((actor.label for actor in self.actors.values() if actor.serial == task), "a timer")
 
     # --- moving the world from outside -------------------------------------------------------------------------------
 
