@@ -46,10 +46,13 @@ _transcript = click.option(
 _chart = click.option("--chart", is_flag=True, help="print what happened in each room")
 
 
-def _program_options(schedule: str) -> Callable[[_Function], _Function]:
+_SCHEDULES = ("fifo", "random", "pct", "late", "late+random", "late+pct")
+
+
+def _program_options(schedule: str, *more_schedules: str, required: bool = True) -> Callable[[_Function], _Function]:
     """Return a decorator that gives a command a program and what it is run in, with a default for the schedule."""
     options = (
-        click.argument("program", metavar="FILE:PROGRAM"),
+        click.argument("program", metavar="FILE:PROGRAM", required=required),
         click.option("--latency", type=read_law, default="0", metavar="LAW", help=LAWS),
         click.option(
             "--schedule",
