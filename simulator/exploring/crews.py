@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from meshsync.errors import UsageError
 
-__all__ = ["PROCESSES", "Crew", "DaskClient", "Workers", "crew_of", "processors"]
+__all__ = ["PROCESSES", "Crew", "DaskClient", "Workers", "crew_of", "pool", "processors"]
 
 PROCESSES = "processes"
 """Stands for as many processes as there are processors."""
@@ -89,7 +89,7 @@ class Crew:
         return next(filter(None, map(str.strip, reversed(str(error).splitlines()))), "") or type(error).__name__
 
     def close(self, *, is_idle: bool) -> None:
-        """Stop the workers, in the midst of their jobs unless they have none, but not those of an executor that was given."""
+        """Stop the workers, in the midst of their jobs unless they have none. An executor that was given stays."""
         if self._is_own:
             self._close(is_idle=is_idle)
 
@@ -116,7 +116,7 @@ def crew_of(workers: Workers, most: int | None = None) -> Crew:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise UsageError("explore() while its program is imported: put the call under if __name__ == '__main__'")
         number = processors() if most is None else min(processors(), max(1, most))
-        return Crew(None, make=lambda: _Pool(number))
+        return Crew(None, make=lambda: pool(number))
     if isinstance(workers, (Executor, DaskClient)):
         executor = _as_executor(workers)
         return Crew(executor, make=_maker_of_loky(executor) if _is_loky(executor) else None)
@@ -160,6 +160,11 @@ def _maker_of_loky(executor: Executor) -> Callable[[], Executor]:
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
+
+
+def pool(workers: int) -> Executor:
+    """Return an executor of so many processes."""
+    return _Pool(workers)
 
 
 class _Context(SpawnContext):

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from meshsync.errors import UsageError
+from simulator import latency as laws
 from simulator.engine.lateness import Pilot
 from simulator.exploring.search import Search
+from simulator.faults import plans
 
 __all__ = ["HaltedSearch"]
 
@@ -38,6 +40,13 @@ class HaltedSearch:
     def can_resume(self) -> bool:
         """Whether the command line can go on with it: all that was asked for is in here."""
         return self.program is not None and self.seeds is not None and self.settings["plan"] is not None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the settings as `explore` takes them; the program has to be imported."""
+        settings = dict(self.settings)
+        settings["latency"] = laws.from_json(settings["latency"])
+        settings["plan"] = plans.from_json(settings["plan"])
+        return settings
 
     @classmethod
     def of(

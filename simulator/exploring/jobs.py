@@ -124,7 +124,7 @@ def _versions(program: Program) -> dict[str, str]:
     return {
         "Python": platform.python_version(),
         "sources of meshsync and simulator": _digest_of_packages(),
-        "source of the program": _digest(inspect.getsourcefile(program) or "") if inspect.isroutine(program) else "unknown",
+        "source of the program": _digest(inspect.getsourcefile(program) if inspect.isroutine(program) else None),
     }
 
 
@@ -144,8 +144,8 @@ def _digest_of_packages() -> str:
 
 
 @lru_cache
-def _digest(file: str) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if os.path.isfile(file) else "unknown"
+def _digest(file: str | None) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file and os.path.isfile(file) else "unknown"
 
 
 @contextmanager
