@@ -13,6 +13,9 @@
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
         ├── ReplayFailed            a conversation could not be replayed
         │   └── ReplayStalled       (TimeoutError) what a participant waited for did not come
+        ├── SweepBroken             the workers of a search are gone
+        ├── WorkerFailed            a seed fails on a worker, and not here
+        │   └── WorkerDied          the process that ran a seed died of it
         ├── ForeignThread           (RuntimeError) a thread that is no actor used the simulation
         ├── SimulationClosed        (RuntimeError) the simulation is over
         └── SimulationNested        (RuntimeError) another simulation is open in this process
@@ -40,6 +43,9 @@ __all__ = [
     "SimulationError",
     "SimulationLivelock",
     "SimulationNested",
+    "SweepBroken",
+    "WorkerDied",
+    "WorkerFailed",
     "WorldStalled",
 ]
 
@@ -113,6 +119,21 @@ class ReplayFailed(SimulationError):
 
 class ReplayStalled(ReplayFailed, TimeoutError):
     """In a conversation that is replayed nothing happened for too long; the text has who waited for what."""
+
+
+class SweepBroken(SimulationError):
+    """The executor of a search broke and cannot be made anew; the text has how far the search was, and how to go on."""
+
+
+class WorkerFailed(SimulationError):
+    """A seed failed on a worker, and not in this process; the text is that of the error there."""
+
+
+class WorkerDied(WorkerFailed):
+    """The process that ran a seed died, twice, the second time with no other seed beside; the text has how.
+
+    It is not run in this process, which would die too.
+    """
 
 
 class ForeignThread(SimulationError, RuntimeError):

@@ -77,7 +77,8 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
-i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
+i  simulator.exploring: crews programs progress_bar repeated_records shrinking / runs / checking delays jobs / sweeps
+                        / search / halted_search / exploration
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
@@ -140,6 +141,9 @@ SEAM = frozenset(
         "simulator/engine/real_waits.py",
         "simulator/engine/runtime.py",
         "simulator/engine/watchdog.py",
+        "simulator/exploring/crews.py",
+        "simulator/exploring/jobs.py",
+        "simulator/exploring/sweeps.py",
     }
 )
 """The only files that use real time, threads, sockets and chance."""
