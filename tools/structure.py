@@ -67,6 +67,7 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
+e  simulator.histories: history models / linearizability
 e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline

@@ -9,7 +9,7 @@ import pytest
 import meshsync
 from meshsync.errors import UsageError
 from simulator import Simulation, latency, participants
-from simulator.errors import BlockingRefused, InvariantViolated, PredicateFailed
+from simulator.errors import BlockingRefused, ConditionOccupied, InvariantViolated, PredicateFailed
 from simulator.exploring.exploration import explore, replay
 from simulator.exploring.runs import Case, run
 from tests.support.worlds import simulated
@@ -308,3 +308,40 @@ def test_a_time_limit_passed_by_lateness_is_overdue() -> None:
     assert explore(program, range(40), schedule="late", save=None, report=said.append) is None
     assert "were late for a time limit" in said[0]
     assert explore(program, range(40), schedule="late", save=None, report=None, count_overdue=True) is not None
+
+
+def test_a_predicate_waits_for_no_condition() -> None:
+    """It is asked again after the next turn, where an actor is inside of the condition that it would enter."""
+    asked = {"answered": 0, "occupied": 0}
+
+    def program(sim: Simulation, is_watched: bool) -> None:
+        lock, count = meshsync.condition(), [0]
+
+        def count_up() -> None:
+            for _ in range(20):
+                with lock:
+                    count[0] += 1
+                    lock.notify_all()
+
+        def looks() -> bool:
+            try:
+                with lock:
+                    asked["answered"] += 1
+                    return count[0] >= 0
+            except ConditionOccupied:
+                asked["occupied"] += 1
+                raise
+
+        if is_watched:
+            sim.always(looks)
+        tasks = [sim.spawn(count_up, name=name) for name in ("ann", "tom")]
+        with lock:
+            lock.wait_for(lambda: count[0] == 40)
+        for task in tasks:
+            task.join()
+
+    case = Case(seed=1, schedule="random")
+    plain, watched = run(lambda sim: program(sim, False), case), run(lambda sim: program(sim, True), case)
+    assert watched.error is None
+    assert watched.deviations == plain.deviations
+    assert min(asked.values()) > 5
