@@ -62,12 +62,13 @@ FLOORS = """
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions
-                     / permits real_waits tasks / actor_threads / watchdog / runtime
+                     / permits real_waits tasks / actor_threads invariants / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
+e  simulator.histories: history models / linearizability
 e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
