@@ -284,8 +284,7 @@ class Scheduler:
 
     def late(self, actor: Actor, due: int, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
-        late = self.kernel.late
-        return 0 if late is None or actor.is_housekeeping else late(actor.path, due, limit)
+        return 0 if self.kernel.late is None or actor.is_housekeeping else self.kernel.late(actor.path, due, limit)
 
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
