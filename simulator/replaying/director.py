@@ -142,11 +142,14 @@ class Director:
         with self._condition:
             if place is not None:
                 self._waiting.add(place)
-            while not is_time():
-                self._wait()
+            self._wait_until(is_time)
             self._check_on()
             if place is not None:
                 self._waiting.discard(place)
+
+    def _wait_until(self, is_time: Callable[[], bool]) -> None:
+        while not is_time():
+            self._wait()
 
     @property
     def _first(self) -> int:
@@ -209,24 +212,21 @@ class Director:
         if name != self.subject:
             return
         with self._condition:
-            begin = self._seen.get(observer, -1)
-            for place in range(begin + 1, len(self.steps)):
-                step = self.steps[place]
-                if step.who == name and step.verb in verbs:
-                    self._seen[observer] = place
-                    self._settle(place, DONE)
-                    return
+            own = self._places_of(name, verbs)
+            place = next((place for place in own if place > self._seen.get(observer, -1)), None)
+            if place is not None:
+                self._seen[observer] = place
+                self._settle(place, DONE)
 
     def observes(self, observer: str, place: int) -> None:
         """Note that a scripted participant is about to enable messaging: what it learns first is what is the case."""
+        moves = [one for one in self._places_of(self.subject, ("enable", "disable", "leave")) if one < place]
+        is_there = bool(moves) and self.steps[moves[-1]].verb == "enable"
         with self._condition:
-            enabled = place
-            for earlier, step in enumerate(self.steps[:place]):
-                if step.who == self.subject and step.verb == "enable":
-                    enabled = earlier - 1
-                elif step.who == self.subject and step.verb in ("disable", "leave"):
-                    enabled = place
-            self._seen[observer] = enabled
+            self._seen[observer] = moves[-1] - 1 if is_there else place
+
+    def _places_of(self, name: str | None, verbs: Iterable[str]) -> list[int]:
+        return [place for place, step in enumerate(self.steps) if step.who == name and step.verb in verbs]
 
     def fail(self, error: BaseException) -> None:
         """End the conversation with an error, the first one."""

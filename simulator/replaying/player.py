@@ -61,19 +61,25 @@ class Player:
 
     def run(self) -> None:
         """Do all steps, each in its turn. What goes wrong ends the conversation."""
+        for place, step in enumerate(self._director.steps):
+            if step.who == self.name and not self._do_in_turn(place, step):
+                return
+
+    def _do_in_turn(self, place: int, step: Step) -> bool:
+        """Do a step when it is its turn, and return whether that went well."""
         try:
-            for place, step in enumerate(self._director.steps):
-                if step.who == self.name:
-                    self._director.await_turn(place)
-                    self._do(place, step)
-                    self._director.done(place)
+            self._director.await_turn(place)
+            self._do(place, step)
+            self._director.done(place)
         except ReplayFailed as error:
             self._director.fail(error)
+            return False
         except Exception as error:
-            at = f"{self.name} at {step.at:g} s"
-            failed = ReplayFailed(f"{at}: {step.verb} cannot be done again: {error}")
+            failed = ReplayFailed(f"{self.name} at {step.at:g} s: {step.verb} cannot be done again: {error}")
             failed.__cause__ = error
             self._director.fail(failed)
+            return False
+        return True
 
     def close(self) -> None:
         """Leave, if it is still there."""
@@ -219,10 +225,13 @@ class Player:
     def _attend(self, offers: meshsync.StreamSubscription) -> None:
         with suppress(MeshsyncError):
             for offer in offers:
-                sender = self._director.known(offer.sender.id, offer.sender.name)
-                self._director.arrived(self.name, sender, "open", "", partial(self._keep, offer))
-                if offer not in self._offers.values():
-                    offer.reject(NO_HANDLER)  # No step of the conversation: its opener need not wait.
+                self._meet(offer)
+
+    def _meet(self, offer: StreamReader) -> None:
+        sender = self._director.known(offer.sender.id, offer.sender.name)
+        self._director.arrived(self.name, sender, "open", "", partial(self._keep, offer))
+        if offer not in self._offers.values():
+            offer.reject(NO_HANDLER)  # No step of the conversation: its opener need not wait.
 
     def _keep(self, offer: StreamReader, step: Step) -> None:
         self._offers[step.stream] = offer
