@@ -142,21 +142,13 @@ class Director:
         with self._condition:
             if place is not None:
                 self._waiting.add(place)
-<<<<<<< HEAD
-            self._wait_until(is_time)
-=======
             while True:
                 if is_time():
                     break
                 self._wait()
->>>>>>> main
             self._check_on()
             if place is not None:
                 self._waiting.discard(place)
-
-    def _wait_until(self, is_time: Callable[[], bool]) -> None:
-        while not is_time():
-            self._wait()
 
     @property
     def _first(self) -> int:
@@ -219,13 +211,6 @@ class Director:
         if name != self.subject:
             return
         with self._condition:
-<<<<<<< HEAD
-            own = self._places_of(name, verbs)
-            place = next((place for place in own if place > self._seen.get(observer, -1)), None)
-            if place is not None:
-                self._seen[observer] = place
-                self._settle(place, DONE)
-=======
             place = self._next_of(name, verbs, self._seen.get(observer, -1) + 1)
             if place is not None:
                 self._seen[observer] = place
@@ -237,19 +222,10 @@ class Director:
             if step.who == name and step.verb in verbs:
                 return place
         return None
->>>>>>> main
 
     def observes(self, observer: str, place: int) -> None:
         """Note that a scripted participant is about to enable messaging: what it learns first is what is the case."""
-        moves = [one for one in self._places_of(self.subject, ("enable", "disable", "leave")) if one < place]
-        is_there = bool(moves) and self.steps[moves[-1]].verb == "enable"
         with self._condition:
-<<<<<<< HEAD
-            self._seen[observer] = moves[-1] - 1 if is_there else place
-
-    def _places_of(self, name: str | None, verbs: Iterable[str]) -> list[int]:
-        return [place for place, step in enumerate(self.steps) if step.who == name and step.verb in verbs]
-=======
             self._seen[observer] = self._last_before_enabling(place)
 
     def _last_before_enabling(self, place: int) -> int:
@@ -261,7 +237,6 @@ class Director:
             elif step.who == self.subject and step.verb in ("disable", "leave"):
                 enabled = place
         return enabled
->>>>>>> main
 
     def fail(self, error: BaseException) -> None:
         """End the conversation with an error, the first one."""

@@ -62,19 +62,11 @@ class Player:
     def run(self) -> None:
         """Do all steps, each in its turn. What goes wrong ends the conversation."""
         for place, step in enumerate(self._director.steps):
-<<<<<<< HEAD
-            if step.who == self.name and not self._do_in_turn(place, step):
-                return
-
-    def _do_in_turn(self, place: int, step: Step) -> bool:
-        """Do a step when it is its turn, and return whether that went well."""
-=======
             if step.who == self.name and not self._try(place, step):
                 return
 
     def _try(self, place: int, step: Step) -> bool:
         """Do a step in its turn; return whether the conversation goes on."""
->>>>>>> main
         try:
             self._director.await_turn(place)
             self._do(place, step)
@@ -233,15 +225,9 @@ class Player:
     def _attend(self, offers: meshsync.StreamSubscription) -> None:
         with suppress(MeshsyncError):
             for offer in offers:
-<<<<<<< HEAD
-                self._meet(offer)
-
-    def _meet(self, offer: StreamReader) -> None:
-=======
                 self._judge(offer)
 
     def _judge(self, offer: StreamReader) -> None:
->>>>>>> main
         sender = self._director.known(offer.sender.id, offer.sender.name)
         self._director.arrived(self.name, sender, "open", "", partial(self._keep, offer))
         if offer not in self._offers.values():
