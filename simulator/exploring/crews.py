@@ -85,8 +85,9 @@ class Crew:
         """Return how a worker ended, as far as is known, after the executor broke with an error."""
         if isinstance(self._executor, _Pool):
             return self._executor.cause_of_death()
-        # Of loky's text the last line has the statuses of the processes.
-        return next(filter(None, map(str.strip, reversed(str(error).splitlines()))), "") or type(error).__name__
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Of loky's text this line has the statuses, behind others about what may have been the cause.
+        return next((line for line in lines if "exit codes" in line), lines[0] if lines else type(error).__name__)
 
     def close(self, *, is_idle: bool) -> None:
         """Stop the workers, in the midst of their jobs unless they have none. An executor that was given stays."""
@@ -196,6 +197,7 @@ class _Pool(ProcessPoolExecutor):
 
     def cause_of_death(self) -> str:
         """Return how the worker ended that broke the pool, which then terminates the others."""
+        self.shutdown()  # Which waits for the processes.
         codes = [process.exitcode for process in self._context.started if process.exitcode]
         code = next((code for code in codes if code != -signal.SIGTERM), codes[0] if codes else None)
         if code is None:

@@ -18,6 +18,8 @@ __all__ = ["HaltedSearch"]
 
 FORMAT = 1
 """Version of the saved form."""
+_FREE = ("save", "shrinking", "stall_after")
+"""Settings that may be others when a search goes on: they do not change which seed fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class HaltedSearch:
         for name in ("program", "seeds"):
             if getattr(given, name) != getattr(self, name):
                 raise UsageError(f"another search was interrupted: its {name} {getattr(self, name)}")
-        for name in {**self.settings, **settings}:
+        for name in [name for name in {**self.settings, **settings} if name not in _FREE]:
             if settings.get(name) != self.settings.get(name):
                 raise UsageError(f"another search was interrupted: its {name} is {self.settings.get(name)!r:.100}")
         search.done, search.runs, search.overdue = self.done, self.runs, list(self.overdue)

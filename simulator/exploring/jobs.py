@@ -78,7 +78,7 @@ def do_job(text: str) -> dict[str, Any]:
     job = json.loads(text)
     try:
         with TURN, own_processor(), _silent():
-            program = load(job["program"])
+            program = _load(job["program"])
             if difference := _difference(job["versions"], _versions(program)):
                 return {"difference": difference}
             made = run(program, Case.from_json(job["case"]), stall_after=job["stall_after"])
@@ -119,6 +119,11 @@ def read_answer(answer: dict[str, Any]) -> Outcome:
 # --- versions ---------------------------------------------------------------------------------------------------------
 
 
+_load = lru_cache(load)
+"""A worker runs the same program again and again."""
+
+
+@lru_cache
 def _versions(program: Program) -> dict[str, str]:
     """Return what a run depends on besides its case, each by what it is called in an error."""
     return {
@@ -129,6 +134,8 @@ def _versions(program: Program) -> dict[str, str]:
 
 
 def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    if ours == theirs:
+        return ""
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     return ", ".join(f"{name} {theirs.get(name)} there and {ours.get(name)} here" for name in differing)
 

@@ -27,7 +27,7 @@ def progress_bar(seeds: Iterable[object]) -> Iterator[Callable[[int, int], objec
         """No thread of tqdm's own beside the simulation's."""
 
     total = len(seeds) if isinstance(seeds, Sized) else None
-    with Bar(total=total, unit=" seeds", leave=False, dynamic_ncols=True) as bar:
+    with Bar(total=total, unit=" seeds", dynamic_ncols=True) as bar:
 
         def show(done: int, failing: int) -> None:
             if failing:
