@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["HIDDEN", "excerpt", "printable", "show_name", "show_text"]
+__all__ = ["HIDDEN", "excerpt", "hide_tokens", "printable", "show_name", "show_text"]
 
 HIDDEN = "[hidden]"
 """What stands for a secret."""
@@ -30,6 +30,11 @@ Source: RFC 7515, section 3 (the header is a JSON object in base64url); `meshsyn
 """
 
 
+def hide_tokens(text: str) -> str:
+    """Return a text with `HIDDEN` in the place of what looks like a token or a key."""
+    return _TOKEN.sub(HIDDEN, text)
+
+
 def printable(text: str) -> str:
     """Return a text with everything escaped that is no visible character or blank.
 
@@ -42,6 +47,7 @@ def printable(text: str) -> str:
 
 def show_name(name: str) -> str:
     """Return a name as a sentence shows it: in quotes, and escaped, unless it is plainly a name; long ones are cut."""
+    name = hide_tokens(name)
     if _PLAIN.fullmatch(name):
         return name
     return repr(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…")
@@ -49,7 +55,7 @@ def show_name(name: str) -> str:
 
 def show_text(text: str, limit: int = 200) -> str:
     """Return the beginning of a sentence of a peer, on one line and without tokens."""
-    shown = printable(_TOKEN.sub(HIDDEN, text[: limit + 1]))
+    shown = printable(hide_tokens(text[: limit + 1]))
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
@@ -75,7 +81,7 @@ def excerpt(value: object, limit: int = 200) -> str:
 
 def _write(value: object, limit: int) -> Iterable[str]:
     if isinstance(value, str):
-        yield printable(json.dumps(_TOKEN.sub(HIDDEN, value[: limit + 1]), ensure_ascii=False))
+        yield printable(json.dumps(hide_tokens(value[: limit + 1]), ensure_ascii=False))
     elif isinstance(value, Mapping):
         yield "{"
         for number, (name, member) in enumerate(value.items()):

@@ -123,16 +123,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         with suppress(Exception):
             _raise_failures(item)
         raise
-    _raise_failures(item)
+    _raise_failures(item, concludes=True)
     return result
 
 
-def _raise_failures(item: pytest.Item) -> None:
+def _raise_failures(item: pytest.Item, *, concludes: bool = False) -> None:
     simulation = item.stash.get(_SIMULATION, None)
     if simulation is None or not simulation.runtime.is_open:
         return
     try:
         simulation.runtime.raise_failures()
+        if concludes:
+            simulation.runtime.conclude()
     except Exception as error:
         item.stash[_FAILURES] = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         raise
@@ -196,14 +198,16 @@ def emulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Run an emulator for one test, with the environment set so that official SDKs and meshsync connect to it.
 
     Its rooms are empty at first; clients still connected at the end are disconnected. It records what happens, and the
-    report of a test that fails tells who was there and shows what was said.
+    report of a test that fails tells who was there and shows what was said. Programs that look for an emulator that
+    runs (``url="emulator"``) find this one alone.
     """
+    from meshsync.discovery import only
     from simulator.emulator import CLEARED, Emulator
 
     with Emulator(record=True) as running:
         request.node.stash[_EMULATOR] = running
         for name in CLEARED:
             monkeypatch.delenv(name, raising=False)
-        for name, value in running.env.items():
+        for name, value in {**running.env, **only(running.url, running.env)}.items():
             monkeypatch.setenv(name, value)
         yield running

@@ -62,22 +62,24 @@ FLOORS = """
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions
-                     / permits real_waits tasks / actor_threads / watchdog / runtime
+                     / permits real_waits tasks / actor_threads invariants / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
+e  simulator.histories: history models / linearizability
 e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
-                     / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
-                     / transcript / comparing
+                     / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
+                     / timeline / transcript / comparing
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
-i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
+i  simulator.exploring: crews programs progress_bar repeated_records shrinking / runs / checking delays jobs / sweeps
+                        / search / halted_search / exploration
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
@@ -140,11 +142,21 @@ SEAM = frozenset(
         "simulator/engine/real_waits.py",
         "simulator/engine/runtime.py",
         "simulator/engine/watchdog.py",
+        "simulator/exploring/crews.py",
+        "simulator/exploring/jobs.py",
+        "simulator/exploring/sweeps.py",
     }
 )
 """The only files that use real time, threads, sockets and chance."""
 
-LOADERS = frozenset({"simulator/exploring/programs.py", "simulator/engine/marks.py", "simulator/cli/main.py"})
+LOADERS = frozenset(
+    {
+        "simulator/exploring/programs.py",
+        "simulator/engine/marks.py",
+        "simulator/engine/real_waits.py",
+        "simulator/cli/main.py",
+    }
+)
 """The only files that may import or look up modules named at run time: the user's, and those in a table of commands.
 Else they are held to the seam."""
 

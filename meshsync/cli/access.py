@@ -125,9 +125,8 @@ def joins(command: F) -> F:
                 raise click.UsageError(f"--emulator finds address and credentials itself: leave out {beside[0]}")
             options["url"] = "emulator"
         _log(verbosity)
-        ctx.find_root().obj = output = Output(
-            is_json, Mask([options["token"] or "", options["api_key"] or ""], os.environ)
-        )
+        mask = Mask(["--token", options["token"] or "", "--api-key", options["api_key"] or ""], os.environ)
+        ctx.find_root().obj = output = Output(is_json, mask)
         return command(Access(room=options.pop("room_name"), **options), output, **given)
 
     for option in reversed(_OPTIONS):

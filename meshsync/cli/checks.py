@@ -15,7 +15,7 @@ from meshsync.tokens import ParticipantToken
 
 __all__ = ["TOKENS", "Finding", "Source", "check_token", "describe_sources", "first"]
 
-Outcome = Literal["ok", "warning", "failed", "skipped"]
+Outcome = Literal["ok", "warning", "failed"]
 
 TOKENS = ("--token", "MESHAGENT_TOKEN")
 """The sources of a finished token; the others are of keys to make one with."""

@@ -295,7 +295,9 @@ class GatewayConnection(asyncio.Protocol):
             self._ended.set_result(None)
 
     def _beat(self) -> None:
-        """Ping a silent client, and cut one that stays silent."""
+        """Ping a silent client, and cut one that stays silent; after our close frame ``linger`` cuts it."""
+        if self.state is not _OPEN:
+            return
         if self._is_held_up:
             self._heartbeat.alive(self._loop.time())  # What it sends meanwhile is not read.
         beat = self._heartbeat.look(self._loop.time(), self._outflow())

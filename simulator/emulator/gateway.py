@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from meshsync.errors import ConnectFailed
-from meshsync.excerpts import show_name, show_text
+from meshsync.excerpts import hide_tokens, show_name, show_text
 from simulator.admission import Admission, admit, find_credentials, is_room_name
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
 from simulator.emulator.event_log import EventLog, RoomLog
@@ -150,6 +150,8 @@ class Gateway:
         finally:
             for connection in tuple(self._connections):
                 connection.cut()
+            for room in tuple(self._rooms.values()):
+                room.retire()
             self._stage.close()
 
     def stats(self) -> EmulatorStats:
@@ -169,6 +171,10 @@ class Gateway:
     async def drop(self, name: str) -> int:
         """Cut the TCP connections of all participants with that name, without a close frame; return how many."""
         found = [connection for connection in self._connections if connection.name == name]
+        if self.recordings is not None:
+            for room, opened in self._rooms.items():
+                if any(seat.member.name == name for seat in opened.seats):
+                    self.recordings.recorder(room).struck("drop", (name,), "struck", {"name": name})
         for connection in found:
             connection.cut("cut by drop()")
         if found:
@@ -373,7 +379,7 @@ class Gateway:
                 self._refusals.add(str(fault.code), text, level, **members)
 
     def _note_refusal(self, request: web.Request, kind: str, status: int, reason: str, level: int) -> None:
-        room = request.match_info.get("room", "")[:_LONGEST_NAME]
+        room = hide_tokens(request.match_info.get("room", ""))[:_LONGEST_NAME]
         credentials = find_credentials(request.headers, request.query)
         name = claimed_name(None if credentials is None else credentials.token)
         if self.recordings is not None and is_room_name(room):

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from meshsync.errors import UsageError
+from meshsync.errors import UsageError, WouldDeadlock
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.emulator.gateway import Gateway
 from simulator.engine.actor_threads import start_for_real
@@ -60,9 +60,14 @@ class LoopThread:
         """Run ``work`` in the loop, from any other thread, and return its result.
 
         Raises:
+            WouldDeadlock: In the loop's own thread, where participants without a thread are called.
             concurrent.futures.TimeoutError: If there is none after ``timeout`` seconds; ``work`` goes on.
         """
         assert self._loop is not None
+        if threading.current_thread() is self._thread:
+            work.close()
+            text = "this is the emulator's own thread, which participants without a thread and populate are called in"
+            raise WouldDeadlock(f"{text}: call the emulator from another one")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
     def close(self) -> None:

@@ -314,7 +314,8 @@ class Recordings:
         for recorder in self._rooms.values():
             recorder.transcript.close()
         if self.unwritten:
-            _log.error("%d records are not on the disk", self.unwritten, extra={"event": "unwritten"})
+            extra = {"event": "unwritten", "count": self.unwritten}
+            _log.error("%d records are not on the disk", self.unwritten, extra=extra)
 
     def _note(self, recorder: RoomRecorder) -> None:
         if not self._dirty:

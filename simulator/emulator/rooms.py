@@ -200,5 +200,7 @@ class EmulatedRoom(SeatedRoom):
 
     def vacate(self, seat: Seat) -> None:
         """Remove a seat that has ended; see `SeatedRoom.vacate`."""
+        if not seat.member.departure:
+            seat.member.departure = "its connection has ended"
         super().vacate(seat)
         self._vacated(self)

@@ -12,6 +12,7 @@ from simulator.engine.kernel import SECOND
 from simulator.errors import (
     ActorFailed,
     BlockingRefused,
+    ConditionOccupied,
     ForeignThread,
     HorizonReached,
     SimulationDeadlock,
@@ -26,6 +27,7 @@ __all__ = [
     "foreign_thread",
     "horizon",
     "livelock",
+    "occupied",
     "waits_for_real",
 ]
 
@@ -56,6 +58,11 @@ def blocks_inside(actor: Actor, call: str, but: Place | None) -> BlockingRefused
         f"{call} by {actor.label!r} while holding {'another' if but else 'a'} condition"
         f"{'' if others == 1 else ' and more'}, which no actor could enter meanwhile: {diagnosis.caller()}"
     )
+
+
+def occupied() -> ConditionOccupied:
+    """Return the error of a callback, or a predicate, that would enter a condition an actor is inside of."""
+    return ConditionOccupied(f"an actor is inside of the condition that a callback would enter: {diagnosis.caller()}")
 
 
 def waits_for_real(actor: Actor, wait: str, portable: str) -> BlockingRefused:

@@ -23,6 +23,7 @@ from simulator.engine import diagnosis
 from simulator.engine.actor_threads import ActorThreads, Adoption
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import VirtualCondition, new_condition
+from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
 from simulator.engine.marks import interruptible, is_interruptible
@@ -67,6 +68,7 @@ class VirtualRuntime:
         patience: Virtual seconds for which only background timers may happen before that counts as a deadlock.
         max_steps: How many turns of actors and timers one instant may take.
         scope: Makes a context that each actor runs in, such as one that installs a world.
+        subject: Given to predicates that take an argument.
 
     Raises:
         SimulationNested: If another one is open in this process: threads, garbage and Ctrl-C are the process's.
@@ -84,6 +86,7 @@ class VirtualRuntime:
         patience: float = 120.0,
         max_steps: int = 1_000_000,
         scope: Callable[[], AbstractContextManager[object]] | None = None,
+        subject: object = None,
     ) -> None:
         global _open
         if _open is not None:
@@ -105,6 +108,8 @@ class VirtualRuntime:
         )
         self.kernel: Kernel = scheduler.kernel
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
+        self.invariants = Invariants(scheduler, subject)
+        """What is claimed of the run."""
         self.is_open = True
         self._threads = ActorThreads(scheduler, scope, grace)
         interrupts = Interrupts(self._interrupted, get_ident())
@@ -318,6 +323,16 @@ class VirtualRuntime:
         if error is not None:
             raise error
 
+    def conclude(self) -> None:
+        """Raise what is violated now, where the program ends: nothing is left that has to become true.
+
+        Raises:
+            InvariantError: Of what was claimed.
+        """
+        violation = self.invariants.conclude()
+        if violation is not None:
+            raise violation
+
     def step(self) -> bool:
         """Let one actor or one timer have its turn; return whether there was one.
 
@@ -408,19 +423,26 @@ class VirtualRuntime:
         Raises:
             ActorFailed: If an actor had failed and its error was not read; the runtime is closed.
             ActorsRefuse: If actors did not end; their threads go on as daemons, and the runtime is closed.
+            InvariantError: If something claimed does not hold, and no call has raised that; the runtime is closed.
             BlockingRefused: In another thread or a timer's callback; the runtime is open.
         """
-        problems = self._close()
+        problems = self._close(concludes=True)
         if problems:
             raise problems[0]
 
-    def _close(self) -> list[BaseException]:
+    def _close(self, *, concludes: bool) -> list[BaseException]:
+        """Close it, and return what is still to be raised.
+
+        Args:
+            concludes: Whether what had to become true is violated if it has not.
+        """
         global _open
         if not self.is_open:
             return []
         scheduler = self._scheduler
         if get_ident() != scheduler.main.ident or scheduler.in_callback:
             raise BlockingRefused(f"only the thread that made a simulation closes it: {diagnosis.caller()}")
+        violation = self.invariants.conclude() if concludes else None
         self.is_open = False
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -437,6 +459,8 @@ class VirtualRuntime:
             hold.undo()
         _open = None
         problems = scheduler.pending_errors.pop_rest()
+        if violation is not None:
+            problems.append(violation)
         if refusing:
             names = tuple(actor.label for actor in refusing)
             text = f"{len(names)} of the actors did not end; {diagnosis.report(refusing, self.kernel.now)}"
@@ -449,7 +473,7 @@ class VirtualRuntime:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        problems = self._close()
+        problems = self._close(concludes=error is None)
         if not problems:
             return
         if error is None:

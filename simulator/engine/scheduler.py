@@ -27,7 +27,7 @@ from simulator.engine.kernel import Kernel
 from simulator.engine.pending_errors import PendingErrors
 from simulator.engine.ready_actors import ReadyActors
 from simulator.engine.schedules import Schedule
-from simulator.errors import ActorExit, SimulationClosed
+from simulator.errors import ActorExit, InvariantError, SimulationClosed
 
 __all__ = ["Scheduler"]
 
@@ -102,6 +102,8 @@ class Scheduler:
         self.over: BaseException = SimulationClosed("the simulation is over")
         self.urgent = False
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
+        self.after_turn: Callable[[Callable[[], object] | None], None] | None = None
+        """Called after each turn of an actor (with None) or of a timer (with its callback); None if none is to be."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
         self.holdings = Holdings(self._label)
@@ -213,6 +215,8 @@ class Scheduler:
             chosen = self._next(is_timer_first=True)
         else:
             self.turns += 1
+            if self.after_turn is not None:
+                self.after_turn(None)
         self.park(actor, chosen)
 
     def abandon(self, reason: BaseException) -> bool:
@@ -280,8 +284,7 @@ class Scheduler:
 
     def late(self, actor: Actor, due: int, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
-        late = self.kernel.late
-        return 0 if late is None or actor.is_housekeeping else late(actor.path, due, limit)
+        return 0 if self.kernel.late is None or actor.is_housekeeping else self.kernel.late(actor.path, due, limit)
 
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
@@ -307,6 +310,8 @@ class Scheduler:
         Args:
             is_timer_first: Whether the next timer comes before all of them.
         """
+        if self.after_turn is not None:
+            self.after_turn(None)
         queues, kernel, housekeeping = self._queues, self.kernel, self._housekeeping
         ready, set_back = queues.ready, queues.set_back
         self.polls_left = self._max_steps
@@ -349,6 +354,8 @@ class Scheduler:
                 self.summon(mistakes.callback_failed(callback, error))
             finally:
                 self.in_callback = False
+            if self.after_turn is not None:
+                self.after_turn(callback)
 
     def _main_is_wanted(self) -> bool:
         """Return whether the main actor has to run now, even if it waits for something."""
@@ -388,6 +395,9 @@ class Scheduler:
         if self.pending_errors or self._errand is _STEP or self._errand is _STEPPED:
             self.urgent = True
         if error is not None:
+            if isinstance(error, InvariantError):  # It ends the run: whatever is called now raises it again.
+                self.over = error
+                self.is_over = self.urgent = True
             self._withdraw(actor)
             raise error
 
@@ -416,6 +426,8 @@ class Scheduler:
             return False
         self._horizon = None
         self.kernel.move(horizon)
+        if self.after_turn is not None:
+            self.after_turn(None)  # A time limit that ended before, with no turn since, was the first to pass.
         self.summon(mistakes.horizon(horizon, self.report()))
         return True
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
+import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
@@ -16,12 +17,13 @@ from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
+from meshsync.room import RoomClient
 from simulator import latency as laws
 from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
-from simulator.errors import ActorFailed, HorizonReached, SimulationDeadlock
+from simulator.errors import ActorFailed, HorizonReached, InvariantError, InvariantViolated, SimulationDeadlock
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -37,6 +39,7 @@ Program: TypeAlias = Callable[[Simulation], object]
 START = "2026-01-01T00:00:00Z"
 """The wall clock's beginning, as ISO 8601."""
 _NO_DELAY = laws.constant(0)
+_LEAVING = RoomClient.__exit__.__code__
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,8 @@ class Run:
     """Every fault that was planned, those that were left out included, in the order of planning."""
     end: float
     """Virtual seconds at the end."""
+    passed_limit: bool = False
+    """Whether a time limit that was passed ended a task, and the error may only have followed from that."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -172,8 +177,12 @@ class Run:
     @property
     def is_overdue(self) -> bool:
         """Whether it failed by a time limit that lateness made it pass, which says little about the program."""
-        error = self.error
-        return error is not None and bool(self.lates) and isinstance(_root(error), (TimeoutError, HorizonReached))
+        if self.error is None or not self.lates:
+            return False
+        root = _root(self.error)
+        if isinstance(root, InvariantViolated):
+            return root.is_overdue
+        return self.passed_limit or isinstance(root, (TimeoutError, HorizonReached))
 
 
 def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
@@ -189,12 +198,14 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
     check_program(program)
     simulation = _open(case, schedule, stall_after)
     error: Exception | None = None
+    passed_limit = False
     blocked: list[FrameType] = []
     simulation.runtime.watch_main()
     try:
         _check_result(program(simulation))
     except Exception as raised:
-        error = raised
+        error = simulation.runtime.invariants.violation or raised
+        passed_limit = _is_leaving_overdue()
         if isinstance(raised, SimulationDeadlock):
             blocked = simulation.runtime.blocked()
     finally:
@@ -203,7 +214,12 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         try:
             simulation.close()
         except Exception as late:  # of an actor, or of closing; the first error is the one reported
+            # An actor that the program joined may have failed before the error, which then followed from that.
+            passed_limit = passed_limit or (error is not None and isinstance(_root(late), TimeoutError))
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
+        violation = simulation.runtime.invariants.violation
+        if error is None and violation is not None:  # The program has caught it.
+            error, symptom = violation, _symptom(violation, [])
     decided = simulation.runtime.schedule
     deviations, lates = (tuple(decided.deviations), tuple(decided.lates)) if decided is not None else ((), ())
     return Run(
@@ -213,7 +229,22 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         transcripts=MappingProxyType({room.name: room.transcript for room in simulation.rooms}),
         planned=tuple(simulation.planned),
         end=simulation.now,
+        passed_limit=passed_limit,
     )
+
+
+def _is_leaving_overdue() -> bool:
+    """Return whether a client is being closed because a time limit was passed in its ``with`` block.
+
+    Its participant leaves meanwhile, so that others may fail before the task does.
+    """
+    for frame in sys._current_frames().values():
+        point: FrameType | None = frame
+        while point is not None:
+            if point.f_code is _LEAVING and isinstance(point.f_locals.get("error"), TimeoutError):
+                return True
+            point = point.f_back
+    return False
 
 
 def _check_result(result: object) -> None:
@@ -279,6 +310,11 @@ _FOREIGN = ("<frozen", *(f"{path}{os.sep}" for given in _INSTALLED for path in (
 def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
     root = _root(error)
     kind = type(root).__name__
+    if isinstance(root, InvariantError):  # Whose turn it was, and where, may differ from run to run.
+        cause = "" if root.__cause__ is None else f": {type(root.__cause__).__name__}"
+        return Symptom(
+            kind + cause, f"{root.place}, {root.invariant}", f"{root.place.partition(':')[0]}: {root.invariant}"
+        )
     stuck = {_line(point) for point in map(_program_point, map(_stack, blocked)) if point is not None}
     points = _trace(root.__traceback__)
     lines = sorted(stuck, key=_describe) or [_line(_program_point(points) or point) for point in points[:1]]

@@ -47,7 +47,7 @@ Hash: TypeAlias = "hashlib._Hash"
 
 
 class Records:
-    """The records of one room in order of time, and its packet log. Grows while the simulation runs.
+    """The records of one room in order of time, and its packet log.
 
     It holds the events of a room; `transcript.py` draws them.
 

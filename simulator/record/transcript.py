@@ -16,7 +16,11 @@ __all__ = ["Transcript"]
 
 
 class Transcript(Records):
-    """The records of one room in order of time, and its packet log, to be drawn. Grows while the simulation runs."""
+    """The records of one room in order of time, and a simulated one's packet log, to be drawn.
+
+    That of a simulation grows while it runs; that of a real room, from ``Emulator.transcript(room)``, is what was
+    recorded when it was asked for.
+    """
 
     def to_dataframe(self) -> DataFrame:
         """Return the records as a pandas table, one row each, in order of time.
@@ -51,7 +55,7 @@ class Transcript(Records):
 
         Args:
             max_messages: The most arrows; the earliest are drawn.
-            start: Where to begin, in seconds since the start of the simulation.
+            start: Where to begin, in seconds since the start of the simulation, or since the real room was opened.
             end: Where to end, likewise; None for the end of the transcript.
         """
         return charts.to_mermaid(self, max_messages=max_messages, start=start, end=end)
@@ -84,7 +88,7 @@ class Transcript(Records):
 
         Args:
             ax: Where to draw; None makes a figure.
-            start: Where to begin, in seconds since the start of the simulation.
+            start: Where to begin, in seconds since the start of the simulation, or since the real room was opened.
             end: Where to end, likewise; None for the end of the transcript.
             max_messages: The most messages and stream events to draw; of more, an even selection of those that arrived.
             title: None for the room, the seed and the counts of records.

@@ -32,18 +32,18 @@ _MOST_OUTPUT = 4000
 
 
 class Subject(Protocol):
-    """A program that takes part in a conversation once."""
+    """A program that takes part in a conversation."""
 
     def start(self, director: Director, venue: SimulatedVenue | EmulatedVenue) -> None:
-        """Start it; tell the director when it ends."""
+        """Start it, for the first time or when it has ended; tell the director when it ends."""
         ...
 
     def join(self, timeout: float) -> bool:
         """Wait for its end, and return whether it came within so many seconds."""
         ...
 
-    def stop(self) -> None:
-        """End it, if it goes on."""
+    def close(self) -> None:
+        """End it, if it goes on. Again does nothing."""
         ...
 
 
@@ -89,7 +89,7 @@ class FunctionSubject:
         """Wait for its end."""
         return self._task is None or self._task.join(timeout)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Forget its module; the simulation ends the task."""
         self._imports.close()
 
@@ -105,7 +105,7 @@ class CommandSubject:
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
         self._arguments = list(arguments)
         self._folder = folder
-        self._output: IO[bytes] = TemporaryFile()  # noqa: SIM115  # closed by `stop`
+        self._output: IO[bytes] = TemporaryFile()  # noqa: SIM115  # closed by `close`
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: Task | None = None
         self._is_stopped = False
@@ -150,7 +150,7 @@ class CommandSubject:
         """Wait for its end."""
         return self._watch is None or self._watch.join(timeout)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Terminate it; kill it if that does not end it."""
         self._is_stopped = True
         process = self._process
@@ -162,7 +162,7 @@ class CommandSubject:
                 process.kill()
                 process.wait()
         if self._watch is not None:
-            self._watch.join(5)
+            self._watch.join(PATIENCE)
         self._output.close()
 
 

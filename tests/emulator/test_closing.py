@@ -182,3 +182,11 @@ def test_enabled_clients_that_reset_at_the_end_are_no_trouble(caplog: pytest.Log
         for client in clients:
             reset(client.socket)
     assert problems(caplog) == []
+
+
+def test_a_heartbeat_that_is_due_behind_the_close_frame_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that neither reads nor closes gets no ping on a connection that may not be written to any more."""
+    limits = Limits(heartbeat=0.05, linger=0.5)
+    with Emulator(limits=limits) as emulator, PlainSocket(emulator, "ada"):
+        emulator.close()
+    assert problems(caplog) == []

@@ -260,7 +260,14 @@ def test_emulator_of_a_command_is_found_by_the_command_alone(places: Path) -> No
     assert (status, out.startswith("ada ws://127.0.0.1:"), served.url in out, errors) == (0, True, False, "")
 
 
-def test_emulators_of_programs_and_tests_are_found_by_no_others(places: Path) -> None:
+@pytest.mark.usefixtures("places")
+def test_program_under_test_finds_the_emulator_of_its_test_alone(emulator: Emulator) -> None:
+    """Though its author has another one running."""
+    with serving(), meshsync.connect("lab", url="emulator", name="ada") as room:
+        assert room.room_url == f"{emulator.url}/rooms/lab"
+
+
+def test_emulators_of_programs_are_found_by_no_others(places: Path) -> None:
     """They leave no file."""
     with Emulator():
         assert find_emulators() == ()

@@ -131,10 +131,14 @@ def test_a_close_frame_arrives_behind_what_is_in_transit() -> None:
 
 def test_closing_waits_for_no_delay() -> None:
     """What is in transit arrives at once, and so does the close frame."""
-    with Emulator(latency=0.5) as emulator:
-        token = emulator.token("lab", "ada")
-        ada = meshsync.connect("lab", url=emulator.url, token=token, reconnect=False)
-        emulator.plan(faults.partition({"ada"}), faults.latency(1e6))
+    with Emulator(latency=0) as emulator:
+        ada = meshsync.connect("lab", url=emulator.url, token=emulator.token("lab", "ada"), reconnect=False)
+        ada.messaging.enable()
+        ben = join(emulator, "ben")
+        inbox = ada.messaging.messages()
+        emulator.plan(faults.latency(1e6, "ada", direction="down"), faults.partition({"ada"}))
+        ben.messaging.send_message(to(ben, "ada"), "in transit", {})
+    assert inbox.get(PATIENCE).type == "in transit"
     with pytest.raises(ConnectionLost) as caught:
         ada.wait_closed(PATIENCE)
     assert (caught.value.code, caught.value.reason) == (1001, "the emulator was closed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import re
 from collections.abc import Callable
@@ -79,6 +80,19 @@ def test_who_is_refused_and_why(caplog: pytest.LogCaptureFixture) -> None:
         "lab: mal is refused with status 401: the token's signature does not fit the secret",
     ]
     assert not any(token in caplog.text for token in tokens)
+
+
+def test_a_token_in_the_place_of_a_room_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in the sentence nor for programs."""
+    with Emulator() as emulator:
+        token = emulator.token("lab", "ada")
+        connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=PATIENCE)
+        connection.request("GET", f"/rooms/{token}?token={token}")
+        assert connection.getresponse().status == 404
+        connection.close()
+    (record,) = events(caplog, "refused")
+    assert (vars(record)["kind"], vars(record)["room"]) == ("name", "[hidden]")
+    assert not any(part in caplog.text for part in token.split("."))
 
 
 def test_a_stream_that_is_never_answered(caplog: pytest.LogCaptureFixture) -> None:

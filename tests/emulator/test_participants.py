@@ -174,10 +174,12 @@ def test_a_room_with_added_participants_stays_open(emulator: Emulator) -> None:
 def test_a_room_begins_with_its_participants_and_ends_with_its_last_client() -> None:
     """Each room has its own, there before the client is; a visitor that is away does not come back to an ended one."""
     made: list[str] = []
+    guests: list[participants.Visitor] = []
 
     def populate(room: str) -> list[Participant]:
         made.append(room)
-        return [participants.Echo("bot"), participants.Visitor("guest", 0.05, 0.05)]
+        guests.append(participants.Visitor("guest", 0.05, 0.05))
+        return [participants.Echo("bot"), guests[-1]]
 
     with Emulator(populate=populate) as emulator:
         ada, ben = join(emulator, "ada"), join(emulator, "ben", "den")
@@ -189,6 +191,8 @@ def test_a_room_begins_with_its_participants_and_ends_with_its_last_client() -> 
         ada.close()
         while emulator.rooms != ("den",):
             pass
+        guests[0].come_back()  # As its timer would.
+        assert not guests[0].is_here
         assert to(join(emulator, "cleo"), "bot")
         assert made == ["lab", "den", "lab"]
 
@@ -228,6 +232,23 @@ def test_mistakes_are_told_by_the_call(emulator: Emulator) -> None:
             use(Emulator())
 
 
+def test_the_emulators_own_thread_cannot_wait_for_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """A participant's method that calls the emulator is told so at once, and the emulator goes on."""
+
+    class Curious(Participant):
+        def on_message(self, message: Message) -> None:
+            assert emulator.rooms
+
+    with Emulator() as emulator:
+        emulator.add("lab", Curious("curious"), participants.Echo("bot"))
+        ada = join(emulator, "ada")
+        with ada.messaging.messages() as inbox:
+            ada.messaging.send_message(to(ada, "curious"), "hi", {})
+            ada.messaging.send_message(to(ada, "bot"), "hi", {})
+            inbox.get(PATIENCE)
+    assert "this is the emulator's own thread" in caplog.text
+
+
 # --- clients ----------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +260,27 @@ def test_clients_are_closed_with_the_emulator() -> None:
         assert names(emulator) == ["ada", "ben"]
     assert ada.state == "closed"
     assert not [thread for thread in threading.enumerate() if "ben in lab" in thread.name]
+
+
+def test_participants_are_free_when_the_emulator_is_closed() -> None:
+    """The same one can be added to another."""
+    bot = participants.Echo("bot")
+    for _ in range(2):
+        with Emulator() as emulator:
+            emulator.add("lab", bot)
+            assert names(emulator) == ["bot"]
+        assert not bot.is_here
+
+
+def test_departures_of_participants_are_told_with_a_reason(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As those of clients are."""
+    caplog.set_level(logging.INFO, "simulator.emulator")
+    emulator.add("lab", participants.Scripted("joe", [(0, lambda joe: joe.leave())]))
+    while names(emulator):
+        pass
+    assert "lab: joe leaves: its connection has ended; there are 0" in caplog.text
 
 
 def test_all_of_it_can_be_used_from_several_threads(emulator: Emulator) -> None:

@@ -122,6 +122,7 @@ def test_who_came_who_went_and_why(emulator: Emulator) -> None:
         ("bob", "", "", "cut by drop()"),
         ("carol", "", "", "disconnected with code 1001: the emulator was closed"),
     ]
+    assert told(transcript, "fault") == [("", "bob", "drop", "struck")]
     assert [one.detail for one in transcript if one.kind == "connected"] == [{"role": "user"}] * 3
     assert [one.detail for one in transcript if one.kind == "attributes"] == [{"mood": "calm"}]
 
@@ -330,6 +331,7 @@ def test_what_is_redacted_is_nowhere(tmp_path: Path) -> None:
             ada.local_participant.set_attribute("secret", "SWORDFISH")
             body = {"password": "SWORDFISH", "inner": {"token": {"deep": "SWORDFISH"}}, "text": "hi"}
             ada.messaging.send_message(bob.local_participant.id, "chat", body)
+            ada.messaging.send_message(bob.local_participant.id, "confirmed", {"password": "SWORDFISH"}, confirm=True)
             ada.messaging.broadcast_message("news", {"list": [1], "other": {"token": "SWORDFISH"}})
             assert inbox.get(PATIENCE).message == body
             with ada.messaging.create_stream(bob.local_participant.id, header={"key": "SWORDFISH", "n": 1}) as writer:
@@ -339,6 +341,7 @@ def test_what_is_redacted_is_nowhere(tmp_path: Path) -> None:
     assert "SWORDFISH" not in details and "SWORDFISH" not in (tmp_path / "lab.jsonl").read_text()
     expected = {"password": "[redacted]", "inner": {"token": "[redacted]"}, "text": "hi"}
     assert transcript.messages(type="chat")[0].detail == expected
+    assert transcript.messages(type="confirmed")[0].detail == {"password": "[redacted]"}
     assert transcript.streams()[0].detail["header"] == {"key": "[redacted]", "n": 1}
 
 
@@ -462,4 +465,4 @@ def test_a_killed_emulator_leaves_all_that_anyone_saw(tmp_path: Path, seed: int)
     assert numbers == list(range(len(numbers))) and len(numbers) > last
     assert not loaded.is_complete
     assert all(not one.attachment or one.attachment in loaded.attachments for one in loaded)
-    assert loaded[0] == Record(loaded[0].time_ns, "connected", "ada", detail={"role": "user"})
+    assert loaded[0] == Record(loaded[0].time_ns, "connected", "ada", detail={"role": "user"}, id=ada.id)

@@ -11,6 +11,7 @@ from meshsync.errors import InvalidMessage, UsageError
 from simulator import Simulation, faults, latency, participants
 from simulator.errors import ActorFailed
 from simulator.participants import Message, Participant, Peer, Visitor, churn
+from simulator.participants.participant import retire
 from tests.support.worlds import outcomes, simulated, told
 
 
@@ -357,3 +358,16 @@ def test_delays_follow_the_simulations_law_in_both_directions() -> None:
         delays = [record.latency_s for record in room.transcript.messages()]
         assert all(delay > 0.01 for delay in delays if delay is not None)
         assert len(set(pairwise(delays))) > 100
+
+
+def test_a_participant_whose_room_is_no_more_comes_back_to_none_but_can_enter_another() -> None:
+    """It leaves for good; coming back does nothing, being added does."""
+    with simulated() as sim:
+        bot = participants.Echo("bot")
+        sim.room("lab").add(bot)
+        retire(bot)
+        sim.sleep(1)
+        bot.come_back()
+        assert not bot.is_here
+        sim.room("den").add(bot)
+        assert bot.is_here

@@ -181,14 +181,14 @@ def test_home_that_cannot_be_written_in_is_not_used(
     system: ScriptedSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container whose file system is read-only but for the temporary directory."""
-    mkdir = os.mkdir
+    mkdir = Path.mkdir
 
-    def mkdir_outside_of_home(path: Path, mode: int = 0o777) -> None:
-        if Path(system.home) in Path(path).parents:
+    def mkdir_outside_of_home(path: Path, mode: int = 0o777, **options: bool) -> None:
+        if Path(system.home) in path.parents:
             raise OSError(30, "Read-only file system")
-        mkdir(path, mode)
+        mkdir(path, mode, **options)
 
-    monkeypatch.setattr(os, "mkdir", mkdir_outside_of_home)
+    monkeypatch.setattr(Path, "mkdir", mkdir_outside_of_home)
     assert announced(system).parent.parent == tmp_path / "tmp"
 
 

@@ -23,6 +23,8 @@ KEY = "ma-AAAAAAAAQACAAAAAAAAAAg-AAAAAAAAQACAAAAAAAAAAQ-the-secret-itself"
         ("bob leaves", "'bob leaves'"),
         ("", "''"),
         ("b" * 65, "'" + "b" * 63 + "…'"),
+        (TOKEN, "'[hidden]'"),
+        (KEY, "'[hidden]'"),
     ],
 )
 def test_a_name_is_one_word_of_its_line(name: str, shown: str) -> None:

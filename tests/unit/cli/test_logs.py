@@ -376,8 +376,7 @@ def test_the_page_shows_a_handler(tmp_path: Path) -> None:
 
 def test_the_page_names_the_events_and_members_that_there_are() -> None:
     """Those of the emulator's sources, each in the table."""
-    sources = [ROOT / "simulator" / "emulator" / name for name in ("event_log.py", "refusals.py", "gateway.py")]
-    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "simulator" / "emulator").glob("*.py"))
     events = set(re.findall(r'"event": "(\w+)"|_write\("(\w+)"|write\("(\w+)"|\("(stream_\w+)", "', text))
     named = {name for names in events for name in names if name} | {"other"}
     table = PAGE.partition("| `event` | level |")[2].partition("\n\n")[0]

@@ -121,3 +121,10 @@ def test_a_token_in_the_wrong_place_is_not_shown() -> None:
     token = "eyJhbGciOiJIUzI1NiJ9.eyJuYW1lIjoiYWRhIn0.c2lnbmF0dXJl"
     result = run("who", "lab", token)
     assert (result.exit_code, token in result.output, "[secret]" in result.stderr) == (2, False, True)
+
+
+@pytest.mark.parametrize("option", ["--token", "--api-key"])
+def test_a_credential_in_an_error_of_the_client_is_not_shown(option: str) -> None:
+    """Wherever else it was written."""
+    result = run("who", "no room opensesame", option, "opensesame")
+    assert (result.exit_code, "opensesame" in result.output, "[secret]" in result.stderr) == (3, False, True)

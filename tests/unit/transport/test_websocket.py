@@ -819,6 +819,30 @@ def test_a_file_of_certificates_is_trusted_besides_the_systems(authority: trustm
         connect_over_tls(server, ca_file=str(file))
 
 
+def test_the_steps_of_a_handshake_are_reported(authority: trustme.CA, tmp_path: Path) -> None:
+    """Each when it is done, with what it showed; of an attempt that fails those before."""
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    steps: list[tuple[str, str]] = []
+
+    def attempt(server: ScriptedServer, **options: Any) -> WebSocketConnector:
+        endpoint = Endpoint(server.url, lambda: TOKEN, **options)
+        return WebSocketConnector(endpoint, ThreadRuntime(), on_step=lambda *step: steps.append(step))
+
+    with tls_server(authority) as server:
+        accepting = server.begin_to_accept()
+        attempt(server, ca_file=str(tmp_path / "authority.pem")).connect(LONG).close(0)
+        accepting.result(LONG)
+    assert [step for step, _ in steps] == ["lookup", "tcp", "tls", "http"]
+    details = dict(steps)
+    assert "127.0.0.1" in details["lookup"]
+    assert (details["tcp"], details["tls"][:6]) == ("127.0.0.1", "TLSv1.")
+
+    steps.clear()
+    with tls_server(authority) as server, answering(server, saying("101 X")):
+        failure(attempt(server))
+    assert [step for step, _ in steps] == ["lookup", "tcp"]
+
+
 def test_an_untrusted_certificate_is_explained(authority: trustme.CA) -> None:
     """The error names the host and the ways to trust it, and trying again is no use."""
     with tls_server(authority) as server, answering(server, saying("101 X")) as heads:
