@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -290,3 +292,31 @@ def test_participant_may_set_an_event_after_a_task_has_ended() -> None:
         sim.spawn(lambda: None)
         assert READY.wait(5)
         assert sim.now == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends itself a signal")
+@pytest.mark.parametrize("wait", [LOCK.acquire, ITEMS.get, GATE.wait, READY.wait])
+def test_ctrl_c_in_a_wait_leaves_nothing_behind(wait: Callable[[], object]) -> None:
+    """The main thread leaves the line, and the next in it goes on."""
+    main = threading.get_ident()
+
+    def strikes() -> None:
+        with LOCK:
+            meshsync.sleep(1)
+            signal.pthread_kill(main, signal.SIGINT)
+            while not sim.runtime._scheduler.pending_errors:  # Until the main thread has handled it.
+                pass
+            meshsync.sleep(1)
+        ITEMS.put(1)
+
+    with simulated() as sim:
+        task = sim.spawn(strikes)
+        sim.sleep(0.5)
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+        assert task.join(10)
+        with LOCK:
+            assert ITEMS.get(timeout=1) == 1
+        GATE.reset()
+        sim.spawn(GATE.wait)
+        assert GATE.wait(5) in (0, 1)
