@@ -335,6 +335,22 @@ def test_a_wait_that_gets_what_it_waits_for_is_left_alone() -> None:
             assert task.error is None
 
 
+def test_a_wait_behind_the_end_is_left_alone() -> None:
+    """A task that is ended may wait for real on its way out: no time is simulated any more."""
+    waited: list[bool] = []
+
+    def program() -> None:
+        try:
+            meshsync.sleep(60)
+        finally:
+            waited.append(threading.Event().wait(TICK))
+
+    with simulated() as sim:
+        sim.spawn(program)
+        sim.sleep(1)
+    assert waited == [False]
+
+
 def test_a_wait_in_a_participant_is_refused() -> None:
     """It has no thread of its own, and time stands still in its hooks."""
 

@@ -77,6 +77,19 @@ def test_queue_passes_from_a_receiver_to_a_task() -> None:
         assert round(sim.now - began, 9) == 5.1
 
 
+def test_item_belongs_to_the_first_in_line() -> None:
+    """One who comes when it is there, and before the first has had a turn, does not get it."""
+    got: list[int] = []
+    with simulated() as sim:
+        sim.spawn(lambda: got.append(ITEMS.get()))
+        sim.sleep(1)
+        ITEMS.put(1)
+        with pytest.raises(queue.Empty):
+            ITEMS.get_nowait()
+        sim.sleep(1)
+    assert got == [1]
+
+
 def test_same_program_gives_the_same_run() -> None:
     """Waiting in line is part of what follows from the seed."""
 
@@ -203,6 +216,27 @@ def test_deadlock_names_a_holder_that_has_ended() -> None:
         LOCK.acquire()
     place = line_of(leaves_everything_behind, "LOCK.acquire")
     assert f", held by 'leaves_everything_behind', which has ended, since {place}" in str(caught.value)
+
+
+def test_deadlock_names_each_holder_of_a_semaphore_that_has_not_released_it() -> None:
+    """A task that releases gives back its own permit, whoever took one first or last."""
+    semaphore = meshsync.Semaphore(2)
+
+    def keeps() -> None:
+        semaphore.acquire()
+        LOCK.acquire()
+
+    with pytest.raises(SimulationDeadlock) as caught, simulated() as sim:
+        with semaphore:
+            LOCK.acquire()
+            sim.spawn(keeps)
+            sim.sleep(1)
+        semaphore.acquire()
+        semaphore.acquire()
+    (report,) = [line for line in str(caught.value).splitlines() if "actor 'main'" in line]
+    assert report.count("held by") == 2
+    assert "held by 'keeps' since" in report
+    assert "held by 'main' since" in report
 
 
 def test_lock_that_is_acquired_twice_is_reported() -> None:
