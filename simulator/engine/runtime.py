@@ -155,7 +155,7 @@ class VirtualRuntime:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
             end = self.kernel.instant(seconds)
-            end += scheduler.late(actor, end)
+            end += scheduler.late(actor, end, "sleep")
             actor.timer = self.kernel.at(end, actor.wake, background=actor.is_housekeeping)
         scheduler.park(actor)
         actor.timer = None

@@ -282,14 +282,15 @@ class Scheduler:
         """Put an actor behind those that can run."""
         self.ready.append(actor)
 
-    def late(self, actor: Actor, due: int, limit: int = 0) -> int:
+    def late(self, actor: Actor, due: int, kind: str, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
-        return 0 if self.kernel.late is None or actor.is_housekeeping else self.kernel.late(actor.path, due, limit)
+        if actor.is_housekeeping or self.kernel.late is None:
+            return 0
+        return self.kernel.late(actor.path, due, limit, kind)
 
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
-        by = self.late(actor, self.kernel.now)
-        if by:
+        if by := self.late(actor, self.kernel.now, "turn"):
             actor.timer = self.kernel.at(self.kernel.now + by, partial(self._wake_late, actor))
         else:
             self.ready.append(actor)
