@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator import faults, latency, participants
+    from simulator import faults, histories, latency, participants
     from simulator.emulator import Emulator
     from simulator.exploring.checking import check
     from simulator.exploring.exploration import explore, replay
+    from simulator.histories import History, linearizable
     from simulator.record.comparing import diff
     from simulator.record.transcript import Transcript
     from simulator.replaying.replay import replay_room
@@ -18,6 +19,7 @@ __library__ = True  # see simulator/engine/marks.py
 
 __all__ = [
     "Emulator",
+    "History",
     "Simulation",
     "Transcript",
     "check",
@@ -25,7 +27,9 @@ __all__ = [
     "diff",
     "explore",
     "faults",
+    "histories",
     "latency",
+    "linearizable",
     "participants",
     "replay",
     "replay_room",
@@ -59,6 +63,10 @@ def __getattr__(name: str) -> Any:
         from simulator.replaying import replay as replaying
 
         return replaying.replay_room
+    if name in ("History", "linearizable"):
+        import simulator.histories
+
+        return getattr(simulator.histories, name)
     if name == "Transcript":
         from simulator.record import transcript
 
@@ -68,6 +76,10 @@ def __getattr__(name: str) -> Any:
         import simulator.faults
 
         return simulator.faults
+    if name == "histories":
+        import simulator.histories
+
+        return simulator.histories
     if name == "latency":
         import simulator.latency
 

@@ -10,8 +10,12 @@
         ├── WorldStalled            an actor blocks for real, outside the simulation
         ├── ActorFailed             an actor, or a timer's callback, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
+        ├── InvariantError          a run was ended by what was claimed of it
+        │   ├── InvariantViolated   (AssertionError) a predicate was false that had to be true, or the reverse
+        │   └── PredicateFailed     a predicate raised, blocked, or returned no truth value
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
-        ├── ReplayFailed            a conversation could not be said again
+        │   └── ConditionOccupied   a callback would enter a condition that an actor is inside of
+        ├── ReplayFailed            a conversation could not be replayed
         │   └── ReplayStalled       (TimeoutError) what a participant waited for did not come
         ├── SweepBroken             the workers of a search are gone
         ├── WorkerFailed            a seed fails on a worker, and not here
@@ -34,8 +38,12 @@ __all__ = [
     "ActorFailed",
     "ActorsRefuse",
     "BlockingRefused",
+    "ConditionOccupied",
     "ForeignThread",
     "HorizonReached",
+    "InvariantError",
+    "InvariantViolated",
+    "PredicateFailed",
     "ReplayFailed",
     "ReplayStalled",
     "SimulationClosed",
@@ -107,8 +115,48 @@ class BlockingRefused(SimulationError, RuntimeError):
     """A call would block where it must not: in a timer's callback, or while holding a condition."""
 
 
+class ConditionOccupied(BlockingRefused):
+    """A callback, or a predicate, would enter a condition that an actor is inside of, and would have to wait for it."""
+
+
+class InvariantError(SimulationError):
+    """A run was ended by what was claimed of it. Raised in the main thread, out of the call that blocked it.
+
+    The simulation is over: later calls raise it again.
+
+    Attributes:
+        invariant: The claim, and the predicate's name or source line: ``always balance_is_right``.
+        place: The file and line of the predicate.
+        time: When it was violated, in virtual seconds since the start.
+    """
+
+    def __init__(self, text: str, *, invariant: str, place: str, time: float) -> None:
+        super().__init__(text)
+        self.invariant = invariant
+        self.place = place
+        self.time = time
+
+
+class InvariantViolated(InvariantError, AssertionError):
+    """A predicate was false that had to be true, or true that never was to be, or never became true in time.
+
+    The text names the predicate, the instant, and the actor or timer whose turn ended then, with the actor's line.
+
+    Attributes:
+        is_overdue: Whether a time limit passed, before which it had to become true.
+    """
+
+    def __init__(self, text: str, *, invariant: str, place: str, time: float, is_overdue: bool = False) -> None:
+        super().__init__(text, invariant=invariant, place=place, time=time)
+        self.is_overdue = is_overdue
+
+
+class PredicateFailed(InvariantError):
+    """A predicate raised, which is the ``__cause__``, or would have blocked, or returned no truth value."""
+
+
 class ReplayFailed(SimulationError):
-    """A recorded conversation could not be said again; the text has who failed, at which step.
+    """A recorded conversation could not be replayed; the text has who failed, at which step.
 
     Attributes:
         chart: What had happened until then, as lines for a terminal; empty if nothing had.
@@ -118,7 +166,7 @@ class ReplayFailed(SimulationError):
 
 
 class ReplayStalled(ReplayFailed, TimeoutError):
-    """In a conversation that is said again nothing happened for too long; the text has who waited for what."""
+    """In a conversation that is replayed nothing happened for too long; the text has who waited for what."""
 
 
 class SweepBroken(SimulationError):

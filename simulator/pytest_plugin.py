@@ -123,16 +123,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         with suppress(Exception):
             _raise_failures(item)
         raise
-    _raise_failures(item)
+    _raise_failures(item, concludes=True)
     return result
 
 
-def _raise_failures(item: pytest.Item) -> None:
+def _raise_failures(item: pytest.Item, *, concludes: bool = False) -> None:
     simulation = item.stash.get(_SIMULATION, None)
     if simulation is None or not simulation.runtime.is_open:
         return
     try:
         simulation.runtime.raise_failures()
+        if concludes:
+            simulation.runtime.conclude()
     except Exception as error:
         item.stash[_FAILURES] = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         raise

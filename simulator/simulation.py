@@ -34,6 +34,7 @@ from meshsync.tokens import ParticipantToken
 from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, close_real_world, install_world
 from simulator.admission import Credentials, admit, check_room_name
+from simulator.engine.invariants import Claim
 from simulator.engine.kernel import Kernel
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.schedules import Schedule
@@ -146,6 +147,7 @@ class Simulation:
             start=begin.timestamp(),
             stall_after=stall_after,
             scope=self._in_world,
+            subject=self,
         )
         self.kernel: Kernel = self.runtime.kernel
         self.network = Network(
@@ -258,6 +260,41 @@ class Simulation:
         """
         self._faults.add(entries)
 
+    # --- what holds ---------------------------------------------------------------------------------------------------
+
+    def always(self, predicate: Callable[..., object], name: str | None = None) -> None:
+        """End the run with `InvariantViolated` after the first turn of an actor or timer at which a predicate is false.
+
+        It is asked between two turns, so that it sees no change half made that is made without waiting, and costs
+        nothing of the run: no virtual time, no turn, no chance. It must only look, and not block.
+
+        Args:
+            predicate: Takes no argument, or this simulation; returns whether it holds.
+            name: For the report; by default the predicate's name, or a lambda's source line.
+        Raises:
+            UsageError: If the predicate cannot be asked, such as a coroutine function.
+        """
+        self.runtime.invariants.add(Claim.ALWAYS, predicate, name)
+
+    def never(self, predicate: Callable[..., object], name: str | None = None) -> None:
+        """End the run with `InvariantViolated` after the first turn at which a predicate is true; see `always`."""
+        self.runtime.invariants.add(Claim.NEVER, predicate, name)
+
+    def eventually(
+        self, predicate: Callable[..., object], within: float | None = None, name: str | None = None
+    ) -> None:
+        """End the run with `InvariantViolated` unless a predicate becomes true, at least for the end of one turn.
+
+        Args:
+            predicate: As of `always`.
+            within: Virtual seconds from now until which it has to; None for the end of the simulation.
+            name: As of `always`.
+        Raises:
+            UsageError: If the predicate cannot be asked, such as a coroutine function.
+            ValueError: If ``within`` is negative, NaN or infinite.
+        """
+        self.runtime.invariants.add(Claim.EVENTUALLY, predicate, name, within)
+
     # --- ending -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -268,6 +305,7 @@ class Simulation:
         Raises:
             ActorFailed: If an actor had failed and its error was not read; the simulation is closed.
             ActorsRefuse: If actors did not end; their threads go on as daemons, and the simulation is closed.
+            InvariantError: If something claimed does not hold, and no call has raised that; the simulation is closed.
             BlockingRefused: In another thread or a timer's callback; the simulation is open.
         """
         with self._closing():

@@ -9,6 +9,8 @@ from simulator.engine.kernel import Timer
 
 __all__ = ["Clock"]
 
+__engine__ = True
+
 
 class Clock(Protocol):
     """Gives the time and calls back; timers due at the same instant are called in the order in which they were made."""

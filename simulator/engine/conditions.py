@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from meshsync.runtime.deadlines import check_timeout
+from simulator.engine import mistakes
 from simulator.engine.actors import Actor, Place
 from simulator.engine.marks import interruptible
 from simulator.engine.scheduler import Scheduler
@@ -204,8 +205,12 @@ class VirtualCondition:
     def _contend(self, actor: Actor) -> None:
         """Wait until no actor is inside. Allowed while holding another one: locks may be nested, in one order."""
         if self.owner is actor:
+            if self._scheduler.in_callback:
+                raise mistakes.occupied()
             raise RuntimeError("a condition is entered twice: it is not reentrant")
         while self.owner is not None:
+            if self._scheduler.in_callback:
+                raise mistakes.occupied()
             actor.entering = self
             self._entrants.append(actor)
             try:

@@ -12,6 +12,7 @@ from simulator.engine.kernel import SECOND
 from simulator.errors import (
     ActorFailed,
     BlockingRefused,
+    ConditionOccupied,
     ForeignThread,
     HorizonReached,
     SimulationDeadlock,
@@ -26,6 +27,8 @@ __all__ = [
     "foreign_thread",
     "horizon",
     "livelock",
+    "occupied",
+    "waits_for_real",
 ]
 
 __engine__ = True
@@ -54,6 +57,24 @@ def blocks_inside(actor: Actor, call: str, but: Place | None) -> BlockingRefused
     return BlockingRefused(
         f"{call} by {actor.label!r} while holding {'another' if but else 'a'} condition"
         f"{'' if others == 1 else ' and more'}, which no actor could enter meanwhile: {diagnosis.caller()}"
+    )
+
+
+def occupied() -> ConditionOccupied:
+    """Return the error of a callback, or a predicate, that would enter a condition an actor is inside of."""
+    return ConditionOccupied(f"an actor is inside of the condition that a callback would enter: {diagnosis.caller()}")
+
+
+def waits_for_real(actor: Actor, wait: str, portable: str) -> BlockingRefused:
+    """Return the error of a wait by the real clock.
+
+    Args:
+        wait: What it is and how long.
+        portable: What is to be written instead.
+    """
+    return BlockingRefused(
+        f"{wait} by {actor.label!r} takes real time, and none of the simulation's: {diagnosis.caller()}; the spelling "
+        f"for simulations and real threads alike is {portable}, see docs/virtual-time.md"
     )
 
 

@@ -6,7 +6,7 @@ from collections import deque
 
 from meshsync.reasons import describe_error
 from simulator.engine.actors import Actor
-from simulator.errors import ActorExit, ActorFailed
+from simulator.errors import ActorExit, ActorFailed, InvariantError
 
 __all__ = ["PendingErrors"]
 
@@ -32,7 +32,7 @@ class PendingErrors:
     @property
     def is_interrupted(self) -> bool:
         """Whether a Ctrl-C is pending."""
-        return any(error is not None and not isinstance(error, Exception) for error in self._errors)
+        return any(map(_ends_all, self._errors))
 
     def add(self, error: BaseException) -> None:
         """Have the main thread raise ``error``. A signal's handler may call this at any time."""
@@ -77,9 +77,15 @@ class PendingErrors:
         return failed
 
     def pop_rest(self) -> list[BaseException]:
-        """Return the errors left when the simulation has been closed: Ctrl-C, and failures of actors."""
-        rest: list[BaseException] = [error for error in self._errors if error and not isinstance(error, Exception)]
+        """Return the errors left when the simulation has been closed: Ctrl-C, violations, and failures of actors."""
+        rest: list[BaseException] = [
+            error for error in self._errors if error and (isinstance(error, InvariantError) or _ends_all(error))
+        ]
         self._errors.clear()
         while self._failed:
             rest.append(self.pop_failure())
         return rest
+
+
+def _ends_all(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, Exception)

@@ -1,7 +1,7 @@
 """`VirtualRuntime`: the `Runtime` of a simulation, with a thread for each actor and a clock that no thread waits for.
 
-With ``actor_threads.py`` and ``watchdog.py`` the only module of the engine that touches threads and real time. Which
-actor runs is decided in ``scheduler.py``.
+With ``actor_threads.py``, ``real_waits.py`` and ``watchdog.py`` the only module of the engine that touches threads and
+real time. Which actor runs is decided in ``scheduler.py``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from random import Random
 from types import FrameType, TracebackType
 
 from meshsync.runtime.deadlines import check_duration
+from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine import diagnosis
 from simulator.engine.actor_threads import ActorThreads, Adoption
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import VirtualCondition, new_condition
+from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
 from simulator.engine.marks import interruptible, is_interruptible
 from simulator.engine.os_process import Garbage, Interrupts, Pin
+from simulator.engine.permits import VirtualPermits, VirtualReentrant
+from simulator.engine.real_waits import RealWaits
 from simulator.engine.scheduler import Scheduler
 from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import Seeds, entropy
@@ -64,6 +68,7 @@ class VirtualRuntime:
         patience: Virtual seconds for which only background timers may happen before that counts as a deadlock.
         max_steps: How many turns of actors and timers one instant may take.
         scope: Makes a context that each actor runs in, such as one that installs a world.
+        subject: Given to predicates that take an argument.
 
     Raises:
         SimulationNested: If another one is open in this process: threads, garbage and Ctrl-C are the process's.
@@ -81,6 +86,7 @@ class VirtualRuntime:
         patience: float = 120.0,
         max_steps: int = 1_000_000,
         scope: Callable[[], AbstractContextManager[object]] | None = None,
+        subject: object = None,
     ) -> None:
         global _open
         if _open is not None:
@@ -102,6 +108,8 @@ class VirtualRuntime:
         )
         self.kernel: Kernel = scheduler.kernel
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
+        self.invariants = Invariants(scheduler, subject)
+        """What is claimed of the run."""
         self.is_open = True
         self._threads = ActorThreads(scheduler, scope, grace)
         interrupts = Interrupts(self._interrupted, get_ident())
@@ -109,10 +117,10 @@ class VirtualRuntime:
             None if stall_after is None else Watchdog(scheduler, stall_after, self.report, interrupts.strike)
         )
         self._grace = grace
-        self._process: list[Interrupts | Garbage | Pin | Adoption] = [interrupts, Garbage()]
+        self._process: list[Interrupts | Garbage | Pin | Adoption | RealWaits] = [interrupts, Garbage()]
         if pin:
             self._process.append(Pin())
-        self._process.append(Adoption(scheduler, self._adopt))
+        self._process += [Adoption(scheduler, self._adopt), RealWaits(scheduler, self._watches_main)]
         for hold in self._process:
             hold.apply()
         _open = self
@@ -152,9 +160,19 @@ class VirtualRuntime:
         scheduler.park(actor)
         actor.timer = None
 
+    @property
+    def holdings(self) -> Holdings:
+        """What the actors hold and wait for of locks, queues and events, by the number that ``current`` returns."""
+        return self._scheduler.holdings
+
     def condition(self) -> VirtualCondition:
         """Make a condition."""
         return new_condition(self._scheduler)
+
+    def permits(self, count: int, what: str, *, is_reentrant: bool) -> VirtualPermits:
+        """Make permits, whose holders are recorded."""
+        scheduler = self._scheduler
+        return VirtualReentrant(scheduler, what) if is_reentrant else VirtualPermits(scheduler, count, what)
 
     def spawn(self, target: Callable[[], None], *, name: str) -> VirtualTask:
         """Run ``target`` in an actor of its own, whose thread starts when it is its turn.
@@ -186,6 +204,9 @@ class VirtualRuntime:
         if self._watchdog is not None:
             self._watchdog.watches_main = True
             self._watchdog.start()
+
+    def _watches_main(self) -> bool:
+        return self._watchdog is not None and self._watchdog.watches_main
 
     @contextmanager
     def _unwatched(self) -> Iterator[None]:
@@ -270,7 +291,10 @@ class VirtualRuntime:
     def report(self) -> str:
         """Return a paragraph for each actor: its name, state and stack."""
         return diagnosis.report(
-            list(self._scheduler.actors.values()), self.kernel.now, is_running=self._scheduler.running
+            list(self._scheduler.actors.values()),
+            self.kernel.now,
+            is_running=self._scheduler.running,
+            holdings=self._scheduler.holdings,
         )
 
     def blocked(self) -> list[FrameType]:
@@ -298,6 +322,16 @@ class VirtualRuntime:
             error = pending_errors.pop_failure()
         if error is not None:
             raise error
+
+    def conclude(self) -> None:
+        """Raise what is violated now, where the program ends: nothing is left that has to become true.
+
+        Raises:
+            InvariantError: Of what was claimed.
+        """
+        violation = self.invariants.conclude()
+        if violation is not None:
+            raise violation
 
     def step(self) -> bool:
         """Let one actor or one timer have its turn; return whether there was one.
@@ -389,19 +423,26 @@ class VirtualRuntime:
         Raises:
             ActorFailed: If an actor had failed and its error was not read; the runtime is closed.
             ActorsRefuse: If actors did not end; their threads go on as daemons, and the runtime is closed.
+            InvariantError: If something claimed does not hold, and no call has raised that; the runtime is closed.
             BlockingRefused: In another thread or a timer's callback; the runtime is open.
         """
-        problems = self._close()
+        problems = self._close(concludes=True)
         if problems:
             raise problems[0]
 
-    def _close(self) -> list[BaseException]:
+    def _close(self, *, concludes: bool) -> list[BaseException]:
+        """Close it, and return what is still to be raised.
+
+        Args:
+            concludes: Whether what had to become true is violated if it has not.
+        """
         global _open
         if not self.is_open:
             return []
         scheduler = self._scheduler
         if get_ident() != scheduler.main.ident or scheduler.in_callback:
             raise BlockingRefused(f"only the thread that made a simulation closes it: {diagnosis.caller()}")
+        violation = self.invariants.conclude() if concludes else None
         self.is_open = False
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -418,6 +459,8 @@ class VirtualRuntime:
             hold.undo()
         _open = None
         problems = scheduler.pending_errors.pop_rest()
+        if violation is not None:
+            problems.append(violation)
         if refusing:
             names = tuple(actor.label for actor in refusing)
             text = f"{len(names)} of the actors did not end; {diagnosis.report(refusing, self.kernel.now)}"
@@ -430,7 +473,7 @@ class VirtualRuntime:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        problems = self._close()
+        problems = self._close(concludes=error is None)
         if not problems:
             return
         if error is None:

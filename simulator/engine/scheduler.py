@@ -18,6 +18,7 @@ from enum import Enum
 from functools import partial
 from typing import NoReturn
 
+from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.lifecycle import move
 from simulator.engine import diagnosis, mistakes
 from simulator.engine.actors import Actor, ActorState, Baton, Place
@@ -26,7 +27,7 @@ from simulator.engine.kernel import Kernel
 from simulator.engine.pending_errors import PendingErrors
 from simulator.engine.ready_actors import ReadyActors
 from simulator.engine.schedules import Schedule
-from simulator.errors import ActorExit, SimulationClosed
+from simulator.errors import ActorExit, InvariantError, SimulationClosed
 
 __all__ = ["Scheduler"]
 
@@ -101,8 +102,12 @@ class Scheduler:
         self.over: BaseException = SimulationClosed("the simulation is over")
         self.urgent = False
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
+        self.after_turn: Callable[[Callable[[], object] | None], None] | None = None
+        """Called after each turn of an actor (with None) or of a timer (with its callback); None if none is to be."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
+        self.holdings = Holdings(self._label)
+        """What the actors hold of locks, by serial number."""
         self.pending_errors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
@@ -210,6 +215,8 @@ class Scheduler:
             chosen = self._next(is_timer_first=True)
         else:
             self.turns += 1
+            if self.after_turn is not None:
+                self.after_turn(None)
         self.park(actor, chosen)
 
     def abandon(self, reason: BaseException) -> bool:
@@ -260,6 +267,7 @@ class Scheduler:
         """Drop an actor from the simulation; see `PendingErrors.add_failure` for one that failed."""
         actor.finish()
         self.actors.pop(actor.serial, None)
+        self.holdings.note_end(actor.serial, actor.label)
         if self.pending_errors.add_failure(actor, has_joiner=has_joiner):
             self.urgent = True
 
@@ -276,8 +284,7 @@ class Scheduler:
 
     def late(self, actor: Actor, due: int, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
-        late = self.kernel.late
-        return 0 if late is None or actor.is_housekeeping else late(actor.path, due, limit)
+        return 0 if self.kernel.late is None or actor.is_housekeeping else self.kernel.late(actor.path, due, limit)
 
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
@@ -303,6 +310,8 @@ class Scheduler:
         Args:
             is_timer_first: Whether the next timer comes before all of them.
         """
+        if self.after_turn is not None:
+            self.after_turn(None)
         queues, kernel, housekeeping = self._queues, self.kernel, self._housekeeping
         ready, set_back = queues.ready, queues.set_back
         self.polls_left = self._max_steps
@@ -345,6 +354,8 @@ class Scheduler:
                 self.summon(mistakes.callback_failed(callback, error))
             finally:
                 self.in_callback = False
+            if self.after_turn is not None:
+                self.after_turn(callback)
 
     def _main_is_wanted(self) -> bool:
         """Return whether the main actor has to run now, even if it waits for something."""
@@ -384,6 +395,9 @@ class Scheduler:
         if self.pending_errors or self._errand is _STEP or self._errand is _STEPPED:
             self.urgent = True
         if error is not None:
+            if isinstance(error, InvariantError):  # It ends the run: whatever is called now raises it again.
+                self.over = error
+                self.is_over = self.urgent = True
             self._withdraw(actor)
             raise error
 
@@ -412,6 +426,8 @@ class Scheduler:
             return False
         self._horizon = None
         self.kernel.move(horizon)
+        if self.after_turn is not None:
+            self.after_turn(None)  # A time limit that ended before, with no turn since, was the first to pass.
         self.summon(mistakes.horizon(horizon, self.report()))
         return True
 
@@ -428,7 +444,10 @@ class Scheduler:
 
     def report(self) -> str:
         """Return a paragraph for each actor."""
-        return diagnosis.report(list(self.actors.values()), self.kernel.now)
+        return diagnosis.report(list(self.actors.values()), self.kernel.now, holdings=self.holdings)
+
+    def _label(self, task: object) -> str:
+        return next((actor.label for actor in self.actors.values() if actor.serial == task), "a timer")
 
     # --- moving the world from outside -------------------------------------------------------------------------------
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -381,6 +382,7 @@ class _Shrinker:
         self._shrink_plan(lambda left_out: replace(self.best.case, left_out=left_out))
         if self.best.lates:
             self._shrink_lates()
+            self._merge_lates()
             self._halve_lates()
         return self.best
 
@@ -391,6 +393,19 @@ class _Shrinker:
             return self.best.lates if self._try(replace(self.best.case, lates=tuple(kept))) else None
 
         shrink(self.best.lates, attempt)
+
+    def _merge_lates(self) -> None:
+        """Have one late step do what two did, as long as that is possible: several small ones are harder to read."""
+        while any(map(self._try, self._merged())):
+            pass
+
+    def _merged(self) -> Iterator[Case]:
+        """Yield the best case with one late step left out, and another one later by as much."""
+        lates = self.best.lates
+        for gone, into in permutations(range(len(lates)), 2):
+            longer = lates[into]._replace(by=lates[into].by + lates[gone].by)
+            kept = [longer if number == into else late for number, late in enumerate(lates) if number != gone]
+            yield replace(self.best.case, lates=tuple(kept))
 
     def _halve_lates(self) -> None:
         """Make what is late less so, down to a millisecond, as long as the failure stays."""

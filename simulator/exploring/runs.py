@@ -23,7 +23,7 @@ from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
-from simulator.errors import ActorFailed, HorizonReached, SimulationDeadlock
+from simulator.errors import ActorFailed, HorizonReached, InvariantError, InvariantViolated, SimulationDeadlock
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -177,10 +177,12 @@ class Run:
     @property
     def is_overdue(self) -> bool:
         """Whether it failed by a time limit that lateness made it pass, which says little about the program."""
-        error = self.error
-        if error is None or not self.lates:
+        if self.error is None or not self.lates:
             return False
-        return self.passed_limit or isinstance(_root(error), (TimeoutError, HorizonReached))
+        root = _root(self.error)
+        if isinstance(root, InvariantViolated):
+            return root.is_overdue
+        return self.passed_limit or isinstance(root, (TimeoutError, HorizonReached))
 
 
 def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
@@ -202,7 +204,7 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
     try:
         _check_result(program(simulation))
     except Exception as raised:
-        error = raised
+        error = simulation.runtime.invariants.violation or raised
         passed_limit = _is_leaving_overdue()
         if isinstance(raised, SimulationDeadlock):
             blocked = simulation.runtime.blocked()
@@ -215,6 +217,9 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
             # An actor that the program joined may have failed before the error, which then followed from that.
             passed_limit = passed_limit or (error is not None and isinstance(_root(late), TimeoutError))
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
+        violation = simulation.runtime.invariants.violation
+        if error is None and violation is not None:  # The program has caught it.
+            error, symptom = violation, _symptom(violation, [])
     decided = simulation.runtime.schedule
     deviations, lates = (tuple(decided.deviations), tuple(decided.lates)) if decided is not None else ((), ())
     return Run(
@@ -305,6 +310,11 @@ _FOREIGN = ("<frozen", *(f"{path}{os.sep}" for given in _INSTALLED for path in (
 def _symptom(error: Exception, blocked: Iterable[FrameType]) -> Symptom:
     root = _root(error)
     kind = type(root).__name__
+    if isinstance(root, InvariantError):  # Whose turn it was, and where, may differ from run to run.
+        cause = "" if root.__cause__ is None else f": {type(root.__cause__).__name__}"
+        return Symptom(
+            kind + cause, f"{root.place}, {root.invariant}", f"{root.place.partition(':')[0]}: {root.invariant}"
+        )
     stuck = {_line(point) for point in map(_program_point, map(_stack, blocked)) if point is not None}
     points = _trace(root.__traceback__)
     lines = sorted(stuck, key=_describe) or [_line(_program_point(points) or point) for point in points[:1]]

@@ -1,4 +1,4 @@
-"""Saying a conversation in a room of its own: a player for each scripted participant, and perhaps a program."""
+"""Performing a conversation in a room of its own: a player for each scripted participant, and perhaps a program."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def perform(
     subject: str | None = None,
     program: Subject | None = None,
 ) -> Transcript:
-    """Say a conversation, and return what happened.
+    """Perform a conversation, and return what happened.
 
     Args:
         venue: Where; it was entered.

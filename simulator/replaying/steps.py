@@ -1,11 +1,11 @@
 """A conversation as a list of steps: what each participant does, in an order in which all of it can be done again.
 
-The steps stand in the order in which they were done, not in that in which they arrived. So a participant that does each
-of its steps once all that stands above and is addressed to it has come, does it when it did it in the record, or later;
-and since everything that is waited for stands above, the conversation cannot get stuck.
+The steps stand in the order in which they were done, not in that in which they arrived. So each can be done when all
+above it have been done and have arrived: whatever a participant had got before a step is among them, and the
+conversation cannot get stuck.
 
 Steps are what the file of a test consists of, where people edit them. So a step is one class with few fields, and
-whatever is wrong with one is said when it is made.
+whatever is wrong with one is an error when it is made.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from simulator.record.whole_chunks import WholeChunks
 
 __all__ = [
     "Id",
-    "Said",
     "Script",
+    "Sent",
     "Step",
     "mapped",
     "read_script",
@@ -58,8 +58,8 @@ class Id:
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Said:
-    """What the program under test has said to the participant whose step this is in: it is said back.
+class Sent:
+    """What the program under test has sent to the participant whose step this is in: it is sent back.
 
     Args:
         type: Of the program's message.
@@ -77,7 +77,7 @@ class Said:
         object.__setattr__(self, "path", path)
 
     def __repr__(self) -> str:
-        return f"Said({', '.join(map(repr, (self.type, self.number, *self.path)))})"
+        return f"Sent({', '.join(map(repr, (self.type, self.number, *self.path)))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Step:
             ``accept``, ``reject``, ``chunk``, ``close``, ``cancel`` (a stream).
         to: The recipient; of a broadcast, all of them; whoever is at the other end of the stream.
         type: Of a message.
-        body: A message's JSON, a stream's or a chunk's header, or the attributes. It may have an `Id` or a `Said` where
+        body: A message's JSON, a stream's or a chunk's header, or the attributes. It may have an `Id` or a `Sent` where
             a text is.
         attachment: Of a message or a chunk, or its SHA-256 in hex where that is enough: it is only compared.
         stream: The stream's name, which is any text that no other stream has.
@@ -312,7 +312,7 @@ def texts_in(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
 
 
 def _sent_ns(record: Record) -> int:
-    """Return when a message was sent; of one that nobody got, when the room had it: who was there then counts."""
+    """Return when a message was sent; of one without a recipient, when the room had it: who was there then counts."""
     return record.time_ns - (record.latency_ns or 0) if record.recipient else record.time_ns
 
 
@@ -375,7 +375,7 @@ def _records(step: Step, time_ns: int, ids: dict[str, str]) -> Iterator[Record]:
     def known(value: Any) -> Any:
         if isinstance(value, Id):
             return ids.get(value.name, f"id of {value.name}")
-        return repr(value) if isinstance(value, Said) else value
+        return repr(value) if isinstance(value, Sent) else value
 
     body = mapped(step.body, known)
     hash = sha256_of(step.attachment)

@@ -1,4 +1,4 @@
-"""What the test of a participant does: all others say what they said, and what it says is compared."""
+"""What the test of a participant does: all others do what they did, and what it does is compared."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Casting:
             raise UsageError("a command cannot run in a simulation: give a function, or say --in emulator")
 
     def play(self, steps: Sequence[Step], stall: float, options: Mapping[str, Any]) -> Transcript:
-        """Say a conversation with the program in it, and return what happened; raises as `perform`.
+        """Perform a conversation with the program in it, and return what happened; raises as `perform`.
 
         Args:
             options: Of the simulation, if it is in one.
@@ -87,7 +87,7 @@ def check_subject(
 ) -> None:
     """Run a program among scripted participants, and check that it does what the steps have of it.
 
-    Every other participant does its steps, each when what stands above and is addressed to it has come.
+    Every other participant does its steps, each when all above it has happened.
 
     Args:
         steps: The conversation, that of the program included.

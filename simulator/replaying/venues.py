@@ -1,4 +1,4 @@
-"""Where a conversation is said again: a room of a simulation, or one of an emulator."""
+"""Where a conversation is replayed: a room of a simulation, or one of an emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record is said again in an emulator; what a program does there and in a simulation is the same."""
+"""A record is replayed in an emulator; what a program does there and in a simulation is the same."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import meshsync
 from meshsync.errors import UsageError
 from simulator import Transcript
 from simulator.errors import ReplayFailed, ReplayStalled, WorldStalled
-from simulator.replaying import Id, Said, Step
+from simulator.replaying import Id, Sent, Step
 from simulator.replaying.making import MadeTest, make_test
 from tests.support.worlds import simulated
 
@@ -213,7 +213,7 @@ def test_files_of_any_name_give_a_test_that_imports(folder: Path, name: str) -> 
     test_of(test)()
 
 
-def test_what_others_say_back_is_what_the_program_says_now(folder: Path) -> None:
+def test_what_others_send_back_is_what_the_program_says_now(folder: Path) -> None:
     """The id of a question is another one in each run."""
     write(
         folder,
@@ -251,9 +251,12 @@ def test_what_others_say_back_is_what_the_program_says_now(folder: Path) -> None
         sim.room("lab").transcript.save("record.jsonl")
     test = made(folder)
     text = test.path.read_text(encoding="utf-8")
-    assert "{'for': Id('server'), 'to': Said('question', 1, 'about', 'id')}" in text
+    assert "{'for': Id('server'), 'to': Sent('question', 1, 'about', 'id')}" in text
     assert test.masked == (("question", "message", "about", "id"),)
     test_of(test)()
+    write(folder, (folder / "bot.py").read_text().replace('"about"', '"on"'))
+    with pytest.raises(AssertionError, match="bot has not sent that to server"):
+        test_of(test)()
 
 
 def test_streams_of_the_program_are_part_of_its_test(folder: Path) -> None:
@@ -301,6 +304,11 @@ def test_streams_of_the_program_are_part_of_its_test(folder: Path) -> None:
         ("too large", "too big", 'stream \'stream.reject\': message.error: "too large" versus "too big"'),
         ("> 3", "> 1", "ada waits for the acceptance of stream 2 from ada to bot by bot"),
         ('"back": len(data)', '"back": 0', "message.header.back: 2 versus 0"),
+        (
+            "with room.messaging",
+            "with room.messaging.create_stream(reader.sender, {}): pass\n        with room.messaging",
+            "a chunk from bot on stream 1 from bot to ada",
+        ),
     ]:
         write(folder, program.replace(old, new))
         with pytest.raises(AssertionError) as caught:
@@ -472,5 +480,5 @@ def test_a_step_that_makes_no_sense_is_refused(arguments: tuple[Any, ...]) -> No
 
 def test_ids_and_sayings_are_written_as_they_are_read() -> None:
     """Their texts are Python."""
-    for value in (Id("a'b"), Said("ask", 1, "a", 0, "b\n")):
-        assert eval(repr(value), {"Id": Id, "Said": Said}) == value
+    for value in (Id("a'b"), Sent("ask", 1, "a", 0, "b\n")):
+        assert eval(repr(value), {"Id": Id, "Sent": Sent}) == value

@@ -1,4 +1,4 @@
-"""A record is said again by scripted participants, in a simulation."""
+"""A record is replayed by scripted participants, in a simulation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_record_is_said_again_as_it_was() -> None:
         replayed = replay_room(record, latency=0.01)
         assert not replayed.difference, replayed.difference
         assert (replayed.missing, replayed.left_out) == ((), {})
-        assert str(replayed).startswith("said again as it was: equal: ")
+        assert str(replayed).startswith("replayed as it was: equal: ")
         kinds = {(record.kind, record.type) for record in replayed.transcript}
         assert kinds >= {("message", "end"), ("stream", "stream.reject"), ("message", "stream.chunk")}
 

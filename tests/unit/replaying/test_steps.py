@@ -12,7 +12,7 @@ from meshsync.errors import UsageError
 from simulator.record.comparing import diff
 from simulator.record.records import Record, Records
 from simulator.replaying.making import _step
-from simulator.replaying.steps import Id, Said, Step, read_script, records_of
+from simulator.replaying.steps import Id, Sent, Step, read_script, records_of
 
 MS = 1_000_000
 
@@ -48,7 +48,7 @@ def test_steps_stand_in_the_order_of_sending() -> None:
 
 
 def test_a_message_that_met_its_recipient_on_the_way_stands_behind_its_coming() -> None:
-    """It was sent before, and the room had it after; of one that nobody got, when the room had it counts alone."""
+    """It was sent before, and the room had it after; of one without a recipient, when the room had it counts alone."""
     steps = read_script(
         recorded(
             *present("a"),
@@ -145,7 +145,7 @@ values = st.recursive(
     to=texts.filter(bool),
     type=texts,
     body=st.dictionaries(
-        texts | st.builds(Id, texts), values | st.builds(Said, texts, st.integers(0), texts), max_size=5
+        texts | st.builds(Id, texts), values | st.builds(Sent, texts, st.integers(0), texts), max_size=5
     ),
     attachment=st.binary(max_size=200),
 )
@@ -155,7 +155,7 @@ def test_a_step_is_written_as_python_reads_it(
     """Whatever its texts are, however long its values: each line of the file is what it was made of."""
     step = Step(1.5, who, "send", to=to, type=type, body=body, attachment=attachment)
     text = f"steps = [\n{_step(step)}\n]\n".encode()
-    names: dict[str, Any] = {"Step": Step, "Id": Id, "Said": Said}
+    names: dict[str, Any] = {"Step": Step, "Id": Id, "Sent": Sent}
     exec(compile(text, "made", "exec"), names)
     assert names["steps"] == [step]
 
