@@ -270,7 +270,8 @@ def correlated(law: Law | float, seconds: float) -> Law:
 
     Each by itself follows ``law``. After ``seconds`` the correlation of two delays has fallen to 1/e, or more exactly
     that of the normal numbers behind them. So messages of one moment share one delay, instead of waiting for the
-    slowest of many; see ``docs/latency.md``. What is no connection's, such as a participant's pauses, is drawn independently.
+    slowest of many; see ``docs/latency.md``. What is no connection's, such as the pauses of a participant, is drawn
+    independently.
     """
     return Correlated(as_law(law), seconds)
 
