@@ -53,6 +53,9 @@ from meshsync.streams.endpoints import MessageStreamReader, MessageStreamWriter
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from meshsync.streams.offers import StreamSubscription
 from meshsync.tokens import ApiKey, Grant, ParticipantToken
+from meshsync.waiting.locks import Lock, RLock, Semaphore
+from meshsync.waiting.queues import Queue
+from meshsync.waiting.signalling import Barrier, Event
 from meshsync.world import condition, monotonic, sleep, spawn
 
 __library__ = True  # see simulator/engine/marks.py
@@ -60,6 +63,7 @@ __library__ = True  # see simulator/engine/marks.py
 __all__ = [
     "ApiKey",
     "AuthenticationFailed",
+    "Barrier",
     "ClientClosed",
     "ClientStats",
     "ConnectFailed",
@@ -68,10 +72,12 @@ __all__ = [
     "Delivery",
     "DeliveryUnknown",
     "Dismissed",
+    "Event",
     "ForkedClientError",
     "Grant",
     "InvalidMessage",
     "LocalParticipant",
+    "Lock",
     "MeshsyncError",
     "MessageStreamChunk",
     "MessageStreamReader",
@@ -83,6 +89,8 @@ __all__ = [
     "ParticipantToken",
     "PermissionDenied",
     "ProtocolError",
+    "Queue",
+    "RLock",
     "ReceiveTimeout",
     "ReceivedFile",
     "Registration",
@@ -93,6 +101,7 @@ __all__ = [
     "RoomMessageEvent",
     "RoomNotFound",
     "RoomUnavailable",
+    "Semaphore",
     "SendTimeout",
     "SentFile",
     "StreamCancelled",

@@ -15,8 +15,11 @@
         │   └── PredicateFailed     a predicate raised, blocked, or returned no truth value
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
         │   └── ConditionOccupied   a callback would enter a condition that an actor is inside of
-        ├── ReplayFailed            a conversation could not be said again
+        ├── ReplayFailed            a conversation could not be replayed
         │   └── ReplayStalled       (TimeoutError) what a participant waited for did not come
+        ├── SweepBroken             the workers of a search are gone
+        ├── WorkerFailed            a seed fails on a worker, and not here
+        │   └── WorkerDied          the process that ran a seed died of it
         ├── ForeignThread           (RuntimeError) a thread that is no actor used the simulation
         ├── SimulationClosed        (RuntimeError) the simulation is over
         └── SimulationNested        (RuntimeError) another simulation is open in this process
@@ -48,6 +51,9 @@ __all__ = [
     "SimulationError",
     "SimulationLivelock",
     "SimulationNested",
+    "SweepBroken",
+    "WorkerDied",
+    "WorkerFailed",
     "WorldStalled",
 ]
 
@@ -150,11 +156,32 @@ class PredicateFailed(InvariantError):
 
 
 class ReplayFailed(SimulationError):
-    """A recorded conversation could not be said again; the text has who failed, at which step."""
+    """A recorded conversation could not be replayed; the text has who failed, at which step.
+
+    Attributes:
+        chart: What had happened until then, as lines for a terminal; empty if nothing had.
+    """
+
+    chart = ""
 
 
 class ReplayStalled(ReplayFailed, TimeoutError):
-    """In a conversation that is said again nothing happened for too long; the text has who waited for what."""
+    """In a conversation that is replayed nothing happened for too long; the text has who waited for what."""
+
+
+class SweepBroken(SimulationError):
+    """The executor of a search broke and cannot be made anew; the text has how far the search was, and how to go on."""
+
+
+class WorkerFailed(SimulationError):
+    """A seed failed on a worker, and not in this process; the text is that of the error there."""
+
+
+class WorkerDied(WorkerFailed):
+    """The process that ran a seed died, twice, the second time with no other seed beside; the text has how.
+
+    It is not run in this process, which would die too.
+    """
 
 
 class ForeignThread(SimulationError, RuntimeError):

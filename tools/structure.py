@@ -28,7 +28,7 @@ from tools.imports import (
 
 FLOORS = """
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons
-1  meshsync.runtime: interfaces lifecycle / deadlines / mutex threads / stop_signals
+1  meshsync.runtime: holdings / interfaces lifecycle thread_permits / deadlines / mutex threads / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
@@ -41,6 +41,7 @@ FLOORS = """
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
                         / send_room / connection / uplink
 5  meshsync.targets
+6  meshsync.waiting: binding gathering turnstile / locks queues signalling
 6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
 7  meshsync.forms  meshsync.placement
 7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing
@@ -60,8 +61,8 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions / tasks
-                     / actor_threads invariants / watchdog / runtime
+                     / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions
+                     / permits real_waits tasks / actor_threads invariants / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
@@ -70,14 +71,15 @@ e  simulator.admission
 e  simulator.histories: history models / linearizability
 e  simulator.network: links traffic / desks heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
-                     / records / recorder wording / link_recorder charts timeline_view / drawn_faults / timeline
-                     / transcript / comparing
+                     / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
+                     / timeline / transcript / comparing
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
-i  simulator.exploring: programs repeated_records shrinking / runs / checking delays / exploration
+i  simulator.exploring: crews programs progress_bar repeated_records shrinking / runs / checking delays jobs / sweeps
+                        / search / halted_search / exploration
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
@@ -117,6 +119,7 @@ SEAM = frozenset(
         "meshsync/cli/progress.py",
         "meshsync/cli/transferring.py",
         "meshsync/discovery.py",
+        "meshsync/runtime/thread_permits.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",
         "meshsync/transport/shared_socket.py",
@@ -124,6 +127,8 @@ SEAM = frozenset(
         "meshsync/transport/handshake.py",
         "meshsync/transport/refusals.py",
         "meshsync/transport/upgrade.py",
+        "meshsync/waiting/queues.py",
+        "meshsync/waiting/signalling.py",
         "simulator/emulator/connection.py",
         "simulator/emulator/gateway.py",
         "simulator/emulator/loop_clock.py",
@@ -134,13 +139,24 @@ SEAM = frozenset(
         "simulator/cli/logs.py",
         "simulator/cli/serving.py",
         "simulator/engine/actor_threads.py",
+        "simulator/engine/real_waits.py",
         "simulator/engine/runtime.py",
         "simulator/engine/watchdog.py",
+        "simulator/exploring/crews.py",
+        "simulator/exploring/jobs.py",
+        "simulator/exploring/sweeps.py",
     }
 )
 """The only files that use real time, threads, sockets and chance."""
 
-LOADERS = frozenset({"simulator/exploring/programs.py", "simulator/engine/marks.py", "simulator/cli/main.py"})
+LOADERS = frozenset(
+    {
+        "simulator/exploring/programs.py",
+        "simulator/engine/marks.py",
+        "simulator/engine/real_waits.py",
+        "simulator/cli/main.py",
+    }
+)
 """The only files that may import or look up modules named at run time: the user's, and those in a table of commands.
 Else they are held to the seam."""
 
@@ -162,7 +178,10 @@ WORLDLY_NAMES = frozenset(
 )
 """Single names that bring time or chance in by another door."""
 
-CLOCK = frozenset({"meshsync/__init__.py", "meshsync/cli/doctor.py", "meshsync/connect.py", "meshsync/world.py"})
+CLOCK = frozenset(
+    {"meshsync/__init__.py", "meshsync/cli/doctor.py", "meshsync/connect.py", "meshsync/world.py"}
+    | {"meshsync/waiting/binding.py"}
+)
 """The only files of meshsync that may read the world of the calling task; all else lives in its client's runtime."""
 UNAMBIENT = frozenset({"World", "runtime_of"})
 """All that other files may take from ``meshsync.world``: a type, and the function that finds an owner's runtime."""

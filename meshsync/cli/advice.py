@@ -31,6 +31,7 @@ _ADVICE: tuple[tuple[str, Condition, str], ...] = (
     ("credential", _says("nothing to join with"), "set MESHAGENT_TOKEN or MESHAGENT_API_KEY, or use --emulator"),
     ("credential", _says("JSON Web Token"), "{origin} has to hold a participant token, three parts with dots between"),
     ("credential", _always, "correct {origin}"),
+    ("certificates", _always, "correct MESHAGENT_EXTRA_CA_FILE, or unset it"),
     ("lookup", _is(ConnectTimeout), "the name server does not answer: check this machine's network"),
     ("lookup", _always, "check the host's name in {origin}, and this machine's network"),
     ("tcp", _says("refused"), "nothing listens there: start it ('meshsync emulator'), or correct the port in {origin}"),

@@ -15,8 +15,9 @@ import click
 from meshsync.cli.access import Access, joins
 from meshsync.cli.arrivals import describe_attachment, describe_message
 from meshsync.cli.output import Output, compact, plain, plural
+from meshsync.cli.pipes import drop_output
 from meshsync.cli.recipients import find_recipients
-from meshsync.errors import RoomError, SendTimeout, UsageError
+from meshsync.errors import MeshsyncError, UsageError
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.participants import RemoteParticipant
 from meshsync.room import RoomClient
@@ -50,16 +51,16 @@ _HISTORY = 1000
 @click.command()
 @click.argument("room", required=False)
 @click.option("--to", multiple=True, metavar="NAME", help="Talk to NAME alone; several times.")
-@click.option("-t", "--type", default="chat", show_default=True, help="The type of what you say.")
+@click.option("-t", "--type", default="chat", show_default=True, help="The type of what you write.")
 @click.option("--history/--no-history", "is_kept", default=True, help="Keep the prompt's history in a file of yours.")
 @joins
 def chat(access: Access, output: Output, room: str | None, to: tuple[str, ...], type: str, is_kept: bool) -> None:
-    """Talk in a room: each line goes to all others, and what they say appears above it.
+    """Talk in a room: each line goes to all others, and what they write appears above it.
 
     /help lists what else can be typed.
     """
-    said = 0
-    output.reached = lambda: f"sent {plural(said, 'line')}"
+    written = 0
+    output.reached = lambda: f"sent {plural(written, 'line')}"
     has_prompt = sys.stdin.isatty() and not output.is_json
     with access.of(room).connected() as joined, _history(has_prompt and is_kept):
         screen = _Screen(output, has_prompt)
@@ -76,16 +77,16 @@ def chat(access: Access, output: Output, room: str | None, to: tuple[str, ...], 
             if line == "/quit":
                 break
             try:
-                said += _obey(joined, output, line, to, type)
-            except (RoomError, SendTimeout, UsageError) as error:
-                if not joined.is_connected and joined.state in ("closed", "lost"):
+                written += _obey(joined, output, line, to, type)
+            except MeshsyncError as error:
+                if joined.state in ("closed", "lost"):
                     raise
                 output.note(str(error))
         screen.is_over = True
 
 
 def _obey(room: RoomClient, output: Output, line: str, to: tuple[str, ...], type: str) -> bool:
-    """Do what a line asks for; return whether it was said to anyone."""
+    """Do what a line asks for; return whether it was sent."""
     if line == "/help":
         output.text(HELP)
         return False
@@ -127,6 +128,8 @@ class _Screen:
         self._readline = _find_readline() if has_prompt else None
         self._begun: set[str] | None = None
         """The ids of those that were there at the beginning, whose arrival is no news; None before it."""
+        self._is_read = True
+        """Whether the standard output has a reader."""
         self.is_over = False
         """Whether this command is leaving: that it sees all others go then is no news either."""
 
@@ -138,7 +141,7 @@ class _Screen:
         """Yield each line that is typed, blank ones left out, up to the end of the input."""
         while True:
             line = self._read()
-            if line is None:
+            if line is None or not self._is_read:
                 return
             if line.strip():
                 yield line.strip()
@@ -157,13 +160,20 @@ class _Screen:
 
     def show(self, event: RoomMessageEvent) -> None:
         """Print an event; the client calls this, on a task of its own."""
+        try:
+            self._show(event)
+        except BrokenPipeError:
+            drop_output()
+            self._is_read = False
+
+    def _show(self, event: RoomMessageEvent) -> None:
         name = "" if event.participant is None else plain(event.participant.name or event.participant.id)
         if event.name == "message":
             members = describe_message(event.message)
             if self._output.is_json:
                 self._output.record(members)
             else:
-                self._above(f"{name}: {_said(event.message)}{describe_attachment(members)}")
+                self._above(f"{name}: {_words(event.message)}{describe_attachment(members)}")
         elif self._is_news(event):
             self._above(_NEWS[event.name].format(name=name))
 
@@ -195,12 +205,12 @@ _NEWS = {
 }
 
 
-def _said(message: RoomMessage) -> str:
+def _words(message: RoomMessage) -> str:
     body = dict(message.message)
     text = body.get("text")
-    return (
-        plain(text) if body.keys() == {"text"} and isinstance(text, str) else f"{plain(message.type)} {compact(body)}"
-    )
+    if body.keys() == {"text"} and isinstance(text, str):
+        return plain(text)
+    return f"{plain(message.type)} {compact(body)}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from meshsync.cli.checks import TOKENS, Finding, Source, check_token, describe_s
 from meshsync.cli.exits import ExitCode, Unfinished, exit_code
 from meshsync.cli.output import Output, plain
 from meshsync.connect import connect
-from meshsync.discovery import find_emulator
+from meshsync.discovery import find_emulator, find_emulators
 from meshsync.errors import AuthenticationFailed, ConnectFailed, MeshsyncError, PermissionDenied
 from meshsync.local_emulator import port_of
 from meshsync.protocol.dialects import dialect
@@ -84,7 +84,10 @@ def _examine(access: Access) -> Iterator[Finding]:
         try:
             found = find_emulator(port_of(str(access.url)))
         except MeshsyncError as error:
-            yield _fault("emulator", error, "start one with 'meshsync emulator'", ExitCode.UNREACHABLE)
+            if find_emulators():
+                yield _fault("emulator", error, "choose one by its port: --url emulator:PORT")
+            else:
+                yield _fault("emulator", error, "start one with 'meshsync emulator'", ExitCode.UNREACHABLE)
             return
         yield Finding("emulator", "ok", str(found), facts={"url": found.url, "pid": found.pid})
         ignored = "the emulator is joined with its own"
@@ -201,7 +204,8 @@ class _Examination:
         if parts.scheme == "wss":
             expected.insert(2, "tls")
         try:
-            proxy = find_proxy(parts.scheme, parts.hostname or "", parts.port or 443, os.environ)
+            port = parts.port or (443 if parts.scheme == "wss" else 80)
+            proxy = find_proxy(parts.scheme, parts.hostname or "", port, os.environ)
         except ConnectFailed as error:
             yield _fault("proxy", error, advise("proxy", error, ""))
             return
@@ -214,7 +218,8 @@ class _Examination:
             yield from self._done
             done = [finding.step for finding in self._done]
             step = next(name for name in expected if name not in done)
-            yield self._judge(step, error)
+            # The file of certificates is read before anything else.
+            yield self._judge("certificates" if "cannot load certificates" in str(error) else step, error)
         else:
             yield from self._done
 

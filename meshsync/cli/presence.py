@@ -28,12 +28,9 @@ def who(access: Access, output: Output, room: str | None, wait_for: tuple[str, .
             {"name": other.name, "role": other.role, "id": other.id, "attributes": dict(other.attributes)}
             for other in joined.messaging.remote_participants
         ]
-    if output.is_json:
-        columns = ["name", "role", "id", "attributes"]
-    else:
-        columns = ["name", "role", "id", "attributes"]
+    if not output.is_json:  # It has a column of its own.
         rows = [{**row, "attributes": _without_name(row["attributes"])} for row in rows]
-    output.table(columns, rows, "no other participant is there")
+    output.table(["name", "role", "id", "attributes"], rows, "no other participant is there")
 
 
 def _without_name(attributes: Any) -> dict[str, Any]:

@@ -29,9 +29,7 @@ class Program(click.Group):
         """Run a command and exit the process."""
         given = list(sys.argv[1:] if args is None else args)
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(
-                stream, "reconfigure"
-            ):  # Escapes what a terminal or a file of another encoding has no place for.
+            if hasattr(stream, "reconfigure"):  # What another encoding has no place for is escaped.
                 stream.reconfigure(errors="backslashreplace")
         options["standalone_mode"] = False
         try:

@@ -33,7 +33,7 @@ class Transfers:
     def following(self, name: str, bars: Any) -> Iterator[Report]:
         """Yield the function that is called with the bytes done and the total of one transfer.
 
-        A transfer that fails or is interrupted stays among the unfinished ones.
+        One that is interrupted by Ctrl-C stays among the unfinished.
 
         Args:
             bars: What `bars` yields.
@@ -59,6 +59,9 @@ class Transfers:
         try:
             yield report
             self._states.pop(number, None)
+        except Exception:
+            self._states.pop(number, None)
+            raise
         finally:
             if bar is not None:
                 bars.remove_task(bar)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import queue
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,11 +106,13 @@ def receive_files(
         inbox.bars = shown
         with access.of(room).joined(inbox.accept) as joined:
             output.note(f"receiving in {joined.room_name!r} as {joined.local_participant.name!r}")
-            for result in _results(joined, inbox, until):
-                if isinstance(result, str):
-                    output.note(result)
-                else:
-                    _print(output, *result)
+            try:
+                _print_all(output, _results(joined, inbox, until))
+            except KeyboardInterrupt:
+                reached = inbox.reached()  # Before leaving the room ends what is under way.
+                output.reached = lambda: reached
+                raise
+        _print_all(output, inbox.rest())  # What became whole at the last moment.
     if count is not None and inbox.received < count and not is_abandoned():
         output.note(inbox.reached())
         raise Unfinished(ExitCode.LATE)
@@ -134,13 +134,12 @@ class _Inbox:
         self._sender = sender
         self._options: dict[str, Any] = {"max_size": max_size, "overwrite": overwrite}
         self._count = count
-        self._wanted = threading.Semaphore(sys.maxsize if count is None else count)
-        """The files that are wanted and that no stream brings yet."""
         self._transfers = Transfers()
+        self._stored: list[ReceivedFile] = []
+        """By whichever task; that of the command counts in ``received`` what it has printed."""
         self.bars: Any = None
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self.received = 0
-        """Files whose receipt was taken from the queue."""
         self.failed = 0
 
     def accept(self, reader: StreamReader) -> None:
@@ -148,18 +147,37 @@ class _Inbox:
         sender = reader.sender
         if self._sender not in (None, sender.name, sender.id):
             raise StreamRejected(f"files are received from {self._sender!r} alone")
-        if not self._wanted.acquire(blocking=False):
-            raise StreamRejected("as many files as were asked for are here, or on their way")
+        # Those under way are not counted: one of them may fail, and its sender try again at once.
+        if self._count is not None and len(self._stored) >= self._count:
+            raise StreamRejected("as many files as were asked for are here")
         announced = reader.header.get("file")
         name = str(announced.get("name", "a file")) if isinstance(announced, dict) else "a stream"
         try:
             with self._transfers.following(name, self.bars) as report:
                 file = receive_file(reader, self._directory, progress=report, **self._options)
         except (MeshsyncError, OSError) as error:
-            self._wanted.release()
             self.results.put(f"{name!r} of {sender.name!r} was not received: {error}")
         else:
+            self._stored.append(file)
             self.results.put((sender, file))
+
+    def next(self, timeout: float) -> Result | None:
+        """Return what became of a file, counted now; None if ``timeout`` seconds passed."""
+        try:
+            result = self.results.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        self.received += not isinstance(result, str)
+        self.failed += isinstance(result, str)
+        return result
+
+    def rest(self) -> Iterator[Result]:
+        """Yield what became of the other files, as far as that is known."""
+        while True:
+            result = self.next(0)
+            if result is None:
+                return
+            yield result
 
     def reached(self) -> str:
         """Say how many files there are, and how far others."""
@@ -177,13 +195,17 @@ def _results(room: RoomClient, inbox: _Inbox, until: float | None) -> Iterator[R
         if inbox.is_complete() or left <= 0 or is_abandoned():
             return
         room.wait_closed(0)  # Raises what ended it.
-        try:
-            result = inbox.results.get(timeout=min(left, GLANCE))
-        except queue.Empty:
-            continue
-        inbox.received += not isinstance(result, str)
-        inbox.failed += isinstance(result, str)
-        yield result
+        result = inbox.next(min(left, GLANCE))
+        if result is not None:
+            yield result
+
+
+def _print_all(output: Output, results: Iterator[Result]) -> None:
+    for result in results:
+        if isinstance(result, str):
+            output.note(result)
+        else:
+            _print(output, *result)
 
 
 def _print(output: Output, sender: RemoteParticipant, file: ReceivedFile) -> None:

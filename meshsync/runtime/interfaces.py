@@ -10,9 +10,11 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from random import Random
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["Condition", "Runtime", "Task", "TaskExit"]
+from meshsync.runtime.holdings import Holdings
+
+__all__ = ["Condition", "Permits", "Runtime", "Task", "TaskExit"]
 
 
 class TaskExit(BaseException):
@@ -54,6 +56,39 @@ class Condition(Protocol):
         ...
 
 
+class Permits(Protocol):
+    """So many permits, for whoever asks: what a lock is made of. Which task is the next one is not decided here."""
+
+    @property
+    def leave(self) -> Callable[..., object]:
+        """Gives one back, as ``give``, and may be given what an ``__exit__`` is. Ctrl-C cannot keep it from that."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """How many can be taken at this moment."""
+        ...
+
+    def is_mine(self) -> bool:
+        """Return whether the calling task has the only permit and may take it again."""
+        ...
+
+    def take(self, taken: list[Any], timeout: float | None) -> None:
+        """Take one, waiting at most ``timeout`` seconds, and add an item to ``taken`` in the same moment.
+
+        So the caller knows whether it has one, wherever Ctrl-C strikes.
+        """
+        ...
+
+    def give(self) -> None:
+        """Give one back. Never waits.
+
+        Raises:
+            RuntimeError: If they are reentrant and the calling task has none.
+        """
+        ...
+
+
 class Task(Protocol):
     """A thread of execution that a runtime spawned. It never keeps the process alive."""
 
@@ -76,6 +111,11 @@ class Task(Protocol):
 class Runtime(Protocol):
     """The source of time, waiting, threads and chance."""
 
+    @property
+    def holdings(self) -> Holdings | None:
+        """What tasks hold and wait for; None where no task can be ended and no deadlock is detected."""
+        ...
+
     def monotonic(self) -> float:
         """Return seconds from an arbitrary origin; never goes back."""
         ...
@@ -94,6 +134,15 @@ class Runtime(Protocol):
 
     def condition(self) -> Condition:
         """Make a condition."""
+        ...
+
+    def permits(self, count: int, what: str, *, is_reentrant: bool) -> Permits:
+        """Make permits.
+
+        Args:
+            what: The object that they belong to, for diagnosis.
+            is_reentrant: Whether the task that has the only one may take it again, to give it back as often.
+        """
         ...
 
     def spawn(self, target: Callable[[], None], *, name: str) -> Task:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from meshsync.errors import WouldDeadlock
 from meshsync.runtime.deadlines import check_duration, check_timeout
+from meshsync.runtime.holdings import Holdings
+from meshsync.runtime.thread_permits import ThreadPermits, ThreadReentrant
 
 __all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask", "in_task", "spawn_in_finalizer"]
 
@@ -50,6 +52,8 @@ class _Clock:
     """
 
     monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+    # An open simulation replaces this one, so that actors do not sleep for real.
 
 
 _start_thread = threading.Thread.start
@@ -310,6 +314,7 @@ class ThreadRuntime:
     current = staticmethod(get_ident)
     entropy = staticmethod(os.urandom)
     condition = ThreadCondition
+    holdings: Holdings | None = None
 
     def __init__(self) -> None:
         self._streams: dict[str, Random] = {}
@@ -320,7 +325,11 @@ class ThreadRuntime:
         Raises:
             TypeError: If that is no number; `ValueError` if it is negative or NaN.
         """
-        time.sleep(min(check_duration(seconds, "seconds"), _LONGEST))
+        _Clock.sleep(min(check_duration(seconds, "seconds"), _LONGEST))
+
+    def permits(self, count: int, what: str, *, is_reentrant: bool) -> ThreadPermits | ThreadReentrant:
+        """Make permits that are given back by one call in C; who has one is not recorded."""
+        return ThreadReentrant() if is_reentrant else ThreadPermits(count)
 
     def spawn(self, target: Callable[[], None], *, name: str) -> ThreadTask:
         """Run ``target`` in a daemon thread.

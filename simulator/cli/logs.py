@@ -151,7 +151,9 @@ class Printer(logging.Handler):
         while not is_last:
             lines = [self._lines.get()]
             with suppress(queue.Empty):
-                while len(lines) < _CAPACITY:
+                while True:
+                    if len(lines) == _CAPACITY:
+                        break
                     lines.append(self._lines.get_nowait())
             is_last = None in lines
             if self._is_read and sys.stderr is not None:

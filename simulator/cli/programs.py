@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from meshsync.errors import UsageError
 from simulator.cli.values import LAWS, read_law, read_plan, read_seed
@@ -45,15 +46,20 @@ _transcript = click.option(
 )
 _chart = click.option("--chart", is_flag=True, help="print what happened in each room")
 
+_SCHEDULES = ("fifo", "random", "pct")
+_SEARCHED = (*_SCHEDULES, "late", "late+random", "late+pct", "mixed")
 
-def _program_options(schedule: str) -> Callable[[_Function], _Function]:
+
+def _program_options(
+    schedule: str, schedules: Sequence[str] = _SCHEDULES, *, is_required: bool = True
+) -> Callable[[_Function], _Function]:
     """Return a decorator that gives a command a program and what it is run in, with a default for the schedule."""
     options = (
-        click.argument("program", metavar="FILE:PROGRAM"),
+        click.argument("program", metavar="FILE:PROGRAM", required=is_required),
         click.option("--latency", type=read_law, default="0", metavar="LAW", help=LAWS),
         click.option(
             "--schedule",
-            type=click.Choice(["fifo", "random", "pct"]),
+            type=click.Choice(schedules),
             default=schedule,
             show_default=True,
             help="who runs when several can",
@@ -132,7 +138,7 @@ def check(program: str, plan: _Plan, **settings: Any) -> int:
 
 
 @click.command()
-@_program_options("random")
+@_program_options("mixed", _SEARCHED, is_required=False)
 @click.option("--seeds", type=_seeds, default="0:100", show_default=True, metavar="FROM:TO", help="which seeds to try")
 @click.option(
     "--save",
@@ -141,24 +147,91 @@ def check(program: str, plan: _Plan, **settings: Any) -> int:
     metavar="PATH",
     help="directory or file to keep the failure in (default: here)",
 )
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="how many processes (default: one for each processor)"
+)
+@click.option("--dask", metavar="ADDRESS", help="the scheduler of a Dask cluster, whose workers run the seeds")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="go on with a search that was interrupted, in place of PROGRAM and all that belongs to it",
+)
 @_chart
 @_guarded
-def explore(program: str, seeds: range, chart: bool, plan: _Plan, **settings: Any) -> int:
+def explore(
+    program: str | None,
+    seeds: range,
+    workers: int | None,
+    dask: str | None,
+    resume: Path | None,
+    chart: bool,
+    plan: _Plan,
+    **settings: Any,
+) -> int:
     """Find a seed that fails, and make its run small.
 
-    The program is a function of the Simulation, in a file or a module (MODULE:PROGRAM).
+    The program is a function of the Simulation, in a file or a module (MODULE:PROGRAM). Ctrl-C keeps in a file how far
+    the search has come.
     """
     from simulator.exploring import exploration
     from simulator.exploring.programs import load
 
-    failure = exploration.explore(load(program), seeds, plan=plan or (), report=None, **settings)
+    settings["plan"] = plan or ()
+    if resume is not None:
+        given = [name for name in ("program", "seeds", *settings) if _is_given(name)]
+        if given:
+            raise click.UsageError(f"--resume FILE has what belongs to the search: leave out {', '.join(given)}")
+        function, seeds, settings = _interrupted(resume)
+    elif program is None:
+        raise click.UsageError("which program? FILE.py:NAME, or --resume FILE")
+    else:
+        function = load(program)
+    texts: list[str] = []
+    settings |= {"executor": _executor(workers, dask, len(seeds)), "resume": resume, "report": texts.append}
+    try:
+        failure = exploration.explore(function, seeds, **settings)
+    except KeyboardInterrupt:
+        print(*texts, sep="\n")
+        raise
     if failure is None:
-        print(f"none of {len(seeds)} seeds fails")
+        print(f"none of {len(seeds)} seeds fails", *texts, sep="\n")
         return 0
     if chart:
         _show_charts(failure.run)
     print(failure)
     return 1
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _interrupted(path: Path) -> tuple[Callable[..., object], range, dict[str, Any]]:
+    """Return the program, the seeds and the other arguments of a search that was interrupted."""
+    from simulator.exploring.halted_search import HaltedSearch
+    from simulator.exploring.programs import load
+
+    halted = HaltedSearch.load(path)
+    if halted.program is None or halted.seeds is None or not halted.can_resume:
+        raise UsageError(f"{path} is of a search by a program of its own: explore(…, resume=…) there goes on")
+    function = load(halted.program)  # First, since the kinds of faults in its plan may be the program's own.
+    return function, range(*halted.seeds), halted.arguments()
+
+
+def _executor(workers: int | None, dask: str | None, seeds: int) -> Any:
+    from simulator.exploring.crews import PROCESSES, pool, processors
+
+    if dask is not None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise UsageError("--dask needs distributed: pip install 'meshsync-client[cluster]'") from None
+        return functools.partial(Client, dask)
+    if workers is not None and workers > 1:
+        return functools.partial(pool, workers)
+    # A single process is this one, which need not be started.
+    return PROCESSES if workers is None and min(processors(), seeds) > 1 else None
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """The commands of ``python -m simulator`` about records of rooms: diff, replay-room, as-test.
 
-Exit status 0: equal, said again as it was, or the test is written; 1: they differ, or the conversation or the program
+Exit status 0: equal, replayed as it was, or the test is written; 1: they differ, or the conversation or the program
 fails; 2: there is no record or no program.
 """
 
@@ -76,20 +76,26 @@ def diff(a: Path, b: Path, ignore: tuple[str, ...], sender: str | None) -> int:
 
 @click.command()
 @_record
-@_world("simulation", "where to say it (default: simulation)")
+@_world("simulation", "where to replay it (default: simulation)")
 @_stall
 @click.option("--transcript", type=click.Path(path_type=Path), metavar="OUT", help="save the new record")
 @click.option("--chart", is_flag=True, help="print what happened")
 @_usable
 def replay_room(record: Path, world: Any, stall: float | None, transcript: Path | None, chart: bool) -> int:
-    """Say the conversation of a record again, with a scripted participant for each of its own.
+    """Replay the conversation of a record, with a scripted participant for each of its own.
 
     Each goes on when what had come to it before has come again. Exit status 0: it was the same; 1: it was not, or got
     stuck; 2: there is no record.
     """
+    from simulator.errors import ReplayFailed
     from simulator.replaying import replay
 
-    replayed = replay.replay_room(record, into=world, stall=stall)
+    try:
+        replayed = replay.replay_room(record, into=world, stall=stall)
+    except ReplayFailed as error:
+        if chart and error.chart:
+            print(error.chart, end="\n\n")
+        raise
     if chart:
         print(replayed.transcript.to_text(), end="\n\n")
     if transcript is not None:

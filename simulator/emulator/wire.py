@@ -78,6 +78,10 @@ class Wire(asyncio.Transport, asyncio.Protocol):
         """Whether the client's end is paused by a fault."""
         self._is_finishing = False
         """Whether the room writes no more."""
+        self._has_client_ended = False
+        """Whether the client writes no more."""
+        self._is_real_ended = False
+        """Whether all was written to the socket that there will be."""
         self._is_real_gone = False
         self._error: Exception | None = None
         """What the socket was lost by."""
@@ -109,12 +113,14 @@ class Wire(asyncio.Transport, asyncio.Protocol):
         self._fill_up()
 
     def eof_received(self) -> bool:
-        """Let the end travel behind the data, unless nothing arrives any more; the socket is kept for the answer."""
-        up = self._connection.up
-        if up.state is LinkState.SILENT:
-            return False  # The client has given up by itself: nothing is left to be kept from it.
+        """Let the end travel behind the data; the socket is kept for the answer.
+
+        It is closed if that is through, and on a silent connection: the client has given up by itself, and there is
+        nothing left to be kept from it.
+        """
+        self._has_client_ended = True
         self._finish_up()
-        return True
+        return not self._is_real_ended and self._connection.up.state is not LinkState.SILENT
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the socket is closed; the room learns of it behind what is in transit."""
@@ -218,7 +224,10 @@ class Wire(asyncio.Transport, asyncio.Protocol):
 
     def _end_real(self) -> None:
         """Close the socket behind all that has arrived, in good time for its client."""
-        if not self._real.is_closing():
+        self._is_real_ended = True
+        if self._has_client_ended:
+            self._real.close()
+        elif not self._real.is_closing():
             with suppress(OSError):  # The client has reset it.
                 self._real.write_eof()
             self._loop.call_later(self._linger, self._real.abort)

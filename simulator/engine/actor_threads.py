@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine.actors import Actor, ActorState
 from simulator.engine.marks import interruptible
+from simulator.engine.real_waits import check_timer
 from simulator.engine.scheduler import Scheduler
 from simulator.engine.tasks import VirtualTask
 from simulator.errors import ActorExit
@@ -173,10 +174,12 @@ class Adoption:
         if self._scheduler.running.ident != get_ident() or self._scheduler.is_over:
             start_for_real(thread)
             return
-        owners = (type(thread).__module__, getattr(getattr(thread, "_target", None), "__module__", None) or "")
+        functions = [getattr(thread, name, None) for name in ("_target", "function")]  # The latter is a timer's.
+        owners = (type(thread).__module__, *(getattr(function, "__module__", None) or "" for function in functions))
         if any(owner.split(".")[0] in OUTSIDE for owner in owners):
             start_for_real(thread)
             return
+        check_timer(thread)
         self._adopt(thread)
 
 

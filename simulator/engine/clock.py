@@ -9,6 +9,8 @@ from simulator.engine.kernel import Timer
 
 __all__ = ["Clock"]
 
+__engine__ = True
+
 
 class Clock(Protocol):
     """Gives the time and calls back; timers due at the same instant are called in the order in which they were made."""
@@ -18,7 +20,7 @@ class Clock(Protocol):
         """Nanoseconds since the start."""
 
     @property
-    def late(self) -> Callable[[str, int, int], int] | None:
+    def late(self) -> Callable[[str, int, int, str], int] | None:
         """Returns by how many nanoseconds a step is late; see `Kernel.late`. None where time is real."""
 
     def instant(self, seconds: float) -> int:

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
+from meshsync.runtime.holdings import Holdings
 from simulator.engine.actors import Actor, ActorState
 from simulator.engine.kernel import SECOND
 from simulator.engine.marks import is_engine, is_library
 
-__all__ = ["caller", "frame_of", "line_of", "report"]
+__all__ = ["caller", "frame_of", "is_standard", "line_of", "report"]
 
 __engine__ = True
 
@@ -23,7 +24,7 @@ _FRAMES = 12
 """How many frames of each stack to show, innermost ones."""
 
 
-def _is_standard(frame: FrameType) -> bool:
+def is_standard(frame: FrameType) -> bool:
     """Return whether the frame runs Python's standard library, which is not ours to mark."""
     name = frame.f_code.co_filename
     return name.startswith("<frozen") or (name.startswith(_STANDARD) and "site-packages" not in name)
@@ -42,7 +43,7 @@ def line_of(frame: FrameType | None) -> str:
     """
     inner, library = frame, None
     while frame is not None:
-        if not is_engine(frame) and not _is_standard(frame):
+        if not is_engine(frame) and not is_standard(frame):
             if not is_library(frame):
                 break
             library = library or frame
@@ -58,23 +59,31 @@ def caller() -> str:
     return line_of(sys._getframe(1))
 
 
-def report(actors: Iterable[Actor], now: int, *, is_running: Actor | None = None) -> str:
+def report(
+    actors: Iterable[Actor], now: int, *, is_running: Actor | None = None, holdings: Holdings | None = None
+) -> str:
     """Return a paragraph for each actor: its name, what it waits for, its stack.
 
     Args:
         now: Nanoseconds since the start.
         is_running: The actor that has the baton, if the report is to say so.
+        holdings: What they hold and wait for of locks, queues and events.
     """
     parts = [f"at {now / SECOND:.9f} s:"]
     for actor in actors:
-        state = "runs" if actor is is_running else _state(actor)
+        awaited = holdings.awaited_by(actor.serial) if holdings is not None else None
+        state = "runs" if actor is is_running else _state(actor, awaited)
         parts.append(f"  actor {actor.label!r} {state}")
         parts.extend(f"    {line}" for line in _stack(frame_of(actor)))
     return "\n".join(parts)
 
 
-def _state(actor: Actor) -> str:
-    """Return what an actor waits for, as the rest of a sentence about it."""
+def _state(actor: Actor, awaited: str | None) -> str:
+    """Return what an actor waits for, as the rest of a sentence about it.
+
+    Args:
+        awaited: What it waits for by a condition, if that is known.
+    """
     limit = f" until {actor.timer.when / SECOND:.9f} s" if actor.timer is not None and actor.timer.is_pending else ""
     inside = f", inside {_count(len(actor.held))}" if actor.held else ""
     if actor.entering is not None:
@@ -82,6 +91,8 @@ def _state(actor: Actor) -> str:
         return f"wants to enter a condition that {owner.label if owner else 'nobody'!r} is inside of{inside}"
     if actor.joining is not None and actor.waiting is not None:
         return f"waits for the end of {actor.joining.label!r}{limit}"
+    if actor.waiting is not None and awaited is not None:
+        return f"{awaited}{limit or ', without a time limit'}"
     if actor.waiting is not None:
         return f"waits on a condition{limit or ', without a time limit'}"
     if limit:

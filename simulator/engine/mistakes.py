@@ -28,6 +28,7 @@ __all__ = [
     "horizon",
     "livelock",
     "occupied",
+    "waits_for_real",
 ]
 
 __engine__ = True
@@ -62,6 +63,19 @@ def blocks_inside(actor: Actor, call: str, but: Place | None) -> BlockingRefused
 def occupied() -> ConditionOccupied:
     """Return the error of a callback, or a predicate, that would enter a condition an actor is inside of."""
     return ConditionOccupied(f"an actor is inside of the condition that a callback would enter: {diagnosis.caller()}")
+
+
+def waits_for_real(actor: Actor, wait: str, portable: str) -> BlockingRefused:
+    """Return the error of a wait by the real clock.
+
+    Args:
+        wait: What it is and how long.
+        portable: What is to be written instead.
+    """
+    return BlockingRefused(
+        f"{wait} by {actor.label!r} takes real time, and none of the simulation's: {diagnosis.caller()}; the spelling "
+        f"for simulations and real threads alike is {portable}, see docs/virtual-time.md"
+    )
 
 
 def callback_failed(callback: Callable[[], object], error: BaseException) -> ActorFailed:

@@ -6,12 +6,14 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import partial
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from types import FrameType
 from typing import Any
 
-__all__ = ["Garbage", "Interrupts", "Pin", "processor_use"]
+__all__ = ["Garbage", "Interrupts", "Pin", "own_processor", "processor_use"]
 
 __engine__ = True
 
@@ -59,6 +61,47 @@ class Pin:
                 os.sched_setaffinity(0, before)
         except OSError:
             return
+
+
+@contextmanager
+def own_processor() -> Iterator[None]:
+    """Within the block, keep the calling thread on a processor that no other process has chosen by this.
+
+    The first one that is free is this process's until it ends. Where none is free, or the system has no such call, the
+    thread runs where it may. Two processes that choose theirs by their numbers often choose the same one.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    chosen = _claim(tuple(sorted(before)))
+    if chosen is not None:
+        os.sched_setaffinity(0, {chosen})
+    try:
+        yield
+    finally:
+        if chosen is not None:
+            os.sched_setaffinity(0, before)
+
+
+@lru_cache
+def _claim(allowed: tuple[int, ...]) -> int | None:
+    """Lock the file of the first processor that has none locked; the system unlocks it when this process ends."""
+    import fcntl  # no such module on Windows
+
+    for processor in allowed:
+        path = os.path.join(tempfile.gettempdir(), f"meshsync-processor-{os.getuid()}-{processor}.lock")
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+        else:
+            return processor
+    return None
 
 
 def _present_processor() -> int | None:

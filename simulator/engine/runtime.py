@@ -1,7 +1,7 @@
 """`VirtualRuntime`: the `Runtime` of a simulation, with a thread for each actor and a clock that no thread waits for.
 
-With ``actor_threads.py`` and ``watchdog.py`` the only module of the engine that touches threads and real time. Which
-actor runs is decided in ``scheduler.py``.
+With ``actor_threads.py``, ``real_waits.py`` and ``watchdog.py`` the only module of the engine that touches threads and
+real time. Which actor runs is decided in ``scheduler.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from random import Random
 from types import FrameType, TracebackType
 
 from meshsync.runtime.deadlines import check_duration
+from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine import diagnosis
 from simulator.engine.actor_threads import ActorThreads, Adoption
@@ -27,6 +28,8 @@ from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
 from simulator.engine.marks import interruptible, may_cut
 from simulator.engine.os_process import Garbage, Interrupts, Pin
+from simulator.engine.permits import VirtualPermits, VirtualReentrant
+from simulator.engine.real_waits import RealWaits
 from simulator.engine.scheduler import Scheduler
 from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import Seeds, entropy
@@ -114,10 +117,10 @@ class VirtualRuntime:
             None if stall_after is None else Watchdog(scheduler, stall_after, self.report, interrupts.strike)
         )
         self._grace = grace
-        self._process: list[Interrupts | Garbage | Pin | Adoption] = [interrupts, Garbage()]
+        self._process: list[Interrupts | Garbage | Pin | Adoption | RealWaits] = [interrupts, Garbage()]
         if pin:
             self._process.append(Pin())
-        self._process.append(Adoption(scheduler, self._adopt))
+        self._process += [Adoption(scheduler, self._adopt), RealWaits(scheduler, self._watches_main)]
         for hold in self._process:
             hold.apply()
         _open = self
@@ -152,14 +155,24 @@ class VirtualRuntime:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
             end = self.kernel.instant(seconds)
-            end += scheduler.late(actor, end)
+            end += scheduler.late(actor, end, "sleep")
             actor.timer = self.kernel.at(end, actor.wake, background=actor.is_housekeeping)
         scheduler.park(actor)
         actor.timer = None
 
+    @property
+    def holdings(self) -> Holdings:
+        """What the actors hold and wait for of locks, queues and events, by the number that ``current`` returns."""
+        return self._scheduler.holdings
+
     def condition(self) -> VirtualCondition:
         """Make a condition."""
         return new_condition(self._scheduler)
+
+    def permits(self, count: int, what: str, *, is_reentrant: bool) -> VirtualPermits:
+        """Make permits, whose holders are recorded."""
+        scheduler = self._scheduler
+        return VirtualReentrant(scheduler, what) if is_reentrant else VirtualPermits(scheduler, count, what)
 
     def spawn(self, target: Callable[[], None], *, name: str) -> VirtualTask:
         """Run ``target`` in an actor of its own, whose thread starts when it is its turn.
@@ -191,6 +204,9 @@ class VirtualRuntime:
         if self._watchdog is not None:
             self._watchdog.watches_main = True
             self._watchdog.start()
+
+    def _watches_main(self) -> bool:
+        return self._watchdog is not None and self._watchdog.watches_main
 
     @contextmanager
     def _unwatched(self) -> Iterator[None]:
@@ -275,7 +291,10 @@ class VirtualRuntime:
     def report(self) -> str:
         """Return a paragraph for each actor: its name, state and stack."""
         return diagnosis.report(
-            list(self._scheduler.actors.values()), self.kernel.now, is_running=self._scheduler.running
+            list(self._scheduler.actors.values()),
+            self.kernel.now,
+            is_running=self._scheduler.running,
+            holdings=self._scheduler.holdings,
         )
 
     def blocked(self) -> list[FrameType]:

@@ -18,6 +18,7 @@ from enum import Enum
 from functools import partial
 from typing import NoReturn
 
+from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.lifecycle import move
 from simulator.engine import diagnosis, mistakes
 from simulator.engine.actors import Actor, ActorState, Baton, Place
@@ -105,6 +106,8 @@ class Scheduler:
         """Called after each turn of an actor (with None) or of a timer (with its callback); None if none is to be."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
+        self.holdings = Holdings(self._label)
+        """What the actors hold of locks, by serial number."""
         self.pending_errors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
@@ -265,6 +268,7 @@ class Scheduler:
         """Drop an actor from the simulation; see `PendingErrors.add_failure` for one that failed."""
         actor.finish()
         self.actors.pop(actor.serial, None)
+        self.holdings.note_end(actor.serial, actor.label)
         if self.pending_errors.add_failure(actor, has_joiner=has_joiner):
             self.urgent = True
 
@@ -279,15 +283,15 @@ class Scheduler:
         """Put an actor behind those that can run."""
         self.ready.append(actor)
 
-    def late(self, actor: Actor, due: int, limit: int = 0) -> int:
+    def late(self, actor: Actor, due: int, kind: str, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
-        late = self.kernel.late
-        return 0 if late is None or actor.is_housekeeping else late(actor.path, due, limit)
+        if actor.is_housekeeping or self.kernel.late is None:
+            return 0
+        return self.kernel.late(actor.path, due, limit, kind)
 
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
-        by = self.late(actor, self.kernel.now)
-        if by:
+        if by := self.late(actor, self.kernel.now, "turn"):
             actor.timer = self.kernel.at(self.kernel.now + by, partial(self._wake_late, actor))
         else:
             self.ready.append(actor)
@@ -442,7 +446,10 @@ class Scheduler:
 
     def report(self) -> str:
         """Return a paragraph for each actor."""
-        return diagnosis.report(list(self.actors.values()), self.kernel.now)
+        return diagnosis.report(list(self.actors.values()), self.kernel.now, holdings=self.holdings)
+
+    def _label(self, task: object) -> str:
+        return next((actor.label for actor in self.actors.values() if actor.serial == task), "a timer")
 
     # --- moving the world from outside -------------------------------------------------------------------------------
 

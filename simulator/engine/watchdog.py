@@ -105,7 +105,10 @@ class Watchdog:
         line, report = diagnosis.line_of(frame), self._report()
         del frame
         who = "the thread that made the simulation" if running is scheduler.main else f"actor {running.label!r}"
-        error = WorldStalled(f"{who} blocks for real, for {self._limit:g} s, and holds up all others: {line}; {report}")
+        error = WorldStalled(
+            f"{who} blocks for real, for {self._limit:g} s, and holds up all others: {line}; what takes virtual time "
+            f"is in docs/virtual-time.md; {report}"
+        )
         if running is scheduler.main:
             # Its waiting is cut. It may wait again on its way out, as for a pool of threads, and is struck again then.
             if scheduler.turns == turns and scheduler.running is running:

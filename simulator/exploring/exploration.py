@@ -15,22 +15,27 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
-from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
 from meshsync.errors import UsageError
-from meshsync.reasons import safe_text
-from simulator.engine.lateness import SCHEDULES, Pilot, PilotSchedule
+from simulator.engine.lateness import SCHEDULES
 from simulator.engine.schedules import Deviation, Late, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
-from simulator.errors import ActorsRefuse, WorldStalled
+from simulator.errors import ActorsRefuse, SweepBroken, WorkerDied, WorkerFailed, WorldStalled
+from simulator.exploring.crews import Workers, crew_of
 from simulator.exploring.delays import Delay, delays
+from simulator.exploring.halted_search import HaltedSearch
+from simulator.exploring.jobs import TURN, first_line
 from simulator.exploring.programs import load, reference
+from simulator.exploring.progress_bar import progress_bar
 from simulator.exploring.repeated_records import logged_once
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
+from simulator.exploring.search import MIXED, Plan, Search
 from simulator.exploring.shrinking import shrink
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -42,23 +47,12 @@ __all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
 FORMAT = 1
 """Version of the saved form."""
 
-MIXED = "mixed"
-"""The schedule that differs from seed to seed."""
-_MIX = (
-    *("late", "late+random", "late", "late+pct", "late", "random"),
-    *("late", "late+random", "late", "late+pct", "random", "pct"),
-)
-"""Of twelve seeds nine are late, and six have another order among actors that can run."""
-
 FEW = 5
 """Preemptions that a reader can follow; with more, it is worth looking for another way to the same failure."""
 _FINE = 1_000_000
 """Nanoseconds to which lateness is found out."""
 SAMPLES = 200
 """How many random schedules to try for that."""
-
-Plan: TypeAlias = "Iterable[Planned | Fault] | Callable[[Random], Iterable[Planned | Fault]]"
-"""Faults, or a callable that draws them anew for each seed; of its argument only ``random()`` may be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +128,14 @@ class Failure:
                 "kind": self.symptom.kind,
                 "place": self.symptom.place,
                 "source": self.symptom.source,
-                "text": _first_line(self.error),
+                "text": first_line(self.error),
             },
             "digests": self.run.digests,
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed} fails: {self.symptom}", f"  {_first_line(self.error)}"]
+        lines = [f"seed {self.seed} fails: {self.symptom}", f"  {first_line(self.error)}"]
         if not self.is_repeatable:
             lines.append("  a second run did not: the program depends on something outside the simulation, see check()")
         before, after = self.found, self.run
@@ -195,6 +189,8 @@ def explore(
     report: Callable[[str], object] | None = print,
     stall_after: float | None = 5.0,
     count_overdue: bool = False,
+    executor: Workers | None = None,
+    resume: str | Path | None = None,
 ) -> Failure | None:
     """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
 
@@ -217,18 +213,56 @@ def explore(
             None for no report.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
         count_overdue: Whether a run that is overdue counts as failing.
+        executor: Runs seeds beside each other, each in a process of its workers; the result is that of running them in
+            order, here. ``"processes"``, as many as there are processors; an executor of processes from
+            ``concurrent.futures`` or alike, a client of Dask, or a callable that makes one. The program has to be a
+            function that a worker can import. None to run all seeds in this process.
+        resume: A file. If it exists, the search that was interrupted goes on, whose other arguments have to be the
+            same; when the search is through, it is removed. Where an interrupted search is kept; None for beside
+            ``save``.
     Raises:
-        UsageError: If the program is a coroutine function, there is no seed, or the plan is invalid; nothing is saved.
+        KeyboardInterrupt: With Ctrl-C, after the search was kept in a file and reported.
+        SweepBroken: If the executor broke and cannot be made anew, likewise. Executors that are made here, and loky's,
+            are; of other ones the caller knows.
+        UsageError: If the program is a coroutine function, there is no seed, the plan is invalid, the executor is one
+            of threads, or a worker cannot find the program, or is of another version; nothing is saved.
         ValueError: If there is no such schedule; nothing was run.
         SimulationNested: If another simulation is open; nothing was run.
     """
     if schedule not in (MIXED, *SCHEDULES):
         raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
     base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start)
-    search = _Search(program, base, plan, stall_after, count_overdue)
-    with logged_once():
-        found = search.find(seeds)
-        failure = None if found is None else search.shrunk(found, shrinking)
+    plan = plan if callable(plan) else tuple(plan)
+    name = reference(program)
+    search = Search(program, base, plan, stall_after, count_overdue, name)
+    settings = {
+        "schedule": schedule,
+        "latency": base.latency.to_json(),
+        "plan": None if callable(plan) else plans.to_json(plan),
+        "horizon": horizon,
+        "start": start,
+        "shrinking": shrinking,
+        "save": None if save is None else str(save),
+        "stall_after": stall_after,
+        "count_overdue": count_overdue,
+    }
+    halted = _halted_path(resume, save, program)
+    if resume is not None and Path(resume).exists():
+        HaltedSearch.load(Path(resume)).restore(search, name, seeds, settings)
+    try:
+        with logged_once():
+            found = _find(search, seeds, executor, name)
+            with TURN if executor is not None else nullcontext():  # A worker may be a thread of this process.
+                failure = None if found is None else _shrunk(program, search, found, shrinking, stall_after)
+    except (KeyboardInterrupt, SweepBroken) as error:
+        text = _keep(HaltedSearch.of(search, name, seeds, settings), halted)
+        if report is not None:
+            report(text)
+        if isinstance(error, SweepBroken):
+            raise SweepBroken(f"{error}; {text}") from error.__cause__
+        raise
+    if resume is not None:
+        Path(resume).unlink(missing_ok=True)
     if failure is None:
         if report is not None and search.overdue:
             report(search.overdue_text)
@@ -240,80 +274,47 @@ def explore(
     return failure
 
 
-class _Search:
-    """Runs seed after seed.
+def _find(search: Search, seeds: Iterable[int | str], executor: Workers | None, name: str | None) -> Run | None:
+    """Return the first run that fails, found by workers if there are any."""
+    with progress_bar(seeds) as progress:
+        if executor is None:
+            return search.find(seeds, progress)
+        if name is None:
+            raise UsageError("a worker could not find the program: it has to be a function of a module, with a name")
+        crew = crew_of(executor, len(seeds) if isinstance(seeds, Sized) else None)
+        return search.find(seeds, progress, crew)
 
-    Args:
-        base: What all runs have in common.
-    """
 
-    def __init__(
-        self, program: Program, base: Case, plan: Plan, stall_after: float | None, count_overdue: bool
-    ) -> None:
-        self._program = program
-        self._base = base
-        self._plan = plan
-        self._stall_after = stall_after
-        self._count_overdue = count_overdue
-        self._pilot: Pilot | None = None
-        self.runs = 0
-        self.overdue: list[int | str] = []
-        """The seeds that failed by a time limit alone, which they passed by lateness."""
+def _halted_path(resume: str | Path | None, save: str | Path | None, program: Program) -> Path | None:
+    """Return where an interrupted search is kept; None for nowhere."""
+    if resume is not None or save is None:
+        return None if resume is None else Path(resume)
+    directory = Path(save) if Path(save).is_dir() or not Path(save).suffix else Path(save).parent
+    name = re.sub(r"[^\w.-]+", "-", getattr(program, "__qualname__", type(program).__name__))
+    return directory / f"search-{name}.json"
 
-    @property
-    def overdue_text(self) -> str:
-        """What is to be said of them."""
-        seeds = ", ".join(map(str, self.overdue[:10])) + (" …" if len(self.overdue) > 10 else "")
-        return (
-            f"none fails, but {len(self.overdue)} of {self.runs} runs were late for a time limit and ended with that:"
-            f" seeds {seeds}; count_overdue=True takes them for failures"
-        )
 
-    def find(self, seeds: Iterable[int | str]) -> Run | None:
-        """Return the first run that fails, or None.
+def _keep(halted: HaltedSearch, path: Path | None) -> str:
+    """Save an interrupted search; return what is to be said of it."""
+    overdue = f", {len(halted.overdue)} were late for a time limit" if halted.overdue else ""
+    text = f"interrupted: none of the first {halted.done} seeds fails{overdue}"
+    if path is None:
+        return text
+    halted.save(path)
+    if halted.can_resume:
+        return f"{text}\npython -m simulator explore --resume {shlex.quote(str(path))}"
+    return f"{text}; explore(…, resume={str(path)!r}) with the same arguments goes on"
 
-        Raises:
-            UsageError: If there is no seed.
-        """
-        number = -1
-        for number, seed in enumerate(seeds):
-            entries = self._plan(Seeds(seed).stream("explore/plan")) if callable(self._plan) else self._plan
-            case = replace(self._base, seed=seed, plan=tuple(entries))
-            if self._base.schedule == MIXED:
-                case = replace(case, schedule=_MIX[number % len(_MIX)])
-            if "late" in case.schedule:
-                if self._pilot is None:
-                    pilot = PilotSchedule()
-                    found = self._run(replace(case, schedule="fifo"), pilot)
-                    self._pilot = pilot.result
-                    if found.error is not None:
-                        return found
-                case = replace(case, lateness=self._pilot.draw(Seeds(seed).stream("explore/lateness")))
-            found = self._run(case)
-            if found.error is None:
-                continue
-            if not found.is_overdue or self._count_overdue:
-                return found
-            self.overdue.append(seed)
-        if number < 0:
-            raise UsageError("there is no seed to try: seeds is empty")
-        return None
 
-    def _run(self, case: Case, schedule: Schedule | None = None) -> Run:
-        self.runs += 1
-        return run(self._program, case, schedule=schedule, stall_after=self._stall_after)
-
-    def shrunk(self, found: Run, budget: int) -> Failure:
-        """Return a failure made small, within a budget of runs."""
-        shrinker = _Shrinker(self._program, found, budget, self._stall_after)
-        return Failure(
-            program=self._program,
-            reference=reference(self._program),
-            run=shrinker.shrink(),
-            found=found,
-            is_repeatable=shrinker.is_repeatable,
-            runs=self.runs + shrinker.runs,
-        )
+def _shrunk(program: Program, search: Search, found: Run, budget: int, stall_after: float | None) -> Failure:
+    """Return a failure made small, within a budget of runs."""
+    name = reference(program)
+    if isinstance(found.error, WorkerFailed):  # There is nothing to make smaller that fails in this process.
+        is_repeatable = isinstance(found.error, WorkerDied)
+        return Failure(program, name, found, found, search.runs, is_repeatable)
+    shrinker = _Shrinker(program, found, budget, stall_after)
+    run_left = shrinker.shrink()
+    return Failure(program, name, run_left, found, search.runs + shrinker.runs, shrinker.is_repeatable)
 
 
 def replay(path: str | Path, *, program: Program | None = None, stall_after: float | None = 5.0) -> Replay:
@@ -381,6 +382,7 @@ class _Shrinker:
         self._shrink_plan(lambda left_out: replace(self.best.case, left_out=left_out))
         if self.best.lates:
             self._shrink_lates()
+            self._merge_lates()
             self._halve_lates()
         return self.best
 
@@ -391,6 +393,19 @@ class _Shrinker:
             return self.best.lates if self._try(replace(self.best.case, lates=tuple(kept))) else None
 
         shrink(self.best.lates, attempt)
+
+    def _merge_lates(self) -> None:
+        """Have one late step do what two did, as long as that is possible: several small ones are harder to read."""
+        while any(map(self._try, self._merged())):
+            pass
+
+    def _merged(self) -> Iterator[Case]:
+        """Yield the best case with one late step left out, and another one later by as much."""
+        lates = self.best.lates
+        for gone, into in permutations(range(len(lates)), 2):
+            longer = lates[into]._replace(by=lates[into].by + lates[gone].by)
+            kept = [longer if number == into else late for number, late in enumerate(lates) if number != gone]
+            yield replace(self.best.case, lates=tuple(kept))
 
     def _halve_lates(self) -> None:
         """Make what is late less so, down to a millisecond, as long as the failure stays."""
@@ -456,10 +471,6 @@ def _saved(failure: Failure, where: Path) -> Failure:
     where.parent.mkdir(parents=True, exist_ok=True)
     failure.save(where)
     return replace(failure, path=where)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(safe_text(error, None).splitlines()), "") or type(error).__name__
 
 
 def _described(entry: Planned | Fault) -> str:

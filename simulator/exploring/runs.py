@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
+import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
@@ -16,6 +17,7 @@ from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
+from meshsync.room import RoomClient
 from simulator import latency as laws
 from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
@@ -37,6 +39,7 @@ Program: TypeAlias = Callable[[Simulation], object]
 START = "2026-01-01T00:00:00Z"
 """The wall clock's beginning, as ISO 8601."""
 _NO_DELAY = laws.constant(0)
+_LEAVING = RoomClient.__exit__.__code__
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,8 @@ class Run:
     """Every fault that was planned, those that were left out included, in the order of planning."""
     end: float
     """Virtual seconds at the end."""
+    passed_limit: bool = False
+    """Whether a time limit that was passed ended a task, and the error may only have followed from that."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -177,7 +182,7 @@ class Run:
         root = _root(self.error)
         if isinstance(root, InvariantViolated):
             return root.is_overdue
-        return isinstance(root, (TimeoutError, HorizonReached))
+        return self.passed_limit or isinstance(root, (TimeoutError, HorizonReached))
 
 
 def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
@@ -193,12 +198,14 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
     check_program(program)
     simulation = _open(case, schedule, stall_after)
     error: Exception | None = None
+    passed_limit = False
     blocked: list[FrameType] = []
     simulation.runtime.watch_main()
     try:
         _check_result(program(simulation))
     except Exception as raised:
         error = simulation.runtime.invariants.violation or raised
+        passed_limit = _is_leaving_overdue()
         if isinstance(raised, SimulationDeadlock):
             blocked = simulation.runtime.blocked()
     finally:
@@ -207,6 +214,8 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         try:
             simulation.close()
         except Exception as late:  # of an actor, or of closing; the first error is the one reported
+            # An actor that the program joined may have failed before the error, which then followed from that.
+            passed_limit = passed_limit or (error is not None and isinstance(_root(late), TimeoutError))
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
         violation = simulation.runtime.invariants.violation
         if error is None and violation is not None:  # The program has caught it.
@@ -220,7 +229,22 @@ def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall
         transcripts=MappingProxyType({room.name: room.transcript for room in simulation.rooms}),
         planned=tuple(simulation.planned),
         end=simulation.now,
+        passed_limit=passed_limit,
     )
+
+
+def _is_leaving_overdue() -> bool:
+    """Return whether a client is being closed because a time limit was passed in its ``with`` block.
+
+    Its participant leaves meanwhile, so that others may fail before the task does.
+    """
+    for frame in sys._current_frames().values():
+        point: FrameType | None = frame
+        while point is not None:
+            if point.f_code is _LEAVING and isinstance(point.f_locals.get("error"), TimeoutError):
+                return True
+            point = point.f_back
+    return False
 
 
 def _check_result(result: object) -> None:

@@ -320,7 +320,7 @@ class Link(Generic[Payload]):
         delay = self._delay.draw_us(self._stream) * _MICROSECOND
         late = self._kernel.late
         if late is not None and not is_background:
-            delay += late(self.name, self._kernel.now + delay, 0)
+            delay += late(self.name, self._kernel.now + delay, 0, "delivery")
         now = self._now()
         if self._bandwidth is None and self._free_at <= now:
             self._launch(_Burst(frames, size, delay, is_background), now)

@@ -23,6 +23,7 @@ from meshsync.errors import UsageError
 from simulator.record.records import KINDS, Record, Records
 from simulator.record.redaction import split_path
 from simulator.record.transcript import Transcript
+from simulator.record.whole_chunks import WholeChunks
 from simulator.record.wording import clip, counted, label_of
 
 __all__ = [
@@ -189,7 +190,7 @@ def events_by_route(
     ids = _Ids(records) if skipped.has("id") else None
     streams = StreamNames()
     found: dict[Route, list[tuple[Event, Record]]] = {}
-    for record in records:
+    for record in WholeChunks(records):
         stream = streams.name(record)
         if record.kind in skipped.kinds or _is_beneath(record) or (sender is not None and record.sender != sender):
             continue
@@ -337,6 +338,8 @@ def _without(value: Any, path: Path) -> Any:
 def _is_beneath(record: Record) -> bool:
     """Return whether a record is of what clients exchange beneath their programs."""
     if record.kind in ("confirming", "reply"):  # An error that a room answers is the outcome of what it answers, too.
+        return True
+    if record.type == _CANCEL and record.detail.get("left") is True:  # As a client leaves with a stream open.
         return True
     return record.kind == "stream" and record.type.startswith(_BENEATH) and record.type != _CANCEL
 

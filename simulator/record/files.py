@@ -71,7 +71,9 @@ class RecordFile:
             if self._descriptor is None:
                 self._descriptor = os.open(self.path, _FLAGS)
             rest = memoryview(data)
-            while rest:
+            while True:
+                if not rest:
+                    break
                 rest = rest[os.write(self._descriptor, rest) :]
             self._written += len(data)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Who is next, in a conversation that is said again: each step waits for all that stand above it.
+"""Who is next, in a conversation that is replayed: each step waits for all that stand above it.
 
 So it is the same conversation: whatever a participant had got before a step, it has got again, and the others had done
 as much. A step of the subject, the one participant that is a program and has no script, has been done when a scripted
@@ -29,7 +29,7 @@ class Director:
     Args:
         steps: The conversation.
         condition: What all wait on.
-        now: Returns the seconds of the world in which it is said.
+        now: Returns the seconds of the world in which it is replayed.
         stall: Seconds without any progress after which it is given up.
         subject: The participant without a script; None if all have one.
     """
@@ -44,7 +44,7 @@ class Director:
         subject: str | None = None,
     ) -> None:
         self.steps = steps
-        self.stall = stall
+        self.stall = self._longest = stall
         self.subject = subject
         self._condition = condition
         self._now = now
@@ -142,7 +142,9 @@ class Director:
         with self._condition:
             if place is not None:
                 self._waiting.add(place)
-            while not is_time():
+            while True:
+                if is_time():
+                    break
                 self._wait()
             self._check_on()
             if place is not None:
@@ -209,24 +211,32 @@ class Director:
         if name != self.subject:
             return
         with self._condition:
-            begin = self._seen.get(observer, -1)
-            for place in range(begin + 1, len(self.steps)):
-                step = self.steps[place]
-                if step.who == name and step.verb in verbs:
-                    self._seen[observer] = place
-                    self._settle(place, DONE)
-                    return
+            place = self._next_of(name, verbs, self._seen.get(observer, -1) + 1)
+            if place is not None:
+                self._seen[observer] = place
+                self._settle(place, DONE)
+
+    def _next_of(self, name: str, verbs: Iterable[str], begin: int) -> int | None:
+        """Return the place of the first step, from a place on, that is one of these of a participant."""
+        for place, step in enumerate(self.steps[begin:], begin):
+            if step.who == name and step.verb in verbs:
+                return place
+        return None
 
     def observes(self, observer: str, place: int) -> None:
         """Note that a scripted participant is about to enable messaging: what it learns first is what is the case."""
         with self._condition:
-            enabled = place
-            for earlier, step in enumerate(self.steps[:place]):
-                if step.who == self.subject and step.verb == "enable":
-                    enabled = earlier - 1
-                elif step.who == self.subject and step.verb in ("disable", "leave"):
-                    enabled = place
-            self._seen[observer] = enabled
+            self._seen[observer] = self._last_before_enabling(place)
+
+    def _last_before_enabling(self, place: int) -> int:
+        """Return the place behind which the subject's steps are news to one who enables messaging at a place."""
+        enabled = place
+        for earlier, step in enumerate(self.steps[:place]):
+            if step.who == self.subject and step.verb == "enable":
+                enabled = earlier - 1
+            elif step.who == self.subject and step.verb in ("disable", "leave"):
+                enabled = place
+        return enabled
 
     def fail(self, error: BaseException) -> None:
         """End the conversation with an error, the first one."""
@@ -234,10 +244,14 @@ class Director:
             self._failure = self._failure or error
             self._condition.notify_all()
 
-    def hurry(self, stall: float) -> None:
-        """Give up earlier from now on: the subject has ended, and only what is under way can still come."""
+    def hurry(self, stall: float | None) -> None:
+        """Give up earlier from now on: the subject has ended, and only what is under way can still come.
+
+        Args:
+            stall: Seconds; None for the limit of the beginning, as the subject was started again.
+        """
         with self._condition:
-            self.stall = min(self.stall, stall)
+            self.stall = self._longest if stall is None else min(self.stall, stall)
             self._condition.notify_all()
 
     def end(self) -> None:
@@ -286,7 +300,6 @@ class _Plan:
         self._subject = subject
         self._scripted = {step.who for step in steps} - {subject}
         self._enabled: set[str] = set()
-        self._has_connected = False
         self._over: set[str] = set()
         """Streams that have ended: what still crosses the end reaches no program."""
         self._streams: dict[str, tuple[str, str]] = {}
@@ -312,12 +325,11 @@ class _Plan:
         return parts
 
     def _is_seen(self, step: Step) -> bool:
-        """Return whether a step of the subject that reaches nobody in particular is noticed."""
+        """Return whether a step of the subject without a recipient is noticed."""
         if step.who != self._subject or step.outcome:
             return False
-        if step.verb == "connect":  # Its program is started for it, once.
-            is_first, self._has_connected = not self._has_connected, True
-            return is_first
+        if step.verb == "connect":  # Its program is started for it.
+            return True
         has_witness = bool(self._enabled & self._scripted)
         return has_witness and (
             step.verb == "enable" or (step.who in self._enabled and step.verb in (*PRESENCE, "set"))

@@ -23,7 +23,7 @@ from simulator.record.records import Record, Records
 from simulator.record.transcript import Transcript
 from simulator.record.wording import counted
 from simulator.replaying.replay import stall_of
-from simulator.replaying.steps import PRESENCE, Said, Step, mapped, read_script, sha256_of, texts_in
+from simulator.replaying.steps import PRESENCE, Sent, Step, mapped, read_script, sha256_of, texts_in
 from simulator.replaying.testing import APART, Casting
 from simulator.replaying.venues import WorldName
 
@@ -90,7 +90,7 @@ def make_test(
         records.room, subject, world or ("simulation" if command is None else "emulator"), Path.cwd(), program, command
     )
     limit = stall_of(script) if stall is None else stall
-    linked = _say_back(script.steps, subject)
+    linked = _send_back(script.steps, subject)
     first = casting.play(linked, limit, {"seed": 0})
     second = casting.play(linked, limit, _OTHERWISE)
     masked = _masks(first, second, subject)
@@ -113,14 +113,14 @@ def make_test(
     return MadeTest(path, masked, tuple(notes))
 
 
-def _say_back(steps: Sequence[Step], subject: str) -> list[Step]:
-    """Return the steps in which others say back what the program has just said, such as the id of a question."""
+def _send_back(steps: Sequence[Step], subject: str) -> list[Step]:
+    """Return the steps in which others send back what the program has just sent, such as the id of a question."""
     made: list[Step] = []
-    said: dict[str, dict[str, Said]] = {}
+    sent: dict[str, dict[str, Sent]] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for step in steps:
         if step.who != subject:
-            body = mapped(step.body, partial(_said_or, said.get(step.who, {})))
+            body = mapped(step.body, partial(_sent_or, sent.get(step.who, {})))
             made.append(replace(step, body=body))
             continue
         made.append(step)
@@ -129,16 +129,16 @@ def _say_back(steps: Sequence[Step], subject: str) -> list[Step]:
             counts[name, step.type] += 1
             for path, text in texts_in(step.body):
                 if len(text) >= _SHORTEST_ID and any(map(str.isdigit, text)):
-                    said.setdefault(name, {})[text] = Said(step.type, number, *path)
+                    sent.setdefault(name, {})[text] = Sent(step.type, number, *path)
     return made
 
 
-def _said_or(known: Mapping[str, Said], value: Any) -> Any:
+def _sent_or(known: Mapping[str, Sent], value: Any) -> Any:
     return known.get(value, value) if isinstance(value, str) else value
 
 
 _SHORTEST_ID = 8
-"""Characters of a text with a digit that counts as made by the program, so that others say back what it made anew."""
+"""Characters of a text with a digit that counts as made by the program, so that others send back what it made anew."""
 
 
 # --- what the program does --------------------------------------------------------------------------------------------
@@ -215,9 +215,9 @@ def _together(steps: Sequence[Step]) -> list[Step]:
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 _HEAD = '''\
-"""A test of one participant of a recorded conversation: SUBJECT, which is a program.
+"""A test of one participant of a recorded conversation, which is a program.
 
-All others do their steps, each when what stands above and is addressed to it has come; what SUBJECT does is compared.
+The others do their steps, each when all above it has happened again; what the program does is compared with its own.
 Edit it as you like: a `Step` is documented in simulator/replaying/steps.py, the rest at `check_subject`.
 Made by: python -m simulator as-test
 """
@@ -258,7 +258,7 @@ def _file(
     aside: Path | None,
 ) -> str:
     """Return the text of a test."""
-    used = [name for name in ("Id", "Said") if f"{name}(" in repr([step.body for step in steps])]
+    used = [name for name in ("Id", "Sent") if f"{name}(" in repr([step.body for step in steps])]
     names = ", ".join([*used, "Step", "check_subject"])
     given = {
         "subject": casting.subject,

@@ -1,4 +1,4 @@
-"""Saying a conversation in a room of its own: a player for each scripted participant, and perhaps a program."""
+"""Performing a conversation in a room of its own: a player for each scripted participant, and perhaps a program."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import meshsync
+from meshsync.errors import UsageError
 from simulator.errors import ReplayFailed
 from simulator.record.transcript import Transcript
 from simulator.replaying.director import Director
@@ -28,7 +29,7 @@ def perform(
     subject: str | None = None,
     program: Subject | None = None,
 ) -> Transcript:
-    """Say a conversation, and return what happened.
+    """Perform a conversation, and return what happened.
 
     Args:
         venue: Where; it was entered.
@@ -53,6 +54,10 @@ def perform(
             program.join(min(stall, FAREWELL))
             director.check()
         return venue.transcript()
+    except ReplayFailed as error:
+        with suppress(UsageError):  # No participant had come.
+            error.chart = venue.transcript().to_text()
+        raise
     finally:
         director.end()
         if program is not None:
@@ -62,12 +67,19 @@ def perform(
 
 
 def _start(subject: str, program: Subject, director: Director, venue: SimulatedVenue | EmulatedVenue) -> None:
-    """Start a program when its participant came in the record."""
+    """Start a program whenever its participant came in the record, if it is not running then."""
     comings = [place for place, step in enumerate(director.steps) if (step.who, step.verb) == (subject, "connect")]
     with suppress(ReplayFailed):  # The conversation has failed before it.
-        director.await_turn(comings[0])
-        try:
-            program.start(director, venue)
-        except Exception as error:
-            director.fail(error)
-        director.done(comings[0])
+        for place in comings:
+            director.await_turn(place)
+            if place == comings[0] or program.join(FAREWELL):
+                _start_once(program, director, venue)
+            director.done(place)
+
+
+def _start_once(program: Subject, director: Director, venue: SimulatedVenue | EmulatedVenue) -> None:
+    director.hurry(None)
+    try:
+        program.start(director, venue)
+    except Exception as error:
+        director.fail(error)

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import meshsync
 from meshsync.errors import MeshsyncError, StreamRejected
 from meshsync.messages import RoomMessageEvent
+from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.room import RoomClient
 from meshsync.streams.interfaces import MessageStreamChunk, StreamReader, StreamWriter
 from simulator.errors import ReplayFailed
 from simulator.replaying.director import Director
-from simulator.replaying.steps import Id, Said, Step, mapped, refused_by_client
+from simulator.replaying.steps import Id, Sent, Step, mapped, refused_by_client
 
 __all__ = ["Connect", "Player"]
 
@@ -26,8 +27,12 @@ _GLANCE = 0.002
 """Seconds between two looks whether the room has an offer: there is no call that waits for just that."""
 
 
+_FAREWELL = 1.0
+"""Seconds for leaving at the end."""
+
+
 class Connect(Protocol):
-    """Connects a participant to the room in which the conversation is said."""
+    """Connects a participant to the room in which the conversation is performed."""
 
     def __call__(self, name: str, role: str) -> RoomClient: ...
 
@@ -51,30 +56,37 @@ class Player:
         self._opened: dict[str, StreamWriter] = {}
         self._readers: list[StreamReader] = []
         """All that are read: a client forgets a stream of which its program holds no end."""
-        self._said: dict[str, list[Mapping[str, Any]]] = {}
+        self._sent: dict[str, list[Mapping[str, Any]]] = {}
         """By type, the messages of the subject so far."""
 
     def run(self) -> None:
         """Do all steps, each in its turn. What goes wrong ends the conversation."""
+        for place, step in enumerate(self._director.steps):
+            if step.who == self.name and not self._try(place, step):
+                return
+
+    def _try(self, place: int, step: Step) -> bool:
+        """Do a step in its turn; return whether the conversation goes on."""
         try:
-            for place, step in enumerate(self._director.steps):
-                if step.who == self.name:
-                    self._director.await_turn(place)
-                    self._do(place, step)
-                    self._director.done(place)
+            self._director.await_turn(place)
+            self._do(place, step)
+            self._director.done(place)
         except ReplayFailed as error:
             self._director.fail(error)
+            return False
         except Exception as error:
-            at = f"{self.name} at {step.at:g} s"
-            failed = ReplayFailed(f"{at}: {step.verb} cannot be done again: {error}")
+            failed = ReplayFailed(f"{self.name} at {step.at:g} s: {step.verb} cannot be done again: {error}")
             failed.__cause__ = error
             self._director.fail(failed)
+            return False
+        return True
 
     def close(self) -> None:
-        """Leave at once."""
+        """Leave, if it is still there."""
         room, self._room = self._room, None
         if room is not None:
-            room.close(0)
+            with suppress(MeshsyncError):  # The conversation may have failed since its world has.
+                room.close(_FAREWELL)
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -111,6 +123,8 @@ class Player:
         """Do what the room or a peer may refuse; the record of it tells whether it did before."""
         try:
             action()
+        except ReplayFailed:
+            raise
         except MeshsyncError:
             if not step.outcome and step.verb not in ("send", "broadcast", "chunk", "close", "cancel", "accept"):
                 raise
@@ -136,20 +150,20 @@ class Player:
             room.messaging.send_message(director.id_of(str(step.to)), step.type, body, attachment)
 
     def _filled(self, body: Any) -> Any:
-        """Return a body with ids in place of each `Id`, and what was said in place of each `Said`."""
+        """Return a body with ids in place of each `Id`, and what was sent in place of each `Sent`."""
         return mapped(body, self._value)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Id):
             return self._director.id_of(value.name)
-        if not isinstance(value, Said):
+        if not isinstance(value, Sent):
             return value
         try:
-            found: Any = self._said[value.type][value.number]
+            found: Any = self._sent[value.type][value.number]
             for part in value.path:
                 found = found[part]
         except (LookupError, TypeError):
-            raise ReplayFailed(f"{value!r}: {self._director.subject} has not said that to {self.name}") from None
+            raise ReplayFailed(f"{value!r}: {self._director.subject} has not sent that to {self.name}") from None
         return found
 
     # --- streams ------------------------------------------------------------------------------------------------------
@@ -211,8 +225,13 @@ class Player:
     def _attend(self, offers: meshsync.StreamSubscription) -> None:
         with suppress(MeshsyncError):
             for offer in offers:
-                sender = self._director.known(offer.sender.id, offer.sender.name)
-                self._director.arrived(self.name, sender, "open", "", partial(self._keep, offer))
+                self._judge(offer)
+
+    def _judge(self, offer: StreamReader) -> None:
+        sender = self._director.known(offer.sender.id, offer.sender.name)
+        self._director.arrived(self.name, sender, "open", "", partial(self._keep, offer))
+        if offer not in self._offers.values():
+            offer.reject(NO_HANDLER)  # No step of the conversation: its opener need not wait.
 
     def _keep(self, offer: StreamReader, step: Step) -> None:
         self._offers[step.stream] = offer
@@ -231,7 +250,7 @@ class Player:
         display_name = None if event.participant is None else event.participant.name
         sender = self._director.known(message.from_participant_id, display_name)
         if sender == self._director.subject:
-            self._said.setdefault(message.type, []).append(message.message)
+            self._sent.setdefault(message.type, []).append(message.message)
         self._director.arrived(self.name, sender, "send", message.type)
 
     def _saw(self, event: RoomMessageEvent) -> None:

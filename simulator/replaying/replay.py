@@ -1,4 +1,4 @@
-"""Saying the conversation of a record again, with a scripted participant for each of its own."""
+"""Replaying the conversation of a record, with a scripted participant for each of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STALL = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A conversation that was said again."""
+    """A conversation that was replayed."""
 
     transcript: Transcript
     """What happened."""
@@ -38,7 +38,7 @@ class Replayed:
     def __str__(self) -> str:
         lines = [f"the record lacks the attachment of {one}" for one in self.missing]
         lines += [f"left out: {counted(count, 'record')} of what is {what}" for what, count in self.left_out.items()]
-        same = "said again as it was" if not self.difference else "said again, and differs from its record"
+        same = "replayed as it was" if not self.difference else "replayed, and differs from its record"
         return "\n".join([*lines, f"{same}: {self.difference}"])
 
 
@@ -49,14 +49,14 @@ def replay_room(
     stall: float | None = None,
     **options: Any,
 ) -> Replayed:
-    """Say the conversation of a record again, with a scripted participant for each of its own.
+    """Replay the conversation of a record, with a scripted participant for each of its own.
 
     Each does its steps when what it had got before them has come again, not by the record's times. Faults are not
     repeated: what got lost for them is left out.
 
     Args:
         record: A transcript, or the file of one.
-        into: The world to say it in, in a room of its own: ``"simulation"`` or ``"emulator"``.
+        into: The world to replay it in, in a room of its own: ``"simulation"`` or ``"emulator"``.
         stall: Seconds without any progress after which it is given up; by default 10, or twice the longest silence of
             the record if that is more.
         options: Of the `Simulation`; an emulator has none.

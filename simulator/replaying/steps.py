@@ -1,11 +1,11 @@
 """A conversation as a list of steps: what each participant does, in an order in which all of it can be done again.
 
-The steps stand in the order in which they were done, not in that in which they arrived. So a participant that does each
-of its steps once all that stands above and is addressed to it has come, does it when it did it in the record, or later;
-and since everything that is waited for stands above, the conversation cannot get stuck.
+The steps stand in the order in which they were done, not in that in which they arrived. So each can be done when all
+above it have been done and have arrived: whatever a participant had got before a step is among them, and the
+conversation cannot get stuck.
 
 Steps are what the file of a test consists of, where people edit them. So a step is one class with few fields, and
-whatever is wrong with one is said when it is made.
+whatever is wrong with one is an error when it is made.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from meshsync.errors import UsageError
 from meshsync.protocol.bridging import NO_HANDLER
 from simulator.record.comparing import StreamNames, participant_ids
 from simulator.record.records import Record, Records
+from simulator.record.whole_chunks import WholeChunks
 
 __all__ = [
     "Id",
-    "Said",
     "Script",
+    "Sent",
     "Step",
     "mapped",
     "read_script",
@@ -57,8 +58,8 @@ class Id:
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Said:
-    """What the program under test has said to the participant whose step this is in: it is said back.
+class Sent:
+    """What the program under test has sent to the participant whose step this is in: it is sent back.
 
     Args:
         type: Of the program's message.
@@ -76,7 +77,7 @@ class Said:
         object.__setattr__(self, "path", path)
 
     def __repr__(self) -> str:
-        return f"Said({', '.join(map(repr, (self.type, self.number, *self.path)))})"
+        return f"Sent({', '.join(map(repr, (self.type, self.number, *self.path)))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Step:
             ``accept``, ``reject``, ``chunk``, ``close``, ``cancel`` (a stream).
         to: The recipient; of a broadcast, all of them; whoever is at the other end of the stream.
         type: Of a message.
-        body: A message's JSON, a stream's or a chunk's header, or the attributes. It may have an `Id` or a `Said` where
+        body: A message's JSON, a stream's or a chunk's header, or the attributes. It may have an `Id` or a `Sent` where
             a text is.
         attachment: Of a message or a chunk, or its SHA-256 in hex where that is enough: it is only compared.
         stream: The stream's name, which is any text that no other stream has.
@@ -202,7 +203,7 @@ def _arrivals_before(steps: Sequence[Step]) -> Iterator[Step]:
 
 class _Reading:
     def __init__(self, records: Records) -> None:
-        self._records = records
+        self._records = WholeChunks(records)
         self._ids = participant_ids(records)
         self._streams = StreamNames()
         self.missing: dict[str, None] = {}
@@ -210,17 +211,22 @@ class _Reading:
 
     def steps(self) -> Iterator[tuple[tuple[int, int], Step]]:
         """Yield each step with when it was done: the instant in nanoseconds, and the number of its record."""
+        enabled_ns: dict[str, int] = {}
         for number, record in enumerate(self._records):
             stream = self._streams.name(record)
             if record.outcome.startswith("lost"):
                 self._leave_out("lost on the way")
                 continue
+            if record.kind == "enabled":
+                enabled_ns[record.sender] = record.time_ns
             step = self._step(record, stream)
             if step is not None:
-                yield (record.time_ns - (record.latency_ns or 0), number), step
+                # Where it came to the room while its recipient was not there yet, it was on its way when that came.
+                when = max(_sent_ns(record), enabled_ns.get(record.recipient, 0))
+                yield (when, number), step
 
     def _step(self, record: Record, stream: str) -> Step | None:
-        at = round((record.time_ns - (record.latency_ns or 0)) / 1e9, 3)
+        at = round(_sent_ns(record) / 1e9, 3)
         begin = Step(at, record.sender, "leave")
         outcome = "" if record.outcome in ("", "delivered") else record.outcome
         body = record.detail
@@ -261,7 +267,7 @@ class _Reading:
                 return replace(begin, verb="chunk", body=header, attachment=data, outcome=outcome)
             case "stream.close":
                 return replace(begin, verb="close", outcome=outcome)
-            case "stream.meshsync.cancel":
+            case "stream.meshsync.cancel" if record.detail.get("left") is not True:  # That follows from leaving.
                 reason = str(record.detail.get("reason", ""))
                 return replace(begin, verb="cancel", reason=reason, outcome=outcome)
         return None
@@ -305,6 +311,11 @@ def texts_in(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tup
         yield path, value
 
 
+def _sent_ns(record: Record) -> int:
+    """Return when a message was sent; of one without a recipient, when the room had it: who was there then counts."""
+    return record.time_ns - (record.latency_ns or 0) if record.recipient else record.time_ns
+
+
 def _join_broadcasts(found: Iterable[tuple[tuple[int, int], Step]]) -> Iterator[Step]:
     """Yield the steps in order, several sends of one instant as the broadcast that they were."""
     present: set[str] = set()
@@ -325,7 +336,8 @@ def _join_broadcasts(found: Iterable[tuple[tuple[int, int], Step]]) -> Iterator[
 
 
 def _is_same_broadcast(sends: Sequence[Step], step: Step) -> bool:
-    return step.to not in [one.to for one in sends] and replace(step, to=sends[0].to) == sends[0]
+    is_like = step.verb == "send" and replace(step, to=sends[0].to) == sends[0]
+    return is_like and step.to not in [one.to for one in sends]
 
 
 def _joined(sends: Sequence[Step], present: set[str]) -> Iterator[Step]:
@@ -363,7 +375,7 @@ def _records(step: Step, time_ns: int, ids: dict[str, str]) -> Iterator[Record]:
     def known(value: Any) -> Any:
         if isinstance(value, Id):
             return ids.get(value.name, f"id of {value.name}")
-        return repr(value) if isinstance(value, Said) else value
+        return repr(value) if isinstance(value, Sent) else value
 
     body = mapped(step.body, known)
     hash = sha256_of(step.attachment)

@@ -32,10 +32,10 @@ _MOST_OUTPUT = 4000
 
 
 class Subject(Protocol):
-    """A program that takes part in a conversation once."""
+    """A program that takes part in a conversation."""
 
     def start(self, director: Director, venue: SimulatedVenue | EmulatedVenue) -> None:
-        """Start it; tell the director when it ends."""
+        """Start it, for the first time or when it has ended; tell the director when it ends."""
         ...
 
     def join(self, timeout: float) -> bool:

@@ -1,4 +1,4 @@
-"""What the test of a participant does: all others say what they said, and what it says is compared."""
+"""What the test of a participant does: all others do what they did, and what it does is compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from meshsync.errors import MeshsyncError, UsageError
+from meshsync.errors import UsageError
+from simulator.errors import ReplayFailed
 from simulator.record.comparing import Path as PathInMessage
 from simulator.record.comparing import diff
 from simulator.record.transcript import Transcript
@@ -51,7 +52,7 @@ class Casting:
             raise UsageError("a command cannot run in a simulation: give a function, or say --in emulator")
 
     def play(self, steps: Sequence[Step], stall: float, options: Mapping[str, Any]) -> Transcript:
-        """Say a conversation with the program in it, and return what happened; raises as `perform`.
+        """Perform a conversation with the program in it, and return what happened; raises as `perform`.
 
         Args:
             options: Of the simulation, if it is in one.
@@ -86,7 +87,7 @@ def check_subject(
 ) -> None:
     """Run a program among scripted participants, and check that it does what the steps have of it.
 
-    Every other participant does its steps, each when what stands above and is addressed to it has come.
+    Every other participant does its steps, each when all above it has happened.
 
     Args:
         steps: The conversation, that of the program included.
@@ -111,10 +112,8 @@ def check_subject(
     given = [step if step.who == subject else _with_content(step, here / (attachments or ".")) for step in steps]
     try:
         happened = casting.play(given, stall, {"seed": 0})
-    except UsageError:
-        raise
-    except MeshsyncError as error:
-        raise AssertionError(str(error)) from error
+    except ReplayFailed as error:
+        raise AssertionError(f"{error}\n\n{error.chart}".rstrip()) from error
     expected = records_of(steps)
     difference = diff(expected, happened, ["time", "id", *APART, *masked], sender=subject)
     if difference:

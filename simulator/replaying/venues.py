@@ -1,4 +1,4 @@
-"""Where a conversation is said again: a room of a simulation, or one of an emulator."""
+"""Where a conversation is replayed: a room of a simulation, or one of an emulator."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import meshsync
 from meshsync.discovery import only
+from meshsync.errors import UsageError
 from meshsync.room import RoomClient
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
@@ -93,5 +94,13 @@ def open_venue(world: WorldName, room: str, **options: Any) -> SimulatedVenue | 
 
     Args:
         options: Of `Simulation`; an emulator has none.
+    Raises:
+        UsageError: If there is no such world, or an emulator is given options.
     """
-    return SimulatedVenue(room, **options) if world == "simulation" else EmulatedVenue(room)
+    if world == "simulation":
+        return SimulatedVenue(room, **options)
+    if world != "emulator":
+        raise UsageError(f"in a simulation or an emulator, not in {world!r}")
+    if options:
+        raise UsageError(f"{', '.join(options)}: an emulator has no options of a simulation")
+    return EmulatedVenue(room)

@@ -218,7 +218,7 @@ def test_a_port_where_nothing_listens() -> None:
 
 def test_a_port_that_is_silent(server: ScriptedServer) -> None:
     """It takes connections and says nothing: a time-out."""
-    found = examine("demo", "--url", server.url, "--timeout", "0.3", status=5, MESHAGENT_TOKEN=token("demo"))
+    found = examine("demo", "--url", server.url, "--timeout", "1", status=5, MESHAGENT_TOKEN=token("demo"))
     step, _, advice = fault(found)
     assert (step, "silent" in advice, outcome(found, "tcp")) == ("http", True, "ok")
 
@@ -275,6 +275,15 @@ def test_a_certificate_for_another_name(authority: trustme.CA, tmp_path: Path) -
             )
         )
     assert (step, "another name" in advice) == ("tls", True)
+
+
+def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
+    """It is no fault of the network."""
+    missing = str(tmp_path / "ca.pem")
+    environ = {"MESHAGENT_EXTRA_CA_FILE": missing, "MESHAGENT_TOKEN": token("demo")}
+    found = examine("demo", "--url", "wss://rooms.example", status=3, **environ)
+    step, detail, advice = fault(found)
+    assert (step, missing in detail, "MESHAGENT_EXTRA_CA_FILE" in advice) == ("certificates", True, True)
 
 
 def test_tls_that_is_trusted_has_its_step(authority: trustme.CA, tmp_path: Path) -> None:
@@ -338,7 +347,7 @@ def test_a_proxy_that_cannot_be_used() -> None:
 def test_a_room_that_never_greets(server: ScriptedServer) -> None:
     """A WebSocket is there, and nothing on it."""
     server.begin_to_accept()
-    found = examine("demo", "--url", server.url, "--timeout", "0.5", status=5, MESHAGENT_TOKEN=token("demo"))
+    found = examine("demo", "--url", server.url, "--timeout", "1", status=5, MESHAGENT_TOKEN=token("demo"))
     step, _, advice = fault(found)
     assert (step, "no room behind it" in advice, outcome(found, "http")) == ("greeting", True, "ok")
 
@@ -347,6 +356,6 @@ def test_a_room_that_does_not_enable(server: ScriptedServer) -> None:
     """It greets, and answers no request."""
     accepting = server.begin_to_accept()
     in_thread(lambda: accepting.result(30).greet())
-    found = examine("demo", "--url", server.url, "--timeout", "0.5", status=5, MESHAGENT_TOKEN=token("demo"))
+    found = examine("demo", "--url", server.url, "--timeout", "1", status=5, MESHAGENT_TOKEN=token("demo"))
     step, _, advice = fault(found)
     assert (step, "does not answer" in advice, outcome(found, "greeting")) == ("enable", True, "ok")

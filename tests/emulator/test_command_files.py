@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 from itertools import count
 from pathlib import Path
@@ -113,8 +114,8 @@ def test_a_file_that_is_there_already_is_not_replaced(
     (tmp_path / "inbox" / "report.pdf").write_text("old")
     ada = join("ada")
 
-    def send(*names: str) -> list[str]:
-        cli, faults = ada.messaging.wait_for_participant(name="cli", timeout=PATIENCE), []
+    def send(to: str, *names: str) -> list[str]:
+        cli, faults = ada.messaging.wait_for_participant(name=to, timeout=PATIENCE), []
         for name in names:
             try:
                 ada.messaging.send_file(report, cli, name=name)
@@ -122,15 +123,15 @@ def test_a_file_that_is_there_already_is_not_replaced(
                 faults.append(str(error))
         return faults
 
-    arguments = ["receive-files", ada.room_name, str(tmp_path / "inbox"), "--name", "cli", "--count", "1"]
-    sending = in_thread(send, "report.pdf", "other.pdf")
-    result = run(*arguments, environ=of_emulator(emulated))
+    arguments = ["receive-files", ada.room_name, str(tmp_path / "inbox"), "--count", "1"]
+    sending = in_thread(send, "first", "report.pdf", "other.pdf")
+    result = run(*arguments, "--name", "first", environ=of_emulator(emulated))
     assert len(sending.result(PATIENCE)) == 1
     assert [line["file"] for line in records(result)] == ["other.pdf"]
     assert (result.exit_code, "'report.pdf' of 'ada' was not received" in result.stderr) == (1, True)
     assert (tmp_path / "inbox" / "report.pdf").read_text() == "old"
-    sending = in_thread(send, "report.pdf")
-    assert run(*arguments, "--overwrite", environ=of_emulator(emulated)).exit_code == 0
+    sending = in_thread(send, "second", "report.pdf")  # Of another name: the first one may still be in the roster.
+    assert run(*arguments, "--overwrite", "--name", "second", environ=of_emulator(emulated)).exit_code == 0
     assert (sending.result(PATIENCE), (tmp_path / "inbox" / "report.pdf").read_bytes() == CONTENT) == ([], True)
 
 
@@ -141,16 +142,14 @@ def test_a_missing_argument_is_a_usage_error(arguments: list[str]) -> None:
     assert (result.exit_code, "expected [ROOM]" in result.stderr) == (2, True)
 
 
-def test_ctrl_c_says_how_far_a_file_is(join: Join, emulated: Emulator, tmp_path: Path) -> None:
-    """Both ways: the sender and the receiver are interrupted in the midst of one that the other end holds up."""
+def test_ctrl_c_says_how_much_of_a_file_was_sent(join: Join, emulated: Emulator, tmp_path: Path) -> None:
+    """The sender is interrupted in the midst of a file whose recipient reads no further."""
     big = tmp_path / "film.mp4"
     big.write_bytes(bytes(64 * 1024 * 1024))
     ada = join("ada", enable=False)
     began = Ears()
-    kept: list[meshsync.MessageStreamReader] = []
 
     def hold(reader: meshsync.MessageStreamReader) -> None:
-        kept.append(reader)
         reader.read()
         began(reader)
         ada.wait_closed()
@@ -165,6 +164,29 @@ def test_ctrl_c_says_how_far_a_file_is(join: Join, emulated: Emulator, tmp_path:
     assert line.startswith("meshsync: sent to 0 of 1 recipient; film.mp4 at ")
     assert line.endswith(" %")
     ada.close(1)
+
+
+def test_ctrl_c_says_how_much_of_a_file_was_received(join: Join, emulated: Emulator, tmp_path: Path) -> None:
+    """The receiver is interrupted when half is there; what came is kept for the next time."""
+    ada = join("ada")
+    receiver = start("receive-files", str(tmp_path), "--name", "cli", environ=of_emulator(emulated, ada.room_name))
+    cli = ada.messaging.wait_for_participant(name="cli", timeout=PATIENCE)
+    size = 4 * 1024 * 1024
+    header = {"file": {"name": "film.mp4", "size": size, "resume": True}}
+    with pytest.raises(meshsync.StreamError), ada.messaging.create_stream(cli, header) as writer:
+        writer.write(bytes(size // 2))
+        while not any(file.stat().st_size == size // 2 for file in tmp_path.glob(".meshsync-*.part")):
+            os.sched_yield()
+        receiver.send_signal(signal.SIGINT)
+        writer.reader.read_all()
+        writer.flush()
+        raise meshsync.StreamInterrupted("the end came without an error")
+    _, errors = receiver.communicate(timeout=PATIENCE)
+    assert receiver.returncode == 130
+    assert errors.splitlines()[1:] in (
+        ["meshsync: received 0 files; film.mp4 at 50 %"],
+        ["meshsync: received 0 files; film.mp4 at 0 %"],  # It was written, and not yet counted.
+    )
 
 
 def test_two_processes_pass_a_file(emulated: Emulator, report: Path, tmp_path: Path) -> None:

@@ -136,10 +136,12 @@ def test_what_the_output_cannot_encode_is_escaped(here: dict[str, str], emulated
 
 def test_verbose_logs_on_standard_error_without_secrets(here: dict[str, str], emulated: Emulator) -> None:
     """Once for what happens, twice for more."""
-    code, out, errors = finish(start("who", "-vv", environ=here))
-    assert (code, out) == (0, "")
-    assert here["MESHAGENT_SECRET"] not in errors
-    assert "Traceback" not in errors
+    assert finish(start("who", environ=here)) == (0, "", "")
+    for option, name in (("-v", "meshsync.client"), ("-vv", "meshsync.traffic")):
+        code, out, errors = finish(start("who", option, environ=here))
+        assert (code, out, name in errors) == (0, "", True)
+        assert here["MESHAGENT_SECRET"] not in errors
+        assert ("Traceback" in errors, "meshsync.traffic" in errors) == (False, option == "-vv")
 
 
 # --- chat -------------------------------------------------------------------------------------------------------------
@@ -178,6 +180,22 @@ def test_chat_shows_what_others_write(here: dict[str, str], emulated: Emulator) 
         assert process.stdout.readline() == 'ada: order {"item": "tea"}  + 2 bytes\n'
     assert process.stdout.readline() == "* ada has left\n"
     assert finish(process) == (0, "", "")
+
+
+@posix
+def test_chat_whose_reader_has_gone_ends_quietly(here: dict[str, str], emulated: Emulator) -> None:
+    """With the next line that is typed; what comes before it has no place to be printed."""
+    with enter(here, emulated, "ada") as ada:
+        process = start("chat", "--name", "cli", environ=here)
+        assert "others: ada" in process.stderr.readline()
+        process.stdout.close()
+        cli = ada.messaging.wait_for_participant(name="cli", timeout=PATIENCE)
+        ada.messaging.send_message(cli, "chat", {"text": "to nothing"}, confirm=True)
+        process.stdin.write("one\ntwo\n")
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == ""
+        process.stderr.close()
 
 
 @posix

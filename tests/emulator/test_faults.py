@@ -171,7 +171,7 @@ def throttle(emulator: Emulator) -> None:
 def latency(emulator: Emulator) -> None:
     """The messages of the delayed one arrive behind later ones of others."""
     trio = Trio(emulator)
-    emulator.plan(faults.latency(1.0, "ada", direction="up"))
+    emulator.plan(faults.latency(2.0, "ada", direction="up"))
     trio.send("ada")
     trio.send("cleo")
     assert [trio.next(), trio.next()] == ["cleo", "ada"]
@@ -190,7 +190,7 @@ def refuse_connect(emulator: Emulator) -> None:
 def delay_connect(emulator: Emulator) -> None:
     """Who begins to connect later is there first."""
     join(emulator, "ada").close()
-    emulator.plan(faults.delay_connect("ada", 1.5), faults.on("connect", sender="ada").do(faults.join("witness")))
+    emulator.plan(faults.delay_connect("ada", 3.0), faults.on("connect", sender="ada").do(faults.join("witness")))
     late = threading.Thread(target=join, args=(emulator, "ada"))
     late.start()
     while "witness" not in names(emulator):
@@ -224,7 +224,7 @@ def delay_accept(emulator: Emulator) -> None:
         ada.messaging.create_stream(to(ada, "ben"), {}, timeout=PATIENCE)
         happened.put("accepted")
 
-    emulator.plan(faults.delay_accept("ben", 1.0))
+    emulator.plan(faults.delay_accept("ben", 2.0))
     opening = start(open_stream)
     with ben.messaging.streams() as offers:
         offers.get(PATIENCE).accept()
@@ -247,7 +247,7 @@ def error_replies(emulator: Emulator) -> None:
 def late_replies(emulator: Emulator) -> None:
     """The effect of a request is there before its reply."""
     trio = Trio(emulator)
-    emulator.plan(faults.late_replies("ada", 1.0))
+    emulator.plan(faults.late_replies("ada", 2.0))
     delivery = trio.ada.messaging.send_message_nowait(to(trio.ada, "ben"), "ada", {})
     assert trio.next() == "ada"
     assert not delivery.is_done
@@ -510,7 +510,7 @@ def test_faults_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_after_a_restart_that_forgets_nothing_participants_are_listed_until_heartbeats_fail() -> None:
     """The client has lost its connection long before its peers see it leave; its messages go nowhere."""
-    with Emulator(limits=Limits(heartbeat=0.5)) as emulator:
+    with Emulator(limits=Limits(heartbeat=3)) as emulator:
         ada = join(emulator, "ada", reconnect=False)
         emulator.plan(faults.restart(down=0, forgets=False))
         with pytest.raises(ConnectionLost):

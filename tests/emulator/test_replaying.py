@@ -1,8 +1,9 @@
-"""A record is said again in an emulator; what a program does there and in a simulation is the same."""
+"""A record is replayed in an emulator; what a program does there and in a simulation is the same."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 import threading
@@ -210,6 +211,34 @@ def test_a_broken_program_fails_its_test(folder: Path, made_before: str, old: st
     with pytest.raises(AssertionError) as caught:
         test()
     assert text in str(caught.value)
+
+
+def test_a_program_that_ran_twice_is_started_twice(folder: Path) -> None:
+    """In a process of its own each time."""
+    script = """
+        import meshsync
+
+        with meshsync.connect("lab", name="asker") as room:
+            room.messaging.enable()
+            bot = room.messaging.wait_for_participant(name="bot", timeout=10)
+            with room.messaging.messages("reply") as replies:
+                room.messaging.send_message(bot, "ask", {"number": 1})
+                replies.get(10)
+    """
+    (folder / "ask.py").write_text(textwrap.dedent(script), encoding="utf-8")
+
+    def talk() -> None:
+        with meshsync.connect("lab", name="bot") as room:
+            room.messaging.on_message(
+                "ask", lambda event: room.messaging.send_message(event.participant, "reply", {"n": 2})
+            )
+            room.messaging.enable()
+            for _ in range(2):
+                subprocess.run([sys.executable, "ask.py"], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    made = make_test(recorded(talk), "asker", command=["python", "ask.py"])
+    assert (made.masked, made.notes) == ((), ())
+    imported(made)()
 
 
 def test_a_program_that_refuses_to_end_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

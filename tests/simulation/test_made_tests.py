@@ -17,7 +17,7 @@ import meshsync
 from meshsync.errors import UsageError
 from simulator import Transcript
 from simulator.errors import ReplayFailed, ReplayStalled, WorldStalled
-from simulator.replaying import Id, Said, Step
+from simulator.replaying import Id, Sent, Step
 from simulator.replaying.making import MadeTest, make_test
 from tests.support.worlds import simulated
 
@@ -213,7 +213,7 @@ def test_files_of_any_name_give_a_test_that_imports(folder: Path, name: str) -> 
     test_of(test)()
 
 
-def test_what_others_say_back_is_what_the_program_says_now(folder: Path) -> None:
+def test_what_others_send_back_is_what_the_program_says_now(folder: Path) -> None:
     """The id of a question is another one in each run."""
     write(
         folder,
@@ -251,9 +251,12 @@ def test_what_others_say_back_is_what_the_program_says_now(folder: Path) -> None
         sim.room("lab").transcript.save("record.jsonl")
     test = made(folder)
     text = test.path.read_text(encoding="utf-8")
-    assert "{'for': Id('server'), 'to': Said('question', 1, 'about', 'id')}" in text
+    assert "{'for': Id('server'), 'to': Sent('question', 1, 'about', 'id')}" in text
     assert test.masked == (("question", "message", "about", "id"),)
     test_of(test)()
+    write(folder, (folder / "bot.py").read_text().replace('"about"', '"on"'))
+    with pytest.raises(AssertionError, match="bot has not sent that to server"):
+        test_of(test)()
 
 
 def test_streams_of_the_program_are_part_of_its_test(folder: Path) -> None:
@@ -301,11 +304,77 @@ def test_streams_of_the_program_are_part_of_its_test(folder: Path) -> None:
         ("too large", "too big", 'stream \'stream.reject\': message.error: "too large" versus "too big"'),
         ("> 3", "> 1", "ada waits for the acceptance of stream 2 from ada to bot by bot"),
         ('"back": len(data)', '"back": 0', "message.header.back: 2 versus 0"),
+        (
+            "with room.messaging",
+            "with room.messaging.create_stream(reader.sender, {}): pass\n        with room.messaging",
+            "a chunk from bot on stream 1 from bot to ada",
+        ),
     ]:
         write(folder, program.replace(old, new))
         with pytest.raises(AssertionError) as caught:
             test()
         assert text in str(caught.value)
+
+
+def test_a_program_that_ran_twice_is_started_twice(folder: Path) -> None:
+    """It asks once each time."""
+    write(
+        folder,
+        """
+        import meshsync
+
+        def answer():
+            with meshsync.connect("lab", name="bot") as room:
+                room.messaging.enable()
+                server = room.messaging.wait_for_participant(name="server")
+                with room.messaging.messages("answer") as answers:
+                    room.messaging.send_message(server, "question", {})
+                    answers.get(10)
+        """,
+    )
+    from simulator.exploring.programs import afresh, find
+
+    with simulated(latency=0.01) as sim, afresh(folder):
+        room = sim.room("lab")
+        server = room.join("server", enable=True)
+        server.messaging.on_message(
+            "question", lambda event: server.messaging.send_message(event.participant, "answer", {})
+        )
+        for _ in range(2):
+            sim.spawn(find("bot.py:answer")).join()
+            sim.sleep(5)
+        room.transcript.save("record.jsonl")
+    test = test_of(made(folder))
+    test()
+    write(folder, (folder / "bot.py").read_text().replace('"question", {}', '"question", {"x": 1}'))
+    with pytest.raises(AssertionError, match=r"message\.x: missing versus 1"):
+        test()
+
+
+def test_long_attachments_of_others_lie_beside_the_test(folder: Path) -> None:
+    """By their hashes; one that is missing is named, and one that the record lacks is empty."""
+    from simulator.exploring.programs import afresh, find
+
+    with simulated(latency=0.01) as sim, afresh(folder):
+        sim.spawn(find("bot.py:answer"))
+        alice = sim.room("lab").join("alice", enable=True)
+        bot = alice.messaging.wait_for_participant(name="bot")
+        with alice.messaging.messages("reply") as replies:
+            for size in (64, 65, 2_000_000):
+                alice.messaging.send_message(bot, "ask", {"number": size}, bytes(size))
+                replies.get(10)
+        sim.sleep(1)
+        sim.room("lab").transcript.save("record.jsonl")
+    test = made(folder)
+    (note,) = test.notes
+    assert note.startswith("the record lacks the attachment of 'ask' from alice to bot at ")
+    (file,) = (folder / "test_bot_attachments").iterdir()
+    assert file.read_bytes() == bytes(65)
+    assert "attachments='test_bot_attachments'" in test.path.read_text(encoding="utf-8")
+    test_of(test)()
+    file.unlink()
+    with pytest.raises(UsageError, match=r"the attachment of the step of 'alice' at .* is to be in .*: No such file"):
+        test_of(test)()
 
 
 def test_a_program_that_does_something_else_each_time_gets_no_test(folder: Path) -> None:
@@ -411,5 +480,5 @@ def test_a_step_that_makes_no_sense_is_refused(arguments: tuple[Any, ...]) -> No
 
 def test_ids_and_sayings_are_written_as_they_are_read() -> None:
     """Their texts are Python."""
-    for value in (Id("a'b"), Said("ask", 1, "a", 0, "b\n")):
-        assert eval(repr(value), {"Id": Id, "Said": Said}) == value
+    for value in (Id("a'b"), Sent("ask", 1, "a", 0, "b\n")):
+        assert eval(repr(value), {"Id": Id, "Sent": Sent}) == value

@@ -1,4 +1,4 @@
-"""A record is said again by scripted participants, in a simulation."""
+"""A record is replayed by scripted participants, in a simulation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_record_is_said_again_as_it_was() -> None:
         replayed = replay_room(record, latency=0.01)
         assert not replayed.difference, replayed.difference
         assert (replayed.missing, replayed.left_out) == ((), {})
-        assert str(replayed).startswith("said again as it was: equal: ")
+        assert str(replayed).startswith("replayed as it was: equal: ")
         kinds = {(record.kind, record.type) for record in replayed.transcript}
         assert kinds >= {("message", "end"), ("stream", "stream.reject"), ("message", "stream.chunk")}
 
@@ -79,6 +79,43 @@ def test_scripted_participants_of_all_kinds_are_said_again() -> None:
     replayed = replay_room(record)
     assert not replayed.difference, replayed.difference
     assert "stream.meshsync.cancel" in {record.type for record in replayed.transcript}
+
+
+def test_who_takes_streams_only_later_does_so_again() -> None:
+    """Until then its client rejects them by itself, without its program."""
+    with simulated(latency=0.01) as sim:
+        room = sim.room("lab")
+        ada, ben = room.join("ada", enable=True), room.join("ben", enable=True)
+        to_ben = ada.messaging.wait_for_participant(name="ben")
+        for _ in range(2):
+            with pytest.raises(meshsync.StreamRejected):
+                ada.messaging.create_stream(to_ben, {"now": False})
+        ben.messaging.enable(lambda reader: reader.read_all())
+        with ada.messaging.create_stream(to_ben, {"now": True}) as writer:
+            writer.write(b"data")
+        sim.sleep(1)
+        record = room.transcript.copy()
+    for seed, schedule in enumerate(["fifo", "random", "pct"]):
+        replayed = replay_room(record, latency=latency.lognormal(0.05, 0.5), seed=seed, schedule=schedule)
+        assert not replayed.difference, replayed.difference
+    assert [one.type for one in record.streams() if one.sender == "ben"][:3] == ["stream.reject"] * 2 + [
+        "stream.accept"
+    ]
+
+
+def test_large_chunks_and_streams_that_end_by_leaving_are_said_again() -> None:
+    """However their writer cuts them, and whether it tells that it leaves."""
+    with simulated(latency=0.02) as sim:
+        room = sim.room("lab")
+        room.add(participants.Sink("sink"), participants.Streamer("one", "sink", [bytes(300_000)] * 2, 0.1))
+        room.add(participants.Streamer("two", "sink", [b"x"] * 5, 0.1, window=None, leave_after=3))
+        room.add(participants.Streamer("three", "sink", [b"x"] * 5, 0.1, leave_after=3))
+        sim.sleep(5)
+        record = room.transcript.copy()
+    replayed = replay_room(record)
+    assert not replayed.difference, replayed.difference
+    parts = replayed.transcript.messages("stream.chunk", sender="one")
+    assert len(parts) > 2 == len(record.messages("stream.chunk", sender="one"))
 
 
 def test_two_participants_of_one_name_keep_apart() -> None:
@@ -189,6 +226,16 @@ def test_a_record_without_participants_is_refused() -> None:
     """And so is a file that is none."""
     with pytest.raises(UsageError, match="no participant does anything"):
         replay_room(Transcript("lab"))
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    """There is no third world, and an emulator has no seed."""
+    record = Transcript("lab")
+    record.add(Record(0, "connected", "ada", detail={"role": "user"}))
+    with pytest.raises(UsageError, match="not in 'moon'"):
+        replay_room(record, into="moon")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="seed: an emulator has no options"):
+        replay_room(record, into="emulator", seed=3)
 
 
 def test_a_replay_opens_no_simulation_in_another() -> None:

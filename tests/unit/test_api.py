@@ -23,6 +23,7 @@ NAMES = """
     RoomMessage RoomMessageEvent LocalParticipant RemoteParticipant
     ApiKey Grant ParticipantToken
     condition monotonic signals sleep spawn
+    Barrier Event Lock Queue RLock Semaphore
     MeshsyncError
     UsageError InvalidMessage NotEnabled WouldDeadlock ClientClosed ForkedClientError
     ConnectFailed AuthenticationFailed PermissionDenied RoomNotFound RoomUnavailable ConnectTimeout
@@ -36,6 +37,12 @@ READING = "accept close header read read_all reject sender stream_id writer"
 WRITING = "abort close flush reader stream_id to write"
 
 MEMBERS = {
+    "Barrier": "abort broken n_waiting parties reset wait",
+    "Event": "clear is_set set wait",
+    "Lock": "acquire locked release",
+    "Queue": "empty full get get_nowait join put put_nowait qsize task_done",
+    "RLock": "acquire release",
+    "Semaphore": "acquire release",
     "ApiKey": "key_id parse project_id secret",
     "ClientStats": """
         bytes_buffered bytes_received bytes_sent bytes_unacknowledged bytes_unread events_dropped messages_dropped

@@ -56,13 +56,14 @@ def house(sim: Simulation, send: Send) -> None:
     vault = sim.room("house").join("vault", attributes={"key": 1}, enable=True)
     keys = Keys()
 
+    requests = vault.messaging.messages()
+
     def serve() -> None:
-        with vault.messaging.messages() as requests:
-            for got in requests:
-                if got.type == "bye":
-                    return
-                assert got.sender is not None
-                vault.messaging.send_message(got.sender, "answer", {"is_taken": keys.fits(got.message["key"])})
+        for got in requests:
+            if got.type == "bye":
+                return
+            assert got.sender is not None
+            vault.messaging.send_message(got.sender, "answer", {"is_taken": keys.fits(got.message["key"])})
 
     def rotate() -> None:
         meshsync.sleep(1.2)

@@ -41,15 +41,16 @@ def forecast(
     """An editor asks a station for three towns, and leaves out those without an answer in 0.6 s."""
     station = sim.room("weather").join("station", enable=True)
 
+    questions = station.messaging.messages("ask")
+
     def answer() -> None:
-        with station.messaging.messages("ask") as questions:
-            for asked in questions:
-                meshsync.sleep(0.15)  # the thermometers are read
-                town = asked.message["town"]
-                if asked.sender is not None:
-                    station.messaging.send_message(asked.sender, "reply", {"town": town, "degrees": DEGREES[town]})
-                if town == "Tartu":
-                    return
+        for asked in questions:
+            meshsync.sleep(0.15)  # the thermometers are read
+            town = asked.message["town"]
+            if asked.sender is not None:
+                station.messaging.send_message(asked.sender, "reply", {"town": town, "degrees": DEGREES[town]})
+            if town == "Tartu":
+                return
 
     service = sim.spawn(answer)
     with meshsync.connect("weather", name="editor") as client:

@@ -1,4 +1,4 @@
-"""Two detectors that are both believed to be gone: it takes both to be late."""
+"""Two detectors that are both believed to be gone: it takes both to be late, or all that their guardian gets."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_diff_shows_the_first_difference(capsys):
 
 def test_replay_room_says_it_again(capsys):
     """It prints a chart and saves the new record if it is asked to."""
-    assert run(capsys, "replay-room", "b.jsonl") == (0, "said again as it was: equal: 6 events on 4 routes\n", "")
+    assert run(capsys, "replay-room", "b.jsonl") == (0, "replayed as it was: equal: 6 events on 4 routes\n", "")
     status, out, _ = run(capsys, "replay-room", "b.jsonl", "--chart", "--transcript", "again.jsonl")
     assert status == 0 and out.startswith("lab (seed 0): 2 participants, 2 messages\n")
     assert run(capsys, "diff", "b.jsonl", "again.jsonl")[0] == 0
@@ -82,7 +82,7 @@ def test_replay_room_tells_what_it_lacks(capsys):
     assert (status, errors) == (1, "")
     assert out.splitlines()[:2] == [
         f"the record lacks the attachment of 'file' from ada to bot at 3.000 s: SHA-256 {'ab' * 32}",
-        "said again, and differs from its record: ada -> bot, number 2: message 'file': attachment "
+        "replayed, and differs from its record: ada -> bot, number 2: message 'file': attachment "
         f"{'ab' * 32} versus none",
     ]
 
@@ -95,6 +95,9 @@ def test_replay_room_that_gets_stuck_says_who_waits(capsys):
     made.save("c.jsonl")
     text = "simulator: nothing has happened for 1 s: ada waits for 'late' from bot, which the record has at 4 s\n"
     assert run(capsys, "replay-room", "c.jsonl", "--stall", "1") == (1, "", text)
+    status, out, errors = run(capsys, "replay-room", "c.jsonl", "--stall", "1", "--chart")
+    assert (status, errors) == (1, text)
+    assert out.startswith("lab (seed 0): 2 participants, 2 messages\n")
 
 
 def test_as_test_writes_a_test(capsys, folder):

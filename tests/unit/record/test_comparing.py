@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,13 @@ def test_what_one_has_more_is_shown():
     assert diff(one, other).first.text == "only the second has message 'chat' {\"n\":2}"
     assert diff(other, one).first.text == "only the first has message 'chat' {\"n\":2}"
     assert diff(other, one).first.other is None
+
+
+def test_the_earliest_difference_is_the_first():
+    """Whichever route is the first one."""
+    one = transcript(message(0, "a", "b", {}), message(1, "c", "d", {"n": 1}), message(2, "a", "b", {"n": 1}))
+    other = transcript(message(0, "a", "b", {}), message(7, "c", "d", {"n": 2}), message(8, "a", "b", {"n": 2}))
+    assert [found.route.sender for found in diff(one, other).routes] == ["c", "a"]
 
 
 def test_another_recipient_is_a_difference():
@@ -154,6 +162,27 @@ def test_cancelling_a_stream_is_compared():
     """Its reason is the program's."""
     one, other = (transcript(stream("stream.meshsync.cancel", 1, {"reason": text})) for text in ("enough", "more"))
     assert diff(one, other).first.text == ('stream \'stream.meshsync.cancel\': message.reason: "enough" versus "more"')
+
+
+def test_parts_of_a_chunk_are_compared_as_that_chunk():
+    """A client that holds a chunk for a loss cuts it; the header is that of the first part."""
+    whole, cut = Transcript("lab"), Transcript("lab")
+    whole.add(replace(stream("stream.chunk", 1, {"header": {"n": 1}}), attachment=whole.attach(b"abcdef")))
+    for number, data in enumerate([b"ab", b"cd", b"ef"]):
+        body = {"header": {"n": 1} if not number else {}, "meshsync": {"version": 1, "is_partial": number < 2}}
+        cut.add(replace(stream("stream.chunk", 1, body), attachment=cut.attach(data)))
+    assert not diff(whole, cut)
+    interrupted = Transcript("lab")
+    interrupted.add(replace(cut[0], attachment=interrupted.attach(b"ab")))
+    assert diff(whole, interrupted)
+    assert not diff(transcript(*cut), transcript(*cut))  # of which the bytes are not known
+    assert diff(transcript(*cut), transcript(cut[0], cut[2]))
+
+
+def test_a_stream_that_ends_since_its_participant_leaves_is_not_cancelled():
+    """Some clients tell so, others do not."""
+    told = transcript(stream("stream.meshsync.cancel", 1, {"reason": "left the room", "left": True}))
+    assert not diff(told, transcript())
 
 
 def test_what_clients_exchange_beneath_is_not_compared():

@@ -1,4 +1,4 @@
-"""The order in which a conversation is said again."""
+"""The order in which a conversation is replayed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from meshsync.errors import UsageError
 from simulator.record.comparing import diff
 from simulator.record.records import Record, Records
 from simulator.replaying.making import _step
-from simulator.replaying.steps import Id, Said, Step, read_script, records_of
+from simulator.replaying.steps import Id, Sent, Step, read_script, records_of
 
 MS = 1_000_000
 
@@ -45,6 +45,20 @@ def test_steps_stand_in_the_order_of_sending() -> None:
     """Not in that of arriving, which latency turns round."""
     steps = read(*present("a", "b", "c"), message(50, "b", "c", 10), message(60, "a", "c", 55))
     assert [(step.who, step.at) for step in steps] == [("a", 0.005), ("b", 0.04)]
+
+
+def test_a_message_that_met_its_recipient_on_the_way_stands_behind_its_coming() -> None:
+    """It was sent before, and the room had it after; of one without a recipient, when the room had it counts alone."""
+    steps = read_script(
+        recorded(
+            *present("a"),
+            Record(4 * MS, "message", "a", "", "chat", 0, 3 * MS, "delivered", detail={"to": "none"}),
+            Record(5 * MS, "connected", "b"),
+            Record(5 * MS, "enabled", "b"),
+            message(8, "a", "b", 5),
+        )
+    ).steps
+    assert [step.verb for step in steps[2:]] == ["broadcast", "connect", "enable", "send"]
 
 
 def test_sends_of_one_instant_to_all_are_a_broadcast() -> None:
@@ -131,7 +145,7 @@ values = st.recursive(
     to=texts.filter(bool),
     type=texts,
     body=st.dictionaries(
-        texts | st.builds(Id, texts), values | st.builds(Said, texts, st.integers(0), texts), max_size=5
+        texts | st.builds(Id, texts), values | st.builds(Sent, texts, st.integers(0), texts), max_size=5
     ),
     attachment=st.binary(max_size=200),
 )
@@ -141,7 +155,7 @@ def test_a_step_is_written_as_python_reads_it(
     """Whatever its texts are, however long its values: each line of the file is what it was made of."""
     step = Step(1.5, who, "send", to=to, type=type, body=body, attachment=attachment)
     text = f"steps = [\n{_step(step)}\n]\n".encode()
-    names: dict[str, Any] = {"Step": Step, "Id": Id, "Said": Said}
+    names: dict[str, Any] = {"Step": Step, "Id": Id, "Sent": Sent}
     exec(compile(text, "made", "exec"), names)
     assert names["steps"] == [step]
 

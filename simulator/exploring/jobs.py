@@ -1,0 +1,168 @@
+"""One seed of a sweep as a job for a worker: its text, what a worker does with it, and the answer.
+
+A job is a text and an answer is made of plain values, so that a worker of another version can read the one and give the
+other: it says that it is of another version. Who the workers are is not this module's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import meshsync
+from meshsync.errors import MeshsyncError, UsageError
+from meshsync.reasons import describe_error, safe_text
+from simulator.engine.os_process import own_processor
+from simulator.exploring.programs import load
+from simulator.exploring.runs import Case, Program, Run, Symptom, run
+
+__all__ = ["TURN", "Outcome", "do_job", "first_line", "greet", "make_job", "outcome_of", "read_answer"]
+
+TURN = threading.RLock()
+"""Held by whoever simulates in this process, of which only one can at a time: threads of a worker take turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the run of a seed ended."""
+
+    symptom: Symptom | None = None
+    """None if it ran through."""
+    is_overdue: bool = False
+    text: str = ""
+    """The first line of the error."""
+    refusal: str = ""
+    """Why nothing was run; empty if it was."""
+    has_died: bool = False
+    """Whether the worker died of it."""
+
+
+def outcome_of(made: Run) -> Outcome:
+    """Return how a run ended."""
+    if made.error is None:
+        return Outcome()
+    return Outcome(made.symptom, made.is_overdue, first_line(made.error))
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its class if it has none."""
+    return next(iter(safe_text(error, None).splitlines()), "") or type(error).__name__
+
+
+def make_job(name: str, program: Program, case: Case, stall_after: float | None) -> str:
+    """Return the text of a job.
+
+    Args:
+        name: By which a worker finds the program.
+    """
+    job = {"versions": _versions(program), "program": name, "case": case.to_json(), "stall_after": stall_after}
+    return json.dumps(job)
+
+
+def do_job(text: str) -> dict[str, Any]:
+    """Run the seed of a job, in this process, when it is its turn; return the answer.
+
+    The client and the simulator log nothing meanwhile: the driver runs a seed that fails again.
+    """
+    job = json.loads(text)
+    try:
+        with TURN, own_processor(), _silent():
+            program = _load(job["program"])
+            if difference := _difference(job["versions"], _versions(program)):
+                return {"difference": difference}
+            made = run(program, Case.from_json(job["case"]), stall_after=job["stall_after"])
+    except MeshsyncError as error:
+        return {"refusal": str(error)}
+    except Exception as error:
+        return {"refusal": describe_error(error)}
+    outcome = outcome_of(made)
+    symptom = outcome.symptom
+    return {
+        "symptom": None if symptom is None else [symptom.kind, symptom.place, symptom.source],
+        "overdue": outcome.is_overdue,
+        "text": outcome.text,
+    }
+
+
+def greet(text: str) -> dict[str, Any]:
+    """Return an empty answer, for a sign that there is a worker."""
+    return {}
+
+
+def read_answer(answer: dict[str, Any]) -> Outcome:
+    """Return the outcome that a worker's answer tells.
+
+    Raises:
+        UsageError: If the worker is of another version, or has another program of that name.
+    """
+    if "difference" in answer:
+        raise UsageError(
+            f"a worker differs from this process: {answer['difference']}; its runs would not be those of this one"
+        )
+    if "refusal" in answer:
+        return Outcome(refusal=answer["refusal"])
+    symptom = answer["symptom"]
+    return Outcome(None if symptom is None else Symptom(*symptom), answer["overdue"], answer["text"])
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+_load = lru_cache(load)
+"""A worker runs the same program again and again."""
+
+
+@lru_cache
+def _versions(program: Program) -> dict[str, str]:
+    """Return what a run depends on besides its case, each by what it is called in an error."""
+    return {
+        "Python": platform.python_version(),
+        "sources of meshsync and simulator": _digest_of_packages(),
+        "source of the program": _digest(inspect.getsourcefile(program) if inspect.isroutine(program) else None),
+    }
+
+
+def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    if ours == theirs:
+        return ""
+    differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return ", ".join(f"{name} {theirs.get(name)} there and {ours.get(name)} here" for name in differing)
+
+
+@lru_cache
+def _digest_of_packages() -> str:
+    # Of the sources, since many of them may have the same number of a version.
+    digest = hashlib.sha256()
+    for package in (Path(meshsync.__file__).parent, Path(__file__).parents[1]):
+        for path in sorted(package.rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@lru_cache
+def _digest(file: str | None) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file and os.path.isfile(file) else "unknown"
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("meshsync", "simulator")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,379 @@
+"""A search by workers reports what the same search in order does, whatever becomes of them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshsync.errors import UsageError
+from simulator.engine.os_process import own_processor
+from simulator.errors import SweepBroken, WorkerDied, WorkerFailed
+from simulator.exploring import sweeps
+from simulator.exploring.crews import crew_of
+from simulator.exploring.exploration import Failure, explore
+from simulator.exploring.progress_bar import progress_bar
+from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, passes
+
+SEEDS = range(40)
+
+
+def shuffled(seed: int) -> Order:
+    """Return an order of completion that chance decides."""
+    source = random.Random(seed)
+    return source.randrange
+
+
+ORDERS = {
+    "first": lambda waiting: 0,
+    "last": lambda waiting: waiting - 1,
+    "one chance": shuffled(1),
+    "another": shuffled(2),
+}
+
+
+@pytest.fixture
+def using(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that has sweeps wait for an executor's jobs by letting it do one, and returns it."""
+
+    def use(executor: RecordingExecutor) -> RecordingExecutor:
+        monkeypatch.setattr(sweeps, "wait", executor.wait)
+        return executor
+
+    return use
+
+
+def searched(program: Any, **options: Any) -> tuple[Failure | None, list[str]]:
+    """Return what a search finds and what it reports."""
+    reports: list[str] = []
+    failure = explore(program, options.pop("seeds", SEEDS), **{"save": None, "report": reports.append} | options)
+    return failure, reports
+
+
+# --- the report is that of running in order ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("program", [passes, fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
+def test_report_does_not_depend_on_the_order_of_completion(using, program, order):
+    """The same seed, the same counts of runs and of overdue seeds, the same text and transcripts."""
+    expected, expected_reports = searched(program)
+    failure, reports = searched(program, executor=using(RecordingExecutor(ORDERS[order])))
+    assert reports == expected_reports
+    assert (failure is None) == (expected is None)
+    if failure is not None and expected is not None:
+        assert (failure.seed, failure.runs) == (expected.seed, expected.runs)
+        assert failure.run.digests == expected.run.digests
+
+
+def test_overdue_seeds_are_counted_up_to_the_failing_one(using):
+    """The program is one of which some are overdue, so that the test above compares something."""
+    _, reports = searched(is_overdue_at_times, seeds=range(30), executor=using(RecordingExecutor(ORDERS["last"])))
+    assert "runs were late for a time limit" in reports[0]
+    found, _ = searched(
+        is_overdue_at_times, seeds=range(30), count_overdue=True, executor=using(RecordingExecutor(ORDERS["last"]))
+    )
+    assert found is not None
+    assert isinstance(found.error, TimeoutError)
+
+
+def test_seeds_are_taken_when_there_is_room(using):
+    """Of 3 workers at most 6 seeds are away, and no seed is asked for before it can be."""
+    executor = using(RecordingExecutor(ORDERS["one chance"]))
+    asked = itertools.count()
+
+    def seeds() -> Iterator[int]:
+        for seed in SEEDS:
+            assert seed <= len(executor.done) + 6
+            assert next(asked) == seed
+            yield seed
+
+    searched(passes, seeds=seeds(), executor=executor)
+    assert max(waiting for _, waiting in executor.submitted) == 6
+    assert sorted(executor.done) == list(SEEDS)
+
+
+def test_nothing_beyond_a_failing_seed_is_begun(using):
+    """When 20 is known to fail, 15 to 17 are still done, 18 and 19 taken back, and 21 never sent."""
+    turns = iter(range(len(SEEDS)))
+    executor = using(RecordingExecutor(lambda waiting: 5 if next(turns) == 15 else 0))
+    failure, _ = searched(fails_at_some, executor=executor)
+    assert failure is not None
+    assert failure.seed == 17
+    assert executor.done == [*range(15), 20, 15, 16, 17]
+    assert max(seed for seed, _ in executor.submitted) == 20
+    assert not executor.is_shut_down
+
+
+def test_pilot_runs_once_and_its_draws_travel(using):
+    """With lateness, 40 seeds are 41 runs, and a failing one is repeated by what its case says."""
+    cases: list[dict[str, Any]] = []
+    executor = using(RecordingExecutor(edit=lambda job: cases.append(job["case"])))
+    _, reports = searched(is_overdue_at_times, seeds=range(30), schedule="late", executor=executor)
+    assert "of 31 runs" in reports[0]
+    assert all(case["lateness"] for case in cases)
+    assert len({tuple(case["lateness"]) for case in cases}) > 5
+
+
+def test_failure_of_the_pilot_is_the_first(using):
+    """Nothing is given to the workers."""
+    executor = using(RecordingExecutor())
+    failure, _ = searched(fails_at_some, seeds=[17, 1], executor=executor)
+    assert failure is not None
+    assert (failure.seed, executor.submitted) == (17, [])
+
+
+# --- workers that die -------------------------------------------------------------------------------------------------
+
+
+def factory_of(monkeypatch: pytest.MonkeyPatch, order: Order, kills: Counter[int]) -> Any:
+    """Return a callable that makes an executor, and a list of those that it made."""
+    made: list[RecordingExecutor] = []
+
+    def make() -> Executor:
+        made.append(RecordingExecutor(order, kills=kills))
+        monkeypatch.setattr(sweeps, "wait", made[-1].wait)
+        return made[-1]
+
+    return make, made
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_worker_that_dies_changes_nothing(monkeypatch, order):
+    """What was away with it runs again, each seed alone, and then all goes on."""
+    expected, expected_reports = searched(fails_at_some)
+    make, made = factory_of(monkeypatch, ORDERS[order], Counter({9: 1}))
+    failure, reports = searched(fails_at_some, executor=make)
+    assert reports == expected_reports
+    assert expected is not None
+    assert failure is not None
+    assert failure.runs == expected.runs
+    assert len(made) >= 2
+    again = [waiting for _, waiting in made[1].submitted[:3]]
+    assert again == [1, 1, 1]
+    assert all(executor.is_shut_down for executor in made)
+
+
+def test_seed_that_its_process_dies_of_twice_fails(monkeypatch):
+    """It is named with how the process ended, made no smaller, and not run in this process."""
+    make, made = factory_of(monkeypatch, ORDERS["one chance"], Counter({5: 2}))
+    failure, (report,) = searched(passes, executor=make)
+    assert failure is not None
+    assert (failure.seed, type(failure.error), failure.is_repeatable) == (5, WorkerDied, True)
+    assert report.splitlines()[:2] == [
+        "seed 5 fails: WorkerDied at tests.support.sweeping:passes",
+        "  the process that ran it died twice, the second time with no other seed beside: a worker died of SIGSEGV",
+    ]
+    assert len(made) == 3
+
+
+def test_seed_below_one_that_kills_is_found_first(monkeypatch):
+    """Of two that fail the lower one is reported, though the other broke the executor."""
+    make, _ = factory_of(monkeypatch, ORDERS["last"], Counter({19: 2}))
+    failure, _ = searched(fails_at_some, executor=make)
+    assert failure is not None
+    assert failure.seed == 17
+
+
+def test_given_executor_that_breaks_ends_the_search(using, tmp_path: Path):
+    """The error has how far it came; with the file another executor goes on, to the same report."""
+    expected, expected_reports = searched(fails_at_some)
+    kept = tmp_path / "kept.json"
+    reports: list[str] = []
+    broken = using(RecordingExecutor(kills=Counter({9: 1})))
+    with pytest.raises(SweepBroken, match="none of the first 9 seeds fails"):
+        explore(fails_at_some, SEEDS, save=None, resume=kept, executor=broken, report=reports.append)
+    assert reports[0].splitlines() == [
+        "interrupted: none of the first 9 seeds fails",
+        f"python -m simulator explore --resume {kept}",
+    ]
+    executor = using(RecordingExecutor())
+    failure, again = searched(fails_at_some, resume=kept, executor=executor)
+    assert again == expected_reports
+    assert failure is not None
+    assert expected is not None
+    assert failure.runs == expected.runs
+    assert min(executor.done) == 9
+    assert not kept.exists()
+
+
+def test_failure_on_a_worker_alone_is_none_that_repeats(using):
+    """A seed that fails there and runs through here is reported as such."""
+
+    def edit(answer: dict[str, Any]) -> None:
+        answer |= {"symptom": ["KeyError", "there.py:3 in there", ""], "text": "'key'"}
+
+    failure, (report,) = searched(passes, executor=using(RecordingExecutor(answer=edit)))
+    assert failure is not None
+    assert (type(failure.error), failure.is_repeatable) == (WorkerFailed, False)
+    assert report.splitlines()[:2] == [
+        "seed 0 fails: KeyError at there.py:3 in there",
+        "  on a worker, and not in this process: 'key'",
+    ]
+
+
+# --- interrupted, and going on ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", [fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
+def test_interrupted_search_goes_on(using, tmp_path: Path, program):
+    """Ctrl-C leaves a file beside what is saved; the report at last is that of a search that was not interrupted."""
+    _, expected = searched(program, schedule="late")
+    reports: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        executor = using(RecordingExecutor(ORDERS["one chance"], interrupt_after=11))
+        explore(program, SEEDS, schedule="late", save=tmp_path, executor=executor, report=reports.append)
+    kept = tmp_path / f"search-{program.__name__}.json"
+    assert reports[0].startswith("interrupted: none of the first ")
+    _, again = searched(program, schedule="late", resume=kept, save=None)
+    assert again == expected
+    assert expected
+    assert not kept.exists()
+
+
+def test_other_search_does_not_go_on_from_it(using, tmp_path: Path):
+    """The first argument that differs is named, and nothing is run."""
+    kept = tmp_path / "kept.json"
+    with pytest.raises(KeyboardInterrupt):
+        searched(passes, resume=kept, executor=using(RecordingExecutor(interrupt_after=4)))
+    for options, text in (
+        ({"latency": 0.5}, "its latency is"),
+        ({"seeds": range(3)}, r"its seeds \(0, 40, 1\)"),
+        ({"count_overdue": True}, "its count_overdue is False"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            searched(passes, resume=kept, **options)
+    with pytest.raises(UsageError, match=r"its program tests\.support\.sweeping:passes"):
+        searched(fails_at_some, resume=kept)
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"search": 9}', '{"search": 1, "program": null}'])
+def test_file_that_is_no_search_is_refused(tmp_path: Path, text):
+    """The error has the path."""
+    path = tmp_path / "kept.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"kept\.json is no search kept by version 1"):
+        searched(passes, resume=path)
+
+
+# --- workers that cannot be used --------------------------------------------------------------------------------------
+
+
+def test_threads_are_refused():
+    """One process simulates one thing at a time."""
+    with (
+        ThreadPoolExecutor(2) as executor,
+        pytest.raises(UsageError, match="executor of threads makes nothing faster"),
+    ):
+        searched(passes, executor=executor)
+
+
+@pytest.mark.parametrize("executor", ["threads", 3, lambda: 3], ids=str)
+def test_what_is_no_executor_is_refused(executor):
+    """The text has what can be given."""
+    with pytest.raises(UsageError, match="executor"):
+        searched(passes, executor=executor)
+
+
+def test_program_without_a_name_is_refused(using):
+    """A worker could not import it."""
+    with pytest.raises(UsageError, match="a worker could not find the program"):
+        searched(lambda sim: None, executor=using(RecordingExecutor()))
+
+
+@pytest.mark.parametrize("what", ["Python", "sources of meshsync and simulator", "source of the program"])
+def test_worker_of_another_version_is_refused(using, what):
+    """What differs is named, with both versions."""
+
+    def edit(job: dict[str, Any]) -> None:
+        job["versions"][what] = "9"
+
+    with pytest.raises(UsageError, match=rf"a worker differs from this process: {what} \S+ there and 9 here"):
+        searched(passes, executor=using(RecordingExecutor(edit=edit)))
+
+
+def test_program_that_a_worker_cannot_find_is_an_error(using):
+    """The text is that of the worker."""
+
+    def edit(job: dict[str, Any]) -> None:
+        job["program"] = "no_such_module:program"
+
+    with pytest.raises(UsageError, match="no module is named 'no_such_module'"):
+        searched(passes, executor=using(RecordingExecutor(edit=edit)))
+
+
+def test_workers_that_do_not_start_are_no_fault_of_a_seed():
+    """An executor that takes nothing is refused at once."""
+    executor = RecordingExecutor()
+    executor.is_broken = True
+    with pytest.raises(UsageError, match="the workers cannot start: it is broken"):
+        searched(passes, executor=executor)
+
+
+def test_no_seed_is_an_error(using):
+    """As it is without workers."""
+    with pytest.raises(UsageError, match="there is no seed to try"):
+        searched(passes, seeds=[], executor=using(RecordingExecutor()))
+
+
+def test_crew_knows_how_many_there_are():
+    """Of an executor's own number, or of a client of Dask."""
+
+    class Client:
+        def nthreads(self) -> dict[str, int]:
+            return {"a": 2, "b": 3}
+
+        def get_executor(self, **options: Any) -> Executor:
+            assert options == {"pure": False}
+            executor = RecordingExecutor()
+            executor._client = self  # type: ignore[attr-defined]
+            return executor
+
+    assert crew_of(RecordingExecutor(workers=7)).workers == 7
+    assert crew_of(Client()).workers == 5
+
+
+# --- processors, and progress -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such call")
+def test_worker_keeps_to_one_processor_while_it_runs():
+    """And may use all others again behind it."""
+    before = os.sched_getaffinity(0)
+    with own_processor():
+        assert len(os.sched_getaffinity(0)) == 1 or len(before) > 1
+        assert os.sched_getaffinity(0) <= before
+    assert os.sched_getaffinity(0) == before
+
+
+class Terminal(io.StringIO):
+    """Takes text as a terminal does."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_terminal_shows_seeds_and_failures(monkeypatch):
+    """How many of how many are done, and how many failed; elsewhere nothing is written."""
+    pytest.importorskip("tqdm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar(range(8)) as show:
+        show(3, 0)
+        show(8, 2)
+    assert "8/8" in terminal.getvalue()
+    assert "failures=2" in terminal.getvalue()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_bar(range(8)) as show:
+        show(8, 2)
+    assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
