@@ -232,6 +232,7 @@ class Scheduler:
             running.state = _LOST
         self.over = reason
         self.is_over = self.urgent = True
+        self.in_callback = False
         self.running = self.main
         return True
 
