@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator import faults, histories, latency, participants
+    from simulator.calibration import calibrate
     from simulator.emulator import Emulator
     from simulator.exploring.checking import check
     from simulator.exploring.exploration import explore, replay
@@ -22,6 +23,7 @@ __all__ = [
     "History",
     "Simulation",
     "Transcript",
+    "calibrate",
     "check",
     "current",
     "diff",
@@ -43,6 +45,10 @@ def __getattr__(name: str) -> Any:
         from simulator import emulator
 
         return emulator.Emulator
+    if name == "calibrate":
+        from simulator import calibration
+
+        return calibration.calibrate
     if name in ("Simulation", "current"):
         from simulator import simulation
 

@@ -25,7 +25,8 @@ class Delay:
     """The first event after that instant, which may be what it came too late for; None if there is none."""
 
     def __str__(self) -> str:
-        text = f"{self.late.who} is {self.late.by / 1e9:.3g} s late at {self.instant:.3f} s (step {self.late.step})"
+        step = f"{self.late.kind} {self.late.step}"
+        text = f"{self.late.who} is {self.late.by / 1e9:.3g} s late at {self.instant:.3f} s ({step})"
         around = (("after", self.before), ("before", self.meanwhile))
         said = [f"{word} {_event(record)}" for word, record in around if record is not None]
         return text + (f", {' and '.join(said)}" if said else "")

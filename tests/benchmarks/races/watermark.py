@@ -53,18 +53,18 @@ def transcribe(sim: Simulation, report: Callable[[Tape, int], None]) -> None:
     peers: list[RemoteParticipant] = []
     for name in ("uma", "udo"):
         peers.append(editor.messaging.wait_for_participant(name=name))
-    with editor.messaging.messages("done") as done:
+    done = editor.messaging.messages("done")
 
-        def collect() -> None:
-            for _ in range(PARTS):
-                report(tape, done.get().message["number"])
+    def collect() -> None:
+        for _ in range(PARTS):
+            report(tape, done.get().message["number"])
 
-        collector = sim.spawn(collect)
-        for number in range(PARTS):
-            editor.messaging.send_message(peers[number % 2], "part", {"number": number})
-            meshsync.sleep(0.2)
-        for task in (*workers, collector):
-            task.join()
+    collector = sim.spawn(collect)
+    for number in range(PARTS):
+        editor.messaging.send_message(peers[number % 2], "part", {"number": number})
+        meshsync.sleep(0.2)
+    for task in (*workers, collector):
+        task.join()
 
 
 def racy(sim: Simulation) -> None:
