@@ -292,13 +292,9 @@ class Scheduler:
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
         if by := self.late(actor, self.kernel.now, "turn"):
-            actor.timer = self.kernel.at(self.kernel.now + by, partial(self._wake_late, actor))
+            actor.timer = self.kernel.at(self.kernel.now + by, actor.wake)
         else:
             self.ready.append(actor)
-
-    def _wake_late(self, actor: Actor) -> None:
-        actor.timer = None
-        self.ready.append(actor)
 
     def yield_turn(self, actor: Actor) -> None:
         """Put the running actor, which is about to park, behind all that can run."""

@@ -102,7 +102,9 @@ class Crew:
         elif _is_loky(self._executor):
             self._executor.shutdown(kill_workers=True)  # type: ignore[call-arg]
         else:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor.shutdown(wait=False)  # Dask's has no other argument; the sweep has taken back its jobs.
+        if (client := getattr(self._executor, "_client", None)) is not None:
+            client.close()
 
 
 def crew_of(workers: Workers, most: int | None = None) -> Crew:

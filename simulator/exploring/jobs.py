@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import platform
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,8 +120,13 @@ def read_answer(answer: dict[str, Any]) -> Outcome:
 # --- versions ---------------------------------------------------------------------------------------------------------
 
 
-_load = lru_cache(load)
-"""A worker runs the same program again and again."""
+@lru_cache
+def _load(name: str) -> Program:
+    """Return the program of that name, once for all its seeds."""
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # The name is one for a Python that starts here, and a worker's may be a script.
+    return load(name)
 
 
 @lru_cache

@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,56 +15,13 @@ import pytest
 from simulator.errors import WorkerDied
 from simulator.exploring.exploration import explore
 from tests.support import sweeping
+from tests.support.crews import WORKERS
 from tests.support.sweeping import MARK, dies_at_twelve, dies_once, is_overdue_at_times
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(300)  # processes that start, under whatever else the machine does
 
 SEEDS = range(40)
-
-
-@contextmanager
-def of_loky() -> Iterator[Executor]:
-    """Yield loky's executor that is used again and again."""
-    loky = pytest.importorskip("loky")
-    yield loky.get_reusable_executor(max_workers=2)
-    loky.get_reusable_executor().shutdown(kill_workers=True)
-
-
-@contextmanager
-def of_dask() -> Iterator[Any]:
-    """Yield a client of a cluster on this machine, in processes."""
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
-
-@contextmanager
-def of_dask_threads() -> Iterator[Any]:
-    """Yield a client of a cluster whose workers are threads of this process, and take turns."""
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
-
-@contextmanager
-def of_processes() -> Iterator[str]:
-    """Yield the word for one process for each processor."""
-    yield "processes"
-
-
-WORKERS: dict[str, Callable[[], Any]] = {
-    "processes": of_processes,
-    "loky": of_loky,
-    "dask": of_dask,
-    "dask in threads": of_dask_threads,
-}
 
 
 def searched(program: Any, **options: Any) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ import meshsync
 from meshsync import RoomMessageEvent
 from meshsync.errors import UsageError
 from meshsync.runtime.interfaces import TaskExit
-from simulator import Simulation
+from simulator import Simulation, participants
 from simulator.errors import BlockingRefused, SimulationDeadlock
 from tests.support.worlds import simulated
 
@@ -276,3 +276,17 @@ def test_one_who_waits_at_a_queue_is_taken_out_by_force() -> None:
         ITEMS.put(1)
         sim.sleep(1)
     assert got == ["second"]
+
+
+def test_participant_may_set_an_event_after_a_task_has_ended() -> None:
+    """Its hooks run on the thread of a task, also of one whose program is over."""
+
+    class Setter(participants.Participant):
+        def on_start(self) -> None:
+            self.after(1, READY.set)
+
+    with simulated() as sim:
+        sim.room("demo").add(Setter("setter"))
+        sim.spawn(lambda: None)
+        assert READY.wait(5)
+        assert sim.now == 1

@@ -138,6 +138,16 @@ def dies_once(sim: Simulation) -> None:
     assert sim.seed != 30, "it is 30"
 
 
+def fails_late(sim: Simulation) -> None:
+    """Talk, kill the process with one seed of ten thousand, the first time, and fail with one of the last."""
+    passes(sim)
+    mark = Path(os.environ[MARK])
+    if sim.seed == 5000 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert sim.seed not in (9973, 9990), f"it is {sim.seed}"
+
+
 def interrupts_once(sim: Simulation) -> None:
     """Send the driver what Ctrl-C sends, with one seed and the first time; fail with a later one."""
     sim.sleep(1)

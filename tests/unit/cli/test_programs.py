@@ -154,3 +154,54 @@ def test_laws_and_seeds_are_read():
         latency.empirical([1, 2]),
     ]
     assert (_seeds("20"), _seeds("5:7"), _seeds(":3")) == (range(20), range(5, 7), range(3))
+
+
+# --- searches by workers, and those that go on ------------------------------------------------------------------------
+
+
+def test_schedules_are_those_that_a_search_has():
+    """Their names stand in the command's module too, which imports nothing of the simulation."""
+    from simulator.cli.programs import _SEARCHED
+    from simulator.engine.lateness import SCHEDULES
+    from simulator.exploring.search import MIXED
+
+    assert set(_SEARCHED) == {*SCHEDULES, MIXED}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_number_of_workers_changes_nothing(program, capsys, workers):
+    """One is this process."""
+    assert main(["explore", f"{program}:fails", "--seeds", "0:10", "--workers", workers]) == 1
+    assert capsys.readouterr().out.startswith(f"seed 4 fails: AssertionError at {program}:")
+
+
+def test_overdue_runs_are_told(program, capsys):
+    """A search without a failure says how many were late for a time limit, which lateness alone makes them."""
+    Path(program).write_text("def program(sim):\n    sim.sleep(1)\n    if sim.now > 1:\n        raise TimeoutError\n")
+    assert main(["explore", f"{program}:program", "--seeds", "40", "--schedule", "late", "--workers", "1"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "none of 40 seeds fails"
+    assert "of 41 runs were late for a time limit" in second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "which program?"),
+        (["--resume", "kept.json", "--seeds", "3"], "leave out seeds"),
+        (["--resume", "kept.json", "a.py:b", "--latency", "1"], "leave out program, latency"),
+        (["--workers", "0", "a.py:b"], "--workers"),
+    ],
+)
+def test_search_that_makes_no_sense_is_a_usage_error(program, capsys, arguments, text):
+    """Nothing is run."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["explore", *arguments])
+    assert stopped.value.code == 2
+    assert text in capsys.readouterr().err
+
+
+def test_file_to_go_on_from_has_to_be_there(program, capsys):
+    """Status 2, in one sentence."""
+    assert main(["explore", "--resume", "nothing.json"]) == 2
+    assert capsys.readouterr().err == "simulator: nothing.json cannot be read: No such file or directory\n"
