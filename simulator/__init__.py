@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from simulator.emulator import Emulator
     from simulator.exploring.checking import check
     from simulator.exploring.exploration import explore, replay
+    from simulator.exploring.origin import why
     from simulator.histories import History, linearizable
     from simulator.record.comparing import diff
     from simulator.record.transcript import Transcript
@@ -33,6 +34,7 @@ __all__ = [
     "participants",
     "replay",
     "replay_room",
+    "why",
 ]
 
 
@@ -55,6 +57,10 @@ def __getattr__(name: str) -> Any:
         from simulator.exploring import exploration
 
         return getattr(exploration, name)
+    if name == "why":
+        from simulator.exploring import origin
+
+        return origin.why
     if name == "diff":
         from simulator.record import comparing
 

@@ -327,6 +327,22 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
     Raises:
         UsageError: If the file is no kept failure, or its program cannot be found; nothing was run.
     """
+    kept = read_kept(path, program)
+    return _repeat(kept.program, kept.case, kept.symptom, kept.digests, stall_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a file has of a failure."""
+
+    program: Program
+    case: Case
+    symptom: Symptom
+    digests: Mapping[str, str]
+
+
+def read_kept(path: str | Path, program: Program | None = None) -> Kept:
+    """Return what a file has of a failure; see `replay`."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         if value["replay"] != FORMAT:
@@ -343,7 +359,7 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
         raise UsageError(f"{path} is no failure kept by version {FORMAT} of this library: {error}") from None
     if program is None:
         raise UsageError(f"{path} names no program, for it had no name: replay(path, program=…) in its own process")
-    return _repeat(program, case, expected, digests, stall_after)
+    return Kept(program, case, expected, digests)
 
 
 def _repeat(
