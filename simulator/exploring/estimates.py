@@ -46,5 +46,9 @@ class Estimate:
         less, more = sorted((self, other), key=lambda one: one.share)
         return more.share - less.share > hypot(more.share - more.interval[0], less.interval[1] - less.share)
 
+    def factor_to(self, other: Estimate) -> float:
+        """Return by which factor the other probability is higher; half a run is added, so that none is zero."""
+        return (other.count + 0.5) / (other.runs + 1) * (self.runs + 1) / (self.count + 0.5)
+
     def __add__(self, other: Estimate) -> Estimate:
         return Estimate(self.count + other.count, self.runs + other.runs)

@@ -131,6 +131,7 @@ class Failure:
                 "text": first_line(self.error),
             },
             "digests": self.run.digests,
+            "found_lates": [list(late) for late in self.found.lates],
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -339,6 +340,8 @@ class Kept:
     case: Case
     symptom: Symptom
     digests: Mapping[str, str]
+    found_lates: tuple[Late, ...] = ()
+    """The steps that were late when it was found, before it was made smaller."""
 
 
 def read_kept(path: str | Path, program: Program | None = None) -> Kept:
@@ -353,13 +356,14 @@ def read_kept(path: str | Path, program: Program | None = None) -> Kept:
         case = Case.from_json(value["case"])
         failure = value["failure"]
         expected = Symptom(failure["kind"], failure["place"], failure.get("source", ""))
+        found_lates = tuple(Late(*one) for one in value.get("found_lates", ()))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no failure kept by version {FORMAT} of this library: {error}") from None
     if program is None:
         raise UsageError(f"{path} names no program, for it had no name: replay(path, program=…) in its own process")
-    return Kept(program, case, expected, digests)
+    return Kept(program, case, expected, digests, found_lates)
 
 
 def _repeat(

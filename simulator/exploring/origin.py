@@ -10,7 +10,7 @@ Source: "causality analysis" of Antithesis; the probabilities are by re-executio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from simulator.exploring.estimates import Estimate
 from simulator.exploring.exploration import Failure, Kept, read_kept
 from simulator.exploring.moments import Event, Point
 from simulator.exploring.repeated_records import logged_once
-from simulator.exploring.runs import Program, Run, Symptom, run
+from simulator.exploring.runs import Case, Program, Run, Symptom, run
 from simulator.record.records import first_difference_before
 
 if TYPE_CHECKING:
@@ -50,10 +50,17 @@ class Origin:
 
     @property
     def jump(self) -> tuple[Point, Point] | None:
-        """The two points next to each other between which the probability rises most; None if it does not rise."""
-        before, after = max(pairwise(self.points), key=lambda pair: pair[1].probability - pair[0].probability)
-        is_rise = before.probability < after.probability and before.estimate.differs(after.estimate)
-        return (before, after) if is_rise else None
+        """The two points next to each other between which the probability rises most; None if it does not rise.
+
+        By the factor: how improbable a failure is, is the product of what each event adds to that, and 3 % that become
+        50 % say more about where it came from than 50 % that become 100 %.
+        """
+        rises = [
+            (before.estimate.factor_to(after.estimate), before, after)
+            for before, after in pairwise(self.points)
+            if before.probability < after.probability and before.estimate.differs(after.estimate)
+        ]
+        return max(rises, key=lambda rise: rise[0])[1:] if rises else None
 
     @property
     def merged(self) -> tuple[Point, ...]:
@@ -127,7 +134,8 @@ def why(
 
     Up to an instant such a run is the failing one, to the byte. From then on the schedule, what is late (as often, as
     much and of the same steps as in the search that found it) and the delays of deliveries are drawn anew; what the
-    program draws stays. The instants are found by halving, where the probability changes.
+    program draws stays. The instants are found by halving, where the probability changes. Steps that are late are so by
+    as much as when it was found, if it fails so: the least lateness that fails is at the edge.
 
     Args:
         failure: What `explore` returned, or the file that it kept.
@@ -146,7 +154,7 @@ def why(
     if runs < 1 or points < 2:
         raise ValueError(f"at least 1 run and 2 points, not {runs} and {points}")
     if isinstance(failure, Failure):
-        kept = Kept(failure.program, failure.run.case, failure.symptom, failure.run.digests)
+        kept = Kept(failure.program, failure.run.case, failure.symptom, failure.run.digests, failure.found.lates)
     else:
         kept = read_kept(failure, program)
     with logged_once():
@@ -165,7 +173,7 @@ def _measured(futures: _Futures, points: int) -> Iterator[tuple[int, Estimate]]:
     found = {0: futures.estimate(0), last: Estimate(futures.runs, futures.runs)}
     while len(found) < points:
         pairs = [
-            (abs(found[after].share - found[before].share), after - before, before)
+            (max(found[before].factor_to(found[after]), found[after].factor_to(found[before])), after - before, before)
             for before, after in pairwise(sorted(found))
             if after - before > 1 and found[before].differs(found[after])
         ]
@@ -177,22 +185,35 @@ def _measured(futures: _Futures, points: int) -> Iterator[tuple[int, Estimate]]:
     yield from found.items()
 
 
+def _as_late_as_found(kept: Kept) -> Case:
+    """Return the case with its late steps as late as when it was found.
+
+    The least lateness that fails hardly does: with deliveries a little quicker or slower it would not.
+    """
+    found = {(late.who, late.step): late.by for late in kept.found_lates}
+    lates = tuple(late._replace(by=max(late.by, found.get((late.who, late.step), 0))) for late in kept.case.lates)
+    return replace(kept.case, lates=lates)
+
+
 class _Futures:
     """The failing run, and others that begin as it does."""
 
     def __init__(
         self, kept: Kept, runs: int, stall_after: float | None, progress: Callable[[int], object] | None
     ) -> None:
-        self._kept = kept
+        self._program, self._symptom = kept.program, kept.symptom
         self.runs = runs
         self._stall_after = stall_after
         self._progress = progress
         self.made = 0
-        schedule = BranchSchedule(kept.case.deviations or (), kept.case.lates)
-        self._first = self._run(schedule)
-        if self._first.symptom != kept.symptom:
-            raise UsageError(f"it does not fail any more as it did, with {kept.symptom}, but: {self._first.symptom}")
-        self.events = _events(self._first, schedule)
+        for case in dict.fromkeys((_as_late_as_found(kept), kept.case)):
+            self._case = case
+            schedule = BranchSchedule(case.deviations or (), case.lates)
+            self._first = self._run(schedule)
+            if self._first.symptom == kept.symptom:
+                self.events = _events(self._first, schedule)
+                return
+        raise UsageError(f"it does not fail any more as it did, with {kept.symptom}, but: {self._first.symptom}")
 
     def estimate(self, number: int) -> Estimate:
         """Return how often it fails if all is as it was up to an event, that included; 0 for nothing."""
@@ -201,11 +222,11 @@ class _Futures:
         for future in range(self.runs):
             made = self._run(branch=Branch(instant, future))
             self._check(made, instant)
-            count += made.symptom == self._kept.symptom
+            count += made.symptom == self._symptom
         return Estimate(count, self.runs)
 
     def _run(self, schedule: BranchSchedule | None = None, branch: Branch | None = None) -> Run:
-        made = run(self._kept.program, self._kept.case, schedule=schedule, stall_after=self._stall_after, branch=branch)
+        made = run(self._program, self._case, schedule=schedule, stall_after=self._stall_after, branch=branch)
         self.made += 1
         if self._progress is not None:
             self._progress(self.made)
