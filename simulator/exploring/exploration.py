@@ -18,6 +18,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -236,27 +237,19 @@ def explore(
     plan = plan if callable(plan) else tuple(plan)
     name = reference(program)
     search = Search(program, base, plan, stall_after, count_overdue, name)
-    settings = {
-        "schedule": schedule,
-        "latency": base.latency.to_json(),
-        "plan": None if callable(plan) else plans.to_json(plan),
-        "horizon": horizon,
-        "start": start,
-        "shrinking": shrinking,
-        "save": None if save is None else str(save),
-        "stall_after": stall_after,
-        "count_overdue": count_overdue,
-    }
+    kept_as = None if save is None else str(save)
+    others = {"shrinking": shrinking, "save": kept_as, "stall_after": stall_after, "count_overdue": count_overdue}
+    settings = partial(_settings, base, plan, others)
     halted = _halted_path(resume, save, program)
     if resume is not None and Path(resume).exists():
-        HaltedSearch.load(Path(resume)).restore(search, name, seeds, settings)
+        HaltedSearch.load(Path(resume)).restore(search, name, seeds, settings())
     try:
         with logged_once():
             found = _find(search, seeds, executor, name)
             with TURN if executor is not None else nullcontext():  # A worker may be a thread of this process.
                 failure = None if found is None else _shrunk(program, search, found, shrinking, stall_after)
     except (KeyboardInterrupt, SweepBroken) as error:
-        text = _keep(HaltedSearch.of(search, name, seeds, settings), halted)
+        text = _keep(HaltedSearch.of(search, name, seeds, settings()), halted)
         if report is not None:
             report(text)
         if isinstance(error, SweepBroken):
@@ -284,6 +277,18 @@ def _find(search: Search, seeds: Iterable[int | str], executor: Workers | None, 
             raise UsageError("a worker could not find the program: it has to be a function of a module, with a name")
         crew = crew_of(executor, len(seeds) if isinstance(seeds, Sized) else None)
         return search.find(seeds, progress, crew)
+
+
+def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a search goes on with, as JSON; only those of one that does must have that form."""
+    return {
+        "schedule": base.schedule,
+        "latency": base.latency.to_json(),
+        "plan": None if callable(plan) else plans.to_json(plan),
+        "horizon": base.horizon,
+        "start": base.start,
+        **others,
+    }
 
 
 def _halted_path(resume: str | Path | None, save: str | Path | None, program: Program) -> Path | None:
