@@ -74,11 +74,12 @@ class BranchSchedule(ReplaySchedule):
     def yielded(self, actor: str) -> None:
         self._after.yielded(actor)
 
-    def late(self, who: str, due: int, limit: int = 0) -> int:
+    def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
         if self._instant is None or due < self._instant:
-            return super().late(who, due, limit)
-        self._steps[who] = self._steps.get(who, 0) + 1  # An end that is due earlier may be asked about later.
-        return self._after.late(who, due, limit)
+            return super().late(who, due, limit, kind)
+        # An end that is due earlier may be asked about later.
+        self._steps[who, kind] = self._steps.get((who, kind), 0) + 1
+        return self._after.late(who, due, limit, kind)
 
 
 class _BranchedStream(Random):
