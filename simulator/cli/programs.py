@@ -256,10 +256,16 @@ def replay(file: Path, transcript: Path | None, chart: bool) -> int:
 @click.option(
     "--points", type=click.IntRange(2), default=12, show_default=True, metavar="N", help="the most instants to look at"
 )
+@click.option(
+    "--probability",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="that a step is late from then on (default: as in the search)",
+)
 @click.option("--plot", type=click.Path(path_type=Path), metavar="OUT", help="draw it, as OUT.png or OUT.svg")
 @click.option("--json", "as_json", is_flag=True, help="print it as JSON")
 @_guarded
-def why(file: Path, runs: int, points: int, plot: Path | None, as_json: bool) -> int:
+def why(file: Path, plot: Path | None, as_json: bool, **settings: Any) -> int:
     """Find out with which event a run came to fail.
 
     RUN is a failure that explore has kept in a file. It is run again up to an instant, and from then on with another
@@ -268,7 +274,7 @@ def why(file: Path, runs: int, points: int, plot: Path | None, as_json: bool) ->
     from simulator.exploring import checking, origin
 
     try:
-        found = origin.why(file, runs=runs, points=points)
+        found = origin.why(file, **settings)
     except checking.RunsDiffer as error:
         click.echo(f"simulator: {error}", err=True)
         return 1

@@ -16,7 +16,7 @@ from simulator.engine.lateness import Lateness, Pilot, ReplaySchedule, schedule_
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
 
-__all__ = ["Branch", "BranchSchedule", "branch_streams", "schedule_after"]
+__all__ = ["Branch", "BranchSchedule", "branch_streams", "lateness_of", "schedule_after"]
 
 __engine__ = True
 
@@ -110,8 +110,13 @@ def branch_streams(seeds: Seeds, seed: int | str, branch: Branch, kernel: Kernel
     seeds.changed = changed
 
 
+def lateness_of(seed: int | str) -> Lateness:
+    """Return the lateness of a run with that seed and without a pilot."""
+    return Pilot((), ()).draw(Seeds(seed).stream("lateness"))
+
+
 def schedule_after(name: str, seed: int | str, lateness: Lateness | None, branch: Branch) -> Schedule | None:
     """Return the schedule of that name, as likely as at first, on the streams of a branch."""
     if "late" in name and lateness is None:
-        lateness = Pilot((), ()).draw(Seeds(seed).stream("lateness"))
+        lateness = lateness_of(seed)
     return schedule_named(name, branch.seeds(seed), lateness)

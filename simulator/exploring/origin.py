@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshsync.errors import UsageError
-from simulator.engine.branches import Branch, BranchSchedule
+from simulator.engine.branches import Branch, BranchSchedule, lateness_of
 from simulator.exploring.checking import RunsDiffer
 from simulator.exploring.delays import described
 from simulator.exploring.estimates import Estimate
@@ -111,7 +111,10 @@ class Origin:
         """The jump in a sentence."""
         jump = self.jump
         if jump is None:
-            return "it does not rise: what leads to the failure is in every run, or in nothing that chance decides"
+            share = self.points[0].probability
+            return f"no event raises it: {share:.0%} of all runs fail, whatever happens" + (
+                "; with less lateness (probability=0.02) one may" if 0 < share < 1 else ""
+            )
         before, after = jump
         text = (
             f"it rises most, from {before.probability:.0%} to {after.probability:.0%}, between {before.time:.6f} s and"
@@ -126,6 +129,7 @@ def why(
     *,
     runs: int = 32,
     points: int = 12,
+    probability: float | None = None,
     program: Program | None = None,
     stall_after: float | None = 5.0,
     progress: Callable[[int], object] | None = None,
@@ -141,6 +145,8 @@ def why(
         failure: What `explore` returned, or the file that it kept.
         runs: How many runs for each instant.
         points: The most instants, at least 2.
+        probability: That a step is late from then on; None for as often as in the search that found it. Where that is
+            so often that most runs fail, a smaller one shows more.
         program: Instead of the one that the file names; needed if it names none.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
         progress: Is called with the number of runs so far.
@@ -148,15 +154,19 @@ def why(
         RunsDiffer: If a run is not the failing one up to the instant: the program depends on something outside the
             simulation. The text has the first difference.
         UsageError: If the file is no kept failure, its program cannot be found, or it does not fail any more.
-        ValueError: If ``runs`` or ``points`` is too small; nothing was run.
+        ValueError: If ``runs`` or ``points`` is too small, or ``probability`` is none; nothing was run.
         SimulationNested: If another simulation is open; nothing was run.
     """
     if runs < 1 or points < 2:
         raise ValueError(f"at least 1 run and 2 points, not {runs} and {points}")
+    if probability is not None and not 0 <= probability <= 1:
+        raise ValueError(f"a probability is between 0 and 1, and not {probability}")
     if isinstance(failure, Failure):
         kept = Kept(failure.program, failure.run.case, failure.symptom, failure.run.digests, failure.found.lates)
     else:
         kept = read_kept(failure, program)
+    if probability is not None:
+        kept = replace(kept, case=_with_probability(kept.case, probability))
     with logged_once():
         futures = _Futures(kept, runs, stall_after, progress)
         measured = dict(_measured(futures, points))
@@ -164,6 +174,14 @@ def why(
         Point(futures.events[number], measured[number], futures.events[number]) for number in sorted(measured)
     )
     return Origin(kept.case.seed, kept.symptom, found, futures.events, futures.made)
+
+
+def _with_probability(case: Case, probability: float) -> Case:
+    """Return a case whose schedule makes steps late with another probability."""
+    if "late" not in case.schedule:
+        return case
+    lateness = case.lateness or lateness_of(case.seed)
+    return replace(case, lateness=replace(lateness, probability=probability))
 
 
 def _measured(futures: _Futures, points: int) -> Iterator[tuple[int, Estimate]]:
@@ -191,7 +209,9 @@ def _as_late_as_found(kept: Kept) -> Case:
     The least lateness that fails hardly does: with deliveries a little quicker or slower it would not.
     """
     found = {(late.who, late.kind, late.step): late.by for late in kept.found_lates}
-    lates = tuple(late._replace(by=max(late.by, found.get((late.who, late.kind, late.step), 0))) for late in kept.case.lates)
+    lates = tuple(
+        late._replace(by=max(late.by, found.get((late.who, late.kind, late.step), 0))) for late in kept.case.lates
+    )
     return replace(kept.case, lates=lates)
 
 
