@@ -191,8 +191,8 @@ def _as_late_as_found(kept: Kept) -> Case:
     The least lateness that fails hardly does: with deliveries a little quicker or slower it would not.
     """
     found = {(late.who, late.kind, late.step): late.by for late in kept.found_lates}
-    lates = tuple(late._replace(by=max(late.by, found.get((late.who, late.kind, late.step), 0))) for late in kept.case.lates)
-    return replace(kept.case, lates=lates)
+    lates = [late._replace(by=max(late.by, found.get((late.who, late.kind, late.step), 0))) for late in kept.case.lates]
+    return replace(kept.case, lates=tuple(lates))
 
 
 class _Futures:
