@@ -259,13 +259,16 @@ def replay(file: Path, transcript: Path | None, chart: bool) -> int:
 @click.option(
     "--probability",
     type=click.FloatRange(0, 1),
+    default=0.02,
+    show_default=True,
     metavar="P",
-    help="that a step is late from then on (default: as in the search)",
+    help="that a step is late from then on",
 )
+@click.option("--as-searched", is_flag=True, help="as often as in the search that found it, in place of P")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="OUT", help="draw it, as OUT.png or OUT.svg")
 @click.option("--json", "as_json", is_flag=True, help="print it as JSON")
 @_guarded
-def why(file: Path, plot: Path | None, as_json: bool, **settings: Any) -> int:
+def why(file: Path, plot: Path | None, as_json: bool, as_searched: bool, **settings: Any) -> int:
     """Find out with which event a run came to fail.
 
     RUN is a failure that explore has kept in a file. It is run again up to an instant, and from then on with another
@@ -273,6 +276,8 @@ def why(file: Path, plot: Path | None, as_json: bool, **settings: Any) -> int:
     """
     from simulator.exploring import checking, origin
 
+    if as_searched:
+        settings["probability"] = None
     try:
         found = origin.why(file, **settings)
     except checking.RunsDiffer as error:
