@@ -59,14 +59,10 @@ def __getattr__(name: str) -> Any:
         from simulator.exploring import checking
 
         return checking.check
-    if name in ("explore", "replay"):
-        from simulator.exploring import exploration
+    if name in ("explore", "replay", "why"):
+        from simulator.exploring import exploration, origin
 
-        return getattr(exploration, name)
-    if name == "why":
-        from simulator.exploring import origin
-
-        return origin.why
+        return getattr(origin if name == "why" else exploration, name)
     if name == "diff":
         from simulator.record import comparing
 
