@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from simulator.emulator import Emulator
     from simulator.exploring.checking import check
     from simulator.exploring.exploration import explore, replay
+    from simulator.exploring.origin import why
     from simulator.histories import History, linearizable
     from simulator.record.comparing import diff
     from simulator.record.transcript import Transcript
@@ -35,6 +36,7 @@ __all__ = [
     "participants",
     "replay",
     "replay_room",
+    "why",
 ]
 
 
@@ -61,6 +63,10 @@ def __getattr__(name: str) -> Any:
         from simulator.exploring import exploration
 
         return getattr(exploration, name)
+    if name == "why":
+        from simulator.exploring import origin
+
+        return origin.why
     if name == "diff":
         from simulator.record import comparing
 

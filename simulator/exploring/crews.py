@@ -170,6 +170,20 @@ def pool(workers: int) -> Executor:
     return _Pool(workers)
 
 
+class _Process(SpawnProcess):
+    """A process that Ctrl-C does not reach until `_begin` has set what it does there."""
+
+    def start(self) -> None:
+        if sys.platform == "win32":
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()  # The process inherits what is blocked.
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Context(SpawnContext):
     """Starts processes by spawning, since a fork copies what other threads have locked; keeps those it started."""
 
@@ -178,7 +192,7 @@ class _Context(SpawnContext):
         self.started: list[SpawnProcess] = []
 
     def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]
-        process = SpawnProcess(*args, **options)
+        process = _Process(*args, **options)
         self.started.append(process)
         return process
 
@@ -215,6 +229,8 @@ def _begin() -> None:
     By a handler, since the simulation cuts a thread that blocks by the same signal, and that needs one.
     """
     signal.signal(signal.SIGINT, _leave_it)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _leave_it(number: int, frame: object) -> None:

@@ -18,6 +18,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ class Failure:
                 "text": first_line(self.error),
             },
             "digests": self.run.digests,
+            "found_lates": [list(late) for late in self.found.lates],
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -235,27 +237,19 @@ def explore(
     plan = plan if callable(plan) else tuple(plan)
     name = reference(program)
     search = Search(program, base, plan, stall_after, count_overdue, name)
-    settings = {
-        "schedule": schedule,
-        "latency": base.latency.to_json(),
-        "plan": None if callable(plan) else plans.to_json(plan),
-        "horizon": horizon,
-        "start": start,
-        "shrinking": shrinking,
-        "save": None if save is None else str(save),
-        "stall_after": stall_after,
-        "count_overdue": count_overdue,
-    }
+    kept_as = None if save is None else str(save)
+    others = {"shrinking": shrinking, "save": kept_as, "stall_after": stall_after, "count_overdue": count_overdue}
+    settings = partial(_settings, base, plan, others)
     halted = _halted_path(resume, save, program)
     if resume is not None and Path(resume).exists():
-        HaltedSearch.load(Path(resume)).restore(search, name, seeds, settings)
+        HaltedSearch.load(Path(resume)).restore(search, name, seeds, settings())
     try:
         with logged_once():
             found = _find(search, seeds, executor, name)
             with TURN if executor is not None else nullcontext():  # A worker may be a thread of this process.
                 failure = None if found is None else _shrunk(program, search, found, shrinking, stall_after)
     except (KeyboardInterrupt, SweepBroken) as error:
-        text = _keep(HaltedSearch.of(search, name, seeds, settings), halted)
+        text = _keep(HaltedSearch.of(search, name, seeds, settings()), halted)
         if report is not None:
             report(text)
         if isinstance(error, SweepBroken):
@@ -283,6 +277,18 @@ def _find(search: Search, seeds: Iterable[int | str], executor: Workers | None, 
             raise UsageError("a worker could not find the program: it has to be a function of a module, with a name")
         crew = crew_of(executor, len(seeds) if isinstance(seeds, Sized) else None)
         return search.find(seeds, progress, crew)
+
+
+def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a search goes on with, as JSON; only those of one that does must have that form."""
+    return {
+        "schedule": base.schedule,
+        "latency": base.latency.to_json(),
+        "plan": None if callable(plan) else plans.to_json(plan),
+        "horizon": base.horizon,
+        "start": base.start,
+        **others,
+    }
 
 
 def _halted_path(resume: str | Path | None, save: str | Path | None, program: Program) -> Path | None:
@@ -327,6 +333,24 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
     Raises:
         UsageError: If the file is no kept failure, or its program cannot be found; nothing was run.
     """
+    kept = read_kept(path, program)
+    return _repeat(kept.program, kept.case, kept.symptom, kept.digests, stall_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a file has of a failure."""
+
+    program: Program
+    case: Case
+    symptom: Symptom
+    digests: Mapping[str, str]
+    found_lates: tuple[Late, ...] = ()
+    """The steps that were late when it was found, before it was made smaller."""
+
+
+def read_kept(path: str | Path, program: Program | None = None) -> Kept:
+    """Return what a file has of a failure; see `replay`."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         if value["replay"] != FORMAT:
@@ -337,13 +361,14 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
         case = Case.from_json(value["case"])
         failure = value["failure"]
         expected = Symptom(failure["kind"], failure["place"], failure.get("source", ""))
+        found_lates = tuple(Late(*one) for one in value.get("found_lates", ()))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no failure kept by version {FORMAT} of this library: {error}") from None
     if program is None:
         raise UsageError(f"{path} names no program, for it had no name: replay(path, program=…) in its own process")
-    return _repeat(program, case, expected, digests, stall_after)
+    return Kept(program, case, expected, digests, found_lates)
 
 
 def _repeat(

@@ -66,9 +66,15 @@ def make_job(name: str, program: Program, case: Case, stall_after: float | None)
 
     Args:
         name: By which a worker finds the program.
+    Raises:
+        UsageError: If something in the case cannot be written as JSON.
     """
-    job = {"versions": _versions(program), "program": name, "case": case.to_json(), "stall_after": stall_after}
-    return json.dumps(job)
+    try:
+        case_as_json = case.to_json()
+        job = {"versions": _versions(program), "program": name, "case": case_as_json, "stall_after": stall_after}
+        return json.dumps(job)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(f"the latency or the plan cannot be sent to a worker: {describe_error(error)}") from error
 
 
 def do_job(text: str) -> dict[str, Any]:

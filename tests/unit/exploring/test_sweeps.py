@@ -377,3 +377,9 @@ def test_terminal_shows_seeds_and_failures(monkeypatch):
     with progress_bar(range(8)) as show:
         show(8, 2)
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_plan_that_cannot_be_sent_is_an_error(using):
+    """Without workers it would be refused when the first run begins."""
+    with pytest.raises(UsageError, match="the latency or the plan cannot be sent to a worker"):
+        searched(passes, schedule="random", plan=["no fault"], executor=using(RecordingExecutor()))
