@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator import faults, histories, latency, participants
+    from simulator.calibration import calibrate
     from simulator.emulator import Emulator
     from simulator.exploring.checking import check
     from simulator.exploring.exploration import explore, replay
+    from simulator.exploring.origin import why
     from simulator.histories import History, linearizable
     from simulator.record.comparing import diff
     from simulator.record.transcript import Transcript
@@ -22,6 +24,7 @@ __all__ = [
     "History",
     "Simulation",
     "Transcript",
+    "calibrate",
     "check",
     "current",
     "diff",
@@ -33,6 +36,7 @@ __all__ = [
     "participants",
     "replay",
     "replay_room",
+    "why",
 ]
 
 
@@ -43,6 +47,10 @@ def __getattr__(name: str) -> Any:
         from simulator import emulator
 
         return emulator.Emulator
+    if name == "calibrate":
+        from simulator import calibration
+
+        return calibration.calibrate
     if name in ("Simulation", "current"):
         from simulator import simulation
 
@@ -55,6 +63,10 @@ def __getattr__(name: str) -> Any:
         from simulator.exploring import exploration
 
         return getattr(exploration, name)
+    if name == "why":
+        from simulator.exploring import origin
+
+        return origin.why
     if name == "diff":
         from simulator.record import comparing
 

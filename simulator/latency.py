@@ -14,10 +14,11 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from random import Random
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = [
     "Constant",
+    "Correlated",
     "Empirical",
     "Exponential",
     "Law",
@@ -25,6 +26,7 @@ __all__ = [
     "Uniform",
     "as_law",
     "constant",
+    "correlated",
     "empirical",
     "exponential",
     "from_json",
@@ -45,6 +47,16 @@ _SMALLEST = 2.0**-54
 """Stands for a draw of exactly 0, where some laws have no value: half the smallest other draw."""
 
 _inverse_normal = NormalDist().inv_cdf
+_normal = NormalDist().cdf
+_STEPS = 2**32
+"""In one standard deviation."""
+
+
+class Clock(Protocol):
+    """Whole nanoseconds that pass."""
+
+    @property
+    def now(self) -> int: ...
 
 
 class Law(ABC):
@@ -55,6 +67,10 @@ class Law(ABC):
     @abstractmethod
     def quantile(self, share: float) -> float:
         """Return the delay that a share of the draws, above 0 and below 1, does not exceed, in seconds."""
+
+    def along(self, clock: Clock) -> Law:
+        """Return this law for one sequence of delays that are drawn as time passes; most laws take no note of it."""
+        return self
 
     def draw_us(self, stream: Random) -> int:
         """Return one delay in whole microseconds."""
@@ -154,6 +170,65 @@ class Empirical(Law):
         return self.samples[int(share * len(self.samples))]
 
 
+@dataclass(frozen=True, slots=True)
+class Correlated(Law):
+    """Delays of another law, of which neighbours in time share most; see `correlated`."""
+
+    law: Law
+    seconds: float
+    """The time after which the correlation has fallen to 1/e."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.law, Correlated):
+            raise ValueError(f"law: a law that is not correlated, not {self.law!r:.100}")
+        _settle(self, "seconds", is_zero_fine=False)
+
+    def quantile(self, share: float) -> float:
+        return self.law.quantile(share)
+
+    def along(self, clock: Clock) -> Law:
+        return _Path(self.law, self.seconds, clock)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"law": "correlated", "of": self.law.to_json(), "seconds": self.seconds}
+
+
+class _Path(Law):
+    """One sequence of correlated delays, which wander through the law.
+
+    A standard normal number z wanders as an Ornstein-Uhlenbeck process, at the instants of the draws: over a time t
+    it keeps the share exp(-t / seconds) of itself, and the rest is drawn anew. The delay is the law's quantile at the
+    share of normal numbers below z, so that each by itself follows the law. z is rounded, so that the last bit, in
+    which libraries differ, is not carried on.
+
+    Source: Gillespie (1996), Exact numerical simulation of the Ornstein-Uhlenbeck process, equation 1.9a.
+    """
+
+    __slots__ = ("_at", "_clock", "_law", "_seconds", "_z")
+
+    def __init__(self, law: Law, seconds: float, clock: Clock) -> None:
+        self._law = law
+        self._seconds = seconds
+        self._clock = clock
+        self._z: float | None = None
+        self._at = 0
+
+    def quantile(self, share: float) -> float:
+        return self._law.quantile(share)
+
+    def draw_us(self, stream: Random) -> int:
+        now = self._clock.now
+        drawn = _inverse_normal(stream.random() or _SMALLEST)
+        if self._z is None:
+            z = drawn
+        else:
+            kept = math.exp((self._at - now) / (1e9 * self._seconds))
+            z = kept * self._z + math.sqrt(1 - kept * kept) * drawn
+        self._z, self._at = round(z * _STEPS) / _STEPS, now
+        share = min(max(_normal(self._z), _SMALLEST), 1 - 2 * _SMALLEST)
+        return round(self._law.quantile(share) * MICROSECONDS)
+
+
 # --- constructors -----------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +265,17 @@ def empirical(samples: Iterable[float]) -> Law:
     return Empirical(tuple(samples))
 
 
+def correlated(law: Law | float, seconds: float) -> Law:
+    """Return a law of delays of which those drawn at about the same time, on one connection, are about the same.
+
+    Each by itself follows ``law``. After ``seconds`` the correlation of two delays has fallen to 1/e, or more exactly
+    that of the normal numbers behind them. So messages of one moment share one delay, instead of waiting for the
+    slowest of many; see ``docs/latency.md``. What is no connection's, such as the pauses of a participant, is drawn
+    independently.
+    """
+    return Correlated(as_law(law), seconds)
+
+
 def as_law(value: Law | float) -> Law:
     """Return a law unchanged, and a number of seconds as a constant.
 
@@ -217,9 +303,13 @@ def from_json(value: Mapping[str, Any]) -> Law:
     """
     given = dict(value)
     name = given.pop("law", None)
+    if name == "correlated":
+        if sorted(given) != ["of", "seconds"] or not isinstance(given["of"], Mapping):
+            raise ValueError(f"correlated takes of, which is a law, and seconds, got {', '.join(sorted(given))}")
+        return Correlated(from_json(given["of"]), given["seconds"])
     law = _LAWS.get(name) if isinstance(name, str) else None
     if law is None:
-        raise ValueError(f"{name!r} is no law of delays; there are {', '.join(_LAWS)}")
+        raise ValueError(f"{name!r} is no law of delays; there are {', '.join([*_LAWS, 'correlated'])}")
     wanted = [field.name for field in fields(law)]
     if sorted(given) != sorted(wanted):
         raise ValueError(f"{name} takes {' and '.join(wanted)}, got {', '.join(sorted(given)) or 'nothing'}")

@@ -54,7 +54,7 @@ from simulator.room.faulty import FaultyRoom
 from simulator.room.rules import Output, Room
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
 
-__all__ = ["SimulatedRoom", "Simulation", "current"]
+__all__ = ["SimulatedRoom", "Simulation", "current", "is_open"]
 
 _HOST = "simulation"
 _STRANGER = (
@@ -84,6 +84,23 @@ def current() -> Simulation:
     return _current
 
 
+_SERVICES = ("room", "participants")
+
+
+def _as_services(given: Law | float | Mapping[str, Law | float] | None) -> dict[str, Law]:
+    if given is None:
+        return {}
+    laws = given if isinstance(given, Mapping) else {"room": given}
+    if unknown := [name for name in laws if name not in _SERVICES]:
+        raise ValueError(f"service: of {' and '.join(map(repr, _SERVICES))}, not of {unknown[0]!r:.100}")
+    return {name: as_law(law) for name, law in laws.items()}
+
+
+def is_open() -> bool:
+    """Return whether a simulation is open in this process."""
+    return _current is not None
+
+
 def _check_positive(**given: float | None) -> None:
     for name, value in given.items():
         if value is not None and not 0 < value < math.inf:
@@ -108,6 +125,9 @@ class Simulation:
         latency_down: The law of delays from rooms to participants, if it is another than ``latency``.
         bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
         window: Bytes that each direction of a connection accepts before its reader has read.
+        service: The law of the time that a room takes to handle a message, or seconds, while others wait; or one for
+            ``"room"`` and one for ``"participants"``, whose readers take it for each message that arrives. None for no
+            time at all. See ``docs/latency.md``.
         heartbeat: Seconds of silence after which either end of a connection pings, and ends it half as many later; None
             for never.
     Raises:
@@ -129,11 +149,13 @@ class Simulation:
         bandwidth: float | None = None,
         window: int = WINDOW,
         heartbeat: float | None = 30.0,
+        service: Law | float | Mapping[str, Law | float] | None = None,
     ) -> None:
         global _current
         self.seed = seed
         law = as_law(latency)
         back = None if latency_down is None else as_law(latency_down)
+        services = _as_services(service)
         _check_positive(bandwidth=bandwidth, window=window, heartbeat=heartbeat)
         # 3.10 does not read the Z.
         begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
@@ -159,6 +181,7 @@ class Simulation:
             window=window,
             heartbeats=Heartbeats(heartbeat, (heartbeat or 1) / 2),
             tap=self._tap,
+            service=services,
         )
         self.world = World(self.runtime, self._connector, _ENVIRON)
         self._rooms: dict[str, SimulatedRoom] = {}

@@ -113,8 +113,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what could depend on the hash seed, and so runs under two: see ``tools/seeds.py``."""
+    """Mark what could depend on the hash seed, and so runs under two: see ``tools/seeds.py``.
+
+    Raises:
+        UsageError: If a name of a test has an address in it: workers of pytest-xdist would not know it by that.
+    """
     for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(
+                f"{item.nodeid}: give ids= to its parameters, since an address is another each time"
+            )
         if profiles.is_longer_than_usual():
             item.add_marker(pytest.mark.timeout(0))
         if seeds.depends(item.path):

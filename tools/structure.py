@@ -61,7 +61,7 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis lateness pending_errors ready_actors / mistakes / scheduler / conditions
+                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions
                      / permits real_waits tasks / actor_threads invariants / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
@@ -69,7 +69,7 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
 e  simulator.admission
 e  simulator.histories: history models / linearizability
-e  simulator.network: links traffic / heartbeat_timer / client_end network room_end / connector headless_end
+e  simulator.network: links traffic / desks heartbeat_timer / client_end network room_end / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing
@@ -78,12 +78,12 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
-i  simulator.exploring: crews programs progress_bar repeated_records shrinking / runs / checking delays jobs / sweeps
-                        / search / halted_search / exploration
+i  simulator.exploring: crews estimates programs progress_bar repeated_records shrinking / moments runs
+                        / checking delays jobs origin_plot / sweeps / search / halted_search / exploration / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
-j  simulator.pytest_plugin
+j  simulator.pytest_plugin  simulator.calibration
 k  simulator.__main__  simulator
 """
 """The house from the ground up. A line is a floor, or several modules and packages of one; after a package's colon come

@@ -13,6 +13,16 @@ from meshsync.waiting.turnstile import Turnstile
 __all__ = ["Lock", "RLock", "Semaphore"]
 
 
+class _Entering:
+    """What ``__enter__`` is: looked up when a ``with`` begins, the function that acquires, and no other around it.
+
+    Python 3.10 may handle Ctrl-C when one has returned to another in Python.
+    """
+
+    def __get__(self, lock: _Held | None, owner: type | None = None) -> Callable[..., bool]:
+        return _enter if lock is None else lock._state().acquire
+
+
 class _Leaving:
     """What ``__exit__`` is: looked up when a ``with`` begins, and for real threads a function in C.
 
@@ -23,26 +33,29 @@ class _Leaving:
         return _leave if lock is None else lock._state().leave
 
 
+def _enter(lock: _Held) -> bool:
+    """Be ``__enter__`` for those who look it up in the class, as `contextlib.ExitStack` does."""
+    return lock._state().acquire()
+
+
 def _leave(lock: _Held, *details: object) -> None:
-    """Be ``__exit__`` for those who look it up in the class, as `contextlib.ExitStack` does."""
+    """Be ``__exit__`` for those who look it up in the class."""
     lock._state().leave(*details)
 
 
 class _Held(Portable[Turnstile]):
     """What can be held in a ``with`` statement."""
 
-    def __enter__(self) -> bool:
-        """Acquire it, without a time limit."""
-        return self._state().acquire(None)
-
     if TYPE_CHECKING:
+
+        def __enter__(self) -> bool: ...
 
         def __exit__(
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
         ) -> None: ...
 
     else:
-        __exit__ = _Leaving()
+        __enter__, __exit__ = _Entering(), _Leaving()
 
 
 def _limit(blocking: bool, timeout: float) -> float | None:

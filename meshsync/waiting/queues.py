@@ -41,12 +41,19 @@ class Store(Generic[T]):
         Raises:
             Full: If there was none in time.
         """
-        with self._line.condition:
-            if not self._wait(self._putters, self._has_room, limit):
-                raise Full
-            self.items.append(item)
-            self.unfinished += 1
-            self._line.condition.notify_all()
+        ticket = object()
+        try:
+            with self._line.condition:
+                if not self._wait(self._putters, ticket, self._has_room, limit):
+                    raise Full
+                self._line.condition.notify_all()
+                self.unfinished += 1
+                self.items.append(item)
+        except Full:
+            raise
+        except BaseException:
+            self._clear_up(self._putters, ticket, [])
+            raise
 
     def get(self, limit: float | None) -> T:
         """Remove and return the oldest item, waiting at most ``limit`` seconds for one.
@@ -56,48 +63,47 @@ class Store(Generic[T]):
             KeyboardInterrupt: At Ctrl-C; no item is gone.
         """
         got: list[T] = []
+        ticket = object()
         try:
-            self._get(got, limit)
+            with self._line.condition:
+                if not self._wait(self._getters, ticket, self._has_items, limit):
+                    raise Empty
+                self._line.condition.notify_all()
+                got.extend(map(deque.popleft, (self.items,)))  # One call in C: an item is in either place.
             return got[0]
+        except Empty:
+            raise
         except BaseException:
-            if got:  # Ctrl-C struck behind it.
-                self._put_back(got)
+            self._clear_up(self._getters, ticket, got)
             raise
 
-    def _get(self, got: list[T], limit: float | None) -> None:
-        with self._line.condition:
-            if not self._wait(self._getters, self._has_items, limit):
-                raise Empty
-            got.extend(map(deque.popleft, (self.items,)))  # One call in C: an item is in either place.
-            self._line.condition.notify_all()
+    def _wait(self, line: deque[object], ticket: object, is_possible: Callable[[], bool], limit: float | None) -> bool:
+        """Stand in a line, until the caller is first and it is possible; return whether that is so in time.
 
-    def _put_back(self, got: list[T]) -> None:
-        with self._line.condition:
-            self.items.extendleft(got)
-            self._line.condition.notify_all()
-
-    def _wait(self, line: deque[object], is_possible: Callable[[], bool], limit: float | None) -> bool:
-        """Stand in a line, until the caller is first and it is possible; return whether that is so in time."""
+        Whatever is raised, the caller clears up.
+        """
         if not line and is_possible():
             return True
         if limit == 0:
             return False
-        ticket = object()
 
-        def leave() -> None:
+        def is_next() -> bool:
+            return bool(line) and line[0] is ticket and is_possible()
+
+        line.append(ticket)
+        is_mine = self._line.wait_for(is_next, limit, lambda: self._clear_up(line, ticket, []))
+        self._line.condition.notify_all()  # First: who is woken waits until the condition is left.
+        if ticket in line:
+            line.remove(ticket)
+        return is_mine
+
+    def _clear_up(self, line: deque[object], ticket: object, got: list[T]) -> None:
+        """Leave a line, and put back what was got: Ctrl-C struck, at any call."""
+        with self._line.condition:
+            self._line.condition.notify_all()
             if ticket in line:
                 line.remove(ticket)
-            self._line.condition.notify_all()
-
-        def withdraw() -> None:
-            with self._line.condition:
-                leave()
-
-        try:
-            line.append(ticket)
-            return self._line.wait_for(lambda: bool(line) and line[0] is ticket and is_possible(), limit, withdraw)
-        finally:
-            leave()
+            self.items.extendleft(got)
 
     def _has_items(self) -> bool:
         return bool(self.items)
@@ -114,9 +120,9 @@ class Store(Generic[T]):
         with self._line.condition:
             if self.unfinished < 1:
                 raise ValueError("task_done() called too many times")
-            self.unfinished -= 1
-            if not self.unfinished:
+            if self.unfinished == 1:
                 self._line.condition.notify_all()
+            self.unfinished -= 1
 
     def join(self) -> None:
         """Wait until no item is undone."""

@@ -24,11 +24,11 @@ class Flag:
         """How often it was set, so that one who waits notices a set that was cleared at once."""
 
     def set(self) -> None:
-        """Set it; again does nothing but wake those whom Ctrl-C kept from being woken."""
+        """Set it, and wake all."""
         with self._gathering.condition:
+            self._gathering.condition.notify_all()  # First: behind it Ctrl-C may strike, and then it is not set.
             self.is_set = True
             self.times += 1
-            self._gathering.condition.notify_all()
 
     def clear(self) -> None:
         """Set it back."""
@@ -114,16 +114,17 @@ class Crossing:
         Raises:
             BrokenBarrierError: If it is or becomes broken.
         """
-        with self._gathering.condition:
-            if self.is_broken:
-                raise BrokenBarrierError
-            mine = self.round
-            index = mine.arrived
-            mine.arrived += 1
-            is_last = mine.arrived == self._parties
-            if is_last:
-                self.round, self._leaving = Round(), mine
+        mine: Round | None = None
         try:
+            with self._gathering.condition:
+                if self.is_broken:
+                    raise BrokenBarrierError
+                mine = self.round
+                index = mine.arrived
+                mine.arrived += 1
+                is_last = mine.arrived == self._parties
+                if is_last:
+                    self.round, self._leaving = Round(), mine
             if is_last:
                 if action is not None:
                     action()
@@ -132,7 +133,8 @@ class Crossing:
                 self._await(mine, limit)
         except BaseException:
             # The others would wait for one who comes no more, or pass without the action.
-            self.abort()
+            if mine is not None and not mine.is_over:
+                self.abort()
             raise
         if mine.is_broken:
             raise BrokenBarrierError
@@ -140,10 +142,10 @@ class Crossing:
 
     def _open(self, mine: Round) -> None:
         with self._gathering.condition:
+            self._gathering.condition.notify_all()
             mine.is_open = not mine.is_broken
             if self._leaving is mine:
                 self._leaving = None
-            self._gathering.condition.notify_all()
 
     def _await(self, mine: Round, limit: float | None) -> None:
         with self._gathering.condition:

@@ -33,18 +33,11 @@ class Line:
         return bool(self._tickets) and self._tickets[0] is ticket
 
     def leave(self, ticket: object) -> None:
-        """Let those behind go on; again does nothing."""
-        try:
-            self._leave(ticket)
-        except BaseException:  # Ctrl-C struck in there.
-            self._leave(ticket)
-            raise
-
-    def _leave(self, ticket: object) -> None:
+        """Let those behind go on; again does nothing. Interrupted by Ctrl-C, it is to be called again."""
         with self.condition:
+            self.condition.notify_all()  # First: behind it Ctrl-C may strike, and who is woken waits until it is left.
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
-            self.condition.notify_all()
 
     def renew(self) -> None:
         """Be empty, in a child process, which has none of the threads that stand here."""
@@ -78,27 +71,31 @@ class Turnstile:
         """How many permits can be taken at this moment."""
         return self._permits.free
 
-    def acquire(self, limit: float | None) -> bool:
+    def acquire(self, limit: float | None = None) -> bool:
         """Take a permit, waiting at most ``limit`` seconds; None waits for ever, 0 does not.
 
         Raises:
             KeyboardInterrupt: At Ctrl-C; nothing is held.
         """
         taken: list[Any] = []
+        ticket = object()
         try:
             if not len(self._line) or self._permits.is_mine():
                 self._permits.take(taken, 0)
             if not taken and limit != 0:
-                self._wait(taken, limit)
+                self._wait(taken, ticket, limit)
             return bool(taken)
         except BaseException:
-            if taken:  # Ctrl-C struck behind it.
+            # Ctrl-C strikes once, at any call: here is the one place that clears up behind it.
+            if taken:
                 self._permits.give()
+            self._line.leave(ticket)
             raise
 
-    def _wait(self, taken: list[Any], limit: float | None) -> None:
+    def _wait(self, taken: list[Any], ticket: object, limit: float | None) -> None:
+        """Stand in the line and take a permit as the first one. Whatever is raised, the caller leaves the line."""
         deadline = Deadline(self._runtime, limit)
-        line, ticket, task, holdings = self._line, object(), self._runtime.current(), self._runtime.holdings
+        line, task, holdings = self._line, self._runtime.current(), self._runtime.holdings
         if holdings is not None:
             holdings.waits(task, self._awaited, lambda: line.leave(ticket))
         try:
@@ -110,7 +107,7 @@ class Turnstile:
         finally:
             if holdings is not None:
                 holdings.waits_no_more(task)
-            line.leave(ticket)
+        line.leave(ticket)
 
     def _awaited(self) -> str:
         return f"waits for {self._what}{self._permits!r}"

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "programs:check",
     "explore": "programs:explore",
     "replay": "programs:replay",
+    "why": "programs:why",
     "diff": "replaying:diff",
     "replay-room": "replaying:replay_room",
     "as-test": "replaying:as_test",

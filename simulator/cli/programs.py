@@ -6,6 +6,7 @@ Exit status 0: the program ran through; 1: it failed, or its runs differ; 2: the
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from simulator.cli.values import LAWS, read_law, read_plan, read_seed
 if TYPE_CHECKING:  # the other commands need not wait for the simulator
     from simulator.exploring.runs import Run
 
-__all__ = ["check", "demo", "explore", "replay", "run"]
+__all__ = ["check", "demo", "explore", "replay", "run", "why"]
 
 _Plan = tuple[Any, ...] | None
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -247,6 +248,38 @@ def replay(file: Path, transcript: Path | None, chart: bool) -> int:
     _show(made.run, chart, transcript)
     print(made)
     return 0 if made.run.error is None else 1
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--runs", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="for each instant")
+@click.option(
+    "--points", type=click.IntRange(2), default=12, show_default=True, metavar="N", help="the most instants to look at"
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT", help="draw it, as OUT.png or OUT.svg")
+@click.option("--json", "as_json", is_flag=True, help="print it as JSON")
+@_guarded
+def why(file: Path, runs: int, points: int, plot: Path | None, as_json: bool) -> int:
+    """Find out with which event a run came to fail.
+
+    RUN is a failure that explore has kept in a file. It is run again up to an instant, and from then on with another
+    chance, many times and for several instants: how often it fails is its probability at that instant.
+    """
+    from simulator.exploring import checking, origin
+
+    try:
+        found = origin.why(file, runs=runs, points=points)
+    except checking.RunsDiffer as error:
+        click.echo(f"simulator: {error}", err=True)
+        return 1
+    print(json.dumps(found.to_json(), indent=1) if as_json else found)
+    if plot is not None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        found.plot(figure.add_subplot())
+        figure.savefig(plot, dpi=150)
+    return 0
 
 
 @click.command()

@@ -344,6 +344,11 @@ class Emulator:
         return self._thread
 
 
+def processor_time(emulator: Emulator) -> float:
+    """Return the processor time that its own thread has used so far, in seconds."""
+    return emulator._opened.processor_time(timeout=_PATIENCE)
+
+
 def has_failed(emulator: Emulator) -> bool:
     """Return whether its thread ended by a fault of its own, or did not end when it was closed; the log says which."""
     return emulator._has_failed

@@ -23,7 +23,7 @@ class LoopClock:
         failed: Called with what a callback raises; the others go on.
     """
 
-    late: Callable[[str, int, int], int] | None = None
+    late: Callable[[str, int, int, str], int] | None = None
     """See `Clock.late`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failed: Callable[[Exception], None]) -> None:

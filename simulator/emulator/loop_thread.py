@@ -7,6 +7,7 @@ import concurrent.futures
 import logging
 import os
 import threading
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -69,6 +70,14 @@ class LoopThread:
             text = "this is the emulator's own thread, which participants without a thread and populate are called in"
             raise WouldDeadlock(f"{text}: call the emulator from another one")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+
+    def processor_time(self, *, timeout: float) -> float:
+        """Return the processor time that the thread has used so far, in seconds."""
+
+        async def measure() -> float:
+            return time.thread_time()
+
+        return self.call(measure(), timeout=timeout)
 
     def close(self) -> None:
         """Close the gateway and end the thread, within a few seconds."""

@@ -133,16 +133,17 @@ class ActorThreads:
         """Be the thread of an actor: from its first turn to its last."""
         actor.baton.acquire()
         scheduler = self._scheduler
-        try:
-            if not scheduler.is_over:
-                with self._scope() if self._scope is not None else contextlib.nullcontext():
+        # To the last turn, and not for the target alone: timers' callbacks run on the thread that hands over.
+        with self._scope() if self._scope is not None else contextlib.nullcontext():
+            try:
+                if not scheduler.is_over:
                     target()
-        except BaseException as error:
-            actor.error = error
-        finally:
-            del target  # the objects it closed over are finalized here, while the actor has its turn
-            with contextlib.suppress(ActorExit):
-                scheduler.finish(actor)
+            except BaseException as error:
+                actor.error = error
+            finally:
+                del target  # the objects it closed over are finalized here, while the actor has its turn
+                with contextlib.suppress(ActorExit):
+                    scheduler.finish(actor)
 
 
 class Adoption:

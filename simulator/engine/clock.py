@@ -20,7 +20,7 @@ class Clock(Protocol):
         """Nanoseconds since the start."""
 
     @property
-    def late(self) -> Callable[[str, int, int], int] | None:
+    def late(self) -> Callable[[str, int, int, str], int] | None:
         """Returns by how many nanoseconds a step is late; see `Kernel.late`. None where time is real."""
 
     def instant(self, seconds: float) -> int:

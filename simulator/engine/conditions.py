@@ -244,7 +244,7 @@ class _PreemptedCondition(VirtualCondition):
 
     def _wait(self, actor: Actor, until: int | None) -> bool:
         if until is not None and until > (now := self._scheduler.kernel.now):
-            until += self._scheduler.late(actor, until, until - now)
+            until += self._scheduler.late(actor, until, "wait", until - now)
         return super()._wait(actor, until)
 
     def notify_all(self) -> None:

@@ -19,6 +19,7 @@ from meshsync.reasons import describe_error
 from meshsync.runtime.deadlines import check_duration
 from simulator.engine import diagnosis
 from simulator.engine.kernel import SECOND
+from simulator.engine.marks import catching
 from simulator.engine.scheduler import Scheduler
 from simulator.errors import BlockingRefused, ConditionOccupied, InvariantError, InvariantViolated, PredicateFailed
 
@@ -118,7 +119,7 @@ class Invariants:
             return
         ended = partial(_turn_of_actor, scheduler) if callback is None else partial(_turn_of_timer, callback)
         violation = self._find(ended)
-        if violation is not None:
+        if violation is not None and not scheduler.is_over:  # It is over if a predicate has blocked for real.
             self._stop(violation)
             scheduler.summon(violation)
 
@@ -136,7 +137,7 @@ class Invariants:
             for one in self._invariants:
                 if one.deadline is not None and now > one.deadline:
                     return self._overdue(one, ended)
-                value = _ask(one, now, ended)
+                value = _ask(scheduler, one, now, ended)
                 if isinstance(value, InvariantError):
                     return value
                 if one.claim is _EVENTUALLY:
@@ -163,7 +164,8 @@ class Invariants:
         return _violated(one, self._scheduler.kernel.now, f"still false at the end of the simulation{limit}")
 
 
-def _ask(one: _Invariant, now: int, ended: Callable[[], str]) -> bool | PredicateFailed | None:
+@catching
+def _ask(scheduler: Scheduler, one: _Invariant, now: int, ended: Callable[[], str]) -> bool | PredicateFailed | None:
     """Return whether a predicate is true; None if it cannot be asked now, as an actor is in the midst of a change."""
     try:
         value = one.ask()
@@ -176,8 +178,11 @@ def _ask(one: _Invariant, now: int, ended: Callable[[], str]) -> bool | Predicat
         return None
     except BlockingRefused as error:
         return _failed(one, now, f"blocks, which a predicate must not: {error}", ended, error)
-    except BaseException as error:
+    except Exception as error:
         return _failed(one, now, f"raised {describe_error(error, None)}", ended, error)
+    except BaseException as error:  # Ctrl-C
+        scheduler.summon(error.with_traceback(None))
+        return None
 
 
 def _violated(one: _Invariant, when: int, how: str, *, is_overdue: bool = False) -> InvariantViolated:

@@ -59,7 +59,7 @@ class Kernel:
         self._cancelled = 0
         self.foreground = 0
         """How many timers are pending that are not background ones."""
-        self.late: Callable[[str, int, int], int] | None = None
+        self.late: Callable[[str, int, int, str], int] | None = None
         """Returns by how many nanoseconds a step is late, as `Schedule.late`; None if none ever is. Those that make
         timers ask it, and heartbeats do not."""
 

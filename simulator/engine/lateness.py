@@ -76,7 +76,7 @@ class LateSchedule(Schedule):
         self._base = base
         if base is not None:
             self.deviations = base.deviations
-        self._steps: dict[str, int] = {}
+        self._steps: dict[tuple[str, str], int] = {}
 
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
         if self._base is None:
@@ -87,14 +87,14 @@ class LateSchedule(Schedule):
         if self._base is not None:
             self._base.yielded(actor)
 
-    def late(self, who: str, due: int, limit: int = 0) -> int:
-        step = self._steps[who] = self._steps.get(who, 0) + 1
+    def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
+        step = self._steps[who, kind] = self._steps.get((who, kind), 0) + 1
         lateness = self._lateness
         if lateness.focus not in ("all", who, _focus_of(who)) or self._stream.random() >= lateness.probability:
             return 0
         by = int(self._stream.random() * REACH * lateness.scale) // _MICROSECOND * _MICROSECOND
         if by:
-            self.lates.append(Late(who, step, by))
+            self.lates.append(Late(who, step, by, kind))
         return by
 
 
@@ -104,17 +104,17 @@ class ReplaySchedule(Schedule):
     def __init__(self, deviations: Iterable[Deviation] = (), lates: Iterable[Late] = ()) -> None:
         super().__init__()
         self._recorded = {(one.actor, one.is_preemption, one.visit): one.taken for one in deviations}
-        self._late = {(one.who, one.step): one.by for one in lates}
+        self._late = {(one.who, one.kind, one.step): one.by for one in lates}
         self.is_late = bool(self._late)
-        self._steps: dict[str, int] = {}
+        self._steps: dict[tuple[str, str], int] = {}
         self.instants: list[int] = []
         """When each of `lates` was due, in nanoseconds."""
 
-    def late(self, who: str, due: int, limit: int = 0) -> int:
-        step = self._steps[who] = self._steps.get(who, 0) + 1
-        by = self._late.get((who, step), 0)
+    def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
+        step = self._steps[who, kind] = self._steps.get((who, kind), 0) + 1
+        by = self._late.get((who, kind, step), 0)
         if by:
-            self.lates.append(Late(who, step, by))
+            self.lates.append(Late(who, step, by, kind))
             self.instants.append(due)
         return by
 
@@ -140,7 +140,7 @@ class PilotSchedule(Schedule):
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
         return 0
 
-    def late(self, who: str, due: int, limit: int = 0) -> int:
+    def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
         if _focus_of(who) != "client":
             self._who[who] = None
         if limit:

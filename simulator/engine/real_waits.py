@@ -9,7 +9,8 @@ patience, is the watchdog's business.
 Replaced are ``threading.Condition.wait``, on which events, queues, barriers, semaphores, futures and timers are built;
 ``select`` of `selectors`, in which event loops wait; ``time.sleep``; and for locks and simple queues, whose classes are
 written in C and cannot be changed, the names under which programs make them. A program's module may have imported such
-a name before; it is found there. All of them only call others, so Ctrl-C and the watchdog may cut them.
+a name before, or made a lock; both are found there. All of them only call others, so Ctrl-C and the watchdog may cut
+them.
 """
 
 from __future__ import annotations
@@ -203,7 +204,11 @@ class _KindOfLock(type):
     """Makes real locks for all but actors, and says of each that it is one; ``threading.Lock`` may be a class."""
 
     def __call__(cls) -> Any:
-        return super().__call__() if _is_programs() else _RealLock()
+        return cls.around(None) if _is_programs() else _RealLock()
+
+    def around(cls, lock: object) -> Any:
+        """Return one that looks at who waits for a real lock."""
+        return super().__call__(lock)
 
     def __instancecheck__(cls, thing: object) -> bool:
         return isinstance(thing, _LOCK_TYPE) or super().__instancecheck__(thing)
@@ -214,8 +219,8 @@ class _LockOfActor(metaclass=_KindOfLock):
 
     __slots__ = ("__weakref__", "_at_fork_reinit", "_lock", "locked", "release")
 
-    def __init__(self) -> None:
-        self._lock = lock = _RealLock()
+    def __init__(self, lock: Any = None) -> None:
+        self._lock = lock = _RealLock() if lock is None else lock
         self.release = lock.release
         self.locked = lock.locked
         self._at_fork_reinit = lock._at_fork_reinit
@@ -307,6 +312,8 @@ def _look_through(module: str) -> None:
         original = _ORIGINALS.get(id(value))
         if original is not None:
             _found[module, name] = original
+        elif type(value) is _LOCK_TYPE:
+            _found[module, name] = value, _LockOfActor.around(value)
 
 
 def _members(module: object) -> dict[str, object]:

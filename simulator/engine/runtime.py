@@ -26,7 +26,7 @@ from simulator.engine.conditions import VirtualCondition, new_condition
 from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
-from simulator.engine.marks import interruptible, is_interruptible
+from simulator.engine.marks import interruptible, may_cut
 from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.permits import VirtualPermits, VirtualReentrant
 from simulator.engine.real_waits import RealWaits
@@ -155,7 +155,7 @@ class VirtualRuntime:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
             end = self.kernel.instant(seconds)
-            end += scheduler.late(actor, end)
+            end += scheduler.late(actor, end, "sleep")
             actor.timer = self.kernel.at(end, actor.wake, background=actor.is_housekeeping)
         scheduler.park(actor)
         actor.timer = None
@@ -402,7 +402,7 @@ class VirtualRuntime:
         blocks for real, the main thread leaves the simulation.
         """
         scheduler = self._scheduler
-        if get_ident() != scheduler.main.ident or _may_cut(frame):
+        if get_ident() != scheduler.main.ident or may_cut(frame):
             handle()
             return
         if scheduler.pending_errors.is_interrupted and scheduler.running is not scheduler.main:
@@ -485,12 +485,3 @@ class VirtualRuntime:
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
         return f"<{type(self).__name__} seed {self.seeds.seed!r}, {state}, at {self.kernel.now / SECOND:.9f} s>"
-
-
-def _may_cut(frame: FrameType | None) -> bool:
-    """Return whether no frame of an interrupted stack is one in which the engine's state may be torn."""
-    while frame is not None:
-        if not is_interruptible(frame):
-            return False
-        frame = frame.f_back
-    return True

@@ -232,6 +232,7 @@ class Scheduler:
             running.state = _LOST
         self.over = reason
         self.is_over = self.urgent = True
+        self.in_callback = False
         self.running = self.main
         return True
 
@@ -282,21 +283,18 @@ class Scheduler:
         """Put an actor behind those that can run."""
         self.ready.append(actor)
 
-    def late(self, actor: Actor, due: int, limit: int = 0) -> int:
+    def late(self, actor: Actor, due: int, kind: str, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
-        return 0 if self.kernel.late is None or actor.is_housekeeping else self.kernel.late(actor.path, due, limit)
+        if actor.is_housekeeping or self.kernel.late is None:
+            return 0
+        return self.kernel.late(actor.path, due, limit, kind)
 
     def wake(self, actor: Actor) -> None:
         """Make an actor ready that has something to do, now or as late as the schedule says."""
-        by = self.late(actor, self.kernel.now)
-        if by:
-            actor.timer = self.kernel.at(self.kernel.now + by, partial(self._wake_late, actor))
+        if by := self.late(actor, self.kernel.now, "turn"):
+            actor.timer = self.kernel.at(self.kernel.now + by, actor.wake)
         else:
             self.ready.append(actor)
-
-    def _wake_late(self, actor: Actor) -> None:
-        actor.timer = None
-        self.ready.append(actor)
 
     def yield_turn(self, actor: Actor) -> None:
         """Put the running actor, which is about to park, behind all that can run."""

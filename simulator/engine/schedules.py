@@ -53,12 +53,15 @@ class Late(NamedTuple):
     who: str
     """The path of the actor, the name of the participant, or that of the link."""
     step: int
-    """The number of its steps so far, this one included."""
+    """The number of its steps of that kind so far, this one included."""
     by: int
     """Nanoseconds."""
+    kind: str = "step"
+    """``sleep``, ``wait`` (the end of its time limit), ``turn`` (the first, or after a notification), ``delivery`` or
+    ``timer``. Each is counted by itself: whether an actor waits in vain first does not change which sleep it is."""
 
     def __str__(self) -> str:
-        return f"{self.who} is {self.by / 1e9:g} s late at its step {self.step}"
+        return f"{self.who} is {self.by / 1e9:g} s late at its {self.kind} {self.step}"
 
 
 class Schedule:
@@ -103,13 +106,14 @@ class Schedule:
     def yielded(self, actor: str) -> None:
         """Record that an actor gave up its turn of its own accord."""
 
-    def late(self, who: str, due: int, limit: int = 0) -> int:
+    def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
         """Return by how many nanoseconds a step is late.
 
         Args:
             who: See `Late.who`.
             due: When it would come, in nanoseconds.
             limit: The nanoseconds of a time limit, if it is the end of one, which may never come; else 0.
+            kind: See `Late.kind`.
         """
         return 0
 

@@ -8,6 +8,7 @@ here or elsewhere: the functions below stand in for them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from random import Random
 
 __all__ = ["Seeds", "entropy", "pick"]
@@ -21,6 +22,8 @@ class Seeds:
     def __init__(self, seed: int | str) -> None:
         self.seed = seed
         self._streams: dict[str, Random] = {}
+        self.changed: Callable[[str, Random], Random] | None = None
+        """Takes a stream's name and the stream, and returns what is used in its place; see ``branches.py``."""
 
     def stream(self, name: str) -> Random:
         """Return the stream of that name: always the same object, however many draws it has made.
@@ -35,7 +38,8 @@ class Seeds:
     def new_stream(self, name: str) -> Random:
         """Return that stream at its beginning, for a name that is used once: it is not kept, 2.5 KB each."""
         digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
-        return Random(int.from_bytes(digest, "big"))
+        stream = Random(int.from_bytes(digest, "big"))
+        return stream if self.changed is None else self.changed(name, stream)
 
 
 def pick(stream: Random, count: int) -> int:

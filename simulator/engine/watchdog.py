@@ -11,7 +11,7 @@ from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine import diagnosis
 from simulator.engine.actor_threads import start_for_real
 from simulator.engine.actors import Actor, ActorState
-from simulator.engine.marks import is_interruptible
+from simulator.engine.marks import may_cut
 from simulator.engine.os_process import processor_use
 from simulator.engine.scheduler import Scheduler
 from simulator.engine.stalls import BusyDetector, Observation, StallDetector
@@ -125,6 +125,7 @@ class Watchdog:
                 running.state = _LOST
             scheduler.over = error
             scheduler.is_over = scheduler.urgent = True
+            scheduler.in_callback = False  # It may block in a predicate, or a timer's callback.
             scheduler.running = scheduler.main
             scheduler.main.baton.release()
             return True
@@ -133,8 +134,10 @@ class Watchdog:
 
 def _is_in_program(frame: FrameType | None) -> bool:
     """Return whether a thread is in the program: neither in the engine, nor in a debugger, where a person may think."""
+    if not may_cut(frame):
+        return False
     while frame is not None:
-        if not is_interruptible(frame) or str(frame.f_globals.get("__name__", "")).partition(".")[0] in _DEBUGGERS:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] in _DEBUGGERS:
             return False
         frame = frame.f_back
     return True

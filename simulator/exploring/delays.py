@@ -9,7 +9,7 @@ from simulator.engine.schedules import Late
 from simulator.exploring.runs import Program, Run, run
 from simulator.record.records import Record
 
-__all__ = ["Delay", "delays"]
+__all__ = ["Delay", "delays", "described"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,10 @@ class Delay:
     """The first event after that instant, which may be what it came too late for; None if there is none."""
 
     def __str__(self) -> str:
-        text = f"{self.late.who} is {self.late.by / 1e9:.3g} s late at {self.instant:.3f} s (step {self.late.step})"
+        step = f"{self.late.kind} {self.late.step}"
+        text = f"{self.late.who} is {self.late.by / 1e9:.3g} s late at {self.instant:.3f} s ({step})"
         around = (("after", self.before), ("before", self.meanwhile))
-        said = [f"{word} {_event(record)}" for word, record in around if record is not None]
+        said = [f"{word} {described(record)}" for word, record in around if record is not None]
         return text + (f", {' and '.join(said)}" if said else "")
 
 
@@ -47,6 +48,7 @@ def delays(program: Program, found: Run) -> tuple[Delay, ...]:
     return tuple(result)
 
 
-def _event(record: Record) -> str:
+def described(record: Record) -> str:
+    """Return an event in a few words."""
     route = f"{record.sender} to {record.recipient}" if record.recipient else record.sender
     return f"{' '.join(filter(None, (record.kind, record.type)))!r} of {route or 'the room'} at {record.time_s:.3f} s"

@@ -132,6 +132,7 @@ class Failure:
                 "text": first_line(self.error),
             },
             "digests": self.run.digests,
+            "found_lates": [list(late) for late in self.found.lates],
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -332,6 +333,24 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
     Raises:
         UsageError: If the file is no kept failure, or its program cannot be found; nothing was run.
     """
+    kept = read_kept(path, program)
+    return _repeat(kept.program, kept.case, kept.symptom, kept.digests, stall_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a file has of a failure."""
+
+    program: Program
+    case: Case
+    symptom: Symptom
+    digests: Mapping[str, str]
+    found_lates: tuple[Late, ...] = ()
+    """The steps that were late when it was found, before it was made smaller."""
+
+
+def read_kept(path: str | Path, program: Program | None = None) -> Kept:
+    """Return what a file has of a failure; see `replay`."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         if value["replay"] != FORMAT:
@@ -342,13 +361,14 @@ def replay(path: str | Path, *, program: Program | None = None, stall_after: flo
         case = Case.from_json(value["case"])
         failure = value["failure"]
         expected = Symptom(failure["kind"], failure["place"], failure.get("source", ""))
+        found_lates = tuple(Late(*one) for one in value.get("found_lates", ()))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no failure kept by version {FORMAT} of this library: {error}") from None
     if program is None:
         raise UsageError(f"{path} names no program, for it had no name: replay(path, program=…) in its own process")
-    return _repeat(program, case, expected, digests, stall_after)
+    return Kept(program, case, expected, digests, found_lates)
 
 
 def _repeat(

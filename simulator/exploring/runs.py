@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from meshsync.errors import UsageError
 from meshsync.room import RoomClient
 from simulator import latency as laws
+from simulator.engine.branches import Branch, BranchSchedule, branch_streams, schedule_after
 from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, Late, Schedule
@@ -185,18 +186,33 @@ class Run:
         return self.passed_limit or isinstance(root, (TimeoutError, HorizonReached))
 
 
-def run(program: Program, case: Case, *, schedule: Schedule | None = None, stall_after: float | None = 5.0) -> Run:
+def run(
+    program: Program,
+    case: Case,
+    *,
+    schedule: Schedule | None = None,
+    stall_after: float | None = 5.0,
+    branch: Branch | None = None,
+) -> Run:
     """Run a program to its end, and close the simulation, even if it fails.
 
     Args:
         schedule: Used instead of the case's; its deviations are in the case of the result.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
+        branch: Where the environment's chance becomes another one; the case has to have its deviations.
     Raises:
         UsageError: If the program is a coroutine function, or the case's fault plan is invalid. Nothing was run.
         SimulationNested: If another simulation is open. Nothing was run.
     """
     check_program(program)
+    if branch is not None:
+        after = schedule_after(case.schedule, case.seed, case.lateness, branch)
+        schedule = BranchSchedule(case.deviations or (), case.lates, branch, after)
     simulation = _open(case, schedule, stall_after)
+    if isinstance(schedule, BranchSchedule):
+        schedule.kernel = simulation.kernel
+    if branch is not None:
+        branch_streams(simulation.runtime.seeds, case.seed, branch, simulation.kernel)
     error: Exception | None = None
     passed_limit = False
     blocked: list[FrameType] = []

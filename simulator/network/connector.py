@@ -87,7 +87,8 @@ class _Attempt:
         self._outcome: SimulatedTransport | ConnectFailed | None = None
         name = guest.name if isinstance(guest, Guest) else ""
         self._connection = connection = network.open(name)
-        connection.guest = guest if isinstance(guest, Guest) else None
+        if isinstance(guest, Guest):
+            network.admit(connection, guest)
         connection.refuse = self._conclude
         connection.up.on_arrival = self._at_room
         connection.down.on_arrival = self._at_client

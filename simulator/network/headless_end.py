@@ -83,7 +83,7 @@ class HeadlessEnd:
     def __init__(self, network: Network, guest: Guest, listener: Listener, opening: Iterable[Request] = ()) -> None:
         beats = network.heartbeats
         self.connection = connection = network.open(guest.name)
-        connection.guest = guest
+        network.admit(connection, guest)
         connection.transport = self
         self._state = HeadlessState.OPEN
         self._listener = listener

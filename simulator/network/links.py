@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from random import Random
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from meshsync.protocol import frames as wire
 from meshsync.protocol.frames import CloseFrame
@@ -68,6 +68,9 @@ _SIZES = {
 Payload = TypeVar("Payload")
 """The content of a link's other frames than control and close frames: packets, or values that stand for messages."""
 
+Served_contra = TypeVar("Served_contra", contravariant=True)
+"""The same, as what a service takes."""
+
 Frame: TypeAlias = tuple[Payload | ControlFrame | CloseFrame, int]
 """A frame's content, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
 
@@ -104,6 +107,13 @@ def close_frame(code: int | None, reason: str, *, is_masked: bool) -> tuple[Clos
     """
     written = wire.encode_close(code, reason, None)
     return CloseFrame(code, written[4:].decode()), len(written) + (4 if is_masked else 0)
+
+
+class Service(Protocol[Served_contra]):
+    """Takes time for what arrives, before it is read."""
+
+    def book(self, now: int, frames: Sequence[Frame[Served_contra]]) -> int:
+        """Return for how many nanoseconds, from an instant of the kernel's clock on, frames wait and are served."""
 
 
 class LinkState(Enum):
@@ -160,6 +170,7 @@ class Link(Generic[Payload]):
 
     Attributes:
         tap: As above; another may take its place.
+        service: Takes time for what arrives; None for none.
         on_arrival: Called when there is something to read.
         on_room: Called when `fill` may accept more, after it has left some frames.
     """
@@ -179,11 +190,14 @@ class Link(Generic[Payload]):
         self.name = name
         self.state = LinkState.OPEN
         self.tap = tap
+        self.service: Service[Payload] | None = None
+        self._in_service: _Burst[Payload] | None = None
         self.on_arrival: Callable[[], None] = _nothing
         self.on_room: Callable[[], None] = _nothing
         self._kernel = kernel
         self._stream = stream
-        self._delay = delay
+        self._law = delay
+        self._delay = delay.along(kernel)
         self._echo = _median(echo or delay)
         self._bandwidth = bandwidth
         self._window = window
@@ -306,7 +320,7 @@ class Link(Generic[Payload]):
         delay = self._delay.draw_us(self._stream) * _MICROSECOND
         late = self._kernel.late
         if late is not None and not is_background:
-            delay += late(self.name, self._kernel.now + delay, 0)
+            delay += late(self.name, self._kernel.now + delay, 0, "delivery")
         now = self._now()
         if self._bandwidth is None and self._free_at <= now:
             self._launch(_Burst(frames, size, delay, is_background), now)
@@ -363,7 +377,12 @@ class Link(Generic[Payload]):
         now, flight = self._now(), self._flight
         # In order, so that a burst with a shorter delay waits for the bursts put in before it.
         while flight and flight[0].arrives <= now:
-            burst = flight.popleft()
+            burst = flight[0]
+            if self.service is not None and burst is not self._in_service:
+                self._in_service = burst
+                burst.arrives = now + self.service.book(self._kernel.now, burst.frames)
+                continue
+            flight.popleft()
             if not burst.is_background:
                 self._foreground -= 1
             self._unread += burst.frames
@@ -419,7 +438,8 @@ class Link(Generic[Payload]):
 
     def change_delay(self, delay: Law, echo: Law | None = None) -> None:
         """Delay frames by another law from now on."""
-        self._delay = delay
+        if delay != self._law:
+            self._law, self._delay = delay, delay.along(self._kernel)
         self._echo = _median(echo or delay)
 
     def change_bandwidth(self, bandwidth: float | None) -> None:

@@ -8,7 +8,7 @@ such as ``reject_streams``, are not its business, nor is the time of faults.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -22,6 +22,7 @@ from simulator.engine.seeds import Seeds
 from simulator.faults.asking import ask, strike_connection
 from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
 from simulator.latency import Law, as_law
+from simulator.network.desks import Desk
 from simulator.network.links import WINDOW, Link, Tap
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Rights
@@ -205,6 +206,8 @@ class Network:
         send_buffer: The most bytes accepted and unwritten by a transport.
         heartbeats: Of both ends of every connection.
         tap: Called for the frames that are sent, that arrive and that are lost.
+        service: The law of the time that each message takes to be handled by a room (``"room"``), and by a participant
+            (``"participants"``); one that is missing takes none.
     """
 
     def __init__(
@@ -219,8 +222,11 @@ class Network:
         send_buffer: int = send_buffer.LIMIT,
         heartbeats: Heartbeats | None = None,
         tap: Tap[Traffic] | None = None,
+        service: Mapping[str, Law] | None = None,
     ) -> None:
         self.kernel = kernel
+        self._service = service or {}
+        self._desks: dict[SeatedRoom, Desk] = {}
         self.heartbeats = heartbeats or Heartbeats()
         self.send_buffer = send_buffer
         self._seeds = seeds
@@ -262,6 +268,20 @@ class Network:
         self._connections[connection] = None
         self._settle(connection)
         return connection
+
+    def admit(self, connection: SimulatedConnection, guest: Guest) -> None:
+        """Note whose connection it is."""
+        connection.guest = guest
+        if "room" in self._service:
+            desk = self._desks.get(guest.room)
+            if desk is None:
+                # Rooms are told apart by the order in which they are joined.
+                stream = self._seeds.new_stream(f"service/room {len(self._desks)}")
+                desk = self._desks[guest.room] = Desk(self._service["room"], stream)
+            connection.up.service = desk
+        if "participants" in self._service:
+            stream = self._seeds.new_stream(f"service/{connection.label}")
+            connection.down.service = Desk(self._service["participants"], stream)
 
     def forget(self, connection: SimulatedConnection) -> None:
         """Remove a connection that has ended at both ends."""

@@ -372,7 +372,7 @@ class Attendance:
         kernel = self.here.network.kernel
         delay = law.draw_us(self.random) * 1000
         if kernel.late is not None:
-            delay += kernel.late(self.participant.name, kernel.now + delay, 0)
+            delay += kernel.late(self.participant.name, kernel.now + delay, 0, "timer")
         timer = kernel.at(kernel.now + delay, run)
         self._timers[timer] = None
 

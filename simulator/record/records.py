@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import struct
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -38,7 +40,7 @@ from simulator.record.lines import (
 from simulator.record.log import Log
 from simulator.record.record import KINDS, Packet, Record
 
-__all__ = ["KINDS", "Packet", "Record", "Records", "first_difference"]
+__all__ = ["KINDS", "Packet", "Record", "Records", "first_difference", "first_difference_before"]
 
 _PACKET = struct.Struct(">QIBI32s")
 
@@ -219,6 +221,14 @@ class Records:
         for time_ns, link, direction, size, digest in _PACKET.iter_unpack(bytes(self._packets)):
             yield Packet(time_ns, links[link], directions[direction], size, digest.hex())
 
+    def packets_before(self, instant: int) -> bytes:
+        """Return the packet log up to an instant in nanoseconds, in a form for comparing."""
+        size = _PACKET.size
+        count = bisect_left(
+            range(self.packet_count), instant, key=lambda index: _PACKET.unpack_from(self._packets, index * size)[0]
+        )
+        return bytes(self._packets[: count * size])
+
     @property
     def packet_count(self) -> int:
         """The number of packets in the log."""
@@ -396,6 +406,21 @@ def first_difference(one: Records, other: Records) -> str | None:
     if one.packet_count != other.packet_count:
         return f"one run has {one.packet_count} packets, the other {other.packet_count}"
     return None if one.digest() == other.digest() else "the order in which links were first used"
+
+
+def first_difference_before(one: Records, other: Records, instant: int) -> str | None:
+    """Return as text where two transcripts differ first before an instant in nanoseconds, or None if they do not."""
+    ours, theirs = ([record for record in records if record.time_ns < instant] for records in (one, other))
+    for index, (mine, another) in enumerate(zip_longest(ours, theirs)):
+        if mine != another:
+            texts = ["nothing" if record is None else _describe(record) for record in (mine, another)]
+            return f"record {index}: {texts[0]}\n      versus {texts[1]}"
+    sent, got = (records.packets_before(instant) for records in (one, other))
+    if sent == got:
+        return None
+    same = next(index for index, pair in enumerate(zip_longest(sent, got)) if pair[0] != pair[1]) // _PACKET.size
+    ours_sent, theirs_sent = (next(islice(records.packets, same, None), None) for records in (one, other))
+    return f"packet {same}: {ours_sent}\n      versus {theirs_sent}"
 
 
 def _describe(record: Record) -> str:

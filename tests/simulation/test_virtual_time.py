@@ -32,6 +32,7 @@ from simulator.errors import ActorFailed, BlockingRefused, WorldStalled
 from tests.support.worlds import simulated
 
 PAGE = (Path(__file__).parents[2] / "docs" / "virtual-time.md").read_text(encoding="utf-8")
+OLD_LOCK = threading.Lock()
 TICK = 0.02
 """Real seconds for which each misuse waits."""
 
@@ -158,6 +159,12 @@ def swallow_the_error() -> None:
             meshsync.sleep(1)
 
 
+def wait_for_a_lock_of_the_module() -> None:
+    """Wait for a lock that is older than the simulation."""
+    with OLD_LOCK:
+        OLD_LOCK.acquire(timeout=TICK)
+
+
 Misuse = Callable[[], None]
 REFUSED: dict[str, list[tuple[Misuse, str]]] = {
     "`threading.Timer`": [(start_a_timer, "meshsync.spawn and meshsync.sleep")],
@@ -170,6 +177,7 @@ REFUSED: dict[str, list[tuple[Misuse, str]]] = {
     "`threading.Lock`, `RLock`": [
         (wait_for_a_lock, "meshsync.Lock"),
         (wait_for_a_lock_imported_by_name, "meshsync.Lock"),
+        (wait_for_a_lock_of_the_module, "meshsync.Lock"),
         (wait_for_a_reentrant_lock, "meshsync.RLock"),
     ],
     "`queue.Queue`, `LifoQueue`, `PriorityQueue`, `SimpleQueue`": [
@@ -327,6 +335,22 @@ def test_a_wait_that_gets_what_it_waits_for_is_left_alone() -> None:
             assert task.error is None
 
 
+def test_a_wait_behind_the_end_is_left_alone() -> None:
+    """A task that is ended may wait for real on its way out: no time is simulated any more."""
+    waited: list[bool] = []
+
+    def program() -> None:
+        try:
+            meshsync.sleep(60)
+        finally:
+            waited.append(threading.Event().wait(TICK))
+
+    with simulated() as sim:
+        sim.spawn(program)
+        sim.sleep(1)
+    assert waited == [False]
+
+
 def test_a_wait_in_a_participant_is_refused() -> None:
     """It has no thread of its own, and time stands still in its hooks."""
 
@@ -355,7 +379,16 @@ def test_a_pool_whose_threads_are_tasks_is_a_stall() -> None:
 
 def names() -> list[Any]:
     """Return what stands in Python's modules, and in this one."""
-    return [time.sleep, threading.Lock, threading.RLock, queue.SimpleQueue, threading.Condition.wait, sleep, Lock]
+    return [
+        time.sleep,
+        threading.Lock,
+        threading.RLock,
+        queue.SimpleQueue,
+        threading.Condition.wait,
+        sleep,
+        Lock,
+        OLD_LOCK,
+    ]
 
 
 def test_everything_is_restored_when_the_simulation_is_closed() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +16,7 @@ import meshsync
 from meshsync import RoomMessageEvent
 from meshsync.errors import UsageError
 from meshsync.runtime.interfaces import TaskExit
-from simulator import Simulation
+from simulator import Simulation, participants
 from simulator.errors import BlockingRefused, SimulationDeadlock
 from tests.support.worlds import simulated
 
@@ -73,6 +75,19 @@ def test_queue_passes_from_a_receiver_to_a_task() -> None:
         with pytest.raises(queue.Empty):
             inbox.get(timeout=5)
         assert round(sim.now - began, 9) == 5.1
+
+
+def test_item_belongs_to_the_first_in_line() -> None:
+    """One who comes when it is there, and before the first has had a turn, does not get it."""
+    got: list[int] = []
+    with simulated() as sim:
+        sim.spawn(lambda: got.append(ITEMS.get()))
+        sim.sleep(1)
+        ITEMS.put(1)
+        with pytest.raises(queue.Empty):
+            ITEMS.get_nowait()
+        sim.sleep(1)
+    assert got == [1]
 
 
 def test_same_program_gives_the_same_run() -> None:
@@ -203,6 +218,27 @@ def test_deadlock_names_a_holder_that_has_ended() -> None:
     assert f", held by 'leaves_everything_behind', which has ended, since {place}" in str(caught.value)
 
 
+def test_deadlock_names_each_holder_of_a_semaphore_that_has_not_released_it() -> None:
+    """A task that releases gives back its own permit, whoever took one first or last."""
+    semaphore = meshsync.Semaphore(2)
+
+    def keeps() -> None:
+        semaphore.acquire()
+        LOCK.acquire()
+
+    with pytest.raises(SimulationDeadlock) as caught, simulated() as sim:
+        with semaphore:
+            LOCK.acquire()
+            sim.spawn(keeps)
+            sim.sleep(1)
+        semaphore.acquire()
+        semaphore.acquire()
+    (report,) = [line for line in str(caught.value).splitlines() if "actor 'main'" in line]
+    assert report.count("held by") == 2
+    assert "held by 'keeps' since" in report
+    assert "held by 'main' since" in report
+
+
 def test_lock_that_is_acquired_twice_is_reported() -> None:
     """The holder is the one that waits."""
     with pytest.raises(SimulationDeadlock, match=r"actor 'main' waits for the Lock of .*, held by 'main' since"):
@@ -276,3 +312,45 @@ def test_one_who_waits_at_a_queue_is_taken_out_by_force() -> None:
         ITEMS.put(1)
         sim.sleep(1)
     assert got == ["second"]
+
+
+def test_participant_may_set_an_event_after_a_task_has_ended() -> None:
+    """Its hooks run on the thread of a task, also of one whose program is over."""
+
+    class Setter(participants.Participant):
+        def on_start(self) -> None:
+            self.after(1, READY.set)
+
+    with simulated() as sim:
+        sim.room("demo").add(Setter("setter"))
+        sim.spawn(lambda: None)
+        assert READY.wait(5)
+        assert sim.now == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends itself a signal")
+@pytest.mark.parametrize("wait", [LOCK.acquire, ITEMS.get, GATE.wait, READY.wait])
+def test_ctrl_c_in_a_wait_leaves_nothing_behind(wait: Callable[[], object]) -> None:
+    """The main thread leaves the line, and the next in it goes on."""
+    main = threading.get_ident()
+
+    def strikes() -> None:
+        with LOCK:
+            meshsync.sleep(1)
+            signal.pthread_kill(main, signal.SIGINT)
+            while not sim.runtime._scheduler.pending_errors:  # Until the main thread has handled it.
+                pass
+            meshsync.sleep(1)
+        ITEMS.put(1)
+
+    with simulated() as sim:
+        task = sim.spawn(strikes)
+        sim.sleep(0.5)
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+        assert task.join(10)
+        with LOCK:
+            assert ITEMS.get(timeout=1) == 1
+        GATE.reset()
+        sim.spawn(GATE.wait)
+        assert GATE.wait(5) in (0, 1)

@@ -136,6 +136,39 @@ class SendConfirmed(Send):
         self.room.messaging.send_message(self.peer, "still here", {}, confirm=True, timeout=PATIENCE)
 
 
+class SendLocked(Send):
+    """Likewise where each is sent within a lock, which another thread wants, too."""
+
+    def __init__(self, emulator: Emulator, report: Report) -> None:
+        super().__init__(emulator, report)
+        self.lock = meshsync.Lock()
+        self.is_over = meshsync.Event()
+        self.wanting = threading.Thread(target=self._want)
+        self.wanting.start()
+
+    def _want(self) -> None:
+        while not self.is_over.wait(0.0005):
+            with self.lock:
+                self.room.stats()
+
+    def turn(self) -> None:
+        with self.lock:
+            super().turn()
+
+    def recover(self) -> None:
+        super().recover()
+        if not self.lock.acquire(timeout=PATIENCE):
+            self.violated("the lock stays held")
+        self.lock.release()
+
+    def check(self) -> None:
+        super().check()
+        self.is_over.set()
+        self.wanting.join(PATIENCE)
+        if self.wanting.is_alive():
+            self.violated("the other thread waits for ever")
+
+
 class Streaming(Work):
     """One stream at a time, whose both ends this process has."""
 
@@ -337,6 +370,7 @@ class Connecting(Work):
 KINDS = {
     "send": Send,
     "send, confirmed": SendConfirmed,
+    "send, locked": SendLocked,
     "write": Write,
     "read": Read,
     "enable, disable": Enabling,

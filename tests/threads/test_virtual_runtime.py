@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from simulator.engine.invariants import Claim
 from simulator.engine.runtime import VirtualRuntime
 from simulator.errors import WorldStalled
 from tests.support.waiting import EARLY
@@ -279,3 +282,49 @@ def test_hail_of_interrupts_never_tears_the_engine() -> None:
             print(all(new - old > 200 for new, old in zip(counts, before)))
     """)
     assert outcome.stdout == "True\n", (outcome.stdout, outcome.stderr)
+
+
+@posix
+@pytest.mark.parametrize("who", ["main", "actor"])
+def test_predicate_that_blocks_for_real_is_named_with_its_line(who: str) -> None:
+    """Whoever's turn it was that it was asked after."""
+
+    def stall() -> bool:
+        if runtime.now >= 1:
+            time.sleep(5)
+        return True
+
+    with warnings.catch_warnings(), pytest.raises(WorldStalled, match="blocks for real") as caught:
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with VirtualRuntime(7, stall_after=0.2) as runtime:
+            runtime.watch_main()
+            runtime.invariants.add(Claim.ALWAYS, stall)
+            if who == "actor":
+                runtime.spawn(lambda: (runtime.sleep(1), runtime.sleep(1)), name="worker")
+                runtime.sleep(9)
+            runtime.sleep(1)
+            runtime.sleep(1)
+    assert "in stall" in str(caught.value).split(";", maxsplit=1)[0]
+
+
+@posix
+def test_ctrl_c_in_a_predicate_is_raised_where_the_program_waits() -> None:
+    """It ends the predicate, and is no failure of it."""
+
+    def looks() -> bool:
+        if runtime.now >= 1 and not asked:
+            asked.append("interrupted")
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000):  # A signal is handled at the next jump.
+                pass
+            asked.append("went on")
+        return True
+
+    asked: list[str] = []
+    with VirtualRuntime(7) as runtime:
+        runtime.invariants.add(Claim.ALWAYS, looks)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.sleep(2)
+        runtime.sleep(1)
+        assert runtime.invariants.conclude() is None
+    assert asked == ["interrupted"]

@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
-from statistics import quantiles
+from statistics import median, quantiles
 
 import pytest
 from hypothesis import given
@@ -179,3 +180,57 @@ def test_other_json_is_refused(value: dict[str, object], text: str) -> None:
     """What no law wrote is refused with its fault named."""
     with pytest.raises(ValueError, match=text):
         latency.from_json(value)
+
+
+class Time:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+
+def along(law: latency.Law, gap: int, count: int) -> list[float]:
+    """Return delays in milliseconds that were drawn one ``gap`` in nanoseconds after the other."""
+    clock, stream = Time(), Random(5)
+    path = law.along(clock)
+    drawn = []
+    for _ in range(count):
+        drawn.append(path.draw_us(stream) / 1000)
+        clock.now += gap
+    return drawn
+
+
+def test_correlated_delays_share_most_with_their_neighbours() -> None:
+    """Those 10 ms apart are about the same, those 10 s apart as different as independent ones."""
+    law = latency.correlated(latency.lognormal(0.04, 0.4), 1.0)
+    near, far = along(law, 10_000_000, 4000), along(law, 10_000_000_000, 4000)
+    steps = [median(abs(one - other) for one, other in pairwise(some)) for some in (near, far)]
+    assert steps[0] < 2.0
+    assert steps[1] > 10.0
+
+
+def test_each_correlated_delay_by_itself_follows_the_law() -> None:
+    """The quantiles of many, far apart, are the law's."""
+    plain = latency.lognormal(0.04, 0.4)
+    drawn = sorted(along(latency.correlated(plain, 1.0), 20_000_000_000, 4000))
+    for share in (0.1, 0.5, 0.9):
+        assert drawn[int(share * 4000)] == pytest.approx(1000 * plain.quantile(share), rel=0.05)
+
+
+def test_delays_of_one_instant_are_one_delay() -> None:
+    """No time, no change."""
+    drawn = along(latency.correlated(latency.exponential(0.1), 1.0), 0, 5)
+    assert len(set(drawn)) == 1
+
+
+def test_a_correlated_law_is_written_and_read() -> None:
+    """With the law in it; its own draws, without a clock, are that law's."""
+    law = latency.correlated(latency.uniform(0.01, 0.02), 5)
+    assert latency.from_json(law.to_json()) == law
+    assert law.draw_us(Random(3)) == latency.uniform(0.01, 0.02).draw_us(Random(3))
+    with pytest.raises(ValueError, match="a law that is not correlated"):
+        latency.correlated(law, 1)
+    with pytest.raises(ValueError, match="seconds must be above 0"):
+        latency.correlated(0.1, 0)
+    with pytest.raises(ValueError, match="correlated takes of, which is a law, and seconds"):
+        latency.from_json({"law": "correlated", "of": 3, "seconds": 1})

@@ -243,6 +243,23 @@ def test_failing_actor_fails_the_test(tmp_path):
     assert out.count("LookupError: no such thing") >= 3
 
 
+def test_what_is_claimed_and_does_not_hold_at_the_end_fails_the_test(tmp_path):
+    """The test, and not its teardown; one that fails otherwise is not blamed for that too."""
+    program = """
+        def test_leaves_it_undone(simulation):
+            simulation.eventually(lambda: False, name="the work is done")
+
+        def test_fails_otherwise(simulation):
+            simulation.eventually(lambda: False, name="the rest is done")
+            assert 1 == 2
+    """
+    printed = run(tmp_path, program)
+    assert "2 failed in" in printed
+    assert "InvariantViolated: eventually the work is done" in printed
+    assert "still false at the end of the simulation" in printed
+    assert "the rest is done (" not in printed
+
+
 def test_two_simulations_name_the_test(tmp_path):
     """A test that has the fixture and opens another one learns who holds the first."""
     program = """

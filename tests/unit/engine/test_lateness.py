@@ -88,7 +88,7 @@ def test_schedules_are_made_by_name(name: str, base: type | None) -> None:
 
 def test_sleep_wait_and_first_turn_come_as_late_as_recorded() -> None:
     """A task begins 1 s late, sleeps 2 s longer, and gives up a wait of 10 s after 13."""
-    lates = [Late("main/ada", step, seconds * SECOND) for step, seconds in ((1, 1), (2, 2), (3, 3))]
+    lates = [Late("main/ada", 1, by * SECOND, kind) for kind, by in (("turn", 1), ("sleep", 2), ("wait", 3))]
     seen: list[float] = []
     with VirtualRuntime(1, schedule=ReplaySchedule(lates=lates)) as runtime:
 
@@ -106,7 +106,7 @@ def test_sleep_wait_and_first_turn_come_as_late_as_recorded() -> None:
 
 def test_notified_waiter_goes_on_as_late_as_recorded() -> None:
     """It was notified before its time limit, and so its wait succeeds, 4 s later."""
-    with VirtualRuntime(1, schedule=ReplaySchedule(lates=[Late("main/ada", 3, 4 * SECOND)])) as runtime:
+    with VirtualRuntime(1, schedule=ReplaySchedule(lates=[Late("main/ada", 2, 4 * SECOND, "turn")])) as runtime:
         condition = runtime.condition()
         result: list[tuple[bool, float]] = []
 

@@ -16,7 +16,7 @@ import simulator
 import simulator.engine
 from simulator.engine import conditions, diagnosis, marks
 from simulator.engine.conditions import VirtualCondition
-from simulator.engine.runtime import VirtualRuntime, _may_cut
+from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.tasks import VirtualTask
 
 SOURCE = """
@@ -113,7 +113,7 @@ def test_the_engine_moved_elsewhere_is_still_hidden_and_whole() -> None:
 
     def look() -> bool:
         frame = sys._getframe(0)
-        seen.append((diagnosis.line_of(frame.f_back), _may_cut(frame)))
+        seen.append((diagnosis.line_of(frame.f_back), marks.may_cut(frame)))
         return True
 
     with VirtualRuntime(7) as runtime:

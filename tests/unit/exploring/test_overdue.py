@@ -12,7 +12,7 @@ from simulator.exploring.runs import Case, Run, run
 from simulator.latency import constant
 from simulator.simulation import Simulation
 
-ANSWER = Late("bob#1/down", 8, 2_000_000_000)
+ANSWER = Late("bob#1/down", 8, 2_000_000_000, "delivery")
 """Bob gets the answer 2 s late, and so what is behind it on his link."""
 
 

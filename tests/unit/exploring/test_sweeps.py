@@ -290,7 +290,7 @@ def test_threads_are_refused():
         searched(passes, executor=executor)
 
 
-@pytest.mark.parametrize("executor", ["threads", 3, lambda: 3], ids=str)
+@pytest.mark.parametrize("executor", ["threads", 3, lambda: 3], ids=["name", "number", "callable"])
 def test_what_is_no_executor_is_refused(executor):
     """The text has what can be given."""
     with pytest.raises(UsageError, match="executor"):

@@ -96,6 +96,13 @@ def test_the_answer_is_that_of_brute_force(name: str, data: st.DataObject) -> No
         assert found.stuck and explains(found.order, model)
 
 
+@pytest.mark.parametrize("last", [1, 2])
+def test_the_same_operations_in_another_order_lead_to_another_state(last: int) -> None:
+    """Two writes at once: either may have been the last, and what was tried with one says nothing of the other."""
+    operations = [operation(1, 4, "write", 1), operation(2, 3, "write", 2), operation(5, 6, "read", result=last)]
+    assert linearizable(operations, "register")
+
+
 def test_a_stale_read_is_named_with_what_it_should_have_been() -> None:
     """The report shows the most that an order explains."""
     history = History()
