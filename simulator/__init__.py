@@ -71,10 +71,10 @@ def __getattr__(name: str) -> Any:
         from simulator.replaying import replay as replaying
 
         return replaying.replay_room
-    if name in ("History", "linearizable"):
+    if name in ("History", "histories", "linearizable"):
         import simulator.histories
 
-        return getattr(simulator.histories, name)
+        return simulator.histories if name == "histories" else getattr(simulator.histories, name)
     if name == "Transcript":
         from simulator.record import transcript
 
@@ -84,10 +84,6 @@ def __getattr__(name: str) -> Any:
         import simulator.faults
 
         return simulator.faults
-    if name == "histories":
-        import simulator.histories
-
-        return simulator.histories
     if name == "latency":
         import simulator.latency
 

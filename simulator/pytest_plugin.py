@@ -59,15 +59,27 @@ def _seed(text: str) -> int | str:
 
 def _seeds(text: str) -> Sequence[int | str]:
     first, _, last = text.rpartition(":")
-    return range(int(first or 0), int(last))
+    seeds = range(int(first or 0), int(last))
+    if not seeds:
+        raise ValueError(text)
+    return seeds
 
 
 # --- simulations ------------------------------------------------------------------------------------------------------
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a simulated test once with each of its seeds, if it or the command line has any."""
+    """Run a simulated test once with each of its seeds, if it or the command line has any.
+
+    Raises:
+        CollectError: If a test would be none: its marker is without effect, or there is no seed.
+    """
+    item = metafunc.definition
     if "sim_seed" not in metafunc.fixturenames:
+        # A class or a module may have the marker for those of its tests that are simulated.
+        if any(marker.name == "simulated" for marker in item.own_markers):
+            text = "the marker simulated does nothing to a test without the fixture simulation or sim_room"
+            raise pytest.Collector.CollectError(f"{item.nodeid}: {text}")
         return
     options = metafunc.config.option
     seeds: Any = metafunc.definition.get_closest_marker("simulated")
@@ -78,6 +90,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         seeds = options.sim_seeds
     if seeds is not None:
         seeds = range(seeds) if isinstance(seeds, int) else list(seeds)
+        if not seeds:
+            raise pytest.Collector.CollectError(f"{item.nodeid}: there is no seed to run it with")
         metafunc.parametrize("sim_seed", seeds, ids=[f"seed{seed}" for seed in seeds], indirect=True)
 
 

@@ -198,8 +198,6 @@ class _Sweep:
             self._suspect(number, cause)
 
     def _suspect(self, number: int, cause: str) -> None:
-        if self._last is not None and number > self._last:
-            return
         self._deaths[number] += 1
         if self._deaths[number] < 2:
             self._suspects = sorted([*self._suspects, number])

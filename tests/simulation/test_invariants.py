@@ -9,7 +9,15 @@ import pytest
 import meshsync
 from meshsync.errors import UsageError
 from simulator import Simulation, latency, participants
-from simulator.errors import BlockingRefused, ConditionOccupied, InvariantViolated, PredicateFailed
+from simulator.engine.invariants import Claim
+from simulator.engine.runtime import VirtualRuntime
+from simulator.errors import (
+    BlockingRefused,
+    ConditionOccupied,
+    InvariantViolated,
+    PredicateFailed,
+    SimulationLivelock,
+)
 from simulator.exploring.exploration import explore, replay
 from simulator.exploring.runs import Case, run
 from tests.support.worlds import simulated
@@ -345,3 +353,39 @@ def test_a_predicate_waits_for_no_condition() -> None:
     assert watched.error is None
     assert watched.deviations == plain.deviations
     assert min(asked.values()) > 5
+
+
+def test_what_predicates_ask_is_not_counted_as_polling() -> None:
+    """Neither of the actor whose turn ended, nor of the turns of timers in a row; 60 is more than the limit of 50."""
+    asked = []
+    with VirtualRuntime(max_steps=50) as runtime:
+        runtime.invariants.add(Claim.ALWAYS, lambda: asked.append(sum(runtime.monotonic() for _ in range(60))) or True)
+        for number in range(100):
+            runtime.kernel.after(number, lambda: None)
+        runtime.sleep(200)
+        for _ in range(45):
+            runtime.monotonic()
+    assert len(asked) > 100
+
+
+def test_actors_that_poll_are_found_as_early_as_without() -> None:
+    """What an actor has polled stays counted when it is preempted."""
+
+    def polls(is_watched: bool) -> int:
+        with VirtualRuntime(3, schedule="random", max_steps=300) as runtime:
+            lock, count = runtime.condition(), [0]
+
+            def poll() -> None:
+                while True:
+                    with lock:
+                        count[0] += 1
+
+            if is_watched:
+                runtime.invariants.add(Claim.ALWAYS, lambda: True)
+            for name in ("ann", "tom"):
+                runtime.spawn(poll, name=name)
+            with pytest.raises(SimulationLivelock):
+                runtime.sleep(1)
+            return count[0]
+
+    assert polls(True) == polls(False) < 400

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshsync.errors import UsageError
-from simulator import Simulation, calibrate, latency, participants
+from simulator import Simulation, calibrate, faults, latency, participants
 from simulator.latency import Law
 from simulator.simulation import SimulatedRoom
 from tests.support.worlds import simulated
@@ -136,3 +136,21 @@ def test_calibrating_returns_a_law_and_refuses_a_simulation() -> None:
         calibrate()
     with pytest.raises(ValueError, match="at least 2 participants"):
         calibrate(1)
+
+
+def test_delays_that_go_together_do_so_through_faults_of_others() -> None:
+    """Over a correlation of eleven days a connection has one delay, also after a partition that is not its own."""
+    law = latency.correlated(latency.exponential(0.1), 1e6)
+    with simulated(latency=law) as sim:
+        room = sim.room("demo")
+        ada, bob = room.join("ada", enable=True), room.join("bob", enable=True)
+        assert room.join("carol").is_connected
+        to = ada.messaging.wait_for_participant(name="bob")
+        sim.plan(faults.during(sim.now + 2, sim.now + 4, faults.partition({"carol"})))
+        for _ in range(10):
+            ada.messaging.send_message_nowait(to, "tick", {})
+            sim.sleep(1)
+        assert bob.is_connected
+        measured = delays(room, "tick")
+    assert len(measured) == 10
+    assert measured[-1] - measured[0] < 0.01

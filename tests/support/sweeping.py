@@ -21,11 +21,16 @@ MARK = "SWEEPING_MARK"
 """The environment variable with the path of the file that is there once a process has killed itself."""
 
 
+class KilledWorker(Exception):
+    """What Dask has of this name."""
+
+
 class RecordingExecutor(Executor):
     """Does jobs when the driver waits, one at a time, and keeps what it was asked for.
 
     Args:
         kills: How often the executor breaks at each seed.
+        given_up: How often a cluster gives each seed up, and goes on with others.
         interrupt_after: Jobs after which waiting is interrupted, as by Ctrl-C.
         edit: Changes each job's text.
         answer: Changes each answer.
@@ -37,6 +42,7 @@ class RecordingExecutor(Executor):
         *,
         workers: int = 3,
         kills: Counter[int] | None = None,
+        given_up: Counter[int] | None = None,
         interrupt_after: int | None = None,
         edit: Callable[[dict[str, Any]], object] = lambda job: None,
         answer: Callable[[dict[str, Any]], object] = lambda answer: None,
@@ -44,6 +50,7 @@ class RecordingExecutor(Executor):
         self._max_workers = workers
         self._order = order
         self._kills = Counter() if kills is None else kills
+        self._given_up = Counter() if given_up is None else given_up
         self._interrupt_after = interrupt_after
         self._edit = edit
         self._answer = answer
@@ -87,6 +94,10 @@ class RecordingExecutor(Executor):
             for one in (future, *(other for other, _, _ in self.waiting)):
                 one.set_exception(BrokenExecutor("a worker died of SIGSEGV"))
             self.waiting.clear()
+            return
+        if self._given_up[seed]:
+            self._given_up[seed] -= 1
+            future.set_exception(KilledWorker("4 workers died of it"))
             return
         answer = do_job(text)
         self._answer(answer)

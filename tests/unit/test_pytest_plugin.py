@@ -101,6 +101,29 @@ def test_marker_says_how_the_simulation_is_made(simulation, sim_room):
         simulation.sleep(60)
 
 
+@pytest.mark.parametrize(
+    ("marker", "arguments", "options", "expected"),
+    [
+        ("seeds=3", "", (), "the marker simulated does nothing to a test without the fixture"),
+        ("seeds=0", "sim_room", (), "there is no seed to run it with"),
+        ("seeds=[]", "simulation", (), "there is no seed to run it with"),
+        ("seeds=3", "simulation", ("--sim-seeds", "7:7"), "--sim-seeds: invalid"),
+    ],
+)
+def test_test_that_would_be_none_is_an_error(tmp_path, marker, arguments, options, expected):
+    """It would pass without having run, or not be there."""
+    program = f"""
+        import pytest
+
+        @pytest.mark.simulated({marker})
+        def test_it({arguments}):
+            pass
+    """
+    printed = run(tmp_path, program, *options)
+    assert expected in printed
+    assert "passed" not in printed
+
+
 def test_seeds_come_from_the_marker_or_the_command_line(tmp_path):
     """A test is run with each; one without seeds once, with 0, unless the command line has some."""
     program = """

@@ -103,13 +103,13 @@ def test_seeds_are_taken_when_there_is_room(using):
 
 
 def test_nothing_beyond_a_failing_seed_is_begun(using):
-    """When 20 is known to fail, 15 to 17 are still done, 18 and 19 taken back, and 21 never sent."""
-    turns = iter(range(len(SEEDS)))
-    executor = using(RecordingExecutor(lambda waiting: 5 if next(turns) == 15 else 0))
+    """When 20 is known to fail, none above is sent; when 17 is, 18 and 19 are taken back, and 15 and 16 still done."""
+    turns = iter([0] * 15 + [5, 2])
+    executor = using(RecordingExecutor(lambda waiting: next(turns, waiting - 1)))
     failure, _ = searched(fails_at_some, executor=executor)
     assert failure is not None
     assert failure.seed == 17
-    assert executor.done == [*range(15), 20, 15, 16, 17]
+    assert executor.done == [*range(15), 20, 17, 16, 15]
     assert max(seed for seed, _ in executor.submitted) == 20
     assert not executor.is_shut_down
 
@@ -184,6 +184,16 @@ def test_seed_below_one_that_kills_is_found_first(monkeypatch):
     assert failure.seed == 17
 
 
+def test_job_that_a_cluster_gave_up_runs_again_alone(using):
+    """Dask's workers are others then, and what is with them goes on; the second time it is the seed that fails."""
+    for times, seed in ((1, 17), (2, 9)):
+        executor = using(RecordingExecutor(ORDERS["one chance"], given_up=Counter({9: times})))
+        failure, _ = searched(fails_at_some, executor=executor)
+        assert failure is not None
+        assert failure.seed == seed
+        assert [waiting for again, waiting in executor.submitted if again == 9][1:] == [1]
+
+
 def test_given_executor_that_breaks_ends_the_search(using, tmp_path: Path):
     """The error has how far it came; with the file another executor goes on, to the same report."""
     expected, expected_reports = searched(fails_at_some)
@@ -227,14 +237,16 @@ def test_failure_on_a_worker_alone_is_none_that_repeats(using):
 @pytest.mark.parametrize("program", [fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
 def test_interrupted_search_goes_on(using, tmp_path: Path, program):
     """Ctrl-C leaves a file beside what is saved; the report at last is that of a search that was not interrupted."""
-    _, expected = searched(program, schedule="late")
+    seeds = range(30)  # Of which the second program fails in none, and some are overdue.
+    _, expected = searched(program, schedule="late", seeds=seeds)
     reports: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        executor = using(RecordingExecutor(ORDERS["one chance"], interrupt_after=11))
-        explore(program, SEEDS, schedule="late", save=tmp_path, executor=executor, report=reports.append)
+        executor = using(RecordingExecutor(shuffled(3), interrupt_after=15))
+        explore(program, seeds, schedule="late", save=tmp_path, executor=executor, report=reports.append)
     kept = tmp_path / f"search-{program.__name__}.json"
     assert reports[0].startswith("interrupted: none of the first ")
-    _, again = searched(program, schedule="late", resume=kept, save=None)
+    assert ("late for a time limit" in reports[0]) == (program is is_overdue_at_times)
+    _, again = searched(program, schedule="late", seeds=seeds, resume=kept)
     assert again == expected
     assert expected
     assert not kept.exists()
