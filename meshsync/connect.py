@@ -100,7 +100,8 @@ def connect(
         UsageError: If the arguments do not fit together, or several emulators are found.
         ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """
-    world = current_world(is_chosen=runtime is not None)
+    # What has both is in no world but theirs.
+    world = REAL_WORLD if runtime and connector else current_world(is_chosen=runtime is not None)
     spoken = find_dialect(dialect)
     session = Session(spoken, packet_size=packet_size)
     check_timeout(default_timeout, "default_timeout")

@@ -137,17 +137,7 @@ class Invariants:
         scheduler.polls_left = _POLLS
         scheduler.in_callback = True  # Refuses every call that would block, and lets no schedule preempt.
         try:
-            for one in self._invariants:
-                if one.deadline is not None and now > one.deadline:
-                    return self._overdue(one, ended)
-                value = _ask(scheduler, one, now, ended)
-                if isinstance(value, InvariantError):
-                    return value
-                if one.claim is _EVENTUALLY:
-                    if value:
-                        fulfilled.append(one)
-                elif value is not None and value is (one.claim is Claim.NEVER):
-                    return _violated(one, now, f"{'true' if value else 'false'} after {ended()}")
+            return self._first_violation(now, ended, fulfilled)
         finally:
             scheduler.in_callback = was_in_callback
             scheduler.polls_left = polls
@@ -155,6 +145,21 @@ class Invariants:
                 self._invariants = [one for one in self._invariants if one not in fulfilled]
                 if not self._invariants:
                     scheduler.after_turn = None
+
+    def _first_violation(
+        self, now: int, ended: Callable[[], str], fulfilled: list[_Invariant]
+    ) -> InvariantError | None:
+        for one in self._invariants:
+            if one.deadline is not None and now > one.deadline:
+                return self._overdue(one, ended)
+            value = _ask(self._scheduler, one, now, ended)
+            if isinstance(value, InvariantError):
+                return value
+            if one.claim is _EVENTUALLY:
+                if value:
+                    fulfilled.append(one)
+            elif value is not None and value is (one.claim is Claim.NEVER):
+                return _violated(one, now, f"{'true' if value else 'false'} after {ended()}")
         return None
 
     def _overdue(self, one: _Invariant, ended: Callable[[], str]) -> InvariantViolated:

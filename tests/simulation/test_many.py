@@ -39,11 +39,14 @@ def test_messages_of_each_sender_arrive_once_and_in_order(seed, law, schedule, s
 
 
 def test_empty_simulation_costs_few_calls():
-    """To open and to close one takes some 350 calls of Python, as a few lines of any program do."""
+    """To open and to close one takes some 400 calls of Python, and five for each module that has imported a wait.
+
+    In a process of many tests that have done so these are 200 modules.
+    """
 
     def open_and_close():
         with Simulation():
             pass
 
     open_and_close()  # what is imported or made once is no concern of the next
-    assert calls_of(open_and_close) < 1500
+    assert calls_of(open_and_close) < 2500
