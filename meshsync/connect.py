@@ -101,7 +101,8 @@ def connect(
         ValueError: If there is no such dialect, or ``packet_size`` is less than 1.
     """
     # What has both is in no world but theirs.
-    world = REAL_WORLD if runtime and connector else current_world(is_chosen=runtime is not None)
+    is_placed = runtime is not None and connector is not None
+    world = REAL_WORLD if is_placed else current_world(is_chosen=runtime is not None)
     spoken = find_dialect(dialect)
     session = Session(spoken, packet_size=packet_size)
     check_timeout(default_timeout, "default_timeout")
