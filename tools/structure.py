@@ -66,7 +66,7 @@ b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors 
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
-d  simulator.room: limits members / call_ends / calls classic_streams / rules / faulty seat
+d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
 e  simulator.network: links traffic / desks heartbeat_timer / client_end network room_end / connector headless_end

@@ -41,9 +41,9 @@ from simulator.faults.fault import Fault
 from simulator.faults.plans import Planned
 from simulator.network.network import SimulatedConnection
 from simulator.participants import Participant
-from simulator.room.faulty import Watcher
 from simulator.room.members import Output
 from simulator.room.rules import Room
+from simulator.room.watched import Watcher
 
 __all__ = ["Gateway", "new_secret", "url_host"]
 

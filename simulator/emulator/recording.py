@@ -13,7 +13,6 @@ from pathlib import Path
 
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.protocol.content import Error
-from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import (
     AnswerCall,
     AnswerChunk,
@@ -38,11 +37,9 @@ from simulator.record.record import Record
 from simulator.record.recorder import Recorder
 from simulator.record.redaction import Redaction
 from simulator.record.transcript import Transcript
-from simulator.room.faulty import Watcher
-from simulator.room.members import Member, Output, Rights
-from simulator.room.seat import RoomRules
+from simulator.room.members import Member, Output
 
-__all__ = ["Recording", "Recordings", "RoomRecorder", "WatchedRoom", "claimed_name"]
+__all__ = ["Recording", "Recordings", "RoomRecorder", "claimed_name"]
 
 _log = logging.getLogger("simulator.emulator")
 
@@ -98,41 +95,6 @@ class Recording:
             if type(value) is not int or value < 0:
                 raise UsageError(f"{name}: a number of bytes, not {value!r:.100}")
         Redaction(self.redact)
-
-
-class WatchedRoom:
-    """A room that notifies a `Watcher` of its events, as a `FaultyRoom` does, without any fault."""
-
-    def __init__(self, room: RoomRules, watcher: Watcher) -> None:
-        self._room = room
-        self._watcher = watcher
-
-    def join(
-        self,
-        name: str,
-        *,
-        form: GreetingForm,
-        role: str = "user",
-        rights: Rights | None = None,
-        version: str | None = None,
-    ) -> tuple[Member, list[Output]]:
-        """Add a participant; see `Room.join`."""
-        member, greeting = self._room.join(name, form=form, role=role, rights=rights, version=version)
-        self._watcher.joined(member)
-        return member, greeting
-
-    def leave(self, member: Member) -> list[Output]:
-        """Remove a participant; see `Room.leave`."""
-        outputs = self._room.leave(member)
-        self._watcher.left(member)
-        return outputs
-
-    def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
-        """Return what follows from a request; see `Room.handle`."""
-        sent_ns = self._watcher.received(member)
-        outputs = self._room.handle(member, request_id, request)
-        self._watcher.handled(member, sent_ns, request, outputs)
-        return outputs
 
 
 class RoomRecorder(Recorder):

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.emulator.framing import FramedParcel
-from simulator.emulator.recording import WatchedRoom
 from simulator.engine.seeds import Seeds
 from simulator.network.network import Network
 from simulator.participants import Participant, Surroundings
 from simulator.participants.confirming import visible
 from simulator.participants.participant import enter, retire
-from simulator.room.faulty import Watcher
 from simulator.room.members import Output, Presence, Rights
 from simulator.room.rules import Room
 from simulator.room.seat import Account, Held, RoomRules, Seat, SeatedRoom
+from simulator.room.watched import WatchedRoom, Watcher
 
 __all__ = ["EmulatedRoom", "NoteFault", "Occupant", "RoomNotes"]
 

@@ -31,8 +31,9 @@ from simulator.network.network import Carrier, Heartbeats, Network, SimulatedCon
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant
 from simulator.record.recorder import Recorder
-from simulator.room.faulty import FaultyRoom, Watchers
+from simulator.room.faulty import FaultyRoom
 from simulator.room.members import Output
+from simulator.room.watched import Watchers
 
 __all__ = ["Stage", "Staged"]
 

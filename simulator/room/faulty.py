@@ -7,14 +7,13 @@ is in force, is not its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any
 
 from meshsync.errors import UsageError
 from meshsync.protocol.content import Error
-from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import (
     AnswerCall,
     CallChunk,
@@ -30,68 +29,14 @@ from simulator.faults.asking import ask
 from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, RoomFault
 from simulator.room.call_ends import OPEN
 from simulator.room.calls import NOT_FOUND, Later
-from simulator.room.members import EMPTY, Member, Output, Presence, Rights, reply
+from simulator.room.members import EMPTY, Member, Output, Presence, reply
 from simulator.room.rules import Room
+from simulator.room.watched import WatchedRoom, Watcher
 
-__all__ = ["ACKNOWLEDGEMENTS", "FaultyRoom", "Watcher", "Watchers"]
+__all__ = ["ACKNOWLEDGEMENTS", "FaultyRoom"]
 
 ACKNOWLEDGEMENTS = ("routed", "delivered")
 """When a message to one participant is acknowledged: once it is in the recipient's queue, or once it has arrived."""
-
-
-class Watcher(Protocol):
-    """The object that a room notifies of its events."""
-
-    def joined(self, member: Member) -> None: ...
-    def left(self, member: Member) -> None: ...
-    def received(self, member: Member) -> int:
-        """Note that a request is about to be handled; return when it was sent, in nanoseconds of virtual time."""
-        ...
-
-    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
-        """Note the outputs of a request that was sent at ``sent_ns``, now if that is None."""
-        ...
-
-    def withheld(self, member: Member, request: Send, outcome: str) -> None:
-        """Note that a stream was rejected before it was offered to its recipient."""
-        ...
-
-    def lost(self, member: Member, request: Request) -> None:
-        """Note that a request was held back until its sender had left."""
-        ...
-
-
-class Watchers:
-    """Several watchers as one. The times of requests are those of the first."""
-
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self._watchers = tuple(watchers)
-
-    def joined(self, member: Member) -> None:
-        """Notify all; so do the methods below."""
-        for watcher in self._watchers:
-            watcher.joined(member)
-
-    def left(self, member: Member) -> None:
-        for watcher in self._watchers:
-            watcher.left(member)
-
-    def received(self, member: Member) -> int:
-        first, *_ = [watcher.received(member) for watcher in self._watchers]
-        return first
-
-    def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
-        outputs = tuple(outputs)
-        for watcher in self._watchers:
-            watcher.handled(member, sent_ns, request, outputs)
-
-    def withheld(self, member: Member, request: Send, outcome: str) -> None:
-        for watcher in self._watchers:
-            watcher.withheld(member, request, outcome)
-
-    def lost(self, member: Member, request: Request) -> None:
-        for watcher in self._watchers:
-            watcher.lost(member, request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +72,7 @@ class _RoomRequest:
         return None if self.target is None else self.target.name
 
 
-class FaultyRoom:
+class FaultyRoom(WatchedRoom):
     """A room with lasting faults in force.
 
     Args:
@@ -142,6 +87,8 @@ class FaultyRoom:
         ValueError: If ``acknowledge`` is neither.
     """
 
+    _room: Room
+
     def __init__(
         self,
         room: Room,
@@ -155,37 +102,19 @@ class FaultyRoom:
     ) -> None:
         if acknowledge not in ACKNOWLEDGEMENTS:
             raise ValueError(f"acknowledge must be one of {', '.join(ACKNOWLEDGEMENTS)}, not {acknowledge!r}")
-        self._room = room
+        super().__init__(room, watcher)
         self._new_id = new_id
         self._in_force = in_force
-        self._watcher = watcher
         self._later = later
         self._chance = chance
         self._waits_for_delivery = acknowledge == "delivered"
         self._unacknowledged: dict[int, tuple[Member, Output]] = {}
         """By the id of the push, its sender and the acknowledgement that waits for it."""
 
-    def join(
-        self,
-        name: str,
-        *,
-        form: GreetingForm,
-        role: str = "user",
-        rights: Rights | None = None,
-        version: str | None = None,
-    ) -> tuple[Member, list[Output]]:
-        """Add a participant; see `Room.join`."""
+    def _admit(self, name: str, **options: Any) -> tuple[Member, list[Output]]:
         # Ids are derived from the name, so that one participant less leaves the other ids as they are.
         ids = None if self._new_id is None else partial(self._new_id, name)
-        member, greeting = self._room.join(name, form=form, role=role, rights=rights, version=version, ids=ids)
-        self._watcher.joined(member)
-        return member, greeting
-
-    def leave(self, member: Member) -> list[Output]:
-        """Remove a participant; see `Room.leave`."""
-        outputs = self._room.leave(member)
-        self._watcher.left(member)
-        return outputs
+        return self._room.join(name, ids=ids, **options)
 
     def handle(self, member: Member, request_id: int, request: Request) -> list[Output]:
         """Return the outputs of a request, unless a fault prevents them; see `Room.handle`."""

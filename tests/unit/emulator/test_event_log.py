@@ -26,9 +26,9 @@ from meshsync.protocol.operations import (
     SetAttributes,
 )
 from simulator.emulator.event_log import EventLog, RoomLog
-from simulator.emulator.recording import WatchedRoom
 from simulator.room.members import Member, push, reply
 from simulator.room.rules import Room
+from simulator.room.watched import WatchedRoom
 
 FORM = greeting_form(None)
 

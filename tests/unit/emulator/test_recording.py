@@ -12,9 +12,10 @@ import pytest
 from meshsync.protocol.operations import Enable, Request, Send, UnknownRequest
 from simulator import Transcript
 from simulator.emulator import recording
-from simulator.emulator.recording import Recording, Recordings, WatchedRoom, claimed_name
+from simulator.emulator.recording import Recording, Recordings, claimed_name
 from simulator.room.members import Member
 from simulator.room.rules import Room
+from simulator.room.watched import WatchedRoom
 
 
 class Turns:
