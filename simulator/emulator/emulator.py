@@ -60,13 +60,13 @@ class Emulator:
         host: The address to listen on; the default can be reached from this machine alone.
         port: 0 picks a free one.
         secret: The secret that tokens have to be signed with. By default `DEVELOPMENT_SECRET`; where other machines
-            can reach ``host``, one that nobody can guess, made anew for each emulator.
+            can reach ``host``, one that cannot be guessed, made anew for each emulator.
         acknowledge: When the room acknowledges a send: ``"routed"``, when it is in the recipient's queue.
         limits: How much of what there may be.
         allow_origins: Origins of pages that may connect beside those of this machine, as ``https://example.org:8443``;
             ``"*"`` for all. With a secret of your own all may, unless you name some.
         allow_hosts: Names by which clients may call it beside those of this machine, as a container's; likewise.
-        insecure: Whether other machines may reach it though everybody knows its secret.
+        insecure: Whether other machines may reach it though its secret is the well-known one.
         record: Whether to keep transcripts of its rooms, which hold everything said there; a `Recording` says how much
             of it, and where.
         latency: The law of delays between each client and its room, in each direction, or seconds; None for none. The
@@ -77,7 +77,7 @@ class Emulator:
         populate: Returns the participants without a thread that a room begins with, given its name. It is called when a
             room opens, in the emulator's own thread, and must not block. They leave with the room's last client.
     Raises:
-        UsageError: If an argument makes no sense, or everybody could come in.
+        UsageError: If an argument makes no sense, or any stranger could come in.
     Example:
         ::
 
@@ -358,7 +358,7 @@ def _choose_secret(secret: str | None, host: str, insecure: bool) -> str:
     """Return the secret to use.
 
     Raises:
-        UsageError: If other machines could come in with the secret that everybody knows.
+        UsageError: If other machines could come in with the well-known secret.
     """
     if is_loopback(host) or insecure:
         return secret or DEVELOPMENT_SECRET

@@ -47,7 +47,7 @@ _MOST_KNOWN = 10_000
 """Participants that left, and streams, of which a room's recorder knows the labels."""
 
 _UNOPENED = 100
-"""Rooms that have a transcript though nobody came in: what strangers ask for makes no more."""
+"""Rooms that have a transcript though no participant came in: what strangers ask for makes no more."""
 
 _REFUSALS = 20.0
 """Refusals that are recorded in a second; more are counted in the emulator's statistics alone."""

@@ -46,7 +46,7 @@ class RecordFile:
         """Bytes of whole lines in the file."""
         self.is_open = True
         """Whether lines are still written."""
-        # Nobody else's business. Closed by `rest` and `close`, or by the end of the process.
+        # No other user's business. Closed by `rest` and `close`, or by the end of the process.
         self._descriptor: int | None = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, line: bytes, records: int = 0) -> None:
