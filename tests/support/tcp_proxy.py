@@ -243,7 +243,8 @@ class TcpProxy:
         """Have its thread carry out a command, and wait for that."""
         done = threading.Event()
         self._commands.append((command, done))
-        with suppress(BlockingIOError):
+        # Full, or closed already: the thread was awake, and has taken the command that closes it.
+        with suppress(OSError):
             self._bell.send(b"!")
         while not done.wait(0.5):
             if not self._thread.is_alive():
