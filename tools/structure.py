@@ -81,6 +81,7 @@ h  simulator.simulation
 i  simulator.exploring: crews estimates programs progress_bar repeated_records shrinking / moments runs
                         / checking delays jobs origin_plot / sweeps / search / halted_search / exploration / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
+i2 simulator.stateful: members rules / scripts / performance / report / machine
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
 j  simulator.pytest_plugin  simulator.calibration
