@@ -14,6 +14,7 @@ from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomU
 from meshsync.runtime.deadlines import Deadline
 from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
+from simulator.engine.kernel import SECOND
 from simulator.engine.runtime import VirtualRuntime
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.links import ControlFrame, LinkState, close_frame, frame
@@ -89,6 +90,7 @@ class _Attempt:
         self._connection = connection = network.open(name)
         if isinstance(guest, Guest):
             network.admit(connection, guest)
+        connection.opener = runtime.hindrances.present
         connection.refuse = self._conclude
         connection.up.on_arrival = self._at_room
         connection.down.on_arrival = self._at_client
@@ -201,4 +203,7 @@ class _Attempt:
             send_buffer=network.send_buffer,
             ended=connection.client_ended,
         )
+        paused = self._runtime.hindrances.paused_until(connection.opener) - network.kernel.now
+        if paused > 0:
+            connection.pause(paused / SECOND)
         return transport
