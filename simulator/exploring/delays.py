@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from simulator.engine.lateness import ReplaySchedule
@@ -10,7 +9,7 @@ from simulator.engine.schedules import Late
 from simulator.exploring.runs import Program, Run, run
 from simulator.record.records import Record
 
-__all__ = ["Delay", "delays", "described", "placed"]
+__all__ = ["Delay", "delays", "described"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +38,10 @@ def delays(program: Program, found: Run) -> tuple[Delay, ...]:
         return ()
     schedule = ReplaySchedule(found.deviations, found.lates)
     again = run(program, found.case, schedule=schedule)
-    return placed(schedule.lates, schedule.instants, again)
-
-
-def placed(lates: Iterable[Late], instants: Iterable[int], found: Run) -> tuple[Delay, ...]:
-    """Return the late steps of a run, of which it is known when each was due, in nanoseconds."""
-    records = [record for transcript in found.transcripts.values() for record in transcript]
+    records = [record for transcript in again.transcripts.values() for record in transcript]
     records.sort(key=lambda record: record.time_ns)
     result = []
-    for late, instant in zip(lates, instants, strict=True):
+    for late, instant in zip(schedule.lates, schedule.instants, strict=True):
         before = [record for record in records if record.time_ns <= instant]
         after = [record for record in records if record.time_ns > instant]
         result.append(Delay(late, instant / 1e9, before[-1] if before else None, after[0] if after else None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unittest
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -146,16 +147,17 @@ def _test_of(machine: type[ConcurrentMachine]) -> Callable[[], None]:
     latency = as_law(machine.latency)
 
     def test(script: Script) -> None:
-        performance = Performance(machine, script, invariants)
+        perform = partial(Performance, machine, script, invariants)
+        performance = perform()
         case = Case(script.seed, latency, script.order, horizon=machine.horizon)
-        schedule = schedule_of(script)
-        result = run(performance, case, schedule=schedule, stall_after=machine.stall_after)
+        result = run(performance, case, schedule=schedule_of(script), stall_after=machine.stall_after)
         if performance.skipped:
             hypothesis.event("operations were passed over: a precondition, or an empty bundle")
         if result.is_overdue and not machine.count_overdue:
             hypothesis.event("overdue: a time limit was passed by lateness")
         elif result.cause is not None:
-            hypothesis.note(Report(machine.__qualname__, performance, result, schedule, machine.save))
+            name = machine.__qualname__
+            hypothesis.note(Report(name, perform, performance, result, machine.stall_after, machine.save))
             raise result.cause
 
     test.__name__ = test.__qualname__ = machine.__name__

@@ -68,7 +68,6 @@ class Performance:
     _values: dict[Bundle, list[Any]] = field(default_factory=dict)
     _here: int = 0
     _through: int = 0
-    _is_begun: bool = False
     _is_over: bool = False
 
     def __call__(self, sim: Simulation) -> None:
@@ -77,7 +76,11 @@ class Performance:
         machine.setup()
         change = meshsync.condition()
         members = [Member(name, sim.runtime) for name in self.script.parts]
-        tasks = [sim.spawn(partial(self._live, machine, me, change), name=me.name) for me in members]
+        begins = [meshsync.Event() for _ in members]
+        tasks = [
+            sim.spawn(partial(self._live, machine, me, begin, change), name=me.name)
+            for me, begin in zip(members, begins, strict=True)
+        ]
         with change:
             change.wait_for(lambda: self._here == len(members))
         sim.sleep(SETTLING)
@@ -87,9 +90,9 @@ class Performance:
         sim.plan(*(_later(entry, self.begin) for entry in self.script.plan))
         if isinstance(sim.runtime.schedule, DrawnLateness):
             sim.runtime.schedule.begin()
+        for begin in begins:  # In their order, whoever was there first.
+            begin.set()
         with change:
-            self._is_begun = True
-            change.notify_all()
             change.wait_for(lambda: self._through == len(members))
         machine.check()
         with change:
@@ -105,13 +108,13 @@ class Performance:
             self.broken[name] = str(error)
             return False
 
-    def _live(self, machine: Machine, me: Member, change: Condition) -> None:
+    def _live(self, machine: Machine, me: Member, begin: meshsync.Event, change: Condition) -> None:
         """Be one participant."""
         machine.enter(me)
         with change:
             self._here += 1
             change.notify_all()
-            change.wait_for(lambda: self._is_begun)
+        begin.wait()
         for step in self.script.parts[me.name]:
             if step.pause:
                 meshsync.sleep(step.pause)

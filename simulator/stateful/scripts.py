@@ -6,7 +6,7 @@ The smallest value of each part is the plain one: no operation, no pause, first-
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -26,8 +26,16 @@ __all__ = ["Bounds", "DrawnLate", "DrawnLateness", "DrawnStep", "Pick", "Script"
 _ORDERS = ("fifo", "random", "pct")
 _MILLISECOND = 1_000_000
 """Nanoseconds in a millisecond."""
-_KINDS = 24
-"""Kinds of steps that can be late: of an actor its sleeps, time limits and turns, of a link its deliveries …"""
+_OWN = (
+    ("main/{}", "turn"),
+    ("{}#1/up", "delivery"),
+    ("{}#1/down", "delivery"),
+    ("main/{}", "sleep"),
+    ("main/{}", "wait"),
+)
+"""Kinds of steps of each participant that can be late: whose, where its name is put in, and which."""
+_OTHERS = 16
+"""Kinds of steps of all others: of servers, scripted participants and more threads."""
 _VISITS = 12
 """Steps of each that can be late."""
 _LATES = 4
@@ -67,7 +75,7 @@ class DrawnLate:
     """A late step, before it is known whose it is: which is a matter of the run."""
 
     kind: int
-    """Of which steps, from 0, in the order in which their first ones come: an actor's sleeps are one kind."""
+    """Of which steps, from 0: those of the participants, and then all others in the order in which they first come."""
     step: int
     """Which of these, from 1; counted, as kinds are, from the first operation on."""
     more: int
@@ -122,7 +130,8 @@ def scripts(rules: Sequence[Rule], participants: Sequence[str], bounds: Bounds) 
     latest = round(bounds.latest * 1000)
     visits = st.just(1) | st.integers(1, 4) | st.integers(1, _VISITS)
     more = st.just(0) | st.integers(0, _VISITS)
-    late = st.builds(DrawnLate, st.integers(0, _KINDS - 1), visits, more, _milliseconds(latest, least=1))
+    kinds = len(_OWN) * len(participants) + _OTHERS
+    late = st.builds(DrawnLate, st.integers(0, kinds - 1), visits, more, _milliseconds(latest, least=1))
     lates = st.lists(late, max_size=_LATES) if latest else st.just([])
 
     @st.composite
@@ -161,37 +170,37 @@ def _argument(given: SearchStrategy[Any] | Bundle | Consumed) -> SearchStrategy[
 class DrawnLateness(LateSchedule):
     """Makes steps late that were drawn before it was known whose they are; none before `begin` is called."""
 
-    def __init__(self, lates: Sequence[DrawnLate], base: Schedule | None) -> None:
+    def __init__(self, lates: Sequence[DrawnLate], base: Schedule | None, participants: Iterable[str]) -> None:
         super().__init__(Random(0), Lateness(0, 0), base)
         self._drawn = {
             (one.kind, step): one.by * _MILLISECOND
             for one in reversed(lates)
             for step in range(one.step, one.step + one.more + 1)
         }
-        self._kinds: dict[tuple[str, str], int] | None = None
+        # A number is that of the same steps in all scripts, or hardly any could be made smaller.
+        own = [(who.format(name), kind) for name in participants for who, kind in _OWN]
+        self._kinds = {key: number for number, key in enumerate(own)}
+        self._is_begun = False
         self._visits_since: Counter[int] = Counter()
-        self.instants: list[int] = []
-        """When each of `lates` was due, in nanoseconds."""
 
     def begin(self) -> None:
-        """Count kinds and steps from here on."""
-        self._kinds = {}
+        """Count steps from here on."""
+        self._is_begun = True
 
     def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
         key = who, kind
         step = self._steps[key] = self._steps.get(key, 0) + 1
-        if self._kinds is None or focus_of(who) == "client":  # What is late for a client's reader is so on its link.
+        if not self._is_begun or focus_of(who) == "client":  # What is late for a client's reader is so on its link.
             return 0
         number = self._kinds.setdefault(key, len(self._kinds))
         self._visits_since[number] += 1
         by = self._drawn.get((number, self._visits_since[number]), 0)
         if by:
             self.lates.append(Late(who, step, by, kind))
-            self.instants.append(due)
         return by
 
 
 def schedule_of(script: Script) -> Schedule | None:
     """Return the schedule of a run; None for first-in-first-out with nothing late."""
     base = schedule_named(script.order, Seeds(script.seed))
-    return DrawnLateness(script.lates, base) if script.lates else base
+    return DrawnLateness(script.lates, base, script.parts) if script.lates else base

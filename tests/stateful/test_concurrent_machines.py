@@ -157,6 +157,7 @@ class Door(ConcurrentMachine):
     @rule()
     @precondition(lambda self, me: self.is_sent)
     def use(self, me: Member) -> None:
+        meshsync.sleep(0.001)  # At the same instant another order of actors would do.
         me.room.messaging.send_message(me.keeper, "use", {})
 
     def check(self) -> None:
@@ -286,9 +287,8 @@ def test_deadlock_is_the_failure_of_two_operations() -> None:
     """It is that of the simulation, with its paragraph for each actor."""
     error, report = failure(Embrace)
     assert isinstance(error, SimulationDeadlock)
-    assert sorted(calls(report)) == [("ada", "eat(first='knife')"), ("bob", "eat(first='fork')")] or sorted(
-        calls(report)
-    ) == [("ada", "eat(first='fork')"), ("bob", "eat(first='knife')")]
+    assert sorted(name for name, _ in calls(report)) == ["ada", "bob"]
+    assert sorted(call for _, call in calls(report)) == ["eat(first='fork')", "eat(first='knife')"]
 
 
 class Struck(ConcurrentMachine):
@@ -450,3 +450,33 @@ def test_only_machines_are_run() -> None:
     """Hypothesis's own are for Hypothesis."""
     with pytest.raises(UsageError, match="is for a subclass of ConcurrentMachine, not for <class 'int'>"):
         run_as_test(int)  # type: ignore[arg-type]
+
+
+class Rash(ConcurrentMachine):
+    """That nothing comes between two lines is taken for granted."""
+
+    save = None
+    latest = 0
+
+    def setup(self) -> None:
+        self.lock = meshsync.Lock()
+        self.busy = ""
+
+    @rule()
+    def work(self, me: Member) -> None:
+        assert not self.busy, "busy with another one"
+        self.busy = me.name
+        with self.lock:
+            self.busy = ""
+
+
+def test_of_an_order_of_actors_what_the_failure_needs_is_left() -> None:
+    """Hypothesis finds a seed of it, with dozens of deviations; the report has the few that it takes."""
+    _, report = failure(Rash)
+    assert sorted(calls(report)) == [("ada", "work()"), ("bob", "work()")]
+    (order,) = re.findall("order of actors: (.*)", report)
+    deviations = order.removeprefix("fifo, but ").split("; ")
+    assert 1 <= len(deviations) <= 4
+    assert all(
+        re.fullmatch(r"main/(ada|bob) before main/(ada|bob) (went on|began), time \d+", one) for one in deviations
+    )
