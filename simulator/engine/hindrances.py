@@ -93,7 +93,7 @@ class Hindrances:
         if not scheduler.in_callback:  # It may be the caller who stands still.
             self._hold(scheduler.running)
 
-    def paused_until(self, path: str) -> int:
+    def _paused_until(self, path: str) -> int:
         """Return when an actor goes on, in nanoseconds; past if it does not stand still."""
         return max((end for name, end in self._pauses.items() if is_of_program(path, name)), default=0)
 
@@ -103,7 +103,7 @@ class Hindrances:
         One inside a condition goes on until it has left that: a timer's callback has to find every condition free.
         """
         scheduler, kernel = self._scheduler, self._scheduler.kernel
-        while actor.inside is None and (until := self.paused_until(actor.path)) > kernel.now:
+        while actor.inside is None and (until := self._paused_until(actor.path)) > kernel.now:
             go_on = partial(scheduler.ready.append, actor)
             actor.timer = self._held[actor] = kernel.at(until, go_on, background=actor.is_housekeeping)
             try:

@@ -14,7 +14,6 @@ from meshsync.errors import ConnectFailed, ConnectTimeout, InvalidMessage, RoomU
 from meshsync.runtime.deadlines import Deadline
 from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
-from simulator.engine.kernel import SECOND
 from simulator.engine.runtime import VirtualRuntime
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.links import ControlFrame, LinkState, close_frame, frame
@@ -203,7 +202,4 @@ class _Attempt:
             send_buffer=network.send_buffer,
             ended=connection.client_ended,
         )
-        paused = self._runtime.hindrances.paused_until(connection.opener) - network.kernel.now
-        if paused > 0:
-            connection.pause(paused / SECOND)
         return transport

@@ -8,6 +8,7 @@ import pytest
 
 import meshsync
 from meshsync.errors import UsageError
+from meshsync.runtime.interfaces import Condition
 from simulator import explore, faults, replay
 from simulator.exploring.runs import Case, run
 from simulator.simulation import Simulation
@@ -159,6 +160,29 @@ def test_pauses_hold_under_every_schedule_and_repeat(schedule: str) -> None:
         assert digests[0] == digests[1]
         turns = [*bell.beats, *bell.heard, *bell.waited]
         assert not [turn for turn in turns if 1.52 < turn < 2.92 or 4.03 < turn < 5.43], seed
+
+
+def test_a_program_that_was_preempted_in_a_condition_leaves_it_before_it_stands_still() -> None:
+    """Else a timer's callback, such as an arrival, would find it taken."""
+    for seed in range(40):
+        with simulated(seed, schedule="random") as sim:
+            change = meshsync.condition()
+
+            def program(sim: Simulation = sim, change: Condition = change) -> None:
+                for second in range(1, 9):
+                    sim.sleep(max(0, second - sim.now))
+                    with change:
+                        change.notify_all()
+
+            def look(change: Condition = change) -> None:
+                with change:
+                    pass
+
+            sim.spawn(program, name="own")
+            for _ in range(8):
+                sim.sleep(1)
+                sim.pause("own", for_=0.5)
+                sim.kernel.after(0.25, look)
 
 
 def test_stepping_goes_past_a_pause() -> None:
