@@ -255,8 +255,9 @@ def test_a_skewed_clock_is_that_of_one_program() -> None:
             times[name].append(meshsync.wall_time() - begin)
             assert meshsync.monotonic() == len(times[name])
 
-    with simulated() as sim:
+    with simulated(start="2026-01-01T00:00:00Z") as sim:
         begin = meshsync.wall_time()
+        assert begin == 1_767_225_600
         for name in times:
             sim.spawn(program, name, name=name)
         sim.sleep(0.5)

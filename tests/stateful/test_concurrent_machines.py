@@ -313,6 +313,26 @@ def test_faults_are_drawn_and_made_few() -> None:
     assert report.count("fault: ") == 1
 
 
+class Dice(ConcurrentMachine):
+    """What a member has of its own."""
+
+    save = None
+
+    @rule()
+    def throw(self, me: Member) -> None:
+        me.thrown = me.random.random()
+        assert 0 <= me.thrown < 1
+        print(f"{me.name} has thrown {me.colour}")
+
+
+def test_members_have_a_name_and_chance_of_their_own_and_what_rules_give_them() -> None:
+    """What a rule reads that none has set is named."""
+    error, report = failure(Dice)
+    assert isinstance(error, AttributeError)
+    assert str(error) == "the participant 'ada' has no 'colour': set it in enter() or in a rule"
+    assert calls(report) == [("ada", "throw()")]
+
+
 # --- reproduction -----------------------------------------------------------------------------------------------------
 
 
