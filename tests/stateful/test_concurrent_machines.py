@@ -36,6 +36,8 @@ from simulator.stateful.rules import rules_of
 from simulator.stateful.scripts import Bounds, Script, schedule_of, scripts
 from tests.support.profiles import examples
 
+pytestmark = pytest.mark.timeout(300)  # Making a failure small takes hundreds of runs: seconds, or a minute under load.
+
 USUAL = settings(max_examples=100, derandomize=True, database=None, print_blob=True)
 
 
@@ -377,7 +379,7 @@ RULES = rules_of(Till, Till.participants)
 SCRIPTS = scripts(RULES, Till.participants, Bounds(8, 1.0, 1.0, st.just(())))
 
 
-@examples(100)
+@examples(50)
 @given(SCRIPTS)
 def test_a_script_gives_the_same_run_again(script: Script) -> None:
     """To the byte, whatever the order of actors and the late steps: so nothing is flaky."""
