@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshsync.errors import UsageError
 from simulator.engine.lateness import SCHEDULES
@@ -32,6 +32,8 @@ from simulator.exploring.crews import Workers, crew_of
 from simulator.exploring.delays import Delay, delays
 from simulator.exploring.halted_search import HaltedSearch
 from simulator.exploring.jobs import TURN, first_line
+from simulator.exploring.network_options import NetworkOptions, as_network_options
+from simulator.exploring.network_options import to_json as network_to_json
 from simulator.exploring.programs import load, reference
 from simulator.exploring.progress_bar import progress_bar
 from simulator.exploring.repeated_records import logged_once
@@ -42,6 +44,9 @@ from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Law, as_law
 from simulator.record.transcript import Transcript
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
 
@@ -193,6 +198,7 @@ def explore(
     count_overdue: bool = False,
     executor: Workers | None = None,
     resume: str | Path | None = None,
+    **network: Unpack[NetworkOptions],
 ) -> Failure | None:
     """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
 
@@ -222,6 +228,7 @@ def explore(
         resume: A file. If it exists, the search that was interrupted goes on, whose other arguments have to be the
             same; when the search is through, it is removed. Where an interrupted search is kept; None for beside
             ``save``.
+        network: Other arguments of `Simulation` about the network, such as ``service``; see `NetworkOptions`.
     Raises:
         KeyboardInterrupt: With Ctrl-C, after the search was kept in a file and reported.
         SweepBroken: If the executor broke and cannot be made anew, likewise. Executors that are made here, and loky's,
@@ -233,7 +240,8 @@ def explore(
     """
     if schedule not in (MIXED, *SCHEDULES):
         raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
-    base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start)
+    options = as_network_options(network)
+    base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start, network=options)
     plan = plan if callable(plan) else tuple(plan)
     name = reference(program)
     search = Search(program, base, plan, stall_after, count_overdue, name)
@@ -287,6 +295,7 @@ def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, An
         "plan": None if callable(plan) else plans.to_json(plan),
         "horizon": base.horizon,
         "start": base.start,
+        **({"network": network_to_json(base.network)} if base.network else {}),
         **others,
     }
 

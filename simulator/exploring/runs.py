@@ -11,7 +11,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
@@ -25,6 +25,8 @@ from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import ActorFailed, HorizonReached, InvariantError, InvariantViolated, SimulationDeadlock
+from simulator.exploring import network_options
+from simulator.exploring.network_options import NetworkOptions
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -64,10 +66,12 @@ class Case:
     """The steps that are late, where deviations are given."""
     lateness: Lateness | None = None
     """Of a schedule that draws which steps are late; None to draw it from the seed."""
+    network: NetworkOptions = field(default_factory=NetworkOptions, hash=False)
+    """What `Simulation` is given about the network besides the latency."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, which `from_json` reads."""
-        return {
+        value = {
             "seed": self.seed,
             "latency": self.latency.to_json(),
             "schedule": self.schedule,
@@ -79,6 +83,7 @@ class Case:
             "lates": [list(one) for one in self.lates],
             "lateness": None if self.lateness is None else list(astuple(self.lateness)),
         }
+        return value | ({"network": network_options.to_json(self.network)} if self.network else {})
 
     @classmethod
     def from_json(cls, value: Any) -> Case:
@@ -101,6 +106,7 @@ class Case:
                 deviations=None if deviations is None else tuple(Deviation(*one) for one in deviations),
                 lates=tuple(Late(*one) for one in value.get("lates", ())),
                 lateness=None if lateness is None else Lateness(*lateness),
+                network=network_options.from_json(value.get("network", {})),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]!r} is missing") from None
@@ -289,6 +295,7 @@ def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _
         horizon=case.horizon,
         start=case.start,
         stall_after=stall_after,
+        **case.network,
     )
     simulation.left_out = frozenset(case.left_out)
     try:

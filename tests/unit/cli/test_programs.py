@@ -101,6 +101,27 @@ def test_explore_finds_and_replay_repeats(program, capsys):
     assert capsys.readouterr().out == "none of 4 seeds fails\n"
 
 
+def test_network_is_taken(program, capsys):
+    """Rooms and participants that take time, delays that differ by direction, a bandwidth; all of them by name."""
+
+    def end(*options: str) -> str:
+        assert main(["run", f"{program}:steady", *options]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert end() == "seed 0 runs through, 2.000000 s of virtual time"
+    assert end("--service", "10ms") == "seed 0 runs through, 2.030000 s of virtual time"
+    assert end("--service", "room=0.01") == end("--service", "10ms")
+    assert (
+        end("--service", "10ms", "--service", "participants=1ms") == "seed 0 runs through, 2.037000 s of virtual time"
+    )
+    assert end("--latency-down", "0.1") == "seed 0 runs through, 2.600000 s of virtual time"
+    assert end("--bandwidth", "1000") == "seed 0 runs through, 5.529000 s of virtual time"
+    assert main(["check", f"{program}:steady", "--service", "participants=exponential:0.1"]) == 0
+    assert main(["explore", f"{program}:fails", "--seeds", "0:10", "--service", "room=uniform:0.01,0.02"]) == 1
+    network = json.loads(Path("replay-fails-4.json").read_text())["case"]["network"]
+    assert network == {"service": {"room": {"law": "uniform", "low": 0.01, "high": 0.02}}}
+
+
 def test_check_compares_two_runs(program, capsys):
     """Status 0 and the digests if they are the same."""
     assert main(["check", f"{program}:steady", "--seed", "2"]) == 0
@@ -132,6 +153,9 @@ def test_what_cannot_be_found_is_one_sentence(program, capsys, arguments, text):
         (["--latency", "uniform:2,1"], "low must not be above high"),
         (["--latency", "uniform:1"], "--latency"),
         (["--latency", "fast"], "--latency"),
+        (["--service", "rooms=1"], "of 'rooms'"),
+        (["--service", "room=fast"], "--service"),
+        (["--bandwidth", "0"], "--bandwidth"),
         (["--plan", "nothing.json"], "nothing.json cannot be read"),
         (["--schedule", "lifo"], "lifo"),
     ],
@@ -190,6 +214,7 @@ def test_overdue_runs_are_told(program, capsys):
         ([], "which program?"),
         (["--resume", "kept.json", "--seeds", "3"], "leave out seeds"),
         (["--resume", "kept.json", "a.py:b", "--latency", "1"], "leave out program, latency"),
+        (["--resume", "kept.json", "--service", "1", "--service", "participants=1"], "leave out service"),
         (["--workers", "0", "a.py:b"], "--workers"),
     ],
 )
