@@ -284,7 +284,11 @@ def _find(search: Search, seeds: Iterable[int | str], executor: Workers | None, 
         if name is None:
             raise UsageError("a worker could not find the program: it has to be a function of a module, with a name")
         crew = crew_of(executor, len(seeds) if isinstance(seeds, Sized) else None)
-        return search.find(seeds, progress, crew)
+        crew.begin()  # Before the pilot runs here, for its threads would end that this process can be copied.
+        try:
+            return search.find(seeds, progress, crew)
+        finally:
+            crew.close(is_idle=False)
 
 
 def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, Any]:
