@@ -36,6 +36,7 @@ from simulator.engine.seeds import Seeds, entropy
 from simulator.engine.tasks import VirtualTask
 from simulator.engine.watchdog import Watchdog
 from simulator.errors import (
+    ActorExit,
     ActorFailed,
     ActorsRefuse,
     BlockingRefused,
@@ -309,6 +310,11 @@ class VirtualRuntime:
         ]
         chosen = [actor for actor in waiting if actor.entering is not None] or waiting
         return [frame for frame in map(diagnosis.frame_of, chosen) if frame is not None]
+
+    @property
+    def exits(self) -> tuple[ActorExit, ...]:
+        """What ended the actors that had not ended when this was closed, each with its traceback."""
+        return tuple(self._scheduler.pending_errors.exits)
 
     def raise_failures(self) -> None:
         """Raise now the error that the creating thread would raise when it blocks the next time, if there is one.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
-import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
@@ -24,7 +23,14 @@ from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
-from simulator.errors import ActorFailed, HorizonReached, InvariantError, InvariantViolated, SimulationDeadlock
+from simulator.errors import (
+    ActorExit,
+    ActorFailed,
+    HorizonReached,
+    InvariantError,
+    InvariantViolated,
+    SimulationDeadlock,
+)
 from simulator.exploring import network_options
 from simulator.exploring.network_options import NetworkOptions
 from simulator.exploring.programs import check_program
@@ -227,18 +233,19 @@ def run(
         _check_result(program(simulation))
     except Exception as raised:
         error = simulation.runtime.invariants.violation or raised
-        passed_limit = _is_leaving_overdue()
         if isinstance(raised, SimulationDeadlock):
             blocked = simulation.runtime.blocked()
     finally:
         symptom = None if error is None else _symptom(error, blocked)
         blocked.clear()
+        has_failed = error is not None
         try:
             simulation.close()
         except Exception as late:  # of an actor, or of closing; the first error is the one reported
             # An actor that the program joined may have failed before the error, which then followed from that.
-            passed_limit = passed_limit or (error is not None and isinstance(_root(late), TimeoutError))
+            passed_limit = has_failed and isinstance(_root(late), TimeoutError)
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
+        passed_limit = passed_limit or (has_failed and any(map(_was_leaving_overdue, simulation.runtime.exits)))
         violation = simulation.runtime.invariants.violation
         if error is None and violation is not None:  # The program has caught it.
             error, symptom = violation, _symptom(violation, [])
@@ -255,18 +262,15 @@ def run(
     )
 
 
-def _is_leaving_overdue() -> bool:
-    """Return whether a client is being closed because a time limit was passed in its ``with`` block.
+def _was_leaving_overdue(exit: ActorExit) -> bool:
+    """Return whether a task was ended while it closed a client because a time limit was passed in its ``with`` block.
 
     Its participant leaves meanwhile, so that others may fail before the task does.
     """
-    for frame in sys._current_frames().values():
-        point: FrameType | None = frame
-        while point is not None:
-            if point.f_code is _LEAVING and isinstance(point.f_locals.get("error"), TimeoutError):
-                return True
-            point = point.f_back
-    return False
+    return any(
+        frame.f_code is _LEAVING and isinstance(frame.f_locals.get("error"), TimeoutError)
+        for frame, _ in _trace(exit.__traceback__)
+    )
 
 
 def _check_result(result: object) -> None:
