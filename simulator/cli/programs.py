@@ -196,6 +196,7 @@ def check(program: str, plan: _Plan, **settings: Any) -> int:
     "--workers", type=click.IntRange(1), metavar="N", help="how many processes (default: one for each processor)"
 )
 @click.option("--dask", metavar="ADDRESS", help="the scheduler of a Dask cluster, whose workers run the seeds")
+@click.option("--count-overdue", is_flag=True, help="take runs that passed a time limit only by lateness for failures")
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
@@ -240,7 +241,7 @@ def explore(
         print(*texts, sep="\n")
         raise
     if failure is None:
-        print(f"none of {len(seeds)} seeds fails", *texts, sep="\n")
+        print(*texts or [f"none of {len(seeds)} seeds fails"], sep="\n")
         return 0
     if chart:
         _show_charts(failure.run)
@@ -364,4 +365,4 @@ def _show(made: Run, with_charts: bool, out: Path | None) -> None:
 def _show_charts(made: Run) -> None:
     from simulator.exploring.runs import chart
 
-    print(chart(made.transcripts.values()), end="\n\n")
+    print(chart(made.transcripts.values()) or "no room was opened", end="\n\n")

@@ -146,11 +146,11 @@ class Failure:
         if not self.is_repeatable:
             lines.append("  a second run did not: the program depends on something outside the simulation, see check()")
         before, after = self.found, self.run
-        lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_described, after.plan))}")
-        count = f"{len(after.deviations)} of {len(before.deviations)}"
-        lines.append(f"  preemptions: {count}{_listed(after.deviations)}")
-        if before.lates:
-            lines.append(f"  late steps: {len(after.lates)} of {len(before.lates)}{_listed(self.delays)}")
+        lines += _needed("faults", len(before.plan), [*map(_described, after.plan)])
+        lines += _needed("changes of order among tasks", len(before.deviations), after.deviations)
+        lines += _needed("late steps", len(before.lates), self.delays)
+        if not isinstance(self.error, WorkerFailed) and not (after.plan or after.deviations or after.lates):
+            lines.append("  needs no fault, nothing late and no order but first in, first out")
         if self.path is not None:
             lines.append(f"python -m simulator replay {shlex.quote(str(self.path))}")
         elif self.reference is None:
@@ -522,6 +522,11 @@ def _flat(value: Mapping[str, Any]) -> str:
         _flat(member) if isinstance(member, Mapping) else str(member) if name in words else f"{name}={member}"
         for name, member in value.items()
     )
+
+
+def _needed(what: str, found: int, left: Sequence[Any]) -> list[str]:
+    """Return the line about what is left of so many; none if there was nothing."""
+    return [f"  needs {len(left) or 'none'} of {found} {what}{_listed(left)}"] if found else []
 
 
 def _listed(texts: Iterable[Any]) -> str:

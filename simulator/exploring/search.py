@@ -75,8 +75,8 @@ class Search:
         """What is to be said of them."""
         seeds = ", ".join(map(str, self.overdue[:10])) + (" …" if len(self.overdue) > 10 else "")
         return (
-            f"none fails, but {len(self.overdue)} of {self.runs} runs were late for a time limit and ended with that:"
-            f" seeds {seeds}; count_overdue=True takes them for failures"
+            f"none of {self.done} seeds fails, but {len(self.overdue)} of them passed a time limit by lateness and"
+            f" ended with that: {seeds}; count_overdue=True (--count-overdue) takes that for a failure"
         )
 
     def find(self, seeds: Iterable[int | str], progress: Progress, crew: Crew | None = None) -> Run | None:

@@ -122,6 +122,20 @@ def test_network_is_taken(program, capsys):
     assert network == {"service": {"room": {"law": "uniform", "low": 0.01, "high": 0.02}}}
 
 
+def test_report_of_what_fails_by_the_seed_alone(program, capsys):
+    """No line about faults that there were none of; with a plan that it does not need, that is said."""
+    asked = ["explore", f"{program}:fails", "--schedule", "fifo", "--seeds", "0:10"]
+    assert main(asked) == 1
+    line = next(number for number, text in enumerate(PROGRAMS.splitlines()) if "it is 4" in text)
+    first, last = f"seed 4 fails: AssertionError at {program}:{line + 1} in fails", "python -m simulator replay"
+    nothing = "  needs no fault, nothing late and no order but first in, first out"
+    assert capsys.readouterr().out.splitlines() == [first, "  it is 4", nothing, f"{last} replay-fails-4.json"]
+
+    Path("plan.json").write_text(json.dumps(faults.to_json([faults.at(9, faults.reset("alice"))])))
+    assert main([*asked, "--plan", "plan.json", "--chart"]) == 1
+    assert capsys.readouterr().out.splitlines()[-4:-1] == ["  it is 4", "  needs none of 1 faults", nothing]
+
+
 def test_check_compares_two_runs(program, capsys):
     """Status 0 and the digests if they are the same."""
     assert main(["check", f"{program}:steady", "--seed", "2"]) == 0
@@ -203,9 +217,12 @@ def test_overdue_runs_are_told(program, capsys):
     """A search without a failure says how many were late for a time limit, which lateness alone makes them."""
     Path(program).write_text("def program(sim):\n    sim.sleep(1)\n    if sim.now > 1:\n        raise TimeoutError\n")
     assert main(["explore", f"{program}:program", "--seeds", "40", "--schedule", "late", "--workers", "1"]) == 0
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == "none of 40 seeds fails"
-    assert "of 41 runs were late for a time limit" in second
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("none of 40 seeds fails, but ")
+    assert "of them passed a time limit by lateness and ended with that: " in line
+    counting = ["--seeds", "40", "--schedule", "late", "--workers", "1", "--count-overdue"]
+    assert main(["explore", f"{program}:program", *counting]) == 1
+    assert "fails: TimeoutError" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
