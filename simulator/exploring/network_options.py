@@ -61,4 +61,5 @@ def _written(value: Any) -> Any:
 def _read(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return laws.from_json(value) if "law" in value else {name: _read(member) for name, member in value.items()}
+    is_law = isinstance(value.get("law"), str)  # and not what a participant called law has
+    return laws.from_json(value) if is_law else {name: _read(member) for name, member in value.items()}

@@ -38,7 +38,7 @@ class Kept:
     """A failure of a race."""
 
     found: Case
-    """The run as it was found, by its seed and its lateness."""
+    """The run as it was found, with all its deviations and late steps."""
     left: Case
     """What shrinking left of it."""
     digests: tuple[Mapping[str, str], Mapping[str, str]]
@@ -87,8 +87,7 @@ def renewed(race: Race, kept: Kept | None, seeds: int) -> Kept | None:
         if failure is None:
             return None
         if race.symptom.matches(failure.symptom):
-            found = replace(failure.found.case, deviations=None, lates=())
-            return Kept(found, failure.run.case, (failure.found.digests, failure.run.digests))
+            return Kept(failure.found.case, failure.run.case, (failure.found.digests, failure.run.digests))
         first = int(failure.seed) + 1
     return None
 
