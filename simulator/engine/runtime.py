@@ -44,7 +44,7 @@ from simulator.errors import (
     SimulationNested,
 )
 
-__all__ = ["VirtualRuntime"]
+__all__ = ["VirtualRuntime", "check_none_open"]
 
 __engine__ = True
 
@@ -53,6 +53,16 @@ START = 1_767_225_600.0
 
 _threads = ThreadRuntime()
 _open: VirtualRuntime | None = None
+
+
+def check_none_open() -> None:
+    """Check that no simulation is open in this process.
+
+    Raises:
+        SimulationNested: If one is; the text names the line that opened it.
+    """
+    if _open is not None:
+        raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
 
 
 class VirtualRuntime:
@@ -90,8 +100,7 @@ class VirtualRuntime:
         subject: object = None,
     ) -> None:
         global _open
-        if _open is not None:
-            raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
+        check_none_open()
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
         self.seeds = Seeds(seed)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshsync.errors import UsageError
 from simulator.engine.lateness import SCHEDULES
+from simulator.engine.runtime import check_none_open
 from simulator.engine.schedules import Deviation, Late, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import ActorsRefuse, SweepBroken, WorkerDied, WorkerFailed, WorldStalled
@@ -240,6 +241,7 @@ def explore(
     """
     if schedule not in (MIXED, *SCHEDULES):
         raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
+    check_none_open()  # Before anything is started: the threads of an executor would become actors.
     options = as_network_options(network)
     base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start, network=options)
     plan = plan if callable(plan) else tuple(plan)

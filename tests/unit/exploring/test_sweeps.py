@@ -17,11 +17,12 @@ import pytest
 
 from meshsync.errors import UsageError
 from simulator.engine.os_process import own_processor
-from simulator.errors import SweepBroken, WorkerDied, WorkerFailed
+from simulator.errors import SimulationNested, SweepBroken, WorkerDied, WorkerFailed
 from simulator.exploring import sweeps
 from simulator.exploring.crews import crew_of
 from simulator.exploring.exploration import Failure, explore
 from simulator.exploring.progress_bar import progress_bar
+from simulator.simulation import Simulation
 from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, passes
 
 SEEDS = range(40)
@@ -371,6 +372,15 @@ def test_workers_that_do_not_start_are_no_fault_of_a_seed():
     executor.is_broken = True
     with pytest.raises(UsageError, match="the workers cannot start: it is broken"):
         searched(passes, executor=executor)
+
+
+@pytest.mark.parametrize("schedule", ["fifo", "late"])
+def test_search_in_a_simulation_is_refused_at_once(using, schedule):
+    """Nothing is started, whose threads would be actors of it; the text has the line."""
+    made: list[Executor] = []
+    with Simulation(), pytest.raises(SimulationNested, match=r"since .*test_sweeps\.py:\d+ in test_search"):
+        searched(passes, schedule=schedule, executor=lambda: made.append(RecordingExecutor()) or made[-1])
+    assert made == []
 
 
 def test_no_seed_is_an_error(using):
