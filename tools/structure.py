@@ -79,7 +79,7 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
 h  simulator.simulation
-i  simulator.exploring: crews estimates programs progress_bar repeated_records shrinking / moments runs
+i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records shrinking / moments runs
                         / checking delays jobs origin_plot / sweeps / search / halted_search / exploration / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 i2 simulator.stateful: members rules / scripts / performance / report / machine

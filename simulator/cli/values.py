@@ -13,12 +13,13 @@ import click
 if TYPE_CHECKING:  # commands that are given none need not wait for the simulator
     from simulator.latency import Law
 
-__all__ = ["LAWS", "read_law", "read_plan", "read_seed"]
+__all__ = ["LAWS", "SERVICE", "read_law", "read_plan", "read_seed", "read_service"]
 
 LAWS = (
     "seconds, as 0.04 or 40ms, or a law with its numbers: uniform:0.01,0.05 lognormal:0.04,0.4 exponential:0.2"
     " empirical:0.01,0.3"
 )
+SERVICE = "[room=|participants=]LAW"
 
 _DURATION = re.compile(r"(.*[\d.])\s*(ms|s)")
 _UNITS = {"ms": 1e-3, "s": 1.0}
@@ -52,6 +53,19 @@ def read_law(text: str) -> Law:
     except (KeyError, TypeError, ValueError) as error:
         wrong = f"no law is named {name!r}" if isinstance(error, KeyError) else str(error)
         raise click.BadParameter(f"{wrong}; give {LAWS}") from None
+
+
+def read_service(text: str) -> dict[str, Law]:
+    """Return a law of the time that messages take to be handled, by those that it is for.
+
+    Raises:
+        click.BadParameter: If it is none.
+    """
+    who, _, law = text.rpartition("=")
+    who = who or "room"
+    if who not in ("room", "participants"):
+        raise click.BadParameter(f"service is {SERVICE}, not of {who!r:.100}")
+    return {who: read_law(law)}
 
 
 def _seconds(text: str) -> float:
