@@ -41,7 +41,8 @@ from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import entropy
 from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, Law, Matrix, as_latency, as_law
+from simulator.network.bandwidths import Bandwidth, Bandwidths
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import WINDOW, ControlFrame, Frame, Link
 from simulator.network.network import Guest, Heartbeats, Network, SimulatedConnection
@@ -115,7 +116,8 @@ class Simulation:
 
     Args:
         seed: The number or text that chance follows from.
-        latency: The law of delays of every connection, in each direction; a number is a constant, in seconds.
+        latency: The law of delays of every connection, in each direction; a number is a constant, in seconds. Or a
+            `latency.matrix`, of laws by region or participant.
         schedule: The choice among actors that can run: ``"fifo"``, ``"random"``, ``"pct"``, or a `Schedule`.
         horizon: Virtual seconds after which the run is stopped with `HorizonReached`; None for never.
         pin: Whether to keep all its threads on one processor, which makes switching several times faster.
@@ -123,7 +125,8 @@ class Simulation:
         stall_after: Real seconds for which an actor may block outside the simulation before `WorldStalled`; None for
             ever, as for a debugger. So may the creating thread within ``with`` and within a test.
         latency_down: The law of delays from rooms to participants, if it is another than ``latency``.
-        bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
+        bandwidth: Bytes per second that each connection carries in each direction; None for no limit. Or ``{"up": …,
+            "down": …}``; or either by the name of a participant or of its region, with ``"*"`` for all others.
         window: Bytes that each direction of a connection accepts before its reader has read.
         service: The law of the time that a room takes to handle a message, or seconds, while others wait; or one for
             ``"room"`` and one for ``"participants"``, whose readers take it for each message that arrives. None for no
@@ -139,24 +142,27 @@ class Simulation:
         self,
         seed: int | str = 0,
         *,
-        latency: Law | float = 0.0,
+        latency: Latency | float = 0.0,
         schedule: str | Schedule = "fifo",
         horizon: float | None = None,
         pin: bool = True,
         start: str = "2026-01-01T00:00:00Z",
         stall_after: float | None = 5.0,
         latency_down: Law | float | None = None,
-        bandwidth: float | None = None,
+        bandwidth: Bandwidth = None,
         window: int = WINDOW,
         heartbeat: float | None = 30.0,
         service: Law | float | Mapping[str, Law | float] | None = None,
     ) -> None:
         global _current
         self.seed = seed
-        law = as_law(latency)
+        law = as_latency(latency)
         back = None if latency_down is None else as_law(latency_down)
+        if back is not None and isinstance(law, Matrix):
+            raise ValueError("latency_down: a matrix has both directions: give the opposite pair where they differ")
         services = _as_services(service)
-        _check_positive(bandwidth=bandwidth, window=window, heartbeat=heartbeat)
+        Bandwidths(bandwidth)  # Before anything is open.
+        _check_positive(window=window, heartbeat=heartbeat)
         # 3.10 does not read the Z.
         begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
         if begin.tzinfo is None:

@@ -59,7 +59,8 @@ FLOORS = """
 14 meshsync
 15 meshsync.__main__
 
-a  simulator.errors  simulator.latency
+a  simulator.errors
+a  simulator.latency: laws / matrices
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions
                      / permits real_waits tasks / actor_threads invariants / watchdog / runtime
@@ -69,7 +70,8 @@ c  simulator.faults: fields / fault / layers / asking registry / kinds.connectin
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
-e  simulator.network: links traffic / desks heartbeat_timer / client_end network room_end / connector headless_end
+e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_end network room_end
+                      / connector headless_end
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:  # commands that are given none need not wait for the simulator
-    from simulator.latency import Law
+    from simulator.latency import Latency, Law
 
-__all__ = ["LAWS", "read_law", "read_plan", "read_seed"]
+__all__ = ["LAWS", "read_latency", "read_plan", "read_seed"]
 
 LAWS = (
     "seconds, as 0.04 or 40ms, or a law with its numbers: uniform:0.01,0.05 lognormal:0.04,0.4 exponential:0.2"
-    " empirical:0.01,0.3"
+    " empirical:0.01,0.3; correlated:1s:lognormal:0.04,0.4, whose delays within a second are alike; matrix:FILE.json,"
+    " laws by region"
 )
 
 _DURATION = re.compile(r"(.*[\d.])\s*(ms|s)")
@@ -30,14 +31,26 @@ def read_seed(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
-def read_law(text: str) -> Law:
-    """Return a law of delays.
+def read_latency(text: str) -> Latency:
+    """Return a law of delays, or a matrix of them in a file.
 
     Raises:
-        click.BadParameter: If it is none.
+        click.BadParameter: If it is neither.
     """
+    kind, _, path = text.partition(":")
+    return _read_matrix(path) if kind == "matrix" else _read_law(text)
+
+
+def _read_law(text: str) -> Law:
     from simulator import latency
 
+    kind, _, rest = text.partition(":")
+    if kind == "correlated":
+        seconds, _, law = rest.partition(":")
+        try:
+            return latency.correlated(_read_law(law), _seconds(seconds))
+        except ValueError as error:
+            raise click.BadParameter(f"{text}: {error}; it is correlated:SECONDS:LAW") from None
     name, _, numbers = text.rpartition(":")
     laws: dict[str, Callable[..., Law]] = {
         "": latency.constant,
@@ -52,6 +65,30 @@ def read_law(text: str) -> Law:
     except (KeyError, TypeError, ValueError) as error:
         wrong = f"no law is named {name!r}" if isinstance(error, KeyError) else str(error)
         raise click.BadParameter(f"{wrong}; give {LAWS}") from None
+
+
+def _read_matrix(path: str) -> Latency:
+    from simulator import latency
+
+    value = _read_json(path)
+    try:
+        return latency.from_json({"law": "matrix", **_with_laws(value)})
+    except (TypeError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}") from None
+
+
+def _with_laws(value: Any) -> Any:
+    """Return the JSON of a matrix in which laws that are texts, as on the command line, are those laws."""
+    if not isinstance(value, dict):
+        raise ValueError("a matrix is an object with pairs, regions and default")
+    rows, default = value.get("pairs"), value.get("default")
+    if isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values()):
+        rows = {origin: {to: _as_law(law) for to, law in row.items()} for origin, row in rows.items()}
+    return {**value, "pairs": rows, "default": _as_law(default)}
+
+
+def _as_law(value: Any) -> Any:
+    return _read_law(value).to_json() if isinstance(value, str) else value
 
 
 def _seconds(text: str) -> float:
@@ -69,8 +106,15 @@ def read_plan(text: str) -> tuple[Any, ...]:
     from simulator import faults
 
     try:
-        return faults.from_json(json.loads(Path(text).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise click.BadParameter(f"{text} cannot be read: {error.strerror}") from None
+        return faults.from_json(_read_json(text))
     except ValueError as error:
         raise click.BadParameter(f"{text}: {error}") from None
+
+
+def _read_json(path: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise click.BadParameter(f"{path}: {error}") from None

@@ -6,9 +6,10 @@ the time, checks that the participants of a fault are known, and records the fau
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 from meshsync.errors import UsageError
@@ -61,6 +62,10 @@ class InjectedNetwork(StruckNetwork, Protocol):
     @property
     def in_force(self) -> tuple[NetworkFault, ...]:
         """The lasting faults that are in force, in the order in which they struck."""
+
+    @property
+    def regions(self) -> Mapping[str, Sequence[str]]:
+        """The participants of each region, by which faults may name them all."""
 
     def strike(self, fault: ConnectionFault | NetworkFault) -> int:
         """Strike with a one-off fault, or put a lasting one in force; return how many connections it met."""
@@ -253,6 +258,8 @@ class FaultInjector:
 
     def _check(self, fault: Fault) -> None:
         known = dict.fromkeys(name for room in self._rooms() for name in room.names())
+        if isinstance(fault, (ConnectionFault, NetworkFault)):  # The others know participants alone.
+            known.update(dict.fromkeys(self._network.regions))
         for name in fault.names:
             if name not in known:
                 there_are = ", ".join(known) or "none"
@@ -260,8 +267,13 @@ class FaultInjector:
 
     def _record(self, fault: Fault, outcome: str) -> None:
         detail = plans.to_json([fault])[0]
+        regions = self._network.regions
+        if in_regions := {name: regions[name] for name in fault.names if name in regions}:
+            # A region is no participant of a room: the record has those that are.
+            struck = (in_regions.get(name, (name,)) for name in fault.names)
+            detail["struck"] = list(dict.fromkeys(chain.from_iterable(struck)))
         for room in self._rooms():
-            if not fault.names or not set(fault.names).isdisjoint(room.names()):
+            if not fault.names or in_regions or not set(fault.names).isdisjoint(room.names()):
                 room.recorder.struck(fault.word, fault.names, outcome, detail)
 
     # --- for faults of the simulation ---------------------------------------------------------------------------------

@@ -71,8 +71,13 @@ PASS = Pass()
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Of a link: frames in flight stand still, and go on when no rule holds the link any more."""
+class Hold(fields.Value):
+    """Of a link: frames in flight stand still, in one of `DIRECTIONS`, and go on when no rule holds it any more.
+
+    What one direction alone carries arrives, but no acknowledgement of it comes back.
+    """
+
+    direction: str = field(default="both", metadata=fields.choice(*DIRECTIONS))
 
 
 @dataclass(frozen=True, slots=True)

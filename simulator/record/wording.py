@@ -86,6 +86,9 @@ def lanes_of(records: Iterable[Record]) -> dict[str, int]:
 
 def victims_of(record: Record) -> tuple[str, ...]:
     """Return the participants that a fault hits; none if it is about all of them, or about the room."""
+    struck = record.detail.get("struck")
+    if isinstance(struck, (list, tuple)):  # By a fault that names a region.
+        return tuple(name for name in struck if isinstance(name, str))
     named: list[Any] = []
     for part in (record.detail, record.detail.get("fault")):
         if isinstance(part, Mapping):

@@ -16,7 +16,7 @@ import pytest
 
 from simulator import faults, latency
 from simulator.cli.staging import read_participant, stage_arguments
-from simulator.cli.values import read_law
+from simulator.cli.values import read_latency
 from simulator.participants import Chatter, Echo, Rejecting
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,14 +39,14 @@ def asked(**given: Any) -> dict[str, Any]:
 )
 def test_laws_have_units_where_they_are_typed(text: str, law: latency.Law) -> None:
     """A number without a unit is one of seconds, or a law's own."""
-    assert read_law(text) == law
+    assert read_latency(text) == law
 
 
 @pytest.mark.parametrize("text", ["40 minutes", "ms", "gamma:1", "uniform:1", "-1"])
 def test_what_is_no_law_is_refused(text: str) -> None:
     """The text tells what is one."""
     with pytest.raises(click.BadParameter, match=re.escape("lognormal:0.04,0.4")):
-        read_law(text)
+        read_latency(text)
 
 
 def test_participants_are_described_by_class_name_options_and_room() -> None:
