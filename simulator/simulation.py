@@ -195,7 +195,14 @@ class Simulation:
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
         """The number of wires at which unused ones are dropped."""
-        self._faults = FaultInjector(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer)
+        self._faults = FaultInjector(
+            self.kernel,
+            self.runtime.seeds,
+            self.network,
+            lambda: self.rooms,
+            self._newcomer,
+            lifted=self._release,
+        )
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
         _current = self
@@ -401,6 +408,10 @@ class Simulation:
 
     def _newcomer(self, room: str, name: str, role: str) -> None:
         self._rooms[room].add(Participant(name, role))
+
+    def _release(self) -> None:
+        for room in self.rooms:
+            room.seated.route(room.rules.release())
 
     def _tap(self, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]) -> None:
         wire = self._wires.get(link.name)

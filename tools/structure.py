@@ -64,10 +64,10 @@ a  simulator.latency: laws / matrices
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions
                      / permits real_waits tasks / actor_threads invariants / watchdog / runtime
-c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
-                     kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
-                     kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
-d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / faulty
+c  simulator.faults: fields / fault / layers / asking registry / kinds.block kinds.connecting kinds.drop
+                     kinds.half_open kinds.join kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause
+                     kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
+d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / passages / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
 e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_end network room_end

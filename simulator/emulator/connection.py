@@ -505,6 +505,13 @@ class GatewayConnection(asyncio.Protocol):
         self._leaves = leaves
         self._transport.abort()
 
+    def drop(self) -> None:
+        """End without a close frame, behind what is on its way."""
+        if self.state is CarrierState.OPEN:
+            self._reason = "dropped by a fault"
+        self._pending.clear()
+        self._transport.close()
+
     def push_raw(self, packets: Sequence[bytes]) -> None:
         """Send packets unchecked, behind the message that is being sent."""
         self._pending.extend(frames.encode([packet], None) for packet in packets)

@@ -146,7 +146,7 @@ class RoomLog:
 
     def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
         """Log what a request led to: streams and errors at INFO, everything at DEBUG."""
-        outputs = tuple(outputs)
+        outputs = tuple(output for output in outputs if output.to)
         if _log.isEnabledFor(logging.DEBUG):
             self._show(member, request, outputs)
         if len(outputs) > 1 and isinstance(request, (Send, Broadcast)) and not request.type.startswith("stream."):
@@ -179,6 +179,18 @@ class RoomLog:
             values = (self._room, show_name(member.name), what)
             extra = {"event": "request_lost", **self._about(member), "request": what}
             _log.debug("%s: %s has left before a fault let go of what it asked for: %s", *values, extra=extra)
+
+    def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
+        """Log what a fault had kept from a recipient when it goes out."""
+        self.handled(member, sent_ns, request, (output,))
+
+    def blocked(self, member: Member, request: Request, output: Output) -> None:
+        """Log that a fault keeps something from its recipient for good."""
+        if _log.isEnabledFor(logging.DEBUG):
+            what, to = _kind_of(request), output.to[0].name
+            values = (self._room, show_name(member.name), what, show_name(to))
+            extra = {"event": "message_lost", **self._about(member), "request": what, "to": to}
+            _log.debug("%s: what %s asked for does not reach, by a fault: %s, to %s", *values, extra=extra)
 
     def expired(self, outputs: Iterable[Output]) -> None:
         """Log what the room rejects by itself, since the answer to a stream did not come in time."""

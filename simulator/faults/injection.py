@@ -109,6 +109,7 @@ class FaultInjector:
         newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
         unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
             one is in force all the same, since the participant may come. None to raise `UsageError` there.
+        lifted: Called when faults of rooms have ended.
 
     Attributes:
         in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
@@ -122,6 +123,7 @@ class FaultInjector:
         rooms: Callable[[], Sequence[InjectedRoom]],
         newcomer: Callable[[str, str, str], None],
         unknown: Callable[[Fault, str], object] | None = None,
+        lifted: Callable[[], object] = lambda: None,
     ) -> None:
         self.in_force: list[RoomFault] = []
         self._kernel = kernel
@@ -130,6 +132,7 @@ class FaultInjector:
         self._rooms = rooms
         self._newcomer = newcomer
         self._unknown = unknown
+        self._lifted = lifted
         self._timers: dict[Timer, None] = {}
         self._pending: list[_Pending] = []
         self._count = 0
@@ -228,6 +231,7 @@ class FaultInjector:
     def _lift(self, fault: Fault) -> None:
         if isinstance(fault, RoomFault) and fault in self.in_force:
             self.in_force.remove(fault)
+            self._lifted()
         elif isinstance(fault, NetworkFault) and fault in self._network.in_force:
             self._network.lift(fault)
         else:
@@ -242,12 +246,14 @@ class FaultInjector:
         for fault in (*self.in_force, *self._network.in_force):
             self._record(fault, "ended")
         self.in_force.clear()
+        self._lifted()
         self._network.lift_all()
 
     def stop(self) -> None:
         """End all faults without a record, since the rooms are being closed."""
         self._drop_planned()
         self.in_force.clear()
+        self._lifted()
         self._network.lift_all()
 
     def _drop_planned(self) -> None:

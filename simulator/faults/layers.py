@@ -9,7 +9,8 @@ Two are of lasting faults, which are rules. For each decision, all rules in forc
 struck, and each gives a *verdict*:
 
 - `NetworkFault` is asked about links and about attempts to connect; all verdicts add up.
-- `RoomFault` is asked about requests, where the first verdict but `PASS` wins, and about replies, where they add up.
+- `RoomFault` is asked about requests, and about what is passed on from one participant to another, where the first
+  verdict but `PASS` wins, and about replies, where they add up.
 
 Verdicts check their fields as faults do. A verdict of another question, or none, is a `UsageError` that names the kind.
 
@@ -37,6 +38,7 @@ __all__ = [
     "Fail",
     "Hold",
     "Limit",
+    "Lose",
     "NetworkFault",
     "Pass",
     "Postpone",
@@ -50,6 +52,7 @@ __all__ = [
     "StruckParticipant",
     "StruckRoom",
     "StruckSimulation",
+    "Withhold",
 ]
 
 DIRECTIONS = ("both", "up", "down")
@@ -126,6 +129,16 @@ class Fail(fields.Value):
     text: str = field(metadata=fields.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Withhold:
+    """Of what is passed on: the room keeps it from its recipient until no rule withholds it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """Of what is passed on: it never reaches its recipient, which is not notified, nor is its sender."""
+
+
 # --- connections ------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +147,9 @@ class StruckConnection(Protocol):
 
     def reset(self) -> None:
         """Break it: frames in flight are lost, and both ends are notified at once."""
+
+    def drop(self) -> None:
+        """End it at the room's end without a close frame; what is on its way down still arrives, then its end."""
 
     def silence(self) -> None:
         """Let nothing arrive any more at either end, without notifying them."""
@@ -273,6 +289,10 @@ class RoomFault(LastingFault):
 
     def on_request(self, request: RoomRequest, chance: Chance) -> Pass | Postpone | RejectOffer | Fail:
         """Return the verdict on a request."""
+        return PASS
+
+    def on_passage(self, sender: str, to: str) -> Pass | Withhold | Lose:
+        """Return the verdict on what the room passes on from one participant to another, both given by name."""
         return PASS
 
     def on_reply(self, name: str) -> Pass | Postpone:

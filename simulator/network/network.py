@@ -90,6 +90,7 @@ class Carrier(Protocol):
     @property
     def seat(self) -> Seat: ...
     def broke(self, *, leaves: bool = True) -> None: ...
+    def drop(self) -> None: ...
     def end(self, code: int, reason: str) -> object: ...
     def push_raw(self, packets: Sequence[bytes]) -> None: ...
 
@@ -157,6 +158,16 @@ class SimulatedConnection:
             cut = RoomUnavailable("the connection was reset during the handshake")
             cut._was_cut = True
             self.refuse(cut)
+
+    def drop(self) -> None:
+        """End it at the room's end without a close frame: the client's end gets the end (FIN) behind what is in flight.
+
+        An attempt is reset.
+        """
+        if self.carrier is None:
+            self.reset()
+        else:
+            self.carrier.drop()
 
     def silence(self) -> None:
         """Let nothing arrive any more at either end, without notifying them."""

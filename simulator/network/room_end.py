@@ -171,6 +171,10 @@ class RoomEnd:
         """
         self._finish(leaves=leaves)
 
+    def drop(self) -> None:
+        """End without a close frame; unsent messages are dropped."""
+        self._finish()
+
     def _finish(self, *, leaves: bool = True) -> None:
         if self.state is CarrierState.ENDED:
             return

@@ -30,6 +30,7 @@ from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, R
 from simulator.room.call_ends import OPEN
 from simulator.room.calls import NOT_FOUND, Later
 from simulator.room.members import EMPTY, Member, Output, Presence, reply
+from simulator.room.passages import Passages
 from simulator.room.rules import Room
 from simulator.room.watched import WatchedRoom, Watcher
 
@@ -110,6 +111,7 @@ class FaultyRoom(WatchedRoom):
         self._waits_for_delivery = acknowledge == "delivered"
         self._unacknowledged: dict[int, tuple[Member, Output]] = {}
         """By the id of the push, its sender and the acknowledgement that waits for it."""
+        self._passages = Passages(in_force, watcher, partial(self.settle, is_delivered=False))
 
     def _admit(self, name: str, **options: Any) -> tuple[Member, list[Output]]:
         # Ids are derived from the name, so that one participant less leaves the other ids as they are.
@@ -145,8 +147,25 @@ class FaultyRoom(WatchedRoom):
                     return self._reject(asked, asked.target, safe_text(reason))
         return self._handle(asked.member, asked.sent_ns, asked.id, asked.content)
 
+    def leave(self, member: Member) -> list[Output]:
+        """Remove a participant; see `Room.leave`. What is held for it is lost."""
+        self._passages.forget(member)
+        return super().leave(member)
+
+    def release(self) -> list[Output]:
+        """Return what no fault withholds from its recipient any more."""
+        return self._hold_back(self._passages.release())
+
     def _handle(self, member: Member, sent_ns: int, request_id: int, request: Request) -> list[Output]:
         outputs = self._room.handle(member, request_id, request)
+        if not self._passages.is_watched:
+            return self._passed_on(member, sent_ns, request, outputs)
+        outputs, kept = self._passages.sift(member, outputs)
+        outputs = self._passed_on(member, sent_ns, request, outputs)
+        self._passages.keep(member, sent_ns, request, kept)
+        return [output for output in outputs if output.to]
+
+    def _passed_on(self, member: Member, sent_ns: int, request: Request, outputs: list[Output]) -> list[Output]:
         self._watcher.handled(member, sent_ns, request, outputs)
         # (A message translated for another kind of stream is acknowledged when routed, ahead of its push.)
         if self._waits_for_delivery and isinstance(request, Send) and isinstance(outputs[0].what, Push):

@@ -93,6 +93,21 @@ def leave(emulator: Emulator) -> None:
     assert caught.value.code == 1001
 
 
+def drop(emulator: Emulator) -> None:
+    """The client's connection ends without a close frame, behind what was sent; it may come back."""
+    ada, ben = join(emulator, "ada", reconnect=False), join(emulator, "ben")
+    with ada.messaging.messages() as inbox:
+        emulator.plan(faults.latency(0.5, "ada", direction="down"))
+        ben.messaging.send_message(to(ben, "ada"), "before", {})
+        emulator.plan(faults.drop("ada"))
+        assert inbox.get(PATIENCE).type == "before"
+    with pytest.raises(ConnectionLost, match="dropped the connection without a close frame") as caught:
+        ada.wait_closed(PATIENCE)
+    assert (caught.value.code, caught.value.clean) == (None, False)
+    while names(emulator) != ["ben"]:
+        pass
+
+
 def half_open(emulator: Emulator) -> None:
     """The room's heartbeat finds out; the client, whose own is slower, is told nothing meanwhile."""
     with Emulator(limits=Limits(heartbeat=2)) as impatient:
@@ -155,6 +170,47 @@ def partition(emulator: Emulator) -> None:
         emulator.plan(faults.quiet(after=0))
         assert trio.next() == "ada"
         assert inbox.get(PATIENCE).type == "back"
+
+
+def partition_up(emulator: Emulator) -> None:
+    """The room gets nothing, and what it sends arrives; and the other way round."""
+    trio = Trio(emulator)
+    emulator.plan(faults.partition({"ada"}, direction="up"))
+    with trio.ada.messaging.messages() as inbox:
+        trio.send("ada")
+        trio.ben.messaging.send_message(to(trio.ben, "ada"), "there", {})
+        assert inbox.get(PATIENCE).type == "there"
+        trio.send("cleo")
+        assert trio.next() == "cleo"
+        emulator.plan(faults.quiet(after=0))
+        emulator.plan(faults.partition({"ada"}, direction="down"))
+        assert trio.next() == "ada"
+        trio.ben.messaging.send_message(to(trio.ben, "ada"), "back", {})
+        trio.send("ada")
+        assert trio.next() == "ada"
+        assert inbox.pending == 0
+        emulator.plan(faults.quiet(after=0))
+        assert inbox.get(PATIENCE).type == "back"
+
+
+def block(emulator: Emulator) -> None:
+    """What ada sends ben waits in the room, and reaches cleo; what was lost between them never comes."""
+    trio = Trio(emulator)
+    emulator.plan(faults.block("ada", "ben"))
+    ada = trio.ada
+    with trio.cleo.messaging.messages() as inbox:
+        ada.messaging.broadcast_message("all", {})
+        assert inbox.get(PATIENCE).type == "all"
+    ada.messaging.send_message(to(ada, "ben"), "held", {})
+    trio.send("cleo")
+    assert trio.next() == "cleo"
+    emulator.plan(faults.quiet(after=0))
+    assert [trio.next(), trio.next()] == ["all", "held"]
+    emulator.plan(faults.block("ada", "ben", loses=True))
+    ada.messaging.send_message(to(ada, "ben"), "lost", {})
+    emulator.plan(faults.quiet(after=0))
+    ada.messaging.send_message(to(ada, "ben"), "next", {})
+    assert trio.next() == "next"
 
 
 def throttle(emulator: Emulator) -> None:
@@ -290,9 +346,9 @@ ACTS: dict[str, Callable[[Emulator], None]] = {
     **{
         act.__name__: act
         for act in (
-            *(reset, leave, half_open, pause, malformed_push, oversized_push),
+            *(reset, drop, leave, half_open, pause, malformed_push, oversized_push),
             *(partition, throttle, latency, refuse_connect, delay_connect),
-            *(reject_streams, delay_accept, error_replies, late_replies, restart),
+            *(reject_streams, delay_accept, error_replies, late_replies, restart, block),
         )
     },
     "join": join_,
@@ -305,6 +361,11 @@ OURS = {word for word, kind in KINDS.items() if kind.__module__.startswith("simu
 def test_each_kind_acts_on_a_real_connection(emulator: Emulator, word: str) -> None:
     """Every kind there is, as its function above says."""
     ACTS[word](emulator)
+
+
+def test_a_partition_of_one_direction_acts_on_a_real_connection(emulator: Emulator) -> None:
+    """As its function above says."""
+    partition_up(emulator)
 
 
 def test_the_table_of_the_docs_has_every_kind() -> None:

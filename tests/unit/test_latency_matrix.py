@@ -44,7 +44,7 @@ def test_what_is_about_a_participant_counts_before_its_region() -> None:
         (
             {"ada": "ap", "room": "us"},
             "ada",
-            "no pair is about 'ada', in 'ap', and the room, in 'us': add ('ap', 'us'), or a default=; there are eu to us",
+            "no pair is about 'ada', in 'ap', and the room, in 'us': add ('ap', 'us'), or a default=; there are eu to ",
         ),
     ],
 )
