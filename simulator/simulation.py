@@ -102,6 +102,22 @@ def is_open() -> bool:
     return _current is not None
 
 
+def _as_delays(latency: Latency | float, down: Law | float | None) -> tuple[Latency, Law | None]:
+    law = as_latency(latency)
+    if down is None:
+        return law, None
+    if isinstance(law, Matrix):
+        raise ValueError("latency_down: a matrix has both directions: give the opposite pair where they differ")
+    return law, as_law(down)
+
+
+def _as_instant(start: str) -> float:
+    """Return an instant as seconds since the Unix epoch."""
+    begin = datetime.fromisoformat(start.replace("Z", "+00:00"))  # 3.10 does not read the Z.
+    # And not in the zone of the machine that runs it.
+    return (begin if begin.tzinfo is not None else begin.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def _check_positive(**given: float | None) -> None:
     for name, value in given.items():
         if value is not None and not 0 < value < math.inf:
@@ -156,23 +172,17 @@ class Simulation:
     ) -> None:
         global _current
         self.seed = seed
-        law = as_latency(latency)
-        back = None if latency_down is None else as_law(latency_down)
-        if back is not None and isinstance(law, Matrix):
-            raise ValueError("latency_down: a matrix has both directions: give the opposite pair where they differ")
+        law, back = _as_delays(latency, latency_down)
         services = _as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
         _check_positive(window=window, heartbeat=heartbeat)
-        # 3.10 does not read the Z.
-        begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
-        if begin.tzinfo is None:
-            begin = begin.replace(tzinfo=timezone.utc)  # and not the zone of the machine that runs it
+        begin = _as_instant(start)
         self.runtime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
             pin=pin,
-            start=begin.timestamp(),
+            start=begin,
             stall_after=stall_after,
             scope=self._in_world,
             subject=self,
@@ -196,12 +206,7 @@ class Simulation:
         self._most_wires = 100
         """The number of wires at which unused ones are dropped."""
         self._faults = FaultInjector(
-            self.kernel,
-            self.runtime.seeds,
-            self.network,
-            lambda: self.rooms,
-            self._newcomer,
-            lifted=self._release,
+            self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer, lifted=self._release
         )
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
