@@ -492,7 +492,13 @@ class SimulatedRoom:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
 
         self.rules = FaultyRoom(
-            Room(name, url=f"ws://{_HOST}/rooms/{name}", ids=partial(new_id, ""), later=self._later),
+            Room(
+                name,
+                url=f"ws://{_HOST}/rooms/{name}",
+                ids=partial(new_id, ""),
+                later=self._later,
+                expired=self.recorder.expired,
+            ),
             new_id=new_id,
             watcher=self.recorder,
             in_force=simulation._faults.in_force,

@@ -75,7 +75,8 @@ e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing
-g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
+g  simulator.participants: confirming peers / stream surroundings / lasting / streams / participant
+                           / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator

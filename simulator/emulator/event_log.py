@@ -192,19 +192,12 @@ class RoomLog:
             extra = {"event": "message_lost", **self._about(member), "request": what, "to": to}
             _log.debug("%s: what %s asked for does not reach, by a fault: %s, to %s", *values, extra=extra)
 
-    def expired(self, outputs: Iterable[Output]) -> None:
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
         """Log what the room rejects by itself, since the answer to a stream did not come in time."""
-        for output in outputs:
-            what, reason = output.what, None
-            if isinstance(what, Reply) and isinstance(what.content, Error):
-                reason = what.content.text
-            elif isinstance(what, Push) and what.type == "stream.reject":
-                reason = str(what.message.get("error") or "")
-            if reason is not None:
-                opener, text = output.to[0], "%s: a stream of %s comes to nothing: %s"
-                values = (self._room, show_name(opener.name), show_text(reason))
-                members = {"participant": "", "to": opener.name, "reason": show_text(reason)}
-                self._log.write("stream_rejected", text, *values, room=self._room, **members)
+        text = "%s: a stream of %s comes to nothing: %s"
+        values = (self._room, show_name(opener.name), show_text(reason))
+        members = {"participant": "", "to": opener.name, "reason": show_text(reason)}
+        self._log.write("stream_rejected", text, *values, room=self._room, **members)
 
     # --- what there is to say about a request -------------------------------------------------------------------------
 

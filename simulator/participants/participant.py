@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
@@ -23,31 +22,18 @@ from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send, SetAttributes
 from simulator.engine.kernel import Timer
-from simulator.engine.seeds import Seeds, entropy
+from simulator.engine.seeds import entropy
 from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
-from simulator.network.network import Guest, Network
+from simulator.network.network import Guest
 from simulator.participants.confirming import ConfirmedMessages, visible
 from simulator.participants.peers import Chunk, Message, Offer, Peer
 from simulator.participants.stream import WINDOW, Stream
 from simulator.participants.streams import ParticipantStreams
+from simulator.participants.surroundings import Surroundings
 from simulator.room.rules import Output
-from simulator.room.seat import SeatedRoom
 
-__all__ = ["Attendance", "Participant", "Surroundings", "enter", "retire"]
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The network, room and chance that the participants of one room share."""
-
-    network: Network
-    room: SeatedRoom
-    seeds: Seeds
-    peers: dict[str, Peer] = field(default_factory=dict)
-    """The latest description of each participant, by id: a thousand participants share a thousand of them."""
-    attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The attributes it was made of, those that no participant sees included."""
+__all__ = ["Attendance", "Participant", "enter", "retire"]
 
 
 _PATIENCE = 1.0
@@ -324,7 +310,8 @@ class Attendance:
             self.streams.forget()
         self._surroundings = surroundings
         self._is_retired = False
-        self._stay_away()
+        if self._returning is not None:
+            self._returning.cancel()
         if surroundings.network.is_refusing(self.participant.name):
             surroundings.network.kernel.after(_PATIENCE, self.come_back, background=True)
             return
@@ -376,15 +363,9 @@ class Attendance:
         """Plan to come back, if the participant does so by itself."""
         if self.participant.returns_after is None or self._is_retired:
             return
-        self._stay_away()
         kernel = self.here.network.kernel
         when = self._when(as_law(self.participant.returns_after), _SHORTEST_ABSENCE)
         self._returning = kernel.at(when, self.come_back)
-
-    def _stay_away(self) -> None:
-        if self._returning is not None:
-            self._returning.cancel()
-            self._returning = None
 
     def forget(self) -> None:
         """Drop the timers, the peers and what else belongs to one stay in a room."""

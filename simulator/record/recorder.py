@@ -278,6 +278,18 @@ class Recorder:
             attachment=self.transcript.attach(request.attachment),
         )
 
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        """Note that the room rejects a stream by itself."""
+        self._add(
+            "stream",
+            "",
+            self._names.label(opener.id),
+            "stream.reject",
+            outcome=f"rejected: {reason}",
+            stream_id=self._names.stream(stream_id),
+            detail={"stream_id": stream_id, "error": reason},
+        )
+
     def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
         """Note that what was kept from one recipient goes out to it now."""
         what = output.what

@@ -37,6 +37,10 @@ class Watcher(Protocol):
         """Note that a request was held back until its sender had left."""
         ...
 
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        """Note that the room rejects a stream by itself, since its recipient did not answer in time."""
+        ...
+
     def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
         """Note that what followed from a request, and was kept from one recipient, goes out to it now."""
         ...
@@ -77,6 +81,10 @@ class Watchers:
     def lost(self, member: Member, request: Request) -> None:
         for watcher in self._watchers:
             watcher.lost(member, request)
+
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        for watcher in self._watchers:
+            watcher.expired(opener, stream_id, reason)
 
     def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
         for watcher in self._watchers:

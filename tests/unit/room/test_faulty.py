@@ -62,6 +62,9 @@ class Notes:
     def lost(self, member: Member, request: Request) -> None:
         self.told.append(("lost", member.name, ""))
 
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        self.told.append(("expired", opener.name, reason))
+
     def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
         self.told.append(("released", member.name, f"to {output.to[0].name} of {sent_ns}"))
 
