@@ -46,8 +46,10 @@ def _read_law(text: str) -> Law:
 
     kind, _, rest = text.partition(":")
     if kind == "correlated":
-        seconds, _, law = rest.partition(":")
+        seconds, colon, law = rest.partition(":")
         try:
+            if not colon:
+                raise ValueError("it has no law")
             return latency.correlated(_read_law(law), _seconds(seconds))
         except ValueError as error:
             raise click.BadParameter(f"{text}: {error}; it is correlated:SECONDS:LAW") from None

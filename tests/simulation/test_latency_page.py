@@ -13,6 +13,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "latency.md"
 def test_the_page_prints_what_it_says() -> None:
     """All of its blocks, in order; the figures are those of the seed."""
     results = run_programs(PAGE)
-    assert len(results) == 2
+    assert len(results) == 5
     for printed, expected in results:
         assert fits(printed, expected), printed
