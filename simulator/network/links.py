@@ -249,7 +249,7 @@ class Link(Generic[Payload]):
         Whole frames are acknowledged when they are read, and of one that is on a slow wire what has come of it so far:
         a frame can be as large as a message, and is no less a sign of life than many small ones.
         """
-        now, size = self._heard_until(), self._charged
+        now, size = self._now() if self._echoes_held_at is None else self._echoes_held_at, self._charged
         for when, read in self._echoes:
             if when > now:
                 break
@@ -279,7 +279,7 @@ class Link(Generic[Payload]):
             return ()
         echoes = self._echoes
         if echoes:
-            now = self._heard_until()
+            now = self._now() if self._echoes_held_at is None else self._echoes_held_at
             while echoes and echoes[0][0] <= now:
                 self._charged -= echoes.popleft()[1]
         taken: list[Frame[Payload]] = []
@@ -481,10 +481,6 @@ class Link(Generic[Payload]):
     def _now(self) -> int:
         """Return the time by the link's own clock, in nanoseconds."""
         return (self._kernel.now if self._frozen_at is None else self._frozen_at) - self._behind
-
-    def _heard_until(self) -> int:
-        """Return the time by its own clock until which echoes have come back."""
-        return self._now() if self._echoes_held_at is None else self._echoes_held_at
 
     def _arm(self) -> None:
         """Set the timer for the next arrival."""

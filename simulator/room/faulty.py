@@ -30,7 +30,7 @@ from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, R
 from simulator.room.call_ends import OPEN
 from simulator.room.calls import NOT_FOUND, Later
 from simulator.room.members import EMPTY, Member, Output, Presence, reply
-from simulator.room.passages import Passages
+from simulator.room.passages import Kept, Passages
 from simulator.room.rules import Room
 from simulator.room.watched import WatchedRoom, Watcher
 
@@ -158,20 +158,18 @@ class FaultyRoom(WatchedRoom):
 
     def _handle(self, member: Member, sent_ns: int, request_id: int, request: Request) -> list[Output]:
         outputs = self._room.handle(member, request_id, request)
-        if not self._passages.is_watched:
-            return self._passed_on(member, sent_ns, request, outputs)
-        outputs, kept = self._passages.sift(member, outputs)
-        outputs = self._passed_on(member, sent_ns, request, outputs)
-        self._passages.keep(member, sent_ns, request, kept)
-        return [output for output in outputs if output.to]
-
-    def _passed_on(self, member: Member, sent_ns: int, request: Request, outputs: list[Output]) -> list[Output]:
+        kept: Sequence[Kept] = ()
+        if self._in_force and self._passages.is_watched:
+            outputs, kept = self._passages.sift(member, outputs)
         self._watcher.handled(member, sent_ns, request, outputs)
         # (A message translated for another kind of stream is acknowledged when routed, ahead of its push.)
         if self._waits_for_delivery and isinstance(request, Send) and isinstance(outputs[0].what, Push):
             push, acknowledgement = outputs
             self._unacknowledged[push.id] = (member, acknowledgement)
-            return [push]
+            outputs = [push]
+        if kept:
+            self._passages.keep(member, sent_ns, request, kept)
+            outputs = [output for output in outputs if output.to]
         return outputs
 
     def _handle_late(self, asked: _RoomRequest) -> list[Output]:
