@@ -505,6 +505,7 @@ class SimulatedRoom:
             later=self._later,
             chance=lambda purpose: seeds.stream(f"rooms/{name}/{purpose}"),
             acknowledge=acknowledge,
+            region_of=simulation.network.region_of,
         )
         if acknowledge == "delivered":
             self.recorder.settled = self.rules.settle

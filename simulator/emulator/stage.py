@@ -126,6 +126,7 @@ class Stage:
             in_force=self.faults.in_force,
             later=partial(self._later, name),
             chance=lambda purpose: self.seeds.stream(f"rooms/{name}/{purpose}"),
+            region_of=self.network.region_of,
         )
 
     def _release(self) -> None:

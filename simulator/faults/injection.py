@@ -56,6 +56,13 @@ def check_entries(entries: Iterable[plans.Planned | Fault]) -> tuple[plans.Plann
     return given
 
 
+def _knows_regions(fault: Fault) -> bool:
+    """Return whether a fault may name regions: not if it is about what a room does with requests of participants."""
+    if isinstance(fault, RoomFault):
+        return type(fault).on_passage is not RoomFault.on_passage
+    return isinstance(fault, (ConnectionFault, NetworkFault))
+
+
 class InjectedNetwork(StruckNetwork, Protocol):
     """The part of a network that an injector uses."""
 
@@ -264,7 +271,7 @@ class FaultInjector:
 
     def _check(self, fault: Fault) -> None:
         known = dict.fromkeys(name for room in self._rooms() for name in room.names())
-        if isinstance(fault, (ConnectionFault, NetworkFault)):  # The others know participants alone.
+        if _knows_regions(fault):
             known.update(dict.fromkeys(self._network.regions))
         for name in fault.names:
             if name not in known:

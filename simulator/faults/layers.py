@@ -246,7 +246,8 @@ class SimulationFault(OneOffFault):
 class NetworkFault(LastingFault):
     """A lasting fault of links, of attempts to connect, or of both.
 
-    Participants are given by name; a client whose token is not valid has an empty name.
+    Participants are given by name; a client whose token is not valid has an empty name. On `PASS` the region of a
+    participant that has one is asked about too, as if it were one.
     """
 
     def on_link(self, name: str) -> Pass | Hold | Delay | Limit:
@@ -292,7 +293,10 @@ class RoomFault(LastingFault):
         return PASS
 
     def on_passage(self, sender: str, to: str) -> Pass | Withhold | Lose:
-        """Return the verdict on what the room passes on from one participant to another, both given by name."""
+        """Return the verdict on what the room passes on from one participant to another, both given by name.
+
+        Where they have regions, it is asked about those too, unless the verdict was another than `PASS`.
+        """
         return PASS
 
     def on_reply(self, name: str) -> Pass | Postpone:

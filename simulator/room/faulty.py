@@ -83,6 +83,7 @@ class FaultyRoom(WatchedRoom):
         later: Routes outputs after a delay in seconds.
         chance: Returns the random stream of a purpose.
         acknowledge: One of `ACKNOWLEDGEMENTS`. Broadcasts are acknowledged when routed in either case.
+        region_of: Returns the region of a participant, by its name; None if it has none.
         new_id: Returns a new id for a participant of that name; the room's own ids if None.
     Raises:
         ValueError: If ``acknowledge`` is neither.
@@ -100,6 +101,7 @@ class FaultyRoom(WatchedRoom):
         chance: Chance,
         acknowledge: str = "routed",
         new_id: Callable[[str], str] | None = None,
+        region_of: Callable[[str], str | None] = lambda name: None,
     ) -> None:
         if acknowledge not in ACKNOWLEDGEMENTS:
             raise ValueError(f"acknowledge must be one of {', '.join(ACKNOWLEDGEMENTS)}, not {acknowledge!r}")
@@ -111,7 +113,7 @@ class FaultyRoom(WatchedRoom):
         self._waits_for_delivery = acknowledge == "delivered"
         self._unacknowledged: dict[int, tuple[Member, Output]] = {}
         """By the id of the push, its sender and the acknowledgement that waits for it."""
-        self._passages = Passages(in_force, watcher, partial(self.settle, is_delivered=False))
+        self._passages = Passages(in_force, watcher, partial(self.settle, is_delivered=False), region_of)
 
     def _admit(self, name: str, **options: Any) -> tuple[Member, list[Output]]:
         # Ids are derived from the name, so that one participant less leaves the other ids as they are.

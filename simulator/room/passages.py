@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from meshsync.protocol.operations import Connected, Push, Reply, Request, RoomReady
 from simulator.faults.asking import ask
@@ -48,9 +49,17 @@ class Passages:
         in_force: The lasting faults that are in force; its owner changes it.
         watcher: Notified of what is let go, or is lost.
         settle: Called with the id of each output that is lost.
+        region_of: Returns the region of a participant, by its name, which faults may name too; None if it has none.
     """
 
-    def __init__(self, in_force: Sequence[RoomFault], watcher: Watcher, settle: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        in_force: Sequence[RoomFault],
+        watcher: Watcher,
+        settle: Callable[[int], None],
+        region_of: Callable[[str], str | None],
+    ) -> None:
+        self._region_of = region_of
         self._in_force = in_force
         self._watcher = watcher
         self._settle = settle
@@ -114,10 +123,16 @@ class Passages:
 
     def _verdict(self, sender: Member, to: Member) -> Pass | Withhold | Lose:
         for fault in self._in_force:
-            verdict = ask(RoomFault.on_passage, fault, sender.name, to.name)
-            if not isinstance(verdict, Pass):
-                return verdict
+            for origin, destination in product(self._names_of(sender), self._names_of(to)):
+                verdict = ask(RoomFault.on_passage, fault, origin, destination)
+                if not isinstance(verdict, Pass):
+                    return verdict
         return _PASS
+
+    def _names_of(self, member: Member) -> tuple[str, ...]:
+        """Return by what faults may name a participant: its name, and then its region."""
+        region = self._region_of(member.name)
+        return (member.name,) if region is None else (member.name, region)
 
     def _lose(self, held: _Held) -> None:
         self._watcher.blocked(held.sender, held.request, held.output)

@@ -264,3 +264,18 @@ def test_a_region_is_known_to_faults_of_the_network_alone() -> None:
         assert struck == [["ada", "ann"], ["ada", "ann"]]
         left = [name for _, _, name in told(trio.room.transcript, "disconnected")]
         assert left == ["ada", "ann"]
+
+
+def test_regions_can_be_cut_from_each_other_while_both_reach_the_room() -> None:
+    """What is in the record says between whom."""
+    places = {"ada": "us", "ann": "us", "bob": "ap", "room": "eu"}
+    table = latency.matrix({("us", "eu"): 0.05, ("ap", "eu"): 0.1}, regions=places)
+    with simulated(latency=table) as sim:
+        trio = Trio(sim)
+        sim.plan(faults.during(11, 15, faults.block("us", "ap")))
+        sim.sleep(1.5)
+        for sender, to in (("ada", "bob"), ("bob", "ada"), ("ada", "ann")):
+            trio.tell(sender, to, f"{sender} to {to}")
+        sim.sleep(5)
+        assert trio.latencies == {"ada to ann": 0.1, "bob to ada": 0.15, "ada to bob": 3.6}
+        assert [one.detail["struck"] for one in trio.room.transcript.faults()] == [["ada", "ann", "bob"]] * 2

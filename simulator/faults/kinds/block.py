@@ -41,7 +41,7 @@ def block(sender: str | Iterable[str], to: str | Iterable[str], *, loses: bool =
     Messages, broadcasts and streams are acknowledged as ever; the roster tells either of the other.
 
     Args:
-        sender: A name, or several, as ``to``.
+        sender: The name of a participant, or of a region of a latency matrix, or several, as ``to``.
         loses: Whether all that is lost; else it arrives in its order when the fault ends.
     """
     return Block(_names("sender", sender), _names("to", to), loses)
