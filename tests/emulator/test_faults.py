@@ -172,7 +172,7 @@ def partition(emulator: Emulator) -> None:
         assert inbox.get(PATIENCE).type == "back"
 
 
-def partition_up(emulator: Emulator) -> None:
+def partition_of_one_direction(emulator: Emulator) -> None:
     """The room gets nothing, and what it sends arrives; and the other way round."""
     trio = Trio(emulator)
     emulator.plan(faults.partition({"ada"}, direction="up"))
@@ -365,7 +365,20 @@ def test_each_kind_acts_on_a_real_connection(emulator: Emulator, word: str) -> N
 
 def test_a_partition_of_one_direction_acts_on_a_real_connection(emulator: Emulator) -> None:
     """As its function above says."""
-    partition_up(emulator)
+    partition_of_one_direction(emulator)
+
+
+def test_who_is_not_heard_is_given_up_although_it_gets_all(emulator: Emulator) -> None:
+    """By the room's heartbeat, since no pong comes; the client learns of it at once."""
+    with Emulator(limits=Limits(heartbeat=1)) as impatient:
+        ada, ben = join(impatient, "ada", reconnect=False), join(impatient, "ben")
+        peer = to(ben, "ada")
+        impatient.plan(faults.partition({"ada"}, direction="up"))
+        with ada.messaging.messages() as inbox, pytest.raises(ConnectionLost, match="dropped the connection"):
+            for _ in range(20_000):
+                ben.messaging.send_message_nowait(peer, "tick", {})
+                inbox.get(PATIENCE)
+        assert names(impatient) == ["ben"]
 
 
 def test_the_table_of_the_docs_has_every_kind() -> None:
