@@ -188,9 +188,9 @@ class RoomLog:
         """Log that a fault keeps something from its recipient for good."""
         if _log.isEnabledFor(logging.DEBUG):
             what, to = _kind_of(request), output.to[0].name
-            values = (self._room, show_name(member.name), what, show_name(to))
+            values = (self._room, show_name(to), show_name(member.name), what)
             extra = {"event": "message_lost", **self._about(member), "request": what, "to": to}
-            _log.debug("%s: what %s asked for does not reach, by a fault: %s, to %s", *values, extra=extra)
+            _log.debug("%s: a fault keeps from %s what %s has requested: %s", *values, extra=extra)
 
     def expired(self, opener: Member, stream_id: str, reason: str) -> None:
         """Log what the room rejects by itself, since the answer to a stream did not come in time."""

@@ -361,7 +361,7 @@ class Attendance:
 
     def _return_later(self) -> None:
         """Plan to come back, if the participant does so by itself."""
-        if self.participant.returns_after is None or self._is_retired:
+        if self.participant.returns_after is None:
             return
         kernel = self.here.network.kernel
         when = self._when(as_law(self.participant.returns_after), _SHORTEST_ABSENCE)

@@ -568,6 +568,42 @@ def test_what_faults_do_is_in_the_transcript() -> None:
     ]
 
 
+def test_what_is_blocked_is_in_the_transcript(caplog: pytest.LogCaptureFixture) -> None:
+    """What is held when it goes out, to each one that it was kept from, and what is lost at once; streams alike."""
+    caplog.set_level(logging.DEBUG, "simulator.emulator")
+    with Emulator(record=True) as emulator:
+        trio, offers = Trio(emulator), queue.SimpleQueue[object]()
+        ada, ben = trio.ada, to(trio.ada, "ben")
+        trio.ben.messaging.enable(offers.put)
+        emulator.plan(faults.block("ada", "ben"))
+        ada.messaging.send_message(ben, "held", {})
+        ada.messaging.broadcast_message("all", {})
+        opening = threading.Thread(target=lambda: ada.messaging.create_stream(ben, {}).close(), daemon=True)
+        opening.start()
+        with trio.cleo.messaging.messages() as inbox:
+            trio.cleo.messaging.send_message(trio.cleo.local_participant, "now", {})
+            assert inbox.get(PATIENCE).type == "now"
+        before = [(one.type, one.recipient) for one in emulator.transcript("lab").messages()]
+        emulator.plan(faults.quiet(after=0))
+        assert [trio.next(), trio.next()] == ["held", "all"]
+        offers.get(timeout=PATIENCE)
+        opening.join(PATIENCE)
+        emulator.plan(faults.block("ada", "ben", loses=True))
+        ada.messaging.send_message(ben, "lost", {})
+        record = emulator.transcript("lab")
+    assert before == [("all", "cleo"), ("now", "cleo")]
+    assert [(one.type, one.recipient, one.outcome) for one in record.messages()] == [
+        ("all", "cleo", "delivered"),
+        ("now", "cleo", "delivered"),
+        ("held", "ben", "delivered"),
+        ("all", "ben", "delivered"),
+        ("lost", "ben", "lost"),
+    ]
+    assert {one.stream_id for one in record.streams()} == {"stream 1"}
+    assert [one.outcome for one in record.faults() if one.type == "block"] == ["began", "ended", "began"]
+    assert "lab: a fault keeps from ben what ada has requested: send" in caplog.text
+
+
 def test_faults_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """One line each, with members for programs."""
     caplog.set_level(logging.INFO, "simulator.emulator")

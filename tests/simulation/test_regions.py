@@ -225,6 +225,20 @@ def test_the_room_gives_up_who_is_not_heard(who: str) -> None:
         assert [one.outcome for one in room.transcript.messages("chat")].count("delivered") > 40
 
 
+def test_who_is_not_heard_gets_no_more_than_the_window_holds() -> None:
+    """Nothing tells the room that it was read: 20 kB of 50 arrive before the repair, the rest after it."""
+    with simulated(latency=0.1, window=20_000) as sim:
+        trio = Trio(sim)
+        sim.plan(faults.during(11, 20, faults.partition({"ada"}, direction="up")))
+        sim.sleep(2)
+        for number in range(50):
+            trio.tell("bob", "ada", f"{number}", 1000)
+        sim.sleep(7)
+        assert 15 < len(trio.latencies) < 20
+        sim.sleep(5)
+        assert list(trio.latencies) == [f"{number}" for number in range(50)]
+
+
 def test_a_client_that_gets_nothing_gives_up_and_comes_back() -> None:
     """After its own heartbeat, and in a new connection once it can."""
     with simulated(latency=0.1) as sim:
