@@ -580,7 +580,7 @@ def test_what_is_blocked_is_in_the_transcript(caplog: pytest.LogCaptureFixture) 
         ada.messaging.broadcast_message("all", {})
         opening = threading.Thread(target=lambda: ada.messaging.create_stream(ben, {}).close(), daemon=True)
         opening.start()
-        with trio.cleo.messaging.messages() as inbox:
+        with trio.cleo.messaging.messages(type="now") as inbox:
             trio.cleo.messaging.send_message(trio.cleo.local_participant, "now", {})
             assert inbox.get(PATIENCE).type == "now"
         before = [(one.type, one.recipient) for one in emulator.transcript("lab").messages()]
