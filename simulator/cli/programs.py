@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from meshsync.errors import UsageError
-from simulator.cli.values import LAWS, SERVICE, read_law, read_plan, read_seed, read_service
+from simulator.cli.values import LAWS, SERVICE, read_latency, read_law, read_plan, read_seed, read_service
 
 if TYPE_CHECKING:  # the other commands need not wait for the simulator
     from simulator.exploring.runs import Run
@@ -98,7 +98,7 @@ def _program_options(
     """Return a decorator that gives a command a program and what it is run in, with a default for the schedule."""
     options = (
         click.argument("program", metavar="FILE:PROGRAM", required=is_required),
-        click.option("--latency", type=read_law, default="0", metavar="LAW", help=LAWS),
+        click.option("--latency", type=read_latency, default="0", metavar="LAW", help=LAWS),
         *_NETWORK_OPTIONS,
         click.option(
             "--schedule",

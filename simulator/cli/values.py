@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:  # commands that are given none need not wait for the simulator
-    from simulator.latency import Law
+    from simulator.latency import Latency, Law
 
-__all__ = ["LAWS", "SERVICE", "read_law", "read_plan", "read_seed", "read_service"]
+__all__ = ["LAWS", "SERVICE", "read_latency", "read_law", "read_plan", "read_seed", "read_service"]
 
 LAWS = (
     "seconds, as 0.04 or 40ms, or a law with its numbers: uniform:0.01,0.05 lognormal:0.04,0.4 exponential:0.2"
-    " empirical:0.01,0.3"
+    " empirical:0.01,0.3; correlated:1s:lognormal:0.04,0.4, whose delays within a second are alike; matrix:FILE.json,"
+    " laws by region"
 )
 SERVICE = "[room=|participants=]LAW"
 
@@ -31,14 +32,28 @@ def read_seed(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
-def read_law(text: str) -> Law:
-    """Return a law of delays.
+def read_latency(text: str) -> Latency:
+    """Return a law of delays, or a matrix of them in a file.
 
     Raises:
-        click.BadParameter: If it is none.
+        click.BadParameter: If it is neither.
     """
+    kind, _, path = text.partition(":")
+    return _read_matrix(path) if kind == "matrix" else read_law(text)
+
+
+def read_law(text: str) -> Law:
     from simulator import latency
 
+    kind, _, rest = text.partition(":")
+    if kind == "correlated":
+        seconds, colon, law = rest.partition(":")
+        try:
+            if not colon:
+                raise ValueError("it has no law")
+            return latency.correlated(read_law(law), _seconds(seconds))
+        except ValueError as error:
+            raise click.BadParameter(f"{text}: {error}; it is correlated:SECONDS:LAW") from None
     name, _, numbers = text.rpartition(":")
     laws: dict[str, Callable[..., Law]] = {
         "": latency.constant,
@@ -68,6 +83,30 @@ def read_service(text: str) -> dict[str, Law]:
     return {who: read_law(law)}
 
 
+def _read_matrix(path: str) -> Latency:
+    from simulator import latency
+
+    value = _read_json(path)
+    try:
+        return latency.from_json({"law": "matrix", **_with_laws(value)})
+    except (TypeError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}") from None
+
+
+def _with_laws(value: Any) -> Any:
+    """Return the JSON of a matrix in which laws that are texts, as on the command line, are those laws."""
+    if not isinstance(value, dict):
+        raise ValueError("a matrix is an object with pairs, regions and default")
+    rows, default = value.get("pairs"), value.get("default")
+    if isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values()):
+        rows = {origin: {to: _as_law(law) for to, law in row.items()} for origin, row in rows.items()}
+    return {**value, "pairs": rows, "default": _as_law(default)}
+
+
+def _as_law(value: Any) -> Any:
+    return read_law(value).to_json() if isinstance(value, str) else value
+
+
 def _seconds(text: str) -> float:
     """Return a number, of seconds if it has a unit."""
     match = _DURATION.fullmatch(text)
@@ -83,8 +122,15 @@ def read_plan(text: str) -> tuple[Any, ...]:
     from simulator import faults
 
     try:
-        return faults.from_json(json.loads(Path(text).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise click.BadParameter(f"{text} cannot be read: {error.strerror}") from None
+        return faults.from_json(_read_json(text))
     except ValueError as error:
         raise click.BadParameter(f"{text}: {error}") from None
+
+
+def _read_json(path: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise click.BadParameter(f"{path}: {error}") from None

@@ -24,7 +24,7 @@ from simulator.exploring.programs import load, reference
 from simulator.exploring.runs import START, Case, Program, run
 from simulator.faults import Fault
 from simulator.faults.plans import Planned
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, as_latency
 from simulator.record.records import first_difference
 from simulator.record.transcript import Transcript
 
@@ -65,7 +65,7 @@ def check(
     program: Program,
     *,
     seed: int | str = 0,
-    latency: Law | float = 0.0,
+    latency: Latency | float = 0.0,
     schedule: str = "fifo",
     plan: Iterable[Planned | Fault] = (),
     horizon: float | None = None,
@@ -78,7 +78,7 @@ def check(
 
     Args:
         program: A callable that takes the `Simulation`.
-        latency: A law, or seconds.
+        latency: A law, seconds, or a `latency.matrix`.
         schedule: ``"fifo"``, ``"random"`` or ``"pct"``.
         plan: Faults to begin with, beside those that the program plans.
         horizon: Virtual seconds after which the run is stopped; None for never.
@@ -94,7 +94,7 @@ def check(
     """
     if _MARK in os.environ:
         raise UsageError("check() while the program is imported: put the call under if __name__ == '__main__'")
-    case = Case(seed, as_law(latency), schedule, tuple(plan), horizon, start, network=as_network_options(network))
+    case = Case(seed, as_latency(latency), schedule, tuple(plan), horizon, start, network=as_network_options(network))
     first = run(program, case, stall_after=stall_after)
     if first.error is not None:
         raise first.error

@@ -43,7 +43,7 @@ from simulator.exploring.search import MIXED, Plan, Search
 from simulator.exploring.shrinking import shrink
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, as_latency
 from simulator.record.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def explore(
     seeds: Iterable[int | str] = range(100),
     *,
     schedule: str = MIXED,
-    latency: Law | float = 0.0,
+    latency: Latency | float = 0.0,
     plan: Plan = (),
     horizon: float | None = None,
     start: str = START,
@@ -212,7 +212,7 @@ def explore(
             actors that can run at one instant goes on; ``"late"``, which steps come late, alone or with one of them
             (``"late+random"``, ``"late+pct"``); ``"fifo"`` for neither; ``"mixed"`` for lateness in three seeds of
             four and another order in half of them.
-        latency: A law, or seconds.
+        latency: A law, seconds, or a `latency.matrix`.
         plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
         horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
         start: The wall clock's beginning, as ISO 8601.
@@ -243,7 +243,7 @@ def explore(
         raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
     check_none_open()  # Before anything is started: the threads of an executor would become actors.
     options = as_network_options(network)
-    base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start, network=options)
+    base = Case(latency=as_latency(latency), schedule=schedule, horizon=horizon, start=start, network=options)
     plan = plan if callable(plan) else tuple(plan)
     name = reference(program)
     search = Search(program, base, plan, stall_after, count_overdue, name)

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, cast
 
 from simulator import latency as laws
 from simulator.latency import Law
+from simulator.network.bandwidths import Bandwidth
 
 __all__ = ["NetworkOptions", "as_network_options", "from_json", "to_json"]
 
@@ -19,7 +20,7 @@ class NetworkOptions(TypedDict, total=False):
     """Arguments of `Simulation` that say what its network and its rooms take besides ``latency``; see there."""
 
     latency_down: Law | float | None
-    bandwidth: float | None
+    bandwidth: Bandwidth
     window: int
     heartbeat: float | None
     service: Law | float | Mapping[str, Law | float] | None

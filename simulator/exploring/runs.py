@@ -36,7 +36,7 @@ from simulator.exploring.network_options import NetworkOptions
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
-from simulator.latency import Law
+from simulator.latency import Latency
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
@@ -56,7 +56,7 @@ class Case:
     """All that a run follows from, besides the program and the version of this library."""
 
     seed: int | str = 0
-    latency: Law = _NO_DELAY
+    latency: Latency = _NO_DELAY
     schedule: str = "fifo"
     plan: tuple[Planned | Fault, ...] = ()
     """Faults that are planned before the program begins."""

@@ -11,7 +11,7 @@ import pytest
 from simulator import Transcript, faults
 from simulator.cli.main import main
 from simulator.cli.programs import _seeds
-from simulator.cli.values import read_law
+from simulator.cli.values import read_latency
 
 PROGRAMS = """
     from simulator import participants
@@ -186,7 +186,7 @@ def test_laws_and_seeds_are_read():
     """A bare number is a constant; seeds are counted from 0, or from where one says."""
     from simulator import latency
 
-    assert [read_law(text) for text in ("0.5", "lognormal:0.04,0.4", "empirical:2,1")] == [
+    assert [read_latency(text) for text in ("0.5", "lognormal:0.04,0.4", "empirical:2,1")] == [
         latency.constant(0.5),
         latency.lognormal(0.04, 0.4),
         latency.empirical([1, 2]),
