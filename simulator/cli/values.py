@@ -43,6 +43,11 @@ def read_latency(text: str) -> Latency:
 
 
 def read_law(text: str) -> Law:
+    """Return a law given as `LAWS` says, but for a matrix.
+
+    Raises:
+        click.BadParameter: If it is none.
+    """
     from simulator import latency
 
     kind, _, rest = text.partition(":")
