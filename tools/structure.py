@@ -61,8 +61,8 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions
-                     / permits real_waits tasks / actor_threads invariants / watchdog / runtime
+                     / diagnosis lateness pending_errors ready_actors / branches mistakes traced_schedule
+                     / scheduler / conditions / permits real_waits tasks / actor_threads invariants / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
                      kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
                      kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
@@ -79,7 +79,8 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / emulator
 h  simulator.simulation
 i  simulator.exploring: crews estimates programs progress_bar repeated_records shrinking / moments runs
-                        / checking delays jobs origin_plot / sweeps / search / halted_search / exploration / origin
+                        / checking delays guided origin_plot / jobs / sweeps / search / halted_search / exploration
+                        / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main

@@ -48,7 +48,7 @@ _transcript = click.option(
 _chart = click.option("--chart", is_flag=True, help="print what happened in each room")
 
 _SCHEDULES = ("fifo", "random", "pct")
-_SEARCHED = (*_SCHEDULES, "late", "late+random", "late+pct", "mixed")
+_SEARCHED = (*_SCHEDULES, "late", "late+random", "late+pct", "mixed", "guided")
 
 
 def _program_options(

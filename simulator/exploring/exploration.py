@@ -36,7 +36,7 @@ from simulator.exploring.programs import load, reference
 from simulator.exploring.progress_bar import progress_bar
 from simulator.exploring.repeated_records import logged_once
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
-from simulator.exploring.search import MIXED, Plan, Search
+from simulator.exploring.search import GUIDED, MIXED, Plan, Search
 from simulator.exploring.shrinking import shrink
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -204,7 +204,8 @@ def explore(
         schedule: What changes from seed to seed besides the draws of latency: ``"random"`` or ``"pct"``, which of the
             actors that can run at one instant goes on; ``"late"``, which steps come late, alone or with one of them
             (``"late+random"``, ``"late+pct"``); ``"fifo"`` for neither; ``"mixed"`` for lateness in three seeds of
-            four and another order in half of them.
+            four and another order in half of them; ``"guided"``, as ``"late"``, and of each seed up to 16 mutants,
+            runs that differ in five choices from one that had a new order of arrivals.
         latency: A law, or seconds.
         plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
         horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
@@ -231,8 +232,8 @@ def explore(
         ValueError: If there is no such schedule; nothing was run.
         SimulationNested: If another simulation is open; nothing was run.
     """
-    if schedule not in (MIXED, *SCHEDULES):
-        raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
+    if schedule not in (known := (MIXED, GUIDED, *SCHEDULES)):
+        raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, known))}")
     base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start)
     plan = plan if callable(plan) else tuple(plan)
     name = reference(program)

@@ -35,6 +35,7 @@ class HaltedSearch:
     done: int
     runs: int
     overdue: tuple[int | str, ...]
+    overdue_runs: int
     pilot: Mapping[str, Any] | None
     """The members of `Pilot`; None if there was none."""
 
@@ -57,7 +58,9 @@ class HaltedSearch:
         """Return how far a search has come."""
         bounds = (seeds.start, seeds.stop, seeds.step) if isinstance(seeds, range) else None
         pilot = None if search.pilot is None else asdict(search.pilot)
-        return cls(program, bounds, settings, search.done, search.runs, tuple(search.overdue), pilot)
+        return cls(
+            program, bounds, settings, search.done, search.runs, tuple(search.overdue), search.overdue_runs, pilot
+        )
 
     @classmethod
     def load(cls, path: Path) -> HaltedSearch:
@@ -81,6 +84,7 @@ class HaltedSearch:
                 done=int(value["done"]),
                 runs=int(value["runs"]),
                 overdue=tuple(value["overdue"]),
+                overdue_runs=int(value.get("overdue_runs", len(value["overdue"]))),  # Each was one of a seed before.
                 pilot=None if pilot is None else {name: tuple(pilot[name]) for name in ("times", "limits", "who")},
             )
         except OSError as error:
@@ -107,4 +111,5 @@ class HaltedSearch:
             if settings.get(name) != self.settings.get(name):
                 raise UsageError(f"another search was interrupted: its {name} is {self.settings.get(name)!r:.100}")
         search.done, search.runs, search.overdue = self.done, self.runs, list(self.overdue)
+        search.overdue_runs = self.overdue_runs
         search.pilot = None if self.pilot is None else Pilot(**self.pilot)

@@ -132,6 +132,19 @@ def is_overdue_at_times(sim: Simulation) -> None:
     assert sim.seed != 30, "it is 30"
 
 
+def overtakes(sim: Simulation) -> None:
+    """Fail if what takes a second ends behind what takes three, and is not a second late for that."""
+    ended: dict[float, float] = {}
+
+    def take(seconds: float) -> None:
+        sim.sleep(seconds)
+        ended[seconds] = sim.now
+
+    for task in [sim.spawn(take, seconds) for seconds in (1.0, 3.0)]:
+        task.join()
+    assert not 0 < ended[1.0] - ended[3.0] < 1, f"they ended at {ended[1.0]} s and {ended[3.0]} s"
+
+
 def dies_at_twelve(sim: Simulation) -> None:
     """Kill the process with one seed."""
     sim.sleep(1)

@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from simulator.exploring import sweeps
 from simulator.exploring.crews import crew_of
 from simulator.exploring.exploration import Failure, explore
 from simulator.exploring.progress_bar import progress_bar
-from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, passes
+from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, overtakes, passes
 
 SEEDS = range(40)
 
@@ -63,16 +64,41 @@ def searched(program: Any, **options: Any) -> tuple[Failure | None, list[str]]:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("program", [passes, fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
-def test_report_does_not_depend_on_the_order_of_completion(using, program, order):
+@pytest.mark.parametrize("schedule", ["mixed", "guided"])
+@pytest.mark.parametrize(
+    "program", [passes, fails_at_some, is_overdue_at_times, overtakes], ids=lambda one: one.__name__
+)
+def test_report_does_not_depend_on_the_order_of_completion(using, program, schedule, order):
     """The same seed, the same counts of runs and of overdue seeds, the same text and transcripts."""
-    expected, expected_reports = searched(program)
-    failure, reports = searched(program, executor=using(RecordingExecutor(ORDERS[order])))
+    expected, expected_reports = searched(program, schedule=schedule)
+    failure, reports = searched(program, schedule=schedule, executor=using(RecordingExecutor(ORDERS[order])))
     assert reports == expected_reports
     assert (failure is None) == (expected is None)
     if failure is not None and expected is not None:
         assert (failure.seed, failure.runs) == (expected.seed, expected.runs)
         assert failure.run.digests == expected.run.digests
+
+
+def test_mutant_fails_its_seed(using):
+    """It is told as one run of several, and kept like any other; the runs of all seeds are counted."""
+    executor = using(RecordingExecutor(ORDERS["last"]))
+    failure, _ = searched(overtakes, schedule="guided", shrinking=0, executor=executor)
+    assert failure is not None
+    assert failure.found.case.deviations is not None
+    assert failure.runs > 1 + int(failure.seed) + 1
+    assert failure.replay().is_identical
+
+
+def test_overdue_mutants_are_counted(using):
+    """As runs, of which one seed may have several; the pilot is one run."""
+    _, (report,) = searched(
+        is_overdue_at_times, seeds=range(20), schedule="guided", executor=using(RecordingExecutor(ORDERS["last"]))
+    )
+    match = re.match(
+        r"none fails, but (\d+) of 341 runs were late for a time limit and ended with that: seeds 0, ", report
+    )
+    assert match is not None, report
+    assert int(match[1]) > 20
 
 
 def test_overdue_seeds_are_counted_up_to_the_failing_one(using):
@@ -234,19 +260,20 @@ def test_failure_on_a_worker_alone_is_none_that_repeats(using):
 # --- interrupted, and going on ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("schedule", ["late", "guided"])
 @pytest.mark.parametrize("program", [fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
-def test_interrupted_search_goes_on(using, tmp_path: Path, program):
+def test_interrupted_search_goes_on(using, tmp_path: Path, program, schedule):
     """Ctrl-C leaves a file beside what is saved; the report at last is that of a search that was not interrupted."""
     seeds = range(30)  # Of which the second program fails in none, and some are overdue.
-    _, expected = searched(program, schedule="late", seeds=seeds)
+    _, expected = searched(program, schedule=schedule, seeds=seeds)
     reports: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         executor = using(RecordingExecutor(shuffled(3), interrupt_after=15))
-        explore(program, seeds, schedule="late", save=tmp_path, executor=executor, report=reports.append)
+        explore(program, seeds, schedule=schedule, save=tmp_path, executor=executor, report=reports.append)
     kept = tmp_path / f"search-{program.__name__}.json"
     assert reports[0].startswith("interrupted: none of the first ")
     assert ("late for a time limit" in reports[0]) == (program is is_overdue_at_times)
-    _, again = searched(program, schedule="late", seeds=seeds, resume=kept)
+    _, again = searched(program, schedule=schedule, seeds=seeds, resume=kept)
     assert again == expected
     assert expected
     assert not kept.exists()
