@@ -8,33 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from simulator.engine.aiming import Step
 from simulator.engine.lateness import focus_of
 from simulator.engine.schedules import Schedule
 
-__all__ = ["Decision", "Step", "TracedSchedule"]
+__all__ = ["Decision", "TracedSchedule"]
 
 __engine__ = True
 
 MOST = 100_000
 """Steps, and decisions, that are kept of a run."""
-
-
-class Step(NamedTuple):
-    """A step of a task in which the program's code runs, of a participant or a link; see `Late`."""
-
-    who: str
-    kind: str
-    number: int
-    """See `Late.step`."""
-    due: int
-    """When it could come, in nanoseconds."""
-    by: int
-    """By how much later it came."""
-
-    @property
-    def came(self) -> int:
-        """When it came, in nanoseconds."""
-        return self.due + self.by
 
 
 class Decision(NamedTuple):

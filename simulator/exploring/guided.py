@@ -4,8 +4,8 @@ A mutant is a parent of later ones if some mailbox saw an order of arrivals that
 one new order leads to the next. All follows from the seed, so that it may run anywhere. Which changes are made is here;
 that a run is repeated with other choices is `ReplaySchedule`'s business.
 
-A step is made late on purpose: by so much that it comes just behind an event of another task, participant or link of
-its parent's run. So a change is one of an order, and not only of a time.
+A step is made late by so much that it comes just behind another event of its parent's run, so that a change is one of
+an order, and not only of a time: see ``simulator/engine/aiming.py``.
 
 Source: Fray's Fest (NSDI 2026), for actors and mailboxes: five choices changed, sixteen mutants, kept for a new order
     of arrivals.
@@ -14,16 +14,15 @@ Source: Fray's Fest (NSDI 2026), for actors and mailboxes: five choices changed,
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from simulator.engine.kernel import SECOND
+from simulator.engine.aiming import Targets
 from simulator.engine.lateness import ReplaySchedule, schedule_named
-from simulator.engine.schedules import Deviation, Late, Schedule
+from simulator.engine.schedules import Deviation, Schedule
 from simulator.engine.seeds import Seeds, pick
-from simulator.engine.traced_schedule import Decision, Step, TracedSchedule
+from simulator.engine.traced_schedule import Decision, TracedSchedule
 from simulator.exploring.runs import Case, Program, Run, run
 
 __all__ = ["MUTANTS", "Trial", "Tried", "try_seed"]
@@ -36,9 +35,6 @@ _OF_WHO = 0.2
 """The probability that a change is of who goes on, where several could, and not of what is late."""
 _BACK = 0.5
 """The probability that a choice is taken back in which the parent is not first in first out, or not in time."""
-_BEHIND_LAST = SECOND
-"""Nanoseconds: up to so much later comes what is made later than all else."""
-_MICROSECOND = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ def _runs(program: Program, case: Case, trial: Trial) -> Iterator[Run]:
         yield run(program, case, stall_after=trial.stall_after)
         return
     seeds = Seeds(case.seed)
-    traced = TracedSchedule(schedule_named(case.schedule, seeds, case.lateness))
+    traced = TracedSchedule(schedule_named(case.schedule, seeds, case.lateness, case.lates))
     stream = seeds.stream("explore/guided")
     parents: list[Parent] = []
     seen: set[bytes] = set()
@@ -95,7 +91,7 @@ def _runs(program: Program, case: Case, trial: Trial) -> Iterator[Run]:
         if not parents or made.error is None:
             arrived = arrivals(made)
             if not parents or not arrived <= seen:
-                parents.append(Parent(made.case, tuple(traced.steps), tuple(traced.decided)))
+                parents.append(Parent(made.case, Targets(traced.steps), tuple(traced.decided)))
             seen |= arrived
         case = parents[pick(stream, len(parents))].mutant(stream)
         traced = TracedSchedule(repeating(case))
@@ -125,7 +121,7 @@ class Parent:
 
     case: Case
     """With its deviations, and what was late."""
-    steps: tuple[Step, ...]
+    targets: Targets
     decided: tuple[Decision, ...]
 
     def mutant(self, stream: Random) -> Case:
@@ -135,27 +131,12 @@ class Parent:
         """
         deviations = {one[:3]: one for one in self.case.deviations or () if stream.random() >= _BACK}
         lates = {(one.who, one.kind, one.step): one for one in self.case.lates if stream.random() >= _BACK}
-        came = sorted({step.came for step in self.steps})
         for _ in range(CHANGES):
-            if self.decided and (not self.steps or stream.random() < _OF_WHO):
+            if self.decided and (not self.targets.steps or stream.random() < _OF_WHO):
                 decision = self.decided[pick(stream, len(self.decided))]
                 others = decision.candidates[1:]
                 deviations[decision[:3]] = Deviation(*decision[:3], others[pick(stream, len(others))])
-            elif self.steps:
-                late = _behind_another(self.steps[pick(stream, len(self.steps))], came, stream)
+            elif self.targets.steps:
+                late = self.targets.aim(stream)
                 lates[late.who, late.kind, late.step] = late
         return replace(self.case, deviations=tuple(deviations.values()), lates=tuple(lates.values()))
-
-
-def _behind_another(step: Step, came: Sequence[int], stream: Random) -> Late:
-    """Return that a step comes between two later ones, or behind the last, any of these places as likely as another.
-
-    Args:
-        came: When steps came, in order, each instant once.
-    """
-    later = bisect_right(came, step.due)
-    place = later + pick(stream, max(1, len(came) - later))
-    begin = came[place] if place < len(came) else step.due
-    end = came[place + 1] if place + 1 < len(came) else begin + _BEHIND_LAST
-    by = begin + int(stream.random() * (end - begin)) - step.due
-    return Late(step.who, step.number, max(1, by // _MICROSECOND) * _MICROSECOND, step.kind)

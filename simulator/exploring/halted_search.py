@@ -10,6 +10,7 @@ from typing import Any
 
 from meshsync.errors import UsageError
 from simulator import latency as laws
+from simulator.engine.aiming import Step
 from simulator.engine.lateness import Pilot
 from simulator.exploring.search import Search
 from simulator.faults import plans
@@ -85,7 +86,7 @@ class HaltedSearch:
                 runs=int(value["runs"]),
                 overdue=tuple(value["overdue"]),
                 overdue_runs=int(value.get("overdue_runs", len(value["overdue"]))),  # Each was one of a seed before.
-                pilot=None if pilot is None else {name: tuple(pilot[name]) for name in ("times", "limits", "who")},
+                pilot=None if pilot is None else _pilot(pilot),
             )
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
@@ -113,3 +114,9 @@ class HaltedSearch:
         search.done, search.runs, search.overdue = self.done, self.runs, list(self.overdue)
         search.overdue_runs = self.overdue_runs
         search.pilot = None if self.pilot is None else Pilot(**self.pilot)
+
+
+def _pilot(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `Pilot`."""
+    steps = tuple(Step(*one) for one in value["steps"])
+    return {**{name: tuple(value[name]) for name in ("times", "limits", "who")}, "steps": steps}

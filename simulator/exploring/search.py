@@ -176,7 +176,8 @@ class Search:
             case = self._case(number, seed)
             if "late" in case.schedule:
                 assert self.pilot is not None
-                case = replace(case, lateness=self.pilot.draw(Seeds(seed).stream("explore/lateness")))
+                stream = Seeds(seed).stream("explore/lateness")
+                case = replace(case, lateness=self.pilot.draw(stream), lates=self.pilot.aim(stream))
             yield case
 
     def _case(self, number: int, seed: int | str) -> Case:
