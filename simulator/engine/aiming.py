@@ -26,6 +26,9 @@ _BEHIND = SECOND
 _FAR = 14 * SECOND
 """Nanoseconds: of events that are farther away only the next one is a target. A connection whose heartbeat is not
 answered for 15 s ends, which is another fault than lateness."""
+_BEHIND_ALL = 0.2
+"""The probability that a step comes behind all of the run, by up to as long as that took: as what is later than a lease
+that the run did not come to the end of."""
 _MICROSECOND = 1000
 
 
@@ -69,10 +72,17 @@ class Targets:
         steps: Sequence[Step] = self.steps
         if stream.random() < 0.5:
             steps = self._by_who[pick(stream, len(self._by_who))]
-        step, came = steps[pick(stream, len(steps))], self._came
-        later = bisect_right(came, step.due)
-        place = later + pick(stream, max(1, bisect_right(came, step.due + _FAR) - later))
-        begin = came[place] if place < len(came) else step.due
-        end = min([begin + _BEHIND, *came[place + 1 : place + 2]])
+        step = steps[pick(stream, len(steps))]
+        begin, end = self._place(step.due, stream)
         by = begin + int(stream.random() * (end - begin)) - step.due
         return Late(step.who, step.number, max(1, by // _MICROSECOND) * _MICROSECOND, step.kind)
+
+    def _place(self, due: int, stream: Random) -> tuple[int, int]:
+        """Return between which instants a step comes that was due at one."""
+        came, last = self._came, self._came[-1]
+        if stream.random() < _BEHIND_ALL and last - due <= _FAR:
+            return last, last + min(max(last - came[0], _BEHIND), _FAR)
+        later = bisect_right(came, due)
+        place = later + pick(stream, max(1, bisect_right(came, due + _FAR) - later))
+        begin = came[place] if place < len(came) else due
+        return begin, min([begin + _BEHIND, *came[place + 1 : place + 2]])

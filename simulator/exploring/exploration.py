@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from meshsync.errors import UsageError
+from simulator.engine.aiming import Targets
 from simulator.engine.lateness import SCHEDULES
 from simulator.engine.schedules import Deviation, Late, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
+from simulator.engine.traced_schedule import TracedSchedule
 from simulator.errors import ActorsRefuse, SweepBroken, WorkerDied, WorkerFailed, WorldStalled
 from simulator.exploring.crews import Workers, crew_of
 from simulator.exploring.delays import Delay, delays
@@ -52,8 +54,10 @@ FEW = 5
 """Preemptions that a reader can follow; with more, it is worth looking for another way to the same failure."""
 _FINE = 1_000_000
 """Nanoseconds to which lateness is found out."""
+FEW_LATE = 2
+"""Late steps and preemptions, likewise."""
 SAMPLES = 200
-"""How many random schedules to try for that."""
+"""How many random schedules, or single late steps, to try for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,8 +413,26 @@ class _Shrinker:
         if self.best.lates:
             self._shrink_lates()
             self._merge_lates()
+            if len(self.best.lates) + len(self.best.deviations) > FEW_LATE:
+                self._begin_anew()
             self._halve_lates()
         return self.best
+
+    def _begin_anew(self) -> None:
+        """Look for a single step that is late and fails in the same way."""
+        traced = TracedSchedule()
+        self.runs += 1
+        run(self._program, self._in_time(), schedule=traced, stall_after=self._stall_after)
+        if not (targets := Targets(traced.steps)).steps:
+            return
+        stream = Seeds(self.best.case.seed).stream("explore/one late step")
+        for _ in range(SAMPLES):
+            if self._try(replace(self._in_time(), lates=(targets.aim(stream),))):
+                return
+
+    def _in_time(self) -> Case:
+        """Return the best case without lateness and another order."""
+        return replace(self.best.case, deviations=(), lates=())
 
     def _shrink_lates(self) -> None:
         """Leave late steps out."""

@@ -34,9 +34,9 @@ GUIDED = "guided"
 """That of ``late``, and of mutants of each seed's run."""
 _MIX = (
     *("late", "late+random", "late", "late+pct", "late", "random"),
-    *("late", "late+random", "late", "late+pct", "random", "pct"),
+    *("late", "late+random", "late", "late+pct", "late", "pct"),
 )
-"""Of twelve seeds nine are late, and six have another order among actors that can run."""
+"""Of twelve seeds ten are late, and six have another order among actors that can run."""
 
 Plan: TypeAlias = "Iterable[Planned | Fault] | Callable[[Random], Iterable[Planned | Fault]]"
 """Faults, or a callable that draws them anew for each seed; of its argument only ``random()`` may be used."""
