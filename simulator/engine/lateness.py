@@ -3,7 +3,7 @@
 Events whose order matters lie milliseconds to seconds apart, so that another order within one instant changes nothing.
 Lateness does: with a probability, each step is late by a share of a scale. Both are drawn anew for each seed, the scale
 from the times of a *pilot*, a run without lateness: what is as late as two events of the program are apart can change
-their order, and what is as late as a time limit can pass it. In five of six runs instead a few steps of the pilot
+their order, and what is as late as a time limit can pass it. In five of six runs instead some steps of the pilot
 are late, each by so much that it comes behind another event (see ``aiming.py``).
 
 Source: a model with four kinds of races, whose halves are 10 ms to 1 s apart: another order within an instant, 100 ns
@@ -228,8 +228,8 @@ class Pilot:
 
 _SHARE_OF_AIMED = 5 / 6
 """The probability that lateness is aimed."""
-_AIMED = (3, 5, 8)
-"""Steps that are late then; one of these for each seed."""
+_AIMED = (8, 13, 21)
+"""Steps that are late then, at most; one of these for each seed."""
 _SHARE_OF_LIMITS = 0.2
 """The probability that a scale is a time limit."""
 _ATTEMPTS = 10

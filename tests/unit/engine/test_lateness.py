@@ -91,19 +91,18 @@ def test_pilot_keeps_instants_once_and_limits_to_two_digits() -> None:
 
 
 def test_aimed_lateness_comes_behind_another_step() -> None:
-    """Of steps at 1, 2 and 5 s, those of one that has many as often as of one that has one; in five runs of six."""
+    """Of steps at 1, 2 and 5 s; in five runs of six."""
     steps = (*(Step("main/ada", "sleep", n, SECOND) for n in range(1, 10)), Step("bob#1/up", "delivery", 1, 2 * SECOND))
     pilot = Pilot((), (), (), (*steps, Step("main/eve", "sleep", 1, 5 * SECOND)))
     stream = Random(3)
     drawn = [pilot.aim(stream) for _ in range(2000)]
     assert 0.8 < sum(map(bool, drawn)) / 2000 < 0.87
-    assert {len(lates) for lates in drawn if lates} <= set(range(1, 9))
+    assert {len(lates) for lates in drawn if lates} <= set(range(1, 12)), "of so many steps"
     late = [one for lates in drawn for one in lates]
     ends = Counter((one.who, (_due(one.who) + one.by) // SECOND) for one in late)
     assert {who for who, _ in ends} == {"main/ada", "bob#1/up", "main/eve"}
-    assert {end for who, end in ends if who == "main/ada"} == {2, 5}, "behind bob's, or behind eve's"
-    assert {end for who, end in ends if who == "bob#1/up"} == {5}
-    assert sum(one.who == "main/eve" for one in late) > len(late) / 6
+    assert {end for who, end in ends if who == "main/ada"} == {2, 5, 6, 7, 8}, "behind bob's, eve's, or all of the run"
+    assert {end for who, end in ends if who == "bob#1/up"} == {5, 6, 7, 8}
     assert Pilot((), ()).aim(stream) == ()
 
 
