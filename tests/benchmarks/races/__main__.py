@@ -30,7 +30,7 @@ def searches(names: Iterable[str], schedules: Sequence[str], options: argparse.N
     # Programs that fail by the hundred have little to log.
     with ProcessPoolExecutor(options.jobs, context, initializer=logging.disable, initargs=(logging.ERROR,)) as pool:
         tasks = [
-            pool.submit(search, name, schedule, options.seeds, repaired_seeds, first=first)
+            pool.submit(search, name, schedule, options.seeds, repaired_seeds, options.shrinking, first=first)
             for name in made
             for schedule in schedules
             for first in options.firsts
@@ -116,6 +116,7 @@ def main() -> None:
         default=[0],
         help="the first seed of each range, with commas",
     )
+    parser.add_argument("--shrinking", type=int, default=500, help="runs to make each failure smaller, at most")
     parser.add_argument("--jobs", type=int, default=1, help="searches at once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     options = parser.parse_args()

@@ -34,35 +34,26 @@ def deliver_again(messaging: MessagingClient) -> None:
 
 
 def island(sim: Simulation, post: Callable[[MessagingClient], None]) -> None:
-    """Bo stays for a second and a half, is away for half a second, and stays until there is the letter."""
-    room = sim.room("island")
-    mail = room.join("mail", enable=True)
-    letters: list[str] = []
-
-    @room.join("log", enable=True).messaging.on_message("got it")
-    def note(event: meshsync.RoomMessageEvent) -> None:
-        letters.append("letter")
-
-    def visit(stays: float | None) -> None:
-        with meshsync.connect("island", name="bo") as client, client.messaging.messages("letter") as got:
-            client.messaging.enable()
-            if stays is None:
-                got.get()
-            else:
-                meshsync.sleep(stays)
-            while got.pending:
-                got.get()
+    """Bo stays for a second and a half, is away for half a second, and stays until the letter is sent."""
+    mail = sim.room("island").join("mail", enable=True)
+    changed = meshsync.condition()
+    sent: list[str] = []
 
     def bo() -> None:
-        visit(1.5)
+        with meshsync.connect("island", name="bo") as client:
+            client.messaging.enable()
+            meshsync.sleep(1.5)
         meshsync.sleep(0.5)
-        visit(None)
+        with meshsync.connect("island", name="bo") as client:
+            client.messaging.enable()
+            with changed:
+                changed.wait_for(lambda: bool(sent))
 
     task = sim.spawn(bo)
     post(mail.messaging)
-    meshsync.sleep(4.0)
-    if not task.is_done:
-        mail.messaging.send_message(mail.messaging.wait_for_participant(name="bo"), "letter", {})
+    with changed:
+        sent.append("letter")
+        changed.notify_all()
     task.join()
 
 

@@ -62,7 +62,7 @@ def search(
         result.others[tried] = str(failure.symptom)
     tried = seeds if result.found is None else result.found + 1
     result.milliseconds = round((spent or time.perf_counter() - begun) / tried * 1000, 1)
-    if result.found is not None:
+    if result.found is not None and shrinking:
         _shrink(race, schedule, result, shrinking)
     for failure in _failures(race.repaired, race, schedule, range(first, first + repaired_seeds), result.notes):
         result.repaired_fails[int(failure.seed) - first] = f"{failure.symptom}: {failure.error}"[:200]
