@@ -15,7 +15,8 @@ class Jobs:
     def __init__(self) -> None:
         self.changed = meshsync.condition()
         self.waiting: list[str | None] = []
-        self.retries = 0
+        self.open = 0
+        """How many are not done."""
 
     def put(self, job: str | None) -> None:
         """Add one."""
@@ -35,10 +36,10 @@ def end(jobs: Jobs) -> None:
     jobs.put(None)
 
 
-def end_after_retries(jobs: Jobs) -> None:
-    """Wait until nothing is to be queued again."""
+def end_when_done(jobs: Jobs) -> None:
+    """Wait until all are done."""
     with jobs.changed:
-        jobs.changed.wait_for(lambda: not jobs.retries)
+        jobs.changed.wait_for(lambda: not jobs.open)
     jobs.put(None)
 
 
@@ -51,17 +52,16 @@ def mill(sim: Simulation, finish: Callable[[Jobs], None]) -> None:
     def dry(sack: str) -> None:
         meshsync.sleep(0.4)
         jobs.put(sack)
-        with jobs.changed:
-            jobs.retries -= 1
-            jobs.changed.notify_all()
 
     def miller() -> None:
         while (sack := jobs.get()) is not None:
             if sack == "wet":
-                jobs.retries += 1
                 sim.spawn(dry, "dry")
             else:
                 ground.append(sack)
+                with jobs.changed:
+                    jobs.open -= 1
+                    jobs.changed.notify_all()
 
     with meshsync.connect("mill", name="door") as door, door.messaging.messages() as sacks:
         door.messaging.enable()
@@ -69,6 +69,7 @@ def mill(sim: Simulation, finish: Callable[[Jobs], None]) -> None:
         to = farmer.messaging.wait_for_participant(name="door")
         for sack in ("rye", "wet", "oats"):
             farmer.messaging.send_message(to, "sack", {"of": sack})
+            jobs.open += 1
             jobs.put(sacks.get().message["of"])
         meshsync.sleep(1.2)  # the farmer drinks a coffee
         finish(jobs)
@@ -84,7 +85,7 @@ def racy(sim: Simulation) -> None:
 
 def repaired(sim: Simulation) -> None:
     """A mill that closes when all is ground."""
-    mill(sim, end_after_retries)
+    mill(sim, end_when_done)
 
 
 RACE = Race(
