@@ -61,11 +61,11 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions
+                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions lives
                      / permits real_waits tasks / actor_threads invariants / watchdog / runtime
-c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
-                     kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
-                     kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
+c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.crash kinds.half_open
+                     kinds.join kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes
+                     kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
@@ -73,6 +73,7 @@ e  simulator.network: links traffic / desks heartbeat_timer / client_end network
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing
+g  simulator.lives: disks leftovers / programs
 g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread

@@ -40,6 +40,7 @@ there that makes the fault has the docstring for users, and is imported below.
 
 from simulator.faults.fault import Fault, happens
 from simulator.faults.kinds.connecting import delay_connect, refuse_connect
+from simulator.faults.kinds.crash import crash
 from simulator.faults.kinds.half_open import half_open
 from simulator.faults.kinds.join import join
 from simulator.faults.kinds.latency import latency
@@ -82,6 +83,7 @@ __all__ = [
     "Quiet",
     "Trigger",
     "at",
+    "crash",
     "delay_accept",
     "delay_connect",
     "during",

@@ -104,6 +104,8 @@ class FaultInjector:
         newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
         unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
             one is in force all the same, since the participant may come. None to raise `UsageError` there.
+        crash: Ends the life of a program: given its name, how, and the seconds until its next life or None. None where
+            programs are processes of their own.
 
     Attributes:
         in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
@@ -117,6 +119,7 @@ class FaultInjector:
         rooms: Callable[[], Sequence[InjectedRoom]],
         newcomer: Callable[[str, str, str], None],
         unknown: Callable[[Fault, str], object] | None = None,
+        crash: Callable[[str, str, float | None], None] | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
         self._kernel = kernel
@@ -125,6 +128,7 @@ class FaultInjector:
         self._rooms = rooms
         self._newcomer = newcomer
         self._unknown = unknown
+        self._crash = crash
         self._timers: dict[Timer, None] = {}
         self._pending: list[_Pending] = []
         self._count = 0
@@ -210,7 +214,8 @@ class FaultInjector:
         self._strike_known(fault)
 
     def _strike_known(self, fault: Fault) -> None:
-        self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
+        if not (isinstance(fault, SimulationFault) and fault.is_recorded_by_itself):
+            self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
         match fault:
             case RoomFault():
                 self.in_force.append(fault)
@@ -277,6 +282,11 @@ class FaultInjector:
 
     def join(self, room: StruckRoom, name: str, role: str) -> None:
         self._newcomer(room.name, name, role)
+
+    def crash(self, who: str, how: str, restart_after: float | None) -> None:
+        if self._crash is None:
+            raise UsageError(f"crash of {who!r}: only a program in a simulation crashes by a plan; end its process")
+        self._crash(who, how, restart_after)
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         self._kernel.after(seconds, action)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from meshsync.protocol.operations import Request
 from simulator.faults import fields
@@ -201,6 +201,13 @@ class StruckSimulation(Protocol):
     def join(self, room: StruckRoom, name: str, role: str) -> None:
         """Let a new participant without a program join a room."""
 
+    def crash(self, who: str, how: str, restart_after: float | None) -> None:
+        """End the life of a program by force, and begin another one after some virtual seconds, unless None.
+
+        Raises:
+            UsageError: If no program has that name.
+        """
+
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Call ``action`` after some virtual seconds; `quiet` does not cancel it."""
 
@@ -208,6 +215,9 @@ class StruckSimulation(Protocol):
 @dataclass(frozen=True, slots=True)
 class SimulationFault(OneOffFault):
     """A one-off fault of more than connections."""
+
+    is_recorded_by_itself: ClassVar[bool] = False
+    """Whether what it does to the simulation is written down there, where its participants are known."""
 
     def strike(self, simulation: StruckSimulation) -> None:
         """Strike, once.

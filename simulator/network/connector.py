@@ -85,11 +85,13 @@ class _Attempt:
         """Whether the attempt is no sign that anything is going to happen: a client that was lost tries for ever."""
         self._lock = runtime.condition()
         self._outcome: SimulatedTransport | ConnectFailed | None = None
+        self._is_aborted = False
         name = guest.name if isinstance(guest, Guest) else ""
         self._connection = connection = network.open(name)
         if isinstance(guest, Guest):
             network.admit(connection, guest)
-        connection.refuse = self._conclude
+        connection.owner = runtime.lives.present
+        connection.refuse, connection.aborted = self._conclude, self._abort
         connection.up.on_arrival = self._at_room
         connection.down.on_arrival = self._at_client
         delay = network.connect_delay(name)
@@ -107,6 +109,8 @@ class _Attempt:
     def abandon(self) -> None:
         """Give the attempt up. If the room admits the participant later, the participant leaves it at once."""
         connection, outcome = self._connection, self._outcome
+        if self._is_aborted:
+            return
         if isinstance(outcome, SimulatedTransport):
             outcome.close(0)
             return
@@ -115,6 +119,15 @@ class _Attempt:
         connection.client_ended()
         if connection.up.state is LinkState.SILENT and connection.carrier is None:
             connection.room_ended()
+
+    def _abort(self) -> None:
+        """End it, or what became of it, since the program that made it has ended by force."""
+        transport = self._connection.transport
+        if isinstance(transport, SimulatedTransport):
+            transport.abort()
+        else:
+            self.abandon()
+        self._is_aborted = True
 
     def _begin(self) -> None:
         if self._outcome is None:
