@@ -191,15 +191,9 @@ class Simulation:
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
         """The number of wires at which unused ones are dropped."""
-        self._programs = Programs(self.runtime, self.network, lambda: {one.name: one.recorder for one in self.rooms})
-        self._faults = FaultInjector(
-            self.kernel,
-            self.runtime.seeds,
-            self.network,
-            lambda: self.rooms,
-            self._newcomer,
-            crash=self._programs.crash_planned,
-        )
+        self._programs = programs = Programs(self.runtime, self.network, lambda: self.rooms)
+        parts = self.kernel, self.runtime.seeds, self.network
+        self._faults = FaultInjector(*parts, lambda: self.rooms, self._newcomer, crash=programs.crash_planned)
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
         _current = self

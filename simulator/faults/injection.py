@@ -18,6 +18,7 @@ from simulator.engine.seeds import Seeds
 from simulator.faults import plans
 from simulator.faults.asking import strike_simulation
 from simulator.faults.fault import Fault, LastingFault
+from simulator.faults.kinds.crash import Crash
 from simulator.faults.layers import (
     ConnectionFault,
     NetworkFault,
@@ -139,10 +140,13 @@ class FaultInjector:
         Args:
             begin: The instant that the plan's times count from, in nanoseconds.
         Raises:
-            UsageError: If one is no fault, or of no registered kind; none is added then. Or if a bare one names a
-                participant that no room knows; the entries before it are added.
+            UsageError: If one is no fault, or of no registered kind, or a crash where there is no program; none is
+                added then. Or if a bare one names a participant that no room knows; the entries before it are added.
         """
-        for entry in check_entries(entries):
+        given = check_entries(entries)
+        if self._crash is None and any(isinstance(getattr(entry, "fault", entry), Crash) for entry in given):
+            raise UsageError("crash: by a plan only programs in a simulation crash; here, end the program's process")
+        for entry in given:
             self._add(entry, begin)
 
     def notice(
@@ -284,8 +288,7 @@ class FaultInjector:
         self._newcomer(room.name, name, role)
 
     def crash(self, who: str, how: str, restart_after: float | None) -> None:
-        if self._crash is None:
-            raise UsageError(f"crash of {who!r}: only a program in a simulation crashes by a plan; end its process")
+        assert self._crash is not None  # as `add` has seen to
         self._crash(who, how, restart_after)
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:

@@ -13,7 +13,6 @@ import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
@@ -80,7 +79,7 @@ def _globals_of(target: object) -> Iterator[tuple[str, str, object]]:
         seen.add(id(thing))
         if isinstance(thing, type) and not _is_library(thing.__module__):
             left += vars(thing).values()
-        elif isinstance(thing, FunctionType) and not _is_library(thing.__module__):
+        elif isinstance(thing, FunctionType) and not _is_library(thing.__module__, thing.__code__.co_filename):
             left += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
             for name in _names(thing.__code__):
                 value = thing.__globals__.get(name)
@@ -104,12 +103,9 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_library(module: str | None) -> bool:
+def _is_library(module: str | None, file: str = "") -> bool:
     name = (module or "").partition(".")[0]
-    if name in sys.stdlib_module_names or name in ("meshsync", "simulator"):
-        return True
-    file = getattr(sys.modules.get(module or ""), "__file__", None)
-    return file is not None and str(Path(file)).startswith(_LIBRARY)
+    return name in sys.stdlib_module_names or name in ("meshsync", "simulator") or file.startswith(_LIBRARY)
 
 
 def _content(value: object, depth: int) -> object:

@@ -18,6 +18,7 @@ from meshsync.signals import check_callable
 from simulator.engine.kernel import SECOND
 from simulator.engine.lives import Life
 from simulator.engine.runtime import VirtualRuntime
+from simulator.faults.injection import FaultRecorder
 from simulator.faults.kinds.crash import HOW, Crash
 from simulator.lives.disks import Disks
 from simulator.lives.leftovers import Leftovers
@@ -44,11 +45,13 @@ class Crashed:
     """The locks and permits that it held, which others can have now, each with the line that took it."""
 
 
-class CrashRecorder(Protocol):
-    """The part of a room's recorder that is used here."""
+class RecordedRoom(Protocol):
+    """The part of a room that is used here."""
 
-    def struck(self, fault: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
-        """Record that a fault of that kind struck, began or ended."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def recorder(self) -> FaultRecorder: ...
 
 
 @dataclass(slots=True)
@@ -67,22 +70,20 @@ class Programs:
     """What was spawned in one simulation.
 
     Args:
-        recorders: Returns the recorder of each room, by name.
+        rooms: Returns all rooms, in the order of making.
 
     Attributes:
         crashes: What crashed so far, in order.
         leftovers: Finds what a life leaves behind in the globals of modules; None to have that not looked for.
     """
 
-    def __init__(
-        self, runtime: VirtualRuntime, network: Network, recorders: Callable[[], dict[str, CrashRecorder]]
-    ) -> None:
+    def __init__(self, runtime: VirtualRuntime, network: Network, rooms: Callable[[], Sequence[RecordedRoom]]) -> None:
         self.crashes: list[Crashed] = []
         self.disks = Disks()
         self.leftovers: Leftovers | None = None
         self._runtime = runtime
         self._network = network
-        self._recorders = recorders
+        self._rooms = rooms
         self._programs: dict[str, _Program] = {}
 
     def spawn(self, target: Callable[..., object], arguments: tuple[Any, ...], name: str | None) -> Task:
@@ -186,8 +187,7 @@ class Programs:
 
     def _record(self, program: _Program, outcome: str, detail: dict[str, Any]) -> None:
         """Write down a crash, or its end, in each room in which the program took part; if in none, in all."""
-        recorders = self._recorders()
-        rooms = [room for room in program.guests if room in recorders] or list(recorders)
-        for room in rooms:
-            names = tuple(program.guests.get(room, ())) or (program.name,)
-            recorders[room].struck(Crash.word, names, outcome, detail | {"life": program.life.number})
+        rooms = self._rooms()
+        for room in [room for room in rooms if room.name in program.guests] or rooms:
+            names = tuple(program.guests.get(room.name, ())) or (program.name,)
+            room.recorder.struck(Crash.word, names, outcome, detail | {"life": program.life.number})

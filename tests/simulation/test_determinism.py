@@ -38,7 +38,8 @@ def test_everything_happens_in_the_busy_room(transcript: Transcript) -> None:
     assert fates["lost"] >= 10
     assert fates["error 1011"] >= 1
     kinds = {word for word, kind in KINDS.items() if kind.__module__.startswith("simulator.")}
-    assert {record.type for record in transcript.faults()} == kinds | {"quiet"}
+    # A crash has a room of its own: tests/simulation/test_lives.py.
+    assert {record.type for record in transcript.faults()} == kinds - {"crash"} | {"quiet"}
     assert {record.outcome for record in transcript.streams() if record.type == "stream.reject"} == {
         "rejected: in a call",
         "rejected: out of order",

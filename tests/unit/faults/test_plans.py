@@ -26,6 +26,7 @@ ONE_OFF: dict[str, Fault] = {
     "oversized_push": faults.oversized_push("alice", 5),
     "leave": faults.leave("alice"),
     "join": faults.join("zoe", "agent"),
+    "crash": faults.crash("server", "machine", restart_after=2),
 }
 LASTING: dict[str, Fault] = {
     "partition": partition({"bob", "alice"}),
@@ -185,8 +186,8 @@ def test_a_plan_in_json_can_be_read() -> None:
         ("[]", "a fault plan is a list, not str"),
         ({}, "a fault plan is a list, not dict"),
         ([1], "entry 0: expected an object, got int"),
-        ([{"fault": "reset", "name": "a"}, {"fault": "rest"}], "entry 1: 'rest' is none of delay_accept, .*, reset, "),
-        ([{}], "entry 0: None is none of delay_accept, "),
+        ([{"fault": "reset", "name": "a"}, {"fault": "rest"}], "entry 1: 'rest' is none of crash, .*, reset, "),
+        ([{}], "entry 0: None is none of crash, "),
         ([{"when": "reset", "name": "a"}], "'reset' is none of at, during"),
         ([{"fault": "reset"}], "entry 0: reset takes name, got nothing"),
         ([{"fault": "reset", "name": "a", "x": 1}], "reset takes name, got name, x"),
