@@ -146,7 +146,10 @@ class Lives:
             if actor.state is ActorState.RESTING:
                 self.resting.append(scheduler.actors.pop(actor.serial))
             if not left:
-                then()
+                try:
+                    then()
+                except Exception as error:  # Here it would end a thread that has yet to hand the baton on.
+                    scheduler.summon(error)
             return False
 
         for actor in actors:

@@ -81,14 +81,11 @@ class Disks:
                 self._root = Path(tempfile.mkdtemp(prefix="simulation-"))
                 self._watch_syncs()
             plain = "".join(c if c in _PLAIN else "_" for c in name)[:60]
-            disk = self._disks[name] = _Disk(
-                self._root / f"{len(self._disks)}-{plain}", name if owner is None else owner
-            )
-            disk.path.mkdir()
+            path = self._root / f"{len(self._disks)}-{plain}"
+            path.mkdir()
+            disk = self._disks[name] = _Disk(path, name if owner is None else owner)
         elif owner is not None and owner != disk.owner:
-            raise ValueError(
-                f"of: disk {name!r} is there already, and belongs to {disk.owner!r}, not to {owner!r:.100}"
-            )
+            raise ValueError(f"of: disk {name!r} belongs to {disk.owner!r} already, not to {owner!r:.100}")
         return disk.path
 
     def picture(self, program: str, *, is_machine: bool) -> Callable[[], None]:
