@@ -17,7 +17,7 @@ from simulator.engine.actors import Actor, ActorState
 from simulator.engine.scheduler import Scheduler
 from simulator.errors import ActorExit
 
-__all__ = ["Life", "Lives", "refuse_doomed"]
+__all__ = ["Lives", "ProgramLife", "refuse_doomed"]
 
 __engine__ = True
 
@@ -29,7 +29,7 @@ def refuse_doomed(scheduler: Scheduler) -> None:
         scheduler.check()
 
 
-class Life:
+class ProgramLife:
     """One life of a program.
 
     Args:
@@ -46,7 +46,7 @@ class Life:
         """Whether it was ended by force."""
 
     def __repr__(self) -> str:
-        return f"<Life {self.number} of {self.name!r}{', ended' if self.is_ended else ''}>"
+        return f"<ProgramLife {self.number} of {self.name!r}{', ended' if self.is_ended else ''}>"
 
 
 class Lives:
@@ -58,13 +58,13 @@ class Lives:
         """The actors that swallowed what ends them so often that their threads were laid to rest."""
 
     @property
-    def present(self) -> Life | None:
+    def present(self) -> ProgramLife | None:
         """The life that the running actor belongs to; None in the creating thread and in a timer's callback."""
         scheduler = self._scheduler
         life = None if scheduler.in_callback else scheduler.running.life
-        return life if isinstance(life, Life) else None
+        return life if isinstance(life, ProgramLife) else None
 
-    def actors_of(self, life: Life) -> list[Actor]:
+    def actors_of(self, life: ProgramLife) -> list[Actor]:
         """Return the actors of a life that have not ended, in the order of spawning."""
         return [actor for actor in self._scheduler.actors.values() if actor.life is life]
 
@@ -94,7 +94,7 @@ class Lives:
         finally:
             scheduler.in_callback = before
 
-    def doom(self, life: Life) -> tuple[Sequence[Actor], list[Held]]:
+    def doom(self, life: ProgramLife) -> tuple[Sequence[Actor], list[Held]]:
         """Take the actors of a life out of everything that could wake them, and release what they hold.
 
         To be called in `stillness`, behind `clear_the_way`.

@@ -26,7 +26,7 @@ from simulator.engine.conditions import VirtualCondition, new_condition
 from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
-from simulator.engine.lives import Life, Lives, refuse_doomed
+from simulator.engine.lives import Lives, ProgramLife, refuse_doomed
 from simulator.engine.marks import interruptible, may_cut
 from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.permits import VirtualPermits, VirtualReentrant
@@ -177,7 +177,7 @@ class VirtualRuntime:
         scheduler = self._scheduler
         return VirtualReentrant(scheduler, what) if is_reentrant else VirtualPermits(scheduler, count, what)
 
-    def spawn(self, target: Callable[[], None], *, name: str, life: Life | None = None) -> VirtualTask:
+    def spawn(self, target: Callable[[], None], *, name: str, life: ProgramLife | None = None) -> VirtualTask:
         """Run ``target`` in an actor of its own, whose thread starts when it is its turn.
 
         Its exception is raised in the main thread as `ActorFailed`, unless the program reads the task's ``error``.

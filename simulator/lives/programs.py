@@ -16,7 +16,7 @@ from meshsync.errors import UsageError
 from meshsync.runtime.interfaces import Task
 from meshsync.signals import check_callable
 from simulator.engine.kernel import SECOND
-from simulator.engine.lives import Life
+from simulator.engine.lives import ProgramLife
 from simulator.engine.runtime import VirtualRuntime
 from simulator.faults.injection import FaultRecorder
 from simulator.faults.kinds.crash import HOW, Crash
@@ -61,7 +61,7 @@ class _Program:
     """The name that it was given, which another may have too."""
     target: Callable[..., object]
     arguments: tuple[Any, ...]
-    life: Life
+    life: ProgramLife
     guests: dict[str, dict[str, None]] = field(default_factory=dict)
     """By room, the names of the participants that it was or wanted to be there."""
 
@@ -94,7 +94,7 @@ class Programs:
         while unique in self._programs:
             count += 1
             unique = f"{label}#{count}"
-        program = _Program(unique, label, target, arguments, Life(unique, 1))
+        program = _Program(unique, label, target, arguments, ProgramLife(unique, 1))
         self._programs[unique] = program
         return self._begin(program)
 
@@ -142,13 +142,13 @@ class Programs:
             found.arguments = arguments
         return self._restart(found)
 
-    def _come_back(self, program: _Program, life: Life) -> None:
+    def _come_back(self, program: _Program, life: ProgramLife) -> None:
         if program.life is life:
             self._restart(program)
 
     def _restart(self, program: _Program) -> Task:
         has_crashed = program.life.is_ended
-        program.life = Life(program.name, program.life.number + 1)
+        program.life = ProgramLife(program.name, program.life.number + 1)
         if self.leftovers is not None:
             self.leftovers.compare(program.name, program.target, program.life.number)
         if has_crashed:

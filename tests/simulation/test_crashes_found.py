@@ -41,7 +41,8 @@ def test_it_is_replayed_from_its_file(failure: Failure) -> None:
     """With the same transcript, byte for byte."""
     assert failure.path is not None
     again = replay(failure.path)
-    assert again.digests == failure.run.digests
+    assert again.is_same
+    assert again.is_identical
 
 
 def test_the_store_that_synchronizes_first_passes() -> None:

@@ -384,6 +384,36 @@ def test_one_that_waits_in_line_does_not_hold_up_those_behind() -> None:
     assert log == [True, 7]
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_no_crash_at_any_turn_leaves_a_lock_taken_or_its_line_held_up(seed: int) -> None:
+    """All at one instant, where a schedule puts the crash between any two steps of those who take and give back."""
+    lock, semaphore, line, count = meshsync.Lock(), meshsync.Semaphore(2), meshsync.Queue[int](), [0]
+
+    def program() -> None:
+        while True:
+            with lock:
+                with semaphore:
+                    line.put(count[0])
+                    count[0] += 1
+                line.get(timeout=5)
+            meshsync.sleep(0)
+
+    with simulated(seed, schedule="random") as sim:
+        for name in ("one", "two", "three"):
+            sim.spawn(program, name=name)
+        for number in range(30):
+            sim.crash(("one", "two", "three")[number % 3])
+            sim.restart(("one", "two", "three")[number % 3])
+            for _ in range(number % 4):
+                sim.sleep(0)
+        for name in ("one", "two", "three"):
+            sim.crash(name)
+        assert lock.acquire(timeout=1)
+        assert semaphore.acquire(timeout=1)
+        assert semaphore.acquire(timeout=1)
+        assert count[0]
+
+
 def test_a_lock_that_never_comes_back_is_a_deadlock_with_its_holder() -> None:
     """What an actor of the living holds stays held when another program crashes."""
     lock = meshsync.Lock()
