@@ -81,7 +81,7 @@ class VirtualCondition:
         actor, scheduler = self.owner, self._scheduler
         if actor is not None and actor.ident == scheduler.get_ident():
             return actor
-        if scheduler.is_over or scheduler.running.is_doomed:  # one that was ended inside wait() could not enter again
+        if scheduler.is_over:  # one that was ended inside wait() could not enter again
             return None
         raise RuntimeError("leaving a condition that is not held")
 

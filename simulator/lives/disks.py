@@ -182,19 +182,15 @@ def _copy(path: Path, to: Path) -> None:
         shutil.copy2(path, to, follow_symlinks=False)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _restore(picture: _Picture) -> None:
     disk, copy = picture.disk, picture.copy
-    for path in sorted(disk.path.iterdir()) if picture.is_own else reversed([*_walk(disk.path)]):
+    for path in reversed([*_walk(disk.path)]):
         # Each file of its own disks is another one from here on: files that are still open write to the old ones.
         if picture.is_own or _kind(path) != _kind(copy / path.relative_to(disk.path)):
-            _remove(path)
+            if _kind(path) == stat.S_IFDIR:
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     for path in [*_walk(copy)]:
         there = disk.path / path.relative_to(copy)
         if not os.path.lexists(there):

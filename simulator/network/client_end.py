@@ -347,7 +347,6 @@ class SimulatedTransport:
         In TCP's words a FIN: the stream ends. On a link that is silent, that does not arrive either.
         """
         with self._lock:
-            self._buffer.clear()
             self._finish(_ABORTED)
 
     def pause(self) -> None:

@@ -85,7 +85,6 @@ class _Attempt:
         """Whether the attempt is no sign that anything is going to happen: a client that was lost tries for ever."""
         self._lock = runtime.condition()
         self._outcome: SimulatedTransport | ConnectFailed | None = None
-        self._is_aborted = False
         name = guest.name if isinstance(guest, Guest) else ""
         self._connection = connection = network.open(name)
         if isinstance(guest, Guest):
@@ -109,8 +108,6 @@ class _Attempt:
     def abandon(self) -> None:
         """Give the attempt up. If the room admits the participant later, the participant leaves it at once."""
         connection, outcome = self._connection, self._outcome
-        if self._is_aborted:
-            return
         if isinstance(outcome, SimulatedTransport):
             outcome.close(0)
             return
@@ -127,7 +124,6 @@ class _Attempt:
             transport.abort()
         else:
             self.abandon()
-        self._is_aborted = True
 
     def _begin(self) -> None:
         if self._outcome is None:

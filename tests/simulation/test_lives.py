@@ -236,6 +236,7 @@ def test_a_thread_that_has_not_begun_never_does() -> None:
     def program() -> None:
         for _ in range(3):
             meshsync.spawn(begun.append, 1)
+            threading.Thread(target=begun.append, args=(1,)).start()
         simulated_now.crash("bob")
 
     with simulated() as sim:
