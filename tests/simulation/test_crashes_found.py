@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator import check, explore, faults
+from simulator import check, explore, faults, why
 from simulator.cli.main import main
 from simulator.exploring.exploration import Failure, replay
 from simulator.faults import plans
@@ -43,6 +43,21 @@ def test_it_is_replayed_from_its_file(failure: Failure) -> None:
     again = replay(failure.path)
     assert again.is_same
     assert again.is_identical
+
+
+def test_it_is_told_where_it_came_from(failure: Failure) -> None:
+    """The run is repeated up to each instant, crash and disk included, to the byte."""
+    origin = why(failure, runs=4, points=4)
+    assert origin.runs > 4
+
+
+def test_workers_find_the_same(failure: Failure) -> None:
+    """In processes of their own, which find the program by its name; the report is that of running in order."""
+    found = explore(
+        crashing.hasty_store, range(20), plan=crashing.plan, latency=0.02, report=None, executor="processes"
+    )
+    assert found is not None
+    assert (found.seed, found.symptom, found.plan) == (failure.seed, failure.symptom, failure.plan)
 
 
 def test_the_store_that_synchronizes_first_passes() -> None:
