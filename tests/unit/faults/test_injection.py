@@ -213,5 +213,5 @@ def test_a_crash_is_told_to_those_who_know_programs_and_recorded_by_them() -> No
     site.run()
     assert crashed == [("server", "machine", 2.0)]
     assert [word for word, _, _ in site.rooms[0].records] == ["reset"]
-    with pytest.raises(UsageError, match="^crash: by a plan only programs in a simulation crash"):
+    with pytest.raises(UsageError, match=r"^crash: by a plan only programs in a simulation crash"):
         Site().injector.add([faults.error_replies("bob", 1), faults.every(1, faults.crash("server"))])
