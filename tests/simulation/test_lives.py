@@ -22,7 +22,7 @@ from simulator import Simulation, faults, participants
 from simulator.errors import ActorExit, ActorFailed, BlockingRefused, InvariantViolated, SimulationDeadlock
 from simulator.histories import History, linearizable, register
 from simulator.simulation import SimulatedRoom
-from tests.simulation import crashing_room
+from tests.simulation import crashing_chaos, crashing_room
 from tests.support.worlds import simulated
 
 SCHEDULES = ["fifo", "random", "pct", "late"]
@@ -774,6 +774,17 @@ def test_many_crashes_under_every_schedule(seed: int, schedule: str) -> None:
     assert crashing_room.run(seed, schedule=schedule).digest() == first.digest()
     assert threading.active_count() == threads
     assert len([one for one in first.faults() if one.outcome == "began"]) >= 10
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(3))
+def test_crashes_among_faults_of_all_other_kinds(seed: int) -> None:
+    """Connections that are frozen, refused, silent or slow as a life ends; twice the same, and no thread left."""
+    threads = threading.active_count()
+    first = crashing_chaos.run(seed)
+    assert crashing_chaos.run(seed).digest() == first.digest()
+    assert threading.active_count() == threads
+    assert len([one for one in first.faults() if (one.type, one.outcome) == ("crash", "began")]) >= 10
 
 
 def test_a_simulation_may_be_closed_in_the_midst() -> None:
