@@ -139,6 +139,8 @@ class ActorThreads:
         with self._scope() if self._scope is not None else contextlib.nullcontext():
             try:
                 if not scheduler.is_over and not actor.is_doomed:
+                    if scheduler.gate is not None:
+                        scheduler.gate(actor)
                     target()
             except BaseException as error:
                 if not actor.is_doomed:  # Its traceback would keep what the life held.

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import NoReturn
 
 from meshsync.runtime.holdings import Holdings
@@ -101,6 +102,10 @@ class Scheduler:
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.after_turn: Callable[[Callable[[], object] | None], None] | None = None
         """Called after each turn of an actor (with None) or of a timer (with its callback); None if none is to be."""
+        self.gate: Callable[[Actor], None] | None = None
+        """Passed by each actor that has its turn, while ``urgent`` is set; None if there is nothing to be held back."""
+        self.make_ready: Callable[[Actor], None] = self.ready.append
+        """Puts an actor behind those that can run; or later, if its program is slow."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
         self.doomed: deque[Actor] = deque()
@@ -132,7 +137,9 @@ class Scheduler:
         Args:
             parent: The actor that spawns it; by default the running one, whose life it shares.
         """
-        return self._births.make(name, parent or self.running, self.in_callback)
+        actor = self._births.make(name, parent or self.running, self.in_callback)
+        actor.wake = partial(self.make_ready, actor)
+        return actor
 
     def check(self) -> Actor:
         """Return the actor that calls, which must be the one that runs.
@@ -242,9 +249,7 @@ class Scheduler:
     def finish(self, actor: Actor) -> None:
         """Record the end of the running actor and hand the baton on; its thread has nothing more to do."""
         actor.finish()  # first, since notifying the joiners may let one of them run
-        has_joiner = False
-        if actor.at_end is not None and not self.is_over:
-            has_joiner = actor.at_end()
+        has_joiner = actor.at_end is not None and not self.is_over and actor.at_end()
         self.end(actor, has_joiner=has_joiner)
         self._hand_on(actor)
 
@@ -276,10 +281,6 @@ class Scheduler:
         """Whether an actor is ready that does not run."""
         return bool(self._queues)
 
-    def make_ready(self, actor: Actor) -> None:
-        """Put an actor behind those that can run."""
-        self.ready.append(actor)
-
     def late(self, actor: Actor, due: int, kind: str, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
         if actor.is_housekeeping or self.kernel.late is None:
@@ -291,7 +292,7 @@ class Scheduler:
         if by := self.late(actor, self.kernel.now, "turn"):
             actor.timer = self.kernel.at(self.kernel.now + by, actor.wake)
         else:
-            self.ready.append(actor)
+            actor.wake()
 
     def yield_turn(self, actor: Actor) -> None:
         """Put the running actor, which is about to park, behind all that can run."""
@@ -391,10 +392,12 @@ class Scheduler:
         if self.is_over or actor.is_doomed:
             self._leave(actor)
         if actor is not self.main:
+            if self.gate is not None:
+                self.gate(actor)
             return
         self.urgent = False  # before looking: a signal's handler may set it again any time
         error = self.pending_errors.pop()
-        if self.pending_errors or self._errand is _STEP or self._errand is _STEPPED:
+        if self.pending_errors or self._errand is _STEP or self._errand is _STEPPED or self.gate is not None:
             self.urgent = True
         if error is not None:
             if isinstance(error, InvariantError):  # It ends the run: whatever is called now raises it again.

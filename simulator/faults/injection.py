@@ -16,15 +16,17 @@ from simulator.engine.clock import Clock
 from simulator.engine.kernel import SECOND, Timer
 from simulator.engine.seeds import Seeds
 from simulator.faults import plans
-from simulator.faults.asking import strike_simulation
+from simulator.faults.asking import hinder, strike_simulation
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.kinds.crash import Crash
 from simulator.faults.layers import (
     ConnectionFault,
     NetworkFault,
+    ProgramFault,
     RoomFault,
     SimulationFault,
     StruckNetwork,
+    StruckPrograms,
     StruckRoom,
 )
 from simulator.faults.registry import KINDS
@@ -54,6 +56,16 @@ def check_entries(entries: Iterable[plans.Planned | Fault]) -> tuple[plans.Plann
         if isinstance(fault, Fault) and fault.word not in KINDS:
             raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
     return given
+
+
+def refuse_programs(entries: Iterable[plans.Planned | Fault]) -> None:
+    """Raise `UsageError` for a fault of a program, where programs are processes outside."""
+    for fault in (getattr(entry, "fault", entry) for entry in entries):
+        if isinstance(fault, Fault) and fault.is_of_programs:
+            raise UsageError(
+                f"{fault.word} is about a program of a simulation; a client of an emulator is a process of its own,"
+                " which is stopped and slowed by its own system"
+            )
 
 
 class InjectedNetwork(StruckNetwork, Protocol):
@@ -107,6 +119,7 @@ class FaultInjector:
             one is in force all the same, since the participant may come. None to raise `UsageError` there.
         crash: Ends the life of a program: given its name, how, and the seconds until its next life or None. None where
             programs are processes of their own.
+        programs: Those that faults hinder; None where programs are processes of their own.
 
     Attributes:
         in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
@@ -121,6 +134,7 @@ class FaultInjector:
         newcomer: Callable[[str, str, str], None],
         unknown: Callable[[Fault, str], object] | None = None,
         crash: Callable[[str, str, float | None], None] | None = None,
+        programs: StruckPrograms | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
         self._kernel = kernel
@@ -130,6 +144,8 @@ class FaultInjector:
         self._newcomer = newcomer
         self._unknown = unknown
         self._crash = crash
+        self._programs = programs
+        self._hindering: list[ProgramFault] = []
         self._timers: dict[Timer, None] = {}
         self._pending: list[_Pending] = []
         self._count = 0
@@ -140,12 +156,14 @@ class FaultInjector:
         Args:
             begin: The instant that the plan's times count from, in nanoseconds.
         Raises:
-            UsageError: If one is no fault, or of no registered kind, or a crash where there is no program; none is
+            UsageError: If one is no fault, or of no registered kind, or is about programs where there are none; none is
                 added then. Or if a bare one names a participant that no room knows; the entries before it are added.
         """
         given = check_entries(entries)
         if self._crash is None and any(isinstance(getattr(entry, "fault", entry), Crash) for entry in given):
             raise UsageError("crash: by a plan only programs in a simulation crash; here, end the program's process")
+        if self._programs is None:
+            refuse_programs(given)
         for entry in given:
             self._add(entry, begin)
 
@@ -225,6 +243,9 @@ class FaultInjector:
                 self.in_force.append(fault)
             case ConnectionFault() | NetworkFault():
                 self._network.strike(fault)
+            case ProgramFault():
+                hinder(fault, self.programs)
+                self._hindering.append(fault)
             case SimulationFault():
                 strike_simulation(fault, self)
         self.notice("fault", to=fault.names[0] if len(fault.names) == 1 else None, type=fault.word)
@@ -234,6 +255,9 @@ class FaultInjector:
             self.in_force.remove(fault)
         elif isinstance(fault, NetworkFault) and fault in self._network.in_force:
             self._network.lift(fault)
+        elif isinstance(fault, ProgramFault) and fault in self._hindering:
+            self._hindering.remove(fault)
+            self.programs.relieve(fault)
         else:
             return
         self._record(fault, "ended")
@@ -243,10 +267,13 @@ class FaultInjector:
         self._drop_planned()
         for room in self._rooms():
             room.recorder.struck("quiet", (), "struck", {})
-        for fault in (*self.in_force, *self._network.in_force):
+        for fault in (*self.in_force, *self._network.in_force, *self._hindering):
             self._record(fault, "ended")
         self.in_force.clear()
         self._network.lift_all()
+        if self._programs is not None:
+            self._hindering.clear()
+            self._programs.relieve_all()
 
     def stop(self) -> None:
         """End all faults without a record, since the rooms are being closed."""
@@ -279,6 +306,11 @@ class FaultInjector:
     def network(self) -> StruckNetwork:
         """See `StruckSimulation`, as for the others below."""
         return self._network
+
+    @property
+    def programs(self) -> StruckPrograms:
+        assert self._programs is not None  # As `add` has seen to.
+        return self._programs
 
     @property
     def rooms(self) -> Sequence[StruckRoom]:

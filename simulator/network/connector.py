@@ -90,6 +90,7 @@ class _Attempt:
         if isinstance(guest, Guest):
             network.admit(connection, guest)
         connection.owner = runtime.lives.present
+        connection.opener = runtime.hindrances.present
         connection.refuse, connection.aborted = self._conclude, self._abort
         connection.up.on_arrival = self._at_room
         connection.down.on_arrival = self._at_client

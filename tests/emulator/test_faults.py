@@ -298,7 +298,11 @@ ACTS: dict[str, Callable[[Emulator], None]] = {
     "join": join_,
 }
 ROOT = Path(__file__).parents[2]
-OURS = {word for word, kind in KINDS.items() if kind.__module__.startswith("simulator.")} - {"crash"}
+OURS = {
+    word
+    for word, kind in KINDS.items()
+    if kind.__module__.startswith("simulator.") and not kind.is_of_programs  # of which an emulator has none
+} - {"crash"}
 """A program of an emulator is a process of its own, which no plan ends."""
 
 
@@ -318,6 +322,19 @@ def test_no_program_crashes_by_a_plan(emulator: Emulator) -> None:
     """It is refused when it is planned, and nothing else of the plan is added."""
     with pytest.raises(UsageError, match=r"^crash: by a plan only programs in a simulation crash"):
         emulator.plan(faults.reset("zoe"), faults.at(5, faults.crash("server")))
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.pause_program("ada", 1), faults.slow_program("ada", by=1), faults.skew_clock("ada", 1)], ids=str
+)
+def test_faults_of_programs_are_refused(emulator: Emulator, fault: faults.Fault) -> None:
+    """Nothing of such a plan is added."""
+    with pytest.raises(UsageError) as refused:
+        emulator.plan(faults.reset("ada"), faults.at(1, fault))
+    assert str(refused.value) == (
+        f"{fault.word} is about a program of a simulation; a client of an emulator is a process of its own, which is"
+        " stopped and slowed by its own system"
+    )
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
