@@ -668,6 +668,37 @@ def test_a_planned_crash_of_an_unknown_program_ends_the_run() -> None:
             sim.sleep(5)
 
 
+@pytest.mark.parametrize("how", ["process", "machine"])
+def test_a_program_that_stands_still_or_is_slow_crashes_too(how: str) -> None:
+    """The one that is held at the gate dies there; the next life has what is left of the pause, and is as slow."""
+    begun = list[float]()
+
+    def program() -> None:
+        begun.append(meshsync.monotonic())
+        with meshsync.connect("demo", name="bob") as client:
+            client.messaging.enable()
+            while True:
+                client.messaging.broadcast_message("tick", {})
+                meshsync.sleep(1)
+
+    with simulated(latency=0.05) as sim:
+        room = sim.room("demo")
+        sim.spawn(program, name="bob")
+        sim.sleep(2.2)
+        sim.pause("bob", for_=3)
+        sim.sleep(1)
+        assert sim.crash("bob", how) is not None
+        sim.restart("bob")
+        sim.sleep(3)
+        assert begun == [0, pytest.approx(5.2)]
+        sim.slow("bob", factor=2, by=0.1)
+        sim.sleep(1.05)
+        assert sim.crash("bob", how) is not None
+        before = len(room.transcript)
+        sim.sleep(20)
+        assert {one.kind for one in [*room.transcript][before:]} <= {"disconnected"}
+
+
 def test_a_restart_by_hand_comes_before_the_planned_one() -> None:
     """The life that was to end is over already, and another is alive."""
     with simulated() as sim:
