@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import re
-import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +16,12 @@ from meshsync.client import Client
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
 from meshsync.errors import ConnectFailed, UsageError
 from meshsync.messaging import MessagingClient
+from meshsync.places import program_frame
 from meshsync.protocol.dialects import dialect as find_dialect
 from meshsync.protocol.packets import PACKET_SIZE
 from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
+from meshsync.runtime.coroutines import warn_in_coroutine
 from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import spawn_in_finalizer
@@ -102,6 +103,7 @@ def connect(
     """
     # What has both is in no world but theirs.
     is_placed = runtime is not None and connector is not None
+    warn_in_coroutine("connect()")
     world = REAL_WORLD if is_placed else current_world(is_chosen=runtime is not None)
     spoken = find_dialect(dialect)
     session = Session(spoken, packet_size=packet_size)
@@ -207,9 +209,7 @@ def _describe_emulators() -> str:
 
 def _place() -> tuple[str, int]:
     """Return the file and the line of the program that called into this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
-        frame = frame.f_back
+    frame, _ = program_frame()
     return frame.f_code.co_filename, frame.f_lineno
 
 

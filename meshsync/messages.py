@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshsync.errors import InvalidMessage, MeshsyncError
+from meshsync.hints import HintedData, bytes_hint
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import copy_json
 from meshsync.reasons import describe_error
@@ -18,7 +19,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
-class RoomMessage:
+class RoomMessage(HintedData):
     """A message, or a notice of the room or this client in the shape of one.
 
     It is data: it can be pickled, copied deeply and turned into a dict. For a JSON text of all of it, the attachment
@@ -46,7 +47,7 @@ class RoomMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomMessageEvent:
+class RoomMessageEvent(HintedData):
     """The argument of every receiver.
 
     By ``name``, its ``message.type`` and ``message.message`` are:
@@ -111,7 +112,7 @@ def as_buffer(value: Any, name: str) -> Buffer:
     try:
         view = memoryview(value)
     except TypeError:
-        raise InvalidMessage(f"{name}: {type(value).__qualname__} does not hold bytes") from None
+        raise InvalidMessage(f"{name}: {type(value).__qualname__} does not hold bytes{bytes_hint(value)}") from None
     try:
         return view.cast("B")
     except (TypeError, ValueError):  # It has gaps, or items in a byte order or of a kind that cannot be cast.

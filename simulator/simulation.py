@@ -53,6 +53,7 @@ from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
 from simulator.room.rules import Output, Room
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
+from simulator.spellings import HintedRoom, HintedSimulation
 
 __all__ = ["SimulatedRoom", "Simulation", "current", "is_open"]
 
@@ -107,7 +108,7 @@ def _check_positive(**given: float | None) -> None:
             raise ValueError(f"{name}: a number above 0, not {value!r:.100}")
 
 
-class Simulation:
+class Simulation(HintedSimulation):
     """A world of its own, open from construction; ``close`` it, or use it as a context manager.
 
     Every event in it follows from the program, the seed and the versions of this library. The thread that makes it is
@@ -445,7 +446,7 @@ class _Wire:
         return not connection.is_over or bool(connection.up.in_flight or connection.down.in_flight)
 
 
-class SimulatedRoom:
+class SimulatedRoom(HintedRoom):
     """A room of a simulation, as ``sim.room(name)`` returns it.
 
     Args:

@@ -27,8 +27,9 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
-0  meshsync.errors  meshsync.excerpts  meshsync.reasons
-1  meshsync.runtime: holdings / interfaces lifecycle thread_permits / deadlines / mutex threads / stop_signals
+0  meshsync.errors  meshsync.excerpts  meshsync.hints  meshsync.places  meshsync.reasons
+1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
+                     / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
@@ -59,7 +60,7 @@ FLOORS = """
 14 meshsync
 15 meshsync.__main__
 
-a  simulator.errors  simulator.latency
+a  simulator.errors  simulator.latency  simulator.spellings
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions
                      / permits real_waits tasks / actor_threads invariants / watchdog / runtime
@@ -119,6 +120,7 @@ SEAM = frozenset(
         "meshsync/cli/progress.py",
         "meshsync/cli/transferring.py",
         "meshsync/discovery.py",
+        "meshsync/runtime/coroutines.py",
         "meshsync/runtime/thread_permits.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",

@@ -26,7 +26,7 @@ def reporting(progress: Progress, name: str) -> Iterator[Report]:
         TypeError: If the function has to be awaited.
     """
     if callable(progress):
-        check_callable(progress, "the bytes done and the total")
+        check_callable(progress, "the bytes done and the total", "progress", count=2)
         function = progress
 
         def call(done: int, total: int | None) -> None:

@@ -90,7 +90,10 @@ class VirtualRuntime:
     ) -> None:
         global _open
         if _open is not None:
-            raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
+            raise SimulationNested(
+                f"another simulation is open in this process, since {_open.opened_at}: close it first, by the end of "
+                "its with block or by its close()"
+            )
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
         self.seeds = Seeds(seed)
