@@ -164,7 +164,7 @@ def test_what_is_not_json_is_named_with_its_place(value: Any, complaint: str) ->
     """What JSON cannot carry is an error of the program that says what it is and where."""
     with pytest.raises(InvalidMessage) as caught:
         encode_object(value, "message")
-    assert str(caught.value).partition("; send ")[0] == complaint.partition("; send ")[0]
+    assert str(caught.value).startswith(complaint)
 
 
 def test_integer_beyond_conversion_is_named_with_its_place() -> None:
