@@ -57,8 +57,12 @@ def test_mistake_is_told(
         }
         bob.messaging.wait_for_participant(name="alice", timeout=PATIENCE)
         seen = []
+        failed = threading.Event()
+        room.messaging.on("receiver_failed", lambda event: failed.set())
         try:
             exec(compile(mistake.code, "mistake.py", "exec"), scope)
+            if mistake.sees.startswith("log:"):
+                assert failed.wait(PATIENCE)
         except Exception as error:
             seen.append(f"{type(error).__name__}: {error}")
     seen += [f"warning: {one.message}" for one in warned if one.category is RuntimeWarning]

@@ -331,7 +331,9 @@ messaging.wait_for_message("reply", timeout=datetime.timedelta(seconds=5))
 > TypeError: timeout is a number of seconds, not datetime.timedelta(seconds=5)
 
 ## An answer that came before the question for it
+early = messaging.messages()
 bob.messaging.broadcast_message("reply", {})
+print(early.get())
 messaging.wait_for_message("reply", timeout=0.1)
 > ReceiveTimeout: no message of type 'reply' came within 0.1 s
 
