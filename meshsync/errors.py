@@ -76,6 +76,11 @@ class MeshsyncError(Exception):
     connection_alive: bool = True
     """Whether the client that raised this can go on being used."""
 
+    def _render_traceback_(self) -> list[str]:
+        from meshsync.notebook import render_traceback  # IPython asks for it, and nothing else.
+
+        return render_traceback(self)
+
 
 # --- the program erred ------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,11 @@ class RoomMessage(HintedData):
     sender: RemoteParticipant | LocalParticipant | None = field(default=None, compare=False)
     """The sender, as known when it came; None if unknown."""
 
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import message_html  # Programs need it in notebooks alone.
+
+        return message_html(self)
+
     def _copied(self) -> RoomMessage:
         """Return the same message with a body of its own."""
         body = self.message
@@ -78,6 +83,11 @@ class RoomMessageEvent(HintedData):
     """The stream it is about; None for all but the stream events."""
     error: BaseException | None = None
     """The failure; None where there is none."""
+
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import event_html  # As above.
+
+        return event_html(self)
 
     def _copied(self) -> RoomMessageEvent:
         """Return the same event with a body of its own."""

@@ -83,6 +83,11 @@ class RoomParticipant(Hinted):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.role} {self.id}>"
 
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import participant_html  # Programs need it in notebooks alone.
+
+        return participant_html(self)
+
 
 class RemoteParticipant(RoomParticipant):
     """Another participant. There is one object per id while it is here; afterwards it stays offline for good."""

@@ -47,6 +47,11 @@ class ClientStats:
     streams_refused: int
     """Streams rejected or failed because too much was unread."""
 
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import stats_html  # Programs need it in notebooks alone.
+
+        return stats_html(self)
+
 
 class RoomClient(HintedRoom):
     """A connection to a room. Any method may be called from any task; a context manager closes it.
@@ -243,6 +248,11 @@ class RoomClient(HintedRoom):
     def __del__(self) -> None:
         if "_meshsync" in vars(self):  # Else it was not even begun.
             self._meshsync.faces.leave(self)
+
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import room_html  # As above.
+
+        return room_html(self)
 
     def __repr__(self) -> str:
         client = self._meshsync

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import meshsync
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
+from meshsync.notebook import grid
 from meshsync.room import RoomClient
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
@@ -334,6 +335,10 @@ class Simulation(HintedSimulation):
         """
         with self._closing():
             self.runtime.close()
+
+    def _repr_html_(self) -> str:
+        rooms = [(room.name, len(room.transcript), ", ".join(room.names())) for room in self.rooms]
+        return grid(f"Simulation of seed {self.seed} at {self.now:.3f} s", ("room", "records", "participants"), rooms)
 
     def __enter__(self) -> Simulation:
         self.runtime.watch_main()

@@ -43,7 +43,7 @@ def reporting(progress: Progress, name: str) -> Iterator[Report]:
 @contextmanager
 def _bar(name: str) -> Iterator[Report]:
     try:
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
     except ImportError:
         raise UsageError("a bar needs tqdm: pip install 'meshsync-client[files]', or give a function") from None
 
