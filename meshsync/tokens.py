@@ -208,7 +208,8 @@ def _verify(text: str, secret: str | None) -> dict[str, Any]:
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         # Their texts may quote the token.
         raise AuthenticationFailed(
-            "what was presented is not a JSON Web Token: it has to be the whole text of one, eyJ… with two dots in it"
+            "what was presented is not a JSON Web Token",
+            hint=": it has to be the whole text of one, eyJ… with two dots in it",
         ) from None
     return claims
 

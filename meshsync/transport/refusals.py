@@ -66,7 +66,7 @@ def translate(error: Exception, address: str, secrets: Sequence[str]) -> Connect
         hint = ""
         if error.errno == errno.ECONNREFUSED and re.match(r"(localhost|127\.|\[::1\])", address):
             hint = "; nothing listens there: python -m simulator serve opens rooms on this machine"
-        return RoomUnavailable(f"cannot reach {address}: {text}{hint}")
+        return RoomUnavailable(f"cannot reach {address}: {text}", hint=hint)
     return ConnectFailed(f"cannot connect to {address}: {type(error).__name__}: {text}")
 
 
