@@ -27,7 +27,8 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
-0  meshsync.errors  meshsync.excerpts  meshsync.hints  meshsync.notebook  meshsync.places  meshsync.reasons
+00 meshsync.hints  meshsync.notebook  meshsync.places
+0  meshsync.errors  meshsync.excerpts  meshsync.reasons
 1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
 1  meshsync.discovery
