@@ -133,7 +133,7 @@ class Failure:
             ax: Where to draw; None makes a figure.
             room: The room's name; None for the one with the most records.
             start: Where to begin, in seconds since the start of the simulation.
-            end: Where to end, likewise; None for the end of the transcript.
+            end: Where to end, likewise; None for the last event.
             title: None for the room, the seed and the counts of records.
         Raises:
             ImportError: If matplotlib is missing.

@@ -74,7 +74,7 @@ def plot(
     lines = _draw_messages(ax, view, transcript, records, max_messages)
     _draw_marks(ax, view, records)
     ax.set_title(summary_of(transcript, records) if title is None else title, pad=8 + 12 * rows, parse_math=False)
-    _draw_legend(ax, view)
+    _draw_legend(ax, view, "time" if transcript.seed is None else "virtual time")
     label_lines(ax, lines)
     return ax
 
@@ -274,9 +274,9 @@ def _draw_marks(ax: Axes, view: View, records: Sequence[Record]) -> None:
         view.legend["attributes"] = ax.plot(*_columns(points), zorder=4, **style)[0]
 
 
-def _draw_legend(ax: Axes, view: View) -> None:
+def _draw_legend(ax: Axes, view: View, time: str) -> None:
     notes = f"\ndrawn: {'; '.join(view.notes)}" if view.notes else ""
-    ax.set_xlabel(f"virtual time ({view.unit}){notes}")
+    ax.set_xlabel(f"{time} ({view.unit}){notes}")
     if view.legend:
         legend = ax.legend(
             list(view.legend.values()),

