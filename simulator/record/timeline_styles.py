@@ -67,8 +67,9 @@ def choose_styles(records: Sequence[Record]) -> Styles:
     names = {key: clip(f"{key} to {record.recipient}", 28) for key, record in streams.items()}
     # "1 other" would say less than its name.
     own, left = (own, []) if len(own) <= len(_STYLES) else (own[: len(_STYLES) - 1], own[len(_STYLES) - 1 :])
-    what = "streams" if left and all(key in streams for key in left) else "types"
-    return Styles(dict(zip(own, _STYLES, strict=False)), names, f"{len(left)} other {what}")
+    kinds = {key in streams for key in left}
+    what = "others" if len(kinds) > 1 else "other streams" if True in kinds else "other types"
+    return Styles(dict(zip(own, _STYLES, strict=False)), names, f"{len(left)} {what}")
 
 
 def _key(record: Record) -> str:

@@ -113,6 +113,17 @@ def test_chunks_of_a_stream_have_no_label_and_its_events_do() -> None:
     assert len({tuple(group.get_color()[0]) for group in lines}) == 2
 
 
+def test_many_streams_share_a_style_and_the_legend_says_of_what() -> None:
+    """Four have their own; the rest are streams, or streams and types."""
+    opened = [
+        Record((n + 1) * S, "stream", "ann", "tom", "stream.open", 1, 1, "delivered", f"stream {n + 1}")
+        for n in range(7)
+    ]
+    own = [f"stream {n} to tom" for n in range(1, 5)]
+    for made, others in ((room(*opened), "3 other streams"), (room(*opened, message(9)), "4 others")):
+        assert [text.get_text() for text in draw(made).get_legend().get_texts()] == [*own, others]
+
+
 # --- how much of the picture it has -----------------------------------------------------------------------------------
 
 
@@ -171,6 +182,7 @@ def test_a_failure_beyond_the_picture_has_its_instant() -> None:
     """It is marked at the edge."""
     axes = draw(room(message(1), message(2)), Mark(60.0, "fails"), end=3.0)
     assert "at 60.000 s: fails" in texts(axes)
+    assert next(line.get_xdata() for line in axes.lines if line.get_color() == "#B00000") == [3, 3]
 
 
 def test_a_late_step_is_a_bar_on_the_lane_of_its_task() -> None:
