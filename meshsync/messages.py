@@ -60,6 +60,7 @@ class RoomMessageEvent:
       ``{"stream_id", "reason"}``; ``stream`` is the opener's writer or the acceptor's reader,
       both without a subclass's wrapping.
     - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
+    - ``reconnected``: its own name, ``{"seconds"}``: how long the client was offline.
     - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.
     - ``messages_dropped``: its own name, ``{"count"}``.
     - ``messages_missed``: its own name, ``{"from", "count"}``: confirmed messages that their sender, ``participant``,

@@ -129,7 +129,7 @@ class Feed(Generic[T]):
 
 
 class Subscription(Feed[RoomMessage]):
-    """Matching messages that arrive once it is made. Made by `MessagingClient.messages`; see `Feed`.
+    """Matching messages that arrive once it is made. Made by `MessagingClient.messages`.
 
     Attributes:
         timeout: The longest wait for the next message, in seconds; None waits for ever.

@@ -233,7 +233,7 @@ def _expire(stream: ClientStream) -> None:
 
 
 class StreamSubscription(Feed[StreamReader]):
-    """Streams that peers open, from when it was made. Made by `MessagingClient.streams`; see `Feed`.
+    """Streams that peers open, from when it was made. Made by `MessagingClient.streams`.
 
     Each is accepted by ``accept`` or the first read. One that no task reads is rejected after 30 s, and at ``close``.
     """

@@ -53,7 +53,7 @@ class Lateness:
 
     probability: float
     scale: int
-    """Nanoseconds; a step that is late is so by up to `REACH` times as much."""
+    """Nanoseconds; a step that is late is so by up to ``REACH`` times as much."""
     focus: str = "all"
     """Whose steps may be late: ``"program"``, those of tasks in which the program's code runs, and of participants;
     ``"links"``, deliveries; ``"all"``, also those of the client's own tasks; else those of one, by `Late.who`."""

@@ -1,0 +1,373 @@
+"""Write the pages of the reference that Sphinx fills from the docstrings, and those that docstrings cannot give.
+
+    python -m tools.reference [DIRECTORY]
+
+Which name stands on which page is the table `SUBJECTS`. A public name in none of its rows stands on the page "Further
+names", so that none is missing. Events are those of ``meshsync.signals``, commands and options those that click knows,
+variables those of `VARIABLES`. ``docs/conf.py`` calls this at each build; the pages are not kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from meshsync.messages import RoomMessageEvent
+from meshsync.signals import EVENTS
+
+__all__ = ["SUBJECTS", "VARIABLES", "Subject", "bodies", "commands", "documented", "missing", "pages", "write_pages"]
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A page of the reference."""
+
+    title: str
+    names: dict[str, str]
+    """By module the names that stand on the page, between spaces and in their order; ``*`` for all of the module."""
+    text: str = ""
+    """What the page begins with, as reStructuredText."""
+
+
+def _tree(module: str) -> str:
+    """Return the tree of errors from a module's docstring."""
+    text = inspect.getdoc(importlib.import_module(module)) or ""
+    tree = text.partition("::\n")[2].rstrip()
+    return "::\n" + re.split(r"\n(?=\S)", tree)[0]
+
+
+SUBJECTS = {
+    "rooms": Subject("Rooms", {"meshsync": "connect RoomClient ClientStats", "meshsync.connection.states": "ClientState"}),
+    "messaging": Subject(
+        "Messages",
+        {"meshsync": "MessagingClient Delivery Subscription Registration RoomMessage RoomMessageEvent"},
+    ),
+    "participants": Subject(
+        "Participants and tokens",
+        {
+            "meshsync": "RemoteParticipant LocalParticipant ParticipantToken Grant ApiKey",
+            "meshsync.tokens": "MessagingRights",
+        },
+    ),
+    "streams": Subject(
+        "Streams and files",
+        {
+            "meshsync": """
+                MessageStreamChunk MessageStreamWriter MessageStreamReader StreamWriter StreamReader StreamSubscription
+                SentFile ReceivedFile
+            """,
+            "meshsync.reasons": "safe_text",
+        },
+    ),
+    "filters": Subject(
+        "Filters",
+        {
+            **{f"meshsync.{name}": "*" for name in ("negotiation", "filters", "compression", "encryption", "buffering")},
+            "meshsync.filters.wrapping": "WrappedReader WrappedWriter",
+        },
+    ),
+    "waiting": Subject(
+        "Waiting, in every world",
+        {"meshsync": "sleep monotonic spawn condition Lock RLock Semaphore Event Barrier Queue"},
+    ),
+    "errors": Subject("Errors of the client", {"meshsync": "MeshsyncError", "meshsync.errors": "*"}),
+    "interfaces": Subject(
+        "Interfaces to the outside",
+        {
+            "meshsync.runtime.interfaces": "Runtime Condition Permits Task TaskExit",
+            "meshsync.transport.interfaces": "Connector Endpoint Transport TransportStats",
+            "meshsync.world": "World",
+        },
+        "What ``connect(runtime=…, connector=…)`` takes, for programs that bring a clock or a network of their own.",
+    ),
+    "simulation": Subject(
+        "Simulations",
+        {
+            "simulator": "Simulation current",
+            "simulator.simulation": "SimulatedRoom",
+            "simulator.engine.schedules": "Schedule Deviation Late TIMER",
+            "simulator.engine.lateness": "Lateness",
+        },
+    ),
+    "latency": Subject("Laws of latency", {"simulator.latency": "* Clock"}),
+    "faults": Subject("Faults", {"simulator.faults": "*", "simulator.faults.kinds.pushes": "MALFORMATIONS"}),
+    "scripted-participants": Subject("Scripted participants", {"simulator.participants": "*"}),
+    "records": Subject(
+        "Records",
+        {
+            "simulator": "Transcript diff replay_room",
+            "simulator.record.record": "Record KINDS Packet",
+            "simulator.record.redaction": "Redaction",
+            "simulator.record.comparing": "Difference RouteDifference Route",
+            "simulator.replaying.replay": "Replayed",
+        },
+    ),
+    "searches": Subject(
+        "Searches",
+        {
+            "simulator": "check explore replay why",
+            "simulator.exploring.checking": "Checked RunsDiffer",
+            "simulator.exploring.exploration": "Failure Replay",
+            "simulator.exploring.runs": "Program Case Run Symptom",
+            "simulator.exploring.search": "Plan",
+            "simulator.exploring.crews": "Workers",
+            "simulator.exploring.delays": "Delay",
+            "simulator.exploring.origin": "Origin",
+            "simulator.exploring.moments": "Event Point",
+        },
+    ),
+    "histories": Subject("Histories", {"simulator": "History linearizable", "simulator.histories": "*"}),
+    "emulator": Subject("The emulator", {"simulator": "Emulator calibrate", "simulator.emulator": "*"}),
+    "simulation-errors": Subject("Errors of the simulator", {"simulator.errors": "*"}),
+}
+"""The pages by the names of their files, in the order in which the index lists them."""
+
+FACES = ("meshsync", "simulator")
+"""Modules of which every name is public."""
+
+VARIABLES = {
+    "MESHAGENT_ROOM": "The room's name, where a call or a command names none.",
+    "MESHAGENT_TOKEN": "A participant token.",
+    "MESHAGENT_API_KEY": "A key ``ma-…``, with which a token is made, if there is none.",
+    "MESHAGENT_SECRET": "The secret of a key, with the next two; used if there is neither a token nor a combined key.",
+    "MESHAGENT_PROJECT_ID": "The project that a token made with the secret is for.",
+    "MESHAGENT_KEY_ID": "The id of the key whose secret that is.",
+    "MESHAGENT_ROOM_URL": "The address of the service or of a room, with ``/rooms/`` in it. It beats the next one.",
+    "MESHAGENT_API_URL": "The address of the service, ``http``, ``https``, ``ws`` or ``wss``; by default the hosted one.",
+    "MESHAGENT_EXTRA_CA_FILE": "A file of certificates to trust besides the system's.",
+    "MESHAGENT_PROFILE_API_URL": "Read by official SDKs alone; the emulator's commands unset it, since it leads elsewhere.",
+    "MESHSYNC_EMULATOR": (
+        "The one emulator that ``url=\"emulator\"`` finds, as JSON. ``python -m simulator exec`` and the fixture "
+        "``emulator`` set it for what they run."
+    ),
+    "https_proxy, http_proxy, all_proxy, no_proxy": "An HTTP proxy, and who is reached without it, as with curl.",
+    "XDG_RUNTIME_DIR, XDG_CACHE_HOME": "Where a running emulator leaves its note; see :doc:`/finding`.",
+    "XDG_STATE_HOME": "Where ``meshsync chat`` keeps its history; ``~/.local/state`` by default.",
+}
+"""Every variable of the environment that the packages read, with its use."""
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def public_names(module: str) -> list[str]:
+    """Return the names that a module offers."""
+    return list(importlib.import_module(module).__all__)
+
+
+def _placed(subjects: Iterable[Subject]) -> Iterator[tuple[str, str, object]]:
+    """Yield each name of some pages once: its module, itself and what it stands for."""
+    seen: list[object] = []
+    for subject in subjects:
+        for module, names in subject.names.items():
+            for name in [one for word in names.split() for one in (public_names(module) if word == "*" else [word])]:
+                value = getattr(importlib.import_module(module), name)
+                if not any(value is other for other in seen):
+                    if inspect.isclass(value) or inspect.isroutine(value):
+                        seen.append(value)
+                    yield module, name, value
+
+
+def documented() -> set[str]:
+    """Return every name that has an entry, by the module it is taken from and by the one that defines it."""
+    names = set()
+    for module, name, value in _placed(SUBJECTS.values()):
+        names |= {f"{module}.{name}", f"{getattr(value, '__module__', module)}.{name}"}
+    return names
+
+
+def missing(subjects: Iterable[Subject]) -> list[tuple[str, str]]:
+    """Return module and name of what the faces offer and no page has; modules among them have pages of their own."""
+    placed = list(_placed(subjects))
+    names = {(module, name) for module, name, _ in placed}
+    lacking = []
+    for face in FACES:
+        for name in public_names(face):
+            value = getattr(importlib.import_module(face), name)
+            is_placed = (face, name) in names or any(value is other for _, _, other in placed)
+            if not is_placed and not isinstance(value, ModuleType):
+                lacking.append((face, name))
+    return lacking
+
+
+def _entry(module: str, name: str, value: object) -> str:
+    """Return the directive that documents a name; what belongs to a face stands under the face's name."""
+    for face in FACES:
+        if name in public_names(face) and getattr(importlib.import_module(face), name) is value:
+            module = face
+    if inspect.isclass(value):
+        kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
+        bases = "BaseException Exception OSError int str tuple dict object Enum Protocol Generic ABC"
+        members = f"   :members:\n   :inherited-members: {', '.join(bases.split())}\n"
+        return f".. {kind}:: {module}.{name}\n{members}   :show-inheritance:\n"
+    return f".. {'autofunction' if inspect.isroutine(value) else 'autodata'}:: {module}.{name}\n"
+
+
+def _title(text: str, line: str = "=") -> list[str]:
+    return [text, line * len(text), ""]
+
+
+def _table(widths: str, *rows: Iterable[str]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
+    for row in rows:
+        lines += [f"   {'*' if not number else ' '} - {cell}" for number, cell in enumerate(row)]
+    return [*lines, ""]
+
+
+def _name_pages() -> Iterator[tuple[str, str]]:
+    subjects = dict(SUBJECTS)
+    if lacking := missing(SUBJECTS.values()):
+        names = {face: " ".join(name for module, name in lacking if module == face) for face in FACES}
+        subjects["further-names"] = Subject("Further names", names)
+    by_title: list[object] = []
+    for file, subject in subjects.items():
+        lines = [*_title(subject.title), subject.text, ""]
+        if "errors" in file:
+            lines += _errors(next(module for module in reversed(subject.names)))
+        for module, name, value in _placed([subject]):
+            if not any(value is other for other in by_title):
+                lines.append(_entry(module, name, value))
+            if inspect.isclass(value) or inspect.isroutine(value):
+                by_title.append(value)
+        yield file, "\n".join(lines)
+
+
+def _errors(module: str) -> list[str]:
+    """Return the tree of a module's errors, and a table of what each leaves."""
+    rows = [("error", "the same call may succeed later", "the client can be used on")]
+    for name in public_names(module):
+        kind = getattr(importlib.import_module(module), name)
+        if issubclass(kind, Exception):
+            rows.append((f"`{name}`", *("yes" if flag else "no" for flag in (kind.retryable, kind.connection_alive))))
+    note = (
+        "The table has what holds for the class; a single error may differ, as `SendTimeout` does where nothing was sent."
+    )
+    return [_tree(module), "", *_table("40 30 30", *rows), note if module == "meshsync.errors" else "", ""]
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def bodies() -> dict[str, str]:
+    """Return by event what it holds: the list in the docstring of `RoomMessageEvent`."""
+    text = inspect.getdoc(RoomMessageEvent) or ""
+    found = {}
+    for names, body in re.findall(r"^- ((?:``\w+``(?:, )?)+): (.*(?:\n  .*)*)", text, re.MULTILINE):
+        for name in re.findall(r"\w+", names):
+            found[name] = re.sub(r"\s+", " ", body)
+    return found
+
+
+def _events() -> Iterator[tuple[str, str]]:
+    lines = _title("Events")
+    lines += [
+        "``room.messaging.on(event, receiver)`` calls a receiver at each event of one client, with a "
+        "`RoomMessageEvent`; ``meshsync.signals.<event>.connect(receiver)`` calls ``receiver(sender, event=…)`` at each "
+        "of all clients of the process, with the `MessagingClient`. Below: the event, when it comes, and its "
+        "``event.message.type`` and ``event.message.message``, with what else it has.",
+        "",
+    ]
+    held = bodies()
+    for name, signal in EVENTS.items():
+        lines += [f".. py:data:: meshsync.signals.{name}", "", f"   {inspect.getdoc(signal)}", "", f"   {held[name]}", ""]
+    yield "events", "\n".join(lines)
+
+
+# --- commands and variables -------------------------------------------------------------------------------------------
+
+
+def commands(program: str) -> dict[str, click.Command]:
+    """Return the commands of ``meshsync`` or of ``python -m simulator`` by how they are called."""
+    module = importlib.import_module("meshsync.cli.main" if program == "meshsync" else "simulator.cli.main")
+    group = module.main if program == "meshsync" else module._commands
+    return dict(_walk(group, program))
+
+
+def _walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from _walk(found, f"{name} {inner}")
+
+
+def _plain(text: str) -> str:
+    """Return a text of click's as reStructuredText that shows it."""
+    return re.sub(r"([*`|\\]|_\b)", r"\\\1", re.sub(r"\s+", " ", text.strip()))
+
+
+def _help(text: str) -> Iterator[str]:
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        if paragraph.startswith("\b"):
+            yield "::\n\n" + "\n".join(f"   {line}" for line in paragraph.splitlines()[1:])
+        else:
+            yield _plain(paragraph)
+
+
+def _command(name: str, command: click.Command) -> Iterator[str]:
+    context = click.Context(command, info_name=name)
+    yield from _title(name, "-")
+    yield f".. program:: {name}\n"
+    yield f"``{name} {' '.join(command.collect_usage_pieces(context))}``\n"
+    for part in _help(command.help or ""):
+        yield f"{part}\n"
+    for option in command.get_params(context):
+        if isinstance(option, click.Option) and (record := option.get_help_record(context)):
+            yield f".. option:: {re.sub(r'  +', ' ', record[0])}\n\n   {_plain(record[1])}\n"
+
+
+def _command_pages() -> Iterator[tuple[str, str]]:
+    for program, file in (("meshsync", "commands"), ("python -m simulator", "simulator-commands")):
+        lines = _title(f"The command {program}")
+        for name, command in commands(program).items():
+            lines += _command(name, command)
+        yield file, "\n".join(lines)
+
+
+def _variables() -> Iterator[tuple[str, str]]:
+    lines = _title("Variables of the environment")
+    lines += ["An argument or an option beats a variable, and a token beats a key.", ""]
+    lines += _table("35 65", ("variable", "use"), *((f"``{name}``", use) for name, use in VARIABLES.items()))
+    yield "variables", "\n".join(lines)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def pages() -> dict[str, str]:
+    """Return every page by the name of its file, in the order in which the index lists them."""
+    return {
+        **dict(_name_pages()),
+        **dict(_events()),
+        **dict(_command_pages()),
+        **dict(_variables()),
+    }
+
+
+def write_pages(directory: Path) -> None:
+    """Write the pages, those alone that have changed, so that Sphinx reads no others again."""
+    directory.mkdir(exist_ok=True)
+    wanted = {f"{name}.rst": text for name, text in pages().items()}
+    for old in directory.glob("*.rst"):
+        if old.name not in wanted:
+            old.unlink()
+    for name, text in wanted.items():
+        file = directory / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "reference")
