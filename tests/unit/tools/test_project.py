@@ -291,20 +291,20 @@ def test_the_table_joins_the_orders_of_a_pair_that_went_alike() -> None:
 
 def test_the_table_is_written_between_the_markers_alone(tmp_path: Path) -> None:
     """What is around it stays, what was there goes; without markers nothing is written."""
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    write(readme, [["", "send"], ["0.0.21", "ok"]])
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    write(page, [["", "send"], ["0.0.21", "ok"]])
     table = "|  | send |\n|---|---|\n| 0.0.21 | ok |"
-    assert readme.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{table}\n{END}\nafter\n"
-    readme.write_text("nothing", encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{table}\n{END}\nafter\n"
+    page.write_text("nothing", encoding="utf-8")
     with pytest.raises(ValueError, match="once each"):
-        write(readme, [["", "send"]])
-    assert readme.read_text(encoding="utf-8") == "nothing"
+        write(page, [["", "send"]])
+    assert page.read_text(encoding="utf-8") == "nothing"
 
 
-def test_the_table_of_the_readme_has_every_release() -> None:
+def test_the_table_of_the_page_has_every_release() -> None:
     """It was written by a run of the full form."""
-    _, table = (ROOT / "README.md").read_text(encoding="utf-8").split(BEGIN)
+    _, table = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8").split(BEGIN)
     lines = table.split(END)[0].splitlines()
     alone = {line.split("|")[1].strip() for line in lines if line.startswith("| ")}
     assert alone >= {*RELEASES, "meshsync"}
