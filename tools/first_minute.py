@@ -3,7 +3,8 @@
     python -m tools.first_minute
 
 The commands are those of the README, but for the clone's address, which is this repository, and the tests. Exit status 1
-if one fails, if the agents say anything else than is shown, or if it takes more than a minute or ten pasted lines.
+if one fails, if the agents say anything else than is shown, or if there are more than ten lines to paste. It is to take
+less than a minute; how long it takes on a machine that does other things too is told, and no fault.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from tests.support.pages import fits, read_blocks
 __all__ = ["lines_to_paste", "main"]
 
 ROOT = Path(__file__).parents[1]
-LONGEST = 60.0
-"""Seconds from the clone to the agents' last word."""
 MOST_LINES = 10
 
 
@@ -49,7 +48,6 @@ def main() -> int:
         for fault, is_so in {
             f"status {done.returncode}\n{done.stdout}\n{done.stderr}": done.returncode != 0,
             f"the agents say\n{last}\nand not\n{shown}": not fits(last, shown),
-            f"more than {LONGEST:.0f} s": seconds > LONGEST,
             f"more than {MOST_LINES} lines": len(lines) > MOST_LINES,
         }.items()
         if is_so
