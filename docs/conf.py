@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: ``tox -e docs``. Nothing is fetched, neither by the build nor by who reads the pages."""
+"""How Sphinx builds these pages: ``tox -e docs``. Nothing is fetched, to build or to read them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.util.matching import patfilter
 from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools import reference  # noqa: E402
+from tools import reference
 
 project = "meshsync"
 author = "the authors of meshsync"
 copyright = "the authors of meshsync, Apache-2.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-# Patterns of index.md for pages that need not be there.
-suppress_warnings = ["toc.empty_glob"]
 
 html_theme = "furo"
 html_title = "meshsync"
@@ -34,6 +33,23 @@ toc_object_entries_show_parents = "hide"
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_block", "colon_fence"]
+
+
+def _list_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put in the place of each pattern of the index the pages that match it, and that the index does not name."""
+    if page != "index":
+        return
+    lines: list[str] = []
+    named = {page, *source[0].splitlines()}
+    for line in source[0].splitlines():
+        if re.fullmatch(r"[\w/-]*\*", line):
+            found = sorted(set(patfilter(app.env.found_docs, line)) - named)
+            named.update(found)
+            lines += found
+        else:
+            lines.append(line)
+    source[0] = "\n".join(lines)
+
 
 # --- the reference, from the docstrings -------------------------------------------------------------------------------
 
@@ -56,7 +72,10 @@ nitpick_ignore_regex = [
     ("py:.*", r"(Axes|DataFrame|NDArray|Executor|Path|BrokenBarrierError|threading)"),
     ("py:.*", r".*\b_?[A-Z]"),
     # What the bases of public classes have for other parts of this package.
-    ("py:class", r"simulator\.(faults\.plans\._Following|record\.files\.RecordFile)"),
+    (
+        "py:class",
+        r"(simulator\.(faults\.plans\._Following|record\.files\.RecordFile)|meshsync\.runtime\.holdings\.Holdings)",
+    ),
 ]
 
 _SECTIONS = Config(napoleon_numpy_docstring=False, napoleon_use_rtype=False, napoleon_custom_sections=["Source"])
@@ -67,7 +86,9 @@ def _read_sections(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
 
     Not by napoleon's own handler: of an attribute it takes all before the first colon for a type.
     """
-    lines[:] = GoogleDocstring(lines, _SECTIONS, app, "function" if what in ("attribute", "data", "property") else what, name).lines()
+    lines[:] = GoogleDocstring(
+        lines, _SECTIONS, app, "function" if what in ("attribute", "data", "property") else what, name
+    ).lines()
 
 
 def _hide_constructor(
@@ -113,6 +134,7 @@ def _find_by_name(app: Sphinx, env: Any, node: pending_xref, content: nodes.Text
 def setup(app: Sphinx) -> None:
     """Write the pages of the reference, and read docstrings as they are written here."""
     reference.write_pages(ROOT / "docs" / "reference")
+    app.connect("source-read", _list_the_rest)
     app.connect("autodoc-process-docstring", _read_sections)
     app.connect("autodoc-process-signature", _hide_constructor)
     app.connect("autodoc-process-bases", _name_bases)

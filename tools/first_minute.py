@@ -1,14 +1,15 @@
-"""Do what README.md shows to a newcomer: from a clone to two agents that talk, in a fresh environment; and take the time.
+"""Do what README.md shows to a newcomer: from a clone to two agents that talk, in a fresh environment; take the time.
 
     python -m tools.first_minute
 
-The commands are those of the README, but for the clone's address, which is this repository, and the tests. Exit status 1
-if one fails, if the agents say anything else than is shown, or if there are more than ten lines to paste. It is to take
-less than a minute; how long it takes on a machine that does other things too is told, and no fault.
+The commands are those of the README, but for the clone's address, which is this repository, and the tests. Exit status
+1 if one fails, if the agents say anything else than is shown, or if there are more than ten lines to paste. It is to
+take less than a minute; how long it takes on a machine that does other things too is told, and no fault.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,17 @@ def main() -> int:
         script = Path(directory, "pasted.sh")
         script.write_text("set -eu\n" + "\n".join(lines) + "\nwait\n", encoding="utf-8")
         began = time.monotonic()
-        command = ["bash", str(script)]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
+        # So that no other emulator of this machine is found.
+        own = {"XDG_RUNTIME_DIR": directory, "XDG_CACHE_HOME": directory}
+        done = subprocess.run(
+            ["bash", str(script)],
+            cwd=directory,
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         seconds = time.monotonic() - began
     print(*lines, sep="\n")
     last = "\n".join(done.stdout.splitlines()[-len(shown.splitlines()) :])

@@ -9,6 +9,7 @@ variables those of `VARIABLES`. ``docs/conf.py`` calls this at each build; the p
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import inspect
 import re
@@ -23,7 +24,18 @@ import click
 from meshsync.messages import RoomMessageEvent
 from meshsync.signals import EVENTS
 
-__all__ = ["SUBJECTS", "VARIABLES", "Subject", "bodies", "commands", "documented", "missing", "pages", "write_pages"]
+__all__ = [
+    "SUBJECTS",
+    "VARIABLES",
+    "Subject",
+    "bodies",
+    "commands",
+    "documented",
+    "missing",
+    "pages",
+    "pytest_plugin",
+    "write_pages",
+]
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,7 +59,9 @@ def _tree(module: str) -> str:
 
 
 SUBJECTS = {
-    "rooms": Subject("Rooms", {"meshsync": "connect RoomClient ClientStats", "meshsync.connection.states": "ClientState"}),
+    "rooms": Subject(
+        "Rooms", {"meshsync": "connect RoomClient ClientStats", "meshsync.connection.states": "ClientState"}
+    ),
     "messaging": Subject(
         "Messages",
         {"meshsync": "MessagingClient Delivery Subscription Registration RoomMessage RoomMessageEvent"},
@@ -72,7 +86,9 @@ SUBJECTS = {
     "filters": Subject(
         "Filters",
         {
-            **{f"meshsync.{name}": "*" for name in ("negotiation", "filters", "compression", "encryption", "buffering")},
+            **{
+                f"meshsync.{name}": "*" for name in ("negotiation", "filters", "compression", "encryption", "buffering")
+            },
             "meshsync.filters.wrapping": "WrappedReader WrappedWriter",
         },
     ),
@@ -143,11 +159,11 @@ VARIABLES = {
     "MESHAGENT_PROJECT_ID": "The project that a token made with the secret is for.",
     "MESHAGENT_KEY_ID": "The id of the key whose secret that is.",
     "MESHAGENT_ROOM_URL": "The address of the service or of a room, with ``/rooms/`` in it. It beats the next one.",
-    "MESHAGENT_API_URL": "The address of the service, ``http``, ``https``, ``ws`` or ``wss``; by default the hosted one.",
+    "MESHAGENT_API_URL": "The address of the service (``http``, ``https``, ``ws`` or ``wss``); else the hosted one.",
     "MESHAGENT_EXTRA_CA_FILE": "A file of certificates to trust besides the system's.",
-    "MESHAGENT_PROFILE_API_URL": "Read by official SDKs alone; the emulator's commands unset it, since it leads elsewhere.",
+    "MESHAGENT_PROFILE_API_URL": "Read by official SDKs alone; the emulator's commands unset it: it leads elsewhere.",
     "MESHSYNC_EMULATOR": (
-        "The one emulator that ``url=\"emulator\"`` finds, as JSON. ``python -m simulator exec`` and the fixture "
+        'The one emulator that ``url="emulator"`` finds, as JSON. ``python -m simulator exec`` and the fixture '
         "``emulator`` set it for what they run."
     ),
     "https_proxy, http_proxy, all_proxy, no_proxy": "An HTTP proxy, and who is reached without it, as with curl.",
@@ -249,9 +265,7 @@ def _errors(module: str) -> list[str]:
         kind = getattr(importlib.import_module(module), name)
         if issubclass(kind, Exception):
             rows.append((f"`{name}`", *("yes" if flag else "no" for flag in (kind.retryable, kind.connection_alive))))
-    note = (
-        "The table has what holds for the class; a single error may differ, as `SendTimeout` does where nothing was sent."
-    )
+    note = "The table has what holds for the class; one error may differ, as `SendTimeout` does where nothing was sent."
     return [_tree(module), "", *_table("40 30 30", *rows), note if module == "meshsync.errors" else "", ""]
 
 
@@ -272,14 +286,21 @@ def _events() -> Iterator[tuple[str, str]]:
     lines = _title("Events")
     lines += [
         "``room.messaging.on(event, receiver)`` calls a receiver at each event of one client, with a "
-        "`RoomMessageEvent`; ``meshsync.signals.<event>.connect(receiver)`` calls ``receiver(sender, event=…)`` at each "
-        "of all clients of the process, with the `MessagingClient`. Below: the event, when it comes, and its "
+        "`RoomMessageEvent`; ``meshsync.signals.<event>.connect(receiver)`` calls ``receiver(sender, event=…)`` at "
+        "each of all clients of the process, with the `MessagingClient`. Below: the event, when it comes, and its "
         "``event.message.type`` and ``event.message.message``, with what else it has.",
         "",
     ]
     held = bodies()
     for name, signal in EVENTS.items():
-        lines += [f".. py:data:: meshsync.signals.{name}", "", f"   {inspect.getdoc(signal)}", "", f"   {held[name]}", ""]
+        lines += [
+            f".. py:data:: meshsync.signals.{name}",
+            "",
+            f"   {inspect.getdoc(signal)}",
+            "",
+            f"   {held[name]}",
+            "",
+        ]
     yield "events", "\n".join(lines)
 
 
@@ -336,6 +357,45 @@ def _command_pages() -> Iterator[tuple[str, str]]:
         yield file, "\n".join(lines)
 
 
+def pytest_plugin() -> str:
+    """Return the name of the module that pytest loads, as the distribution announces it."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    return settings["options.entry_points"]["pytest11"].partition("=")[2].strip()
+
+
+class _Options:
+    """Notes the options that a plugin of pytest adds."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+
+    def getgroup(self, *names: str) -> _Options:
+        return self
+
+    def addoption(self, *names: str, metavar: str = "", help: str = "", **options: object) -> None:
+        self.found.append((" ".join([", ".join(names), metavar]).strip(), help))
+
+    def addini(self, name: str, help: str = "", **options: object) -> None:
+        self.found.append((f"{name} (in the settings)", help))
+
+
+def _pytest_page() -> Iterator[tuple[str, str]]:
+    plugin, options = importlib.import_module(pytest_plugin()), _Options()
+    lines = _title("In pytest")
+    lines += ["pytest finds all of this where the package is installed.", "", *_title("Fixtures", "-")]
+    for name, value in vars(plugin).items():
+        if type(value).__name__ == "FixtureFunctionDefinition" or hasattr(value, "__pytest_wrapped__"):
+            text = (inspect.getdoc(value) or "").replace("\n", "\n   ")
+            lines += [f".. py:data:: {name}", "   :no-index:", "", f"   {text}", ""] if name in plugin.__all__ else []
+    usage, _, text = plugin.MARKER.partition(": ")
+    lines += [*_title("The marker", "-"), f"``@pytest.mark.{usage}``", "", "   " + text.replace("`", "``"), ""]
+    lines += _title("Options", "-")
+    plugin.pytest_addoption(options)
+    lines += [f"``{option}``\n   {_plain(text)}\n" for option, text in options.found]
+    yield "pytest", "\n".join(lines)
+
+
 def _variables() -> Iterator[tuple[str, str]]:
     lines = _title("Variables of the environment")
     lines += ["An argument or an option beats a variable, and a token beats a key.", ""]
@@ -352,6 +412,7 @@ def pages() -> dict[str, str]:
         **dict(_name_pages()),
         **dict(_events()),
         **dict(_command_pages()),
+        **dict(_pytest_page()),
         **dict(_variables()),
     }
 

@@ -1,4 +1,4 @@
-"""What README.md has on two agents, run as it stands there but for the installation, which tools/first_minute.py runs."""
+"""What README.md has on two agents, as it stands there but for the installation, which is for tools/first_minute.py."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def test_the_examples_are_those_that_are_shown(name: str) -> None:
 def test_two_agents_talk(tmp_path: Path) -> None:
     """Alice is told what she said, and both the bot and the service end as they are told to."""
     (block,) = [block for block in BLOCKS if INSTALLED in block.text]
-    files = "".join(f"mkdir -p examples && cp {ROOT / name} {name}\n" for name in ("examples/bot.py", "examples/alice.py"))
+    files = "".join(
+        f"mkdir -p examples && cp {ROOT / name} {name}\n" for name in ("examples/bot.py", "examples/alice.py")
+    )
     script = block.text.replace(INSTALLED, files).replace("'", "'\\''")
     (printed,) = run_steps([Step(f"bash -euc '{script}wait'", block.output)], tmp_path / "checkout")
     assert printed.strip() == str(block.output).strip()

@@ -11,7 +11,9 @@ __all__ = ["emulated", "enter", "join", "meet", "pool", "served", "server"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer to write the table down."""
-    parser.addoption("--write-matrix", action="store_true", help="write the table of SDK releases into docs/compatibility.md")
+    parser.addoption(
+        "--write-matrix", action="store_true", help="write the table of SDK releases into docs/compatibility.md"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

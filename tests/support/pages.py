@@ -1,9 +1,9 @@
 """Pages of the documentation, run as they are in an empty directory, and what they print compared with what they show.
 
-On a page with blocks of ``sh`` these run in one shell, in their order; a block of ``python`` between them is a program of
-its own. On a page without, the blocks of ``python`` are one program in pieces, which share their names. A block of ``text``
-or ``json`` right below one that runs is what that prints, and elsewhere an illustration. A comment above a block, or
-anywhere for the page, changes that:
+On a page with blocks of ``sh`` these run in one shell, in their order; a block of ``python`` between them is a program
+of its own. On a page without, the blocks of ``python`` are one program in pieces, which share their names. A block of
+``text`` or ``json`` right below one that runs is what that prints, and elsewhere an illustration. A comment above a
+block, or anywhere for the page, changes that:
 
 ``<!-- file: bot.py -->``
     The block is written to that file at this point, and not run.
@@ -33,6 +33,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 __all__ = ["Block", "Ran", "Step", "fits", "needs", "read_blocks", "read_steps", "run_page", "run_steps"]
+
+from tools.reference import pytest_plugin
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0
@@ -230,8 +232,9 @@ def _environment(directory: Path) -> dict[str, str]:
     (scripts / "meshsync").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m meshsync "$@"\n')
     (scripts / "meshsync").chmod(0o755)
     # The fixtures of an installed package are found by pytest; those of this tree are not.
-    is_installed = "meshsync_simulator" in {entry.name for entry in entry_points(group="pytest11")}
-    plugins = {} if is_installed else {"PYTEST_PLUGINS": "simulator.pytest_plugin"}
+    plugin = pytest_plugin()
+    is_installed = plugin in {entry.value for entry in entry_points(group="pytest11")}
+    plugins = {} if is_installed else {"PYTEST_PLUGINS": plugin}
     path = os.pathsep.join([str(scripts), str(Path(sys.executable).parent), os.environ["PATH"]])
     variables = {"PATH": path, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(directory.with_suffix(".state"))}
     return os.environ | variables | plugins
