@@ -4,8 +4,8 @@
 
 Skipped environments leave no record, so they cannot count. Exit status 1 if fewer than three Pythons passed all tests,
 if none of them passed those that could depend on the hash seed under another one, if an SDK release that has to run did
-not, if the documentation was not built and tried, or if a test was skipped for a reason that is not in `ALLOWED`. The release that node runs may be missing where
-there is no node, and is then named.
+not, if the documentation was not built and tried, or if a test was skipped for a reason that is not in `ALLOWED`. The
+release that node runs may be missing where there is no node, and is then named.
 """
 
 from __future__ import annotations

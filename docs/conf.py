@@ -27,6 +27,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 
 html_theme = "furo"
 html_title = "meshsync"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 toc_object_entries_show_parents = "hide"
@@ -66,19 +68,25 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:.*",
-        r"(abc|blinker|collections|concurrent|contextlib|datetime|enum|logging|os|pathlib|pytest|queue|random|ssl|threading|types"
-        r"|typing)\..*",
+        r"(abc|blinker|collections|concurrent|contextlib|datetime|enum|logging|os|pathlib|pytest|queue|random|ssl"
+        r"|threading|types|typing)\..*",
     ),
     ("py:.*", r"(Axes|DataFrame|NDArray|Executor|Path|BrokenBarrierError|threading)"),
     ("py:.*", r".*\b_?[A-Z]"),
     # What the bases of public classes have for other parts of this package.
     (
         "py:class",
-        r"(simulator\.(faults\.plans\._Following|record\.files\.RecordFile)|meshsync\.runtime\.holdings\.Holdings)",
+        r"meshsync\.runtime\.holdings\.Holdings|simulator\.(engine\.seeds\.Seeds|faults\.plans\._Following"
+        r"|network\.network\.Network|record\.files\.RecordFile|room\.seat\.SeatedRoom)",
     ),
 ]
 
-_SECTIONS = Config(napoleon_numpy_docstring=False, napoleon_use_rtype=False, napoleon_custom_sections=["Source"])
+_SECTIONS = Config(
+    napoleon_numpy_docstring=False,
+    napoleon_use_ivar=True,
+    napoleon_use_rtype=False,
+    napoleon_custom_sections=["Source"],
+)
 
 
 def _read_sections(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -86,9 +94,9 @@ def _read_sections(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
 
     Not by napoleon's own handler: of an attribute it takes all before the first colon for a type.
     """
-    lines[:] = GoogleDocstring(
-        lines, _SECTIONS, app, "function" if what in ("attribute", "data", "property") else what, name
-    ).lines()
+    kind = "function" if what in ("attribute", "data", "property") else what
+    text = [re.sub(r"``docs/([\w-]+)\.md``", r":doc:`/\1`", line) for line in lines]
+    lines[:] = GoogleDocstring(text, _SECTIONS, app, kind, name).lines()
 
 
 def _hide_constructor(

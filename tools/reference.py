@@ -140,6 +140,7 @@ SUBJECTS = {
             "simulator.exploring.delays": "Delay",
             "simulator.exploring.origin": "Origin",
             "simulator.exploring.moments": "Event Point",
+            "simulator.exploring.estimates": "Estimate",
         },
     ),
     "histories": Subject("Histories", {"simulator": "History linearizable", "simulator.histories": "*"}),
@@ -147,6 +148,9 @@ SUBJECTS = {
     "simulation-errors": Subject("Errors of the simulator", {"simulator.errors": "*"}),
 }
 """The pages by the names of their files, in the order in which the index lists them."""
+
+_FOREIGN = "int, str, tuple, dict, object, Enum, Protocol, Generic, ABC, NamedTuple"
+"""Bases whose members are Python's."""
 
 FACES = ("meshsync", "simulator")
 """Modules of which every name is public."""
@@ -222,10 +226,10 @@ def _entry(module: str, name: str, value: object) -> str:
         if name in public_names(face) and getattr(importlib.import_module(face), name) is value:
             module = face
     if inspect.isclass(value):
-        kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
-        bases = "BaseException Exception OSError int str tuple dict object Enum Protocol Generic ABC"
-        members = f"   :members:\n   :inherited-members: {', '.join(bases.split())}\n"
-        return f".. {kind}:: {module}.{name}\n{members}   :show-inheritance:\n"
+        if issubclass(value, BaseException):
+            return f".. autoexception:: {module}.{name}\n   :members:\n   :show-inheritance:\n"
+        members = f"   :members:\n   :undoc-members:\n   :inherited-members: {_FOREIGN}\n"
+        return f".. autoclass:: {module}.{name}\n{members}   :show-inheritance:\n"
     return f".. {'autofunction' if inspect.isroutine(value) else 'autodata'}:: {module}.{name}\n"
 
 

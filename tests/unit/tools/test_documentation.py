@@ -1,4 +1,4 @@
-"""The documentation is whole: each page is in the index, each question has its answer, and nothing public is missing."""
+"""The documentation is whole: pages are in the index, questions have their answers, and nothing public is missing."""
 
 from __future__ import annotations
 
