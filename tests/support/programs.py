@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from tests.support.pages import Block, read_blocks
 
@@ -31,7 +32,8 @@ def run_programs(page: Path) -> list[tuple[str, str]]:
 
 
 def _run(page: Path) -> Iterator[tuple[Block, str]]:
-    namespace = {"__name__": page.stem}
+    module = ModuleType(page.stem)  # Dataclasses look for theirs.
+    sys.modules[page.stem] = module
     for number, block in enumerate(read_blocks(page.read_text(encoding="utf-8"))):
         if block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
@@ -43,7 +45,7 @@ def _run(page: Path) -> Iterator[tuple[Block, str]]:
         linecache.cache[file] = (len(block.text), None, block.text.splitlines(keepends=True), file)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(block.text, file, "exec"), namespace)
+            exec(compile(block.text, file, "exec", dont_inherit=True), vars(module))
         yield block, printed.getvalue()
 
 
