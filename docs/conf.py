@@ -63,6 +63,8 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
+# Members are called so as well, and each `type` of an annotation could be one of them.
+suppress_warnings = ["ref.python"]
 nitpicky = True
 # Names of Python and of libraries, which are documented elsewhere, and type variables.
 nitpick_ignore_regex = [
@@ -72,7 +74,9 @@ nitpick_ignore_regex = [
         r"|threading|types|typing)\..*",
     ),
     ("py:.*", r"(Axes|DataFrame|NDArray|Executor|Path|BrokenBarrierError|threading)"),
-    ("py:.*", r".*\b_?[A-Z]"),
+    ("py:.*", r".*\b(_?[A-Z]|\w+_co)"),
+    # What a model is, for type checkers.
+    ("py:class", r"meshsync\.typed\.\w+Model"),
     # What the bases of public classes have for other parts of this package.
     (
         "py:class",

@@ -384,16 +384,21 @@ class _Options:
         self.found.append((f"{name} (in the settings)", help))
 
 
+def _quoted(text: str) -> str:
+    """Return a docstring's text with names as code: those of fixtures lead nowhere."""
+    return re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", text)
+
+
 def _pytest_page() -> Iterator[tuple[str, str]]:
     plugin, options = importlib.import_module(pytest_plugin()), _Options()
     lines = _title("In pytest")
     lines += ["pytest finds all of this where the package is installed.", "", *_title("Fixtures", "-")]
     for name, value in vars(plugin).items():
         if type(value).__name__ == "FixtureFunctionDefinition" or hasattr(value, "__pytest_wrapped__"):
-            text = (inspect.getdoc(value) or "").replace("\n", "\n   ")
+            text = _quoted(inspect.getdoc(value) or "").replace("\n", "\n   ")
             lines += [f".. py:data:: {name}", "   :no-index:", "", f"   {text}", ""] if name in plugin.__all__ else []
     usage, _, text = plugin.MARKER.partition(": ")
-    lines += [*_title("The marker", "-"), f"``@pytest.mark.{usage}``", "", "   " + text.replace("`", "``"), ""]
+    lines += [*_title("The marker", "-"), f"``@pytest.mark.{usage}``", "", f"   {_quoted(text)}", ""]
     lines += _title("Options", "-")
     plugin.pytest_addoption(options)
     lines += [f"``{option}``\n   {_plain(text)}\n" for option, text in options.found]
