@@ -55,10 +55,11 @@ class RoomMessageEvent:
     - ``participant_added``: ``participant.enabled``, ``{"id", "role", "attributes"}``, also for those already there.
     - ``participant_removed``: ``participant.disabled``, ``{"id"}``; ``participant`` is offline.
     - ``participant_attributes_updated``: ``participant.attributes``, ``{"attributes"}``: the changed ones.
-    - ``messaging_enabled``, ``messaging_disabled``: the same with a dot, ``{"participants"}`` and ``{}``.
-    - ``stream_opened``, ``stream_closed``: ``stream.open``, ``{"stream_id", "header"}`` and ``stream.close``,
-      ``{"stream_id", "reason"}``; ``stream`` is the opener's writer or the acceptor's reader,
-      both without a subclass's wrapping.
+    - ``messaging_enabled``: ``messaging.enabled``, ``{"participants"}``.
+    - ``messaging_disabled``: ``messaging.disabled``, ``{}``.
+    - ``stream_opened``: ``stream.open``, ``{"stream_id", "header"}``; ``stream`` is the opener's writer or the
+      acceptor's reader, both without a subclass's wrapping.
+    - ``stream_closed``: ``stream.close``, ``{"stream_id", "reason"}``; ``stream`` likewise, the writer or the reader.
     - ``disconnected``: its own name, ``{"reason", "will_retry"}``; ``error``, unless the program closed the client.
     - ``reconnected``: its own name, ``{"seconds"}``: how long the client was offline.
     - ``receiver_failed``: its own name, ``{"event", "receiver"}``; ``error``.

@@ -9,6 +9,7 @@ variables those of `VARIABLES`. ``docs/conf.py`` calls this at each build; the p
 
 from __future__ import annotations
 
+import ast
 import configparser
 import importlib
 import inspect
@@ -16,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -198,12 +200,13 @@ def _placed(subjects: Iterable[Subject]) -> Iterator[tuple[str, str, object]]:
                     yield module, name, value
 
 
-def documented() -> set[str]:
+@cache
+def documented() -> frozenset[str]:
     """Return every name that has an entry, by the module it is taken from and by the one that defines it."""
     names = set()
     for module, name, value in _placed(SUBJECTS.values()):
         names |= {f"{module}.{name}", f"{getattr(value, '__module__', module)}.{name}"}
-    return names
+    return frozenset(names)
 
 
 def missing(subjects: Iterable[Subject]) -> list[tuple[str, str]]:
@@ -229,8 +232,32 @@ def _entry(module: str, name: str, value: object) -> str:
         if issubclass(value, BaseException):
             return f".. autoexception:: {module}.{name}\n   :members:\n   :show-inheritance:\n"
         members = f"   :members:\n   :undoc-members:\n   :inherited-members: {_FOREIGN}\n"
-        return f".. autoclass:: {module}.{name}\n{members}   :show-inheritance:\n"
-    return f".. {'autofunction' if inspect.isroutine(value) else 'autodata'}:: {module}.{name}\n"
+        has_base = any(f"{base.__module__}.{base.__qualname__}" in documented() for base in value.__bases__)
+        return f".. autoclass:: {module}.{name}\n{members}" + ("   :show-inheritance:\n" if has_base else "")
+    if inspect.isroutine(value):
+        return f".. autofunction:: {module}.{name}\n"
+    shown = repr(value)
+    lines = [
+        f".. py:data:: {module}.{name}",
+        *([f"   :value: {shown}"] if len(shown) < 80 and " at 0x" not in shown else []),
+    ]
+    return "\n".join([*lines, "", f"   {_text_of_data(module, name)}", ""])
+
+
+def _text_of_data(module: str, name: str) -> str:
+    """Return the text below a variable in the module that defines it, from which others have it."""
+    found = importlib.import_module(module)
+    assert found.__file__ is not None
+    tree = ast.parse(Path(found.__file__).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(name in (one.name, one.asname) for one in node.names):
+            return _text_of_data(str(node.module), name)
+    for node, following in zip(tree.body, tree.body[1:], strict=False):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            return inspect.cleandoc(following.value.value).replace("\n", "\n   ") if is_text else ""
+    return ""
 
 
 def _title(text: str, line: str = "=") -> list[str]:

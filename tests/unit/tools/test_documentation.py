@@ -149,9 +149,12 @@ def test_no_public_name_is_missing() -> None:
 def test_a_missing_name_is_found() -> None:
     """Of a table without the page on rooms."""
     some = {name: subject for name, subject in SUBJECTS.items() if name != "rooms"}
-    assert missing(some.values()) == [("meshsync", name) for name in ("ClientStats", "RoomClient", "connect")]
+    lacking = {*missing(SUBJECTS.values())}
+    assert {*missing(some.values())} - lacking == {
+        ("meshsync", name) for name in ("ClientStats", "RoomClient", "connect")
+    }
     with_one = [*some.values(), Subject("Rooms", {"meshsync.room": "RoomClient ClientStats"})]
-    assert missing(with_one) == [("meshsync", "connect")]
+    assert {*missing(with_one)} - lacking == {("meshsync", "connect")}
 
 
 def test_no_event_is_missing() -> None:
