@@ -119,7 +119,7 @@ def origin() -> Axes:
     )
     names: dict[str, object] = {"__name__": "page"}
     exec(compile(shop, "shop.py", "exec"), names)
-    exec(compile(test.replace("from shop import shop\n", ""), "test_shop.py", "exec"), names)
+    exec(compile(test.replace("from shop import shop\n", "\n"), "test_shop.py", "exec"), names)
     failure = simulator.explore(names["one_tea_two_buyers"], range(100), latency=0.02, save=None, report=None)  # type: ignore[arg-type]
     assert failure is not None
     _, ax = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
