@@ -70,13 +70,13 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:.*",
-        r"(abc|blinker|collections|concurrent|contextlib|datetime|enum|logging|os|pathlib|pytest|queue|random|ssl"
+        r"(abc|blinker|collections|concurrent|contextlib|datetime|enum|hypothesis|logging|os|pathlib|pytest|queue|random|ssl"
         r"|threading|types|typing)\..*",
     ),
-    ("py:.*", r"(Axes|DataFrame|NDArray|Executor|Path|BrokenBarrierError|threading)"),
+    ("py:.*", r"(Axes|DataFrame|NDArray|SearchStrategy|Executor|Path|BrokenBarrierError|threading)"),
     ("py:.*", r".*\b(_?[A-Z]|\w+_co)"),
-    # What a model is, for type checkers.
-    ("py:class", r"meshsync\.typed\.\w+Model"),
+    # What a model is, and what rules are, for type checkers.
+    ("py:class", r"meshsync\.typed\.\w+Model|simulator\.stateful\.rules\.(Consumed|Function|Several)"),
     # What the bases of public classes have for other parts of this package.
     (
         "py:class",
@@ -147,6 +147,7 @@ def setup(app: Sphinx) -> None:
     """Write the pages of the reference, and read docstrings as they are written here."""
     reference.write_pages(ROOT / "docs" / "reference")
     app.connect("source-read", _list_the_rest)
+    app.connect("env-get-outdated", lambda *_: ["index"])  # It may list other pages than before.
     app.connect("autodoc-process-docstring", _read_sections)
     app.connect("autodoc-process-signature", _hide_constructor)
     app.connect("autodoc-process-bases", _name_bases)
