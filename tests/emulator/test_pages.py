@@ -46,7 +46,7 @@ PAGES = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(360)
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
 @pytest.mark.parametrize(
     "name", [name for name, text in PAGES.items() if any(block.runs for block in read_blocks(text))]

@@ -37,7 +37,7 @@ __all__ = ["Block", "Ran", "Step", "fits", "needs", "read_blocks", "read_steps",
 from tools.reference import pytest_plugin
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0
+PATIENCE = 300.0
 """The longest time that all commands together may take, in seconds."""
 ENDING = 10.0
 """The longest time that what the page has ended may take to do so, in seconds."""
