@@ -117,7 +117,7 @@ SUBJECTS = {
             "simulator.engine.lateness": "Lateness",
         },
     ),
-    "latency": Subject("Laws of latency", {"simulator.latency": "* Clock"}),
+    "latency": Subject("Laws of latency", {"simulator.latency": "*"}),
     "faults": Subject("Faults", {"simulator.faults": "*", "simulator.faults.kinds.pushes": "MALFORMATIONS"}),
     "scripted-participants": Subject("Scripted participants", {"simulator.participants": "*"}),
     "records": Subject(
