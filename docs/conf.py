@@ -75,6 +75,8 @@ nitpick_ignore_regex = [
     ),
     ("py:.*", r"(Axes|DataFrame|NDArray|SearchStrategy|Executor|Path|BrokenBarrierError|threading)"),
     ("py:.*", r".*\b(_?[A-Z]|\w+_co)"),
+    # The beginnings of annotations that cannot be evaluated.
+    ("py:class", r"(tuple|dict|list|\w*Mapping)\[.*"),
     # What a model is, and what rules are, for type checkers.
     ("py:class", r"meshsync\.typed\.\w+Model|simulator\.stateful\.rules\.(Consumed|Function|Several)"),
     # What the bases of public classes have for other parts of this package.
@@ -135,7 +137,7 @@ def _find_by_name(app: Sphinx, env: Any, node: pending_xref, content: nodes.Text
     if target == "simulator.record.records.Records":  # A transcript without what draws it.
         wanted = "Transcript"
     owner = target.rpartition(".")[0].rpartition(".")[2]
-    for tail in (f".{owner}.{wanted}", f".{wanted}"):
+    for tail in (f".{owner}.{wanted}", *(f".{face}.{wanted}" for face in reference.FACES), f".{wanted}"):
         found = {(one.docname, one.node_id) for full, one in domain.objects.items() if f".{full}".endswith(tail)}
         if len(found) == 1:
             ((page, anchor),) = found

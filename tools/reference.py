@@ -117,7 +117,7 @@ SUBJECTS = {
             "simulator.engine.lateness": "Lateness",
         },
     ),
-    "latency": Subject("Laws of latency", {"simulator.latency": "*"}),
+    "latency": Subject("Laws of latency", {"simulator.latency": "*", "simulator.latency.laws": "Clock"}),
     "faults": Subject("Faults", {"simulator.faults": "*", "simulator.faults.kinds.pushes": "MALFORMATIONS"}),
     "scripted-participants": Subject("Scripted participants", {"simulator.participants": "*"}),
     "records": Subject(
@@ -137,6 +137,7 @@ SUBJECTS = {
             "simulator.exploring.checking": "Checked RunsDiffer",
             "simulator.exploring.exploration": "Failure Replay",
             "simulator.exploring.runs": "Program Case Run Symptom",
+            "simulator.exploring.network_options": "NetworkOptions",
             "simulator.exploring.search": "Plan",
             "simulator.exploring.crews": "Workers",
             "simulator.exploring.delays": "Delay",
