@@ -62,8 +62,9 @@ FLOORS = """
 a  simulator.errors
 a  simulator.latency: laws / matrices
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler
-                     / conditions hindrances / permits real_waits tasks / actor_threads invariants / watchdog / runtime
+                     / aiming diagnosis pending_errors ready_actors / lateness mistakes / branches traced_schedule
+                     / scheduler / conditions hindrances / permits real_waits tasks / actor_threads invariants
+                     / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.block kinds.connecting kinds.drop
                      kinds.half_open kinds.join kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause
                      kinds.programs kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans
@@ -83,7 +84,8 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / emulator
 h  simulator.simulation
 i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records shrinking / moments runs
-                        / checking delays jobs origin_plot / sweeps / search / halted_search / exploration / origin
+                        / checking delays guided origin_plot / jobs / sweeps / search / halted_search / exploration
+                        / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 i2 simulator.stateful: members rules / scripts / performance / report / machine
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating

@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshsync.errors import UsageError
+from simulator.engine.aiming import Targets
 from simulator.engine.lateness import SCHEDULES
 from simulator.engine.runtime import check_none_open
 from simulator.engine.schedules import Deviation, Late, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
+from simulator.engine.traced_schedule import TracedSchedule
 from simulator.errors import ActorsRefuse, SweepBroken, WorkerDied, WorkerFailed, WorldStalled
 from simulator.exploring.crews import Workers, crew_of
 from simulator.exploring.delays import Delay, delays
@@ -39,7 +41,7 @@ from simulator.exploring.programs import load, reference
 from simulator.exploring.progress_bar import progress_bar
 from simulator.exploring.repeated_records import logged_once
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
-from simulator.exploring.search import MIXED, Plan, Search
+from simulator.exploring.search import GUIDED, MIXED, Plan, Search
 from simulator.exploring.shrinking import shrink
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -58,8 +60,10 @@ FEW = 5
 """Preemptions that a reader can follow; with more, it is worth looking for another way to the same failure."""
 _FINE = 1_000_000
 """Nanoseconds to which lateness is found out."""
+FEW_LATE = 2
+"""Late steps and preemptions, likewise."""
 SAMPLES = 200
-"""How many random schedules to try for that."""
+"""How many random schedules, or single late steps, to try for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +215,8 @@ def explore(
         schedule: What changes from seed to seed besides the draws of latency: ``"random"`` or ``"pct"``, which of the
             actors that can run at one instant goes on; ``"late"``, which steps come late, alone or with one of them
             (``"late+random"``, ``"late+pct"``); ``"fifo"`` for neither; ``"mixed"`` for lateness in three seeds of
-            four and another order in half of them.
+            four and another order in half of them; ``"guided"``, as ``"late"``, and of each seed up to 16 mutants,
+            runs that differ in five choices from one that had a new order of arrivals.
         latency: A law, seconds, or a `latency.matrix`.
         plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
         horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
@@ -239,8 +244,8 @@ def explore(
         ValueError: If there is no such schedule; nothing was run.
         SimulationNested: If another simulation is open; nothing was run.
     """
-    if schedule not in (MIXED, *SCHEDULES):
-        raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
+    if schedule not in (known := (MIXED, GUIDED, *SCHEDULES)):
+        raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, known))}")
     check_none_open()  # Before anything is started: the threads of an executor would become actors.
     options = as_network_options(network)
     base = Case(latency=as_latency(latency), schedule=schedule, horizon=horizon, start=start, network=options)
@@ -423,8 +428,26 @@ class _Shrinker:
         if self.best.lates:
             self._shrink_lates()
             self._merge_lates()
+            if len(self.best.lates) + len(self.best.deviations) > FEW_LATE:
+                self._begin_anew()
             self._halve_lates()
         return self.best
+
+    def _begin_anew(self) -> None:
+        """Look for a single step that is late and fails in the same way."""
+        traced = TracedSchedule()
+        self.runs += 1
+        run(self._program, self._in_time(), schedule=traced, stall_after=self._stall_after)
+        if not (targets := Targets(traced.steps)).steps:
+            return
+        stream = Seeds(self.best.case.seed).stream("explore/one late step")
+        for _ in range(SAMPLES):
+            if self._try(replace(self._in_time(), lates=(targets.aim(stream),))):
+                return
+
+    def _in_time(self) -> Case:
+        """Return the best case without lateness and another order."""
+        return replace(self.best.case, deviations=(), lates=())
 
     def _shrink_lates(self) -> None:
         """Leave late steps out."""

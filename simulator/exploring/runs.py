@@ -69,7 +69,7 @@ class Case:
     deviations: tuple[Deviation, ...] | None = None
     """Of the schedule from first-in-first-out; None to let the named schedule take its decisions."""
     lates: tuple[Late, ...] = ()
-    """The steps that are late, where deviations are given."""
+    """The steps that are late, where deviations are given; else those of a schedule that would draw them, if any."""
     lateness: Lateness | None = None
     """Of a schedule that draws which steps are late; None to draw it from the seed."""
     network: NetworkOptions = field(default_factory=NetworkOptions, hash=False)
@@ -295,8 +295,8 @@ def chart(transcripts: Iterable[Transcript]) -> str:
 def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
     if schedule is None and case.deviations is not None:
         schedule = ReplaySchedule(case.deviations, case.lates)
-    elif schedule is None and case.lateness is not None:
-        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness)
+    elif schedule is None and (case.lateness is not None or case.lates):
+        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness, case.lates)
     simulation = _Rehearsal(
         case.seed,
         latency=case.latency,
