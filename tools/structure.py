@@ -63,9 +63,9 @@ a  simulator.errors
 a  simulator.latency: laws / matrices
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / aiming diagnosis pending_errors ready_actors / lateness mistakes / branches traced_schedule
-                     / scheduler / conditions hindrances / permits real_waits tasks / actor_threads invariants
+                     / scheduler / conditions hindrances lives / permits real_waits tasks / actor_threads invariants
                      / watchdog / runtime
-c  simulator.faults: fields / fault / layers / asking registry / kinds.block kinds.connecting kinds.drop
+c  simulator.faults: fields / fault / layers / asking registry / kinds.block kinds.connecting kinds.crash kinds.drop
                      kinds.half_open kinds.join kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause
                      kinds.programs kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans
                      / injection
@@ -77,15 +77,17 @@ e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing
+g  simulator.lives: disks leftovers / programs
 g  simulator.participants: confirming peers / stream surroundings / lasting / streams / participant
                            / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
+e  simulator.settings
 h  simulator.simulation
 i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records shrinking / moments runs
-                        / checking delays guided origin_plot / jobs / sweeps / search / halted_search / exploration
-                        / origin
+                        / checking delays failure_shrinking guided origin_plot / jobs / sweeps / search / halted_search
+                        / exploration / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 i2 simulator.stateful: members rules / scripts / performance / report / machine
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating

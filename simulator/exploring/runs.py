@@ -37,6 +37,7 @@ from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Latency
+from simulator.lives.leftovers import Leftovers
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
@@ -166,6 +167,8 @@ class Run:
     """Virtual seconds at the end."""
     passed_limit: bool = False
     """Whether a time limit that was passed ended a task, and the error may only have followed from that."""
+    leftovers: tuple[str, ...] = ()
+    """What lives of programs found in globals as earlier ones left it, where that was asked for; a sentence each."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -210,6 +213,7 @@ def run(
     schedule: Schedule | None = None,
     stall_after: float | None = 5.0,
     branch: Branch | None = None,
+    watches_globals: bool = False,
 ) -> Run:
     """Run a program to its end, and close the simulation, even if it fails.
 
@@ -217,6 +221,7 @@ def run(
         schedule: Used instead of the case's; its deviations are in the case of the result.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
         branch: Where the environment's chance becomes another one; the case has to have its deviations.
+        watches_globals: Whether to find out what crashed programs leave in globals of modules.
     Raises:
         UsageError: If the program is a coroutine function, or the case's fault plan is invalid. Nothing was run.
         SimulationNested: If another simulation is open. Nothing was run.
@@ -226,6 +231,7 @@ def run(
         after = schedule_after(case.schedule, case.seed, case.lateness, branch)
         schedule = BranchSchedule(case.deviations or (), case.lates, branch, after)
     simulation = _open(case, schedule, stall_after)
+    leftovers = simulation.watch_globals() if watches_globals else []
     if isinstance(schedule, BranchSchedule):
         schedule.kernel = simulation.kernel
     if branch is not None:
@@ -264,6 +270,7 @@ def run(
         planned=tuple(simulation.planned),
         end=simulation.now,
         passed_limit=passed_limit,
+        leftovers=tuple(leftovers),
     )
 
 
@@ -325,6 +332,11 @@ class _Rehearsal(Simulation):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.planned: list[Planned | Fault] = []
+
+    def watch_globals(self) -> list[str]:
+        """Find out what crashed programs leave in globals of modules; return the list that it is put into."""
+        self._programs.leftovers = leftovers = Leftovers()
+        return leftovers.texts
 
     def plan(self, *entries: Planned | Fault) -> None:
         begin = len(self.planned)

@@ -27,6 +27,7 @@ ONE_OFF: dict[str, Fault] = {
     "oversized_push": faults.oversized_push("alice", 5),
     "leave": faults.leave("alice"),
     "join": faults.join("zoe", "agent"),
+    "crash": faults.crash("server", "machine", restart_after=2),
     "pause_program": faults.pause_program("server", 3),
 }
 LASTING: dict[str, Fault] = {
