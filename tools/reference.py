@@ -113,6 +113,7 @@ SUBJECTS = {
         {
             "simulator": "Simulation current",
             "simulator.simulation": "SimulatedRoom",
+            "simulator.lives.programs": "Crashed",
             "simulator.engine.schedules": "Schedule Deviation Late TIMER",
             "simulator.engine.lateness": "Lateness",
         },
