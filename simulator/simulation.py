@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 import meshsync
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
+from meshsync.notebook import grid
 from meshsync.room import RoomClient
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
@@ -57,6 +58,7 @@ from simulator.room.faulty import FaultyRoom
 from simulator.room.rules import Output, Room
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
 from simulator.settings import as_delays, as_instant, as_services, check_positive
+from simulator.spellings import HintedRoom, HintedSimulation
 
 __all__ = ["SimulatedRoom", "Simulation", "current", "is_open"]
 
@@ -93,7 +95,7 @@ def is_open() -> bool:
     return _current is not None
 
 
-class Simulation:
+class Simulation(HintedSimulation):
     """A world of its own, open from construction; ``close`` it, or use it as a context manager.
 
     Every event in it follows from the program, the seed and the versions of this library. The thread that makes it is
@@ -420,6 +422,10 @@ class Simulation:
         with self._closing():
             self.runtime.close()
 
+    def _repr_html_(self) -> str:
+        rooms = [(room.name, len(room.transcript), ", ".join(room.names())) for room in self.rooms]
+        return grid(f"Simulation of seed {self.seed} at {self.now:.3f} s", ("room", "records", "participants"), rooms)
+
     def __enter__(self) -> Simulation:
         self.runtime.watch_main()
         return self
@@ -538,7 +544,7 @@ class _Wire:
         return not connection.is_over or bool(connection.up.in_flight or connection.down.in_flight)
 
 
-class SimulatedRoom:
+class SimulatedRoom(HintedRoom):
     """A room of a simulation, as ``sim.room(name)`` returns it.
 
     Args:

@@ -27,8 +27,10 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
+00 meshsync.hints  meshsync.notebook  meshsync.places
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons
-1  meshsync.runtime: holdings / interfaces lifecycle thread_permits / deadlines / mutex threads / stop_signals
+1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
+                     / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
@@ -59,7 +61,7 @@ FLOORS = """
 14 meshsync
 15 meshsync.__main__
 
-a  simulator.errors
+a  simulator.errors  simulator.spellings
 a  simulator.latency: laws / matrices
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
                      / aiming diagnosis pending_errors ready_actors / lateness mistakes / branches traced_schedule
@@ -128,6 +130,7 @@ SEAM = frozenset(
         "meshsync/cli/progress.py",
         "meshsync/cli/transferring.py",
         "meshsync/discovery.py",
+        "meshsync/runtime/coroutines.py",
         "meshsync/runtime/thread_permits.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",

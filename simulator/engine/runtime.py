@@ -64,7 +64,10 @@ def check_none_open() -> None:
         SimulationNested: If one is; the text names the line that opened it.
     """
     if _open is not None:
-        raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
+        raise SimulationNested(
+            f"another simulation is open in this process, since {_open.opened_at}: close it first, by the end of its "
+            "with block or by its close()"
+        )
 
 
 class VirtualRuntime:

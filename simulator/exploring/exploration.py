@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshsync.errors import UsageError
+from meshsync.notebook import preformatted
 from simulator.engine.lateness import SCHEDULES
 from simulator.engine.runtime import check_none_open
 from simulator.engine.schedules import Deviation, Late
@@ -132,6 +133,9 @@ class Failure:
             "found_lates": [list(late) for late in self.found.lates],
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self)) + "".join(one._repr_html_() for one in self.transcripts.values())
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed} fails: {self.symptom}", f"  {first_line(self.error)}"]

@@ -16,6 +16,8 @@ from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
+from meshsync.notebook import preformatted
+from meshsync.reasons import describe_error
 from meshsync.room import RoomClient
 from simulator import latency as laws
 from simulator.engine.branches import Branch, BranchSchedule, branch_streams, schedule_after
@@ -189,6 +191,11 @@ class Run:
     def lates(self) -> tuple[Late, ...]:
         """The steps that were late."""
         return self.case.lates
+
+    def _repr_html_(self) -> str:
+        end = "ran through" if self.error is None else f"failed: {describe_error(self.error)}"
+        head = preformatted(f"seed {self.case.seed} {end}, at {self.end:.3f} s")
+        return head + "".join(one._repr_html_() for one in self.transcripts.values())
 
     @property
     def cause(self) -> BaseException | None:
