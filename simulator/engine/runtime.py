@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from types import FrameType, TracebackType
 
+from meshsync.places import warn_program
 from meshsync.runtime.deadlines import check_duration
 from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.threads import ThreadRuntime
@@ -485,6 +486,14 @@ class VirtualRuntime:
             scheduler.over = SimulationClosed("the simulation is over")
         scheduler.is_over = scheduler.urgent = True
         others = [actor for actor in scheduler.actors.values() if actor is not scheduler.main]
+        unbegun = [
+            actor.label for actor in others if actor.target is not None and not actor.name.startswith("meshsync ")
+        ]
+        if unbegun and concludes:
+            warn_program(
+                f"{', '.join(map(repr, unbegun))} never ran: nothing let time pass since it was spawned; call "
+                "sim.run(), sim.sleep() or another call that waits"
+            )
         refusing = [actor for actor in others if not self._threads.end(actor)]
         scheduler.running = scheduler.main
         self._threads.join(but=[*refusing, *self.lives.resting])
