@@ -83,12 +83,18 @@ i  simulator.exploring: crews estimates programs progress_bar repeated_records s
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
-j  simulator.pytest_plugin  simulator.calibration
+j  simulator.calibration
+j  simulator.fixtures: emulating simulating
 k  simulator.__main__  simulator
+l  meshsync.pytest_plugin
 """
 """The house from the ground up. A line is a floor, or several modules and packages of one; after a package's colon come
 its own modules, with a stroke between its floors. An imported module lies on a lower floor: of the house, and for two
 modules of one package of that package. So there is no circle, neither of packages nor of files."""
+
+BACKWARD = "meshsync/pytest_plugin.py"
+"""The only file of meshsync that may import the simulator, in functions alone: pytest loads it in every project, one that
+has another package of that name included."""
 
 PEERS = ("simulator.room", "simulator.participants")
 """The packages that the client converses with."""
@@ -209,6 +215,11 @@ def check_floors(tree: Tree) -> list[str]:
             for found in read_imports(path, module)
             if found.module == UNKNOWN and path not in LOADERS
         ]
+        breaches += [
+            f"{path}:{line}: {importer} imports {target} outside of a function: it is to be ours first"
+            for line, target in read_reached(path, _without_functions(module), modules)
+            if path == BACKWARD and target.startswith("simulator")
+        ]
         for line, target in read_reached(path, module, modules):
             if target != importer and (breach := _breach(importer, target, modules, floors)):
                 breaches.append(f"{path}:{line}: {breach}")
@@ -224,6 +235,17 @@ def check_table(tree: Tree, table: str = FLOORS) -> list[str]:
     ]
     ghosts = [f"tools/structure.py: {name} has a floor and does not exist" for name in floors if name not in modules]
     return unplaced + ghosts
+
+
+def _without_functions(module: ast.Module) -> ast.Module:
+    """Return what of a module runs when it is imported, functions and what only a type checker reads left out."""
+    body = [
+        node
+        for node in module.body
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+    ]
+    return ast.Module(body, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +295,7 @@ def _breach(importer: str, target: str, modules: Mapping[str, str], floors: Mapp
     """Return the breach of one import between modules of the two packages, None if there is none."""
     if target not in modules:
         return f"{importer} imports {target}, which does not exist"
-    if importer.startswith("meshsync") and target.startswith("simulator"):
+    if importer.startswith("meshsync") and target.startswith("simulator") and modules[importer] != BACKWARD:
         return f"{importer} imports {target}: meshsync never imports simulator"
     if f"{importer}.".startswith(tuple(f"{name}." for name in PEERS)) and target.startswith("meshsync"):
         shared = target.removeprefix("meshsync.")
