@@ -15,7 +15,9 @@ the one place of meshsync that may import the simulator.
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import inspect
 import os
 import re
 import sys
@@ -71,8 +73,14 @@ _FIXTURES = {"sim_seed", "emulator", "emulator_factory", *(f"{scope}_emulator" f
 """Of which each test of rooms has one, be it by another fixture."""
 
 WITHOUT_EFFECT = "the marker simulated does nothing to a test without the fixture simulation or sim_room"
+NO_CASE = "there is no value to parametrize it with, so that it would never run; pytest.mark.skip is how to want that"
+OWN_SEEDS = (
+    "sim_seed is parametrized, so that the command line cannot give it another seed: choose tests by their names"
+)
 ONE_WORLD = """a test has either the fixture emulator or a simulation, and this one asks for both: a program in a \
 simulation is in no real room. Make two tests of it"""
+NO_COROUTINE = """a simulated test is a plain function: a loop of asyncio waits in real time, for a simulation that \
+stands still meanwhile. Coroutines, as of the official SDK, are tested with the fixture emulator"""
 WIDER = """the fixture emulator is of one test. For several there are class_emulator, module_emulator, \
 package_emulator and session_emulator; or make one with options in a fixture of your own:
     @pytest.fixture(scope="module")
@@ -94,6 +102,8 @@ class _Trial:
 
 
 _TRIAL = pytest.StashKey[_Trial]()
+_FAULT = pytest.StashKey[str]()
+"""Why a test would not test what it says."""
 _WATCHES = pytest.StashKey[list["Watch"]]()
 
 
@@ -124,10 +134,10 @@ def _seed(text: str) -> int | str:
 
 def _seeds(text: str) -> Sequence[int | str]:
     first, _, last = text.rpartition(":")
-    seeds = range(int(first or 0), int(last))
-    if not seeds:
-        raise ValueError(text)
-    return seeds
+    with suppress(ValueError):
+        if seeds := range(int(first or 0), int(last)):
+            return seeds
+    raise argparse.ArgumentTypeError(f"{text!r} has no seed: 5:20 has those from 5 to 19")
 
 
 # --- what a test is run with ------------------------------------------------------------------------------------------
@@ -142,12 +152,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     item = metafunc.definition
     try:
         _check_marker(item)
-        _check_cases(item)
         if "sim_seed" in _fixtures_of(item) and (seeds := _seeds_for(item)) is not None:
-            if any("sim_seed" in _arguments_of(marker) for marker in item.iter_markers("parametrize")):
-                raise ValueError(
-                    "its seeds are given twice: sim_seed is parametrized, and a marker or an option has some"
-                )
+            if _has_own_seeds(item):
+                if "seeds" in _options_of(item):
+                    raise ValueError("its seeds are given twice: sim_seed is parametrized, and its marker has some")
+                return
             metafunc.parametrize("sim_seed", seeds, ids=[f"seed{seed}" for seed in seeds], indirect=True)
     except ValueError as error:
         raise pytest.Collector.CollectError(f"{item.nodeid}: {error}") from None
@@ -155,40 +164,38 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse markers without effect on what is not parametrized: methods of ``unittest.TestCase``, classes, modules.
+    """Find markers without effect where no test is parametrized: methods of ``unittest.TestCase``, classes, modules.
 
-    Raises:
-        UsageError: If there is one.
+    The tests concerned fail. A session that is refused as a whole would end workers of pytest-xdist without a reason.
     """
-    using, marked = set[str](), dict[str, None]()
+    using, marked = set[str](), dict[str, list[pytest.Item]]()
     for item in items:
         try:
             _check_marker(item)
         except ValueError as error:
-            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+            item.stash[_FAULT] = f"{item.nodeid}: {error}"
+        if _is_another_seed(item):
+            item.stash[_FAULT] = f"{item.nodeid}: {OWN_SEEDS}"
+        if _is_never_run(item):
+            item.stash[_FAULT] = f"{item.nodeid}: {NO_CASE}"
         for node in item.listchain()[:-1]:
             if any(marker.name == MARKER_NAME for marker in node.own_markers):
-                marked[node.nodeid] = None
+                marked.setdefault(node.nodeid, []).append(item)
                 if _may_be_simulated(item):
                     using.add(node.nodeid)
     # Where some tests of a class were chosen, it is not known what the others use.
-    if any("::" in argument for argument in config.args) or config.getoption("lf", False):
-        return
-    for name in marked:
-        if name not in using:
-            raise pytest.UsageError(f"{name}: {WITHOUT_EFFECT}")
+    if not any("::" in argument for argument in config.args) and not config.getoption("lf", False):
+        for name, concerned in marked.items():
+            for item in concerned if name not in using else ():
+                item.stash[_FAULT] = f"{name}: {WITHOUT_EFFECT}"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse seeds for tests of which none has one.
-
-    Raises:
-        UsageError: If the command line has some.
-    """
+    """Let a session fail that has seeds on the command line, and no test that is run with one."""
     option = session.config.option
     name = "--sim-seed" if option.sim_seed is not None else "--sim-seeds" if option.sim_seeds is not None else ""
     if name and session.items and not any(map(_may_be_simulated, session.items)):
-        raise pytest.UsageError(f"{name}: none of the tests chosen is simulated, so it would try nothing")
+        session.items[0].stash[_FAULT] = f"{name}: none of the tests chosen is simulated, so that it changes nothing"
 
 
 def _fixtures_of(item: pytest.Item) -> Sequence[str]:
@@ -219,23 +226,34 @@ def _check_marker(item: pytest.Item) -> None:
                 raise ValueError(f"the marker simulated has no argument {name!r}: {hint}")
 
 
-def _check_cases(item: pytest.Item) -> None:
-    """Raise ValueError if a test of rooms is parametrized with nothing, unless the project says what to do then."""
-    if item.config.getini("empty_parameter_set_mark") or not _FIXTURES.intersection(_fixtures_of(item)):
-        return
+def _is_another_seed(item: pytest.Item) -> bool:
+    """Return whether a test has another seed, by hand, than the command line wants."""
+    seed = _callspec(item).get("sim_seed")
+    option = item.config.option
+    if seed is None or (option.sim_seed is None and option.sim_seeds is None):
+        return False
+    return seed not in (option.sim_seeds if option.sim_seed is None else [option.sim_seed])
+
+
+def _callspec(item: pytest.Item) -> dict[str, Any]:
+    """Return the parameters of a test."""
+    return dict(item.callspec.params) if hasattr(item, "callspec") else {}
+
+
+def _is_never_run(item: pytest.Item) -> bool:
+    """Return whether a test of rooms is skipped for no other reason than that it is parametrized with nothing."""
+    reasons = [str(marker.kwargs.get("reason")) for marker in item.iter_markers("skip")]
+    is_empty = bool(reasons) and all(reason.startswith("got empty parameter set") for reason in reasons)
+    return is_empty and not _FIXTURES.isdisjoint(_fixtures_of(item))
+
+
+def _has_own_seeds(item: pytest.Item) -> bool:
+    """Return whether a test is parametrized with seeds by hand."""
     for marker in item.iter_markers("parametrize"):
-        values = marker.args[1] if len(marker.args) > 1 else marker.kwargs.get("argvalues")
-        if isinstance(values, Sequence) and not values:
-            text = "it would never run: there is no value to parametrize it with"
-            raise ValueError(
-                f"{text}; to have it skipped, set empty_parameter_set_mark = skip in pytest's configuration"
-            )
-
-
-def _arguments_of(marker: pytest.Mark) -> Sequence[str]:
-    """Return the names of the arguments that a marker parametrizes."""
-    names: str | Sequence[str] = marker.args[0] if marker.args else marker.kwargs.get("argnames", ())
-    return [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+        names = marker.args[0] if marker.args else marker.kwargs.get("argnames", ())
+        if "sim_seed" in ([name.strip() for name in names.split(",")] if isinstance(names, str) else names):
+            return True
+    return False
 
 
 def _options_of(item: pytest.Item) -> dict[str, Any]:
@@ -357,8 +375,13 @@ def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[
     trial = _trial_of(request.node)
     if trial.has_emulator:
         pytest.fail(ONE_WORLD, pytrace=False)
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        pytest.fail(NO_COROUTINE, pytrace=False)
     options = {name: value for name, value in _options_of(request.node).items() if name != "seeds"}
-    made = trial.simulation = simulating.open_simulation(request.node.nodeid, sim_seed, options)
+    try:
+        made = trial.simulation = simulating.open_simulation(request.node.nodeid, sim_seed, options)
+    except (TypeError, ValueError) as error:
+        pytest.fail(f"{request.node.nodeid}: the marker simulated: {error}", pytrace=False)
     yield made
     # One failure is enough; errors that follow from it when the actors are ended add nothing.
     with suppress(*([simulating.SimulationError] if trial.has_failed else [])):
@@ -452,7 +475,9 @@ def _trial_of(item: pytest.Item) -> _Trial:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin the record of a run of a test."""
+    """Begin the record of a run of a test, or refuse it."""
+    if fault := item.stash.get(_FAULT, None):
+        pytest.fail(fault, pytrace=False)
     item.stash[_TRIAL] = _Trial()
     for watch in item.config.stash[_WATCHES]:
         watch.begin()
@@ -503,7 +528,7 @@ def pytest_runtest_makereport(
             report.sections.append(("a wider scope", WIDER if mismatch[1] == "emulator" else OF_ONE_TEST))
     if report.when == "teardown":  # Items live as long as the session.
         del item.stash[_TRIAL]
-        watches[:] = [watch for watch in watches if not watch.is_over]
+        watches[:] = [watch for watch in watches if watch.emulator.is_open]
     return report
 
 
@@ -516,7 +541,7 @@ def _story(item: pytest.Item, trial: _Trial, simulation: Simulation) -> str:
     config, seed = item.config, simulation.seed
     path, _, name = item.nodeid.partition("::")
     name = f"{os.path.relpath(config.rootpath / path, config.invocation_params.dir)}::{name}"
-    if any("sim_seed" in _arguments_of(marker) for marker in item.iter_markers("parametrize")):
+    if _has_own_seeds(item):
         command = simulating.command_of(name, None)
     else:
         command = simulating.command_of(name.removesuffix(f"[seed{seed}]"), seed)

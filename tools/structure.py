@@ -93,8 +93,8 @@ its own modules, with a stroke between its floors. An imported module lies on a 
 modules of one package of that package. So there is no circle, neither of packages nor of files."""
 
 BACKWARD = "meshsync/pytest_plugin.py"
-"""The only file of meshsync that may import the simulator, in functions alone: pytest loads it in every project, one that
-has another package of that name included."""
+"""The only file of meshsync that may import the simulator, in functions alone: pytest loads it in every project, and
+one may have another package of that name."""
 
 PEERS = ("simulator.room", "simulator.participants")
 """The packages that the client converses with."""
