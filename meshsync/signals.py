@@ -44,7 +44,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 _life = logging.getLogger("meshsync.client")
 
 _serials = count()
@@ -217,19 +217,19 @@ def name_of(receiver: Callable[..., Any]) -> str:
     return f"{module}.{name}"
 
 
-message = OrderedSignal("A message of a participant.")
-participant_added = OrderedSignal("A participant takes part, also for those already there at enable.")
-participant_removed = OrderedSignal("A participant no longer takes part.")
-participant_attributes_updated = OrderedSignal("A participant's attributes were set.")
-stream_opened = OrderedSignal("A stream was accepted.")
-stream_closed = OrderedSignal("A stream ended.")
-messaging_enabled = OrderedSignal("This client takes part and knows its peers.")
-messaging_disabled = OrderedSignal("This client no longer takes part.")
-disconnected = OrderedSignal("The connection ended.")
-reconnected = OrderedSignal("A lost connection was made anew.")
-receiver_failed = OrderedSignal("A receiver raised.")
-messages_dropped = OrderedSignal("Receivers were too slow, and the oldest events were dropped.")
-messages_missed = OrderedSignal("A sender gave confirmed messages up, which never came.")
+message: OrderedSignal = OrderedSignal("A message of a participant.")
+participant_added: OrderedSignal = OrderedSignal("A participant takes part, also for those already there at enable.")
+participant_removed: OrderedSignal = OrderedSignal("A participant no longer takes part.")
+participant_attributes_updated: OrderedSignal = OrderedSignal("A participant's attributes were set.")
+stream_opened: OrderedSignal = OrderedSignal("A stream was accepted.")
+stream_closed: OrderedSignal = OrderedSignal("A stream ended.")
+messaging_enabled: OrderedSignal = OrderedSignal("This client takes part and knows its peers.")
+messaging_disabled: OrderedSignal = OrderedSignal("This client no longer takes part.")
+disconnected: OrderedSignal = OrderedSignal("The connection ended.")
+reconnected: OrderedSignal = OrderedSignal("A lost connection was made anew.")
+receiver_failed: OrderedSignal = OrderedSignal("A receiver raised.")
+messages_dropped: OrderedSignal = OrderedSignal("Receivers were too slow, and the oldest events were dropped.")
+messages_missed: OrderedSignal = OrderedSignal("A sender gave confirmed messages up, which never came.")
 
 EVENTS: dict[str, OrderedSignal] = {
     "message": message,

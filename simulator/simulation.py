@@ -161,7 +161,7 @@ class Simulation:
         begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
         if begin.tzinfo is None:
             begin = begin.replace(tzinfo=timezone.utc)  # and not the zone of the machine that runs it
-        self.runtime = VirtualRuntime(
+        self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
@@ -172,7 +172,7 @@ class Simulation:
             subject=self,
         )
         self.kernel: Kernel = self.runtime.kernel
-        self.network = Network(
+        self.network: Network = Network(
             self.kernel,
             self.runtime.seeds,
             up=law,
@@ -183,7 +183,7 @@ class Simulation:
             tap=self._tap,
             service=services,
         )
-        self.world = World(self.runtime, self._connector, _ENVIRON)
+        self.world: World = World(self.runtime, self._connector, _ENVIRON)
         self._rooms: dict[str, SimulatedRoom] = {}
         self._room_of: dict[SeatedRoom, SimulatedRoom] = {}
         self._wires: dict[str, _Wire] = {}
@@ -462,14 +462,14 @@ class SimulatedRoom:
     ) -> None:
         self.name = name
         self.simulation = simulation
-        self.transcript = Transcript(name, simulation.seed)
+        self.transcript: Transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
-        self.recorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
+        self.recorder: LinkRecorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
 
         def new_id(who: str) -> str:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
 
-        self.rules = FaultyRoom(
+        self.rules: FaultyRoom = FaultyRoom(
             Room(name, url=f"ws://{_HOST}/rooms/{name}", ids=partial(new_id, ""), later=self._later),
             new_id=new_id,
             watcher=self.recorder,
@@ -480,7 +480,7 @@ class SimulatedRoom:
         )
         if acknowledge == "delivered":
             self.recorder.settled = self.rules.settle
-        self.seated = SeatedRoom(self.rules, queue_limit=queue_limit)
+        self.seated: SeatedRoom = SeatedRoom(self.rules, queue_limit=queue_limit)
         self._surroundings = Surroundings(simulation.network, self.seated, seeds)
         self._participants: dict[Participant, None] = {}
 

@@ -114,7 +114,7 @@ class Emulator:
         if type(port) is not int or not 0 <= port <= 65535:
             raise UsageError(f"port: a port is a number from 0 to 65535, not {port!r:.100}")
         self.host = host
-        self.secret = _choose_secret(secret, host, insecure)
+        self.secret: str = _choose_secret(secret, host, insecure)
         self._port = port
         doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
         law = None if latency is None else as_law(latency)

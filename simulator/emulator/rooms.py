@@ -129,9 +129,9 @@ class EmulatedRoom(SeatedRoom):
             make_parcel=FramedParcel,
             held=held,
         )
-        self.name = notes.name
+        self.name: str = notes.name
         self.plain = plain
-        self.watchers = tuple(watchers)
+        self.watchers: tuple[Watcher, ...] = tuple(watchers)
         self.connections = 0
         self.is_kept = False
         self._notes = notes

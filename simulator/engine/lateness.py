@@ -75,7 +75,7 @@ class LateSchedule(Schedule):
         self._lateness = lateness
         self._base = base
         if base is not None:
-            self.deviations = base.deviations
+            self.deviations: list[Deviation] = base.deviations
         self._steps: dict[tuple[str, str], int] = {}
 
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
@@ -105,7 +105,7 @@ class ReplaySchedule(Schedule):
         super().__init__()
         self._recorded = {(one.actor, one.is_preemption, one.visit): one.taken for one in deviations}
         self._late = {(one.who, one.kind, one.step): one.by for one in lates}
-        self.is_late = bool(self._late)
+        self.is_late: bool = bool(self._late)
         self._steps: dict[tuple[str, str], int] = {}
         self.instants: list[int] = []
         """When each of `lates` was due, in nanoseconds."""

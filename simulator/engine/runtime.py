@@ -93,7 +93,7 @@ class VirtualRuntime:
             raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
-        self.seeds = Seeds(seed)
+        self.seeds: Seeds = Seeds(seed)
         self._start_wall = start
         grace = 5.0 if stall_after is None else stall_after
         chosen = schedule_named(schedule, self.seeds) if isinstance(schedule, str) else schedule
@@ -108,9 +108,9 @@ class VirtualRuntime:
         )
         self.kernel: Kernel = scheduler.kernel
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
-        self.invariants = Invariants(scheduler, subject)
+        self.invariants: Invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
-        self.is_open = True
+        self.is_open: bool = True
         self._threads = ActorThreads(scheduler, scope, grace)
         interrupts = Interrupts(self._interrupted, get_ident())
         self._watchdog = (

@@ -12,7 +12,7 @@ torn apart.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -83,7 +83,7 @@ class Scheduler:
         patience: int,
         max_steps: int,
     ) -> None:
-        self.kernel = Kernel()
+        self.kernel: Kernel = Kernel()
         if schedule is not None and schedule.is_late:
             self.kernel.late = schedule.late
         self.get_ident = get_ident
@@ -91,24 +91,24 @@ class Scheduler:
         self.actors: dict[int, Actor] = {}
         """The actors that have not ended, by serial number."""
         self._queues = ReadyActors(self.kernel)
-        self.ready = self._queues.ready
+        self.ready: deque[Actor] = self._queues.ready
         """The actors that can run; a shortcut for the code that makes actors ready most often."""
-        self.turns = 0
+        self.turns: int = 0
         """How many turns actors and timers have had so far."""
-        self.in_callback = False
-        self.is_over = False
+        self.in_callback: bool = False
+        self.is_over: bool = False
         """Whether every blocking call is to raise: in the main thread ``over``, elsewhere `ActorExit`. A plain
         attribute, since it is tested and set where no call is allowed, see the module's docstring."""
         self.over: BaseException = SimulationClosed("the simulation is over")
-        self.urgent = False
+        self.urgent: bool = False
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.after_turn: Callable[[Callable[[], object] | None], None] | None = None
         """Called after each turn of an actor (with None) or of a timer (with its callback); None if none is to be."""
-        self.polls_left = max_steps
+        self.polls_left: int = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
-        self.holdings = Holdings(self._label)
+        self.holdings: Holdings = Holdings(self._label)
         """What the actors hold of locks, by serial number."""
-        self.pending_errors = PendingErrors()
+        self.pending_errors: PendingErrors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
         self._start = start
@@ -120,10 +120,10 @@ class Scheduler:
         self._errand = _NONE
         self._quiet_since: int | None = None
         self._housekeeping = Housekeeping(max_steps)
-        self.main = self.add("main")
+        self.main: Actor = self.add("main")
         self.main.ident = get_ident()
         self.main.begin()
-        self.running = self.main
+        self.running: Actor = self.main
 
     # --- actors ------------------------------------------------------------------------------------------------------
 

@@ -64,9 +64,9 @@ class Search:
         self._count_overdue = count_overdue
         self._name = name
         self.pilot: Pilot | None = None
-        self.done = 0
+        self.done: int = 0
         """How many seeds have run without failing, from the first one on without a gap."""
-        self.runs = 0
+        self.runs: int = 0
         self.overdue: list[int | str] = []
         """Those of them that failed by a time limit alone, which they passed by lateness."""
 

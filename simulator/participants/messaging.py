@@ -20,7 +20,7 @@ class Echo(Participant):
 
     def __init__(self, name: str, delay: float | Law = 0.0, role: str = "agent") -> None:
         super().__init__(name, role)
-        self.delay = as_law(delay)
+        self.delay: Law = as_law(delay)
 
     def on_message(self, message: Message) -> None:
         """Answer, after the delay."""
@@ -50,13 +50,13 @@ class Chatter(Participant):
         role: str = "user",
     ) -> None:
         super().__init__(name, role)
-        self.interval = as_law(interval)
+        self.interval: Law = as_law(interval)
         if limit is None and not self.interval.quantile(0.5) > 0:
             raise ValueError("with an interval of 0 seconds it would send for ever without the clock moving")
         self.to = to
         self.type = type
         self.limit = limit
-        self.said = 0
+        self.said: int = 0
 
     def on_start(self) -> None:
         """Begin, after one interval."""
@@ -92,7 +92,7 @@ class Scripted(Participant):
         role: str = "user",
     ) -> None:
         super().__init__(name, role)
-        self.steps = tuple(steps)
+        self.steps: tuple[tuple[float, Callable[[Scripted], object]], ...] = tuple(steps)
         self.received: list[Message] = []
         """All messages so far."""
 
