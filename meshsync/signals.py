@@ -84,7 +84,7 @@ class _ConnectionOrder(set[Any]):
 class OrderedSignal(blinker.Signal):
     """A blinker signal whose receivers run in connection order, are held strongly, and fail one by one."""
 
-    set_class = _ConnectionOrder
+    set_class: type[set[Any]] = _ConnectionOrder
 
     def connect(self, receiver: F, sender: Any = blinker.ANY, weak: bool = False) -> F:
         """Connect a receiver, for one sender or for all; one that is connected already keeps its place.

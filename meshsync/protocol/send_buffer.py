@@ -116,6 +116,8 @@ class SendBuffer(BoundedBytes):
         "bytes_sent",
     )
 
+    bytes_buffered: int
+
     def __init__(self, limit: int = LIMIT) -> None:
         """Begin empty; ``limit`` is in bytes, framing included."""
         super().__init__(limit)

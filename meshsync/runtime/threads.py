@@ -309,7 +309,7 @@ class ThreadRuntime:
     """Time, threads and chance as the operating system has them."""
 
     # Taken over as they are: a method around each would double its cost.
-    monotonic = staticmethod(_Clock.monotonic)
+    monotonic: staticmethod[[], float] = staticmethod(_Clock.monotonic)
     wall: staticmethod[[], float] = staticmethod(time.time)
     current: staticmethod[[], int] = staticmethod(get_ident)
     entropy: staticmethod[[int], bytes] = staticmethod(os.urandom)

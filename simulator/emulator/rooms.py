@@ -87,6 +87,8 @@ class KeptParcel(FramedParcel):
 
     __slots__ = ()
 
+    cost: int
+
     def __init__(self, output: Output, account: Account, held: Held) -> None:
         super().__init__(output, account, held)
         self.output = output
