@@ -54,10 +54,10 @@ FLOORS = """
 11 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
 12 meshsync.room
 13 meshsync.connect
-14 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
-                 / chatting doctor listening presence sending starting transferring / main
 14 meshsync
-15 meshsync.__main__
+15 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
+                 / chatting doctor listening presence sending starting transferring / main
+16 meshsync.__main__
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
