@@ -1,7 +1,7 @@
 """A double of Windows for the two packages alone: what they import as `os`, `sys` and so on lacks what is not there.
 
-Loaded by ``pytest -p tests.support.windows``, before anything of the packages is. Tests, the standard library and other
-packages see the system as it is. The doubles refuse what Windows refuses: to remove or rename a file that this process
+Loaded by ``pytest -p tests.support.windows``, or imported, before anything of the packages is. Tests, the standard
+library and other packages see the system as it is. The doubles refuse what Windows refuses: to remove or rename a file that this process
 has open, to rename onto another one, to open a directory, to wait for what is no socket, to handle a signal that it
 does not have; and ``os.kill``, which ends the process there whatever it is sent.
 
@@ -44,7 +44,6 @@ MISSING = {
         alarm setitimer getitimer pause siginterrupt pthread_kill pthread_sigmask sigpending sigwait sigwaitinfo
         sigtimedwait SIG_BLOCK SIG_UNBLOCK SIG_SETMASK ITIMER_REAL
     """,
-    "time": "tzset clock_gettime clock_gettime_ns pthread_getcpuclockid CLOCK_MONOTONIC CLOCK_REALTIME",
 }
 """Names that the modules do not have there."""
 
@@ -106,6 +105,12 @@ def _open(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
     if os.path.isdir(path):
         raise PermissionError(errno.EACCES, "it is a directory", str(path))
     return os.open(path, flags, *arguments, **options)
+
+
+def _open_file(file: Any, *arguments: Any, **options: Any) -> Any:
+    if str(file).startswith(("/proc/", "/sys/", "/dev/")):
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(file))
+    return builtins.open(file, *arguments, **options)
 
 
 def _kill(pid: int, number: int) -> None:
@@ -182,7 +187,7 @@ class Loader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run it."""
-        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import, "open": _open_file}
         super().exec_module(module)
 
 
