@@ -1,9 +1,9 @@
 """A double of Windows for the two packages alone: what they import as `os`, `sys` and so on lacks what is not there.
 
 Loaded by ``pytest -p tests.support.windows``, or imported, before anything of the packages is. Tests, the standard
-library and other packages see the system as it is. The doubles refuse what Windows refuses: to remove or rename a file that this process
-has open, to rename onto another one, to open a directory, to wait for what is no socket, to handle a signal that it
-does not have; and ``os.kill``, which ends the process there whatever it is sent.
+library and other packages see the system as it is. The doubles refuse what Windows refuses: to remove or rename a file
+that this process has open, to rename onto another one, to open a directory, to wait for what is no socket, to handle a
+signal that it does not have; and ``os.kill``, which ends the process there whatever it is sent.
 
 What it cannot show: Windows' own event loop, its consoles, its error numbers, and its sockets.
 
