@@ -15,13 +15,11 @@ the one place of meshsync that may import the simulator.
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -29,6 +27,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from meshsync.pytest_cases import (
+    MARKER,
+    MARKER_NAME,
+    NO_CASE,
+    OWN_SEEDS,
+    WITHOUT_EFFECT,
+    check_marker,
+    fixtures_of,
+    has_own_seeds,
+    is_another_seed,
+    is_never_run,
+    may_be_simulated,
+    options_of,
+    read_seed,
+    read_seeds,
+    seeds_for,
+)
 
 if TYPE_CHECKING:
     from simulator.emulator import Emulator
@@ -47,36 +63,6 @@ __all__ = [
     "simulation",
 ]
 
-MARKER_NAME = "simulated"
-MARKER = """simulated(seeds=…, latency=…, schedule=…, horizon=…): how the fixture `simulation` is made. \
-`seeds` is how many, or which; the test is run once with each. All else is given to simulator.Simulation. \
-What a class or module has by its own marker, a test's marker adds to, and beats."""
-
-ARGUMENTS = (
-    "seeds",
-    "latency",
-    "schedule",
-    "horizon",
-    "pin",
-    "start",
-    "stall_after",
-    "latency_down",
-    "bandwidth",
-    "window",
-    "heartbeat",
-    "service",
-)
-"""The marker's: seeds, and the options of `simulator.Simulation`, which is not imported to find a misspelling."""
-
-_SCOPES = ("class", "module", "package", "session")
-_FIXTURES = {"sim_seed", "emulator", "emulator_factory", *(f"{scope}_emulator" for scope in _SCOPES)}
-"""Of which each test of rooms has one, be it by another fixture."""
-
-WITHOUT_EFFECT = "the marker simulated does nothing to a test without the fixture simulation or sim_room"
-NO_CASE = "there is no value to parametrize it with, so that it would never run; pytest.mark.skip is how to want that"
-OWN_SEEDS = (
-    "sim_seed is parametrized, so that the command line cannot give it another seed: choose tests by their names"
-)
 ONE_WORLD = """a test has either the fixture emulator or a simulation, and this one asks for both: a program in a \
 simulation is in no real room. Make two tests of it"""
 NO_COROUTINE = """a simulated test is a plain function: a loop of asyncio waits in real time, for a simulation that \
@@ -110,9 +96,9 @@ _WATCHES = pytest.StashKey[list["Watch"]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options on seeds."""
     group = parser.getgroup("simulator", "simulated rooms")
-    group.addoption("--sim-seed", type=_seed, metavar="N", help="run each simulated test with this seed alone")
+    group.addoption("--sim-seed", type=read_seed, metavar="N", help="run each simulated test with this seed alone")
     group.addoption(
-        "--sim-seeds", type=_seeds, metavar="FROM:TO", help="run each simulated test with each of these seeds"
+        "--sim-seeds", type=read_seeds, metavar="FROM:TO", help="run each simulated test with each of these seeds"
     )
 
 
@@ -128,18 +114,6 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--sim-seed and --sim-seeds: give one of them")
 
 
-def _seed(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdecimal() else text
-
-
-def _seeds(text: str) -> Sequence[int | str]:
-    first, _, last = text.rpartition(":")
-    with suppress(ValueError):
-        if seeds := range(int(first or 0), int(last)):
-            return seeds
-    raise argparse.ArgumentTypeError(f"{text!r} has no seed: 5:20 has those from 5 to 19")
-
-
 # --- what a test is run with ------------------------------------------------------------------------------------------
 
 
@@ -151,10 +125,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     item = metafunc.definition
     try:
-        _check_marker(item)
-        if "sim_seed" in _fixtures_of(item) and (seeds := _seeds_for(item)) is not None:
-            if _has_own_seeds(item):
-                if "seeds" in _options_of(item):
+        check_marker(item)
+        if "sim_seed" in fixtures_of(item) and (seeds := seeds_for(item)) is not None:
+            if has_own_seeds(item):
+                if "seeds" in options_of(item):
                     raise ValueError("its seeds are given twice: sim_seed is parametrized, and its marker has some")
                 return
             metafunc.parametrize("sim_seed", seeds, ids=[f"seed{seed}" for seed in seeds], indirect=True)
@@ -171,17 +145,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     using, marked = set[str](), dict[str, list[pytest.Item]]()
     for item in items:
         try:
-            _check_marker(item)
+            check_marker(item)
         except ValueError as error:
             item.stash[_FAULT] = f"{item.nodeid}: {error}"
-        if _is_another_seed(item):
+        if is_another_seed(item):
             item.stash[_FAULT] = f"{item.nodeid}: {OWN_SEEDS}"
-        if _is_never_run(item):
+        if is_never_run(item):
             item.stash[_FAULT] = f"{item.nodeid}: {NO_CASE}"
         for node in item.listchain()[:-1]:
             if any(marker.name == MARKER_NAME for marker in node.own_markers):
                 marked.setdefault(node.nodeid, []).append(item)
-                if _may_be_simulated(item):
+                if may_be_simulated(item):
                     using.add(node.nodeid)
     # Where some tests of a class were chosen, it is not known what the others use.
     if not any("::" in argument for argument in config.args) and not config.getoption("lf", False):
@@ -194,101 +168,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Let a session fail that has seeds on the command line, and no test that is run with one."""
     option = session.config.option
     name = "--sim-seed" if option.sim_seed is not None else "--sim-seeds" if option.sim_seeds is not None else ""
-    if name and session.items and not any(map(_may_be_simulated, session.items)):
+    if name and session.items and not any(map(may_be_simulated, session.items)):
         session.items[0].stash[_FAULT] = f"{name}: none of the tests chosen is simulated, so that it changes nothing"
-
-
-def _fixtures_of(item: pytest.Item) -> Sequence[str]:
-    """Return the names of all fixtures that a test is known to use, be it by others."""
-    names: Sequence[str] = getattr(item, "fixturenames", ())
-    return names
-
-
-def _may_be_simulated(item: pytest.Item) -> bool:
-    """Return whether a test uses a simulation, or can ask for one as it runs."""
-    return not isinstance(item, pytest.Function) or not {"sim_seed", "request"}.isdisjoint(_fixtures_of(item))
-
-
-def _check_marker(item: pytest.Item) -> None:
-    """Raise ValueError if the marker of a test does nothing, or not what it says."""
-    if "sim_seed" not in _fixtures_of(item):
-        # A class or a module may have the marker for those of its tests that are simulated.
-        if any(marker.name == MARKER_NAME for marker in item.own_markers):
-            raise ValueError(WITHOUT_EFFECT)
-        return
-    for marker in item.iter_markers(MARKER_NAME):
-        if marker.args:
-            raise ValueError("the marker simulated takes its arguments by name, as seeds=20")
-        for name in marker.kwargs:
-            if name not in ARGUMENTS:
-                near = difflib.get_close_matches(name, ARGUMENTS, 1)
-                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(ARGUMENTS)}"
-                raise ValueError(f"the marker simulated has no argument {name!r}: {hint}")
-
-
-def _is_another_seed(item: pytest.Item) -> bool:
-    """Return whether a test has another seed, by hand, than the command line wants."""
-    seed = _callspec(item).get("sim_seed")
-    option = item.config.option
-    if seed is None or (option.sim_seed is None and option.sim_seeds is None):
-        return False
-    return seed not in (option.sim_seeds if option.sim_seed is None else [option.sim_seed])
-
-
-def _callspec(item: pytest.Item) -> dict[str, Any]:
-    """Return the parameters of a test."""
-    return dict(item.callspec.params) if hasattr(item, "callspec") else {}
-
-
-def _is_never_run(item: pytest.Item) -> bool:
-    """Return whether a test of rooms is skipped for no other reason than that it is parametrized with nothing."""
-    reasons = [str(marker.kwargs.get("reason")) for marker in item.iter_markers("skip")]
-    is_empty = bool(reasons) and all(reason.startswith("got empty parameter set") for reason in reasons)
-    return is_empty and not _FIXTURES.isdisjoint(_fixtures_of(item))
-
-
-def _has_own_seeds(item: pytest.Item) -> bool:
-    """Return whether a test is parametrized with seeds by hand."""
-    for marker in item.iter_markers("parametrize"):
-        names = marker.args[0] if marker.args else marker.kwargs.get("argnames", ())
-        if "sim_seed" in ([name.strip() for name in names.split(",")] if isinstance(names, str) else names):
-            return True
-    return False
-
-
-def _options_of(item: pytest.Item) -> dict[str, Any]:
-    """Return the arguments of all markers of a test; its own beat those of what is around it."""
-    options: dict[str, Any] = {}
-    for marker in item.iter_markers(MARKER_NAME):
-        options = {**marker.kwargs, **options}
-    return options
-
-
-def _seeds_for(item: pytest.Item) -> Sequence[int | str] | None:
-    """Return the seeds to run a test with, None where neither the command line nor its marker has any.
-
-    Raises:
-        ValueError: If there is none, or what the marker has are no seeds.
-    """
-    option = item.config.option
-    if option.sim_seed is not None:
-        return [option.sim_seed]
-    if option.sim_seeds is not None:
-        chosen: Sequence[int | str] = option.sim_seeds
-        return chosen
-    given = _options_of(item).get("seeds")
-    if given is None:
-        return None
-    # The order of a set may be another in each process, and an iterator has nothing left for a second test.
-    if isinstance(given, (str, bytes, bool)) or not isinstance(given, (int, Sequence)):
-        raise ValueError(f"seeds is how many, or a sequence of them, as a list or a range, not {given!r:.100}")
-    seeds = range(given) if isinstance(given, int) else list(given)
-    if not seeds:
-        raise ValueError("there is no seed to run it with")
-    for seed in seeds:
-        if type(seed) not in (int, str):
-            raise ValueError(f"a seed is a number or a text, not {seed!r:.100}")
-    return seeds
 
 
 # --- the package that the fixtures come from --------------------------------------------------------------------------
@@ -357,7 +238,7 @@ def sim_seed(request: pytest.FixtureRequest) -> int | str:
         return seed
     # Asked for as it runs, or in a unittest.TestCase: neither is run once with each of several.
     try:
-        seeds = _seeds_for(request.node)
+        seeds = seeds_for(request.node)
     except ValueError as error:
         pytest.fail(f"{request.node.nodeid}: {error}", pytrace=False)
     if seeds is not None and len(seeds) != 1:
@@ -377,7 +258,7 @@ def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[
         pytest.fail(ONE_WORLD, pytrace=False)
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         pytest.fail(NO_COROUTINE, pytrace=False)
-    options = {name: value for name, value in _options_of(request.node).items() if name != "seeds"}
+    options = {name: value for name, value in options_of(request.node).items() if name != "seeds"}
     try:
         made = trial.simulation = simulating.open_simulation(request.node.nodeid, sim_seed, options)
     except (TypeError, ValueError) as error:
@@ -520,7 +401,7 @@ def pytest_runtest_makereport(
         trial.has_failed = True
         if trial.simulation is not None:
             report.sections.append((f"simulation, seed {trial.simulation.seed}", _story(item, trial, trial.simulation)))
-        names = _fixtures_of(item)
+        names = fixtures_of(item)
         for watch in watches:
             if account := watch.account(is_asked_for=watch.is_of_one_test or watch.name in names):
                 report.sections.append((watch.name, account))
@@ -541,7 +422,7 @@ def _story(item: pytest.Item, trial: _Trial, simulation: Simulation) -> str:
     config, seed = item.config, simulation.seed
     path, _, name = item.nodeid.partition("::")
     name = f"{os.path.relpath(config.rootpath / path, config.invocation_params.dir)}::{name}"
-    if _has_own_seeds(item):
+    if has_own_seeds(item):
         command = simulating.command_of(name, None)
     else:
         command = simulating.command_of(name.removesuffix(f"[seed{seed}]"), seed)

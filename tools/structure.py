@@ -27,7 +27,7 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
-0  meshsync.errors  meshsync.excerpts  meshsync.reasons
+0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
 1  meshsync.runtime: holdings / interfaces lifecycle thread_permits / deadlines / mutex threads / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshsync import pytest_plugin
+from meshsync import pytest_cases, pytest_plugin
 from simulator import Simulation
 from tests.support.pytest_runs import ROOT, run, run_here
 
@@ -88,7 +88,7 @@ def test_a_folder_that_our_package_hides_is_named(tmp_path: Path) -> None:
 def test_the_marker_has_the_options_of_a_simulation() -> None:
     """The plug-in has their names, since it does not import the simulator to look for a misspelling."""
     _, *options = inspect.signature(Simulation).parameters
-    assert ("seeds", *options) == pytest_plugin.ARGUMENTS
+    assert ("seeds", *options) == pytest_cases.ARGUMENTS
 
 
 SENSELESS = {
