@@ -33,6 +33,7 @@ from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
 from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, close_real_world, install_world
+from simulator import faults
 from simulator.admission import Credentials, admit, check_room_name
 from simulator.engine.invariants import Claim
 from simulator.engine.kernel import Kernel
@@ -41,10 +42,12 @@ from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import entropy
 from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, Law, Matrix, as_latency, as_law
+from simulator.network.bandwidths import Bandwidth, Bandwidths
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import WINDOW, ControlFrame, Frame, Link
 from simulator.network.network import Guest, Heartbeats, Network, SimulatedConnection
+from simulator.network.programs import StruckProgramsOf
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant, Surroundings
 from simulator.participants.participant import enter
@@ -101,6 +104,22 @@ def is_open() -> bool:
     return _current is not None
 
 
+def _as_delays(latency: Latency | float, down: Law | float | None) -> tuple[Latency, Law | None]:
+    law = as_latency(latency)
+    if down is None:
+        return law, None
+    if isinstance(law, Matrix):
+        raise ValueError("latency_down: a matrix has both directions: give the opposite pair where they differ")
+    return law, as_law(down)
+
+
+def _as_instant(start: str) -> float:
+    """Return an instant as seconds since the Unix epoch."""
+    begin = datetime.fromisoformat(start.replace("Z", "+00:00"))  # 3.10 does not read the Z.
+    # And not in the zone of the machine that runs it.
+    return (begin if begin.tzinfo is not None else begin.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def _check_positive(**given: float | None) -> None:
     for name, value in given.items():
         if value is not None and not 0 < value < math.inf:
@@ -115,7 +134,8 @@ class Simulation:
 
     Args:
         seed: The number or text that chance follows from.
-        latency: The law of delays of every connection, in each direction; a number is a constant, in seconds.
+        latency: The law of delays of every connection, in each direction; a number is a constant, in seconds. Or a
+            `latency.matrix`, of laws by region or participant.
         schedule: The choice among actors that can run: ``"fifo"``, ``"random"``, ``"pct"``, or a `Schedule`.
         horizon: Virtual seconds after which the run is stopped with `HorizonReached`; None for never.
         pin: Whether to keep all its threads on one processor, which makes switching several times faster.
@@ -123,7 +143,8 @@ class Simulation:
         stall_after: Real seconds for which an actor may block outside the simulation before `WorldStalled`; None for
             ever, as for a debugger. So may the creating thread within ``with`` and within a test.
         latency_down: The law of delays from rooms to participants, if it is another than ``latency``.
-        bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
+        bandwidth: Bytes per second that each connection carries in each direction; None for no limit. Or ``{"up": …,
+            "down": …}``; or either by the name of a participant or of its region, with ``"*"`` for all others.
         window: Bytes that each direction of a connection accepts before its reader has read.
         service: The law of the time that a room takes to handle a message, or seconds, while others wait; or one for
             ``"room"`` and one for ``"participants"``, whose readers take it for each message that arrives. None for no
@@ -139,34 +160,31 @@ class Simulation:
         self,
         seed: int | str = 0,
         *,
-        latency: Law | float = 0.0,
+        latency: Latency | float = 0.0,
         schedule: str | Schedule = "fifo",
         horizon: float | None = None,
         pin: bool = True,
         start: str = "2026-01-01T00:00:00Z",
         stall_after: float | None = 5.0,
         latency_down: Law | float | None = None,
-        bandwidth: float | None = None,
+        bandwidth: Bandwidth = None,
         window: int = WINDOW,
         heartbeat: float | None = 30.0,
         service: Law | float | Mapping[str, Law | float] | None = None,
     ) -> None:
         global _current
         self.seed = seed
-        law = as_law(latency)
-        back = None if latency_down is None else as_law(latency_down)
+        law, back = _as_delays(latency, latency_down)
         services = _as_services(service)
-        _check_positive(bandwidth=bandwidth, window=window, heartbeat=heartbeat)
-        # 3.10 does not read the Z.
-        begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
-        if begin.tzinfo is None:
-            begin = begin.replace(tzinfo=timezone.utc)  # and not the zone of the machine that runs it
-        self.runtime: VirtualRuntime = VirtualRuntime(
+        Bandwidths(bandwidth)  # Before anything is open.
+        _check_positive(window=window, heartbeat=heartbeat)
+        begin = _as_instant(start)
+        self.runtime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
             pin=pin,
-            start=begin.timestamp(),
+            start=begin,
             stall_after=stall_after,
             scope=self._in_world,
             subject=self,
@@ -189,7 +207,11 @@ class Simulation:
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
         """The number of wires at which unused ones are dropped."""
-        self._faults = FaultInjector(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer)
+        programs = StruckProgramsOf(self.runtime.hindrances, self.network)
+        parts = self.kernel, self.runtime.seeds, self.network
+        self._faults = FaultInjector(
+            *parts, lambda: self.rooms, self._newcomer, lifted=self._release, programs=programs
+        )
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
         _current = self
@@ -282,6 +304,47 @@ class Simulation:
                 when it strikes.
         """
         self._faults.add(entries)
+
+    def pause(self, name: str, *, for_: float) -> None:
+        """Let a spawned program stand still from now on, for some virtual seconds, as in a suspended machine.
+
+        None of its threads goes on before: one that sleeps or waits does when its time has come *and* the pause is
+        over. Nothing is read from its connections nor written to them, and its heartbeats stand still too: rooms end
+        the connections if it takes longer than theirs allow. It is a fault: recorded, and left out by `explore` if it
+        can be.
+
+        Args:
+            name: As it was spawned; it need not be a participant's.
+            for_: Seconds; of several pauses the longest counts.
+        Raises:
+            UsageError: If no program of that name was spawned; nothing has changed.
+            ValueError: If ``for_`` is no number of seconds.
+        """
+        self.plan(faults.pause_program(name, for_))
+
+    def slow(self, name: str, *, factor: float = 1.0, by: float = 0.0) -> None:
+        """Let a spawned program be slow from now on, with all of its threads, those of its clients included.
+
+        Args:
+            name: As it was spawned.
+            factor: How many times as long each of its sleeps lasts that begins from now on, at least 1.
+            by: Seconds by which each of its turns begins later: after a sleep or a wait, and that of a new thread.
+        Raises:
+            UsageError: As `pause`; `ValueError` if ``factor`` or ``by`` is out of range.
+        """
+        self.plan(faults.slow_program(name, factor=factor, by=by))
+
+    def skew(self, name: str, offset: float = 0.0, *, drift: float = 0.0) -> None:
+        """Let the wall clock of a spawned program, ``meshsync.wall_time()``, be wrong from now on.
+
+        Args:
+            name: As it was spawned.
+            offset: Seconds by which it is ahead; behind, if that is negative.
+            drift: Seconds by which it is ahead more for each second from now on.
+        Raises:
+            UsageError: As `pause`; `ValueError` if an argument is no finite number.
+        """
+        self.plan(faults.skew_clock(name, offset, drift=drift))
 
     # --- what holds ---------------------------------------------------------------------------------------------------
 
@@ -384,7 +447,7 @@ class Simulation:
         name = urlsplit(endpoint.url).path.rpartition("/rooms/")[2].strip("/")
         try:
             version = endpoint.version or None
-            admission = admit(name, Credentials(token), version=version, secret=_SECRET, now=self.runtime.wall())
+            admission = admit(name, Credentials(token), version=version, secret=_SECRET, now=self.runtime.true_wall())
         except ConnectFailed as error:
             if name in self._rooms:
                 self._rooms[name].recorder.refused(_name_in(token), str(error))
@@ -395,6 +458,10 @@ class Simulation:
 
     def _newcomer(self, room: str, name: str, role: str) -> None:
         self._rooms[room].add(Participant(name, role))
+
+    def _release(self) -> None:
+        for room in self.rooms:
+            room.seated.route(room.rules.release())
 
     def _tap(self, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]) -> None:
         wire = self._wires.get(link.name)
@@ -469,14 +536,21 @@ class SimulatedRoom:
         def new_id(who: str) -> str:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
 
-        self.rules: FaultyRoom = FaultyRoom(
-            Room(name, url=f"ws://{_HOST}/rooms/{name}", ids=partial(new_id, ""), later=self._later),
+        self.rules = FaultyRoom(
+            Room(
+                name,
+                url=f"ws://{_HOST}/rooms/{name}",
+                ids=partial(new_id, ""),
+                later=self._later,
+                expired=self.recorder.expired,
+            ),
             new_id=new_id,
             watcher=self.recorder,
             in_force=simulation._faults.in_force,
             later=self._later,
             chance=lambda purpose: seeds.stream(f"rooms/{name}/{purpose}"),
             acknowledge=acknowledge,
+            region_of=simulation.network.region_of,
         )
         if acknowledge == "delivered":
             self.recorder.settled = self.rules.settle

@@ -23,6 +23,7 @@ from simulator.engine import diagnosis
 from simulator.engine.actor_threads import ActorThreads, Adoption
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import VirtualCondition, new_condition
+from simulator.engine.hindrances import Hindrances
 from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
@@ -36,6 +37,7 @@ from simulator.engine.seeds import Seeds, entropy
 from simulator.engine.tasks import VirtualTask
 from simulator.engine.watchdog import Watchdog
 from simulator.errors import (
+    ActorExit,
     ActorFailed,
     ActorsRefuse,
     BlockingRefused,
@@ -43,7 +45,7 @@ from simulator.errors import (
     SimulationNested,
 )
 
-__all__ = ["VirtualRuntime"]
+__all__ = ["VirtualRuntime", "check_none_open"]
 
 __engine__ = True
 
@@ -52,6 +54,16 @@ START = 1_767_225_600.0
 
 _threads = ThreadRuntime()
 _open: VirtualRuntime | None = None
+
+
+def check_none_open() -> None:
+    """Check that no simulation is open in this process.
+
+    Raises:
+        SimulationNested: If one is; the text names the line that opened it.
+    """
+    if _open is not None:
+        raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
 
 
 class VirtualRuntime:
@@ -89,8 +101,7 @@ class VirtualRuntime:
         subject: object = None,
     ) -> None:
         global _open
-        if _open is not None:
-            raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
+        check_none_open()
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
         self.seeds: Seeds = Seeds(seed)
@@ -110,7 +121,9 @@ class VirtualRuntime:
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.invariants: Invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
-        self.is_open: bool = True
+        self.hindrances = Hindrances(scheduler)
+        """What keeps programs from running as they would."""
+        self.is_open = True
         self._threads = ActorThreads(scheduler, scope, grace)
         interrupts = Interrupts(self._interrupted, get_ident())
         self._watchdog = (
@@ -136,6 +149,10 @@ class VirtualRuntime:
         return self.kernel.now / SECOND
 
     def wall(self) -> float:
+        """Return seconds since the Unix epoch, by the virtual clock, or by the wrong one of the running program."""
+        return self.true_wall() + self.hindrances.ahead()
+
+    def true_wall(self) -> float:
         """Return seconds since the Unix epoch, by the virtual clock."""
         return self._start_wall + self.monotonic()
 
@@ -309,6 +326,11 @@ class VirtualRuntime:
         ]
         chosen = [actor for actor in waiting if actor.entering is not None] or waiting
         return [frame for frame in map(diagnosis.frame_of, chosen) if frame is not None]
+
+    @property
+    def exits(self) -> tuple[ActorExit, ...]:
+        """What ended the actors that had not ended when this was closed, each with its traceback."""
+        return tuple(self._scheduler.pending_errors.exits)
 
     def raise_failures(self) -> None:
         """Raise now the error that the creating thread would raise when it blocks the next time, if there is one.

@@ -15,16 +15,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from meshsync.errors import UsageError
 from simulator.errors import SimulationError
+from simulator.exploring.network_options import NetworkOptions, as_network_options
 from simulator.exploring.programs import load, reference
 from simulator.exploring.runs import START, Case, Program, run
 from simulator.faults import Fault
 from simulator.faults.plans import Planned
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, as_latency
 from simulator.record.records import first_difference
 from simulator.record.transcript import Transcript
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Checked", "RunsDiffer", "check"]
 
@@ -60,25 +65,27 @@ def check(
     program: Program,
     *,
     seed: int | str = 0,
-    latency: Law | float = 0.0,
+    latency: Latency | float = 0.0,
     schedule: str = "fifo",
     plan: Iterable[Planned | Fault] = (),
     horizon: float | None = None,
     start: str = START,
     report: Callable[[str], object] | None = print,
     stall_after: float | None = 5.0,
+    **network: Unpack[NetworkOptions],
 ) -> Checked:
     """Run a program twice, and check that the transcripts are the same.
 
     Args:
         program: A callable that takes the `Simulation`.
-        latency: A law, or seconds.
+        latency: A law, seconds, or a `latency.matrix`.
         schedule: ``"fifo"``, ``"random"`` or ``"pct"``.
         plan: Faults to begin with, beside those that the program plans.
         horizon: Virtual seconds after which the run is stopped; None for never.
         start: The wall clock's beginning, as ISO 8601.
         report: Gets the result's text, which says where the second run was; None for no report.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
+        network: Other arguments of `Simulation` about the network, such as ``service``; see `NetworkOptions`.
     Raises:
         RunsDiffer: If they are not; the text has the first difference.
         UsageError: If the plan is invalid, or the other process could not run the program.
@@ -87,7 +94,7 @@ def check(
     """
     if _MARK in os.environ:
         raise UsageError("check() while the program is imported: put the call under if __name__ == '__main__'")
-    case = Case(seed, as_law(latency), schedule, tuple(plan), horizon, start)
+    case = Case(seed, as_latency(latency), schedule, tuple(plan), horizon, start, network=as_network_options(network))
     first = run(program, case, stall_after=stall_after)
     if first.error is not None:
         raise first.error

@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshsync.errors import UsageError
 from simulator.engine.lateness import SCHEDULES
+from simulator.engine.runtime import check_none_open
 from simulator.engine.schedules import Deviation, Late, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import ActorsRefuse, SweepBroken, WorkerDied, WorkerFailed, WorldStalled
@@ -32,6 +33,8 @@ from simulator.exploring.crews import Workers, crew_of
 from simulator.exploring.delays import Delay, delays
 from simulator.exploring.halted_search import HaltedSearch
 from simulator.exploring.jobs import TURN, first_line
+from simulator.exploring.network_options import NetworkOptions, as_network_options
+from simulator.exploring.network_options import to_json as network_to_json
 from simulator.exploring.programs import load, reference
 from simulator.exploring.progress_bar import progress_bar
 from simulator.exploring.repeated_records import logged_once
@@ -40,8 +43,11 @@ from simulator.exploring.search import MIXED, Plan, Search
 from simulator.exploring.shrinking import shrink
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, as_latency
 from simulator.record.transcript import Transcript
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
 
@@ -141,11 +147,11 @@ class Failure:
         if not self.is_repeatable:
             lines.append("  a second run did not: the program depends on something outside the simulation, see check()")
         before, after = self.found, self.run
-        lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_described, after.plan))}")
-        count = f"{len(after.deviations)} of {len(before.deviations)}"
-        lines.append(f"  preemptions: {count}{_listed(after.deviations)}")
-        if before.lates:
-            lines.append(f"  late steps: {len(after.lates)} of {len(before.lates)}{_listed(self.delays)}")
+        lines += _needed("faults", len(before.plan), [*map(_described, after.plan)])
+        lines += _needed("changes of order among tasks", len(before.deviations), after.deviations)
+        lines += _needed("late steps", len(before.lates), self.delays)
+        if not isinstance(self.error, WorkerFailed) and not (after.plan or after.deviations or after.lates):
+            lines.append("  needs no fault, nothing late and no order but first in, first out")
         if self.path is not None:
             lines.append(f"python -m simulator replay {shlex.quote(str(self.path))}")
         elif self.reference is None:
@@ -182,7 +188,7 @@ def explore(
     seeds: Iterable[int | str] = range(100),
     *,
     schedule: str = MIXED,
-    latency: Law | float = 0.0,
+    latency: Latency | float = 0.0,
     plan: Plan = (),
     horizon: float | None = None,
     start: str = START,
@@ -193,6 +199,7 @@ def explore(
     count_overdue: bool = False,
     executor: Workers | None = None,
     resume: str | Path | None = None,
+    **network: Unpack[NetworkOptions],
 ) -> Failure | None:
     """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
 
@@ -205,7 +212,7 @@ def explore(
             actors that can run at one instant goes on; ``"late"``, which steps come late, alone or with one of them
             (``"late+random"``, ``"late+pct"``); ``"fifo"`` for neither; ``"mixed"`` for lateness in three seeds of
             four and another order in half of them.
-        latency: A law, or seconds.
+        latency: A law, seconds, or a `latency.matrix`.
         plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
         horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
         start: The wall clock's beginning, as ISO 8601.
@@ -222,6 +229,7 @@ def explore(
         resume: A file. If it exists, the search that was interrupted goes on, whose other arguments have to be the
             same; when the search is through, it is removed. Where an interrupted search is kept; None for beside
             ``save``.
+        network: Other arguments of `Simulation` about the network, such as ``service``; see `NetworkOptions`.
     Raises:
         KeyboardInterrupt: With Ctrl-C, after the search was kept in a file and reported.
         SweepBroken: If the executor broke and cannot be made anew, likewise. Executors that are made here, and loky's,
@@ -233,7 +241,9 @@ def explore(
     """
     if schedule not in (MIXED, *SCHEDULES):
         raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
-    base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start)
+    check_none_open()  # Before anything is started: the threads of an executor would become actors.
+    options = as_network_options(network)
+    base = Case(latency=as_latency(latency), schedule=schedule, horizon=horizon, start=start, network=options)
     plan = plan if callable(plan) else tuple(plan)
     name = reference(program)
     search = Search(program, base, plan, stall_after, count_overdue, name)
@@ -276,7 +286,11 @@ def _find(search: Search, seeds: Iterable[int | str], executor: Workers | None, 
         if name is None:
             raise UsageError("a worker could not find the program: it has to be a function of a module, with a name")
         crew = crew_of(executor, len(seeds) if isinstance(seeds, Sized) else None)
-        return search.find(seeds, progress, crew)
+        crew.begin()  # Before the pilot runs here, for its threads would end that this process can be copied.
+        try:
+            return search.find(seeds, progress, crew)
+        finally:
+            crew.close(is_idle=False)
 
 
 def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,6 +301,7 @@ def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, An
         "plan": None if callable(plan) else plans.to_json(plan),
         "horizon": base.horizon,
         "start": base.start,
+        **({"network": network_to_json(base.network)} if base.network else {}),
         **others,
     }
 
@@ -509,6 +524,11 @@ def _flat(value: Mapping[str, Any]) -> str:
         _flat(member) if isinstance(member, Mapping) else str(member) if name in words else f"{name}={member}"
         for name, member in value.items()
     )
+
+
+def _needed(what: str, found: int, left: Sequence[Any]) -> list[str]:
+    """Return the line about what is left of so many; none if there was nothing."""
+    return [f"  needs {len(left) or 'none'} of {found} {what}{_listed(left)}"] if found else []
 
 
 def _listed(texts: Iterable[Any]) -> str:

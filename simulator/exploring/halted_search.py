@@ -11,6 +11,7 @@ from typing import Any
 from meshsync.errors import UsageError
 from simulator import latency as laws
 from simulator.engine.lateness import Pilot
+from simulator.exploring import network_options
 from simulator.exploring.search import Search
 from simulator.faults import plans
 
@@ -48,7 +49,7 @@ class HaltedSearch:
         settings = dict(self.settings)
         settings["latency"] = laws.from_json(settings["latency"])
         settings["plan"] = plans.from_json(settings["plan"])
-        return settings
+        return settings | network_options.from_json(settings.pop("network", {}))
 
     @classmethod
     def of(

@@ -1,7 +1,8 @@
 """One seed of a sweep as a job for a worker: its text, what a worker does with it, and the answer.
 
 A job is a text and an answer is made of plain values, so that a worker of another version can read the one and give the
-other: it says that it is of another version. Who the workers are is not this module's business.
+other: it says that it is of another version. Jobs travel in batches, since a short run takes no longer than a journey.
+Who the workers are is not this module's business.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +30,16 @@ from simulator.engine.os_process import own_processor
 from simulator.exploring.programs import load
 from simulator.exploring.runs import Case, Program, Run, Symptom, run
 
-__all__ = ["TURN", "Outcome", "do_job", "first_line", "greet", "make_job", "outcome_of", "read_answer"]
+__all__ = [
+    "TURN",
+    "Outcome",
+    "do_batch",
+    "first_line",
+    "make_batch",
+    "make_job",
+    "outcome_of",
+    "read_answer",
+]
 
 TURN = threading.RLock()
 """Held by whoever simulates in this process, of which only one can at a time: threads of a worker take turns."""
@@ -47,6 +58,12 @@ class Outcome:
     """Why nothing was run; empty if it was."""
     has_died: bool = False
     """Whether the worker died of it."""
+
+    def is_final(self, *, count_overdue: bool) -> bool:
+        """Return whether a search ends with it."""
+        if self.refusal or self.has_died:
+            return True
+        return self.symptom is not None and (count_overdue or not self.is_overdue)
 
 
 def outcome_of(made: Run) -> Outcome:
@@ -77,18 +94,44 @@ def make_job(name: str, program: Program, case: Case, stall_after: float | None)
         raise UsageError(f"the latency or the plan cannot be sent to a worker: {describe_error(error)}") from error
 
 
-def do_job(text: str) -> dict[str, Any]:
-    """Run the seed of a job, in this process, when it is its turn; return the answer.
+def make_batch(jobs: Sequence[str], *, count_overdue: bool) -> str:
+    """Return the text of several jobs, which are done in this order.
+
+    Args:
+        count_overdue: Whether a run that is overdue is one of those behind which no other is made.
+    """
+    return f'{{"count_overdue": {json.dumps(count_overdue)}, "jobs": [{", ".join(jobs)}]}}'
+
+
+def do_batch(text: str) -> dict[str, Any]:
+    """Run the seeds of a batch, in this process, when it is its turn, up to the first with which a search ends.
 
     The client and the simulator log nothing meanwhile: the driver runs a seed that fails again.
+
+    Returns:
+        The answers, and how many seconds they took.
     """
-    job = json.loads(text)
+    batch = json.loads(text)
+    answers: list[dict[str, Any]] = []
+    with TURN, own_processor(), _silent():
+        begun = time.monotonic()
+        for job in batch["jobs"]:
+            answers.append(_do_job(job))
+            if _ends(answers[-1], batch["count_overdue"]):
+                break
+    return {"answers": answers, "seconds": time.monotonic() - begun}
+
+
+def _ends(answer: dict[str, Any], count_overdue: bool) -> bool:
+    return "difference" in answer or read_answer(answer).is_final(count_overdue=count_overdue)
+
+
+def _do_job(job: dict[str, Any]) -> dict[str, Any]:
     try:
-        with TURN, own_processor(), _silent():
-            program = _load(job["program"])
-            if difference := _difference(job["versions"], _versions(program)):
-                return {"difference": difference}
-            made = run(program, Case.from_json(job["case"]), stall_after=job["stall_after"])
+        program = _load(job["program"])
+        if difference := _difference(job["versions"], _versions(program)):
+            return {"difference": difference}
+        made = run(program, Case.from_json(job["case"]), stall_after=job["stall_after"])
     except MeshsyncError as error:
         return {"refusal": str(error)}
     except Exception as error:
@@ -100,11 +143,6 @@ def do_job(text: str) -> dict[str, Any]:
         "overdue": outcome.is_overdue,
         "text": outcome.text,
     }
-
-
-def greet(text: str) -> dict[str, Any]:
-    """Return an empty answer, for a sign that there is a worker."""
-    return {}
 
 
 def read_answer(answer: dict[str, Any]) -> Outcome:

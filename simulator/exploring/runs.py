@@ -8,10 +8,9 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
-import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
@@ -24,11 +23,20 @@ from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
-from simulator.errors import ActorFailed, HorizonReached, InvariantError, InvariantViolated, SimulationDeadlock
+from simulator.errors import (
+    ActorExit,
+    ActorFailed,
+    HorizonReached,
+    InvariantError,
+    InvariantViolated,
+    SimulationDeadlock,
+)
+from simulator.exploring import network_options
+from simulator.exploring.network_options import NetworkOptions
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
-from simulator.latency import Law
+from simulator.latency import Latency
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
@@ -48,7 +56,7 @@ class Case:
     """All that a run follows from, besides the program and the version of this library."""
 
     seed: int | str = 0
-    latency: Law = _NO_DELAY
+    latency: Latency = _NO_DELAY
     schedule: str = "fifo"
     plan: tuple[Planned | Fault, ...] = ()
     """Faults that are planned before the program begins."""
@@ -64,10 +72,12 @@ class Case:
     """The steps that are late, where deviations are given."""
     lateness: Lateness | None = None
     """Of a schedule that draws which steps are late; None to draw it from the seed."""
+    network: NetworkOptions = field(default_factory=NetworkOptions, hash=False)
+    """What `Simulation` is given about the network besides the latency."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, which `from_json` reads."""
-        return {
+        value = {
             "seed": self.seed,
             "latency": self.latency.to_json(),
             "schedule": self.schedule,
@@ -79,6 +89,7 @@ class Case:
             "lates": [list(one) for one in self.lates],
             "lateness": None if self.lateness is None else list(astuple(self.lateness)),
         }
+        return value | ({"network": network_options.to_json(self.network)} if self.network else {})
 
     @classmethod
     def from_json(cls, value: Any) -> Case:
@@ -101,6 +112,7 @@ class Case:
                 deviations=None if deviations is None else tuple(Deviation(*one) for one in deviations),
                 lates=tuple(Late(*one) for one in value.get("lates", ())),
                 lateness=None if lateness is None else Lateness(*lateness),
+                network=network_options.from_json(value.get("network", {})),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]!r} is missing") from None
@@ -176,6 +188,11 @@ class Run:
         return self.case.lates
 
     @property
+    def cause(self) -> BaseException | None:
+        """The error, or the exception of an actor that is behind it."""
+        return None if self.error is None else _root(self.error)
+
+    @property
     def is_overdue(self) -> bool:
         """Whether it failed by a time limit that lateness made it pass, which says little about the program."""
         if self.error is None or not self.lates:
@@ -221,18 +238,19 @@ def run(
         _check_result(program(simulation))
     except Exception as raised:
         error = simulation.runtime.invariants.violation or raised
-        passed_limit = _is_leaving_overdue()
         if isinstance(raised, SimulationDeadlock):
             blocked = simulation.runtime.blocked()
     finally:
         symptom = None if error is None else _symptom(error, blocked)
         blocked.clear()
+        has_failed = error is not None
         try:
             simulation.close()
         except Exception as late:  # of an actor, or of closing; the first error is the one reported
             # An actor that the program joined may have failed before the error, which then followed from that.
-            passed_limit = passed_limit or (error is not None and isinstance(_root(late), TimeoutError))
+            passed_limit = has_failed and isinstance(_root(late), TimeoutError)
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
+        passed_limit = passed_limit or (has_failed and any(map(_was_leaving_overdue, simulation.runtime.exits)))
         violation = simulation.runtime.invariants.violation
         if error is None and violation is not None:  # The program has caught it.
             error, symptom = violation, _symptom(violation, [])
@@ -249,18 +267,15 @@ def run(
     )
 
 
-def _is_leaving_overdue() -> bool:
-    """Return whether a client is being closed because a time limit was passed in its ``with`` block.
+def _was_leaving_overdue(exit: ActorExit) -> bool:
+    """Return whether a task was ended while it closed a client because a time limit was passed in its ``with`` block.
 
     Its participant leaves meanwhile, so that others may fail before the task does.
     """
-    for frame in sys._current_frames().values():
-        point: FrameType | None = frame
-        while point is not None:
-            if point.f_code is _LEAVING and isinstance(point.f_locals.get("error"), TimeoutError):
-                return True
-            point = point.f_back
-    return False
+    return any(
+        frame.f_code is _LEAVING and isinstance(frame.f_locals.get("error"), TimeoutError)
+        for frame, _ in _trace(exit.__traceback__)
+    )
 
 
 def _check_result(result: object) -> None:
@@ -289,6 +304,7 @@ def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _
         horizon=case.horizon,
         start=case.start,
         stall_after=stall_after,
+        **case.network,
     )
     simulation.left_out = frozenset(case.left_out)
     try:

@@ -75,8 +75,8 @@ class Search:
         """What is to be said of them."""
         seeds = ", ".join(map(str, self.overdue[:10])) + (" …" if len(self.overdue) > 10 else "")
         return (
-            f"none fails, but {len(self.overdue)} of {self.runs} runs were late for a time limit and ended with that:"
-            f" seeds {seeds}; count_overdue=True takes them for failures"
+            f"none of {self.done} seeds fails, but {len(self.overdue)} of them passed a time limit by lateness and"
+            f" ended with that: {seeds}; count_overdue=True (--count-overdue) takes that for a failure"
         )
 
     def find(self, seeds: Iterable[int | str], progress: Progress, crew: Crew | None = None) -> Run | None:
@@ -124,7 +124,7 @@ class Search:
                 with_workers.append(case)
                 yield make_job(name, self._program, case, self._stall_after)
 
-        outcomes = sweep(crew, jobs(), self._is_final, lambda done, failing: progress(before + done, failing))
+        outcomes = sweep(crew, jobs(), self._count_overdue, lambda done, failing: progress(before + done, failing))
         with closing(outcomes):
             for outcome in outcomes:
                 case = with_workers.popleft()
@@ -151,9 +151,7 @@ class Search:
         return Run(case=case, error=error, symptom=symptom, transcripts={}, planned=case.plan, end=0.0)
 
     def _is_final(self, outcome: Outcome) -> bool:
-        if outcome.refusal or outcome.has_died:
-            return True
-        return outcome.symptom is not None and (self._count_overdue or not outcome.is_overdue)
+        return outcome.is_final(count_overdue=self._count_overdue)
 
     def _pass(self, case: Case, outcome: Outcome) -> None:
         self.done += 1

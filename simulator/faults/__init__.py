@@ -39,7 +39,9 @@ there that makes the fault has the docstring for users, and is imported below.
 """
 
 from simulator.faults.fault import Fault, happens
+from simulator.faults.kinds.block import block
 from simulator.faults.kinds.connecting import delay_connect, refuse_connect
+from simulator.faults.kinds.drop import drop
 from simulator.faults.kinds.half_open import half_open
 from simulator.faults.kinds.join import join
 from simulator.faults.kinds.latency import latency
@@ -47,6 +49,7 @@ from simulator.faults.kinds.leave import leave
 from simulator.faults.kinds.offers import delay_accept, reject_streams
 from simulator.faults.kinds.partition import partition
 from simulator.faults.kinds.pause import pause
+from simulator.faults.kinds.programs import pause_program, skew_clock, slow_program
 from simulator.faults.kinds.pushes import malformed_push, oversized_push
 from simulator.faults.kinds.replies import error_replies, late_replies
 from simulator.faults.kinds.reset import reset
@@ -82,8 +85,10 @@ __all__ = [
     "Quiet",
     "Trigger",
     "at",
+    "block",
     "delay_accept",
     "delay_connect",
+    "drop",
     "during",
     "error_replies",
     "every",
@@ -100,11 +105,14 @@ __all__ = [
     "oversized_push",
     "partition",
     "pause",
+    "pause_program",
     "quiet",
     "refuse_connect",
     "reject_streams",
     "reset",
     "restart",
+    "skew_clock",
+    "slow_program",
     "throttle",
     "to_json",
 ]

@@ -13,23 +13,28 @@ from simulator.faults.layers import (
     Fail,
     Hold,
     Limit,
+    Lose,
     NetworkFault,
     Pass,
     Postpone,
+    ProgramFault,
     Refuse,
     RejectOffer,
     RoomFault,
     SimulationFault,
     StruckConnection,
+    StruckPrograms,
     StruckSimulation,
+    Withhold,
 )
 
-__all__ = ["ask", "strike_connection", "strike_simulation"]
+__all__ = ["ask", "hinder", "strike_connection", "strike_simulation"]
 
 _VERDICTS: dict[str, tuple[type, ...]] = {
     NetworkFault.on_link.__name__: (Pass, Hold, Delay, Limit),
     NetworkFault.on_attempt.__name__: (Pass, Refuse, Delay),
     RoomFault.on_request.__name__: (Pass, Postpone, RejectOffer, Fail),
+    RoomFault.on_passage.__name__: (Pass, Withhold, Lose),
     RoomFault.on_reply.__name__: (Pass, Postpone),
 }
 """The verdicts that each question allows, as `simulator.faults.layers` has them."""
@@ -87,6 +92,18 @@ def strike_simulation(fault: SimulationFault, simulation: StruckSimulation) -> N
         fault.strike(simulation)
     except Exception as error:
         raise _failed(fault, "strike", error) from error
+
+
+def hinder(fault: ProgramFault, programs: StruckPrograms) -> None:
+    """Let a fault begin to hinder a program.
+
+    Raises:
+        UsageError: If the fault raises.
+    """
+    try:
+        fault.hinder(programs)
+    except Exception as error:
+        raise _failed(fault, "hinder", error) from error
 
 
 def _failed(fault: Fault, method: str, error: Exception) -> UsageError:

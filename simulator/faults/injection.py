@@ -6,9 +6,10 @@ the time, checks that the participants of a fault are known, and records the fau
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 from meshsync.errors import UsageError
@@ -16,14 +17,16 @@ from simulator.engine.clock import Clock
 from simulator.engine.kernel import SECOND, Timer
 from simulator.engine.seeds import Seeds
 from simulator.faults import plans
-from simulator.faults.asking import strike_simulation
+from simulator.faults.asking import hinder, strike_simulation
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.layers import (
     ConnectionFault,
     NetworkFault,
+    ProgramFault,
     RoomFault,
     SimulationFault,
     StruckNetwork,
+    StruckPrograms,
     StruckRoom,
 )
 from simulator.faults.registry import KINDS
@@ -55,12 +58,33 @@ def check_entries(entries: Iterable[plans.Planned | Fault]) -> tuple[plans.Plann
     return given
 
 
+def _knows_regions(fault: Fault) -> bool:
+    """Return whether a fault may name regions: not if it is about what a room does with requests of participants."""
+    if isinstance(fault, RoomFault):
+        return type(fault).on_passage is not RoomFault.on_passage
+    return isinstance(fault, (ConnectionFault, NetworkFault))
+
+
+def refuse_programs(entries: Iterable[plans.Planned | Fault]) -> None:
+    """Raise `UsageError` for a fault of a program, where programs are processes outside."""
+    for fault in (getattr(entry, "fault", entry) for entry in entries):
+        if isinstance(fault, Fault) and fault.is_of_programs:
+            raise UsageError(
+                f"{fault.word} is about a program of a simulation; a client of an emulator is a process of its own,"
+                " which is stopped and slowed by its own system"
+            )
+
+
 class InjectedNetwork(StruckNetwork, Protocol):
     """The part of a network that an injector uses."""
 
     @property
     def in_force(self) -> tuple[NetworkFault, ...]:
         """The lasting faults that are in force, in the order in which they struck."""
+
+    @property
+    def regions(self) -> Mapping[str, Sequence[str]]:
+        """The participants of each region, by which faults may name them all."""
 
     def strike(self, fault: ConnectionFault | NetworkFault) -> int:
         """Strike with a one-off fault, or put a lasting one in force; return how many connections it met."""
@@ -104,6 +128,8 @@ class FaultInjector:
         newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
         unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
             one is in force all the same, since the participant may come. None to raise `UsageError` there.
+        lifted: Called when faults of rooms have ended.
+        programs: Those that faults hinder; None where programs are processes of their own.
 
     Attributes:
         in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
@@ -117,6 +143,8 @@ class FaultInjector:
         rooms: Callable[[], Sequence[InjectedRoom]],
         newcomer: Callable[[str, str, str], None],
         unknown: Callable[[Fault, str], object] | None = None,
+        lifted: Callable[[], object] = lambda: None,
+        programs: StruckPrograms | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
         self._kernel = kernel
@@ -125,6 +153,9 @@ class FaultInjector:
         self._rooms = rooms
         self._newcomer = newcomer
         self._unknown = unknown
+        self._lifted = lifted
+        self._programs = programs
+        self._hindering: list[ProgramFault] = []
         self._timers: dict[Timer, None] = {}
         self._pending: list[_Pending] = []
         self._count = 0
@@ -135,10 +166,13 @@ class FaultInjector:
         Args:
             begin: The instant that the plan's times count from, in nanoseconds.
         Raises:
-            UsageError: If one is no fault, or of no registered kind; none is added then. Or if a bare one names a
-                participant that no room knows; the entries before it are added.
+            UsageError: If one is no fault, or of no registered kind, or is about programs where there are none; none is
+                added then. Or if a bare one names a participant that no room knows; the entries before it are added.
         """
-        for entry in check_entries(entries):
+        given = check_entries(entries)
+        if self._programs is None:
+            refuse_programs(given)
+        for entry in given:
             self._add(entry, begin)
 
     def notice(
@@ -216,6 +250,9 @@ class FaultInjector:
                 self.in_force.append(fault)
             case ConnectionFault() | NetworkFault():
                 self._network.strike(fault)
+            case ProgramFault():
+                hinder(fault, self.programs)
+                self._hindering.append(fault)
             case SimulationFault():
                 strike_simulation(fault, self)
         self.notice("fault", to=fault.names[0] if len(fault.names) == 1 else None, type=fault.word)
@@ -223,8 +260,12 @@ class FaultInjector:
     def _lift(self, fault: Fault) -> None:
         if isinstance(fault, RoomFault) and fault in self.in_force:
             self.in_force.remove(fault)
+            self._lifted()
         elif isinstance(fault, NetworkFault) and fault in self._network.in_force:
             self._network.lift(fault)
+        elif isinstance(fault, ProgramFault) and fault in self._hindering:
+            self._hindering.remove(fault)
+            self.programs.relieve(fault)
         else:
             return
         self._record(fault, "ended")
@@ -234,15 +275,20 @@ class FaultInjector:
         self._drop_planned()
         for room in self._rooms():
             room.recorder.struck("quiet", (), "struck", {})
-        for fault in (*self.in_force, *self._network.in_force):
+        for fault in (*self.in_force, *self._network.in_force, *self._hindering):
             self._record(fault, "ended")
         self.in_force.clear()
+        self._lifted()
         self._network.lift_all()
+        if self._programs is not None:
+            self._hindering.clear()
+            self._programs.relieve_all()
 
     def stop(self) -> None:
         """End all faults without a record, since the rooms are being closed."""
         self._drop_planned()
         self.in_force.clear()
+        self._lifted()
         self._network.lift_all()
 
     def _drop_planned(self) -> None:
@@ -253,6 +299,8 @@ class FaultInjector:
 
     def _check(self, fault: Fault) -> None:
         known = dict.fromkeys(name for room in self._rooms() for name in room.names())
+        if _knows_regions(fault):
+            known.update(dict.fromkeys(self._network.regions))
         for name in fault.names:
             if name not in known:
                 there_are = ", ".join(known) or "none"
@@ -260,8 +308,13 @@ class FaultInjector:
 
     def _record(self, fault: Fault, outcome: str) -> None:
         detail = plans.to_json([fault])[0]
+        regions = self._network.regions
+        if in_regions := {name: regions[name] for name in fault.names if name in regions}:
+            # A region is no participant of a room: the record has those that are.
+            struck = (in_regions.get(name, (name,)) for name in fault.names)
+            detail["struck"] = list(dict.fromkeys(chain.from_iterable(struck)))
         for room in self._rooms():
-            if not fault.names or not set(fault.names).isdisjoint(room.names()):
+            if not fault.names or in_regions or not set(fault.names).isdisjoint(room.names()):
                 room.recorder.struck(fault.word, fault.names, outcome, detail)
 
     # --- for faults of the simulation ---------------------------------------------------------------------------------
@@ -270,6 +323,11 @@ class FaultInjector:
     def network(self) -> StruckNetwork:
         """See `StruckSimulation`, as for the others below."""
         return self._network
+
+    @property
+    def programs(self) -> StruckPrograms:
+        assert self._programs is not None  # As `add` has seen to.
+        return self._programs
 
     @property
     def rooms(self) -> Sequence[StruckRoom]:

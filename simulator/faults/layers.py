@@ -1,15 +1,18 @@
 """The layers of a simulation that faults belong to: the actions and questions of each.
 
-A kind of fault derives from exactly one of four classes. Two are of one-off faults, which *strike*:
+A kind of fault derives from exactly one of five classes. Two are of one-off faults, which *strike*:
 
 - `ConnectionFault` strikes each live connection of the participants that it names.
 - `SimulationFault` strikes once, with the whole simulation as its argument.
+
+One is of lasting faults of programs: `ProgramFault` hinders a program from its beginning to its end.
 
 Two are of lasting faults, which are rules. For each decision, all rules in force are asked, in the order in which they
 struck, and each gives a *verdict*:
 
 - `NetworkFault` is asked about links and about attempts to connect; all verdicts add up.
-- `RoomFault` is asked about requests, where the first verdict but `PASS` wins, and about replies, where they add up.
+- `RoomFault` is asked about requests, and about what is passed on from one participant to another, where the first
+  verdict but `PASS` wins, and about replies, where they add up.
 
 Verdicts check their fields as faults do. A verdict of another question, or none, is a `UsageError` that names the kind.
 
@@ -21,11 +24,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from meshsync.protocol.operations import Request
 from simulator.faults import fields
-from simulator.faults.fault import LastingFault, OneOffFault
+from simulator.faults.fault import Fault, LastingFault, OneOffFault
 from simulator.latency import Law
 
 __all__ = [
@@ -37,9 +40,11 @@ __all__ = [
     "Fail",
     "Hold",
     "Limit",
+    "Lose",
     "NetworkFault",
     "Pass",
     "Postpone",
+    "ProgramFault",
     "Refuse",
     "RejectOffer",
     "RoomFault",
@@ -48,8 +53,10 @@ __all__ = [
     "StruckConnection",
     "StruckNetwork",
     "StruckParticipant",
+    "StruckPrograms",
     "StruckRoom",
     "StruckSimulation",
+    "Withhold",
 ]
 
 DIRECTIONS = ("both", "up", "down")
@@ -71,8 +78,13 @@ PASS = Pass()
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Of a link: frames in flight stand still, and go on when no rule holds the link any more."""
+class Hold(fields.Value):
+    """Of a link: frames in flight stand still, in one of `DIRECTIONS`, and go on when no rule holds it any more.
+
+    What one direction alone carries arrives, but no acknowledgement of it comes back.
+    """
+
+    direction: str = field(default="both", metadata=fields.choice(*DIRECTIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +133,16 @@ class Fail(fields.Value):
     text: str = field(metadata=fields.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Withhold:
+    """Of what is passed on: the room keeps it from its recipient until no rule withholds it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """Of what is passed on: it never reaches its recipient, which is not notified, nor is its sender."""
+
+
 # --- connections ------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +151,9 @@ class StruckConnection(Protocol):
 
     def reset(self) -> None:
         """Break it: frames in flight are lost, and both ends are notified at once."""
+
+    def drop(self) -> None:
+        """End it at the room's end without a close frame; what is on its way down still arrives, then its end."""
 
     def silence(self) -> None:
         """Let nothing arrive any more at either end, without notifying them."""
@@ -189,9 +214,33 @@ class StruckRoom(Protocol):
         """Return the names of all participants that are or were in the room, or tried to join it."""
 
 
+class StruckPrograms(Protocol):
+    """The programs of a simulation, by the names under which they were spawned.
+
+    Each method raises `UsageError` if no program has the name; nothing has changed then.
+    """
+
+    def pause(self, who: str, seconds: float) -> None:
+        """Let a program and its connections stand still for some seconds; of several pauses the longest counts."""
+
+    def slow(self, cause: Fault, who: str, factor: float, by: float) -> None:
+        """Let a program's sleeps last ``factor`` times as long, and its turns begin ``by`` seconds later."""
+
+    def skew(self, cause: Fault, who: str, offset: float, drift: float) -> None:
+        """Let a program's wall clock be ahead by ``offset`` seconds, and by ``drift`` more each second."""
+
+    def relieve(self, cause: Fault) -> None:
+        """End what a fault has begun."""
+
+    def relieve_all(self) -> None:
+        """End all of that, pauses included."""
+
+
 class StruckSimulation(Protocol):
     """A whole simulation."""
 
+    @property
+    def programs(self) -> StruckPrograms: ...
     @property
     def network(self) -> StruckNetwork: ...
     @property
@@ -218,6 +267,24 @@ class SimulationFault(OneOffFault):
         raise NotImplementedError
 
 
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFault(LastingFault):
+    """A lasting fault of a program. It ends by itself in no case: `StruckPrograms.relieve` is called for it."""
+
+    is_of_programs: ClassVar[bool] = True
+
+    def hinder(self, programs: StruckPrograms) -> None:
+        """Begin; the cause given to ``programs`` is this fault.
+
+        Raises:
+            UsageError: If there is no such program; nothing has changed.
+        """
+        raise NotImplementedError
+
+
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +292,8 @@ class SimulationFault(OneOffFault):
 class NetworkFault(LastingFault):
     """A lasting fault of links, of attempts to connect, or of both.
 
-    Participants are given by name; a client whose token is not valid has an empty name.
+    Participants are given by name; a client whose token is not valid has an empty name. On `PASS` the region of a
+    participant that has one is asked about too, as if it were one.
     """
 
     def on_link(self, name: str) -> Pass | Hold | Delay | Limit:
@@ -268,6 +336,13 @@ class RoomFault(LastingFault):
 
     def on_request(self, request: RoomRequest, chance: Chance) -> Pass | Postpone | RejectOffer | Fail:
         """Return the verdict on a request."""
+        return PASS
+
+    def on_passage(self, sender: str, to: str) -> Pass | Withhold | Lose:
+        """Return the verdict on what the room passes on from one participant to another, both given by name.
+
+        Where they have regions, it is asked about those too, unless the verdict was another than `PASS`.
+        """
         return PASS
 
     def on_reply(self, name: str) -> Pass | Postpone:

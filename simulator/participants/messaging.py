@@ -18,9 +18,11 @@ class Echo(Participant):
         delay: From a message to the answer, in seconds or as a law.
     """
 
-    def __init__(self, name: str, delay: float | Law = 0.0, role: str = "agent") -> None:
-        super().__init__(name, role)
-        self.delay: Law = as_law(delay)
+    def __init__(
+        self, name: str, delay: float | Law = 0.0, role: str = "agent", *, returns_after: float | Law | None = None
+    ) -> None:
+        super().__init__(name, role, returns_after=returns_after)
+        self.delay = as_law(delay)
 
     def on_message(self, message: Message) -> None:
         """Answer, after the delay."""
@@ -48,9 +50,10 @@ class Chatter(Participant):
         type: str = "chat",
         limit: int | None = None,
         role: str = "user",
+        returns_after: float | Law | None = None,
     ) -> None:
-        super().__init__(name, role)
-        self.interval: Law = as_law(interval)
+        super().__init__(name, role, returns_after=returns_after)
+        self.interval = as_law(interval)
         if limit is None and not self.interval.quantile(0.5) > 0:
             raise ValueError("with an interval of 0 seconds it would send for ever without the clock moving")
         self.to = to
@@ -90,9 +93,11 @@ class Scripted(Participant):
         name: str,
         steps: Sequence[tuple[float, Callable[[Scripted], object]]],
         role: str = "user",
+        *,
+        returns_after: float | Law | None = None,
     ) -> None:
-        super().__init__(name, role)
-        self.steps: tuple[tuple[float, Callable[[Scripted], object]], ...] = tuple(steps)
+        super().__init__(name, role, returns_after=returns_after)
+        self.steps = tuple(steps)
         self.received: list[Message] = []
         """All messages so far."""
 

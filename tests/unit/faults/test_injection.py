@@ -21,6 +21,7 @@ class RecordingNetwork:
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
         self.in_force: tuple[NetworkFault, ...] = ()
+        self.regions: dict[str, list[str]] = {}
 
     def strike(self, fault: ConnectionFault | NetworkFault) -> int:
         self.told.append(("strike", fault))
