@@ -179,7 +179,7 @@ class Simulation:
         Bandwidths(bandwidth)  # Before anything is open.
         _check_positive(window=window, heartbeat=heartbeat)
         begin = _as_instant(start)
-        self.runtime = VirtualRuntime(
+        self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
@@ -536,7 +536,7 @@ class SimulatedRoom:
         def new_id(who: str) -> str:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
 
-        self.rules = FaultyRoom(
+        self.rules: FaultyRoom = FaultyRoom(
             Room(
                 name,
                 url=f"ws://{_HOST}/rooms/{name}",

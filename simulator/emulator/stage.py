@@ -74,7 +74,7 @@ class Stage:
             up=settings.latency or 0.0,
             heartbeats=Heartbeats(heartbeat, heartbeat / 2),
         )
-        self.faults = FaultInjector(
+        self.faults: FaultInjector = FaultInjector(
             self.clock,
             self.seeds,
             self.network,

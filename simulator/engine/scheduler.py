@@ -108,7 +108,7 @@ class Scheduler:
         """Passed by each actor that has its turn, while ``urgent`` is set; None if there is nothing to be held back."""
         self.make_ready: Callable[[Actor], None] = self.ready.append
         """Puts an actor behind those that can run; or later, if its program is slow."""
-        self.polls_left = max_steps
+        self.polls_left: int = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
         self.holdings: Holdings = Holdings(self._label)
         """What the actors hold of locks, by serial number."""

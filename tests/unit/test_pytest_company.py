@@ -12,6 +12,8 @@ from meshsync import pytest_cases, pytest_plugin
 from simulator import Simulation
 from tests.support.pytest_runs import ROOT, run, run_here
 
+pytestmark = pytest.mark.timeout(300)  # Many processes, one after the other.
+
 # --- another package called simulator ---------------------------------------------------------------------------------
 
 OF_OURS = """

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.support.pages import fits
 from tests.support.pytest_runs import run_here
+
+pytestmark = pytest.mark.timeout(300)
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
