@@ -97,10 +97,10 @@ class Client:
         self.budget: ByteBudget = ByteBudget(runtime)
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
-        self.router: Router = Router(runtime, name, self.refuse_to_block, self.budget)
+        self.membership = Membership(self, role)
+        self.router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
         self.streams: StreamTable
-        self.membership: Membership = Membership(self, role)
-        self.confirmation: Confirmation = Confirmation(self, name)
+        self.confirmation = Confirmation(self, name)
         self._name = name
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
@@ -129,6 +129,7 @@ class Client:
             limit=self.limit,
             hook=offered or _unchanged,
             report=partial(self.router.report, "on_stream_accept"),
+            refuse_to_receive=self.membership.refuse_to_receive,
         )
 
     # --- the beginning ------------------------------------------------------------------------------------------------
@@ -352,6 +353,7 @@ class Client:
         id, follows = None, None
         if sender is not None:
             id, follows = id_of(sender), self.confirmation.follow(sender)
+            self.membership.check_no_name(id)
         return self.router.subscribe(
             type=type,
             sender=id,
@@ -438,8 +440,7 @@ class Client:
         log_life(self._name, "lost its connection, and reconnects: %s", safe_text(error))
         self.confirmation.disconnect()
         self.streams.went_offline()
-        body = {"reason": safe_text(error), "will_retry": True}
-        self.publish("disconnected", "disconnected", body, error=error)
+        self.publish("disconnected", "disconnected", {"reason": safe_text(error), "will_retry": True}, error=error)
 
     def attempt_ended(self) -> None:
         """Have ``restore``, which may wait for the list of participants, look at its connection."""

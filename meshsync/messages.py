@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshsync.errors import InvalidMessage, MeshsyncError
+from meshsync.hints import HintedData, bytes_hint
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import copy_json
 from meshsync.reasons import describe_error
@@ -18,7 +19,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
-class RoomMessage:
+class RoomMessage(HintedData):
     """A message, or a notice of the room or this client in the shape of one.
 
     It is data: it can be pickled, copied deeply and turned into a dict. For a JSON text of all of it, the attachment
@@ -35,6 +36,11 @@ class RoomMessage:
     sender: RemoteParticipant | LocalParticipant | None = field(default=None, compare=False)
     """The sender, as known when it came; None if unknown."""
 
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import message_html  # Programs need it in notebooks alone.
+
+        return message_html(self)
+
     def _copied(self) -> RoomMessage:
         """Return the same message with a body of its own."""
         body = self.message
@@ -46,7 +52,7 @@ class RoomMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomMessageEvent:
+class RoomMessageEvent(HintedData):
     """The argument of every receiver.
 
     By ``name``, its ``message.type`` and ``message.message`` are:
@@ -77,6 +83,11 @@ class RoomMessageEvent:
     """The stream it is about; None for all but the stream events."""
     error: BaseException | None = None
     """The failure; None where there is none."""
+
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import event_html  # As above.
+
+        return event_html(self)
 
     def _copied(self) -> RoomMessageEvent:
         """Return the same event with a body of its own."""
@@ -111,7 +122,7 @@ def as_buffer(value: Any, name: str) -> Buffer:
     try:
         view = memoryview(value)
     except TypeError:
-        raise InvalidMessage(f"{name}: {type(value).__qualname__} does not hold bytes") from None
+        raise InvalidMessage(f"{name}: {type(value).__qualname__} does not hold bytes{bytes_hint(value)}") from None
     try:
         return view.cast("B")
     except (TypeError, ValueError):  # It has gaps, or items in a byte order or of a kind that cannot be cast.

@@ -15,6 +15,7 @@ from meshsync.errors import StreamInterrupted
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
 from meshsync.forms import given, unpack, unpack_stream
+from meshsync.hints import HintedMessaging
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.messages import Buffer, RoomMessage, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
@@ -40,7 +41,7 @@ class JoinedRoom(Protocol):
     _meshsync: Client
 
 
-class MessagingClient:
+class MessagingClient(HintedMessaging):
     """The messaging of one room, as ``room.messaging``. Any method may be called from any task.
 
     Subclasses are given to ``meshsync.connect(messaging=…)``. All sending of messages goes through
@@ -87,7 +88,7 @@ class MessagingClient:
             TypeError: If the callback cannot be called, or is a coroutine or generator function; nothing has changed.
         """
         if on_stream_accept is not None:
-            check_callable(on_stream_accept, "a MessageStreamReader")
+            check_callable(on_stream_accept, "a MessageStreamReader", "the accept callback", count=1)
         client = self._meshsync
         deadline = Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT))
         client.check_open()
@@ -123,15 +124,15 @@ class MessagingClient:
     @property
     def remote_participants(self) -> tuple[RemoteParticipant, ...]:
         """The other participants, in order of arrival: a snapshot that never changes."""
-        return self._meshsync.participants.participants
+        return self._meshsync.membership.known("remote_participants").participants
 
     def get_participant(self, id: str) -> RemoteParticipant | None:
         """Return the participant with that id, or None."""
-        return self._meshsync.participants.get(id)
+        return self._meshsync.membership.known("get_participant()").get(id)
 
     def get_participant_by_name(self, name: str) -> RemoteParticipant | None:
         """Return the earliest participant with that name, or None. Names are not unique."""
-        return self._meshsync.participants.by_name(name)
+        return self._meshsync.membership.known("get_participant_by_name()").by_name(name)
 
     def wait_for_participant(
         self,
@@ -467,7 +468,7 @@ class MessagingClient:
                 but for ``get``, whose limit is then the room's ``default_timeout``.
             maxsize: How many streams may wait in it; more go to the accept callback, or are rejected.
         """
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return self._meshsync.streams.subscribe(timeout, maxsize)
 
     # --- receiving ----------------------------------------------------------------------------------------------------
@@ -506,7 +507,7 @@ class MessagingClient:
         """
         if type is not None:
             check_type(type)
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return self._meshsync.subscribe(type, sender, timeout=timeout, maxsize=maxsize, overflow=overflow)
 
     def wait_for_message(
@@ -542,7 +543,7 @@ class MessagingClient:
             TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if ``event`` is no
                 text.
         """
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return _register(self._meshsync.router.receivers, event, None, receiver)
 
     @overload
@@ -557,16 +558,17 @@ class MessagingClient:
                 text.
         """
         check_type(type)
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return _register(self._meshsync.router.receivers, "message", type, receiver)
 
     def off(self, event: str, receiver: Receiver | None = None) -> None:
         """Undo ``on`` and ``on_message`` for a receiver, or for all receivers of an event.
 
         Raises:
-            ValueError: If there is no such event.
+            ValueError: If there is no such event, or this receiver is not registered for it, as is another lambda that
+                does the same.
         """
-        self._meshsync.router.receivers.remove(lambda r: receiver is None or r.receiver == receiver, event)
+        self._meshsync.router.receivers.off(event, receiver)
 
 
 def _register(

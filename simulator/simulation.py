@@ -16,18 +16,18 @@ requests (``room``).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import meshsync
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
+from meshsync.notebook import grid
 from meshsync.room import RoomClient
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
@@ -42,7 +42,8 @@ from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import entropy
 from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
-from simulator.latency import Latency, Law, Matrix, as_latency, as_law
+from simulator.latency import Latency, Law
+from simulator.lives.programs import Crashed, Programs
 from simulator.network.bandwidths import Bandwidth, Bandwidths
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import WINDOW, ControlFrame, Frame, Link
@@ -56,6 +57,8 @@ from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
 from simulator.room.rules import Output, Room
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
+from simulator.settings import as_delays, as_instant, as_services, check_positive
+from simulator.spellings import HintedRoom, HintedSimulation
 
 __all__ = ["SimulatedRoom", "Simulation", "current", "is_open"]
 
@@ -87,46 +90,12 @@ def current() -> Simulation:
     return _current
 
 
-_SERVICES = ("room", "participants")
-
-
-def _as_services(given: Law | float | Mapping[str, Law | float] | None) -> dict[str, Law]:
-    if given is None:
-        return {}
-    laws = given if isinstance(given, Mapping) else {"room": given}
-    if unknown := [name for name in laws if name not in _SERVICES]:
-        raise ValueError(f"service: of {' and '.join(map(repr, _SERVICES))}, not of {unknown[0]!r:.100}")
-    return {name: as_law(law) for name, law in laws.items()}
-
-
 def is_open() -> bool:
     """Return whether a simulation is open in this process."""
     return _current is not None
 
 
-def _as_delays(latency: Latency | float, down: Law | float | None) -> tuple[Latency, Law | None]:
-    law = as_latency(latency)
-    if down is None:
-        return law, None
-    if isinstance(law, Matrix):
-        raise ValueError("latency_down: a matrix has both directions: give the opposite pair where they differ")
-    return law, as_law(down)
-
-
-def _as_instant(start: str) -> float:
-    """Return an instant as seconds since the Unix epoch."""
-    begin = datetime.fromisoformat(start.replace("Z", "+00:00"))  # 3.10 does not read the Z.
-    # And not in the zone of the machine that runs it.
-    return (begin if begin.tzinfo is not None else begin.replace(tzinfo=timezone.utc)).timestamp()
-
-
-def _check_positive(**given: float | None) -> None:
-    for name, value in given.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name}: a number above 0, not {value!r:.100}")
-
-
-class Simulation:
+class Simulation(HintedSimulation):
     """A world of its own, open from construction; ``close`` it, or use it as a context manager.
 
     Every event in it follows from the program, the seed and the versions of this library. The thread that makes it is
@@ -174,12 +143,12 @@ class Simulation:
     ) -> None:
         global _current
         self.seed = seed
-        law, back = _as_delays(latency, latency_down)
-        services = _as_services(service)
+        law, back = as_delays(latency, latency_down)
+        services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
-        _check_positive(window=window, heartbeat=heartbeat)
-        begin = _as_instant(start)
-        self.runtime: VirtualRuntime = VirtualRuntime(
+        check_positive(window=window, heartbeat=heartbeat)
+        begin = as_instant(start)
+        self.runtime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
@@ -207,11 +176,10 @@ class Simulation:
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
         """The number of wires at which unused ones are dropped."""
-        programs = StruckProgramsOf(self.runtime.hindrances, self.network)
-        parts = self.kernel, self.runtime.seeds, self.network
-        self._faults = FaultInjector(
-            *parts, lambda: self.rooms, self._newcomer, lifted=self._release, programs=programs
-        )
+        self._programs = lives = Programs(self.runtime, self.network, lambda: self.rooms)
+        hindered = StruckProgramsOf(self.runtime.hindrances, self.network)
+        parts = self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer
+        self._faults = FaultInjector(*parts, lifted=self._release, crash=lives.crash_planned, programs=hindered)
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
         _current = self
@@ -245,16 +213,72 @@ class Simulation:
     @property
     def now(self) -> float:
         """Virtual seconds since the start."""
+        self.runtime.check_alive()
         return self.kernel.now / 1e9
 
     def spawn(self, target: Callable[..., object], *args: Any, name: str | None = None) -> Task:
         """Run ordinary blocking code in an actor of its own; ``meshsync.connect`` in it joins rooms of this simulation.
 
+        It is a program of its own, which `crash` ends with all threads and clients that it starts.
+
         Args:
-            name: For diagnosis; by default the target's.
+            name: For diagnosis, `crash` and `restart`; by default the target's. One that is taken gets a number behind
+                it: ``worker``, ``worker#2``.
         """
-        with self._in_world():
-            return meshsync.spawn(target, *args, name=name)
+        return self._programs.spawn(target, args, name)
+
+    def crash(self, name: str, how: str = "process") -> Crashed | None:
+        """End a program that `spawn` began, with all threads and clients that it started, at this instant.
+
+        Nothing of it touches the world any more: each of its calls raises `TaskExit` at once, its ``finally`` blocks
+        run in no time, and locks that it held are released. See ``docs/lives.md``.
+
+        Args:
+            name: The program's.
+            how: ``"process"``: its connections end without a close frame. ``"machine"``: they fall silent, and rooms
+                notice by their heartbeats; on its disk only what was synchronized is left.
+        Returns:
+            What was ended; None if the program's life was over already, and nothing has happened.
+        Raises:
+            UsageError: If no program has that name; the text has those that there are.
+            ValueError: If ``how`` is something else.
+            BlockingRefused: If the caller is inside a condition.
+            TaskExit: If the caller belongs to the program.
+        """
+        crashed = self._programs.crash(name, how)
+        if crashed is not None:
+            self._faults.notice("fault", type="crash")
+        return crashed
+
+    def restart(self, program: str | Callable[..., object], *args: Any) -> Task:
+        """Begin another life of a program that has crashed or ended, as `spawn` did.
+
+        Args:
+            program: Its name, or the function that was spawned.
+            args: The arguments from now on; without any, those that it had.
+        Raises:
+            UsageError: If it is alive, or there is no such program, or several run that function.
+        """
+        return self._programs.restart(program, args)
+
+    @property
+    def crashes(self) -> tuple[Crashed, ...]:
+        """What has crashed so far, in order, the planned crashes included."""
+        return tuple(self._programs.crashes)
+
+    def disk(self, name: str, *, of: str | None = None) -> Path:
+        """Return a directory that outlives the lives of programs, until the simulation ends; empty if it is new.
+
+        What is written counts from ``flush`` or ``close`` on, and on the disk of a program whose machine crashes from
+        ``os.fsync`` on. See ``docs/lives.md``.
+
+        Args:
+            of: The program on whose machine it is; by default the one that has the disk's name.
+        Raises:
+            ValueError: If the disk is there, and belongs to another program.
+        """
+        self.runtime.check_alive()
+        return self._programs.disks.get(name, of)
 
     def sleep(self, seconds: float) -> None:
         """Wait, in virtual seconds, while all other actors go on.
@@ -303,6 +327,7 @@ class Simulation:
             UsageError: If a fault that strikes now is about an unknown participant. A fault that is planned is checked
                 when it strikes.
         """
+        self.runtime.check_alive()
         self._faults.add(entries)
 
     def pause(self, name: str, *, for_: float) -> None:
@@ -397,6 +422,10 @@ class Simulation:
         with self._closing():
             self.runtime.close()
 
+    def _repr_html_(self) -> str:
+        rooms = [(room.name, len(room.transcript), ", ".join(room.names())) for room in self.rooms]
+        return grid(f"Simulation of seed {self.seed} at {self.now:.3f} s", ("room", "records", "participants"), rooms)
+
     def __enter__(self) -> Simulation:
         self.runtime.watch_main()
         return self
@@ -417,6 +446,7 @@ class Simulation:
         finally:
             # Only once, and not if the wrong thread tried: another thread's world would be taken away.
             if was_open and not self.runtime.is_open:
+                self._programs.disks.close()
                 install_world(self._before)
                 close_real_world(None)
                 if _current is self:
@@ -441,6 +471,7 @@ class Simulation:
     def _connector(self, endpoint: Endpoint, runtime: Runtime) -> SimulatedConnector:
         if runtime is not self.runtime:
             raise UsageError("a room of the simulation is joined in the simulation's runtime: leave out runtime=")
+        self.runtime.check_alive()
         return SimulatedConnector(self.network, endpoint, runtime=self.runtime, door=self._door)
 
     def _door(self, endpoint: Endpoint, token: str) -> Guest:
@@ -454,6 +485,7 @@ class Simulation:
             raise
         room = self.room(name)
         room.recorder.appeared(admission.name)
+        self._programs.joined(room.name, admission.name)
         return Guest(admission.name, room.seated, admission.role, admission.rights, admission.version)
 
     def _newcomer(self, room: str, name: str, role: str) -> None:
@@ -512,7 +544,7 @@ class _Wire:
         return not connection.is_over or bool(connection.up.in_flight or connection.down.in_flight)
 
 
-class SimulatedRoom:
+class SimulatedRoom(HintedRoom):
     """A room of a simulation, as ``sim.room(name)`` returns it.
 
     Args:

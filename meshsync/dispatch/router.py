@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from meshsync.connection.budget import ByteBudget
+from meshsync.connection.failures import another
+from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.dispatch.dispatcher import Dispatcher
 from meshsync.dispatch.gate import Gate
@@ -93,6 +95,7 @@ class Router:
         """Returns the sender that blinker's receivers are given."""
         self.on_less: Callable[[], None] = lambda: None
         """Called when a subscription was closed, and when the receivers of an event have run."""
+        self._home = Home()
         self._runtime = runtime
         self._refuse = refuse_to_block
         self._hook: Hook | None = None
@@ -168,6 +171,11 @@ class Router:
             raise
         return subscription
 
+    def look_again(self) -> None:
+        """Have tasks that wait for a message ask again whether one can come."""
+        for subscription in self._subscriptions:
+            subscription._look_again()
+
     def stats(self) -> RouterStats:
         """Return the figures of this moment."""
         return RouterStats(len(self._subscriptions), self._messages_dropped, self._subscriptions_failed)
@@ -195,6 +203,12 @@ class Router:
             return True
         sender = self.sender()
         return any(signal.has_receivers_for(sender) for signal in EVENTS.values())
+
+    def check_open(self) -> None:
+        """Raise if no event will be routed any more; ForkedClientError in a child process."""
+        self._home.check()
+        if self._has_ended:
+            raise another(self._failure)
 
     @property
     def has_ended(self) -> bool:

@@ -89,7 +89,7 @@ _NETWORK_OPTIONS = (
 """Of the network, by the names of `NetworkOptions`."""
 
 _SCHEDULES = ("fifo", "random", "pct")
-_SEARCHED = (*_SCHEDULES, "late", "late+random", "late+pct", "mixed")
+_SEARCHED = (*_SCHEDULES, "late", "late+random", "late+pct", "mixed", "guided")
 
 
 def _program_options(

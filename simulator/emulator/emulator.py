@@ -27,6 +27,7 @@ from simulator.faults.plans import Planned
 from simulator.latency import Latency, Matrix, as_latency
 from simulator.participants import Participant
 from simulator.record.transcript import Transcript
+from simulator.spellings import HintedEmulator
 
 __all__ = [
     "CLEARED",
@@ -53,7 +54,7 @@ _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
 
 
-class Emulator:
+class Emulator(HintedEmulator):
     """Rooms on a real WebSocket, on this machine; they appear on demand.
 
     A context manager. It listens from ``start()``, or the beginning of the ``with`` block, until ``close()``.

@@ -27,6 +27,7 @@ from simulator.engine.hindrances import Hindrances
 from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
+from simulator.engine.lives import Lives, ProgramLife, refuse_doomed
 from simulator.engine.marks import interruptible, may_cut
 from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.permits import VirtualPermits, VirtualReentrant
@@ -63,7 +64,10 @@ def check_none_open() -> None:
         SimulationNested: If one is; the text names the line that opened it.
     """
     if _open is not None:
-        raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
+        raise SimulationNested(
+            f"another simulation is open in this process, since {_open.opened_at}: close it first, by the end of its "
+            "with block or by its close()"
+        )
 
 
 class VirtualRuntime:
@@ -121,7 +125,9 @@ class VirtualRuntime:
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.invariants: Invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
-        self.hindrances: Hindrances = Hindrances(scheduler)
+        self.lives = Lives(scheduler)
+        """Ends the lives of programs by force."""
+        self.hindrances = Hindrances(scheduler)
         """What keeps programs from running as they would."""
         self.is_open: bool = True
         self._threads = ActorThreads(scheduler, scope, grace)
@@ -191,11 +197,13 @@ class VirtualRuntime:
         scheduler = self._scheduler
         return VirtualReentrant(scheduler, what) if is_reentrant else VirtualPermits(scheduler, count, what)
 
-    def spawn(self, target: Callable[[], None], *, name: str) -> VirtualTask:
+    def spawn(self, target: Callable[[], None], *, name: str, life: ProgramLife | None = None) -> VirtualTask:
         """Run ``target`` in an actor of its own, whose thread starts when it is its turn.
 
         Its exception is raised in the main thread as `ActorFailed`, unless the program reads the task's ``error``.
 
+        Args:
+            life: The life that it begins; by default it is part of the caller's.
         Raises:
             RuntimeError: If the interpreter is shutting down and starts no more threads.
             SimulationClosed: If the simulation is over.
@@ -206,7 +214,8 @@ class VirtualRuntime:
             raise SimulationClosed(f"task {name!r} is spawned in a simulation that is over: {diagnosis.caller()}")
         if self.is_exiting():
             raise RuntimeError(f"task {name!r} is spawned while the interpreter is shutting down")
-        actor = scheduler.add(name)
+        actor = scheduler.add(name, scheduler.main if life is not None and life.number > 1 else None)
+        actor.life = life or actor.life
         actor.target = target
         task = VirtualTask(scheduler, actor)
         scheduler.wake(actor)
@@ -215,6 +224,10 @@ class VirtualRuntime:
         if scheduler.schedule is not None:
             scheduler.preempt()
         return task
+
+    def check_alive(self) -> None:
+        """Raise `ActorExit` in an actor whose life was ended by force; do nothing in all other threads."""
+        refuse_doomed(self._scheduler)
 
     def watch_main(self) -> None:
         """Let the creating thread, from now on, no more block for real than other actors; see `Watchdog`."""
@@ -474,7 +487,7 @@ class VirtualRuntime:
         others = [actor for actor in scheduler.actors.values() if actor is not scheduler.main]
         refusing = [actor for actor in others if not self._threads.end(actor)]
         scheduler.running = scheduler.main
-        self._threads.join(but=refusing)
+        self._threads.join(but=[*refusing, *self.lives.resting])
         if self._watchdog is not None:
             self._watchdog.join(self._grace)
         for hold in reversed(self._process):

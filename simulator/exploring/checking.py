@@ -51,6 +51,8 @@ class Checked:
     """By room."""
     how: str
     """Where the second run was, and why."""
+    warnings: tuple[str, ...] = ()
+    """What programs that crashed found in globals of modules when they began anew; a sentence each."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -58,7 +60,8 @@ class Checked:
 
     def __str__(self) -> str:
         digests = ", ".join(f"{room} {digest}" for room, digest in self.digests.items()) or "no room"
-        return f"two runs are the same, {self.how}: {digests}"
+        same = f"two runs are the same, {self.how}: {digests}"
+        return "\n".join([same, *(f"warning: {text}" for text in self.warnings)])
 
 
 def check(
@@ -83,7 +86,8 @@ def check(
         plan: Faults to begin with, beside those that the program plans.
         horizon: Virtual seconds after which the run is stopped; None for never.
         start: The wall clock's beginning, as ISO 8601.
-        report: Gets the result's text, which says where the second run was; None for no report.
+        report: Gets the result's text, which says where the second run was, and warns of what programs that crashed
+            and began anew found in globals of modules; None for no report.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
         network: Other arguments of `Simulation` about the network, such as ``service``; see `NetworkOptions`.
     Raises:
@@ -95,7 +99,7 @@ def check(
     if _MARK in os.environ:
         raise UsageError("check() while the program is imported: put the call under if __name__ == '__main__'")
     case = Case(seed, as_latency(latency), schedule, tuple(plan), horizon, start, network=as_network_options(network))
-    first = run(program, case, stall_after=stall_after)
+    first = run(program, case, stall_after=stall_after, watches_globals=True)
     if first.error is not None:
         raise first.error
     name = reference(program)
@@ -114,7 +118,7 @@ def check(
         raise RunsDiffer(f"only one of two runs fails, {how}: {failed}")
     if difference := _difference(first.transcripts, transcripts):
         raise RunsDiffer(f"two runs with seed {seed} differ, {how}; {difference}")
-    checked = Checked(first.transcripts, how)
+    checked = Checked(first.transcripts, how, first.leftovers)
     if report is not None:
         report(str(checked))
     return checked

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ import meshsync
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.reasons import describe_error, safe_text
 from simulator.engine.os_process import own_processor
+from simulator.exploring.guided import Trial, Tried, try_seed
 from simulator.exploring.programs import load
-from simulator.exploring.runs import Case, Program, Run, Symptom, run
+from simulator.exploring.runs import Case, Program, Symptom
 
 __all__ = [
     "TURN",
@@ -58,6 +59,10 @@ class Outcome:
     """Why nothing was run; empty if it was."""
     has_died: bool = False
     """Whether the worker died of it."""
+    runs: int = 1
+    """How many runs were made of the seed."""
+    overdue: int = 0
+    """How many of them were overdue."""
 
     def is_final(self, *, count_overdue: bool) -> bool:
         """Return whether a search ends with it."""
@@ -66,11 +71,12 @@ class Outcome:
         return self.symptom is not None and (count_overdue or not self.is_overdue)
 
 
-def outcome_of(made: Run) -> Outcome:
-    """Return how a run ended."""
+def outcome_of(tried: Tried) -> Outcome:
+    """Return how the runs of a seed ended."""
+    made = tried.run
     if made.error is None:
-        return Outcome()
-    return Outcome(made.symptom, made.is_overdue, first_line(made.error))
+        return Outcome(runs=tried.runs, overdue=tried.overdue)
+    return Outcome(made.symptom, made.is_overdue, first_line(made.error), runs=tried.runs, overdue=tried.overdue)
 
 
 def first_line(error: Exception) -> str:
@@ -78,17 +84,17 @@ def first_line(error: Exception) -> str:
     return next(iter(safe_text(error, None).splitlines()), "") or type(error).__name__
 
 
-def make_job(name: str, program: Program, case: Case, stall_after: float | None) -> str:
+def make_job(name: str, program: Program, case: Case, trial: Trial) -> str:
     """Return the text of a job.
 
     Args:
         name: By which a worker finds the program.
+        trial: What to do with the case.
     Raises:
         UsageError: If something in the case cannot be written as JSON.
     """
     try:
-        case_as_json = case.to_json()
-        job = {"versions": _versions(program), "program": name, "case": case_as_json, "stall_after": stall_after}
+        job = {"versions": _versions(program), "program": name, "case": case.to_json(), "trial": asdict(trial)}
         return json.dumps(job)
     except (AttributeError, TypeError, ValueError) as error:
         raise UsageError(f"the latency or the plan cannot be sent to a worker: {describe_error(error)}") from error
@@ -131,17 +137,19 @@ def _do_job(job: dict[str, Any]) -> dict[str, Any]:
         program = _load(job["program"])
         if difference := _difference(job["versions"], _versions(program)):
             return {"difference": difference}
-        made = run(program, Case.from_json(job["case"]), stall_after=job["stall_after"])
+        tried = try_seed(program, Case.from_json(job["case"]), Trial(**job["trial"]))
     except MeshsyncError as error:
         return {"refusal": str(error)}
     except Exception as error:
         return {"refusal": describe_error(error)}
-    outcome = outcome_of(made)
+    outcome = outcome_of(tried)
     symptom = outcome.symptom
     return {
         "symptom": None if symptom is None else [symptom.kind, symptom.place, symptom.source],
-        "overdue": outcome.is_overdue,
+        "is_overdue": outcome.is_overdue,
         "text": outcome.text,
+        "runs": outcome.runs,
+        "overdue": outcome.overdue,
     }
 
 
@@ -158,7 +166,7 @@ def read_answer(answer: dict[str, Any]) -> Outcome:
     if "refusal" in answer:
         return Outcome(refusal=answer["refusal"])
     symptom = answer["symptom"]
-    return Outcome(None if symptom is None else Symptom(*symptom), answer["overdue"], answer["text"])
+    return Outcome(**{**answer, "symptom": None if symptom is None else Symptom(*symptom)})
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
+from meshsync.notebook import preformatted
+from meshsync.reasons import describe_error
 from meshsync.room import RoomClient
 from simulator import latency as laws
 from simulator.engine.branches import Branch, BranchSchedule, branch_streams, schedule_after
@@ -37,6 +39,7 @@ from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Latency
+from simulator.lives.leftovers import Leftovers
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
@@ -69,7 +72,7 @@ class Case:
     deviations: tuple[Deviation, ...] | None = None
     """Of the schedule from first-in-first-out; None to let the named schedule take its decisions."""
     lates: tuple[Late, ...] = ()
-    """The steps that are late, where deviations are given."""
+    """The steps that are late, where deviations are given; else those of a schedule that would draw them, if any."""
     lateness: Lateness | None = None
     """Of a schedule that draws which steps are late; None to draw it from the seed."""
     network: NetworkOptions = field(default_factory=NetworkOptions, hash=False)
@@ -166,6 +169,8 @@ class Run:
     """Virtual seconds at the end."""
     passed_limit: bool = False
     """Whether a time limit that was passed ended a task, and the error may only have followed from that."""
+    leftovers: tuple[str, ...] = ()
+    """What lives of programs found in globals as earlier ones left it, where that was asked for; a sentence each."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -186,6 +191,11 @@ class Run:
     def lates(self) -> tuple[Late, ...]:
         """The steps that were late."""
         return self.case.lates
+
+    def _repr_html_(self) -> str:
+        end = "ran through" if self.error is None else f"failed: {describe_error(self.error)}"
+        head = preformatted(f"seed {self.case.seed} {end}, at {self.end:.3f} s")
+        return head + "".join(one._repr_html_() for one in self.transcripts.values())
 
     @property
     def cause(self) -> BaseException | None:
@@ -210,6 +220,7 @@ def run(
     schedule: Schedule | None = None,
     stall_after: float | None = 5.0,
     branch: Branch | None = None,
+    watches_globals: bool = False,
 ) -> Run:
     """Run a program to its end, and close the simulation, even if it fails.
 
@@ -217,6 +228,7 @@ def run(
         schedule: Used instead of the case's; its deviations are in the case of the result.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
         branch: Where the environment's chance becomes another one; the case has to have its deviations.
+        watches_globals: Whether to find out what crashed programs leave in globals of modules.
     Raises:
         UsageError: If the program is a coroutine function, or the case's fault plan is invalid. Nothing was run.
         SimulationNested: If another simulation is open. Nothing was run.
@@ -226,6 +238,7 @@ def run(
         after = schedule_after(case.schedule, case.seed, case.lateness, branch)
         schedule = BranchSchedule(case.deviations or (), case.lates, branch, after)
     simulation = _open(case, schedule, stall_after)
+    leftovers = simulation.watch_globals() if watches_globals else []
     if isinstance(schedule, BranchSchedule):
         schedule.kernel = simulation.kernel
     if branch is not None:
@@ -264,6 +277,7 @@ def run(
         planned=tuple(simulation.planned),
         end=simulation.now,
         passed_limit=passed_limit,
+        leftovers=tuple(leftovers),
     )
 
 
@@ -295,8 +309,8 @@ def chart(transcripts: Iterable[Transcript]) -> str:
 def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
     if schedule is None and case.deviations is not None:
         schedule = ReplaySchedule(case.deviations, case.lates)
-    elif schedule is None and case.lateness is not None:
-        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness)
+    elif schedule is None and (case.lateness is not None or case.lates):
+        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness, case.lates)
     simulation = _Rehearsal(
         case.seed,
         latency=case.latency,
@@ -325,6 +339,11 @@ class _Rehearsal(Simulation):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.planned: list[Planned | Fault] = []
+
+    def watch_globals(self) -> list[str]:
+        """Find out what crashed programs leave in globals of modules; return the list that it is put into."""
+        self._programs.leftovers = leftovers = Leftovers()
+        return leftovers.texts
 
     def plan(self, *entries: Planned | Fault) -> None:
         begin = len(self.planned)

@@ -41,6 +41,7 @@ there that makes the fault has the docstring for users, and is imported below.
 from simulator.faults.fault import Fault, happens
 from simulator.faults.kinds.block import block
 from simulator.faults.kinds.connecting import delay_connect, refuse_connect
+from simulator.faults.kinds.crash import crash
 from simulator.faults.kinds.drop import drop
 from simulator.faults.kinds.half_open import half_open
 from simulator.faults.kinds.join import join
@@ -86,6 +87,7 @@ __all__ = [
     "Trigger",
     "at",
     "block",
+    "crash",
     "delay_accept",
     "delay_connect",
     "drop",

@@ -19,6 +19,7 @@ from simulator.engine.seeds import Seeds
 from simulator.faults import plans
 from simulator.faults.asking import hinder, strike_simulation
 from simulator.faults.fault import Fault, LastingFault
+from simulator.faults.kinds.crash import Crash
 from simulator.faults.layers import (
     ConnectionFault,
     NetworkFault,
@@ -129,6 +130,8 @@ class FaultInjector:
         unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
             one is in force all the same, since the participant may come. None to raise `UsageError` there.
         lifted: Called when faults of rooms have ended.
+        crash: Ends the life of a program: given its name, how, and the seconds until its next life or None. None where
+            programs are processes of their own.
         programs: Those that faults hinder; None where programs are processes of their own.
 
     Attributes:
@@ -144,6 +147,7 @@ class FaultInjector:
         newcomer: Callable[[str, str, str], None],
         unknown: Callable[[Fault, str], object] | None = None,
         lifted: Callable[[], object] = lambda: None,
+        crash: Callable[[str, str, float | None], None] | None = None,
         programs: StruckPrograms | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
@@ -154,6 +158,7 @@ class FaultInjector:
         self._newcomer = newcomer
         self._unknown = unknown
         self._lifted = lifted
+        self._crash = crash
         self._programs = programs
         self._hindering: list[ProgramFault] = []
         self._timers: dict[Timer, None] = {}
@@ -170,6 +175,8 @@ class FaultInjector:
                 added then. Or if a bare one names a participant that no room knows; the entries before it are added.
         """
         given = check_entries(entries)
+        if self._crash is None and any(isinstance(getattr(entry, "fault", entry), Crash) for entry in given):
+            raise UsageError("crash: by a plan only programs in a simulation crash; here, end the program's process")
         if self._programs is None:
             refuse_programs(given)
         for entry in given:
@@ -244,7 +251,8 @@ class FaultInjector:
         self._strike_known(fault)
 
     def _strike_known(self, fault: Fault) -> None:
-        self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
+        if not (isinstance(fault, SimulationFault) and fault.is_recorded_by_itself):
+            self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
         match fault:
             case RoomFault():
                 self.in_force.append(fault)
@@ -335,6 +343,10 @@ class FaultInjector:
 
     def join(self, room: StruckRoom, name: str, role: str) -> None:
         self._newcomer(room.name, name, role)
+
+    def crash(self, who: str, how: str, restart_after: float | None) -> None:
+        assert self._crash is not None  # as `add` has seen to
+        self._crash(who, how, restart_after)
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         self._kernel.after(seconds, action)

@@ -250,6 +250,13 @@ class StruckSimulation(Protocol):
     def join(self, room: StruckRoom, name: str, role: str) -> None:
         """Let a new participant without a program join a room."""
 
+    def crash(self, who: str, how: str, restart_after: float | None) -> None:
+        """End the life of a program by force, and begin another one after some virtual seconds, unless None.
+
+        Raises:
+            UsageError: If no program has that name.
+        """
+
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Call ``action`` after some virtual seconds; `quiet` does not cancel it."""
 
@@ -257,6 +264,9 @@ class StruckSimulation(Protocol):
 @dataclass(frozen=True, slots=True)
 class SimulationFault(OneOffFault):
     """A one-off fault of more than connections."""
+
+    is_recorded_by_itself: ClassVar[bool] = False
+    """Whether what it does to the simulation is written down there, where its participants are known."""
 
     def strike(self, simulation: StruckSimulation) -> None:
         """Strike, once.

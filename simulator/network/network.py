@@ -110,6 +110,10 @@ class SimulatedConnection:
         """The path of the actor that made it; empty if none did."""
         self.refuse: Callable[[ConnectFailed], None] | None = None
         """Ends the attempt; None once that is over."""
+        self.owner: object = None
+        """The life of a program that made it; None if it was made by none."""
+        self.aborted: Callable[[], None] | None = None
+        """Ends it, or the attempt, at the client's end without a close frame; None if that has no program."""
         self.transport: ClientEnd | None = None
         """The client's end; None until it is there."""
         self.carrier: Carrier | None = None
@@ -169,6 +173,19 @@ class SimulatedConnection:
             self.reset()
         else:
             self.carrier.broke(at_once=False)
+
+    def abort(self, *, is_silent: bool) -> None:
+        """End it at the client's end without a close frame, since the program there has ended.
+
+        Args:
+            is_silent: Whether that does not arrive, since its machine has ended.
+        """
+        if self.ended in CLIENT_GONE:
+            return
+        if is_silent:
+            self.silence()
+        if self.aborted is not None:
+            self.aborted()
 
     def silence(self) -> None:
         """Let nothing arrive any more at either end, without notifying them."""

@@ -32,6 +32,8 @@ class Fate(enum.Enum):
 
 LEVELS = {"connected": 1, "enabled": 2, "disabled": 1, "disconnected": 0}
 """The kinds of records by which presence changes, and its level from then on: none, connected, enabled."""
+_CRASHES = {"began": "crash", "ended": "restart after crash"}
+"""The words for the outcomes of a program's crash, which holds until its next life."""
 _REFUSALS = ("refus", "reject", "error", "denied")
 
 
@@ -156,7 +158,8 @@ def what_of(record: Record) -> str:
     if record.kind == "refused":
         return "connection refused"
     if record.kind == "fault":
-        return " ".join(filter(None, (record.type, record.outcome)))
+        crash = _CRASHES.get(record.outcome) if record.type == "crash" else None
+        return crash or " ".join(filter(None, (record.type, record.outcome)))
     return " ".join(filter(None, (record.kind, record.type)))
 
 

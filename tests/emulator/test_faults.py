@@ -358,7 +358,8 @@ OURS = {
     word
     for word, kind in KINDS.items()
     if kind.__module__.startswith("simulator.") and not kind.is_of_programs  # of which an emulator has none
-}
+} - {"crash"}
+"""A program of an emulator is a process of its own, which no plan ends."""
 
 
 @pytest.mark.parametrize("word", sorted(OURS))
@@ -389,6 +390,12 @@ def test_the_table_of_the_docs_has_every_kind() -> None:
     """A kind that is added has to say what it does to a real connection."""
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "emulator-faults.md").read_text(), re.MULTILINE)
     assert sorted(table) == sorted(OURS) == sorted(ACTS)
+
+
+def test_no_program_crashes_by_a_plan(emulator: Emulator) -> None:
+    """It is refused when it is planned, and nothing else of the plan is added."""
+    with pytest.raises(UsageError, match=r"^crash: by a plan only programs in a simulation crash"):
+        emulator.plan(faults.reset("zoe"), faults.at(5, faults.crash("server")))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import meshsync
-from meshsync.errors import ReceiveTimeout
 from simulator import Simulation, latency, participants
 from simulator.engine.kernel import SECOND
 from simulator.engine.lateness import Lateness, LateSchedule, PilotSchedule
@@ -150,7 +149,7 @@ def test_time_limit_that_lateness_passes_is_told_apart(is_counted: bool) -> None
         shrinking=30,
     )
     if is_counted:
-        assert failure is not None and isinstance(failure.error, ReceiveTimeout)
+        assert failure is not None and isinstance(failure.error, TimeoutError)
     else:
         assert failure is None
         assert "passed a time limit by lateness and ended with that: " in reports[0]

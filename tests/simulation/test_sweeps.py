@@ -16,7 +16,7 @@ from simulator.errors import WorkerDied
 from simulator.exploring.exploration import explore
 from tests.support import sweeping
 from tests.support.crews import WORKERS
-from tests.support.sweeping import MARK, dies_at_twelve, dies_once, is_overdue_at_times
+from tests.support.sweeping import MARK, dies_at_twelve, dies_once, is_overdue_at_times, overtakes
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(300)  # processes that start, under whatever else the machine does
@@ -39,6 +39,15 @@ def test_report_is_that_of_running_in_order(workers):
     with WORKERS[workers]() as executor:
         assert searched(is_overdue_at_times, executor=executor) == expected
     assert expected[:2] == (30, expected[1])
+
+
+@pytest.mark.parametrize("workers", ["processes", "loky", "dask"])
+def test_guided_report_is_that_of_running_in_order(workers):
+    """Wherever a seed and its mutants run; the one that fails is a mutant."""
+    expected = searched(overtakes, schedule="guided")
+    with WORKERS[workers]() as executor:
+        assert searched(overtakes, schedule="guided", executor=executor) == expected
+    assert expected[1] > 1 + expected[0] + 1
 
 
 @pytest.mark.parametrize("workers", ["processes", "loky", "dask"])

@@ -135,10 +135,23 @@ def fails_at_some(sim: Simulation) -> None:
 
 def is_overdue_at_times(sim: Simulation) -> None:
     """Fail by a time limit if something is late, and in earnest with one seed."""
+    assert sim.seed != 30, "it is 30"
     sim.sleep(1)
     if sim.now > 1:
         raise TimeoutError("it took longer than a second")
-    assert sim.seed != 30, "it is 30"
+
+
+def overtakes(sim: Simulation) -> None:
+    """Fail if what takes a second ends behind what takes three, and is not a second late for that."""
+    ended: dict[float, float] = {}
+
+    def take(seconds: float) -> None:
+        sim.sleep(seconds)
+        ended[seconds] = sim.now
+
+    for task in [sim.spawn(take, seconds) for seconds in (1.0, 3.0)]:
+        task.join()
+    assert not 0 < ended[1.0] - ended[3.0] < 1, f"they ended at {ended[1.0]} s and {ended[3.0]} s"
 
 
 def dies_at_twelve(sim: Simulation) -> None:

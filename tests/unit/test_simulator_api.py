@@ -25,6 +25,7 @@ PARTICIPANT = """
 MEMBERS = {
     "Simulation": """
         room rooms plan now spawn sleep advance step run run_until_idle close seed always never eventually
+        crash restart crashes disk
         pause slow skew
         kernel network runtime world
     """,

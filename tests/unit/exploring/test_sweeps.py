@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from simulator.exploring.crews import crew_of
 from simulator.exploring.exploration import Failure, explore
 from simulator.exploring.progress_bar import progress_bar
 from simulator.simulation import Simulation
-from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, passes
+from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, overtakes, passes
 
 SEEDS = range(40)
 
@@ -67,8 +68,20 @@ def searched(program: Any, **options: Any) -> tuple[Failure | None, list[str]]:
 @pytest.mark.parametrize("program", [passes, fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
 def test_report_does_not_depend_on_the_order_of_completion(using, program, order):
     """The same seed, the same counts of runs and of overdue seeds, the same text and transcripts."""
-    expected, expected_reports = searched(program)
-    failure, reports = searched(program, executor=using(RecordingExecutor(ORDERS[order])))
+    compare(using(RecordingExecutor(ORDERS[order])), program, SEEDS, "mixed")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("program", [is_overdue_at_times, overtakes], ids=lambda one: one.__name__)
+def test_report_with_mutants_does_not_depend_on_it_either(using, program, order):
+    """Of which each seed has sixteen."""
+    compare(using(RecordingExecutor(ORDERS[order])), program, range(5), "guided")
+
+
+def compare(executor: RecordingExecutor, program: Any, seeds: range, schedule: str) -> None:
+    """Check that a search tells the same with an executor and without."""
+    expected, expected_reports = searched(program, seeds=seeds, schedule=schedule)
+    failure, reports = searched(program, seeds=seeds, schedule=schedule, executor=executor)
     assert reports == expected_reports
     assert (failure is None) == (expected is None)
     if failure is not None and expected is not None:
@@ -112,6 +125,29 @@ def test_nothing_behind_a_failing_seed_of_a_batch_is_run(using):
         executor = using(RecordingExecutor(workers=1, seconds=0.0125))
         searched(is_overdue_at_times, seeds=range(25), count_overdue=count_overdue, executor=executor)
         assert (executor.done == [*range(25)]) == (not count_overdue)
+
+
+def test_mutant_fails_its_seed(using):
+    """It is told as one run of several, and kept like any other; the runs of all seeds are counted."""
+    executor = using(RecordingExecutor(ORDERS["last"]))
+    failure, _ = searched(overtakes, schedule="guided", shrinking=0, executor=executor)
+    assert failure is not None
+    assert failure.found.case.deviations is not None
+    assert failure.runs > 1 + int(failure.seed) + 1
+    assert failure.replay().is_identical
+
+
+def test_overdue_mutants_are_counted(using):
+    """As runs, of which one seed may have several; the pilot is one run."""
+    _, (report,) = searched(
+        is_overdue_at_times, seeds=range(3), schedule="guided", executor=using(RecordingExecutor(ORDERS["last"]))
+    )
+    match = re.match(
+        r"none of 3 seeds fails, but 3 of them, in (\d+) of 52 runs, passed a time limit by lateness and ended with",
+        report,
+    )
+    assert match is not None, report
+    assert int(match[1]) > 3
 
 
 def test_overdue_seeds_are_counted_up_to_the_failing_one(using):
@@ -276,19 +312,23 @@ def test_failure_on_a_worker_alone_is_none_that_repeats(using):
 # --- interrupted, and going on ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("program", [fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
-def test_interrupted_search_goes_on(using, tmp_path: Path, program):
+@pytest.mark.parametrize(
+    ("program", "schedule", "seeds"),
+    # Of the first 30 seeds none of the second program fails, and some are overdue.
+    [(fails_at_some, "late", 30), (is_overdue_at_times, "late", 30), (is_overdue_at_times, "guided", 6)],
+)
+def test_interrupted_search_goes_on(using, tmp_path: Path, program, schedule, seeds):
     """Ctrl-C leaves a file beside what is saved; the report at last is that of a search that was not interrupted."""
-    seeds = range(30)  # Of which the second program fails in none, and some are overdue.
-    _, expected = searched(program, schedule="late", seeds=seeds)
+    _, expected = searched(program, schedule=schedule, seeds=range(seeds))
     reports: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        executor = using(RecordingExecutor(shuffled(3), interrupt_after=15))
-        explore(program, seeds, schedule="late", save=tmp_path, executor=executor, report=reports.append)
+        order = shuffled(3) if schedule == "late" else ORDERS["first"]
+        executor = using(RecordingExecutor(order, interrupt_after=seeds // 2))
+        explore(program, range(seeds), schedule=schedule, save=tmp_path, executor=executor, report=reports.append)
     kept = tmp_path / f"search-{program.__name__}.json"
     assert reports[0].startswith("interrupted: none of the first ")
     assert ("late for a time limit" in reports[0]) == (program is is_overdue_at_times)
-    _, again = searched(program, schedule="late", seeds=seeds, resume=kept)
+    _, again = searched(program, schedule=schedule, seeds=range(seeds), resume=kept)
     assert again == expected
     assert expected
     assert not kept.exists()

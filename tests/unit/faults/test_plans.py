@@ -27,6 +27,7 @@ ONE_OFF: dict[str, Fault] = {
     "oversized_push": faults.oversized_push("alice", 5),
     "leave": faults.leave("alice"),
     "join": faults.join("zoe", "agent"),
+    "crash": faults.crash("server", "machine", restart_after=2),
     "pause_program": faults.pause_program("server", 3),
 }
 LASTING: dict[str, Fault] = {
@@ -128,7 +129,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "no bandwidth": (lambda: faults.throttle("a", 0), "bandwidth must be above 0"),
     "sideways": (lambda: faults.throttle("a", 1, direction="left"), "direction must be one of both, up, down"),
     "bad delay": (lambda: faults.delay_accept("a", -1), "delay: seconds must be at least 0"),
-    "delay of a text": (lambda: faults.latency("slow"), "delay: a delay is a law or a number"),  # type: ignore[arg-type]
+    "delay of a text": (lambda: faults.latency("slow"), "delay: a delay is a law of simulator.latency, or a number"),  # type: ignore[arg-type]
     "unknown malformation": (lambda: faults.malformed_push("a", "xml"), "kind must be one of packet, json, text"),
     "empty push": (lambda: faults.oversized_push("a", 0), "size must be a whole number, at least 1"),
     "code that is no number": (lambda: faults.error_replies("a", True), "code must be a whole number"),
