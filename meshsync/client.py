@@ -97,10 +97,10 @@ class Client:
         self.budget: ByteBudget = ByteBudget(runtime)
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
-        self.membership = Membership(self, role)
-        self.router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
+        self.membership: Membership = Membership(self, role)
+        self.router: Router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
         self.streams: StreamTable
-        self.confirmation = Confirmation(self, name)
+        self.confirmation: Confirmation = Confirmation(self, name)
         self._name = name
         self._closing: tuple[Task, ...] = ()
         self._face: object = None

@@ -148,7 +148,7 @@ class Simulation(HintedSimulation):
         Bandwidths(bandwidth)  # Before anything is open.
         check_positive(window=window, heartbeat=heartbeat)
         begin = as_instant(start)
-        self.runtime = VirtualRuntime(
+        self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,

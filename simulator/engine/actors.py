@@ -124,7 +124,7 @@ class Actor:
         """Whether a program has read the error."""
         self.life: Hashable = None
         """The life of a program that it belongs to, see `simulator.engine.lives`; None if it belongs to none."""
-        self.is_doomed = False
+        self.is_doomed: bool = False
         """Whether that was ended by force: it unwinds, and each of its calls raises."""
         self.thread: Thread | None = None
         self.ident: int | None = None

@@ -137,7 +137,7 @@ class AimedSchedule(ReplaySchedule):
     def __init__(self, lates: Iterable[Late], base: Schedule | None = None) -> None:
         super().__init__((), lates)
         self._base = base or Schedule()
-        self.deviations = self._base.deviations
+        self.deviations: list[Deviation] = self._base.deviations
 
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
         return self._base.choose(candidates, is_preemption=is_preemption, set_back=set_back)

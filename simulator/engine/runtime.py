@@ -125,9 +125,9 @@ class VirtualRuntime:
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.invariants: Invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
-        self.lives = Lives(scheduler)
+        self.lives: Lives = Lives(scheduler)
         """Ends the lives of programs by force."""
-        self.hindrances = Hindrances(scheduler)
+        self.hindrances: Hindrances = Hindrances(scheduler)
         """What keeps programs from running as they would."""
         self.is_open: bool = True
         self._threads = ActorThreads(scheduler, scope, grace)

@@ -110,13 +110,13 @@ class Scheduler:
         """How often a condition may be entered or the clock read until the next turn."""
         self.doomed: deque[Actor] = deque()
         """The ghosts of actors that unwind before any other goes on, and behind them the actor that ended them."""
-        self.holdings = Holdings(self._label)
+        self.holdings: Holdings = Holdings(self._label)
         """What the actors hold of locks, by serial number."""
         self.pending_errors: PendingErrors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
         self._births = Births(make_baton, self.ready)
-        self.actors = self._births.actors
+        self.actors: dict[int, Actor] = self._births.actors
         """The actors that have not ended, by serial number."""
         self._start = start
         self._horizon = horizon
@@ -125,7 +125,8 @@ class Scheduler:
         self._errand = _NONE
         self._quiet_since: int | None = None
         self._housekeeping = Housekeeping(max_steps)
-        self.main = self.running = self._births.make("main", None, False)
+        self.main: Actor = self._births.make("main", None, False)
+        self.running: Actor = self.main
         self.main.ident = get_ident()
         self.main.begin()
 

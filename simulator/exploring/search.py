@@ -70,7 +70,7 @@ class Search:
         self.runs: int = 0
         self.overdue: list[int | str] = []
         """Those of them that failed by a time limit alone, which they passed by lateness."""
-        self.overdue_runs = 0
+        self.overdue_runs: int = 0
         """How many runs did: of one seed several may."""
 
     @property
