@@ -119,8 +119,7 @@ class Scheduler:
         self.actors: dict[int, Actor] = self._births.actors
         """The actors that have not ended, by serial number."""
         self._start = start
-        self._horizon = horizon
-        self._patience = patience
+        self._horizon, self._patience = horizon, patience
         self._max_steps = max_steps
         self._errand = _NONE
         self._quiet_since: int | None = None
