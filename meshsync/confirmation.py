@@ -53,7 +53,7 @@ from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 
 __all__ = ["Confirmation", "check_own_type"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 PAUSE = 0.1
 """Seconds until a message goes out again that the room refused for a reason that may pass."""

@@ -50,16 +50,16 @@ class ConfirmedSend:
     __slots__ = ("attachment", "identity", "message", "number", "size", "state", "type")
 
     def __init__(self, identity: Identity, type: str, message: JsonObject, attachment: bytes, size: int) -> None:
-        self.identity = identity
+        self.identity: Identity = identity
         """The recipient's."""
-        self.type = type
-        self.message = message
-        self.attachment = attachment
-        self.size = size
+        self.type: str = type
+        self.message: JsonObject = message
+        self.attachment: bytes = attachment
+        self.size: int = size
         """In bytes."""
-        self.number = 0
+        self.number: int = 0
         """From 1 on; 0 before it is first sent."""
-        self.state = SendState.WAITING
+        self.state: SendState = SendState.WAITING
 
     def _go(self, state: SendState) -> None:
         self.state = move(_MOVES, self.state, state, "a confirmed message")
