@@ -11,6 +11,7 @@
 """
 
 from meshsync import signals
+from meshsync.asking.answers import Answers
 from meshsync.connect import connect
 from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.receivers import Registration
@@ -32,6 +33,11 @@ from meshsync.errors import (
     PermissionDenied,
     ProtocolError,
     ReceiveTimeout,
+    Refuse,
+    RequestError,
+    RequestFailed,
+    RequestInterrupted,
+    RequestRefused,
     RoomError,
     RoomNotFound,
     RoomUnavailable,
@@ -61,6 +67,7 @@ from meshsync.world import condition, monotonic, sleep, spawn
 __library__ = True  # see simulator/engine/marks.py
 
 __all__ = [
+    "Answers",
     "ApiKey",
     "AuthenticationFailed",
     "Barrier",
@@ -93,8 +100,13 @@ __all__ = [
     "RLock",
     "ReceiveTimeout",
     "ReceivedFile",
+    "Refuse",
     "Registration",
     "RemoteParticipant",
+    "RequestError",
+    "RequestFailed",
+    "RequestInterrupted",
+    "RequestRefused",
     "RoomClient",
     "RoomError",
     "RoomMessage",

@@ -26,6 +26,11 @@
     │   ├── StreamInterrupted       it ended before its end
     │   ├── StreamCancelled         the reader wants no more of it
     │   └── StreamTimeout           (TimeoutError)
+    ├── RequestError              one question has no answer, the client goes on
+    │   ├── RequestRefused          the answerer declined it
+    │   ├── RequestFailed           the answerer's handler failed
+    │   └── RequestInterrupted      the answerer, or the connection, left before the answer came
+    ├── Refuse                    what a handler raises to decline a question
     ├── SendTimeout               (TimeoutError) no acknowledgement within the time limit
     ├── ReceiveTimeout            (TimeoutError) nothing came within the time limit
     └── ProtocolError             the peer broke the protocol
@@ -53,6 +58,11 @@ __all__ = [
     "PermissionDenied",
     "ProtocolError",
     "ReceiveTimeout",
+    "Refuse",
+    "RequestError",
+    "RequestFailed",
+    "RequestInterrupted",
+    "RequestRefused",
     "RoomError",
     "RoomNotFound",
     "RoomUnavailable",
@@ -257,6 +267,37 @@ class StreamCancelled(StreamError):
 
 class StreamTimeout(StreamError, TimeoutError):
     """The peer of the stream did not answer within the time limit."""
+
+
+# --- one question has no answer ---------------------------------------------------------------------------------------
+
+
+class RequestError(MeshsyncError):
+    """One question has no answer; the client goes on."""
+
+
+class RequestRefused(RequestError):
+    """The answerer declined the question, or nothing there answers such ones; the text is its reason."""
+
+
+class RequestFailed(RequestError):
+    """The answerer's handler failed. Why is in the answerer's log, and is not told here.
+
+    Attributes:
+        id: What to look for in the answerer's log; empty if it gave none.
+    """
+
+    def __init__(self, text: str, *, id: str = "") -> None:
+        super().__init__(text)
+        self.id = id
+
+
+class RequestInterrupted(RequestError):
+    """The answer cannot come any more: the answerer left, or messaging or a connection ended. It may be handled."""
+
+
+class Refuse(MeshsyncError):
+    """Raised by a handler of questions: the asker gets `RequestRefused` with this text."""
 
 
 # --- time limits ------------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ class ClientStats:
     """Subscriptions that ended because too much was unread."""
     streams_refused: int
     """Streams rejected or failed because too much was unread."""
+    answers_dropped: int
+    """Answers to questions of this client that came late, or again."""
 
 
 class RoomClient:
@@ -159,6 +161,7 @@ class RoomClient:
             messages_dropped=routed.messages_dropped,
             subscriptions_failed=routed.subscriptions_failed,
             streams_refused=client.streams.stats().refused,
+            answers_dropped=client.asking.answers_dropped,
         )
 
     # --- ending -------------------------------------------------------------------------------------------------------
