@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 from meshsync.client import Client
 from meshsync.dispatch.receivers import Receiver
-from meshsync.errors import StreamInterrupted
+from meshsync.errors import RequestInterrupted, StreamInterrupted
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
 from meshsync.forms import unpack_stream
@@ -31,6 +31,9 @@ R = TypeVar("R", bound=Receiver)
 
 ENABLE_TIMEOUT = 10.0
 """Seconds, for enabling and disabling."""
+
+FAREWELL = 1.0
+"""Seconds in which those that wait for an answer are told that this client takes part no longer."""
 
 
 class JoinedRoom(Protocol):
@@ -116,6 +119,9 @@ class MessagingClient(SendingFace, ReceivingFace, AskingFace):
             return
         client.refuse_to_block("disable()")
         client.streams.abandon_all(StreamInterrupted("messaging was disabled"))
+        client.asking.fail_all(RequestInterrupted("messaging was disabled on this client before the answer came"))
+        if client.answering.leave("its program disabled messaging"):
+            client.confirmation.flush(FAREWELL if (left := deadline.left()) is None else min(left, FAREWELL))
         client.membership.disable(deadline)
 
     # --- participants -------------------------------------------------------------------------------------------------

@@ -297,13 +297,14 @@ class Answering:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def leave(self, reason: str) -> None:
-        """Tell all whose questions are open that this client leaves. Never waits long."""
+    def leave(self, reason: str) -> bool:
+        """Tell all whose questions are open that this client leaves; return whether there are any."""
         with self._condition:
             requests = list(self._open)
         for request in requests:
             with suppress(MeshsyncError):
                 request.decline(AnswerKind.LEFT, reason)
+        return bool(requests)
 
     def end(self) -> None:
         """Hand out no questions any more."""

@@ -47,8 +47,8 @@ MEMBERS = {
     "Answers": "asked close failures not_asked",
     "ApiKey": "key_id parse project_id secret",
     "ClientStats": """
-        answers_dropped bytes_buffered bytes_received bytes_sent bytes_unacknowledged bytes_unread events_dropped messages_dropped
-        packets_received packets_sent pending streams_refused subscriptions_failed
+        answers_dropped bytes_buffered bytes_received bytes_sent bytes_unacknowledged bytes_unread events_dropped
+        messages_dropped packets_received packets_sent pending streams_refused subscriptions_failed
     """,
     "Delivery": "error is_done wait",
     "Grant": "name scope",
