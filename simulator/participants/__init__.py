@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from simulator.participants.messaging import Chatter, Echo, Scripted
 from simulator.participants.participant import Participant, Surroundings
-from simulator.participants.peers import Chunk, Message, Offer, Peer
+from simulator.participants.peers import Chunk, Message, Offer, Peer, Question
 from simulator.participants.stream import Stream, StreamState
 from simulator.participants.streaming import Rejecting, Silent, Sink, Streamer
 from simulator.participants.visiting import Visitor, churn
@@ -23,6 +23,7 @@ __all__ = [
     "Offer",
     "Participant",
     "Peer",
+    "Question",
     "Rejecting",
     "Scripted",
     "Silent",

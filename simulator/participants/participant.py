@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from meshsync.confirming.bodies import ATTRIBUTE
+from meshsync.confirming.bodies import Question as Asks
 from meshsync.confirming.exchange import Arrival
 from meshsync.errors import UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
@@ -27,8 +28,8 @@ from simulator.engine.seeds import Seeds, entropy
 from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest, Network
-from simulator.participants.confirming import ConfirmedMessages, visible
-from simulator.participants.peers import Chunk, Message, Offer, Peer
+from simulator.participants.confirming import AskedQuestion, ConfirmedMessages, visible
+from simulator.participants.peers import Chunk, Message, Offer, Peer, Question
 from simulator.participants.stream import WINDOW, Stream
 from simulator.participants.streams import ParticipantStreams
 from simulator.room.rules import Output
@@ -91,6 +92,14 @@ class Participant:
 
     def on_message(self, message: Message) -> None:
         """Called for each message that is not part of a stream."""
+
+    def on_request(self, question: Question) -> None:
+        """Called for each question that a client asks: reply to it, or refuse it, now or later.
+
+        By default ``on_message`` gets it, and what is not answered then is refused; but not if an ordinary message may
+        answer it, and ``on_message`` is overridden.
+        """
+        self.on_message(question)
 
     def on_stream(self, offer: Offer) -> None:
         """Called when a peer offers a stream; by default it is rejected as official clients do."""
@@ -424,7 +433,20 @@ class Attendance:
     def confirmed(self, arrival: Arrival) -> None:
         """Hand over a confirmed message."""
         sender = self.peer_of(arrival.participant_id)
-        self.participant.on_message(Message(sender, arrival.type, arrival.message, arrival.attachment))
+        received = (sender, arrival.type, arrival.message, arrival.attachment)
+        if isinstance(arrival.mark, Asks) and self._confirmed is not None:
+            self._ask(AskedQuestion(self._confirmed, arrival, arrival.mark, _body, lambda: self.is_here), received)
+        elif arrival.mark is None:  # This participant asks nothing, so what answers is none of its messages.
+            self.participant.on_message(Message(*received))
+
+    def _ask(self, asked: AskedQuestion, received: tuple[Peer, str, Mapping[str, Any], bytes]) -> None:
+        participant = self.participant
+        participant.on_request(Question(*received, _questioned=asked))
+        kind = type(participant)
+        may_answer = kind.on_request is not Participant.on_request
+        may_answer |= asked.takes_messages and kind.on_message is not Participant.on_message
+        if asked.is_open and self.is_here and not may_answer:
+            asked.refuse(f"{participant.name!r} has no answer to questions of type {received[1]!r}")
 
     def replaced(self, id: str) -> None:
         """Note that a peer has come back under another id, though the room has not missed it yet."""
@@ -489,12 +511,16 @@ class Attendance:
         self.participant.peers.clear()
         for entry in push.message["participants"]:
             self._describe(entry["id"], entry["role"], entry["attributes"])
+        if self._confirmed is not None:
+            self._confirmed.meet(self.participant.peers)
         self.streams.restored()
         self.participant.on_start()
 
     def _peer_came(self, push: Push) -> None:
         entry = push.message
         peer = self._describe(entry["id"], entry["role"], entry["attributes"])
+        if self._confirmed is not None:
+            self._confirmed.meet((peer.id,))
         self.streams.peer_came(peer)
         self.participant.on_peer_joined(peer)
 
@@ -550,6 +576,10 @@ _ROOM_PUSHES: dict[str, Callable[[Attendance, Push], object]] = {
     "participant.disabled": Attendance._peer_went,
     "participant.attributes": Attendance._peer_changed,
 }
+
+
+def _body(message: Mapping[str, Any]) -> JsonObject:
+    return _copy(message, "message")[0]
 
 
 def _copy(value: Mapping[str, Any], name: str) -> tuple[dict[str, Any], int]:
