@@ -87,7 +87,7 @@ class Codec(Generic[M]):
             raise
         except ValueError as error:
             raise InvalidMessage(f"{self.name}: {self._complaints(error)}") from None
-        except TypeError as error:  # msgspec cannot encode a member.
+        except (TypeError, AttributeError) as error:  # A member that msgspec cannot encode; an object of another class.
             raise InvalidMessage(f"{self.name}: {error}") from None
         if not isinstance(body, dict):
             raise InvalidMessage(f"{self.name}: a message is a JSON object, not {body!r:.100}")
