@@ -272,9 +272,11 @@ def test_without_its_library_a_model_says_what_to_install() -> None:
     """The line to type."""
     code = (
         "import sys; sys.modules['pydantic'] = None\n"
-        "from dataclasses import make_dataclass\n"
+        "from dataclasses import dataclass\n"
         "from meshsync.typed import codec_of\n"
-        "try: codec_of(make_dataclass('Own', ['n'], namespace={'__module__': 'shop'}))\n"
+        "@dataclass\n"
+        "class Own: n: int\n"
+        "try: codec_of(Own)\n"
         "except ImportError as error: print(error)"
     )
-    assert run(code) == "to check messages by shop.Own takes pydantic: pip install 'meshsync-client[typed]'"
+    assert run(code) == "to check messages by __main__.Own takes pydantic: pip install 'meshsync-client[typed]'"
