@@ -60,7 +60,7 @@ FLOORS = """
 12 meshsync.room
 13 meshsync.connect
 14 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
-                 / chatting doctor listening presence sending starting transferring / main
+                 / asking chatting doctor listening presence sending starting transferring / main
 14 meshsync
 15 meshsync.__main__
 

@@ -179,7 +179,7 @@ class Asking:
         self, pending: Pending, error: MeshsyncError, deadline: Deadline, limit: float | None
     ) -> MeshsyncError:
         """Return the error for the asker: the end of the time for confirming is the end of the asker's time."""
-        if isinstance(error, DeliveryUnknown) and error.connection_alive and deadline.is_over:
+        if isinstance(error, (DeliveryUnknown, SendTimeout)) and error.connection_alive and deadline.is_over:
             return self.late(pending, limit)
         return copy(error)  # Its delivery has it, too.
 

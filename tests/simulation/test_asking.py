@@ -371,7 +371,12 @@ def test_a_client_that_leaves_tells_those_that_wait(pair: Pair) -> None:
     pair.sim.spawn(lambda: (pair.sim.sleep(0.2), pair.bob.close()))
     pair.fails(RequestInterrupted, "'slow': its program closed it", 0.22, lambda: pair.ask("slow"))
     pair.fails(ReceiveTimeout, "has left and is not back", 2, lambda: pair.ask("slow", timeout=2))
-    pair.fails(SendTimeout, "not reached within 2 s; not sent", 2, lambda: pair.ask("slow", timeout=2))
+    pair.fails(
+        SendTimeout,
+        "'slow' to 'bob': its answerer was not reached within 2 s; not sent",
+        2,
+        lambda: pair.ask("slow", timeout=2),
+    )
 
 
 def test_an_answerer_that_is_gone_is_named_when_the_time_is_over(pair: Pair) -> None:

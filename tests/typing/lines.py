@@ -146,8 +146,8 @@ messaging.on_message(5, plain)  # wrong
 messaging.messages(5)  # wrong
 messaging.messages("chat", overflow="drop")  # wrong
 messaging.messages("chat", maxsize="all")  # wrong
-messaging.messages(Order).get().message.name  # wrong
-messaging.wait_for_message("chat").text  # wrong
+print(messaging.messages(Order).get().message.name)  # wrong
+print(messaging.wait_for_message("chat").text)  # wrong
 messaging.wait_for_participant(5)  # wrong
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -186,8 +186,8 @@ messaging.ask(bob, "sum", {}, timeout="5")  # wrong
 messaging.ask(bob, "sum", {}, match="reply")  # wrong
 messaging.ask(bob, "sum", {}, reply_type=5)  # wrong
 messaging.ask(room, "sum", {})  # wrong
-messaging.ask(bob, Add(1), reply_type=Sum).message  # wrong
-messaging.ask(bob, Add(1)).value  # wrong
+print(messaging.ask(bob, Add(1), reply_type=Sum).message)  # wrong
+print(messaging.ask(bob, Add(1)).value)  # wrong
 messaging.ask_all(bob, "sum", {})  # wrong
 messaging.ask_all("sum", {}, n="all")  # wrong
 messaging.on_request("sum", lambda event: 5)  # wrong
