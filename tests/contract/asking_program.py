@@ -66,6 +66,8 @@ def program(room_name: str) -> list[Observation]:
     answers = ada.messaging.ask_all("sum", {"numbers": [1]}, timeout=10)
     seen.append(("all", sorted((answer.sender.name, answer.message["sum"]) for answer in answers if answer.sender)))
     cyd.close()
+    while to_cyd.online:
+        meshsync.sleep(0.01)
     note(lambda: ask(to_cyd, "sum", {"numbers": [1]}, timeout=0.3))
     ben.close()
     ada.close()

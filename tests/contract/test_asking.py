@@ -18,7 +18,7 @@ def test_a_program_observes_the_same_in_both_worlds(monkeypatch: pytest.MonkeyPa
     for seed, schedule in enumerate(["fifo", "random", "pct"]):
         with simulated(seed, latency=latency.lognormal(0.01, 0.5), schedule=schedule):
             assert program("demo") == real
-    place = "tests.contract.asking_program.Add: message['numbers']: Input should be a valid list"
+    place = "tests.contract.asking_program.Add: message['numbers']: Input should be a valid array"
     assert real == [
         ("sum", {"sum": 3}, 0),
         ("size", {"size": 70_000}, 70_000),
@@ -38,7 +38,7 @@ def test_a_program_observes_the_same_in_both_worlds(monkeypatch: pytest.MonkeyPa
             False,
         ),
         ("telling", {"told": True}, 0),
-        ("sum", {"sum": 9}, 0),
+        ("forward", {"sum": 9}, 0),
         ("telling", {"told": True}, 0),
         ("Sum", {"value": 6}, 0),
         ("typed", Sum(7)),
