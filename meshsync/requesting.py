@@ -129,12 +129,17 @@ class AskingFace:
         if not asking.is_ours(to):
             client.membership.address(to)  # Raises where there is none of that id.
         deadline, condition = Deadline(client.runtime, limit), client.runtime.condition()
-        pending = asking.begin(to, type, wanted, match, limit, condition)
+        pending = asking.prepare(to, type, wanted, match, limit, condition)
         try:
+            asking.enter(pending)
             asking.send(self, pending, type, message, attachment, limit)
             answer = asking.result(pending, condition, deadline, limit)
         finally:
-            asking.finish(pending)
+            try:
+                asking.finish(pending)
+            except BaseException:  # Ctrl-C, which would leave it there for ever.
+                asking.finish(pending)
+                raise
         return _decode(answer, codec)
 
     @overload
@@ -213,8 +218,9 @@ class AskingFace:
         try:
             for participant in client.participants.participants:
                 if takes_all or asking.is_ours(participant):
-                    one = asking.begin(participant, type, wanted, match, limit, condition)
+                    one = asking.prepare(participant, type, wanted, match, limit, condition)
                     pending[participant] = one
+                    asking.enter(one)
                     asking.send_or_fail(self, one, type, message, attachment, deadline.left())
                 else:
                     not_asked.append(participant)

@@ -72,7 +72,7 @@ class Asking:
         """Return whether a participant is a client of this package, as far as it is known."""
         return self._client.confirmation.claim_of(to) is not None
 
-    def begin(
+    def prepare(
         self,
         to: RemoteParticipant | LocalParticipant | str,
         type: str,
@@ -81,7 +81,7 @@ class Asking:
         limit: float | None,
         condition: Condition | None = None,
     ) -> Pending:
-        """Enter a question that is about to be sent, until ``finish``; what answers it is kept from now on.
+        """Return a question that is to be sent, once it is entered.
 
         Args:
             limit: How long its asker waits, in seconds; None for ever.
@@ -91,7 +91,9 @@ class Asking:
             ParticipantNotFound: If there is none with that id.
         """
         client = self._client
-        if id_of(to) == client.local_participant.id or isinstance(to, LocalParticipant):
+        if isinstance(to, LocalParticipant):  # Perhaps another client's.
+            to = to.id
+        if id_of(to) == client.local_participant.id:
             raise UsageError("a client cannot ask itself: call the function that answers")
         identity = client.confirmation.claim_of(to)
         if identity is None and reply_type is None and match is None:
@@ -105,7 +107,7 @@ class Asking:
         with self._condition:
             self._last_id += 1
             question = Question(self._last_id, reply_type or "", not (reply_type is None and match is None), limit)
-        pending = Pending(
+        return Pending(
             to,
             identity,
             type,
@@ -115,13 +117,15 @@ class Asking:
             client.confirmation.follow(to) if question.takes_messages else None,
             condition or client.runtime.condition(),
         )
+
+    def enter(self, pending: Pending) -> None:
+        """Keep what answers a question from now on, until ``finish``."""
         with self._condition:
-            if identity is None:
+            if pending.question is None:
                 self._others[pending] = None
             else:
-                self._asked[question.id] = pending
-        client.router.feed(pending)
-        return pending
+                self._asked[pending.question.id] = pending
+        self._client.router.feed(pending)
 
     def send(self, face: Any, pending: Pending, type: str, body: Any, attachment: Any, limit: float | None) -> None:
         """Send a question through the face that all messages go through."""
