@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -642,3 +645,77 @@ def test_our_clients_may_answer_by_messages_that_match_too(pair: Pair) -> None:
     assert pair.ask("ask", reply_type="reply").message == {"by": "message"}
     answers = pair.alice.messaging.ask_all("ask", {}, reply_type="reply")
     assert [answer.message for answer in answers] == [{"by": "message"}]
+
+
+def test_a_subclass_that_encrypts_sees_all_that_is_asked_and_answered() -> None:
+    """Sending and receiving go through it, both ways; refusals have no body, and so do not."""
+
+    class Shifted(MessagingClient):
+        def send_message_nowait(
+            self, to: Any, type: Any = None, message: Any = None, *rest: Any, **options: Any
+        ) -> Any:
+            hidden = {"hidden": json.dumps(message)[::-1]}
+            return super().send_message_nowait(to, type, hidden, *rest, **options)
+
+        def received(self, message: RoomMessage) -> RoomMessage:
+            return replace(message, message=json.loads(message.message["hidden"][::-1]))
+
+    with simulated(latency=0.01) as sim:
+        room = sim.room("demo")
+        ada, bob = (room.join(name, enable=True, messaging=Shifted) for name in ("ada", "bob"))
+        peer = ada.messaging.wait_for_participant("bob")
+        bob.messaging.on_request("sum", add)
+        bob.messaging.on_message("told", lambda event: event.reply({"told": event.message.message["n"]}))
+        assert ada.messaging.ask(peer, "sum", {"a": 1, "b": 2}).message == {"sum": 3}
+        assert ada.messaging.ask(peer, "told", {"n": 5}).message == {"told": 5}
+        for _ in range(2):
+            with pytest.raises(RequestRefused, match="no handler"):
+                ada.messaging.ask(peer, "other", {})
+        assert {record.text for record in room.transcript.messages(type="sum")} == HIDDEN
+
+
+def test_a_client_is_asked_by_its_own_participant_too(pair: Pair) -> None:
+    """What another client of the process knows itself by, and an id."""
+    ask = pair.alice.messaging.ask
+    assert ask(pair.bob.local_participant, "sum", {"a": 1, "b": 1}).message == {"sum": 2}
+    assert ask(pair.bob.local_participant.id, "sum", {"a": 1, "b": 2}).message == {"sum": 3}
+
+
+def outcomes_of(pair: Pair, room: RoomClient, peer: RemoteParticipant, times: int) -> list[type]:
+    """Ask so many times at once, and return a list to which each adds what it gets."""
+    outcomes: list[type] = []
+
+    def ask() -> None:
+        try:
+            outcomes.append(type(room.messaging.ask(peer, "slow", {}, timeout=10)))
+        except MeshsyncError as error:
+            outcomes.append(type(error))
+
+    for _ in range(times):
+        pair.sim.spawn(ask)
+    return outcomes
+
+
+def test_a_handler_that_is_removed_leaves_the_questions_refused_that_wait_for_it(pair: Pair) -> None:
+    """64 are at work, and go on; 16 of 80 are not."""
+    pair.bob.messaging.on_request("slow", lambda event: meshsync.sleep(1))
+    carol = pair.room.join("carol", enable=True)
+    outcomes = [outcomes_of(pair, room, room.messaging.wait_for_participant("bob"), 40) for room in (pair.alice, carol)]
+    pair.sim.sleep(0.7)
+    pair.bob.messaging.off_request("slow")
+    pair.sim.sleep(5)
+    assert Counter(outcomes[0] + outcomes[1]) == {RoomMessage: 64, RequestRefused: 16}
+
+
+def test_an_asker_that_is_gone_costs_nothing(pair: Pair) -> None:
+    """Its answers wait for it as long as it would have waited; others are answered meanwhile."""
+    carol = pair.room.join("carol", enable=True, reconnect=False)
+    pair.bob.messaging.on_request("slow", lambda event: meshsync.sleep(2))
+    outcomes = outcomes_of(pair, carol, carol.messaging.wait_for_participant("bob"), 30)
+    pair.sim.plan(faults.at(pair.sim.now + 1, faults.reset("carol")))
+    pair.sim.sleep(2)
+    assert outcomes == [ConnectionLost] * 30
+    assert pair.ask().message == {"sum": 3}
+    pair.sim.sleep(20)
+    assert pair.ask().message == {"sum": 3}
+    assert not pair.bob._meshsync.confirmation._pending
