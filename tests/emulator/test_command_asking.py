@@ -110,3 +110,12 @@ def test_a_participant_that_is_no_client_of_ours_needs_a_type_of_answer(emulated
     assert "'echo' is no client of this package" in result.stderr
     result = run("ask", "echo", "ask", '{"n": 1}', "--reply-type", "ask", "--timeout", str(PATIENCE), environ=here)
     assert [record["message"] for record in records(result)] == [{"n": 1}]
+
+
+def test_participants_of_the_emulator_answer(emulated: Emulator) -> None:
+    """Those without a thread, on real sockets."""
+    from simulator.participants import Echo
+
+    emulated.add("echoes", Echo("echo", delay=0.01))
+    result = run("ask", "echo", "any", '{"n": 1}', "--wait-for", "echo", environ=of_emulator(emulated, "echoes"))
+    assert [(record["type"], record["message"]) for record in records(result)] == [("any", {"n": 1})]

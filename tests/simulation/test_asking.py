@@ -33,6 +33,7 @@ from meshsync import (
     UsageError,
     WouldDeadlock,
 )
+from meshsync.confirming.bodies import Answer
 from simulator import Simulation, faults
 from simulator.participants import Message, Participant
 from simulator.simulation import SimulatedRoom
@@ -722,3 +723,33 @@ def test_an_asker_that_is_gone_costs_nothing(pair: Pair) -> None:
     assert pair.ask().message == {"sum": 3}
     pair.sim.sleep(1)
     assert not pair.bob._meshsync.confirmation._pending
+
+
+def test_an_answer_of_another_is_none(pair: Pair) -> None:
+    """Neither a marked one with the right number, nor a message that would fit; they are dropped, or messages."""
+    pair.bob.messaging.on_request("slow", lambda event: meshsync.sleep(2) or {"by": "bob"})
+    eve = pair.room.join("eve", enable=True)
+    alice = eve.messaging.wait_for_participant("alice")
+    before = pair.alice.stats().answers_dropped
+    forged = [Answer(id) for id in range(1, 10)]
+
+    def forge() -> None:
+        pair.sim.sleep(1)
+        for mark in forged:
+            eve._meshsync.confirmation.submit(alice, "slow", {"by": "eve"}, b"", 5, mark=mark)
+        eve.messaging.send_message(alice, "reply", {"by": "eve"})
+
+    pair.sim.spawn(forge)
+    assert pair.ask("slow", reply_type="reply").message == {"by": "bob"}
+    assert pair.alice.stats().answers_dropped == before + len(forged)
+
+
+def test_both_ends_may_be_restarted_by_the_program(pair: Pair) -> None:
+    """A bot that is started again is another participant; its predecessor's questions are not its own."""
+    pair.bob.messaging.on_message("never", lambda event: None)
+    pair.sim.spawn(lambda: (pair.sim.sleep(1), pair.bob.close())[0])
+    pair.fails(RequestInterrupted, "left before it answered", 1.02, lambda: pair.ask("never"))
+    again = pair.room.join("bob", enable=True)
+    again.messaging.on_request("sum", add)
+    pair.peer = pair.alice.messaging.wait_for_participant("bob")
+    assert pair.ask().message == {"sum": 3}
