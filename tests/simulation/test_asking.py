@@ -753,3 +753,19 @@ def test_both_ends_may_be_restarted_by_the_program(pair: Pair) -> None:
     again.messaging.on_request("sum", add)
     pair.peer = pair.alice.messaging.wait_for_participant("bob")
     assert pair.ask().message == {"sum": 3}
+
+
+def test_a_question_that_waits_for_a_task_is_as_it_came(pair: Pair) -> None:
+    """Though a receiver has changed its own body meanwhile."""
+
+    def spoil(event: RoomMessageEvent) -> None:
+        body: Any = event.message.message
+        body["a"] = 100
+
+    pair.bob.messaging.on_message("sum", spoil)
+    pair.bob.messaging.on_request("slow", lambda event: meshsync.sleep(1))
+    busy = pair.room.join("busy", enable=True)
+    outcomes = outcomes_of(pair, busy, busy.messaging.wait_for_participant("bob"), 64)
+    pair.sim.sleep(0.5)
+    assert pair.ask().message == {"sum": 3}
+    assert outcomes == [RoomMessage] * 64
