@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator import Emulator, latency
+from simulator import Emulator, Simulation, check, latency
 from tests.contract.asking_program import Sum, program
 from tests.support.worlds import simulated
 
@@ -49,11 +49,13 @@ def test_a_program_observes_the_same_in_both_worlds(monkeypatch: pytest.MonkeyPa
     assert real[-1][0] == "SendTimeout"
 
 
-def test_runs_of_one_seed_are_the_same() -> None:
-    """Down to the bytes on the links, whatever the hash seed; see the tests of determinism for others."""
-    digests = []
-    for _ in range(2):
-        with simulated(11, latency=latency.uniform(0.001, 0.05), schedule="random") as sim:
-            program("demo")
-            digests.append(sim.room("demo").transcript.digest())
-    assert digests[0] == digests[1]
+def asked(sim: Simulation) -> None:
+    """Run the program in a simulation."""
+    program("demo")
+
+
+@pytest.mark.parametrize("schedule", ["fifo", "random", "late"])
+def test_runs_of_one_seed_are_the_same(schedule: str) -> None:
+    """Down to the bytes on the links, in another process with another hash seed."""
+    checked = check(asked, seed=11, latency=latency.uniform(0.001, 0.05), schedule=schedule, report=None)
+    assert "process" in checked.how

@@ -34,7 +34,7 @@ from meshsync import (
     WouldDeadlock,
 )
 from meshsync.confirming.bodies import Answer
-from simulator import Simulation, faults
+from simulator import Simulation, faults, latency
 from simulator.participants import Message, Participant
 from simulator.simulation import SimulatedRoom
 from tests.support.worlds import simulated, told
@@ -769,3 +769,44 @@ def test_a_question_that_waits_for_a_task_is_as_it_came(pair: Pair) -> None:
     pair.sim.sleep(0.5)
     assert pair.ask().message == {"sum": 3}
     assert outcomes == [RoomMessage] * 64
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_questions_among_clients_that_are_reset_all_the_time_are_answered_and_handled_once(seed: int) -> None:
+    """Three of them, each reset every 3 s on average, on links of 5 to 100 ms, and the server restarted once."""
+    handled: Counter[tuple[str, int]] = Counter()
+    wrong: list[str] = []
+
+    def doubled(event: RoomMessageEvent) -> dict[str, Any]:
+        body = event.message.message
+        handled[body["from"], body["n"]] += 1
+        meshsync.sleep(0.05)
+        return {"double": 2 * body["n"]}
+
+    def go(room: RoomClient, name: str) -> None:
+        peers = [room.messaging.wait_for_participant(other) for other in names if other != name]
+        for n in range(40):
+            answer = room.messaging.ask(peers[n % 2], "double", {"from": name, "n": n}, timeout=60)
+            if answer.message != {"double": 2 * n}:
+                wrong.append(f"{name} {n}: {answer.message}")
+
+    names = ("ada", "ben", "cyd")
+    logging.getLogger("meshsync").setLevel(logging.ERROR)
+    try:
+        with simulated(seed, latency=latency.uniform(0.005, 0.1)) as sim:
+            room = sim.room("demo")
+            rooms = {name: room.join(name, enable=True) for name in names}
+            for client in rooms.values():
+                client.messaging.on_request("double", doubled)
+            tasks = [sim.spawn(go, client, name) for name, client in rooms.items()]
+            sim.plan(*(faults.every(latency.exponential(3), faults.reset(name)) for name in names))
+            sim.plan(faults.at(5, faults.restart(down=1)))
+            for task in tasks:
+                task.join()
+            dropped = [client.stats().answers_dropped for client in rooms.values()]
+    finally:
+        logging.getLogger("meshsync").setLevel(logging.NOTSET)
+    assert wrong == []
+    assert set(handled.values()) == {1}
+    assert len(handled) == 120
+    assert dropped == [0, 0, 0]
