@@ -62,7 +62,7 @@ from meshsync.tokens import ApiKey, Grant, ParticipantToken
 from meshsync.waiting.locks import Lock, RLock, Semaphore
 from meshsync.waiting.queues import Queue
 from meshsync.waiting.signalling import Barrier, Event
-from meshsync.world import condition, monotonic, sleep, spawn
+from meshsync.world import condition, monotonic, sleep, spawn, wall_time
 
 __library__ = True  # see simulator/engine/marks.py
 
@@ -133,4 +133,5 @@ __all__ = [
     "signals",
     "sleep",
     "spawn",
+    "wall_time",
 ]

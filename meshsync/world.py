@@ -22,7 +22,17 @@ from meshsync.signals import check_callable
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
 
-__all__ = ["REAL_WORLD", "World", "condition", "current_world", "monotonic", "runtime_of", "sleep", "spawn"]
+__all__ = [
+    "REAL_WORLD",
+    "World",
+    "condition",
+    "current_world",
+    "monotonic",
+    "runtime_of",
+    "sleep",
+    "spawn",
+    "wall_time",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,14 @@ def sleep(seconds: float) -> None:
 def monotonic() -> float:
     """Return the seconds of the caller's world from an arbitrary origin."""
     return current_world().runtime.monotonic()
+
+
+def wall_time() -> float:
+    """Return the seconds since 1970 by the wall clock of the caller's world: the real one, or a simulation's.
+
+    It may jump, and be wrong: as a simulation's is for a program whose clock is skewed.
+    """
+    return current_world().runtime.wall()
 
 
 def condition() -> Condition:

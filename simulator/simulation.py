@@ -33,6 +33,7 @@ from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
 from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, close_real_world, install_world
+from simulator import faults
 from simulator.admission import Credentials, admit, check_room_name
 from simulator.engine.invariants import Claim
 from simulator.engine.kernel import Kernel
@@ -45,6 +46,7 @@ from simulator.latency import Law, as_law
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import WINDOW, ControlFrame, Frame, Link
 from simulator.network.network import Guest, Heartbeats, Network, SimulatedConnection
+from simulator.network.programs import StruckProgramsOf
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant, Surroundings
 from simulator.participants.participant import enter
@@ -189,7 +191,9 @@ class Simulation:
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
         """The number of wires at which unused ones are dropped."""
-        self._faults = FaultInjector(self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer)
+        programs = StruckProgramsOf(self.runtime.hindrances, self.network)
+        parts = self.kernel, self.runtime.seeds, self.network
+        self._faults = FaultInjector(*parts, lambda: self.rooms, self._newcomer, programs=programs)
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
         _current = self
@@ -282,6 +286,47 @@ class Simulation:
                 when it strikes.
         """
         self._faults.add(entries)
+
+    def pause(self, name: str, *, for_: float) -> None:
+        """Let a spawned program stand still from now on, for some virtual seconds, as in a suspended machine.
+
+        None of its threads goes on before: one that sleeps or waits does when its time has come *and* the pause is
+        over. Nothing is read from its connections nor written to them, and its heartbeats stand still too: rooms end
+        the connections if it takes longer than theirs allow. It is a fault: recorded, and left out by `explore` if it
+        can be.
+
+        Args:
+            name: As it was spawned; it need not be a participant's.
+            for_: Seconds; of several pauses the longest counts.
+        Raises:
+            UsageError: If no program of that name was spawned; nothing has changed.
+            ValueError: If ``for_`` is no number of seconds.
+        """
+        self.plan(faults.pause_program(name, for_))
+
+    def slow(self, name: str, *, factor: float = 1.0, by: float = 0.0) -> None:
+        """Let a spawned program be slow from now on, with all of its threads, those of its clients included.
+
+        Args:
+            name: As it was spawned.
+            factor: How many times as long each of its sleeps lasts that begins from now on, at least 1.
+            by: Seconds by which each of its turns begins later: after a sleep or a wait, and that of a new thread.
+        Raises:
+            UsageError: As `pause`; `ValueError` if ``factor`` or ``by`` is out of range.
+        """
+        self.plan(faults.slow_program(name, factor=factor, by=by))
+
+    def skew(self, name: str, offset: float = 0.0, *, drift: float = 0.0) -> None:
+        """Let the wall clock of a spawned program, ``meshsync.wall_time()``, be wrong from now on.
+
+        Args:
+            name: As it was spawned.
+            offset: Seconds by which it is ahead; behind, if that is negative.
+            drift: Seconds by which it is ahead more for each second from now on.
+        Raises:
+            UsageError: As `pause`; `ValueError` if an argument is no finite number.
+        """
+        self.plan(faults.skew_clock(name, offset, drift=drift))
 
     # --- what holds ---------------------------------------------------------------------------------------------------
 
@@ -384,7 +429,7 @@ class Simulation:
         name = urlsplit(endpoint.url).path.rpartition("/rooms/")[2].strip("/")
         try:
             version = endpoint.version or None
-            admission = admit(name, Credentials(token), version=version, secret=_SECRET, now=self.runtime.wall())
+            admission = admit(name, Credentials(token), version=version, secret=_SECRET, now=self.runtime.true_wall())
         except ConnectFailed as error:
             if name in self._rooms:
                 self._rooms[name].recorder.refused(_name_in(token), str(error))

@@ -66,15 +66,16 @@ FLOORS = """
 
 a  simulator.errors  simulator.latency
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler / conditions
-                     / permits real_waits tasks / actor_threads invariants / watchdog / runtime
+                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler
+                     / conditions hindrances / permits real_waits tasks / actor_threads invariants / watchdog / runtime
 c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
-                     kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.pushes kinds.replies
-                     kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
+                     kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.programs
+                     kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
 e  simulator.network: links traffic / desks heartbeat_timer / client_end network room_end / connector headless_end
+                       programs
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing
@@ -86,6 +87,7 @@ h  simulator.simulation
 i  simulator.exploring: crews estimates programs progress_bar repeated_records shrinking / moments runs
                         / checking delays jobs origin_plot / sweeps / search / halted_search / exploration / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
+i2 simulator.stateful: members rules / scripts / performance / report / machine
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
 j  simulator.pytest_plugin  simulator.calibration
@@ -190,7 +192,7 @@ CLOCK = frozenset(
 """The only files of meshsync that may read the world of the calling task; all else lives in its client's runtime."""
 UNAMBIENT = frozenset({"World", "runtime_of"})
 """All that other files may take from ``meshsync.world``: a type, and the function that finds an owner's runtime."""
-AMBIENT = frozenset({"condition", "monotonic", "sleep", "spawn", "*"})
+AMBIENT = frozenset({"condition", "monotonic", "sleep", "spawn", "wall_time", "*"})
 """What the face of meshsync hands on from there; a star too."""
 REAL_RUNTIME = "meshsync.runtime.threads.ThreadRuntime"
 """May be made in its package and in ``meshsync.world`` alone."""

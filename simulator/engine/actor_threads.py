@@ -137,6 +137,8 @@ class ActorThreads:
         with self._scope() if self._scope is not None else contextlib.nullcontext():
             try:
                 if not scheduler.is_over:
+                    if scheduler.gate is not None:
+                        scheduler.gate(actor)
                     target()
             except BaseException as error:
                 actor.error = error

@@ -179,7 +179,7 @@ class VirtualCondition:
             waiters.clear()
 
     def _wake(self, actor: Actor) -> None:
-        self._scheduler.ready.append(actor)
+        actor.wake()
 
     def _refuse(self, call: str) -> NoReturn:
         """Raise for a call by an actor that does not hold this."""
@@ -223,7 +223,7 @@ class VirtualCondition:
     def _time_out(self, actor: Actor) -> None:
         actor.timer = None
         del self._waiters[actor]
-        self._scheduler.ready.append(actor)
+        actor.wake()
 
 
 class _PreemptedCondition(VirtualCondition):

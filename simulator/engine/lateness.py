@@ -26,6 +26,7 @@ __all__ = [
     "Pilot",
     "PilotSchedule",
     "ReplaySchedule",
+    "focus_of",
     "schedule_named",
 ]
 
@@ -90,7 +91,7 @@ class LateSchedule(Schedule):
     def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
         step = self._steps[who, kind] = self._steps.get((who, kind), 0) + 1
         lateness = self._lateness
-        if lateness.focus not in ("all", who, _focus_of(who)) or self._stream.random() >= lateness.probability:
+        if lateness.focus not in ("all", who, focus_of(who)) or self._stream.random() >= lateness.probability:
             return 0
         by = int(self._stream.random() * REACH * lateness.scale) // _MICROSECOND * _MICROSECOND
         if by:
@@ -141,7 +142,7 @@ class PilotSchedule(Schedule):
         return 0
 
     def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
-        if _focus_of(who) != "client":
+        if focus_of(who) != "client":
             self._who[who] = None
         if limit:
             self._limits[_rounded(limit)] = None
@@ -192,7 +193,8 @@ _LEAST = SECOND // 1000
 """Nanoseconds that two events have to be apart: what is nearer, the choice among actors puts in another order."""
 
 
-def _focus_of(who: str) -> str:
+def focus_of(who: str) -> str:
+    """Return which of the groups of `Lateness.focus` a step belongs to; ``"client"`` for the client's own tasks."""
     # A link's name ends with its direction; an actor's path begins with that of the first one.
     if who.endswith(("/up", "/down")) and not who.startswith("main/"):
         return "links"

@@ -23,6 +23,7 @@ from simulator.engine import diagnosis
 from simulator.engine.actor_threads import ActorThreads, Adoption
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import VirtualCondition, new_condition
+from simulator.engine.hindrances import Hindrances
 from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
@@ -110,6 +111,8 @@ class VirtualRuntime:
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
+        self.hindrances = Hindrances(scheduler)
+        """What keeps programs from running as they would."""
         self.is_open = True
         self._threads = ActorThreads(scheduler, scope, grace)
         interrupts = Interrupts(self._interrupted, get_ident())
@@ -136,6 +139,10 @@ class VirtualRuntime:
         return self.kernel.now / SECOND
 
     def wall(self) -> float:
+        """Return seconds since the Unix epoch, by the virtual clock, or by the wrong one of the running program."""
+        return self.true_wall() + self.hindrances.ahead()
+
+    def true_wall(self) -> float:
         """Return seconds since the Unix epoch, by the virtual clock."""
         return self._start_wall + self.monotonic()
 

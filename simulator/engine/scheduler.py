@@ -104,6 +104,10 @@ class Scheduler:
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.after_turn: Callable[[Callable[[], object] | None], None] | None = None
         """Called after each turn of an actor (with None) or of a timer (with its callback); None if none is to be."""
+        self.gate: Callable[[Actor], None] | None = None
+        """Passed by each actor that has its turn, while ``urgent`` is set; None if there is nothing to be held back."""
+        self.make_ready: Callable[[Actor], None] = self.ready.append
+        """Puts an actor behind those that can run; or later, if its program is slow."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
         self.holdings = Holdings(self._label)
@@ -138,7 +142,7 @@ class Scheduler:
             path = f"{parent.path}/{_numbered(name, parent.children[name])}"
         actor = Actor(self._serials, name, label, path, self._make_baton())
         actor.baton.acquire()
-        actor.wake = partial(self.ready.append, actor)
+        actor.wake = partial(self.make_ready, actor)
         self.actors[actor.serial] = actor
         self._serials += 1
         return actor
@@ -279,10 +283,6 @@ class Scheduler:
         """Whether an actor is ready that does not run."""
         return bool(self._queues)
 
-    def make_ready(self, actor: Actor) -> None:
-        """Put an actor behind those that can run."""
-        self.ready.append(actor)
-
     def late(self, actor: Actor, due: int, kind: str, limit: int = 0) -> int:
         """Return by how many nanoseconds a step of an actor is late; see `Schedule.late`."""
         if actor.is_housekeeping or self.kernel.late is None:
@@ -294,7 +294,7 @@ class Scheduler:
         if by := self.late(actor, self.kernel.now, "turn"):
             actor.timer = self.kernel.at(self.kernel.now + by, actor.wake)
         else:
-            self.ready.append(actor)
+            actor.wake()
 
     def yield_turn(self, actor: Actor) -> None:
         """Put the running actor, which is about to park, behind all that can run."""
@@ -387,10 +387,12 @@ class Scheduler:
         if self.is_over:
             self._leave(actor)
         if actor is not self.main:
+            if self.gate is not None:
+                self.gate(actor)
             return
         self.urgent = False  # before looking: a signal's handler may set it again any time
         error = self.pending_errors.pop()
-        if self.pending_errors or self._errand is _STEP or self._errand is _STEPPED:
+        if self.pending_errors or self._errand is _STEP or self._errand is _STEPPED or self.gate is not None:
             self.urgent = True
         if error is not None:
             if isinstance(error, InvariantError):  # It ends the run: whatever is called now raises it again.

@@ -176,6 +176,11 @@ class Run:
         return self.case.lates
 
     @property
+    def cause(self) -> BaseException | None:
+        """The error, or the exception of an actor that is behind it."""
+        return None if self.error is None else _root(self.error)
+
+    @property
     def is_overdue(self) -> bool:
         """Whether it failed by a time limit that lateness made it pass, which says little about the program."""
         if self.error is None or not self.lates:

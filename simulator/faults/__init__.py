@@ -47,6 +47,7 @@ from simulator.faults.kinds.leave import leave
 from simulator.faults.kinds.offers import delay_accept, reject_streams
 from simulator.faults.kinds.partition import partition
 from simulator.faults.kinds.pause import pause
+from simulator.faults.kinds.programs import pause_program, skew_clock, slow_program
 from simulator.faults.kinds.pushes import malformed_push, oversized_push
 from simulator.faults.kinds.replies import error_replies, late_replies
 from simulator.faults.kinds.reset import reset
@@ -100,11 +101,14 @@ __all__ = [
     "oversized_push",
     "partition",
     "pause",
+    "pause_program",
     "quiet",
     "refuse_connect",
     "reject_streams",
     "reset",
     "restart",
+    "skew_clock",
+    "slow_program",
     "throttle",
     "to_json",
 ]

@@ -16,15 +16,17 @@ from simulator.faults.layers import (
     NetworkFault,
     Pass,
     Postpone,
+    ProgramFault,
     Refuse,
     RejectOffer,
     RoomFault,
     SimulationFault,
     StruckConnection,
+    StruckPrograms,
     StruckSimulation,
 )
 
-__all__ = ["ask", "strike_connection", "strike_simulation"]
+__all__ = ["ask", "hinder", "strike_connection", "strike_simulation"]
 
 _VERDICTS: dict[str, tuple[type, ...]] = {
     NetworkFault.on_link.__name__: (Pass, Hold, Delay, Limit),
@@ -87,6 +89,18 @@ def strike_simulation(fault: SimulationFault, simulation: StruckSimulation) -> N
         fault.strike(simulation)
     except Exception as error:
         raise _failed(fault, "strike", error) from error
+
+
+def hinder(fault: ProgramFault, programs: StruckPrograms) -> None:
+    """Let a fault begin to hinder a program.
+
+    Raises:
+        UsageError: If the fault raises.
+    """
+    try:
+        fault.hinder(programs)
+    except Exception as error:
+        raise _failed(fault, "hinder", error) from error
 
 
 def _failed(fault: Fault, method: str, error: Exception) -> UsageError:

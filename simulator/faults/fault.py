@@ -21,6 +21,8 @@ class Fault(fields.Value):
 
     word: ClassVar[str] = ""
     """The kind's name for users, in plans and in transcripts."""
+    is_of_programs: ClassVar[bool] = False
+    """Whether it is about a program of a simulation, which is none of an emulator's."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from simulator.latency import Law
 __all__ = [
     "Metadata",
     "Value",
+    "checked",
     "choice",
     "instance",
     "law",

@@ -16,14 +16,16 @@ from simulator.engine.clock import Clock
 from simulator.engine.kernel import SECOND, Timer
 from simulator.engine.seeds import Seeds
 from simulator.faults import plans
-from simulator.faults.asking import strike_simulation
+from simulator.faults.asking import hinder, strike_simulation
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.layers import (
     ConnectionFault,
     NetworkFault,
+    ProgramFault,
     RoomFault,
     SimulationFault,
     StruckNetwork,
+    StruckPrograms,
     StruckRoom,
 )
 from simulator.faults.registry import KINDS
@@ -53,6 +55,16 @@ def check_entries(entries: Iterable[plans.Planned | Fault]) -> tuple[plans.Plann
         if isinstance(fault, Fault) and fault.word not in KINDS:
             raise UsageError(f"{type(fault).__name__} is no registered kind of fault; put @register above it")
     return given
+
+
+def refuse_programs(entries: Iterable[plans.Planned | Fault]) -> None:
+    """Raise `UsageError` for a fault of a program, where programs are processes outside."""
+    for fault in (getattr(entry, "fault", entry) for entry in entries):
+        if isinstance(fault, Fault) and fault.is_of_programs:
+            raise UsageError(
+                f"{fault.word} is about a program of a simulation; a client of an emulator is a process of its own,"
+                " which is stopped and slowed by its own system"
+            )
 
 
 class InjectedNetwork(StruckNetwork, Protocol):
@@ -104,6 +116,7 @@ class FaultInjector:
         newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
         unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
             one is in force all the same, since the participant may come. None to raise `UsageError` there.
+        programs: Those that faults hinder; None where programs are processes of their own.
 
     Attributes:
         in_force: The rooms' lasting faults that are in force, in the order in which they struck; every room reads it.
@@ -117,6 +130,7 @@ class FaultInjector:
         rooms: Callable[[], Sequence[InjectedRoom]],
         newcomer: Callable[[str, str, str], None],
         unknown: Callable[[Fault, str], object] | None = None,
+        programs: StruckPrograms | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
         self._kernel = kernel
@@ -125,6 +139,8 @@ class FaultInjector:
         self._rooms = rooms
         self._newcomer = newcomer
         self._unknown = unknown
+        self._programs = programs
+        self._hindering: list[ProgramFault] = []
         self._timers: dict[Timer, None] = {}
         self._pending: list[_Pending] = []
         self._count = 0
@@ -135,10 +151,13 @@ class FaultInjector:
         Args:
             begin: The instant that the plan's times count from, in nanoseconds.
         Raises:
-            UsageError: If one is no fault, or of no registered kind; none is added then. Or if a bare one names a
-                participant that no room knows; the entries before it are added.
+            UsageError: If one is no fault, or of no registered kind, or is about programs where there are none; none is
+                added then. Or if a bare one names a participant that no room knows; the entries before it are added.
         """
-        for entry in check_entries(entries):
+        given = check_entries(entries)
+        if self._programs is None:
+            refuse_programs(given)
+        for entry in given:
             self._add(entry, begin)
 
     def notice(
@@ -216,6 +235,9 @@ class FaultInjector:
                 self.in_force.append(fault)
             case ConnectionFault() | NetworkFault():
                 self._network.strike(fault)
+            case ProgramFault():
+                hinder(fault, self.programs)
+                self._hindering.append(fault)
             case SimulationFault():
                 strike_simulation(fault, self)
         self.notice("fault", to=fault.names[0] if len(fault.names) == 1 else None, type=fault.word)
@@ -225,6 +247,9 @@ class FaultInjector:
             self.in_force.remove(fault)
         elif isinstance(fault, NetworkFault) and fault in self._network.in_force:
             self._network.lift(fault)
+        elif isinstance(fault, ProgramFault) and fault in self._hindering:
+            self._hindering.remove(fault)
+            self.programs.relieve(fault)
         else:
             return
         self._record(fault, "ended")
@@ -234,10 +259,13 @@ class FaultInjector:
         self._drop_planned()
         for room in self._rooms():
             room.recorder.struck("quiet", (), "struck", {})
-        for fault in (*self.in_force, *self._network.in_force):
+        for fault in (*self.in_force, *self._network.in_force, *self._hindering):
             self._record(fault, "ended")
         self.in_force.clear()
         self._network.lift_all()
+        if self._programs is not None:
+            self._hindering.clear()
+            self._programs.relieve_all()
 
     def stop(self) -> None:
         """End all faults without a record, since the rooms are being closed."""
@@ -270,6 +298,11 @@ class FaultInjector:
     def network(self) -> StruckNetwork:
         """See `StruckSimulation`, as for the others below."""
         return self._network
+
+    @property
+    def programs(self) -> StruckPrograms:
+        assert self._programs is not None  # As `add` has seen to.
+        return self._programs
 
     @property
     def rooms(self) -> Sequence[StruckRoom]:

@@ -1,9 +1,11 @@
 """The layers of a simulation that faults belong to: the actions and questions of each.
 
-A kind of fault derives from exactly one of four classes. Two are of one-off faults, which *strike*:
+A kind of fault derives from exactly one of five classes. Two are of one-off faults, which *strike*:
 
 - `ConnectionFault` strikes each live connection of the participants that it names.
 - `SimulationFault` strikes once, with the whole simulation as its argument.
+
+One is of lasting faults of programs: `ProgramFault` hinders a program from its beginning to its end.
 
 Two are of lasting faults, which are rules. For each decision, all rules in force are asked, in the order in which they
 struck, and each gives a *verdict*:
@@ -21,11 +23,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from meshsync.protocol.operations import Request
 from simulator.faults import fields
-from simulator.faults.fault import LastingFault, OneOffFault
+from simulator.faults.fault import Fault, LastingFault, OneOffFault
 from simulator.latency import Law
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "NetworkFault",
     "Pass",
     "Postpone",
+    "ProgramFault",
     "Refuse",
     "RejectOffer",
     "RoomFault",
@@ -48,6 +51,7 @@ __all__ = [
     "StruckConnection",
     "StruckNetwork",
     "StruckParticipant",
+    "StruckPrograms",
     "StruckRoom",
     "StruckSimulation",
 ]
@@ -189,9 +193,33 @@ class StruckRoom(Protocol):
         """Return the names of all participants that are or were in the room, or tried to join it."""
 
 
+class StruckPrograms(Protocol):
+    """The programs of a simulation, by the names under which they were spawned.
+
+    Each method raises `UsageError` if no program has the name; nothing has changed then.
+    """
+
+    def pause(self, who: str, seconds: float) -> None:
+        """Let a program and its connections stand still for some seconds; of several pauses the longest counts."""
+
+    def slow(self, cause: Fault, who: str, factor: float, by: float) -> None:
+        """Let a program's sleeps last ``factor`` times as long, and its turns begin ``by`` seconds later."""
+
+    def skew(self, cause: Fault, who: str, offset: float, drift: float) -> None:
+        """Let a program's wall clock be ahead by ``offset`` seconds, and by ``drift`` more each second."""
+
+    def relieve(self, cause: Fault) -> None:
+        """End what a fault has begun."""
+
+    def relieve_all(self) -> None:
+        """End all of that, pauses included."""
+
+
 class StruckSimulation(Protocol):
     """A whole simulation."""
 
+    @property
+    def programs(self) -> StruckPrograms: ...
     @property
     def network(self) -> StruckNetwork: ...
     @property
@@ -214,6 +242,24 @@ class SimulationFault(OneOffFault):
 
         Raises:
             UsageError: If it cannot strike; nothing has changed.
+        """
+        raise NotImplementedError
+
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFault(LastingFault):
+    """A lasting fault of a program. It ends by itself in no case: `StruckPrograms.relieve` is called for it."""
+
+    is_of_programs: ClassVar[bool] = True
+
+    def hinder(self, programs: StruckPrograms) -> None:
+        """Begin; the cause given to ``programs`` is this fault.
+
+        Raises:
+            UsageError: If there is no such program; nothing has changed.
         """
         raise NotImplementedError
 

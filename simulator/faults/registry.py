@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from meshsync.errors import UsageError
 from simulator.faults.fault import Fault
-from simulator.faults.layers import ConnectionFault, NetworkFault, RoomFault, SimulationFault
+from simulator.faults.layers import ConnectionFault, NetworkFault, ProgramFault, RoomFault, SimulationFault
 
 __all__ = ["KINDS", "register"]
 
@@ -17,6 +17,7 @@ KINDS: dict[str, type[Fault]] = {}
 LAYERS: dict[type[Fault], tuple[str, ...]] = {
     ConnectionFault: ("strike",),
     SimulationFault: ("strike",),
+    ProgramFault: ("hinder",),
     NetworkFault: ("on_link", "on_attempt"),
     RoomFault: ("on_request", "on_reply"),
 }

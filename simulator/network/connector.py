@@ -89,6 +89,7 @@ class _Attempt:
         self._connection = connection = network.open(name)
         if isinstance(guest, Guest):
             network.admit(connection, guest)
+        connection.opener = runtime.hindrances.present
         connection.refuse = self._conclude
         connection.up.on_arrival = self._at_room
         connection.down.on_arrival = self._at_client

@@ -101,6 +101,8 @@ class SimulatedConnection:
         self.down = down
         self.guest: Guest | None = None
         """Its participant; None if the door admits none."""
+        self.opener = ""
+        """The path of the actor that made it; empty if none did."""
         self.refuse: Callable[[ConnectFailed], None] | None = None
         """Ends the attempt; None once that is over."""
         self.transport: ClientEnd | None = None

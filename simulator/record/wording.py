@@ -89,7 +89,7 @@ def victims_of(record: Record) -> tuple[str, ...]:
     named: list[Any] = []
     for part in (record.detail, record.detail.get("fault")):
         if isinstance(part, Mapping):
-            for key in ("name", "names", "cut_off"):
+            for key in ("name", "names", "cut_off", "who"):
                 named += part[key] if isinstance(part.get(key), (list, tuple)) else [part.get(key)]
     names = dict.fromkeys(name for name in named if isinstance(name, str) and name)
     return tuple(names) or tuple(filter(None, record.recipient.split(", ")))

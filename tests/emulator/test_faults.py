@@ -298,7 +298,11 @@ ACTS: dict[str, Callable[[Emulator], None]] = {
     "join": join_,
 }
 ROOT = Path(__file__).parents[2]
-OURS = {word for word, kind in KINDS.items() if kind.__module__.startswith("simulator.")}
+OURS = {
+    word
+    for word, kind in KINDS.items()
+    if kind.__module__.startswith("simulator.") and not kind.is_of_programs  # of which an emulator has none
+}
 
 
 @pytest.mark.parametrize("word", sorted(OURS))
@@ -311,6 +315,19 @@ def test_the_table_of_the_docs_has_every_kind() -> None:
     """A kind that is added has to say what it does to a real connection."""
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "emulator-faults.md").read_text(), re.MULTILINE)
     assert sorted(table) == sorted(OURS) == sorted(ACTS)
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.pause_program("ada", 1), faults.slow_program("ada", by=1), faults.skew_clock("ada", 1)], ids=str
+)
+def test_faults_of_programs_are_refused(emulator: Emulator, fault: faults.Fault) -> None:
+    """Nothing of such a plan is added."""
+    with pytest.raises(UsageError) as refused:
+        emulator.plan(faults.reset("ada"), faults.at(1, fault))
+    assert str(refused.value) == (
+        f"{fault.word} is about a program of a simulation; a client of an emulator is a process of its own, which is"
+        " stopped and slowed by its own system"
+    )
 
 
 # --- when -------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ NAMES = """
     ReceivedFile SentFile
     RoomMessage RoomMessageEvent Answers LocalParticipant RemoteParticipant
     ApiKey Grant ParticipantToken
-    condition monotonic signals sleep spawn
+    condition monotonic signals sleep spawn wall_time
     Barrier Event Lock Queue RLock Semaphore
     MeshsyncError
     UsageError InvalidMessage NotEnabled WouldDeadlock ClientClosed ForkedClientError

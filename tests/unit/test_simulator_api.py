@@ -25,6 +25,7 @@ PARTICIPANT = """
 MEMBERS = {
     "Simulation": """
         room rooms plan now spawn sleep advance step run run_until_idle close seed always never eventually
+        pause slow skew
         kernel network runtime world
     """,
     "SimulatedRoom": "name join add names participants transcript simulation recorder rules seated",

@@ -26,6 +26,7 @@ ONE_OFF: dict[str, Fault] = {
     "oversized_push": faults.oversized_push("alice", 5),
     "leave": faults.leave("alice"),
     "join": faults.join("zoe", "agent"),
+    "pause_program": faults.pause_program("server", 3),
 }
 LASTING: dict[str, Fault] = {
     "partition": partition({"bob", "alice"}),
@@ -38,6 +39,8 @@ LASTING: dict[str, Fault] = {
     "delay_accept": faults.delay_accept("alice", 0.25),
     "error_replies": faults.error_replies("alice", 1003, 0.5),
     "late_replies": faults.late_replies("alice", 31),
+    "slow_program": faults.slow_program("server", factor=2, by=0.1),
+    "skew_clock": faults.skew_clock("server", -3600, drift=0.01),
 }
 FAULTS = {**ONE_OFF, **LASTING}
 PLANS: dict[str, Planned] = {

@@ -110,7 +110,8 @@ class WordAsField(Storm):
 
 
 MISTAKES: dict[type[Fault], str] = {
-    NoLayer: "belongs to no layer; derive it from one of ConnectionFault, SimulationFault, NetworkFault, RoomFault",
+    NoLayer: "belongs to no layer; derive it from one of ConnectionFault, SimulationFault, ProgramFault, NetworkFault,"
+    " RoomFault",
     NeitherNor: "belongs to no layer",
     LastingWithoutLayer: "belongs to no layer",
     TwoLayers: "belongs to more than one layer",
