@@ -156,7 +156,7 @@ class MarkedEvent(RoomMessageEvent[Body_co]):
 
     @property
     def _question(self) -> Answerable | None:
-        mark: Any = self.mark
+        mark: Any = getattr(self, "mark", None)  # One that `dataclasses.replace` has made has none.
         return mark if hasattr(mark, "reply") else None
 
     def _copied(self) -> RoomMessageEvent[Body_co]:

@@ -208,7 +208,7 @@ class Answering:
 
     def _run(self) -> None:
         try:
-            while True:
+            while self._client.router.gate.is_here:  # A handler may fork, and return in the child.
                 try:
                     event = self._waiting.get(0)
                 except InboxClosed:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -260,14 +262,23 @@ def test_what_is_no_question_has_no_answer(pair: Pair) -> None:
 
     pair.bob.messaging.on_message("plain", answer)
     pair.bob.messaging.on("participant_added", answer)
+
+    @pair.bob.messaging.on_message("copied")
+    def answer_copies(event: RoomMessageEvent) -> None:
+        for copied in (replace(event, error=None), copy.deepcopy(event), pickle.loads(pickle.dumps(event))):
+            answer(copied)
+        event.reply({})
+
     pair.alice.messaging.send_message(pair.peer, "plain", {})
     pair.alice.messaging.send_message(pair.peer, "plain", {}, confirm=True)
     pair.room.join("carol", enable=True)
+    pair.ask("copied")
     pair.sim.sleep(1)
     assert [text.partition(" is no question")[0] for text in errors] == [
         "a message of type 'plain'",
         "a message of type 'plain'",
         "the event 'participant_added'",
+        *["a message of type 'copied'"] * 3,
     ]
 
 
