@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshsync.typed import codec_of, is_instance, is_model
+from meshsync.errors import InvalidMessage
+from meshsync.typed import KINDS, codec_of, is_instance, is_model
 
 __all__ = ["as_message", "given", "unpack", "unpack_stream"]
 
@@ -36,6 +37,8 @@ def as_message(type: Any, message: Any, *, default: str | None = None, fallback:
     if type is None and is_instance(message):
         codec = codec_of(message.__class__)
         return default or codec.type, codec.dump(message)
+    if message is None and not (type is None or isinstance(type, Mapping)):
+        raise InvalidMessage(f"{type!r:.100} is neither a type and a message, nor an object of {KINDS}")
     return (type if type is not None else default or fallback), message
 
 

@@ -18,8 +18,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast, get_origin
 from meshsync.errors import InvalidMessage
 from meshsync.protocol.envelopes import JsonObject
 
-__all__ = ["Codec", "M", "Model", "codec_of", "is_instance", "is_model"]
+__all__ = ["KINDS", "Codec", "M", "Model", "codec_of", "is_instance", "is_model"]
 
+KINDS = "a dataclass, a TypedDict, a pydantic model or a msgspec struct"
+"""What is a model, for errors."""
 _INSTALL = "pip install 'meshsync-client[typed]'"
 _SHOWN = 3
 """The most faults of one message that an error names."""
@@ -125,8 +127,7 @@ def codec_of(model: type[M]) -> Codec[M]:
         ImportError: If that library is not installed.
     """
     if not is_model(model):
-        kinds = "a dataclass, a TypedDict, a pydantic model or a msgspec struct"
-        raise TypeError(f"a model is {kinds}, not {model!r:.100}")
+        raise TypeError(f"a model is {KINDS}, not {model!r:.100}")
     return cast("Codec[M]", _codec(cast(Any, model)))
 
 

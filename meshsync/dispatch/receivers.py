@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from meshsync.messages import RoomMessageEvent
 from meshsync.signals import EVENTS, check_callable
-from meshsync.typed import Codec
+from meshsync.typed import KINDS, Codec
 
 __all__ = ["Receiver", "Receivers", "Registration", "check_type"]
 
@@ -21,6 +22,8 @@ def check_type(type: object) -> None:
     Raises:
         TypeError: If it is no text, so that no message could have it.
     """
+    if inspect.isclass(type):
+        raise TypeError(f"{type.__qualname__} is no model, which is {KINDS}; nor is it a text, which the type would be")
     _check_text(type, "the type of a message", '@on_message("a type")')
 
 

@@ -196,3 +196,22 @@ def test_others_answer_with_objects_too(pair: Pair) -> None:
     pair.room.add(echo)
     peer = pair.alice.messaging.wait_for_participant("echo")
     assert pair.alice.messaging.ask(peer, "Sum", {"value": 3}, reply_type=Sum) == Sum(3)
+
+
+def test_what_is_no_model_is_named(pair: Pair) -> None:
+    """A class without its decorator, and an object of it."""
+
+    class Forgotten:
+        pass
+
+    messaging: Any = pair.alice.messaging
+    for call in (messaging.on_message, messaging.messages, messaging.on_request, messaging.wait_for_message):
+        with pytest.raises(TypeError, match="Forgotten is no model, which is a dataclass"):
+            call(Forgotten)
+    with pytest.raises(TypeError, match="Forgotten is no model"):
+        messaging.ask(pair.peer, "x", {}, reply_type=Forgotten)
+    for send in (messaging.send_message, messaging.ask):
+        with pytest.raises(InvalidMessage, match="nor an object of a dataclass"):
+            send(pair.peer, Forgotten())
+    with pytest.raises(InvalidMessage, match="nor an object of a dataclass"):
+        messaging.broadcast_message(Forgotten())

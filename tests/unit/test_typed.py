@@ -250,6 +250,8 @@ def test_type_and_body_are_found_in_each_form() -> None:
     assert as_message(None, item, default="wanted", fallback="own") == ("wanted", body)
     assert as_message(None, {}, fallback="own") == ("own", {})
     assert as_message(5, 6) == (5, 6)
+    with pytest.raises(InvalidMessage, match="neither a type and a message, nor an object of a dataclass"):
+        as_message(object(), None)
     with pytest.raises(TypeError, match="two messages are given"):
         as_message(item, {})
 
