@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from meshsync.confirming.bodies import OWN_PREFIX, WINDOW, Identity, Mark, Numbered, encode_body
+from meshsync.confirming.bodies import OWN_PREFIX, WINDOW, Answer, Identity, Mark, Numbered, encode_body
 from meshsync.confirming.exchange import Direct, Exchange, Missed
 from meshsync.confirming.proofs import KNOWN, Proven
 from meshsync.confirming.sender import ConfirmedSend, SendState
@@ -48,13 +48,16 @@ from meshsync.protocol.envelopes import JsonObject, as_object, copy_json
 from meshsync.protocol.operations import Send, check_text
 from meshsync.protocol.session import Encoded, Session
 from meshsync.reasons import safe_text
-from meshsync.runtime.deadlines import Deadline
+from meshsync.runtime.deadlines import FOREVER, Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 
 __all__ = ["Confirmation", "check_own_type"]
 
 logger = logging.getLogger("meshsync")
 
+ROOM_FOR_ANSWER = 10.0
+"""The longest wait of an answer for room, in seconds, where its asker is there; else there is none, since those that
+answer are few, and others ask as well."""
 PAUSE = 0.1
 """Seconds until a message goes out again that the room refused for a reason that may pass."""
 
@@ -243,6 +246,8 @@ class Confirmation:
         deadline = Deadline(client.runtime, timeout)
         # The reader, and the task that reconnects, would wait for themselves.
         longest = 0 if client.uplink.is_on_its_task else timeout
+        if isinstance(mark, Answer):
+            longest = min(longest or FOREVER, ROOM_FOR_ANSWER if self.find(identity) else 0)
         delivery = Delivery(what, client.runtime, client.refuse_to_block)
         delivery._default_timeout = client.default_timeout
         with self._condition:

@@ -695,13 +695,15 @@ def test_a_client_is_asked_by_its_own_participant_too(pair: Pair) -> None:
     assert ask(pair.bob.local_participant.id, "sum", {"a": 1, "b": 2}).message == {"sum": 3}
 
 
-def outcomes_of(pair: Pair, room: RoomClient, peer: RemoteParticipant, times: int) -> list[type]:
+def outcomes_of(
+    pair: Pair, room: RoomClient, peer: RemoteParticipant, times: int, timeout: float | None = 10
+) -> list[type]:
     """Ask so many times at once, and return a list to which each adds what it gets."""
     outcomes: list[type] = []
 
     def ask() -> None:
         try:
-            outcomes.append(type(room.messaging.ask(peer, "slow", {}, timeout=10)))
+            outcomes.append(type(room.messaging.ask(peer, "slow", {}, timeout=timeout)))
         except MeshsyncError as error:
             outcomes.append(type(error))
 
@@ -734,6 +736,19 @@ def test_an_asker_that_is_gone_costs_nothing(pair: Pair) -> None:
     assert pair.ask().message == {"sum": 3}
     pair.sim.sleep(1)
     assert not pair.bob._meshsync.confirmation._pending
+
+
+def test_answers_to_an_asker_that_is_gone_do_not_keep_others_waiting(pair: Pair) -> None:
+    """Of 200 that would wait for ever 64 are kept for it; the tasks of the others are soon free."""
+    pair.bob.messaging.on_request("slow", lambda event: meshsync.sleep(1))
+    carol = pair.room.join("carol", enable=True, reconnect=False)
+    outcomes = outcomes_of(pair, carol, carol.messaging.wait_for_participant("bob"), 200, timeout=None)
+    pair.sim.plan(faults.at(pair.sim.now + 0.5, faults.reset("carol")))
+    pair.sim.sleep(0.7)
+    before = pair.sim.now
+    assert pair.ask().message == {"sum": 3}
+    assert pair.sim.now - before < 5
+    assert outcomes == [ConnectionLost] * 200
 
 
 def test_an_answer_of_another_is_none(pair: Pair) -> None:
