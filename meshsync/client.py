@@ -100,9 +100,9 @@ class Client:
         self.budget = ByteBudget(runtime)
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
-        self.router = Router(runtime, name, self.refuse_to_block, self.budget)
-        self.streams: StreamTable
         self.membership = Membership(self, role)
+        self.router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
+        self.streams: StreamTable
         self.confirmation = Confirmation(self, name)
         self.asking = Asking(self)
         self.answering = Answering(self, self.asking)
@@ -134,6 +134,7 @@ class Client:
             limit=self.limit,
             hook=offered or _unchanged,
             report=partial(self.router.reports.post_failure, "on_stream_accept"),
+            refuse_to_receive=self.membership.refuse_to_receive,
         )
 
     # --- the beginning ------------------------------------------------------------------------------------------------
@@ -353,6 +354,7 @@ class Client:
         id, follows = None, None
         if sender is not None:
             id, follows = id_of(sender), self.confirmation.follow(sender)
+            self.membership.check_no_name(id)
         return self.router.subscribe(
             type=type,
             sender=id,
@@ -441,8 +443,7 @@ class Client:
         self.confirmation.disconnect()
         self.streams.went_offline()
         self.asking.went_offline()
-        body = {"reason": safe_text(error), "will_retry": True}
-        self.publish("disconnected", "disconnected", body, error=error)
+        self.publish("disconnected", "disconnected", {"reason": safe_text(error), "will_retry": True}, error=error)
 
     def attempt_ended(self) -> None:
         """Have ``restore``, which may wait for the list of participants, look at its connection."""

@@ -17,10 +17,12 @@ from meshsync.client import Client
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
 from meshsync.errors import ConnectFailed, UsageError
 from meshsync.messaging import MessagingClient
+from meshsync.places import program_frame, warn_program
 from meshsync.protocol.dialects import dialect as find_dialect
 from meshsync.protocol.packets import PACKET_SIZE
 from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
+from meshsync.runtime.coroutines import warn_in_coroutine
 from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import spawn_in_finalizer
@@ -102,6 +104,7 @@ def connect(
     """
     # What has both is in no world but theirs.
     is_placed = runtime is not None and connector is not None
+    warn_in_coroutine("connect()")
     world = REAL_WORLD if is_placed else current_world(is_chosen=runtime is not None)
     spoken = find_dialect(dialect)
     session = Session(spoken, packet_size=packet_size)
@@ -139,8 +142,12 @@ def _join(
         except RuntimeError as error:
             raise explain_no_task(error, runtime) from error
         if runtime is REAL_WORLD.runtime:
+            place = _place()
+            if hasattr(sys, "ps1"):  # In an interactive session, where a cell or a line is run again.
+                _warn_of_namesakes(client)
             _open_clients[next(_serials)] = client
-            client.watch(spawn_in_finalizer, *_place())
+            _places[client] = place
+            client.watch(spawn_in_finalizer, *place)
     except BaseException:
         if joined is not None:
             joined._meshsync.uplink.close(lambda: None)  # Rather than that it comes back.
@@ -205,11 +212,29 @@ def _describe_emulators() -> str:
     return describe_emulators()
 
 
+def _warn_of_namesakes(client: Client) -> None:
+    """Name an older client of this process that has the same name in the same room, and goes on."""
+    name, room = client.local_participant.name, client.greeting and client.greeting.room_name
+    for other in list(_open_clients.values()):
+        if (
+            other.is_open
+            and name
+            and (name, room)
+            == (
+                other.local_participant.name,
+                other.greeting and other.greeting.room_name,
+            )
+        ):
+            path, line = _places[other]
+            warn_program(
+                f"an older client named {name!r} is in room {room!r}, connected at {path}:{line}, and goes on: close "
+                "it; peers who look for that name find the older one"
+            )
+
+
 def _place() -> tuple[str, int]:
     """Return the file and the line of the program that called into this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
-        frame = frame.f_back
+    frame, _ = program_frame()
     return frame.f_code.co_filename, frame.f_lineno
 
 
@@ -218,6 +243,8 @@ def _place() -> tuple[str, int]:
 _serials = count()
 # The clients and not their rooms: a program may keep `messaging` alone, while the reader keeps the client.
 _open_clients: weakref.WeakValueDictionary[int, Client] = weakref.WeakValueDictionary()
+_places: weakref.WeakKeyDictionary[Client, tuple[str, int]] = weakref.WeakKeyDictionary()
+"""Where each was connected: file and line."""
 
 
 _EXIT_TIMEOUT = 5.0

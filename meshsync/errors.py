@@ -86,6 +86,11 @@ class MeshsyncError(Exception):
     connection_alive: bool = True
     """Whether the client that raised this can go on being used."""
 
+    def _render_traceback_(self) -> list[str]:
+        from meshsync.notebook import render_traceback  # IPython asks for it, and nothing else.
+
+        return render_traceback(self)
+
 
 # --- the program erred ------------------------------------------------------------------------------------------------
 
@@ -127,6 +132,7 @@ class ConnectFailed(MeshsyncError):
     Attributes:
         http_status: The status with which the handshake was refused, if it got that far.
         retry_after: Seconds after which the server wants to be asked again, if it said so (``Retry-After``).
+        hint: The end of the text that tells what to do, if it has one.
     """
 
     connection_alive = False
@@ -135,8 +141,11 @@ class ConnectFailed(MeshsyncError):
     _was_cut = False
     """Whether a connection stood, and was cut before the server answered: something is there."""
 
-    def __init__(self, text: str, *, http_status: int | None = None, retry_after: float | None = None) -> None:
-        super().__init__(text)
+    def __init__(
+        self, text: str, *, http_status: int | None = None, retry_after: float | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(text + hint)
+        self.hint = hint
         self.http_status = http_status
         self.retry_after = retry_after
 

@@ -66,7 +66,7 @@ def describe_emulators() -> str:
     """Return the end of an error's text: which emulators run here, and how to join them; nothing if none does."""
     running = find_emulators()
     if not running:
-        return ""
+        return "; for rooms on this machine, python -m simulator serve prints what to set"
     if len(running) == 1:
         return f'; an emulator runs at {running[0].url}: connect(url="emulator")'
     urls = ", ".join(found.url for found in running)

@@ -31,6 +31,7 @@ from meshsync.errors import (
     UsageError,
 )
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, RoomParticipant, id_of
+from meshsync.places import warn_program
 from meshsync.protocol import events
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.operations import Disable, Enable, Request, Send, SetAttributes
@@ -43,6 +44,8 @@ from meshsync.streams.resuming import Line
 from meshsync.streams.table import StreamTable
 
 __all__ = ["SEND_TIMEOUT", "Membership"]
+_NOT_ENABLED = "messaging is not enabled on this client: call room.messaging.enable() first"
+
 
 SEND_TIMEOUT = 30.0
 """Seconds; also for opening a stream, for writing to it, and for setting an attribute."""
@@ -105,13 +108,44 @@ class Membership:
         """
         if not self.takes_part:
             self._client.check_open()
-            raise NotEnabled("messaging is not enabled on this client: call room.messaging.enable() first")
+            raise NotEnabled(_NOT_ENABLED)
+
+    def known(self, what: str) -> ParticipantDirectory:
+        """Return the other participants; warn a program that asks before they are known, to which none is an answer.
+
+        Args:
+            what: What it asks, such as ``remote_participants``.
+        """
+        if not self.participants.enablings and not self.participants.has_ended and not self._wants_messaging:
+            warn_program(f"{what} knows no one until messaging is enabled: call room.messaging.enable() first")
+        return self.participants
+
+    def refuse_to_receive(self, what: str) -> None:
+        """Raise where the calling task would wait for ever for what comes by messaging.
+
+        Raises:
+            NotEnabled: If messaging is not enabled, and not just being enabled.
+            MeshsyncError: Others as `Client.refuse_to_block`.
+        """
+        self._client.refuse_to_block(what)
+        if not (self.takes_part or self._client.session.is_pending(Enable)):
+            self.check_enabled()
 
     @property
     def takes_part(self) -> bool:
         """Whether this client takes part in messaging, or will when it is back."""
         is_offline = self._client.uplink.state is ClientState.OFFLINE
         return self.participants.is_enabled or (is_offline and self._wants_messaging)
+
+    def check_no_name(self, id: str) -> None:
+        """Raise `ParticipantNotFound` if what a program gave as an id is the name of a participant that is here."""
+        if id == self.local_participant.id or self.participants.get(id) is not None:
+            return
+        namesake = self.participants.by_name(id)
+        if namesake is not None:
+            raise ParticipantNotFound(
+                f"{id!r} is a name and no id: give get_participant_by_name({id!r}), or its id {namesake.id!r}"
+            )
 
     def address(self, to: object) -> tuple[str, object]:
         """Return the id of a recipient, given as a participant or an id, and the participant, if it is known.
@@ -128,15 +162,8 @@ class Membership:
             raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
         if recipient == self.local_participant.id:
             return recipient, self.local_participant
-        participant = self.participants.get(recipient)
-        if participant is None:
-            namesake = self.participants.by_name(recipient)
-            if namesake is not None:
-                raise ParticipantNotFound(
-                    f"{recipient!r} is a name and no id: give get_participant_by_name({recipient!r}), or its id "
-                    f"{namesake.id!r}"
-                )
-        return recipient, participant or recipient
+        self.check_no_name(recipient)
+        return recipient, self.participants.get(recipient) or recipient
 
     def peer(self, to: object) -> RemoteParticipant:
         """Return the participant that a stream is to go to; raises as ``address``, and `UsageError` for this client."""
@@ -158,7 +185,7 @@ class Membership:
             if not (value is None or isinstance(value, str)):
                 raise TypeError(f"the {criterion} of a participant is a str, not {value!r:.100}")
         if where is not None:
-            check_callable(where, "a RemoteParticipant")
+            check_callable(where, "a RemoteParticipant", "where", count=1)
         client, participants = self._client, self.participants
         deadline = Deadline(client.runtime, timeout)
         while True:
@@ -307,10 +334,15 @@ class Membership:
         self._client.streams.lose_all()
         self._client.confirmation.disconnect()
         self._client.confirmation.withdraw_all()
-        self.participants.set_enabled(False)
+        self._stop_receiving()
         for participant in self.participants.clear():
             self._removed(participant)
         self._client.publish("messaging_disabled", "messaging.disabled", {})
+
+    def _stop_receiving(self) -> None:
+        self.participants.set_enabled(False)
+        self._client.router.look_again()
+        self._client.streams.look_again()
 
     def _removed(self, participant: RemoteParticipant) -> None:
         self._client.publish("participant_removed", "participant.disabled", {"id": participant.id}, participant)
@@ -357,7 +389,7 @@ class Membership:
                 confirmation.disconnect()
                 confirmation.withdraw_all()
                 self._client.streams.leave_resumable()
-                participants.set_enabled(False)
+                self._stop_receiving()
                 self._client.publish("messaging_disabled", "messaging.disabled", {})
 
     def replaced(self, participant_id: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from meshsync.connection.deliveries import Delivery
 from meshsync.errors import InvalidMessage, MeshsyncError, UsageError
+from meshsync.hints import HintedData, bytes_hint
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import copy_json
 from meshsync.reasons import describe_error
@@ -30,7 +31,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
-class RoomMessage(Generic[Body_co]):
+class RoomMessage(HintedData, Generic[Body_co]):
     """A message, or a notice of the room or this client in the shape of one.
 
     It is data: it can be pickled, copied deeply and turned into a dict. For a JSON text of all of it, the attachment
@@ -47,6 +48,11 @@ class RoomMessage(Generic[Body_co]):
     """Empty for this client's own notices."""
     sender: RemoteParticipant | LocalParticipant | None = field(default=None, compare=False)
     """The sender, as known when it came; None if unknown."""
+
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import message_html  # Programs need it in notebooks alone.
+
+        return message_html(self)
 
     def _copied(self) -> RoomMessage[Body_co]:
         """Return the same message with a body of its own."""
@@ -74,7 +80,7 @@ class Answerable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RoomMessageEvent(Generic[Body_co]):
+class RoomMessageEvent(HintedData, Generic[Body_co]):
     """The argument of every receiver.
 
     By ``name``, its ``message.type`` and ``message.message`` are:
@@ -133,6 +139,11 @@ class RoomMessageEvent(Generic[Body_co]):
     @property
     def _question(self) -> Answerable | None:
         return None
+
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import event_html  # As above.
+
+        return event_html(self)
 
     def _copied(self) -> RoomMessageEvent[Body_co]:
         """Return the same event with a body of its own."""
@@ -201,7 +212,7 @@ def as_buffer(value: Any, name: str) -> Buffer:
     try:
         view = memoryview(value)
     except TypeError:
-        raise InvalidMessage(f"{name}: {type(value).__qualname__} does not hold bytes") from None
+        raise InvalidMessage(f"{name}: {type(value).__qualname__} does not hold bytes{bytes_hint(value)}") from None
     try:
         return view.cast("B")
     except (TypeError, ValueError):  # It has gaps, or items in a byte order or of a kind that cannot be cast.

@@ -12,6 +12,7 @@ from meshsync.errors import RequestInterrupted, StreamInterrupted
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
 from meshsync.forms import unpack_stream
+from meshsync.hints import HintedMessaging
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import as_object
@@ -42,7 +43,7 @@ class JoinedRoom(Protocol):
     _meshsync: Client
 
 
-class MessagingClient(SendingFace, ReceivingFace, AskingFace):
+class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
     """The messaging of one room, as ``room.messaging``. Any method may be called from any task.
 
     Subclasses are given to ``meshsync.connect(messaging=…)``. All sending of messages goes through
@@ -90,7 +91,7 @@ class MessagingClient(SendingFace, ReceivingFace, AskingFace):
             TypeError: If the callback cannot be called, or is a coroutine or generator function; nothing has changed.
         """
         if on_stream_accept is not None:
-            check_callable(on_stream_accept, "a MessageStreamReader")
+            check_callable(on_stream_accept, "a MessageStreamReader", "the accept callback", count=1)
         client = self._meshsync
         deadline = Deadline(client.runtime, client.limit(timeout, ENABLE_TIMEOUT))
         client.check_open()
@@ -129,15 +130,15 @@ class MessagingClient(SendingFace, ReceivingFace, AskingFace):
     @property
     def remote_participants(self) -> tuple[RemoteParticipant, ...]:
         """The other participants, in order of arrival: a snapshot that never changes."""
-        return self._meshsync.participants.participants
+        return self._meshsync.membership.known("remote_participants").participants
 
     def get_participant(self, id: str) -> RemoteParticipant | None:
         """Return the participant with that id, or None."""
-        return self._meshsync.participants.get(id)
+        return self._meshsync.membership.known("get_participant()").get(id)
 
     def get_participant_by_name(self, name: str) -> RemoteParticipant | None:
         """Return the earliest participant with that name, or None. Names are not unique."""
-        return self._meshsync.participants.by_name(name)
+        return self._meshsync.membership.known("get_participant_by_name()").by_name(name)
 
     def wait_for_participant(
         self,
@@ -296,5 +297,5 @@ class MessagingClient(SendingFace, ReceivingFace, AskingFace):
                 but for ``get``, whose limit is then the room's ``default_timeout``.
             maxsize: How many streams may wait in it; more go to the accept callback, or are rejected.
         """
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return self._meshsync.streams.subscribe(timeout, maxsize)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NoReturn
 from zlib import crc32
 
 from meshsync.errors import UsageError
+from meshsync.hints import Hinted
 from meshsync.protocol.envelopes import copy_json
 from meshsync.protocol.roster import RosterEntry
 from meshsync.runtime.interfaces import Runtime
@@ -45,7 +46,7 @@ class DescribedRemote(Described):
     online: bool
 
 
-class RoomParticipant:
+class RoomParticipant(Hinted):
     """A participant. It can be pickled, copied deeply and turned into a dict; a copy stays as it was then.
 
     Attributes:
@@ -81,6 +82,11 @@ class RoomParticipant:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.role} {self.id}>"
+
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import participant_html  # Programs need it in notebooks alone.
+
+        return participant_html(self)
 
 
 class RemoteParticipant(RoomParticipant):
@@ -168,7 +174,12 @@ def id_of(participant: object) -> str:
         return participant
     if hasattr(participant, "local_participant"):
         raise TypeError("a RoomClient is no participant: give its .local_participant")
-    raise TypeError(f"give a participant or the id of one, not {participant!r:.100}")
+    hint = ""
+    if participant is None:
+        hint = ": a lookup such as get_participant_by_name gives None where none is found; wait_for_participant waits"
+    elif isinstance(participant, (list, tuple, set, frozenset)):
+        hint = ": send to one after the other, or to all by broadcast_message"
+    raise TypeError(f"give a participant or the id of one, not {participant!r:.100}{hint}")
 
 
 class ParticipantDirectory:

@@ -93,7 +93,7 @@ class ReceivingFace:
         type, codec = typed(model, type)
         if type is not None:
             check_type(type)
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return self._meshsync.subscribe(type, sender, timeout=timeout, maxsize=maxsize, overflow=overflow, codec=codec)
 
     @overload
@@ -144,7 +144,7 @@ class ReceivingFace:
             TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if ``event`` is no
                 text.
         """
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return _register(self._meshsync.router.receivers, event, None, receiver)
 
     @overload
@@ -176,16 +176,17 @@ class ReceivingFace:
         """
         type, codec = typed(model, type)
         check_type(type)
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
         return _register(self._meshsync.router.receivers, "message", type, receiver, codec)
 
     def off(self, event: EventName, receiver: Callable[..., Any] | None = None) -> None:
         """Undo ``on`` and ``on_message`` for a receiver, or for all receivers of an event.
 
         Raises:
-            ValueError: If there is no such event.
+            ValueError: If there is no such event, or this receiver is not registered for it, as is another lambda that
+                does the same.
         """
-        self._meshsync.router.receivers.remove(lambda r: receiver is None or r.receiver == receiver, event)
+        self._meshsync.router.receivers.off(event, receiver)
 
 
 def typed(model: Any, type: Any) -> tuple[Any, Codec[Any] | None]:

@@ -290,10 +290,10 @@ class AskingFace:
         if reply_type == type:
             raise ValueError(f"answers of type {type!r} would be questions to another such handler: give another type")
         answering = self._meshsync.answering
-        self._meshsync.home.check()
+        self._meshsync.router.check_open()
 
         def register(function: Any) -> Registration:
-            check_callable(function, "a RoomMessageEvent", "a handler of questions")
+            check_callable(function, "a RoomMessageEvent", "a handler of questions", count=1)
             registration = Registration("message", type, function, answering, codec)
             answering.register(Handler(registration, reply_type, reply_codec))
             return registration
@@ -332,7 +332,7 @@ def _prepare(
     client.router.refuse_to_block(what)
     limit = client.limit(timeout, SEND_TIMEOUT)
     if match is not None:
-        check_callable(match, "a RoomMessage", "match")
+        check_callable(match, "a RoomMessage", "match", count=1)
     wanted, codec = typed(reply_type, None)
     if wanted is not None:
         check_type(wanted)

@@ -9,6 +9,7 @@ from types import TracebackType
 from meshsync.client import CLOSE_TIMEOUT, Client
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
+from meshsync.hints import HintedRoom
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol.session import Session
@@ -48,8 +49,13 @@ class ClientStats:
     answers_dropped: int
     """Answers to questions of this client that came late, or again."""
 
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import stats_html  # Programs need it in notebooks alone.
 
-class RoomClient:
+        return stats_html(self)
+
+
+class RoomClient(HintedRoom):
     """A connection to a room. Any method may be called from any task; a context manager closes it.
 
     Made by ``meshsync.connect``. A subclass may define any name but ``_meshsync``: nothing here calls it.
@@ -198,10 +204,15 @@ class RoomClient:
         Raises:
             ConnectionLost: If it ended otherwise, so that a script that lost its room does not end as if all were well;
                 `ProtocolError` if the room broke the protocol.
+            NotEnabled: If it would wait for ever, and receivers are registered that would never be called, since
+                messaging is not enabled.
             WouldDeadlock: If called from a receiver.
         """
         client = self._meshsync
-        return client.wait_closed(client.limit(timeout, None))
+        limit = client.limit(timeout, None)
+        if limit is None and not client.router.has_ended and client.router.receivers.need_messaging:
+            client.membership.refuse_to_receive("wait_closed()")
+        return client.wait_closed(limit)
 
     def run_forever(self) -> None:
         """Wait until the room ends or the process is asked to end, then close: the last line of a script of receivers.
@@ -212,10 +223,13 @@ class RoomClient:
 
         Raises:
             ConnectionLost: If the connection ended otherwise than by this program.
+            NotEnabled: If messaging is not enabled, since no receiver would ever be called.
             WouldDeadlock: If called from a receiver.
             ForkedClientError: In a child process.
         """
         client = self._meshsync
+        if not client.router.has_ended:
+            client.membership.refuse_to_receive("run_forever()")
         try:
             with stop_signals(client.runtime):
                 self.wait_closed(None)
@@ -237,6 +251,11 @@ class RoomClient:
     def __del__(self) -> None:
         if "_meshsync" in vars(self):  # Else it was not even begun.
             self._meshsync.faces.leave(self)
+
+    def _repr_html_(self) -> str:
+        from meshsync.notebook import room_html  # As above.
+
+        return room_html(self)
 
     def __repr__(self) -> str:
         client = self._meshsync

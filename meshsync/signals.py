@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar
 
 import blinker
 
+from meshsync.hints import Hinted
 from meshsync.runtime.interfaces import TaskExit
 
 __all__ = [
@@ -131,15 +132,27 @@ class OrderedSignal(blinker.Signal):
         return results
 
 
-def check_callable(receiver: object, arguments: str, what: str = "a receiver") -> None:
+class _EventSignal(OrderedSignal):
+    """One of the signals here, whose receivers are known to be called with ``event=``."""
+
+    def connect(self, receiver: F, sender: Any = blinker.ANY, weak: bool = False) -> F:
+        check_callable(receiver, "a sender and event=", count=1, names=("event",))
+        return super().connect(receiver, sender, weak)
+
+
+def check_callable(
+    receiver: object, arguments: str, what: str = "a receiver", *, count: int | None = None, names: Iterable[str] = ()
+) -> None:
     """Check a callable of the program before it is registered.
 
     Args:
         arguments: Its arguments, for errors.
         what: What it is, likewise.
+        count: How many arguments it is given by position; None if that is not known.
+        names: The arguments that it is given by name besides.
     Raises:
-        TypeError: If it cannot be called, or is a coroutine or generator function, bare, as a method, as the
-            ``__call__`` of an object or in a `functools.partial`.
+        TypeError: If it cannot be called, does not take these arguments, or is a coroutine or generator function,
+            bare, as a method, as the ``__call__`` of an object or in a `functools.partial`.
     """
     if not callable(receiver):
         raise TypeError(f"{what} is called with {arguments}; {receiver!r:.100} cannot be called")
@@ -150,6 +163,21 @@ def check_callable(receiver: object, arguments: str, what: str = "a receiver") -
         raise TypeError(f"{receiver!r:.100} is a coroutine function, which nothing here would await; give a plain one")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{receiver!r:.100} is a generator function, which nothing here would run; give a plain one")
+    if count is not None:
+        _check_signature(receiver, arguments, what, count, names)
+
+
+def _check_signature(receiver: Callable[..., Any], arguments: str, what: str, count: int, names: Iterable[str]) -> None:
+    try:
+        signature = inspect.signature(receiver)
+    except (TypeError, ValueError):  # Of some that are written in C nothing is known.
+        return
+    try:
+        signature.bind(*[None] * count, **dict.fromkeys(names))
+    except TypeError as error:
+        raise TypeError(
+            f"{what} is called with {arguments}, which {name_of(receiver)}{signature} does not take: {error}"
+        ) from None
 
 
 def _function_of(receiver: Any) -> Any:
@@ -171,7 +199,7 @@ def check_result(result: object) -> None:
     Raises:
         TypeError: If the work is yet to be done, as in a coroutine or a generator, and nothing would do it.
     """
-    if result is None or hasattr(result, "_asyncio_future_blocking"):
+    if result is None or isinstance(result, Hinted) or hasattr(result, "_asyncio_future_blocking"):
         return
     if not (inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result)):
         return
@@ -222,19 +250,19 @@ def name_of(receiver: Callable[..., Any]) -> str:
     return f"{module}.{name}"
 
 
-message = OrderedSignal("A message of a participant.")
-participant_added = OrderedSignal("A participant takes part, also for those already there at enable.")
-participant_removed = OrderedSignal("A participant no longer takes part.")
-participant_attributes_updated = OrderedSignal("A participant's attributes were set.")
-stream_opened = OrderedSignal("A stream was accepted.")
-stream_closed = OrderedSignal("A stream ended.")
-messaging_enabled = OrderedSignal("This client takes part and knows its peers.")
-messaging_disabled = OrderedSignal("This client no longer takes part.")
-disconnected = OrderedSignal("The connection ended.")
-reconnected = OrderedSignal("A lost connection was made anew.")
-receiver_failed = OrderedSignal("A receiver raised.")
-messages_dropped = OrderedSignal("Receivers were too slow, and the oldest events were dropped.")
-messages_missed = OrderedSignal("A sender gave confirmed messages up, which never came.")
+message = _EventSignal("A message of a participant.")
+participant_added = _EventSignal("A participant takes part, also for those already there at enable.")
+participant_removed = _EventSignal("A participant no longer takes part.")
+participant_attributes_updated = _EventSignal("A participant's attributes were set.")
+stream_opened = _EventSignal("A stream was accepted.")
+stream_closed = _EventSignal("A stream ended.")
+messaging_enabled = _EventSignal("This client takes part and knows its peers.")
+messaging_disabled = _EventSignal("This client no longer takes part.")
+disconnected = _EventSignal("The connection ended.")
+reconnected = _EventSignal("A lost connection was made anew.")
+receiver_failed = _EventSignal("A receiver raised.")
+messages_dropped = _EventSignal("Receivers were too slow, and the oldest events were dropped.")
+messages_missed = _EventSignal("A sender gave confirmed messages up, which never came.")
 
 EventName = Literal[
     "message",

@@ -36,6 +36,16 @@ class JoinRequest:
     ssl_context: SSLContext | None
     ca_file: str | None
 
+    def __post_init__(self) -> None:
+        for name in ("room", "name", "role", "api_key", "url"):
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, str)):
+                raise TypeError(f"{name}= is a text, not {value!r:.100}")
+        if not (self.token is None or isinstance(self.token, str) or callable(self.token)):
+            raise TypeError(f"token= is a text, or a function that returns one, not {type(self.token).__name__}")
+        if not self.role:
+            raise UsageError("role= is empty: give user, agent or another")
+
     def resolve(self, settings: JoinSettings) -> Target:
         """Return what that is, with what it lacks from the environment."""
         where = settings.address(self.room, self.url)
@@ -97,7 +107,8 @@ class JoinSettings:
             has_host = False
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme) if has_host else ""
         if scheme not in ("ws", "wss"):
-            raise UsageError(f"not an address of a room service: {shown!r}; give one like wss://…")
+            hint = f"; did you mean {'ws://' + shown!r}?" if "//" not in shown else "; give one like wss://…"
+            raise UsageError(f"not an address of a room service: {shown!r}{hint}")
         named = _room_of(address)
         chosen = room or named or self.get("ROOM")
         if not chosen:
@@ -186,4 +197,5 @@ def _check_room_name(room: str) -> None:
     if len(room) > 255 or not re.fullmatch(r"[^\s/?#%\x00-\x1f\x7f\ud800-\udfff]+", room) or room in (".", ".."):
         raise RoomNotFound(
             f"{_without_credential(room)!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens"
+            + ("; an address is given as url=" if "://" in room else "")
         )

@@ -207,7 +207,10 @@ def _verify(text: str, secret: str | None) -> dict[str, Any]:
         raise AuthenticationFailed("the token cannot be verified: the secret is not one that signs tokens") from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         # Their texts may quote the token.
-        raise AuthenticationFailed("what was presented is not a JSON Web Token") from None
+        raise AuthenticationFailed(
+            "what was presented is not a JSON Web Token",
+            hint=": it has to be the whole text of one, eyJ… with two dots in it",
+        ) from None
     return claims
 
 

@@ -25,7 +25,7 @@
         └── SimulationNested        (RuntimeError) another simulation is open in this process
 
     BaseException
-    └── ActorExit                 ends an actor when the simulation is closed; not to be caught
+    └── ActorExit                 ends an actor when the simulation is closed, or its program crashes; not to be caught
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class SimulationNested(SimulationError, RuntimeError):
 
 
 class ActorExit(TaskExit):
-    """Raised in an actor out of its blocked call, and at each blocking call after that, when the simulation closes.
+    """Raised in an actor out of its blocked call, and at each call after that, when the simulation or its life is over.
 
     Not an `Exception`, so that ``except Exception`` does not keep the actor; ``finally`` blocks run.
     """

@@ -16,18 +16,18 @@ requests (``room``).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import meshsync
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
+from meshsync.notebook import grid
 from meshsync.room import RoomClient
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.tokens import ParticipantToken
@@ -42,7 +42,9 @@ from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import entropy
 from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, Law
+from simulator.lives.programs import Crashed, Programs
+from simulator.network.bandwidths import Bandwidth, Bandwidths
 from simulator.network.connector import SimulatedConnector
 from simulator.network.links import WINDOW, ControlFrame, Frame, Link
 from simulator.network.network import Guest, Heartbeats, Network, SimulatedConnection
@@ -55,6 +57,8 @@ from simulator.record.transcript import Transcript
 from simulator.room.faulty import FaultyRoom
 from simulator.room.rules import Output, Room
 from simulator.room.seat import QUEUE_LIMIT, SeatedRoom
+from simulator.settings import as_delays, as_instant, as_services, check_positive
+from simulator.spellings import HintedRoom, HintedSimulation
 
 __all__ = ["SimulatedRoom", "Simulation", "current", "is_open"]
 
@@ -86,30 +90,12 @@ def current() -> Simulation:
     return _current
 
 
-_SERVICES = ("room", "participants")
-
-
-def _as_services(given: Law | float | Mapping[str, Law | float] | None) -> dict[str, Law]:
-    if given is None:
-        return {}
-    laws = given if isinstance(given, Mapping) else {"room": given}
-    if unknown := [name for name in laws if name not in _SERVICES]:
-        raise ValueError(f"service: of {' and '.join(map(repr, _SERVICES))}, not of {unknown[0]!r:.100}")
-    return {name: as_law(law) for name, law in laws.items()}
-
-
 def is_open() -> bool:
     """Return whether a simulation is open in this process."""
     return _current is not None
 
 
-def _check_positive(**given: float | None) -> None:
-    for name, value in given.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name}: a number above 0, not {value!r:.100}")
-
-
-class Simulation:
+class Simulation(HintedSimulation):
     """A world of its own, open from construction; ``close`` it, or use it as a context manager.
 
     Every event in it follows from the program, the seed and the versions of this library. The thread that makes it is
@@ -117,7 +103,8 @@ class Simulation:
 
     Args:
         seed: The number or text that chance follows from.
-        latency: The law of delays of every connection, in each direction; a number is a constant, in seconds.
+        latency: The law of delays of every connection, in each direction; a number is a constant, in seconds. Or a
+            `latency.matrix`, of laws by region or participant.
         schedule: The choice among actors that can run: ``"fifo"``, ``"random"``, ``"pct"``, or a `Schedule`.
         horizon: Virtual seconds after which the run is stopped with `HorizonReached`; None for never.
         pin: Whether to keep all its threads on one processor, which makes switching several times faster.
@@ -125,7 +112,8 @@ class Simulation:
         stall_after: Real seconds for which an actor may block outside the simulation before `WorldStalled`; None for
             ever, as for a debugger. So may the creating thread within ``with`` and within a test.
         latency_down: The law of delays from rooms to participants, if it is another than ``latency``.
-        bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
+        bandwidth: Bytes per second that each connection carries in each direction; None for no limit. Or ``{"up": …,
+            "down": …}``; or either by the name of a participant or of its region, with ``"*"`` for all others.
         window: Bytes that each direction of a connection accepts before its reader has read.
         service: The law of the time that a room takes to handle a message, or seconds, while others wait; or one for
             ``"room"`` and one for ``"participants"``, whose readers take it for each message that arrives. None for no
@@ -141,34 +129,31 @@ class Simulation:
         self,
         seed: int | str = 0,
         *,
-        latency: Law | float = 0.0,
+        latency: Latency | float = 0.0,
         schedule: str | Schedule = "fifo",
         horizon: float | None = None,
         pin: bool = True,
         start: str = "2026-01-01T00:00:00Z",
         stall_after: float | None = 5.0,
         latency_down: Law | float | None = None,
-        bandwidth: float | None = None,
+        bandwidth: Bandwidth = None,
         window: int = WINDOW,
         heartbeat: float | None = 30.0,
         service: Law | float | Mapping[str, Law | float] | None = None,
     ) -> None:
         global _current
         self.seed = seed
-        law = as_law(latency)
-        back = None if latency_down is None else as_law(latency_down)
-        services = _as_services(service)
-        _check_positive(bandwidth=bandwidth, window=window, heartbeat=heartbeat)
-        # 3.10 does not read the Z.
-        begin = datetime.fromisoformat(start.replace("Z", "+00:00"))
-        if begin.tzinfo is None:
-            begin = begin.replace(tzinfo=timezone.utc)  # and not the zone of the machine that runs it
+        law, back = as_delays(latency, latency_down)
+        services = as_services(service)
+        Bandwidths(bandwidth)  # Before anything is open.
+        check_positive(window=window, heartbeat=heartbeat)
+        begin = as_instant(start)
         self.runtime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
             pin=pin,
-            start=begin.timestamp(),
+            start=begin,
             stall_after=stall_after,
             scope=self._in_world,
             subject=self,
@@ -191,9 +176,10 @@ class Simulation:
         self._wires: dict[str, _Wire] = {}
         self._most_wires = 100
         """The number of wires at which unused ones are dropped."""
-        programs = StruckProgramsOf(self.runtime.hindrances, self.network)
-        parts = self.kernel, self.runtime.seeds, self.network
-        self._faults = FaultInjector(*parts, lambda: self.rooms, self._newcomer, programs=programs)
+        self._programs = lives = Programs(self.runtime, self.network, lambda: self.rooms)
+        hindered = StruckProgramsOf(self.runtime.hindrances, self.network)
+        parts = self.kernel, self.runtime.seeds, self.network, lambda: self.rooms, self._newcomer
+        self._faults = FaultInjector(*parts, lifted=self._release, crash=lives.crash_planned, programs=hindered)
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
         _current = self
@@ -227,16 +213,72 @@ class Simulation:
     @property
     def now(self) -> float:
         """Virtual seconds since the start."""
+        self.runtime.check_alive()
         return self.kernel.now / 1e9
 
     def spawn(self, target: Callable[..., object], *args: Any, name: str | None = None) -> Task:
         """Run ordinary blocking code in an actor of its own; ``meshsync.connect`` in it joins rooms of this simulation.
 
+        It is a program of its own, which `crash` ends with all threads and clients that it starts.
+
         Args:
-            name: For diagnosis; by default the target's.
+            name: For diagnosis, `crash` and `restart`; by default the target's. One that is taken gets a number behind
+                it: ``worker``, ``worker#2``.
         """
-        with self._in_world():
-            return meshsync.spawn(target, *args, name=name)
+        return self._programs.spawn(target, args, name)
+
+    def crash(self, name: str, how: str = "process") -> Crashed | None:
+        """End a program that `spawn` began, with all threads and clients that it started, at this instant.
+
+        Nothing of it touches the world any more: each of its calls raises `TaskExit` at once, its ``finally`` blocks
+        run in no time, and locks that it held are released. See ``docs/lives.md``.
+
+        Args:
+            name: The program's.
+            how: ``"process"``: its connections end without a close frame. ``"machine"``: they fall silent, and rooms
+                notice by their heartbeats; on its disk only what was synchronized is left.
+        Returns:
+            What was ended; None if the program's life was over already, and nothing has happened.
+        Raises:
+            UsageError: If no program has that name; the text has those that there are.
+            ValueError: If ``how`` is something else.
+            BlockingRefused: If the caller is inside a condition.
+            TaskExit: If the caller belongs to the program.
+        """
+        crashed = self._programs.crash(name, how)
+        if crashed is not None:
+            self._faults.notice("fault", type="crash")
+        return crashed
+
+    def restart(self, program: str | Callable[..., object], *args: Any) -> Task:
+        """Begin another life of a program that has crashed or ended, as `spawn` did.
+
+        Args:
+            program: Its name, or the function that was spawned.
+            args: The arguments from now on; without any, those that it had.
+        Raises:
+            UsageError: If it is alive, or there is no such program, or several run that function.
+        """
+        return self._programs.restart(program, args)
+
+    @property
+    def crashes(self) -> tuple[Crashed, ...]:
+        """What has crashed so far, in order, the planned crashes included."""
+        return tuple(self._programs.crashes)
+
+    def disk(self, name: str, *, of: str | None = None) -> Path:
+        """Return a directory that outlives the lives of programs, until the simulation ends; empty if it is new.
+
+        What is written counts from ``flush`` or ``close`` on, and on the disk of a program whose machine crashes from
+        ``os.fsync`` on. See ``docs/lives.md``.
+
+        Args:
+            of: The program on whose machine it is; by default the one that has the disk's name.
+        Raises:
+            ValueError: If the disk is there, and belongs to another program.
+        """
+        self.runtime.check_alive()
+        return self._programs.disks.get(name, of)
 
     def sleep(self, seconds: float) -> None:
         """Wait, in virtual seconds, while all other actors go on.
@@ -285,6 +327,7 @@ class Simulation:
             UsageError: If a fault that strikes now is about an unknown participant. A fault that is planned is checked
                 when it strikes.
         """
+        self.runtime.check_alive()
         self._faults.add(entries)
 
     def pause(self, name: str, *, for_: float) -> None:
@@ -379,6 +422,10 @@ class Simulation:
         with self._closing():
             self.runtime.close()
 
+    def _repr_html_(self) -> str:
+        rooms = [(room.name, len(room.transcript), ", ".join(room.names())) for room in self.rooms]
+        return grid(f"Simulation of seed {self.seed} at {self.now:.3f} s", ("room", "records", "participants"), rooms)
+
     def __enter__(self) -> Simulation:
         self.runtime.watch_main()
         return self
@@ -399,6 +446,7 @@ class Simulation:
         finally:
             # Only once, and not if the wrong thread tried: another thread's world would be taken away.
             if was_open and not self.runtime.is_open:
+                self._programs.disks.close()
                 install_world(self._before)
                 close_real_world(None)
                 if _current is self:
@@ -423,6 +471,7 @@ class Simulation:
     def _connector(self, endpoint: Endpoint, runtime: Runtime) -> SimulatedConnector:
         if runtime is not self.runtime:
             raise UsageError("a room of the simulation is joined in the simulation's runtime: leave out runtime=")
+        self.runtime.check_alive()
         return SimulatedConnector(self.network, endpoint, runtime=self.runtime, door=self._door)
 
     def _door(self, endpoint: Endpoint, token: str) -> Guest:
@@ -436,10 +485,15 @@ class Simulation:
             raise
         room = self.room(name)
         room.recorder.appeared(admission.name)
+        self._programs.joined(room.name, admission.name)
         return Guest(admission.name, room.seated, admission.role, admission.rights, admission.version)
 
     def _newcomer(self, room: str, name: str, role: str) -> None:
         self._rooms[room].add(Participant(name, role))
+
+    def _release(self) -> None:
+        for room in self.rooms:
+            room.seated.route(room.rules.release())
 
     def _tap(self, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]) -> None:
         wire = self._wires.get(link.name)
@@ -490,7 +544,7 @@ class _Wire:
         return not connection.is_over or bool(connection.up.in_flight or connection.down.in_flight)
 
 
-class SimulatedRoom:
+class SimulatedRoom(HintedRoom):
     """A room of a simulation, as ``sim.room(name)`` returns it.
 
     Args:
@@ -515,13 +569,20 @@ class SimulatedRoom:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
 
         self.rules = FaultyRoom(
-            Room(name, url=f"ws://{_HOST}/rooms/{name}", ids=partial(new_id, ""), later=self._later),
+            Room(
+                name,
+                url=f"ws://{_HOST}/rooms/{name}",
+                ids=partial(new_id, ""),
+                later=self._later,
+                expired=self.recorder.expired,
+            ),
             new_id=new_id,
             watcher=self.recorder,
             in_force=simulation._faults.in_force,
             later=self._later,
             chance=lambda purpose: seeds.stream(f"rooms/{name}/{purpose}"),
             acknowledge=acknowledge,
+            region_of=simulation.network.region_of,
         )
         if acknowledge == "delivered":
             self.recorder.settled = self.rules.settle

@@ -27,8 +27,10 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
+00 meshsync.hints  meshsync.notebook  meshsync.places
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons
-1  meshsync.runtime: holdings / interfaces lifecycle thread_permits / deadlines / mutex threads / stop_signals
+1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
+                     / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets weight
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
@@ -64,28 +66,35 @@ FLOORS = """
 14 meshsync
 15 meshsync.__main__
 
-a  simulator.errors  simulator.latency
+a  simulator.errors  simulator.spellings
+a  simulator.latency: laws / matrices
 b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
-                     / diagnosis lateness pending_errors ready_actors / branches mistakes / scheduler
-                     / conditions hindrances / permits real_waits tasks / actor_threads invariants / watchdog / runtime
-c  simulator.faults: fields / fault / layers / asking registry / kinds.connecting kinds.half_open kinds.join
-                     kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause kinds.programs
-                     kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans / injection
-d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / faulty
+                     / aiming diagnosis pending_errors ready_actors / lateness mistakes / branches traced_schedule
+                     / scheduler / conditions hindrances lives / permits real_waits tasks / actor_threads invariants
+                     / watchdog / runtime
+c  simulator.faults: fields / fault / layers / asking registry / kinds.block kinds.connecting kinds.crash kinds.drop
+                     kinds.half_open kinds.join kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause
+                     kinds.programs kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans
+                     / injection
+d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / passages / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
-e  simulator.network: links traffic / desks heartbeat_timer / client_end network room_end / connector headless_end
-                       programs
+e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_end network room_end
+                      / connector headless_end programs
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing
-g  simulator.participants: confirming peers / stream / lasting / streams / participant / messaging streaming visiting
+g  simulator.lives: disks leftovers / programs
+g  simulator.participants: peers stays / confirming stream surroundings / lasting / streams / participant
+                           / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
                        / emulator
+e  simulator.settings
 h  simulator.simulation
-i  simulator.exploring: crews estimates programs progress_bar repeated_records shrinking / moments runs
-                        / checking delays jobs origin_plot / sweeps / search / halted_search / exploration / origin
+i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records shrinking / moments runs
+                        / checking delays failure_shrinking guided origin_plot / jobs / sweeps / search / halted_search
+                        / exploration / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
 i2 simulator.stateful: members rules / scripts / performance / report / machine
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
@@ -126,6 +135,7 @@ SEAM = frozenset(
         "meshsync/cli/progress.py",
         "meshsync/cli/transferring.py",
         "meshsync/discovery.py",
+        "meshsync/runtime/coroutines.py",
         "meshsync/runtime/thread_permits.py",
         "meshsync/runtime/threads.py",
         "meshsync/transport/poller.py",

@@ -154,5 +154,8 @@ class Pending:
     def _misses(self, sender: str) -> bool:
         return False
 
+    def _look_again(self) -> None:
+        """Nothing: where no answer can come any more, it fails."""
+
     def _end(self, cause: MeshsyncError) -> None:
         self.fail(cause)

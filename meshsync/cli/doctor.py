@@ -181,7 +181,8 @@ def _place(url: str) -> str:
 
 
 def _fault(step: str, error: Exception, advice: str, code: int | None = None, seconds: float | None = None) -> Finding:
-    return Finding(step, "failed", str(error), advice, seconds, exit_code(error) if code is None else code)
+    text = str(error).removesuffix(error.hint if isinstance(error, ConnectFailed) else "")
+    return Finding(step, "failed", text, advice, seconds, exit_code(error) if code is None else code)
 
 
 # --- the network and the room -----------------------------------------------------------------------------------------

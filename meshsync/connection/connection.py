@@ -36,6 +36,7 @@ from meshsync.protocol import events
 from meshsync.protocol.operations import Request, is_answered
 from meshsync.protocol.session import Encoded, Session
 from meshsync.reasons import describe_error
+from meshsync.runtime.coroutines import warn_in_coroutine
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 from meshsync.runtime.lifecycle import move
@@ -209,6 +210,7 @@ class Connection:
             ForkedClientError: In a child process, where no reader runs.
         """
         self._home.check()
+        warn_in_coroutine(what)
         if self.is_on_reader:
             raise WouldDeadlock(f"{what} on the task that reads the connection would never end")
 
@@ -400,7 +402,7 @@ class Connection:
         if isinstance(event, events.Answered):
             delivery = self._forget(event.request_id)
             if delivery is not None:
-                delivery._resolve(refusal(event.content))
+                delivery._resolve(refusal(event.content, delivery._what))
         elif isinstance(event, events.Ready):
             self._handler.received(event)
             with self._condition:

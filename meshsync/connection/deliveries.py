@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import dataclass
 
 from meshsync.errors import MeshsyncError, SendTimeout
+from meshsync.hints import Hinted
 from meshsync.protocol.operations import Request
 from meshsync.protocol.session import Encoded
 from meshsync.runtime.deadlines import Timeout, check_timeout
@@ -35,7 +36,7 @@ class Receipt:
         """Whether the transport has accepted the request."""
 
 
-class Delivery:
+class Delivery(Hinted):
     """A request on its way: unacknowledged, then done, with an error or without.
 
     Safe to use from any task; keeping it is optional. Its underscored names are for the connection that made it.

@@ -14,12 +14,16 @@ __all__ = ["another", "carry_over", "client_failed", "refusal", "simulation_over
 L = TypeVar("L", bound=ConnectionLost)
 
 
-def refusal(content: Content) -> RoomError | None:
-    """Return the error that an answer of the room stands for; None for success."""
+def refusal(content: Content, what: str) -> RoomError | None:
+    """Return the error that an answer of the room stands for; None for success.
+
+    Args:
+        what: The request, such as ``the message 'chat' to bob``.
+    """
     if not isinstance(content, Error):
         return None
     if content.code == ErrorCode.NOT_FOUND:
-        return ParticipantNotFound(content.text, content.code)
+        return ParticipantNotFound(f"{what}: {content.text}", content.code)
     return RoomError(content.text, content.code)
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from meshsync.connection.budget import Share
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["Inbox", "InboxClosed"]
+__all__ = ["Inbox", "InboxClosed", "LookAgain"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,10 @@ class InboxClosed(Exception):
     def __init__(self, cause: BaseException | None) -> None:
         super().__init__()
         self.cause = cause
+
+
+class LookAgain(Exception):
+    """A wait was cut short, so that its caller asks again whether anything can come."""
 
 
 class Inbox(Generic[T]):
@@ -46,6 +50,8 @@ class Inbox(Generic[T]):
         self._maxsize = maxsize
         self._is_closed = False
         self._cause: BaseException | None = None
+        self._looks = 0
+        """How often those that wait were told to look again."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -129,11 +135,15 @@ class Inbox(Generic[T]):
         Raises:
             InboxClosed: If it is closed and empty.
             TimeoutError: If no item came in time.
+            LookAgain: If ``look_again`` was called meanwhile.
         """
         with self._condition:
             # Checked first: a wait costs, and most items are there already.
             if not self._items and not self._is_closed:
-                self._condition.wait_for(self._is_ready, timeout)
+                looks = self._looks
+                self._condition.wait_for(lambda: self._is_ready() or self._looks != looks, timeout)
+                if self._looks != looks and not self._is_ready():
+                    raise LookAgain
             if self._items:
                 item, size, is_kept = self._items.popleft()
                 self._kept -= is_kept
@@ -165,6 +175,12 @@ class Inbox(Generic[T]):
 
     def _is_ready(self) -> bool:
         return bool(self._items) or self._is_closed
+
+    def look_again(self) -> None:
+        """Cut all waits short."""
+        with self._condition:
+            self._looks += 1
+            self._condition.notify_all()
 
     def cut(self) -> list[T]:
         """Close it, and remove and return what is unread."""

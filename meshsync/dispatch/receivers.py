@@ -8,12 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from meshsync.messages import RoomMessageEvent
-from meshsync.signals import EVENTS, check_callable
+from meshsync.signals import EVENTS, check_callable, name_of
 from meshsync.typed import KINDS, Codec
 
 __all__ = ["Receiver", "Receivers", "Registration", "check_type"]
 
 Receiver = Callable[[RoomMessageEvent], Any]
+
+_NEED_MESSAGING = (
+    "message",
+    "participant_added",
+    "participant_removed",
+    "participant_attributes_updated",
+    "stream_opened",
+    "stream_closed",
+)
 
 
 def check_type(type: object) -> None:
@@ -40,7 +49,7 @@ def _check_text(value: object, what: str, decorator: str) -> None:
 class Owner(Protocol):
     """Where a receiver is registered."""
 
-    def remove(self, matches: Callable[[Registration], bool], event: str, /) -> None: ...
+    def remove(self, matches: Callable[[Registration], bool], event: str, /) -> object: ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,26 +89,42 @@ class Receivers:
             TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if the name of the
                 event is no text.
         """
-        check_callable(receiver, "a RoomMessageEvent")
+        check_callable(receiver, "a RoomMessageEvent", count=1)
         registration = Registration(event, type, receiver, self, codec)
         self._of(event)[registration] = None
         return registration
 
-    def remove(self, matches: Callable[[Registration], bool], event: str) -> None:
-        """Remove the registrations of an event that match.
+    def off(self, event: str, receiver: Receiver | None) -> None:
+        """Remove a receiver's registrations for an event; with None, those of all receivers.
+
+        Raises:
+            ValueError: If there is no such event, or it has no such receiver.
+        """
+        if not self.remove(lambda r: receiver is None or r.receiver == receiver, event) and receiver is not None:
+            raise ValueError(f"{name_of(receiver)} is not registered for {event!r}")
+
+    def remove(self, matches: Callable[[Registration], bool], event: str) -> bool:
+        """Remove the registrations of an event that match, and return whether any did.
 
         Raises:
             ValueError: If there is no such event.
         """
         registrations = self._of(event)
-        for registration in [r for r in list(registrations) if matches(r)]:
+        matching = [r for r in list(registrations) if matches(r)]
+        for registration in matching:
             registrations.pop(registration, None)
         self.on_removed()
+        return bool(matching)
 
     @property
     def is_empty(self) -> bool:
         """Whether none is registered."""
         return not any(self._registrations.values())
+
+    @property
+    def need_messaging(self) -> bool:
+        """Whether any is registered for an event that does not occur while messaging is not enabled."""
+        return any(self._registrations[event] for event in _NEED_MESSAGING)
 
     def matching(self, event: RoomMessageEvent) -> Iterator[Registration]:
         """Yield the registrations for an event in order of registering; one that is cancelled meanwhile is left out."""

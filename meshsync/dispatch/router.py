@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshsync.connection.budget import ByteBudget
+from meshsync.connection.failures import another
+from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.dispatch.dispatcher import Dispatcher
 from meshsync.dispatch.gate import Gate
@@ -99,8 +101,7 @@ class Router:
         self.on_less: Callable[[], None] = lambda: None
         """Called when a subscription was closed, and when the receivers of an event have run."""
         self.questioning: Questioning | None = None
-        self._runtime = runtime
-        self._refuse = refuse_to_block
+        self._home, self._runtime, self._refuse = Home(), runtime, refuse_to_block
         self._hook: Hook | None = None
         self._hook_task: object = None
         self._unhooked: Inbox[_Unhooked] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
@@ -193,6 +194,11 @@ class Router:
         """Return whether a subscription is for a message."""
         return any(fed._matches(message) for fed in self._subscriptions if isinstance(fed, Subscription))
 
+    def look_again(self) -> None:
+        """Have tasks that wait for a message ask again whether one can come."""
+        for subscription in self._subscriptions:
+            subscription._look_again()
+
     def stats(self) -> RouterStats:
         """Return the figures of this moment."""
         return RouterStats(len(self._subscriptions), self._messages_dropped, self._subscriptions_failed)
@@ -221,6 +227,12 @@ class Router:
             return True
         sender = self.sender()
         return any(signal.has_receivers_for(sender) for signal in EVENTS.values())
+
+    def check_open(self) -> None:
+        """Raise if no event will be routed any more; ForkedClientError in a child process."""
+        self._home.check()
+        if self._has_ended:
+            raise another(self._failure)
 
     @property
     def has_ended(self) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from meshsync.connection.budget import Share
 from meshsync.connection.forks import Home
-from meshsync.connection.inbox import Inbox, InboxClosed
+from meshsync.connection.inbox import Inbox, InboxClosed, LookAgain
 from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, ReceiveTimeout, UsageError
+from meshsync.hints import Hinted
 from meshsync.messages import Body_co, RoomMessage
 from meshsync.runtime.deadlines import Deadline, Limit, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime
@@ -24,7 +25,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Feed[Any]")
 
 
-class Feed(Generic[T]):
+class Feed(Hinted, Generic[T]):
     """A subscription to items of any kind.
 
     Iterate over it, or call ``get``; use it as a context manager, or ``close`` it. Several tasks may read one: each
@@ -55,6 +56,7 @@ class Feed(Generic[T]):
         check_timeout(timeout)
         self.timeout = timeout
         self._home = Home()
+        self._runtime = runtime
         self._inbox: Inbox[T] = Inbox(runtime, maxsize, share)
         self._what = what
         self._call = call
@@ -90,17 +92,22 @@ class Feed(Generic[T]):
 
     def _take(self, timeout: float | None) -> T:
         self._home.check()
-        if not len(self._inbox):
-            self._refuse_to_block(f"waiting for a {self._what}")
-        try:
-            return self._inbox.get(timeout)
-        except InboxClosed as closed:
-            if closed.cause is None:
-                raise
-            # A copy: a raised error keeps its callers' variables alive, and several tasks may read here.
-            raise copy(closed.cause) from None
-        except TimeoutError:
-            raise ReceiveTimeout(f"no {self._what} came within {timeout or 0:.3g} s") from None
+        deadline: Deadline | None = None
+        while True:
+            if not len(self._inbox):
+                self._refuse_to_block(f"waiting for a {self._what}")
+                deadline = deadline or Deadline(self._runtime, timeout)
+            try:
+                return self._inbox.get(timeout if deadline is None else deadline.left())
+            except LookAgain:
+                continue
+            except InboxClosed as closed:
+                if closed.cause is None:
+                    raise
+                # A copy: a raised error keeps its callers' variables alive, and several tasks may read here.
+                raise copy(closed.cause) from None
+            except TimeoutError:
+                raise ReceiveTimeout(f"no {self._what} came within {timeout or 0:.3g} s") from None
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -123,6 +130,10 @@ class Feed(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _look_again(self) -> None:
+        """Have tasks that wait ask again whether anything can come: the client calls this."""
+        self._inbox.look_again()
 
     def _end(self, cause: MeshsyncError) -> None:
         """Close it because the client ended: the client calls this."""
@@ -181,7 +192,6 @@ class Subscription(Feed[RoomMessage[Body_co]], Generic[Body_co]):
         self._on_wrong = on_wrong
         self._codec = codec
         """Of the model as which messages are read; None for plain ones."""
-        self._runtime = runtime
 
     def close(self) -> None:
         """Receive no more items; unread ones can still be read. In a child process this does nothing."""

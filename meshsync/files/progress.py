@@ -26,7 +26,7 @@ def reporting(progress: Progress, name: str) -> Iterator[Report]:
         TypeError: If the function has to be awaited.
     """
     if callable(progress):
-        check_callable(progress, "the bytes done and the total")
+        check_callable(progress, "the bytes done and the total", "progress", count=2)
         function = progress
 
         def call(done: int, total: int | None) -> None:
@@ -43,7 +43,7 @@ def reporting(progress: Progress, name: str) -> Iterator[Report]:
 @contextmanager
 def _bar(name: str) -> Iterator[Report]:
     try:
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
     except ImportError:
         raise UsageError("a bar needs tqdm: pip install 'meshsync-client[files]', or give a function") from None
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.hints import json_hint
 
 __all__ = [
     "MAX_DEPTH",
@@ -166,7 +167,7 @@ def _find_fault(value: Any, levels: int) -> _Fault | None:
 
 def _find_fault_in_scalar(value: Any) -> _Fault | None:
     if not isinstance(value, (str, int, float, type(None))) or _is_foreign(value):
-        return [], f"{_type_name(value)} is not JSON"
+        return [], f"{_type_name(value)} is not JSON{json_hint(value)}"
     if isinstance(value, float) and not math.isfinite(value):
         return [], f"{value!r} is not JSON; send None or a text in its place"
     return None

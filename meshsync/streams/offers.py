@@ -59,6 +59,7 @@ class StreamOffers:
     Args:
         report: Called with an unexpected exception of an accept callback or the hook: logs it with its traceback, and
             passes it to the receivers of ``receiver_failed``.
+        refuse_to_receive: Given the name of a wait, raises where no stream would come.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class StreamOffers:
         *,
         hook: OfferHook,
         report: Report,
+        refuse_to_receive: Callable[[str], None],
     ) -> None:
         self.accepter: Accepter | None = None
         """Called with each stream that a peer opens, unless a subscription gets it; None rejects them."""
@@ -75,6 +77,7 @@ class StreamOffers:
         self._registry = registry
         self._hook = hook
         self._report = report
+        self._refuse_to_receive = refuse_to_receive
         self._condition = connection.runtime.condition()
         self._callbacks = 0
         self._subscriptions: tuple[StreamSubscription, ...] = ()
@@ -94,7 +97,9 @@ class StreamOffers:
 
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
         """Return a subscription to the streams that are offered from now on."""
-        subscription = StreamSubscription(self._registry, timeout, maxsize, self._hook, self._report, self._unsubscribe)
+        subscription = StreamSubscription(
+            self._registry, timeout, maxsize, self._hook, self._report, self._unsubscribe, self._refuse_to_receive
+        )
         try:
             with self._condition:
                 has_ended = self._has_ended
@@ -106,6 +111,11 @@ class StreamOffers:
             self._unsubscribe(subscription)
             raise
         return subscription
+
+    def look_again(self) -> None:
+        """Have tasks that wait for a stream ask again whether one can come."""
+        for subscription in self._subscriptions:
+            subscription._look_again()
 
     def _unsubscribe(self, subscription: StreamSubscription) -> None:
         with self._condition:
@@ -246,6 +256,7 @@ class StreamSubscription(Feed[StreamReader]):
         hook: OfferHook,
         report: Report,
         on_close: Callable[[StreamSubscription], None],
+        refuse_to_block: Callable[[str], None],
     ) -> None:
         super().__init__(
             host.runtime,
@@ -253,10 +264,9 @@ class StreamSubscription(Feed[StreamReader]):
             maxsize=maxsize,
             what="stream",
             call="streams()",
-            refuse_to_block=host.refuse_to_block,
+            refuse_to_block=refuse_to_block,
             limit=host.limit,
         )
-        self._runtime = host.runtime
         self._hook = hook
         self._report = report
         self._on_close = on_close

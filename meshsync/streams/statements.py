@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from meshsync.hints import Hinted
 from meshsync.reasons import describe_error
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk
@@ -18,7 +19,7 @@ W = TypeVar("W", bound="ClosingWriter")
 R = TypeVar("R", bound="IteratedReader")
 
 
-class ClosingWriter(ABC):
+class ClosingWriter(Hinted, ABC):
     """A writer that a ``with`` block closes. Leaving it by an exception aborts the stream, so that it counts as cut."""
 
     __slots__ = ()
@@ -54,7 +55,7 @@ class ClosingWriter(ABC):
             raise
 
 
-class IteratedReader(ABC):
+class IteratedReader(Hinted, ABC):
     """A reader that a ``for`` loop reads, or one call as a whole."""
 
     __slots__ = ()

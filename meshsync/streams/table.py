@@ -49,6 +49,7 @@ class StreamTable:
         limit: The client's.
         hook: Changes each offered reader before the program sees it.
         report: Called with an unexpected exception of an accept callback or the hook; see `StreamOffers`.
+        refuse_to_receive: Given the name of a wait, raises where no stream would come.
     """
 
     def __init__(
@@ -60,13 +61,16 @@ class StreamTable:
         limit: Limit,
         hook: Callable[[StreamReader], StreamReader],
         report: Report,
+        refuse_to_receive: Callable[[str], None],
     ) -> None:
         self._connection = connection
         self._participants = participants
         self._registry = StreamRegistry(connection, publish=publish, limit=limit)
         self._resumptions = Resumptions(connection, self._registry, participants)
         self._opener = StreamOpener(connection, self._registry, self._resumptions)
-        self._offers = StreamOffers(connection, self._registry, hook=hook, report=report)
+        self._offers = StreamOffers(
+            connection, self._registry, hook=hook, report=report, refuse_to_receive=refuse_to_receive
+        )
 
     # --- calls of programs --------------------------------------------------------------------------------------------
 
@@ -93,6 +97,10 @@ class StreamTable:
     def subscribe(self, timeout: float | None, maxsize: int) -> StreamSubscription:
         """Return a subscription to the streams that are offered from now on."""
         return self._offers.subscribe(timeout, maxsize)
+
+    def look_again(self) -> None:
+        """Have tasks that wait for a stream ask again whether one can come."""
+        self._offers.look_again()
 
     def abandon_all(self, failure: StreamInterrupted) -> None:
         """Give up every stream, and notify its peer. Never waits."""

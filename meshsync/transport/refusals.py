@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Sequence
@@ -62,7 +63,10 @@ def translate(error: Exception, address: str, secrets: Sequence[str]) -> Connect
         cut._was_cut = True
         return cut
     if isinstance(error, OSError):
-        return RoomUnavailable(f"cannot reach {address}: {text}")
+        hint = ""
+        if error.errno == errno.ECONNREFUSED and re.match(r"(localhost|127\.|\[::1\])", address):
+            hint = "; nothing listens there: python -m simulator serve opens rooms on this machine"
+        return RoomUnavailable(f"cannot reach {address}: {text}", hint=hint)
     return ConnectFailed(f"cannot connect to {address}: {type(error).__name__}: {text}")
 
 

@@ -105,6 +105,7 @@ class Lock(_Held):
         """
         state = self._state()
         if state.free:
+            state.refuse_ended()  # It was taken away from a task that was ended by force.
             raise RuntimeError("release unlocked lock")
         state.release()
 

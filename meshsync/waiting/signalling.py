@@ -93,6 +93,10 @@ class Round:
         """Whether there is nothing left to wait for."""
         return self.is_open or self.is_broken
 
+    def withdraw(self) -> None:
+        """Count one who waited out, who was ended by force."""
+        self.arrived -= 1
+
 
 class Crossing:
     """A barrier in one world."""
@@ -149,7 +153,7 @@ class Crossing:
 
     def _await(self, mine: Round, limit: float | None) -> None:
         with self._gathering.condition:
-            if not self._gathering.wait_for(lambda: mine.is_over, limit):
+            if not self._gathering.wait_for(lambda: mine.is_over, limit, mine.withdraw):
                 raise BrokenBarrierError
 
     def abort(self) -> None:

@@ -104,10 +104,15 @@ class Turnstile:
                 is_first = line.condition.wait_for(lambda: line.is_first(ticket), limit)
             if is_first:
                 self._permits.take(taken, deadline.left())
+            line.leave(ticket)
         finally:
             if holdings is not None:
                 holdings.waits_no_more(task)
-        line.leave(ticket)
+
+    def refuse_ended(self) -> None:
+        """Raise `TaskExit` in a task that was ended by force; do nothing in all others."""
+        with self._line.condition:
+            pass
 
     def _awaited(self) -> str:
         return f"waits for {self._what}{self._permits!r}"

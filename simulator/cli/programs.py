@@ -9,7 +9,7 @@ import functools
 import json
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from meshsync.errors import UsageError
-from simulator.cli.values import LAWS, read_law, read_plan, read_seed
+from simulator.cli.values import LAWS, SERVICE, read_latency, read_law, read_plan, read_seed, read_service
 
 if TYPE_CHECKING:  # the other commands need not wait for the simulator
     from simulator.exploring.runs import Run
@@ -47,8 +47,49 @@ _transcript = click.option(
 )
 _chart = click.option("--chart", is_flag=True, help="print what happened in each room")
 
+
+def _pass_if_given(context: click.Context, option: click.Parameter, value: Any) -> None:
+    """Let the command have the value of an option only if there is one: the default is `Simulation`'s."""
+    if value is not None:
+        assert option.name is not None
+        context.params[option.name] = value
+
+
+def _pass_services(context: click.Context, option: click.Parameter, value: Iterable[dict[str, Any]]) -> None:
+    _pass_if_given(context, option, {who: law for one in value for who, law in one.items()} or None)
+
+
+_NETWORK_OPTIONS = (
+    click.option(
+        "--latency-down",
+        type=read_law,
+        metavar="LAW",
+        help="delay from rooms to participants, if it is another",
+        callback=_pass_if_given,
+        expose_value=False,
+    ),
+    click.option(
+        "--bandwidth",
+        type=click.FloatRange(0, min_open=True),
+        metavar="BYTES",
+        help="bytes a second of each connection, each way",
+        callback=_pass_if_given,
+        expose_value=False,
+    ),
+    click.option(
+        "--service",
+        type=read_service,
+        multiple=True,
+        metavar=SERVICE,
+        help="how long a room takes for each message, or each participant; several times",
+        callback=_pass_services,
+        expose_value=False,
+    ),
+)
+"""Of the network, by the names of `NetworkOptions`."""
+
 _SCHEDULES = ("fifo", "random", "pct")
-_SEARCHED = (*_SCHEDULES, "late", "late+random", "late+pct", "mixed")
+_SEARCHED = (*_SCHEDULES, "late", "late+random", "late+pct", "mixed", "guided")
 
 
 def _program_options(
@@ -57,7 +98,8 @@ def _program_options(
     """Return a decorator that gives a command a program and what it is run in, with a default for the schedule."""
     options = (
         click.argument("program", metavar="FILE:PROGRAM", required=is_required),
-        click.option("--latency", type=read_law, default="0", metavar="LAW", help=LAWS),
+        click.option("--latency", type=read_latency, default="0", metavar="LAW", help=LAWS),
+        *_NETWORK_OPTIONS,
         click.option(
             "--schedule",
             type=click.Choice(schedules),
@@ -105,11 +147,13 @@ def run(program: str, seed: int | str, transcript: Path | None, chart: bool, pla
 
     The program is a function of the Simulation, in a file or a module (MODULE:PROGRAM).
     """
+    from simulator.exploring.network_options import NetworkOptions
     from simulator.exploring.programs import load
     from simulator.exploring.runs import Case
     from simulator.exploring.runs import run as run_case
 
-    made = run_case(load(program), Case(seed, plan=plan or (), **settings))
+    network: Any = {name: settings.pop(name) for name in NetworkOptions.__annotations__ if name in settings}
+    made = run_case(load(program), Case(seed, plan=plan or (), network=network, **settings))
     _show(made, chart, transcript)
     for room, recorded in made.transcripts.items():
         print(f"room {room}: {len(recorded)} records, digest {recorded.digest()}")
@@ -152,6 +196,7 @@ def check(program: str, plan: _Plan, **settings: Any) -> int:
     "--workers", type=click.IntRange(1), metavar="N", help="how many processes (default: one for each processor)"
 )
 @click.option("--dask", metavar="ADDRESS", help="the scheduler of a Dask cluster, whose workers run the seeds")
+@click.option("--count-overdue", is_flag=True, help="take runs that passed a time limit only by lateness for failures")
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
@@ -196,7 +241,7 @@ def explore(
         print(*texts, sep="\n")
         raise
     if failure is None:
-        print(f"none of {len(seeds)} seeds fails", *texts, sep="\n")
+        print(*texts or [f"none of {len(seeds)} seeds fails"], sep="\n")
         return 0
     if chart:
         _show_charts(failure.run)
@@ -320,4 +365,4 @@ def _show(made: Run, with_charts: bool, out: Path | None) -> None:
 def _show_charts(made: Run) -> None:
     from simulator.exploring.runs import chart
 
-    print(chart(made.transcripts.values()), end="\n\n")
+    print(chart(made.transcripts.values()) or "no room was opened", end="\n\n")

@@ -11,7 +11,7 @@ import click
 
 from meshsync.errors import MeshsyncError, UsageError
 from simulator.cli.options import SectionedOption
-from simulator.cli.values import LAWS, read_law, read_plan, read_seed
+from simulator.cli.values import LAWS, read_latency, read_plan, read_seed
 
 if TYPE_CHECKING:  # serving without any of this need not wait for them
     from simulator.faults import Fault
@@ -112,7 +112,7 @@ STAGE_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         multiple=True,
         type=read_participant,
     ),
-    _option("--latency", "LAW", f"delay between each client and its room, each way: {LAWS}", type=read_law),
+    _option("--latency", "LAW", f"delay between each client and its room, each way: {LAWS}", type=read_latency),
     _option(
         "--reject-streams",
         "NAME",

@@ -496,14 +496,15 @@ class GatewayConnection(asyncio.Protocol):
         http, self._aiohttp = self._aiohttp, wire.get_protocol()
         wire.take_over(self, http, is_full=self._is_full, is_read=not self._is_held_up)
 
-    def broke(self, *, leaves: bool = True) -> None:
-        """End, since the connection was reset.
+    def broke(self, *, leaves: bool = True, at_once: bool = True) -> None:
+        """End without a close frame, since the connection was reset or dropped.
 
         Args:
             leaves: Whether the participant leaves; else the seat stays taken until its `Seat.leave` is called.
+            at_once: Whether what was written is lost; else the end follows it.
         """
         self._leaves = leaves
-        self._transport.abort()
+        (self._transport.abort if at_once else self._transport.close)()
 
     def push_raw(self, packets: Sequence[bytes]) -> None:
         """Send packets unchecked, behind the message that is being sent."""

@@ -22,9 +22,10 @@ from simulator.emulator.settings import CLEARED, EmulatorStats, Settings
 from simulator.faults.fault import Fault
 from simulator.faults.injection import check_entries
 from simulator.faults.plans import Planned
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, Matrix, as_latency
 from simulator.participants import Participant
 from simulator.record.transcript import Transcript
+from simulator.spellings import HintedEmulator
 
 __all__ = [
     "CLEARED",
@@ -51,7 +52,7 @@ _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
 
 
-class Emulator:
+class Emulator(HintedEmulator):
     """Rooms on a real WebSocket, on this machine; they appear on demand.
 
     A context manager. It listens from ``start()``, or the beginning of the ``with`` block, until ``close()``.
@@ -71,7 +72,7 @@ class Emulator:
             of it, and where.
         latency: The law of delays between each client and its room, in each direction, or seconds; None for none. The
             order in a connection is kept, and a sender that is too fast for it is held up as by TCP. Pings and pongs
-            are delayed too, and the handshake takes one delay each way.
+            are delayed too, and the handshake takes one delay each way. Of a matrix, with a default.
         seed: The number or text that the chance of delays and faults follows from.
         plan: Faults from the start on, as for `plan`; their participants need not be known yet.
         populate: Returns the participants without a thread that a room begins with, given its name. It is called when a
@@ -98,7 +99,7 @@ class Emulator:
         allow_hosts: Collection[str] = (),
         insecure: bool = False,
         record: bool | Recording = False,
-        latency: Law | float | None = None,
+        latency: Latency | float | None = None,
         seed: int | str = 0,
         plan: Iterable[Planned | Fault] = (),
         populate: Callable[[str], Iterable[Participant]] | None = None,
@@ -115,7 +116,9 @@ class Emulator:
         self.secret = _choose_secret(secret, host, insecure)
         self._port = port
         doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
-        law = None if latency is None else as_law(latency)
+        law = None if latency is None else as_latency(latency)
+        if isinstance(law, Matrix) and law.default is None:
+            raise UsageError("latency: a matrix needs a default= here, since any name may join")
         kept = Recording() if record is True else record or None
         entries = check_entries(plan)
         self._settings = Settings(self.secret, limits or Limits(), doorway, kept, law, seed, entries, populate)

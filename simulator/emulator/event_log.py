@@ -146,7 +146,7 @@ class RoomLog:
 
     def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
         """Log what a request led to: streams and errors at INFO, everything at DEBUG."""
-        outputs = tuple(outputs)
+        outputs = tuple(output for output in outputs if output.to)
         if _log.isEnabledFor(logging.DEBUG):
             self._show(member, request, outputs)
         if len(outputs) > 1 and isinstance(request, (Send, Broadcast)) and not request.type.startswith("stream."):
@@ -180,19 +180,24 @@ class RoomLog:
             extra = {"event": "request_lost", **self._about(member), "request": what}
             _log.debug("%s: %s has left before a fault let go of what it asked for: %s", *values, extra=extra)
 
-    def expired(self, outputs: Iterable[Output]) -> None:
+    def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
+        """Log what a fault had kept from a recipient when it goes out."""
+        self.handled(member, sent_ns, request, (output,))
+
+    def blocked(self, member: Member, request: Request, output: Output) -> None:
+        """Log that a fault keeps something from its recipient for good."""
+        if _log.isEnabledFor(logging.DEBUG):
+            what, to = _kind_of(request), output.to[0].name
+            values = (self._room, show_name(to), show_name(member.name), what)
+            extra = {"event": "message_lost", **self._about(member), "request": what, "to": to}
+            _log.debug("%s: a fault keeps from %s what %s has requested: %s", *values, extra=extra)
+
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
         """Log what the room rejects by itself, since the answer to a stream did not come in time."""
-        for output in outputs:
-            what, reason = output.what, None
-            if isinstance(what, Reply) and isinstance(what.content, Error):
-                reason = what.content.text
-            elif isinstance(what, Push) and what.type == "stream.reject":
-                reason = str(what.message.get("error") or "")
-            if reason is not None:
-                opener, text = output.to[0], "%s: a stream of %s comes to nothing: %s"
-                values = (self._room, show_name(opener.name), show_text(reason))
-                members = {"participant": "", "to": opener.name, "reason": show_text(reason)}
-                self._log.write("stream_rejected", text, *values, room=self._room, **members)
+        text = "%s: a stream of %s comes to nothing: %s"
+        values = (self._room, show_name(opener.name), show_text(reason))
+        members = {"participant": "", "to": opener.name, "reason": show_text(reason)}
+        self._log.write("stream_rejected", text, *values, room=self._room, **members)
 
     # --- what there is to say about a request -------------------------------------------------------------------------
 

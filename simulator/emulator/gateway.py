@@ -41,7 +41,7 @@ from simulator.faults.fault import Fault
 from simulator.faults.plans import Planned
 from simulator.network.network import SimulatedConnection
 from simulator.participants import Participant
-from simulator.room.members import Output
+from simulator.room.members import Member, Output
 from simulator.room.rules import Room
 from simulator.room.watched import Watcher
 
@@ -338,7 +338,15 @@ class Gateway:
         if _log.isEnabledFor(logging.INFO):  # Else no message pays for it, not even a question.
             watchers.append(RoomLog(self._event_log, name))
         room = later.room = notes.room = EmulatedRoom(
-            Room(name, url=url, ids=_new_id, later=later, answer_limit=limits.answer, is_decoded=True),
+            Room(
+                name,
+                url=url,
+                ids=_new_id,
+                later=later,
+                answer_limit=limits.answer,
+                expired=later.expired,
+                is_decoded=True,
+            ),
             watchers,
             notes,
             queue_limit=limits.queue,
@@ -429,14 +437,12 @@ class _Later:
     """Set once the room is made: its rules are made before it."""
 
     def __call__(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
-        def route() -> None:
-            due = list(outputs())
-            for watcher in self.room.watchers:
-                if isinstance(watcher, RoomLog):
-                    watcher.expired(due)
-            self.room.route(due)
+        return asyncio.get_running_loop().call_later(seconds, lambda: self.room.route(outputs())).cancel
 
-        return asyncio.get_running_loop().call_later(seconds, route).cancel
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        """Tell the room's watchers that it rejects a stream by itself."""
+        for watcher in self.room.watchers:
+            watcher.expired(opener, stream_id, reason)
 
 
 def _now() -> float:

@@ -148,6 +148,12 @@ class RoomRecorder(Recorder):
             if isinstance(output.what, Reply):
                 self._answered(member, now if sent_ns is None else sent_ns, request, output.to[0], output.what)
 
+    def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
+        """Note that what was kept from one recipient goes out to it now, maybe the answer to its request."""
+        super().released(member, sent_ns, request, output)
+        if isinstance(output.what, Reply):
+            self._answered(member, sent_ns, request, output.to[0], output.what)
+
     def _answered(self, member: Member, sent_ns: int, request: Request, asker: Member, answer: Reply) -> None:
         begin: int | None = sent_ns
         type = request.type if isinstance(request, UnknownRequest) else _TYPES.get(request.__class__, "unreadable")

@@ -13,7 +13,7 @@ from simulator.emulator.recording import Recording
 if TYPE_CHECKING:  # commands that serve nothing need not wait for them
     from simulator.faults.fault import Fault
     from simulator.faults.plans import Planned
-    from simulator.latency import Law
+    from simulator.latency import Latency
     from simulator.participants import Participant
 
 __all__ = ["CLEARED", "EmulatorStats", "Settings"]
@@ -35,7 +35,7 @@ class Settings:
     doorway: Doorway = field(default_factory=Doorway)
     record: Recording | None = None
     """None to keep nothing."""
-    latency: Law | None = None
+    latency: Latency | None = None
     """The law of delays between each client and its room, in each direction; None for none."""
     seed: int | str = 0
     """What the chance of delays and faults follows from."""

@@ -75,7 +75,13 @@ class Stage:
             heartbeats=Heartbeats(heartbeat, heartbeat / 2),
         )
         self.faults = FaultInjector(
-            self.clock, self.seeds, self.network, lambda: self.notes, self._newcomer, unknown=_note_unknown
+            self.clock,
+            self.seeds,
+            self.network,
+            lambda: self.notes,
+            self._newcomer,
+            unknown=_note_unknown,
+            lifted=self._release,
         )
         self.is_wired = settings.latency is not None
         """Whether connections of clients are on the network."""
@@ -120,7 +126,14 @@ class Stage:
             in_force=self.faults.in_force,
             later=partial(self._later, name),
             chance=lambda purpose: self.seeds.stream(f"rooms/{name}/{purpose}"),
+            region_of=self.network.region_of,
         )
+
+    def _release(self) -> None:
+        for notes in self.notes:
+            room = notes.room
+            if room is not None and isinstance(room.rules, FaultyRoom):
+                room.route(room.rules.release())
 
     def _later(self, name: str, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
         def route() -> None:

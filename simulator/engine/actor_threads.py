@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine.actors import Actor, ActorState
+from simulator.engine.lives import refuse_doomed
 from simulator.engine.marks import interruptible
 from simulator.engine.real_waits import check_timer
 from simulator.engine.scheduler import Scheduler
@@ -80,6 +81,7 @@ class ActorThreads:
             if get_ident() == scheduler.running.ident and not scheduler.is_over:
                 task.join(None if timeout is None else max(0, timeout))  # as threads do
             else:
+                refuse_doomed(scheduler)
                 threading.Thread.join(thread, timeout)
 
         thread.run = lambda: self._live(actor, run)  # type: ignore[method-assign]
@@ -136,12 +138,13 @@ class ActorThreads:
         # To the last turn, and not for the target alone: timers' callbacks run on the thread that hands over.
         with self._scope() if self._scope is not None else contextlib.nullcontext():
             try:
-                if not scheduler.is_over:
+                if not scheduler.is_over and not actor.is_doomed:
                     if scheduler.gate is not None:
                         scheduler.gate(actor)
                     target()
             except BaseException as error:
-                actor.error = error
+                if not actor.is_doomed:  # Its traceback would keep what the life held.
+                    actor.error = error
             finally:
                 del target  # the objects it closed over are finalized here, while the actor has its turn
                 with contextlib.suppress(ActorExit):
@@ -175,6 +178,7 @@ class Adoption:
     def start(self, thread: threading.Thread) -> None:
         """Start a thread; an actor's thread becomes an actor, unless it serves the person at the screen."""
         if self._scheduler.running.ident != get_ident() or self._scheduler.is_over:
+            refuse_doomed(self._scheduler)
             start_for_real(thread)
             return
         functions = [getattr(thread, name, None) for name in ("_target", "function")]  # The latter is a timer's.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from meshsync.runtime.lifecycle import move
 from simulator.engine.kernel import Timer
 
-__all__ = ["Actor", "ActorState", "Baton", "Place", "Thread"]
+__all__ = ["Actor", "ActorState", "Baton", "Births", "Place", "Thread"]
 
 __engine__ = True
 
@@ -63,6 +64,12 @@ class Place(Protocol):
     outer: Place | None
     """The condition that its owner was inside of before."""
 
+    def withdraw(self, actor: Actor) -> None:
+        """Take an actor that is ended by force out of those who wait, for a notification or to enter."""
+
+    def vacate(self) -> None:
+        """Let others enter, since its owner never leaves it."""
+
 
 class Actor:
     """One actor. The scheduler and the conditions keep its fields; nothing here acts by itself."""
@@ -76,10 +83,12 @@ class Actor:
         "exits",
         "ident",
         "inside",
+        "is_doomed",
         "is_forgiven",
         "is_housekeeping",
         "joining",
         "label",
+        "life",
         "name",
         "notified",
         "path",
@@ -113,6 +122,10 @@ class Actor:
         """Whether its waits are no sign that anything is going to happen; see `Runtime.housekeeping`."""
         self.is_forgiven = False
         """Whether a program has read the error."""
+        self.life: Hashable = None
+        """The life of a program that it belongs to, see `simulator.engine.lives`; None if it belongs to none."""
+        self.is_doomed = False
+        """Whether that was ended by force: it unwinds, and each of its calls raises."""
         self.thread: Thread | None = None
         self.ident: int | None = None
         self.state = _NEW
@@ -135,8 +148,8 @@ class Actor:
 
     @property
     def is_done(self) -> bool:
-        """Whether its target has ended."""
-        return self.state is _DONE
+        """Whether its target has ended, or it is ended by force."""
+        return self.state is _DONE or self.is_doomed
 
     def begin(self) -> None:
         """Record that its thread exists; does nothing if it was given up meanwhile."""
@@ -172,6 +185,48 @@ class Actor:
 
     def __repr__(self) -> str:
         return f"<Actor {self.label!r}{', done' if self.is_done else ''}>"
+
+
+class Births:
+    """Makes actors, gives each names that no other has, and keeps those that have not ended.
+
+    Args:
+        make_baton: Makes a lock.
+        ready: Where an actor puts itself by its ``wake``.
+    """
+
+    def __init__(self, make_baton: Callable[[], Baton], ready: deque[Actor]) -> None:
+        self.actors: dict[int, Actor] = {}
+        """Those that have not ended, by serial number."""
+        self._make_baton = make_baton
+        self._ready = ready
+        self._names: Counter[str] = Counter()
+        self._serials = 0
+
+    def make(self, name: str, parent: Actor | None, is_in_callback: bool) -> Actor:
+        """Return an actor that is not ready yet.
+
+        Args:
+            parent: The actor that spawns it, whose life it shares; None for the first of all.
+            is_in_callback: Whether a timer's callback spawns it, in the thread of whichever actor that is.
+        """
+        self._names[name] += 1
+        label, path = _numbered(name, self._names[name]), name
+        if parent is not None:
+            parent.children[name] += 1
+            path = f"{parent.path}/{_numbered(name, parent.children[name])}"
+        actor = Actor(self._serials, name, label, path, self._make_baton())
+        actor.baton.acquire()
+        actor.wake = partial(self._ready.append, actor)
+        self.actors[self._serials] = actor
+        self._serials += 1
+        if parent is not None and not is_in_callback:
+            actor.life = parent.life
+        return actor
+
+
+def _numbered(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}#{count}"
 
 
 def _nothing() -> None:

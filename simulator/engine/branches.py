@@ -1,8 +1,8 @@
 """Another future of a run: up to an instant all is as it was recorded, from then on the environment's chance is anew.
 
-The environment is who goes on, what is late, and how long deliveries take. What the program draws stays as it is, and
-so do names and faults. What is late, and by how much, is a fact of the instant at which the step was due: a sleep that
-had begun before may come to another end.
+The environment is who goes on, what is late, and how long deliveries and the handling of messages take. What the
+program draws stays as it is, and so do names and faults. What is late, and by how much, is a fact of the instant at
+which the step was due: a sleep that had begun before may come to another end.
 """
 
 from __future__ import annotations
@@ -96,11 +96,11 @@ class _BranchedStream(Random):
 
 
 def branch_streams(seeds: Seeds, seed: int | str, branch: Branch, kernel: Kernel) -> None:
-    """Let the streams of the network change at the instant of a branch; before any of them is made."""
+    """Let the streams of deliveries and service times change at the instant of a branch; before any of them is made."""
     others = branch.seeds(seed)
 
     def changed(name: str, before: Random) -> Random:
-        if not name.startswith("network/"):
+        if not name.startswith(("network/", "service/")):
             return before
         stream = _BranchedStream(0)
         stream.kernel, stream.instant = kernel, branch.instant

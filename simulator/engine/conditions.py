@@ -81,7 +81,7 @@ class VirtualCondition:
         actor, scheduler = self.owner, self._scheduler
         if actor is not None and actor.ident == scheduler.get_ident():
             return actor
-        if scheduler.is_over:  # an actor that was ended inside wait() could not enter again
+        if scheduler.is_over:  # one that was ended inside wait() could not enter again
             return None
         raise RuntimeError("leaving a condition that is not held")
 
@@ -177,6 +177,17 @@ class VirtualCondition:
                     actor.timer = None
                 self._wake(actor)
             waiters.clear()
+
+    def withdraw(self, actor: Actor) -> None:
+        """Take an actor that is ended by force out of those who wait, for a notification or to enter."""
+        self._waiters.pop(actor, None)
+        if actor in self._entrants:
+            self._entrants.remove(actor)
+
+    def vacate(self) -> None:
+        """Let others enter, since its owner never leaves it."""
+        self.owner = self.outer = None
+        self._admit()
 
     def _wake(self, actor: Actor) -> None:
         actor.wake()

@@ -32,7 +32,8 @@ def is_standard(frame: FrameType) -> bool:
 
 def frame_of(actor: Actor) -> FrameType | None:
     """Return the innermost frame of an actor's thread."""
-    return sys._current_frames().get(actor.ident) if actor.ident is not None else None
+    ident = actor.ident if actor.thread is None else actor.thread.ident
+    return sys._current_frames().get(ident) if ident is not None else None
 
 
 def line_of(frame: FrameType | None) -> str:

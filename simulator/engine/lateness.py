@@ -3,7 +3,8 @@
 Events whose order matters lie milliseconds to seconds apart, so that another order within one instant changes nothing.
 Lateness does: with a probability, each step is late by a share of a scale. Both are drawn anew for each seed, the scale
 from the times of a *pilot*, a run without lateness: what is as late as two events of the program are apart can change
-their order, and what is as late as a time limit can pass it.
+their order, and what is as late as a time limit can pass it. In five of six runs instead some steps of the pilot
+are late, each by so much that it comes behind another event (see ``aiming.py``).
 
 Source: a model with four kinds of races, whose halves are 10 ms to 1 s apart: another order within an instant, 100 ns
     of jitter, and rare huge delays found none in 2,000 seeds; this found all, in 1.5 to 10 % of the seeds.
@@ -13,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
+from simulator.engine.aiming import Step, Targets
 from simulator.engine.kernel import SECOND
 from simulator.engine.schedules import Deviation, Late, PctSchedule, RandomSchedule, Schedule
 from simulator.engine.seeds import Seeds, pick
@@ -124,6 +127,25 @@ class ReplaySchedule(Schedule):
         return candidates.index(taken) if taken in candidates else 0
 
 
+class AimedSchedule(ReplaySchedule):
+    """Makes given steps late, and lets another schedule take the decisions about who goes on.
+
+    Args:
+        base: None for first-in-first-out.
+    """
+
+    def __init__(self, lates: Iterable[Late], base: Schedule | None = None) -> None:
+        super().__init__((), lates)
+        self._base = base or Schedule()
+        self.deviations = self._base.deviations
+
+    def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
+        return self._base.choose(candidates, is_preemption=is_preemption, set_back=set_back)
+
+    def yielded(self, actor: str) -> None:
+        self._base.yielded(actor)
+
+
 # --- scales -----------------------------------------------------------------------------------------------------------
 
 
@@ -137,13 +159,18 @@ class PilotSchedule(Schedule):
         self._times: dict[int, None] = {}
         self._who: dict[str, None] = {}
         self._limits: dict[int, None] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._steps: list[Step] = []
 
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
         return 0
 
     def late(self, who: str, due: int, limit: int = 0, kind: str = "step") -> int:
+        number = self._numbers[who, kind] = self._numbers.get((who, kind), 0) + 1
         if focus_of(who) != "client":
             self._who[who] = None
+            if len(self._steps) < _MOST:
+                self._steps.append(Step(who, kind, number, due))
         if limit:
             self._limits[_rounded(limit)] = None
         elif len(self._times) < _MOST:
@@ -153,10 +180,10 @@ class PilotSchedule(Schedule):
     @property
     def result(self) -> Pilot:
         """What was kept."""
-        return Pilot(tuple(self._times), tuple(self._limits), tuple(self._who))
+        return Pilot(tuple(self._times), tuple(self._limits), tuple(self._who), tuple(self._steps))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pilot:
     """The times of a run without lateness, in nanoseconds."""
 
@@ -166,6 +193,8 @@ class Pilot:
     """The time limits, to two digits: what is left of one, again and again, is not another one."""
     who: tuple[str, ...] = ()
     """Each that had a step, the client's own tasks aside."""
+    steps: tuple[Step, ...] = ()
+    """Theirs."""
 
     def draw(self, stream: Random) -> Lateness:
         """Draw the lateness of a run from a stream: a scale is the gap between two events, or a time limit."""
@@ -174,6 +203,18 @@ class Pilot:
         if focus == "one":
             focus = self.who[pick(stream, len(self.who))] if self.who else "all"
         return Lateness(probability, self._draw_scale(stream), focus)
+
+    @cached_property
+    def _targets(self) -> Targets:
+        return Targets(self.steps)
+
+    def aim(self, stream: Random) -> tuple[Late, ...]:
+        """Draw which of its steps are late in a run, each to come behind another one; none in one of six runs."""
+        if not self.steps or stream.random() >= _SHARE_OF_AIMED:
+            return ()
+        targets = self._targets
+        lates = [targets.aim(stream) for _ in range(_AIMED[pick(stream, len(_AIMED))])]
+        return tuple({(late.who, late.kind, late.step): late for late in lates}.values())
 
     def _draw_scale(self, stream: Random) -> int:
         if self.limits and stream.random() < _SHARE_OF_LIMITS:
@@ -185,6 +226,10 @@ class Pilot:
         return _DEFAULT_SCALES[pick(stream, len(_DEFAULT_SCALES))]
 
 
+_SHARE_OF_AIMED = 5 / 6
+"""The probability that lateness is aimed."""
+_AIMED = (8, 13, 21)
+"""Steps that are late then, at most; one of these for each seed."""
 _SHARE_OF_LIMITS = 0.2
 """The probability that a scale is a time limit."""
 _ATTEMPTS = 10
@@ -194,7 +239,7 @@ _LEAST = SECOND // 1000
 
 
 def focus_of(who: str) -> str:
-    """Return which of the groups of `Lateness.focus` a step belongs to; ``"client"`` for the client's own tasks."""
+    """Return whether it is of the ``"program"``, or of the ``"links"``, or a task of the ``"client"`` itself."""
     # A link's name ends with its direction; an actor's path begins with that of the first one.
     if who.endswith(("/up", "/down")) and not who.startswith("main/"):
         return "links"
@@ -213,11 +258,14 @@ SCHEDULES = ("fifo", "random", "pct", "late", "late+random", "late+pct")
 """The names of schedules; behind the plus is who goes on among several."""
 
 
-def schedule_named(name: str, seeds: Seeds, lateness: Lateness | None = None) -> Schedule | None:
+def schedule_named(
+    name: str, seeds: Seeds, lateness: Lateness | None = None, lates: Sequence[Late] = ()
+) -> Schedule | None:
     """Return the schedule of that name, on the seed's streams ``schedule`` and ``lateness``.
 
     Args:
         lateness: Of one that has it; drawn from the seed, without a pilot, if that is None.
+        lates: The steps that are late, in place of drawing them; empty to draw them.
     Returns:
         None for first-in-first-out.
     Raises:
@@ -233,5 +281,7 @@ def schedule_named(name: str, seeds: Seeds, lateness: Lateness | None = None) ->
         base = PctSchedule(seeds.stream("schedule"))
     if "late" not in (kind, base_name):
         return base
+    if lates:
+        return AimedSchedule(lates, base)
     stream = seeds.stream("lateness")
     return LateSchedule(stream, lateness or Pilot((), ()).draw(stream), base)

@@ -104,6 +104,10 @@ def _claim(allowed: tuple[int, ...]) -> int | None:
     return None
 
 
+if sys.platform == "linux":
+    os.register_at_fork(after_in_child=_claim.cache_clear)  # The copy has none of its own.
+
+
 def _present_processor() -> int | None:
     """Return the processor on which the calling thread runs; None if that is not known.
 

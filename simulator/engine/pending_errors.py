@@ -19,6 +19,8 @@ class PendingErrors:
     def __init__(self) -> None:
         self._errors: deque[BaseException | None] = deque()  # None stands for the failure of an actor
         self._failed: list[Actor] = []
+        self.exits: list[ActorExit] = []
+        """Of the actors that the end of the simulation ended: the tracebacks tell where each was."""
 
     def __bool__(self) -> bool:
         """Return whether the main thread's wait is to be interrupted."""
@@ -45,7 +47,10 @@ class PendingErrors:
             has_joiner: Whether another actor joins this one and may read its error first. If none does, the main thread
                 raises it when it blocks the next time, or closes the simulation.
         """
-        if actor.error is None or actor.is_forgiven or isinstance(actor.error, (ActorExit, SystemExit)):
+        if isinstance(actor.error, ActorExit):
+            self.exits.append(actor.error)
+            return False
+        if actor.error is None or actor.is_forgiven or isinstance(actor.error, SystemExit):
             return False
         self._failed.append(actor)
         if not has_joiner:

@@ -26,6 +26,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from simulator.engine import diagnosis, mistakes
+from simulator.engine.lives import refuse_doomed
 from simulator.engine.marks import interruptible
 from simulator.engine.scheduler import Scheduler
 
@@ -66,7 +67,7 @@ class RealWaits:
     """
 
     def __init__(self, scheduler: Scheduler, is_main_watched: Callable[[], bool]) -> None:
-        self._scheduler = scheduler
+        self.scheduler = scheduler
         self._is_main_watched = is_main_watched
         self._replaced: list[tuple[Any, str, object, object]] = []
         """Owner and name of each, what was there before, and what is there now."""
@@ -95,7 +96,7 @@ class RealWaits:
 
     def is_actor(self) -> bool:
         """Return whether the caller is an actor that has its turn, and may not wait for real."""
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         running = scheduler.running
         if running.ident != get_ident() or scheduler.is_over:
             return False
@@ -107,7 +108,7 @@ class RealWaits:
         Raises:
             BlockingRefused: With the line.
         """
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         error = mistakes.waits_for_real(scheduler.running, wait, portable)
         if scheduler.running is not scheduler.main and not scheduler.in_callback:
             scheduler.summon(error)
@@ -115,6 +116,12 @@ class RealWaits:
 
 
 _open: RealWaits | None = None
+
+
+def _begin() -> None:
+    """Refuse any wait, before it begins, of an actor whose life is over."""
+    if _open is not None:
+        refuse_doomed(_open.scheduler)
 
 
 def _ran_out(wait: str, seconds: float | None, portable: str) -> None:
@@ -147,6 +154,7 @@ def _waits_as(frame: FrameType | None) -> tuple[str, str]:
 @interruptible
 def _wait(condition: threading.Condition, timeout: float | None = None) -> bool:
     """Be ``threading.Condition.wait``."""
+    _begin()
     if _real_wait(condition, timeout):
         return True
     if _open is not None and timeout is not None and timeout > 0:
@@ -158,6 +166,7 @@ def _wait(condition: threading.Condition, timeout: float | None = None) -> bool:
 @interruptible
 def _sleep(seconds: float, /) -> None:
     """Be ``time.sleep``."""
+    _begin()
     _real_sleep(seconds)
     if _open is not None and not diagnosis.is_standard(sys._getframe(1)):
         _ran_out("time.sleep", seconds, "meshsync.sleep")
@@ -168,6 +177,7 @@ class _SimpleQueue(_RealSimpleQueue):  # type: ignore[misc]
 
     @interruptible
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        _begin()
         try:
             return super().get(block, timeout)
         except queue.Empty:
@@ -181,6 +191,7 @@ class _RLockOfActor(_RLock):  # type: ignore[misc]
 
     @interruptible
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        _begin()
         got = super().acquire(blocking, timeout)
         if not got and blocking:
             _ran_out("a wait for a threading.RLock", timeout, "meshsync.RLock")
@@ -227,6 +238,7 @@ class _LockOfActor(metaclass=_KindOfLock):
 
     @interruptible
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        _begin()
         got: bool = self._lock.acquire(blocking, timeout)
         if not got and blocking:
             _ran_out("a wait for a threading.Lock", timeout, "meshsync.Lock")
@@ -234,6 +246,7 @@ class _LockOfActor(metaclass=_KindOfLock):
 
     @interruptible
     def __enter__(self) -> bool:
+        _begin()
         got: bool = self._lock.__enter__()
         return got
 
@@ -252,6 +265,7 @@ def _selecting(select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 
     @interruptible
     def looking(selector: Any, timeout: float | None = None) -> list[Any]:
+        _begin()
         ready = select(selector, timeout)
         if not ready and _open is not None:
             _ran_out("a wait of an event loop or a selector", timeout, "meshsync.sleep, outside of asyncio")

@@ -27,6 +27,7 @@ from simulator.engine.hindrances import Hindrances
 from simulator.engine.invariants import Invariants
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
+from simulator.engine.lives import Lives, ProgramLife, refuse_doomed
 from simulator.engine.marks import interruptible, may_cut
 from simulator.engine.os_process import Garbage, Interrupts, Pin
 from simulator.engine.permits import VirtualPermits, VirtualReentrant
@@ -37,6 +38,7 @@ from simulator.engine.seeds import Seeds, entropy
 from simulator.engine.tasks import VirtualTask
 from simulator.engine.watchdog import Watchdog
 from simulator.errors import (
+    ActorExit,
     ActorFailed,
     ActorsRefuse,
     BlockingRefused,
@@ -44,7 +46,7 @@ from simulator.errors import (
     SimulationNested,
 )
 
-__all__ = ["VirtualRuntime"]
+__all__ = ["VirtualRuntime", "check_none_open"]
 
 __engine__ = True
 
@@ -53,6 +55,19 @@ START = 1_767_225_600.0
 
 _threads = ThreadRuntime()
 _open: VirtualRuntime | None = None
+
+
+def check_none_open() -> None:
+    """Check that no simulation is open in this process.
+
+    Raises:
+        SimulationNested: If one is; the text names the line that opened it.
+    """
+    if _open is not None:
+        raise SimulationNested(
+            f"another simulation is open in this process, since {_open.opened_at}: close it first, by the end of its "
+            "with block or by its close()"
+        )
 
 
 class VirtualRuntime:
@@ -90,8 +105,7 @@ class VirtualRuntime:
         subject: object = None,
     ) -> None:
         global _open
-        if _open is not None:
-            raise SimulationNested(f"another simulation is open in this process, since {_open.opened_at}")
+        check_none_open()
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
         self.seeds = Seeds(seed)
@@ -111,6 +125,8 @@ class VirtualRuntime:
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
         self.invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
+        self.lives = Lives(scheduler)
+        """Ends the lives of programs by force."""
         self.hindrances = Hindrances(scheduler)
         """What keeps programs from running as they would."""
         self.is_open = True
@@ -181,11 +197,13 @@ class VirtualRuntime:
         scheduler = self._scheduler
         return VirtualReentrant(scheduler, what) if is_reentrant else VirtualPermits(scheduler, count, what)
 
-    def spawn(self, target: Callable[[], None], *, name: str) -> VirtualTask:
+    def spawn(self, target: Callable[[], None], *, name: str, life: ProgramLife | None = None) -> VirtualTask:
         """Run ``target`` in an actor of its own, whose thread starts when it is its turn.
 
         Its exception is raised in the main thread as `ActorFailed`, unless the program reads the task's ``error``.
 
+        Args:
+            life: The life that it begins; by default it is part of the caller's.
         Raises:
             RuntimeError: If the interpreter is shutting down and starts no more threads.
             SimulationClosed: If the simulation is over.
@@ -196,7 +214,8 @@ class VirtualRuntime:
             raise SimulationClosed(f"task {name!r} is spawned in a simulation that is over: {diagnosis.caller()}")
         if self.is_exiting():
             raise RuntimeError(f"task {name!r} is spawned while the interpreter is shutting down")
-        actor = scheduler.add(name)
+        actor = scheduler.add(name, scheduler.main if life is not None and life.number > 1 else None)
+        actor.life = life or actor.life
         actor.target = target
         task = VirtualTask(scheduler, actor)
         scheduler.wake(actor)
@@ -205,6 +224,10 @@ class VirtualRuntime:
         if scheduler.schedule is not None:
             scheduler.preempt()
         return task
+
+    def check_alive(self) -> None:
+        """Raise `ActorExit` in an actor whose life was ended by force; do nothing in all other threads."""
+        refuse_doomed(self._scheduler)
 
     def watch_main(self) -> None:
         """Let the creating thread, from now on, no more block for real than other actors; see `Watchdog`."""
@@ -316,6 +339,11 @@ class VirtualRuntime:
         ]
         chosen = [actor for actor in waiting if actor.entering is not None] or waiting
         return [frame for frame in map(diagnosis.frame_of, chosen) if frame is not None]
+
+    @property
+    def exits(self) -> tuple[ActorExit, ...]:
+        """What ended the actors that had not ended when this was closed, each with its traceback."""
+        return tuple(self._scheduler.pending_errors.exits)
 
     def raise_failures(self) -> None:
         """Raise now the error that the creating thread would raise when it blocks the next time, if there is one.
@@ -459,7 +487,7 @@ class VirtualRuntime:
         others = [actor for actor in scheduler.actors.values() if actor is not scheduler.main]
         refusing = [actor for actor in others if not self._threads.end(actor)]
         scheduler.running = scheduler.main
-        self._threads.join(but=refusing)
+        self._threads.join(but=[*refusing, *self.lives.resting])
         if self._watchdog is not None:
             self._watchdog.join(self._grace)
         for hold in reversed(self._process):

@@ -12,7 +12,7 @@ torn apart.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -21,7 +21,7 @@ from typing import NoReturn
 from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.lifecycle import move
 from simulator.engine import diagnosis, mistakes
-from simulator.engine.actors import Actor, ActorState, Baton, Place
+from simulator.engine.actors import Actor, ActorState, Baton, Births, Place
 from simulator.engine.housekeeping import Housekeeping
 from simulator.engine.kernel import Kernel
 from simulator.engine.pending_errors import PendingErrors
@@ -88,8 +88,6 @@ class Scheduler:
             self.kernel.late = schedule.late
         self.get_ident = get_ident
         self.schedule = schedule
-        self.actors: dict[int, Actor] = {}
-        """The actors that have not ended, by serial number."""
         self._queues = ReadyActors(self.kernel)
         self.ready = self._queues.ready
         """The actors that can run; a shortcut for the code that makes actors ready most often."""
@@ -110,41 +108,37 @@ class Scheduler:
         """Puts an actor behind those that can run; or later, if its program is slow."""
         self.polls_left = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
+        self.doomed: deque[Actor] = deque()
+        """The ghosts of actors that unwind before any other goes on, and behind them the actor that ended them."""
         self.holdings = Holdings(self._label)
         """What the actors hold of locks, by serial number."""
         self.pending_errors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
+        self._births = Births(make_baton, self.ready)
+        self.actors = self._births.actors
+        """The actors that have not ended, by serial number."""
         self._start = start
         self._horizon = horizon
         self._patience = patience
         self._max_steps = max_steps
-        self._names: Counter[str] = Counter()
-        self._serials = 0
         self._errand = _NONE
         self._quiet_since: int | None = None
         self._housekeeping = Housekeeping(max_steps)
-        self.main = self.add("main")
+        self.main = self.running = self._births.make("main", None, False)
         self.main.ident = get_ident()
         self.main.begin()
-        self.running = self.main
 
     # --- actors ------------------------------------------------------------------------------------------------------
 
-    def add(self, name: str) -> Actor:
-        """Make an actor that is not ready yet."""
-        self._names[name] += 1
-        label = _numbered(name, self._names[name])
-        path = name
-        if self._serials:
-            parent = self.running
-            parent.children[name] += 1
-            path = f"{parent.path}/{_numbered(name, parent.children[name])}"
-        actor = Actor(self._serials, name, label, path, self._make_baton())
-        actor.baton.acquire()
+    def add(self, name: str, parent: Actor | None = None) -> Actor:
+        """Make an actor that is not ready yet.
+
+        Args:
+            parent: The actor that spawns it; by default the running one, whose life it shares.
+        """
+        actor = self._births.make(name, parent or self.running, self.in_callback)
         actor.wake = partial(self.make_ready, actor)
-        self.actors[actor.serial] = actor
-        self._serials += 1
         return actor
 
     def check(self) -> Actor:
@@ -186,7 +180,7 @@ class Scheduler:
         """
         if chosen is None:
             if actor is self.main and self.pending_errors.has_failures and not self.is_over:
-                self._withdraw(actor)
+                self.withdraw(actor)
                 raise self.pending_errors.pop_failure()
             chosen = self._next()
         if chosen is not actor:
@@ -209,9 +203,9 @@ class Scheduler:
     def preempt(self) -> None:
         """Let the schedule put another ready actor in the place of the running one."""
         schedule = self.schedule
-        if schedule is None or self.in_callback or self.is_over:
-            return
         actor = self.running
+        if schedule is None or self.in_callback or self.is_over or actor.is_doomed:
+            return
         chosen = self._queues.pick(schedule, actor)
         if chosen is actor:
             return
@@ -255,10 +249,14 @@ class Scheduler:
     def finish(self, actor: Actor) -> None:
         """Record the end of the running actor and hand the baton on; its thread has nothing more to do."""
         actor.finish()  # first, since notifying the joiners may let one of them run
-        has_joiner = False
-        if actor.at_end is not None and not self.is_over:
-            has_joiner = actor.at_end()
+        has_joiner = actor.at_end is not None and not self.is_over and actor.at_end()
         self.end(actor, has_joiner=has_joiner)
+        self._hand_on(actor)
+
+    def _hand_on(self, actor: Actor) -> None:
+        """Hand the baton on, in the thread of an actor that has no more turns."""
+        if actor.is_doomed:
+            self.running = actor  # and not its ghost: timers and predicates are called in this thread
         chosen = self._next()
         if self.is_over:  # no thread waits for the baton
             return
@@ -308,14 +306,14 @@ class Scheduler:
         Args:
             is_timer_first: Whether the next timer comes before all of them.
         """
-        if self.after_turn is not None:
+        if self.after_turn is not None and not self.doomed:
             self.after_turn(None)
         queues, kernel, housekeeping = self._queues, self.kernel, self._housekeeping
         ready, set_back = queues.ready, queues.set_back
         self.polls_left = self._max_steps
         while True:
-            if self.urgent and self._main_is_wanted():
-                return self.main
+            if self.urgent and (wanted := self._wanted()) is not None:
+                return wanted
             self.turns = turns = self.turns + 1
             if turns >= housekeeping.due and housekeeping.look(turns, kernel.now):
                 self.summon(mistakes.livelock(self._max_steps, None, self.report()))
@@ -355,16 +353,23 @@ class Scheduler:
             if self.after_turn is not None:
                 self.after_turn(callback)
 
-    def _main_is_wanted(self) -> bool:
-        """Return whether the main actor has to run now, even if it waits for something."""
-        if self.is_over:
-            return True
-        if self.pending_errors:
-            return True
+    def _wanted(self) -> Actor | None:
+        """Return the actor that has to run now: one to unwind, or the main one even if it waits for something."""
+        if self.doomed and not self.is_over:
+            return self.unwind_next()
+        if self.is_over or self.pending_errors:
+            return self.main
         if self._errand is _STEP:
             self._move(_STEPPED)
-            return False
-        return self._errand is _STEPPED
+            return None
+        return self.main if self._errand is _STEPPED else None
+
+    def unwind_next(self) -> Actor:
+        """Return the first of the doomed, taken off; what it calls raises from then on, reading the clock included."""
+        chosen = self.doomed.popleft()
+        if chosen.is_doomed:
+            self.polls_left = -1
+        return chosen
 
     def _is_quiet(self) -> bool:
         """Return whether no timer is left, or only background timers for too long."""
@@ -384,7 +389,7 @@ class Scheduler:
 
     def _obey(self, actor: Actor) -> None:
         """End the actor that has just been chosen, or raise the error it was summoned for, if there is one."""
-        if self.is_over:
+        if self.is_over or actor.is_doomed:
             self._leave(actor)
         if actor is not self.main:
             if self.gate is not None:
@@ -398,27 +403,31 @@ class Scheduler:
             if isinstance(error, InvariantError):  # It ends the run: whatever is called now raises it again.
                 self.over = error
                 self.is_over = self.urgent = True
-            self._withdraw(actor)
+            self.withdraw(actor)
             raise error
 
-    def _withdraw(self, actor: Actor) -> None:
+    def withdraw(self, actor: Actor) -> None:
+        """Take an actor off the queues and its timer away: it is chosen no more, unless it is made ready again."""
         if actor.timer is not None:
             actor.timer.cancel()
             actor.timer = None
         self._queues.withdraw(actor)
 
     def _leave(self, actor: Actor) -> NoReturn:
-        """End an actor of a simulation that is over: raise, or after `EXITS` times in vain, rest for ever."""
+        """End an actor of a simulation or a life that is over: raise, or after `EXITS` times in vain, rest for ever."""
         if actor is self.main:
-            self._withdraw(actor)
+            self.withdraw(actor)
             raise self.over
         actor.exits += 1
         if actor.exits > EXITS:
             actor.rest()
+            if actor.is_doomed and not self.is_over and actor.at_end is not None:
+                actor.at_end()
+                self._hand_on(actor)
             for_ever = self._make_baton()
             for_ever.acquire()
             for_ever.acquire()
-        raise ActorExit("the simulation is over")
+        raise ActorExit("its life is over" if actor.is_doomed and not self.is_over else "the simulation is over")
 
     def _horizon_passed(self) -> bool:
         due, horizon = self.kernel.next_deadline, self._horizon
@@ -476,7 +485,3 @@ class Scheduler:
 
     def _move(self, errand: Errand) -> None:
         self._errand = move(_ERRANDS, self._errand, errand, "the main actor")
-
-
-def _numbered(name: str, count: int) -> str:
-    return name if count == 1 else f"{name}#{count}"

@@ -17,9 +17,15 @@ __engine__ = True
 
 
 class Seeds:
-    """The random streams that follow from one seed."""
+    """The random streams that follow from one seed.
+
+    Raises:
+        TypeError: If it is neither an int nor a text.
+    """
 
     def __init__(self, seed: int | str) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, (int, str)):
+            raise TypeError(f"a seed is an int or a text, not {seed!r:.100}")
         self.seed = seed
         self._streams: dict[str, Random] = {}
         self.changed: Callable[[str, Random], Random] | None = None

@@ -15,16 +15,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from meshsync.errors import UsageError
 from simulator.errors import SimulationError
+from simulator.exploring.network_options import NetworkOptions, as_network_options
 from simulator.exploring.programs import load, reference
 from simulator.exploring.runs import START, Case, Program, run
 from simulator.faults import Fault
 from simulator.faults.plans import Planned
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, as_latency
 from simulator.record.records import first_difference
 from simulator.record.transcript import Transcript
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Checked", "RunsDiffer", "check"]
 
@@ -46,6 +51,8 @@ class Checked:
     """By room."""
     how: str
     """Where the second run was, and why."""
+    warnings: tuple[str, ...] = ()
+    """What programs that crashed found in globals of modules when they began anew; a sentence each."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -53,32 +60,36 @@ class Checked:
 
     def __str__(self) -> str:
         digests = ", ".join(f"{room} {digest}" for room, digest in self.digests.items()) or "no room"
-        return f"two runs are the same, {self.how}: {digests}"
+        same = f"two runs are the same, {self.how}: {digests}"
+        return "\n".join([same, *(f"warning: {text}" for text in self.warnings)])
 
 
 def check(
     program: Program,
     *,
     seed: int | str = 0,
-    latency: Law | float = 0.0,
+    latency: Latency | float = 0.0,
     schedule: str = "fifo",
     plan: Iterable[Planned | Fault] = (),
     horizon: float | None = None,
     start: str = START,
     report: Callable[[str], object] | None = print,
     stall_after: float | None = 5.0,
+    **network: Unpack[NetworkOptions],
 ) -> Checked:
     """Run a program twice, and check that the transcripts are the same.
 
     Args:
         program: A callable that takes the `Simulation`.
-        latency: A law, or seconds.
+        latency: A law, seconds, or a `latency.matrix`.
         schedule: ``"fifo"``, ``"random"`` or ``"pct"``.
         plan: Faults to begin with, beside those that the program plans.
         horizon: Virtual seconds after which the run is stopped; None for never.
         start: The wall clock's beginning, as ISO 8601.
-        report: Gets the result's text, which says where the second run was; None for no report.
+        report: Gets the result's text, which says where the second run was, and warns of what programs that crashed
+            and began anew found in globals of modules; None for no report.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
+        network: Other arguments of `Simulation` about the network, such as ``service``; see `NetworkOptions`.
     Raises:
         RunsDiffer: If they are not; the text has the first difference.
         UsageError: If the plan is invalid, or the other process could not run the program.
@@ -87,8 +98,8 @@ def check(
     """
     if _MARK in os.environ:
         raise UsageError("check() while the program is imported: put the call under if __name__ == '__main__'")
-    case = Case(seed, as_law(latency), schedule, tuple(plan), horizon, start)
-    first = run(program, case, stall_after=stall_after)
+    case = Case(seed, as_latency(latency), schedule, tuple(plan), horizon, start, network=as_network_options(network))
+    first = run(program, case, stall_after=stall_after, watches_globals=True)
     if first.error is not None:
         raise first.error
     name = reference(program)
@@ -107,7 +118,7 @@ def check(
         raise RunsDiffer(f"only one of two runs fails, {how}: {failed}")
     if difference := _difference(first.transcripts, transcripts):
         raise RunsDiffer(f"two runs with seed {seed} differ, {how}; {difference}")
-    checked = Checked(first.transcripts, how)
+    checked = Checked(first.transcripts, how, first.leftovers)
     if report is not None:
         report(str(checked))
     return checked

@@ -11,8 +11,10 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from contextlib import suppress
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 from meshsync.errors import UsageError
 
@@ -58,6 +60,7 @@ class Crew:
             assert make is not None
             executor, self._is_own = make(), True
         self._executor = executor
+        self._greeting: Future[dict[str, Any]] | None = None
 
     @property
     def workers(self) -> int:
@@ -67,6 +70,18 @@ class Crew:
             return max(1, int(sum(client.nthreads().values())))
         # Not public in the standard library, though each executor there and loky's have it.
         return int(getattr(self._executor, "_max_workers", None) or processors())
+
+    def begin(self) -> Future[dict[str, Any]]:
+        """Have the workers start, unless they have; return what is done as soon as one of them answers."""
+        if self._greeting is None:
+            # A pool of processes that begin anew starts one for each call for which none is idle.
+            number = self.workers if isinstance(self._executor, _Pool) else 1
+            try:
+                self._greeting = [self._executor.submit(_greet, "") for _ in range(number)][-1]
+            except Exception as error:  # Whatever an executor raises that takes no jobs.
+                self._greeting = Future()
+                self._greeting.set_exception(error)
+        return self._greeting
 
     def submit(self, function: Callable[[str], dict[str, Any]], text: str) -> Future[dict[str, Any]]:
         """Have a worker call a function, sometime."""
@@ -78,7 +93,7 @@ class Crew:
             return False
         if self._is_own:
             self._close(is_idle=False)
-        self._executor, self._is_own = self._make(), True
+        self._executor, self._is_own, self._greeting = self._make(), True, None
         return True
 
     def cause_of_death(self, error: BaseException) -> str:
@@ -90,8 +105,12 @@ class Crew:
         return next((line for line in lines if "exit codes" in line), lines[0] if lines else type(error).__name__)
 
     def close(self, *, is_idle: bool) -> None:
-        """Stop the workers, in the midst of their jobs unless they have none. An executor that was given stays."""
+        """Stop the workers, in the midst of their jobs unless they have none. An executor that was given stays.
+
+        Closing again does nothing.
+        """
         if self._is_own:
+            self._is_own = False
             self._close(is_idle=is_idle)
 
     def _close(self, is_idle: bool) -> None:
@@ -105,6 +124,11 @@ class Crew:
             self._executor.shutdown(wait=False)  # Dask's has no other argument; the sweep has taken back its jobs.
         if (client := getattr(self._executor, "_client", None)) is not None:
             client.close()
+
+
+def _greet(text: str) -> dict[str, Any]:
+    """Return an empty answer, for a sign that there is a worker."""
+    return {}
 
 
 def crew_of(workers: Workers, most: int | None = None) -> Crew:
@@ -170,39 +194,26 @@ def pool(workers: int) -> Executor:
     return _Pool(workers)
 
 
-class _Process(SpawnProcess):
-    """A process that Ctrl-C does not reach until `_begin` has set what it does there."""
-
-    def start(self) -> None:
-        if sys.platform == "win32":
-            super().start()
-            return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            super().start()  # The process inherits what is blocked.
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Context(SpawnContext):
-    """Starts processes by spawning, since a fork copies what other threads have locked; keeps those it started."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.started: list[SpawnProcess] = []
-
-    def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]
-        process = _Process(*args, **options)
-        self.started.append(process)
-        return process
-
-
 class _Pool(ProcessPoolExecutor):
-    """A pool of processes that can be killed, and of which one can say how they ended."""
+    """A pool of processes that can be killed, and of which one can say how they ended.
+
+    They are copies of this process where that is whole, which takes milliseconds. Else they begin anew and import all
+    that they need, in tenths of a second.
+    """
 
     def __init__(self, workers: int) -> None:
-        self._context = _Context()
-        super().__init__(workers, mp_context=self._context, initializer=_begin)
+        self._context = _Context("fork" if _is_whole_when_copied() else "spawn")
+        super().__init__(workers, mp_context=cast(BaseContext, self._context), initializer=_begin)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a worker call a function; what is started for that, Ctrl-C does not reach."""
+        if sys.platform == "win32":
+            return super().submit(fn, *args, **kwargs)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)  # Processes and threads inherit what is blocked.
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def kill(self) -> None:
         """Kill the workers, and wait until they are gone."""
@@ -223,14 +234,59 @@ class _Pool(ProcessPoolExecutor):
         return f"exit status {code}"
 
 
+class _Context:
+    """A context of multiprocessing that keeps the processes that it makes."""
+
+    def __init__(self, method: Literal["fork", "spawn"]) -> None:
+        self._context: Any = multiprocessing.get_context(method)
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> BaseProcess:
+        process: BaseProcess = self._context.Process(*args, **options)
+        self.started.append(process)
+        return process
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def _is_whole_when_copied() -> bool:
+    """Return whether one thread alone runs in this process, those of libraries in C included.
+
+    Else a copy has locks that its threads hold, which are not there to release them. False where that is not known.
+    """
+    if sys.platform != "linux" or sys.version_info < (3, 10, 3):  # Before, executors fork behind a thread of their own.
+        return False
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
+
+
 def _begin() -> None:
-    """Have a worker leave Ctrl-C to the driver, which stops it.
+    """Have a worker leave Ctrl-C to the driver, which stops it, and do nothing of the driver's own on other signals.
 
     By a handler, since the simulation cuts a thread that blocks by the same signal, and that needs one.
     """
     signal.signal(signal.SIGINT, _leave_it)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    _end_with_driver()
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _end_with_driver() -> None:
+    """Have this process killed when the driver's is; it would wait for jobs for ever. Linux alone has such a call.
+
+    Source: prctl(2), ``PR_SET_PDEATHSIG``; the signal comes when the thread ends that started this process, which is
+        the one that waits for its jobs.
+    """
+    if sys.platform == "linux":
+        with suppress(ImportError, OSError, AttributeError):
+            import ctypes  # not in every Python
+
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _leave_it(number: int, frame: object) -> None:

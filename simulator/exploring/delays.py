@@ -26,7 +26,7 @@ class Delay:
 
     def __str__(self) -> str:
         step = f"{self.late.kind} {self.late.step}"
-        text = f"{self.late.who} is {self.late.by / 1e9:.3g} s late at {self.instant:.3f} s ({step})"
+        text = f"{self.late.who} is {self.late.by / 1e9:.3g} s late at its {step}, due at {self.instant:.3f} s"
         around = (("after", self.before), ("before", self.meanwhile))
         said = [f"{word} {described(record)}" for word, record in around if record is not None]
         return text + (f", {' and '.join(said)}" if said else "")

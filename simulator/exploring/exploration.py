@@ -15,45 +15,43 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshsync.errors import UsageError
+from meshsync.notebook import preformatted
 from simulator.engine.lateness import SCHEDULES
-from simulator.engine.schedules import Deviation, Late, RandomSchedule, Schedule
-from simulator.engine.seeds import Seeds
-from simulator.errors import ActorsRefuse, SweepBroken, WorkerDied, WorkerFailed, WorldStalled
+from simulator.engine.runtime import check_none_open
+from simulator.engine.schedules import Deviation, Late
+from simulator.errors import SweepBroken, WorkerDied, WorkerFailed
 from simulator.exploring.crews import Workers, crew_of
 from simulator.exploring.delays import Delay, delays
+from simulator.exploring.failure_shrinking import FailureShrinker
 from simulator.exploring.halted_search import HaltedSearch
 from simulator.exploring.jobs import TURN, first_line
+from simulator.exploring.network_options import NetworkOptions, as_network_options
+from simulator.exploring.network_options import to_json as network_to_json
 from simulator.exploring.programs import load, reference
 from simulator.exploring.progress_bar import progress_bar
 from simulator.exploring.repeated_records import logged_once
 from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
-from simulator.exploring.search import MIXED, Plan, Search
-from simulator.exploring.shrinking import shrink
+from simulator.exploring.search import GUIDED, MIXED, Plan, Search
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
-from simulator.latency import Law, as_law
+from simulator.latency import Latency, as_latency
 from simulator.record.transcript import Transcript
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
 
 FORMAT = 1
 """Version of the saved form."""
-
-FEW = 5
-"""Preemptions that a reader can follow; with more, it is worth looking for another way to the same failure."""
-_FINE = 1_000_000
-"""Nanoseconds to which lateness is found out."""
-SAMPLES = 200
-"""How many random schedules to try for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +134,19 @@ class Failure:
         }
         Path(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
+    def _repr_html_(self) -> str:
+        return preformatted(str(self)) + "".join(one._repr_html_() for one in self.transcripts.values())
+
     def __str__(self) -> str:
         lines = [f"seed {self.seed} fails: {self.symptom}", f"  {first_line(self.error)}"]
         if not self.is_repeatable:
             lines.append("  a second run did not: the program depends on something outside the simulation, see check()")
         before, after = self.found, self.run
-        lines.append(f"  faults: {len(after.plan)} of {len(before.plan)}{_listed(map(_described, after.plan))}")
-        count = f"{len(after.deviations)} of {len(before.deviations)}"
-        lines.append(f"  preemptions: {count}{_listed(after.deviations)}")
-        if before.lates:
-            lines.append(f"  late steps: {len(after.lates)} of {len(before.lates)}{_listed(self.delays)}")
+        lines += _needed("faults", len(before.plan), [*map(_described, after.plan)])
+        lines += _needed("changes of order among tasks", len(before.deviations), after.deviations)
+        lines += _needed("late steps", len(before.lates), self.delays)
+        if not isinstance(self.error, WorkerFailed) and not (after.plan or after.deviations or after.lates):
+            lines.append("  needs no fault, nothing late and no order but first in, first out")
         if self.path is not None:
             lines.append(f"python -m simulator replay {shlex.quote(str(self.path))}")
         elif self.reference is None:
@@ -182,7 +183,7 @@ def explore(
     seeds: Iterable[int | str] = range(100),
     *,
     schedule: str = MIXED,
-    latency: Law | float = 0.0,
+    latency: Latency | float = 0.0,
     plan: Plan = (),
     horizon: float | None = None,
     start: str = START,
@@ -193,6 +194,7 @@ def explore(
     count_overdue: bool = False,
     executor: Workers | None = None,
     resume: str | Path | None = None,
+    **network: Unpack[NetworkOptions],
 ) -> Failure | None:
     """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
 
@@ -204,8 +206,9 @@ def explore(
         schedule: What changes from seed to seed besides the draws of latency: ``"random"`` or ``"pct"``, which of the
             actors that can run at one instant goes on; ``"late"``, which steps come late, alone or with one of them
             (``"late+random"``, ``"late+pct"``); ``"fifo"`` for neither; ``"mixed"`` for lateness in three seeds of
-            four and another order in half of them.
-        latency: A law, or seconds.
+            four and another order in half of them; ``"guided"``, as ``"late"``, and of each seed up to 16 mutants,
+            runs that differ in five choices from one that had a new order of arrivals.
+        latency: A law, seconds, or a `latency.matrix`.
         plan: Faults to begin with, beside those that the program plans; or a callable that draws them for each seed.
         horizon: Virtual seconds after which a run is stopped, which counts as failing; None for never.
         start: The wall clock's beginning, as ISO 8601.
@@ -222,6 +225,7 @@ def explore(
         resume: A file. If it exists, the search that was interrupted goes on, whose other arguments have to be the
             same; when the search is through, it is removed. Where an interrupted search is kept; None for beside
             ``save``.
+        network: Other arguments of `Simulation` about the network, such as ``service``; see `NetworkOptions`.
     Raises:
         KeyboardInterrupt: With Ctrl-C, after the search was kept in a file and reported.
         SweepBroken: If the executor broke and cannot be made anew, likewise. Executors that are made here, and loky's,
@@ -231,9 +235,11 @@ def explore(
         ValueError: If there is no such schedule; nothing was run.
         SimulationNested: If another simulation is open; nothing was run.
     """
-    if schedule not in (MIXED, *SCHEDULES):
-        raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, (MIXED, *SCHEDULES)))}")
-    base = Case(latency=as_law(latency), schedule=schedule, horizon=horizon, start=start)
+    if schedule not in (known := (MIXED, GUIDED, *SCHEDULES)):
+        raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, known))}")
+    check_none_open()  # Before anything is started: the threads of an executor would become actors.
+    options = as_network_options(network)
+    base = Case(latency=as_latency(latency), schedule=schedule, horizon=horizon, start=start, network=options)
     plan = plan if callable(plan) else tuple(plan)
     name = reference(program)
     search = Search(program, base, plan, stall_after, count_overdue, name)
@@ -276,7 +282,11 @@ def _find(search: Search, seeds: Iterable[int | str], executor: Workers | None, 
         if name is None:
             raise UsageError("a worker could not find the program: it has to be a function of a module, with a name")
         crew = crew_of(executor, len(seeds) if isinstance(seeds, Sized) else None)
-        return search.find(seeds, progress, crew)
+        crew.begin()  # Before the pilot runs here, for its threads would end that this process can be copied.
+        try:
+            return search.find(seeds, progress, crew)
+        finally:
+            crew.close(is_idle=False)
 
 
 def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,6 +297,7 @@ def _settings(base: Case, plan: Plan, others: Mapping[str, Any]) -> dict[str, An
         "plan": None if callable(plan) else plans.to_json(plan),
         "horizon": base.horizon,
         "start": base.start,
+        **({"network": network_to_json(base.network)} if base.network else {}),
         **others,
     }
 
@@ -318,7 +329,7 @@ def _shrunk(program: Program, search: Search, found: Run, budget: int, stall_aft
     if isinstance(found.error, WorkerFailed):  # There is nothing to make smaller that fails in this process.
         is_repeatable = isinstance(found.error, WorkerDied)
         return Failure(program, name, found, found, search.runs, is_repeatable)
-    shrinker = _Shrinker(program, found, budget, stall_after)
+    shrinker = FailureShrinker(program, found, budget, stall_after)
     run_left = shrinker.shrink()
     return Failure(program, name, run_left, found, search.runs + shrinker.runs, shrinker.is_repeatable)
 
@@ -378,117 +389,6 @@ def _repeat(
     return Replay(again, expected, again.digests == digests)
 
 
-class _Shrinker:
-    """Makes a failing run smaller, within a budget of runs."""
-
-    def __init__(self, program: Program, found: Run, budget: int, stall_after: float | None) -> None:
-        self._program = program
-        self._stall_after = stall_after
-        self._budget = budget
-        self.best = found
-        self._symptom = found.symptom
-        self.runs = 0
-        self.is_repeatable = True
-
-    def shrink(self) -> Run:
-        """Return the smallest run that was found to fail in the same way."""
-        if isinstance(self.best.error, (ActorsRefuse, WorldStalled)) or self._budget < 1:
-            return self.best  # each such run takes seconds, and leaves threads behind
-        if not self._try(self.best.case):
-            self.is_repeatable = False
-            return self.best
-        seed = replace(self.best.case, deviations=None, lates=())
-        self._shrink_plan(lambda left_out: replace(seed, left_out=left_out))
-        if self.best.lates:
-            # Most failures of lateness need no other order among actors.
-            self._try(replace(self.best.case, deviations=()))
-            self._shrink_lates()
-        self._shrink_schedule()
-        self._shrink_plan(lambda left_out: replace(self.best.case, left_out=left_out))
-        if self.best.lates:
-            self._shrink_lates()
-            self._merge_lates()
-            self._halve_lates()
-        return self.best
-
-    def _shrink_lates(self) -> None:
-        """Leave late steps out."""
-
-        def attempt(kept: Sequence[Late]) -> Sequence[Late] | None:
-            return self.best.lates if self._try(replace(self.best.case, lates=tuple(kept))) else None
-
-        shrink(self.best.lates, attempt)
-
-    def _merge_lates(self) -> None:
-        """Have one late step do what two did, as long as that is possible: several small ones are harder to read."""
-        while any(map(self._try, self._merged())):
-            pass
-
-    def _merged(self) -> Iterator[Case]:
-        """Yield the best case with one late step left out, and another one later by as much."""
-        lates = self.best.lates
-        for gone, into in permutations(range(len(lates)), 2):
-            longer = lates[into]._replace(by=lates[into].by + lates[gone].by)
-            kept = [longer if number == into else late for number, late in enumerate(lates) if number != gone]
-            yield replace(self.best.case, lates=tuple(kept))
-
-    def _halve_lates(self) -> None:
-        """Make what is late less so, down to a millisecond, as long as the failure stays."""
-        for number in range(len(self.best.lates)):
-            least = 0
-            while number < len(self.best.lates):
-                lates = self.best.lates
-                most = lates[number].by
-                half = (least + most) // 2
-                if most - least <= max(_FINE, most // 16):
-                    break
-                changed = (*lates[:number], lates[number]._replace(by=half), *lates[number + 1 :])
-                if not self._try(replace(self.best.case, lates=changed)):
-                    least = half
-
-    def _shrink_plan(self, without: Callable[[tuple[int, ...]], Case]) -> None:
-        """Leave faults out, under the schedule of the seed, or if that does not fail, the present one."""
-        numbers = range(len(self.best.planned))
-
-        def attempt(kept: Sequence[int]) -> Sequence[int] | None:
-            left_out = tuple(number for number in numbers if number not in kept)
-            tries = (without(left_out), replace(self.best.case, left_out=left_out))
-            return kept if any(map(self._try, dict.fromkeys(tries))) else None
-
-        shrink([number for number in numbers if number not in self.best.case.left_out], attempt)
-
-    def _shrink_schedule(self) -> None:
-        """Leave deviations out; where too many are left, begin anew from others that fail in the same way."""
-        self._shrink_deviations()
-        smallest = self.best
-        for number in range(0 if self.best.lates else SAMPLES):
-            if len(smallest.deviations) <= FEW:
-                break
-            schedule = RandomSchedule(Seeds(smallest.case.seed).stream(f"explore/sample {number}"))
-            if self._try(smallest.case, schedule):
-                self._shrink_deviations()
-                smallest = min(smallest, self.best, key=lambda one: len(one.deviations))
-        self.best = smallest
-
-    def _shrink_deviations(self) -> None:
-        def attempt(kept: Sequence[Deviation]) -> Sequence[Deviation] | None:
-            is_same = self._try(replace(self.best.case, deviations=tuple(kept)))
-            return self.best.deviations if is_same else None
-
-        shrink(self.best.deviations, attempt)
-
-    def _try(self, case: Case, schedule: Schedule | None = None) -> bool:
-        """Run a case, and keep it as the best if it fails in the same way."""
-        if self.runs >= self._budget:
-            return False
-        self.runs += 1
-        again = run(self._program, case, schedule=schedule, stall_after=self._stall_after)
-        if again.symptom != self._symptom:
-            return False
-        self.best = again
-        return True
-
-
 def _saved(failure: Failure, where: Path) -> Failure:
     if where.is_dir() or not where.suffix:
         name = re.sub(r"[^\w.-]+", "-", f"{(failure.reference or '').rpartition(':')[2]}-{failure.seed}")
@@ -509,6 +409,11 @@ def _flat(value: Mapping[str, Any]) -> str:
         _flat(member) if isinstance(member, Mapping) else str(member) if name in words else f"{name}={member}"
         for name, member in value.items()
     )
+
+
+def _needed(what: str, found: int, left: Sequence[Any]) -> list[str]:
+    """Return the line about what is left of so many; none if there was nothing."""
+    return [f"  needs {len(left) or 'none'} of {found} {what}{_listed(left)}"] if found else []
 
 
 def _listed(texts: Iterable[Any]) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 from meshsync.errors import UsageError
 from simulator import latency as laws
+from simulator.engine.aiming import Step
 from simulator.engine.lateness import Pilot
+from simulator.exploring import network_options
 from simulator.exploring.search import Search
 from simulator.faults import plans
 
@@ -35,6 +37,7 @@ class HaltedSearch:
     done: int
     runs: int
     overdue: tuple[int | str, ...]
+    overdue_runs: int
     pilot: Mapping[str, Any] | None
     """The members of `Pilot`; None if there was none."""
 
@@ -48,7 +51,7 @@ class HaltedSearch:
         settings = dict(self.settings)
         settings["latency"] = laws.from_json(settings["latency"])
         settings["plan"] = plans.from_json(settings["plan"])
-        return settings
+        return settings | network_options.from_json(settings.pop("network", {}))
 
     @classmethod
     def of(
@@ -57,7 +60,9 @@ class HaltedSearch:
         """Return how far a search has come."""
         bounds = (seeds.start, seeds.stop, seeds.step) if isinstance(seeds, range) else None
         pilot = None if search.pilot is None else asdict(search.pilot)
-        return cls(program, bounds, settings, search.done, search.runs, tuple(search.overdue), pilot)
+        return cls(
+            program, bounds, settings, search.done, search.runs, tuple(search.overdue), search.overdue_runs, pilot
+        )
 
     @classmethod
     def load(cls, path: Path) -> HaltedSearch:
@@ -81,7 +86,8 @@ class HaltedSearch:
                 done=int(value["done"]),
                 runs=int(value["runs"]),
                 overdue=tuple(value["overdue"]),
-                pilot=None if pilot is None else {name: tuple(pilot[name]) for name in ("times", "limits", "who")},
+                overdue_runs=int(value.get("overdue_runs", len(value["overdue"]))),  # Each was one of a seed before.
+                pilot=None if pilot is None else _pilot(pilot),
             )
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
@@ -107,4 +113,11 @@ class HaltedSearch:
             if settings.get(name) != self.settings.get(name):
                 raise UsageError(f"another search was interrupted: its {name} is {self.settings.get(name)!r:.100}")
         search.done, search.runs, search.overdue = self.done, self.runs, list(self.overdue)
+        search.overdue_runs = self.overdue_runs
         search.pilot = None if self.pilot is None else Pilot(**self.pilot)
+
+
+def _pilot(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `Pilot`."""
+    steps = tuple(Step(*one) for one in value["steps"])
+    return {**{name: tuple(value[name]) for name in ("times", "limits", "who")}, "steps": steps}

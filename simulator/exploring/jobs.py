@@ -1,7 +1,8 @@
 """One seed of a sweep as a job for a worker: its text, what a worker does with it, and the answer.
 
 A job is a text and an answer is made of plain values, so that a worker of another version can read the one and give the
-other: it says that it is of another version. Who the workers are is not this module's business.
+other: it says that it is of another version. Jobs travel in batches, since a short run takes no longer than a journey.
+Who the workers are is not this module's business.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,20 @@ import meshsync
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.reasons import describe_error, safe_text
 from simulator.engine.os_process import own_processor
+from simulator.exploring.guided import Trial, Tried, try_seed
 from simulator.exploring.programs import load
-from simulator.exploring.runs import Case, Program, Run, Symptom, run
+from simulator.exploring.runs import Case, Program, Symptom
 
-__all__ = ["TURN", "Outcome", "do_job", "first_line", "greet", "make_job", "outcome_of", "read_answer"]
+__all__ = [
+    "TURN",
+    "Outcome",
+    "do_batch",
+    "first_line",
+    "make_batch",
+    "make_job",
+    "outcome_of",
+    "read_answer",
+]
 
 TURN = threading.RLock()
 """Held by whoever simulates in this process, of which only one can at a time: threads of a worker take turns."""
@@ -47,13 +59,24 @@ class Outcome:
     """Why nothing was run; empty if it was."""
     has_died: bool = False
     """Whether the worker died of it."""
+    runs: int = 1
+    """How many runs were made of the seed."""
+    overdue: int = 0
+    """How many of them were overdue."""
+
+    def is_final(self, *, count_overdue: bool) -> bool:
+        """Return whether a search ends with it."""
+        if self.refusal or self.has_died:
+            return True
+        return self.symptom is not None and (count_overdue or not self.is_overdue)
 
 
-def outcome_of(made: Run) -> Outcome:
-    """Return how a run ended."""
+def outcome_of(tried: Tried) -> Outcome:
+    """Return how the runs of a seed ended."""
+    made = tried.run
     if made.error is None:
-        return Outcome()
-    return Outcome(made.symptom, made.is_overdue, first_line(made.error))
+        return Outcome(runs=tried.runs, overdue=tried.overdue)
+    return Outcome(made.symptom, made.is_overdue, first_line(made.error), runs=tried.runs, overdue=tried.overdue)
 
 
 def first_line(error: Exception) -> str:
@@ -61,50 +84,73 @@ def first_line(error: Exception) -> str:
     return next(iter(safe_text(error, None).splitlines()), "") or type(error).__name__
 
 
-def make_job(name: str, program: Program, case: Case, stall_after: float | None) -> str:
+def make_job(name: str, program: Program, case: Case, trial: Trial) -> str:
     """Return the text of a job.
 
     Args:
         name: By which a worker finds the program.
+        trial: What to do with the case.
     Raises:
         UsageError: If something in the case cannot be written as JSON.
     """
     try:
-        case_as_json = case.to_json()
-        job = {"versions": _versions(program), "program": name, "case": case_as_json, "stall_after": stall_after}
+        job = {"versions": _versions(program), "program": name, "case": case.to_json(), "trial": asdict(trial)}
         return json.dumps(job)
     except (AttributeError, TypeError, ValueError) as error:
         raise UsageError(f"the latency or the plan cannot be sent to a worker: {describe_error(error)}") from error
 
 
-def do_job(text: str) -> dict[str, Any]:
-    """Run the seed of a job, in this process, when it is its turn; return the answer.
+def make_batch(jobs: Sequence[str], *, count_overdue: bool) -> str:
+    """Return the text of several jobs, which are done in this order.
+
+    Args:
+        count_overdue: Whether a run that is overdue is one of those behind which no other is made.
+    """
+    return f'{{"count_overdue": {json.dumps(count_overdue)}, "jobs": [{", ".join(jobs)}]}}'
+
+
+def do_batch(text: str) -> dict[str, Any]:
+    """Run the seeds of a batch, in this process, when it is its turn, up to the first with which a search ends.
 
     The client and the simulator log nothing meanwhile: the driver runs a seed that fails again.
+
+    Returns:
+        The answers, and how many seconds they took.
     """
-    job = json.loads(text)
+    batch = json.loads(text)
+    answers: list[dict[str, Any]] = []
+    with TURN, own_processor(), _silent():
+        begun = time.monotonic()
+        for job in batch["jobs"]:
+            answers.append(_do_job(job))
+            if _ends(answers[-1], batch["count_overdue"]):
+                break
+    return {"answers": answers, "seconds": time.monotonic() - begun}
+
+
+def _ends(answer: dict[str, Any], count_overdue: bool) -> bool:
+    return "difference" in answer or read_answer(answer).is_final(count_overdue=count_overdue)
+
+
+def _do_job(job: dict[str, Any]) -> dict[str, Any]:
     try:
-        with TURN, own_processor(), _silent():
-            program = _load(job["program"])
-            if difference := _difference(job["versions"], _versions(program)):
-                return {"difference": difference}
-            made = run(program, Case.from_json(job["case"]), stall_after=job["stall_after"])
+        program = _load(job["program"])
+        if difference := _difference(job["versions"], _versions(program)):
+            return {"difference": difference}
+        tried = try_seed(program, Case.from_json(job["case"]), Trial(**job["trial"]))
     except MeshsyncError as error:
         return {"refusal": str(error)}
     except Exception as error:
         return {"refusal": describe_error(error)}
-    outcome = outcome_of(made)
+    outcome = outcome_of(tried)
     symptom = outcome.symptom
     return {
         "symptom": None if symptom is None else [symptom.kind, symptom.place, symptom.source],
-        "overdue": outcome.is_overdue,
+        "is_overdue": outcome.is_overdue,
         "text": outcome.text,
+        "runs": outcome.runs,
+        "overdue": outcome.overdue,
     }
-
-
-def greet(text: str) -> dict[str, Any]:
-    """Return an empty answer, for a sign that there is a worker."""
-    return {}
 
 
 def read_answer(answer: dict[str, Any]) -> Outcome:
@@ -120,7 +166,7 @@ def read_answer(answer: dict[str, Any]) -> Outcome:
     if "refusal" in answer:
         return Outcome(refusal=answer["refusal"])
     symptom = answer["symptom"]
-    return Outcome(None if symptom is None else Symptom(*symptom), answer["overdue"], answer["text"])
+    return Outcome(**{**answer, "symptom": None if symptom is None else Symptom(*symptom)})
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------

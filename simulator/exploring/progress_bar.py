@@ -20,7 +20,7 @@ def progress_bar(seeds: Iterable[object]) -> Iterator[Callable[[int, int], objec
     if sys.stderr is None or not sys.stderr.isatty() or not find_spec("tqdm"):
         yield lambda done, failing: None
         return
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0

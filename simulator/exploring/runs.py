@@ -8,15 +8,16 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
-import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
+from meshsync.notebook import preformatted
+from meshsync.reasons import describe_error
 from meshsync.room import RoomClient
 from simulator import latency as laws
 from simulator.engine.branches import Branch, BranchSchedule, branch_streams, schedule_after
@@ -24,11 +25,21 @@ from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
-from simulator.errors import ActorFailed, HorizonReached, InvariantError, InvariantViolated, SimulationDeadlock
+from simulator.errors import (
+    ActorExit,
+    ActorFailed,
+    HorizonReached,
+    InvariantError,
+    InvariantViolated,
+    SimulationDeadlock,
+)
+from simulator.exploring import network_options
+from simulator.exploring.network_options import NetworkOptions
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
-from simulator.latency import Law
+from simulator.latency import Latency
+from simulator.lives.leftovers import Leftovers
 from simulator.record.transcript import Transcript
 from simulator.simulation import Simulation
 
@@ -48,7 +59,7 @@ class Case:
     """All that a run follows from, besides the program and the version of this library."""
 
     seed: int | str = 0
-    latency: Law = _NO_DELAY
+    latency: Latency = _NO_DELAY
     schedule: str = "fifo"
     plan: tuple[Planned | Fault, ...] = ()
     """Faults that are planned before the program begins."""
@@ -61,13 +72,15 @@ class Case:
     deviations: tuple[Deviation, ...] | None = None
     """Of the schedule from first-in-first-out; None to let the named schedule take its decisions."""
     lates: tuple[Late, ...] = ()
-    """The steps that are late, where deviations are given."""
+    """The steps that are late, where deviations are given; else those of a schedule that would draw them, if any."""
     lateness: Lateness | None = None
     """Of a schedule that draws which steps are late; None to draw it from the seed."""
+    network: NetworkOptions = field(default_factory=NetworkOptions, hash=False)
+    """What `Simulation` is given about the network besides the latency."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, which `from_json` reads."""
-        return {
+        value = {
             "seed": self.seed,
             "latency": self.latency.to_json(),
             "schedule": self.schedule,
@@ -79,6 +92,7 @@ class Case:
             "lates": [list(one) for one in self.lates],
             "lateness": None if self.lateness is None else list(astuple(self.lateness)),
         }
+        return value | ({"network": network_options.to_json(self.network)} if self.network else {})
 
     @classmethod
     def from_json(cls, value: Any) -> Case:
@@ -101,6 +115,7 @@ class Case:
                 deviations=None if deviations is None else tuple(Deviation(*one) for one in deviations),
                 lates=tuple(Late(*one) for one in value.get("lates", ())),
                 lateness=None if lateness is None else Lateness(*lateness),
+                network=network_options.from_json(value.get("network", {})),
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]!r} is missing") from None
@@ -154,6 +169,8 @@ class Run:
     """Virtual seconds at the end."""
     passed_limit: bool = False
     """Whether a time limit that was passed ended a task, and the error may only have followed from that."""
+    leftovers: tuple[str, ...] = ()
+    """What lives of programs found in globals as earlier ones left it, where that was asked for; a sentence each."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -174,6 +191,11 @@ class Run:
     def lates(self) -> tuple[Late, ...]:
         """The steps that were late."""
         return self.case.lates
+
+    def _repr_html_(self) -> str:
+        end = "ran through" if self.error is None else f"failed: {describe_error(self.error)}"
+        head = preformatted(f"seed {self.case.seed} {end}, at {self.end:.3f} s")
+        return head + "".join(one._repr_html_() for one in self.transcripts.values())
 
     @property
     def cause(self) -> BaseException | None:
@@ -198,6 +220,7 @@ def run(
     schedule: Schedule | None = None,
     stall_after: float | None = 5.0,
     branch: Branch | None = None,
+    watches_globals: bool = False,
 ) -> Run:
     """Run a program to its end, and close the simulation, even if it fails.
 
@@ -205,6 +228,7 @@ def run(
         schedule: Used instead of the case's; its deviations are in the case of the result.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
         branch: Where the environment's chance becomes another one; the case has to have its deviations.
+        watches_globals: Whether to find out what crashed programs leave in globals of modules.
     Raises:
         UsageError: If the program is a coroutine function, or the case's fault plan is invalid. Nothing was run.
         SimulationNested: If another simulation is open. Nothing was run.
@@ -214,6 +238,7 @@ def run(
         after = schedule_after(case.schedule, case.seed, case.lateness, branch)
         schedule = BranchSchedule(case.deviations or (), case.lates, branch, after)
     simulation = _open(case, schedule, stall_after)
+    leftovers = simulation.watch_globals() if watches_globals else []
     if isinstance(schedule, BranchSchedule):
         schedule.kernel = simulation.kernel
     if branch is not None:
@@ -226,18 +251,19 @@ def run(
         _check_result(program(simulation))
     except Exception as raised:
         error = simulation.runtime.invariants.violation or raised
-        passed_limit = _is_leaving_overdue()
         if isinstance(raised, SimulationDeadlock):
             blocked = simulation.runtime.blocked()
     finally:
         symptom = None if error is None else _symptom(error, blocked)
         blocked.clear()
+        has_failed = error is not None
         try:
             simulation.close()
         except Exception as late:  # of an actor, or of closing; the first error is the one reported
             # An actor that the program joined may have failed before the error, which then followed from that.
-            passed_limit = passed_limit or (error is not None and isinstance(_root(late), TimeoutError))
+            passed_limit = has_failed and isinstance(_root(late), TimeoutError)
             error, symptom = (late, _symptom(late, [])) if error is None else (error, symptom)
+        passed_limit = passed_limit or (has_failed and any(map(_was_leaving_overdue, simulation.runtime.exits)))
         violation = simulation.runtime.invariants.violation
         if error is None and violation is not None:  # The program has caught it.
             error, symptom = violation, _symptom(violation, [])
@@ -251,21 +277,19 @@ def run(
         planned=tuple(simulation.planned),
         end=simulation.now,
         passed_limit=passed_limit,
+        leftovers=tuple(leftovers),
     )
 
 
-def _is_leaving_overdue() -> bool:
-    """Return whether a client is being closed because a time limit was passed in its ``with`` block.
+def _was_leaving_overdue(exit: ActorExit) -> bool:
+    """Return whether a task was ended while it closed a client because a time limit was passed in its ``with`` block.
 
     Its participant leaves meanwhile, so that others may fail before the task does.
     """
-    for frame in sys._current_frames().values():
-        point: FrameType | None = frame
-        while point is not None:
-            if point.f_code is _LEAVING and isinstance(point.f_locals.get("error"), TimeoutError):
-                return True
-            point = point.f_back
-    return False
+    return any(
+        frame.f_code is _LEAVING and isinstance(frame.f_locals.get("error"), TimeoutError)
+        for frame, _ in _trace(exit.__traceback__)
+    )
 
 
 def _check_result(result: object) -> None:
@@ -285,8 +309,8 @@ def chart(transcripts: Iterable[Transcript]) -> str:
 def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _Rehearsal:
     if schedule is None and case.deviations is not None:
         schedule = ReplaySchedule(case.deviations, case.lates)
-    elif schedule is None and case.lateness is not None:
-        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness)
+    elif schedule is None and (case.lateness is not None or case.lates):
+        schedule = schedule_named(case.schedule, Seeds(case.seed), case.lateness, case.lates)
     simulation = _Rehearsal(
         case.seed,
         latency=case.latency,
@@ -294,6 +318,7 @@ def _open(case: Case, schedule: Schedule | None, stall_after: float | None) -> _
         horizon=case.horizon,
         start=case.start,
         stall_after=stall_after,
+        **case.network,
     )
     simulation.left_out = frozenset(case.left_out)
     try:
@@ -314,6 +339,11 @@ class _Rehearsal(Simulation):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.planned: list[Planned | Fault] = []
+
+    def watch_globals(self) -> list[str]:
+        """Find out what crashed programs leave in globals of modules; return the list that it is put into."""
+        self._programs.leftovers = leftovers = Leftovers()
+        return leftovers.texts
 
     def plan(self, *entries: Planned | Fault) -> None:
         begin = len(self.planned)

@@ -16,25 +16,27 @@ from typing import TypeAlias
 
 from meshsync.errors import UsageError
 from simulator.engine.lateness import Pilot, PilotSchedule
-from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import WorkerDied, WorkerFailed
 from simulator.exploring.crews import Crew
+from simulator.exploring.guided import MUTANTS, Trial, try_seed
 from simulator.exploring.jobs import TURN, Outcome, make_job, outcome_of
 from simulator.exploring.runs import Case, Program, Run, Symptom, run
 from simulator.exploring.sweeps import Progress, sweep
 from simulator.faults import Fault
 from simulator.faults.plans import Planned
 
-__all__ = ["MIXED", "Plan", "Search"]
+__all__ = ["GUIDED", "MIXED", "Plan", "Search"]
 
 MIXED = "mixed"
 """The schedule that differs from seed to seed."""
+GUIDED = "guided"
+"""That of ``late``, and of mutants of each seed's run."""
 _MIX = (
     *("late", "late+random", "late", "late+pct", "late", "random"),
-    *("late", "late+random", "late", "late+pct", "random", "pct"),
+    *("late", "late+random", "late", "late+pct", "late", "pct"),
 )
-"""Of twelve seeds nine are late, and six have another order among actors that can run."""
+"""Of twelve seeds ten are late, and six have another order among actors that can run."""
 
 Plan: TypeAlias = "Iterable[Planned | Fault] | Callable[[Random], Iterable[Planned | Fault]]"
 """Faults, or a callable that draws them anew for each seed; of its argument only ``random()`` may be used."""
@@ -60,8 +62,7 @@ class Search:
         self._program = program
         self._base = base
         self._plan = plan if callable(plan) else tuple(plan)
-        self._stall_after = stall_after
-        self._count_overdue = count_overdue
+        self._trial = Trial(MUTANTS if base.schedule == GUIDED else 0, count_overdue, stall_after)
         self._name = name
         self.pilot: Pilot | None = None
         self.done = 0
@@ -69,14 +70,18 @@ class Search:
         self.runs = 0
         self.overdue: list[int | str] = []
         """Those of them that failed by a time limit alone, which they passed by lateness."""
+        self.overdue_runs = 0
+        """How many runs did: of one seed several may."""
 
     @property
     def overdue_text(self) -> str:
         """What is to be said of them."""
         seeds = ", ".join(map(str, self.overdue[:10])) + (" …" if len(self.overdue) > 10 else "")
         return (
-            f"none fails, but {len(self.overdue)} of {self.runs} runs were late for a time limit and ended with that:"
-            f" seeds {seeds}; count_overdue=True takes them for failures"
+            f"none of {self.done} seeds fails, but {len(self.overdue)} of them"
+            + ("" if self.overdue_runs == len(self.overdue) else f", in {self.overdue_runs} of {self.runs} runs,")
+            + f" passed a time limit by lateness and ended with that: {seeds}; count_overdue=True (--count-overdue)"
+            " takes that for a failure"
         )
 
     def find(self, seeds: Iterable[int | str], progress: Progress, crew: Crew | None = None) -> Run | None:
@@ -97,7 +102,9 @@ class Search:
         case = self._case(0, first)
         if "late" in case.schedule and self.pilot is None:
             pilot = PilotSchedule()
-            found = self._run(replace(case, schedule="fifo"), pilot)
+            self.runs += 1
+            case = replace(case, schedule="fifo")
+            found = run(self._program, case, schedule=pilot, stall_after=self._trial.stall_after)
             self.pilot = pilot.result
             if found.error is not None:
                 return found
@@ -106,9 +113,10 @@ class Search:
 
     def _find_here(self, cases: Iterator[Case], progress: Progress) -> Run | None:
         for case in cases:
-            found = self._run(case)
-            if self._is_final(outcome := outcome_of(found)):
-                return found
+            tried = try_seed(self._program, case, self._trial)
+            self.runs += tried.runs
+            if self._is_final(outcome := outcome_of(tried)):
+                return tried.run
             self._pass(case, outcome)
             progress(self.done, 0)
         return None
@@ -122,15 +130,17 @@ class Search:
         def jobs() -> Iterator[str]:
             for case in cases:
                 with_workers.append(case)
-                yield make_job(name, self._program, case, self._stall_after)
+                yield make_job(name, self._program, case, self._trial)
 
-        outcomes = sweep(crew, jobs(), self._is_final, lambda done, failing: progress(before + done, failing))
+        outcomes = sweep(
+            crew, jobs(), self._trial.count_overdue, lambda done, failing: progress(before + done, failing)
+        )
         with closing(outcomes):
             for outcome in outcomes:
                 case = with_workers.popleft()
                 if outcome.refusal:
                     raise UsageError(outcome.refusal)
-                self.runs += 1
+                self.runs += outcome.runs
                 if self._is_final(outcome):
                     outcomes.close()  # The workers stop, and the processor is free for shrinking.
                     return self._made_here(case, outcome, name)
@@ -145,18 +155,17 @@ class Search:
             error, symptom = WorkerDied(outcome.text), Symptom("WorkerDied", name)
         else:
             with TURN:
-                found = run(self._program, case, stall_after=self._stall_after)
+                found = try_seed(self._program, case, self._trial).run
             if found.error is not None:
                 return found
         return Run(case=case, error=error, symptom=symptom, transcripts={}, planned=case.plan, end=0.0)
 
     def _is_final(self, outcome: Outcome) -> bool:
-        if outcome.refusal or outcome.has_died:
-            return True
-        return outcome.symptom is not None and (self._count_overdue or not outcome.is_overdue)
+        return outcome.is_final(count_overdue=self._trial.count_overdue)
 
     def _pass(self, case: Case, outcome: Outcome) -> None:
         self.done += 1
+        self.overdue_runs += outcome.overdue
         if outcome.is_overdue:
             self.overdue.append(case.seed)
 
@@ -169,7 +178,8 @@ class Search:
             case = self._case(number, seed)
             if "late" in case.schedule:
                 assert self.pilot is not None
-                case = replace(case, lateness=self.pilot.draw(Seeds(seed).stream("explore/lateness")))
+                stream = Seeds(seed).stream("explore/lateness")
+                case = replace(case, lateness=self.pilot.draw(stream), lates=self.pilot.aim(stream))
             yield case
 
     def _case(self, number: int, seed: int | str) -> Case:
@@ -178,8 +188,6 @@ class Search:
         case = replace(self._base, seed=seed, plan=tuple(entries))
         if self._base.schedule == MIXED:
             case = replace(case, schedule=_MIX[number % len(_MIX)])
+        elif self._base.schedule == GUIDED:
+            case = replace(case, schedule="late")
         return case
-
-    def _run(self, case: Case, schedule: Schedule | None = None) -> Run:
-        self.runs += 1
-        return run(self._program, case, schedule=schedule, stall_after=self._stall_after)

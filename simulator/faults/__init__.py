@@ -39,7 +39,10 @@ there that makes the fault has the docstring for users, and is imported below.
 """
 
 from simulator.faults.fault import Fault, happens
+from simulator.faults.kinds.block import block
 from simulator.faults.kinds.connecting import delay_connect, refuse_connect
+from simulator.faults.kinds.crash import crash
+from simulator.faults.kinds.drop import drop
 from simulator.faults.kinds.half_open import half_open
 from simulator.faults.kinds.join import join
 from simulator.faults.kinds.latency import latency
@@ -83,8 +86,11 @@ __all__ = [
     "Quiet",
     "Trigger",
     "at",
+    "block",
+    "crash",
     "delay_accept",
     "delay_connect",
+    "drop",
     "during",
     "error_replies",
     "every",

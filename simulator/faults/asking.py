@@ -13,6 +13,7 @@ from simulator.faults.layers import (
     Fail,
     Hold,
     Limit,
+    Lose,
     NetworkFault,
     Pass,
     Postpone,
@@ -24,6 +25,7 @@ from simulator.faults.layers import (
     StruckConnection,
     StruckPrograms,
     StruckSimulation,
+    Withhold,
 )
 
 __all__ = ["ask", "hinder", "strike_connection", "strike_simulation"]
@@ -32,6 +34,7 @@ _VERDICTS: dict[str, tuple[type, ...]] = {
     NetworkFault.on_link.__name__: (Pass, Hold, Delay, Limit),
     NetworkFault.on_attempt.__name__: (Pass, Refuse, Delay),
     RoomFault.on_request.__name__: (Pass, Postpone, RejectOffer, Fail),
+    RoomFault.on_passage.__name__: (Pass, Withhold, Lose),
     RoomFault.on_reply.__name__: (Pass, Postpone),
 }
 """The verdicts that each question allows, as `simulator.faults.layers` has them."""

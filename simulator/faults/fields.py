@@ -20,6 +20,7 @@ __all__ = [
     "Value",
     "checked",
     "choice",
+    "implied",
     "instance",
     "law",
     "name",
@@ -48,6 +49,8 @@ class Metadata(TypedDict):
     check: Check
     read: Read | None
     """None if the values are not written as JSON objects."""
+    is_implied: bool
+    """Whether a value that is the field's default is left out of what is written; see `implied`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Value:
 
 def checked(check: Check, read: Read | None = None) -> Metadata:
     """Return the metadata of a field with that check."""
-    return {"check": check, "read": read}
+    return {"check": check, "read": read, "is_implied": False}
 
 
 def _name(field: str, value: Any) -> str:
@@ -167,6 +170,14 @@ def instance(kind: type, read: Read) -> Metadata:
         return value
 
     return checked(check, read)
+
+
+def implied(metadata: Metadata) -> Metadata:
+    """Return the metadata of a field whose default need not be written: plans of before the field was there have none.
+
+    Records of faults stay the same to the byte, too.
+    """
+    return {**metadata, "is_implied": True}
 
 
 def optional(metadata: Metadata) -> Metadata:

@@ -6,9 +6,10 @@ the time, checks that the participants of a fault are known, and records the fau
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 from meshsync.errors import UsageError
@@ -18,6 +19,7 @@ from simulator.engine.seeds import Seeds
 from simulator.faults import plans
 from simulator.faults.asking import hinder, strike_simulation
 from simulator.faults.fault import Fault, LastingFault
+from simulator.faults.kinds.crash import Crash
 from simulator.faults.layers import (
     ConnectionFault,
     NetworkFault,
@@ -57,6 +59,13 @@ def check_entries(entries: Iterable[plans.Planned | Fault]) -> tuple[plans.Plann
     return given
 
 
+def _knows_regions(fault: Fault) -> bool:
+    """Return whether a fault may name regions: not if it is about what a room does with requests of participants."""
+    if isinstance(fault, RoomFault):
+        return type(fault).on_passage is not RoomFault.on_passage
+    return isinstance(fault, (ConnectionFault, NetworkFault))
+
+
 def refuse_programs(entries: Iterable[plans.Planned | Fault]) -> None:
     """Raise `UsageError` for a fault of a program, where programs are processes outside."""
     for fault in (getattr(entry, "fault", entry) for entry in entries):
@@ -73,6 +82,10 @@ class InjectedNetwork(StruckNetwork, Protocol):
     @property
     def in_force(self) -> tuple[NetworkFault, ...]:
         """The lasting faults that are in force, in the order in which they struck."""
+
+    @property
+    def regions(self) -> Mapping[str, Sequence[str]]:
+        """The participants of each region, by which faults may name them all."""
 
     def strike(self, fault: ConnectionFault | NetworkFault) -> int:
         """Strike with a one-off fault, or put a lasting one in force; return how many connections it met."""
@@ -116,6 +129,9 @@ class FaultInjector:
         newcomer: Lets a new participant without a program join: given the room's name, the participant's, its role.
         unknown: Called with a planned fault about a participant that no room knows, and a text that says so; a lasting
             one is in force all the same, since the participant may come. None to raise `UsageError` there.
+        lifted: Called when faults of rooms have ended.
+        crash: Ends the life of a program: given its name, how, and the seconds until its next life or None. None where
+            programs are processes of their own.
         programs: Those that faults hinder; None where programs are processes of their own.
 
     Attributes:
@@ -130,6 +146,8 @@ class FaultInjector:
         rooms: Callable[[], Sequence[InjectedRoom]],
         newcomer: Callable[[str, str, str], None],
         unknown: Callable[[Fault, str], object] | None = None,
+        lifted: Callable[[], object] = lambda: None,
+        crash: Callable[[str, str, float | None], None] | None = None,
         programs: StruckPrograms | None = None,
     ) -> None:
         self.in_force: list[RoomFault] = []
@@ -139,6 +157,8 @@ class FaultInjector:
         self._rooms = rooms
         self._newcomer = newcomer
         self._unknown = unknown
+        self._lifted = lifted
+        self._crash = crash
         self._programs = programs
         self._hindering: list[ProgramFault] = []
         self._timers: dict[Timer, None] = {}
@@ -155,6 +175,8 @@ class FaultInjector:
                 added then. Or if a bare one names a participant that no room knows; the entries before it are added.
         """
         given = check_entries(entries)
+        if self._crash is None and any(isinstance(getattr(entry, "fault", entry), Crash) for entry in given):
+            raise UsageError("crash: by a plan only programs in a simulation crash; here, end the program's process")
         if self._programs is None:
             refuse_programs(given)
         for entry in given:
@@ -229,7 +251,8 @@ class FaultInjector:
         self._strike_known(fault)
 
     def _strike_known(self, fault: Fault) -> None:
-        self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
+        if not (isinstance(fault, SimulationFault) and fault.is_recorded_by_itself):
+            self._record(fault, "began" if isinstance(fault, LastingFault) else "struck")
         match fault:
             case RoomFault():
                 self.in_force.append(fault)
@@ -245,6 +268,7 @@ class FaultInjector:
     def _lift(self, fault: Fault) -> None:
         if isinstance(fault, RoomFault) and fault in self.in_force:
             self.in_force.remove(fault)
+            self._lifted()
         elif isinstance(fault, NetworkFault) and fault in self._network.in_force:
             self._network.lift(fault)
         elif isinstance(fault, ProgramFault) and fault in self._hindering:
@@ -262,6 +286,7 @@ class FaultInjector:
         for fault in (*self.in_force, *self._network.in_force, *self._hindering):
             self._record(fault, "ended")
         self.in_force.clear()
+        self._lifted()
         self._network.lift_all()
         if self._programs is not None:
             self._hindering.clear()
@@ -271,6 +296,7 @@ class FaultInjector:
         """End all faults without a record, since the rooms are being closed."""
         self._drop_planned()
         self.in_force.clear()
+        self._lifted()
         self._network.lift_all()
 
     def _drop_planned(self) -> None:
@@ -281,6 +307,8 @@ class FaultInjector:
 
     def _check(self, fault: Fault) -> None:
         known = dict.fromkeys(name for room in self._rooms() for name in room.names())
+        if _knows_regions(fault):
+            known.update(dict.fromkeys(self._network.regions))
         for name in fault.names:
             if name not in known:
                 there_are = ", ".join(known) or "none"
@@ -288,8 +316,13 @@ class FaultInjector:
 
     def _record(self, fault: Fault, outcome: str) -> None:
         detail = plans.to_json([fault])[0]
+        regions = self._network.regions
+        if in_regions := {name: regions[name] for name in fault.names if name in regions}:
+            # A region is no participant of a room: the record has those that are.
+            struck = (in_regions.get(name, (name,)) for name in fault.names)
+            detail["struck"] = list(dict.fromkeys(chain.from_iterable(struck)))
         for room in self._rooms():
-            if not fault.names or not set(fault.names).isdisjoint(room.names()):
+            if not fault.names or in_regions or not set(fault.names).isdisjoint(room.names()):
                 room.recorder.struck(fault.word, fault.names, outcome, detail)
 
     # --- for faults of the simulation ---------------------------------------------------------------------------------
@@ -310,6 +343,10 @@ class FaultInjector:
 
     def join(self, room: StruckRoom, name: str, role: str) -> None:
         self._newcomer(room.name, name, role)
+
+    def crash(self, who: str, how: str, restart_after: float | None) -> None:
+        assert self._crash is not None  # as `add` has seen to
+        self._crash(who, how, restart_after)
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         self._kernel.after(seconds, action)

@@ -11,7 +11,8 @@ Two are of lasting faults, which are rules. For each decision, all rules in forc
 struck, and each gives a *verdict*:
 
 - `NetworkFault` is asked about links and about attempts to connect; all verdicts add up.
-- `RoomFault` is asked about requests, where the first verdict but `PASS` wins, and about replies, where they add up.
+- `RoomFault` is asked about requests, and about what is passed on from one participant to another, where the first
+  verdict but `PASS` wins, and about replies, where they add up.
 
 Verdicts check their fields as faults do. A verdict of another question, or none, is a `UsageError` that names the kind.
 
@@ -39,6 +40,7 @@ __all__ = [
     "Fail",
     "Hold",
     "Limit",
+    "Lose",
     "NetworkFault",
     "Pass",
     "Postpone",
@@ -54,6 +56,7 @@ __all__ = [
     "StruckPrograms",
     "StruckRoom",
     "StruckSimulation",
+    "Withhold",
 ]
 
 DIRECTIONS = ("both", "up", "down")
@@ -75,8 +78,13 @@ PASS = Pass()
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Of a link: frames in flight stand still, and go on when no rule holds the link any more."""
+class Hold(fields.Value):
+    """Of a link: frames in flight stand still, in one of `DIRECTIONS`, and go on when no rule holds it any more.
+
+    What one direction alone carries arrives, but no acknowledgement of it comes back.
+    """
+
+    direction: str = field(default="both", metadata=fields.choice(*DIRECTIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,16 @@ class Fail(fields.Value):
     text: str = field(metadata=fields.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Withhold:
+    """Of what is passed on: the room keeps it from its recipient until no rule withholds it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """Of what is passed on: it never reaches its recipient, which is not notified, nor is its sender."""
+
+
 # --- connections ------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +151,9 @@ class StruckConnection(Protocol):
 
     def reset(self) -> None:
         """Break it: frames in flight are lost, and both ends are notified at once."""
+
+    def drop(self) -> None:
+        """End it at the room's end without a close frame; what is on its way down still arrives, then its end."""
 
     def silence(self) -> None:
         """Let nothing arrive any more at either end, without notifying them."""
@@ -229,6 +250,13 @@ class StruckSimulation(Protocol):
     def join(self, room: StruckRoom, name: str, role: str) -> None:
         """Let a new participant without a program join a room."""
 
+    def crash(self, who: str, how: str, restart_after: float | None) -> None:
+        """End the life of a program by force, and begin another one after some virtual seconds, unless None.
+
+        Raises:
+            UsageError: If no program has that name.
+        """
+
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Call ``action`` after some virtual seconds; `quiet` does not cancel it."""
 
@@ -236,6 +264,9 @@ class StruckSimulation(Protocol):
 @dataclass(frozen=True, slots=True)
 class SimulationFault(OneOffFault):
     """A one-off fault of more than connections."""
+
+    is_recorded_by_itself: ClassVar[bool] = False
+    """Whether what it does to the simulation is written down there, where its participants are known."""
 
     def strike(self, simulation: StruckSimulation) -> None:
         """Strike, once.
@@ -271,7 +302,8 @@ class ProgramFault(LastingFault):
 class NetworkFault(LastingFault):
     """A lasting fault of links, of attempts to connect, or of both.
 
-    Participants are given by name; a client whose token is not valid has an empty name.
+    Participants are given by name; a client whose token is not valid has an empty name. On `PASS` the region of a
+    participant that has one is asked about too, as if it were one.
     """
 
     def on_link(self, name: str) -> Pass | Hold | Delay | Limit:
@@ -314,6 +346,13 @@ class RoomFault(LastingFault):
 
     def on_request(self, request: RoomRequest, chance: Chance) -> Pass | Postpone | RejectOffer | Fail:
         """Return the verdict on a request."""
+        return PASS
+
+    def on_passage(self, sender: str, to: str) -> Pass | Withhold | Lose:
+        """Return the verdict on what the room passes on from one participant to another, both given by name.
+
+        Where they have regions, it is asked about those too, unless the verdict was another than `PASS`.
+        """
         return PASS
 
     def on_reply(self, name: str) -> Pass | Postpone:

@@ -263,6 +263,8 @@ def _members(value: Any) -> dict[str, Any]:
     written: dict[str, Any] = {}
     for part in dataclasses.fields(value):
         member = getattr(value, part.name)
+        if part.metadata.get("is_implied") and member == part.default:
+            continue
         if isinstance(member, Fault):
             member = {"fault": member.word} | _members(member)
         elif isinstance(member, Trigger):
@@ -303,7 +305,8 @@ def _read(value: object) -> Any:
     if kind is None:
         raise ValueError(f"{word!r} is none of {', '.join(sorted(kinds))}")
     parts = {part.name: part for part in dataclasses.fields(kind)}
-    if given.keys() != parts.keys():
+    needed = {name for name, part in parts.items() if not part.metadata.get("is_implied")}
+    if not needed <= given.keys() <= parts.keys():
         raise ValueError(f"{word} takes {', '.join(parts)}, got {', '.join(sorted(given)) or 'nothing'}")
     for name, member in given.items():
         read = parts[name].metadata["read"]

@@ -19,7 +19,7 @@ LAYERS: dict[type[Fault], tuple[str, ...]] = {
     SimulationFault: ("strike",),
     ProgramFault: ("hinder",),
     NetworkFault: ("on_link", "on_attempt"),
-    RoomFault: ("on_request", "on_reply"),
+    RoomFault: ("on_request", "on_passage", "on_reply"),
 }
 """The layers, each with the methods of which a kind overrides at least one."""
 

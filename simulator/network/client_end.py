@@ -50,6 +50,8 @@ _OPEN, _CLOSING, _HAS_ENDED = Life.OPEN, Life.CLOSING, Life.ENDED
 
 _RESET = broke(ConnectionResetError(ECONNRESET, "Connection reset by peer"))
 
+_ABORTED = Ending("the program whose connection this was has crashed")
+
 _PING = frame(ControlFrame.PING, is_masked=True)
 _PONG = frame(ControlFrame.PONG, is_masked=True)
 
@@ -338,6 +340,14 @@ class SimulatedTransport:
             if self._life is not Life.ENDED:
                 self._read()
                 self._finish(self._ending or _RESET)
+
+    def abort(self) -> None:
+        """End without a close frame, as the process has ended: what is written still arrives, what is buffered is lost.
+
+        In TCP's words a FIN: the stream ends. On a link that is silent, that does not arrive either.
+        """
+        with self._lock:
+            self._finish(_ABORTED)
 
     def pause(self) -> None:
         """Neither read nor write from here on, as if the process were stopped; calls wait."""

@@ -89,8 +89,9 @@ class _Attempt:
         self._connection = connection = network.open(name)
         if isinstance(guest, Guest):
             network.admit(connection, guest)
+        connection.owner = runtime.lives.present
         connection.opener = runtime.hindrances.present
-        connection.refuse = self._conclude
+        connection.refuse, connection.aborted = self._conclude, self._abort
         connection.up.on_arrival = self._at_room
         connection.down.on_arrival = self._at_client
         delay = network.connect_delay(name)
@@ -116,6 +117,14 @@ class _Attempt:
         connection.client_ended()
         if connection.up.state is LinkState.SILENT and connection.carrier is None:
             connection.room_ended()
+
+    def _abort(self) -> None:
+        """End it, or what became of it, since the program that made it has ended by force."""
+        transport = self._connection.transport
+        if isinstance(transport, SimulatedTransport):
+            transport.abort()
+        else:
+            self.abandon()
 
     def _begin(self) -> None:
         if self._outcome is None:

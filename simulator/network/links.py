@@ -222,6 +222,8 @@ class Link(Generic[Payload]):
         """When the link was frozen, by the kernel's clock; None if it is not frozen."""
         self._behind = 0
         """Nanoseconds for which the link was frozen: its clock is behind the kernel's by these."""
+        self._echoes_held_at: int | None = None
+        """Since when, by its own clock, echoes do not come back; None if they do."""
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
@@ -247,7 +249,7 @@ class Link(Generic[Payload]):
         Whole frames are acknowledged when they are read, and of one that is on a slow wire what has come of it so far:
         a frame can be as large as a message, and is no less a sign of life than many small ones.
         """
-        now, size = self._now(), self._charged
+        now, size = self._now() if self._echoes_held_at is None else self._echoes_held_at, self._charged
         for when, read in self._echoes:
             if when > now:
                 break
@@ -277,7 +279,7 @@ class Link(Generic[Payload]):
             return ()
         echoes = self._echoes
         if echoes:
-            now = self._now()
+            now = self._now() if self._echoes_held_at is None else self._echoes_held_at
             while echoes and echoes[0][0] <= now:
                 self._charged -= echoes.popleft()[1]
         taken: list[Frame[Payload]] = []
@@ -409,6 +411,25 @@ class Link(Generic[Payload]):
             self._arm()
             self._await_echo()
 
+    def hold_echoes(self, *, is_held: bool) -> None:
+        """Keep from the sender that bytes were read, as when the way back is cut; or no more. Again does nothing."""
+        if is_held == (self._echoes_held_at is not None):
+            return
+        now, since = self._now(), self._echoes_held_at
+        if since is None:
+            self._echoes_held_at = now
+            if self._echo_timer is not None:
+                self._echo_timer.cancel()
+                self._echo_timer = None
+            return
+        self._echoes_held_at = None
+        # Those under way stood still meanwhile, and what was read since then is acknowledged now.
+        begun = since + self._echo
+        self._echoes = deque(
+            (when + now - since if when <= begun else now + self._echo, read) for when, read in self._echoes
+        )
+        self._await_echo()
+
     def flush(self) -> None:
         """Let all that is in flight arrive at once, in order; a frozen link has to be thawed before."""
         self._free_at = now = self._now()
@@ -471,7 +492,8 @@ class Link(Generic[Payload]):
             self._timer = self._kernel.at(when, self._arrive, background=not self._foreground)
 
     def _await_echo(self) -> None:
-        if self._is_wanted and self._echoes and self._echo_timer is None and self._frozen_at is None:
+        is_still = self._frozen_at is not None or self._echoes_held_at is not None
+        if self._is_wanted and self._echoes and self._echo_timer is None and not is_still:
             self._echo_timer = self._kernel.at(self._echoes[0][0] + self._behind, self._apply_echo)
 
     def _apply_echo(self) -> None:

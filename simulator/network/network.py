@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from meshsync.errors import ConnectFailed, RoomUnavailable
 from meshsync.protocol import heartbeat, send_buffer
@@ -20,8 +20,10 @@ from meshsync.runtime.lifecycle import move
 from simulator.engine.clock import Clock
 from simulator.engine.seeds import Seeds
 from simulator.faults.asking import ask, strike_connection
-from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Refuse
-from simulator.latency import Law, as_law
+from simulator.faults.fault import Fault
+from simulator.faults.layers import ConnectionFault, Delay, Hold, Limit, NetworkFault, Pass, Refuse
+from simulator.latency import Latency, Law, Matrix, as_latency, as_law
+from simulator.network.bandwidths import Bandwidth, Bandwidths
 from simulator.network.desks import Desk
 from simulator.network.links import WINDOW, Link, Tap
 from simulator.network.traffic import Traffic
@@ -29,6 +31,9 @@ from simulator.room.rules import Rights
 from simulator.room.seat import Seat, SeatedRoom
 
 __all__ = ["CLIENT_GONE", "Carrier", "ClientEnd", "Ended", "Guest", "Heartbeats", "Network", "SimulatedConnection"]
+
+
+Verdict = TypeVar("Verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Carrier(Protocol):
 
     @property
     def seat(self) -> Seat: ...
-    def broke(self, *, leaves: bool = True) -> None: ...
+    def broke(self, *, leaves: bool = True, at_once: bool = True) -> None: ...
     def end(self, code: int, reason: str) -> object: ...
     def push_raw(self, packets: Sequence[bytes]) -> None: ...
 
@@ -105,6 +110,10 @@ class SimulatedConnection:
         """The path of the actor that made it; empty if none did."""
         self.refuse: Callable[[ConnectFailed], None] | None = None
         """Ends the attempt; None once that is over."""
+        self.owner: object = None
+        """The life of a program that made it; None if it was made by none."""
+        self.aborted: Callable[[], None] | None = None
+        """Ends it, or the attempt, at the client's end without a close frame; None if that has no program."""
         self.transport: ClientEnd | None = None
         """The client's end; None until it is there."""
         self.carrier: Carrier | None = None
@@ -155,6 +164,29 @@ class SimulatedConnection:
             cut._was_cut = True
             self.refuse(cut)
 
+    def drop(self) -> None:
+        """End it at the room's end without a close frame: the client's end gets the end (FIN) behind what is in flight.
+
+        An attempt is reset.
+        """
+        if self.carrier is None:
+            self.reset()
+        else:
+            self.carrier.broke(at_once=False)
+
+    def abort(self, *, is_silent: bool) -> None:
+        """End it at the client's end without a close frame, since the program there has ended.
+
+        Args:
+            is_silent: Whether that does not arrive, since its machine has ended.
+        """
+        if self.ended in CLIENT_GONE:
+            return
+        if is_silent:
+            self.silence()
+        if self.aborted is not None:
+            self.aborted()
+
     def silence(self) -> None:
         """Let nothing arrive any more at either end, without notifying them."""
         self.up.silence()
@@ -201,9 +233,9 @@ class Network:
     """All connections of a simulation.
 
     Args:
-        up: The law of delays from participants to rooms, or seconds.
-        down: The law of delays from rooms to participants; the same if None.
-        bandwidth: Bytes per second that each connection carries in each direction; None for no limit.
+        up: The law of delays from participants to rooms, or seconds; or a matrix, which has both directions.
+        down: The law of delays from rooms to participants; the same if None. Not beside a matrix.
+        bandwidth: Bytes per second that connections carry; see `Bandwidths`.
         window: Bytes that each link accepts before its reader has read.
         send_buffer: The most bytes accepted and unwritten by a transport.
         heartbeats: Of both ends of every connection.
@@ -217,9 +249,9 @@ class Network:
         kernel: Clock,
         seeds: Seeds,
         *,
-        up: Law | float = 0.0,
+        up: Latency | float = 0.0,
         down: Law | float | None = None,
-        bandwidth: float | None = None,
+        bandwidth: Bandwidth = None,
         window: int = WINDOW,
         send_buffer: int = send_buffer.LIMIT,
         heartbeats: Heartbeats | None = None,
@@ -232,9 +264,11 @@ class Network:
         self.heartbeats = heartbeats or Heartbeats()
         self.send_buffer = send_buffer
         self._seeds = seeds
-        self._up = as_law(up)
-        self._down = as_law(up if down is None else down)
-        self._bandwidth = bandwidth
+        latency = as_latency(up)
+        self._matrix = latency if isinstance(latency, Matrix) else None
+        self._laws = None if isinstance(latency, Matrix) else (latency, latency if down is None else as_law(down))
+        """Those of all connections; None for those of the matrix."""
+        self._bandwidths = Bandwidths(bandwidth)
         self._window = window
         self._tap = tap
         self._connections: dict[SimulatedConnection, None] = {}
@@ -251,7 +285,12 @@ class Network:
         return tuple(connection for connection in self._connections if name in (None, connection.name))
 
     def open(self, name: str) -> SimulatedConnection:
-        """Make the links of a new connection."""
+        """Make the links of a new connection.
+
+        Raises:
+            UsageError: If a matrix of delays has nothing about that participant; there is no connection.
+        """
+        delay, _ = self._delays(name)
         self._count[name] += 1
         # A token may give a name with half a surrogate pair, which has no encoding.
         label = f"{name}#{self._count[name]}".encode("utf-8", "backslashreplace").decode()
@@ -259,7 +298,7 @@ class Network:
             Link[Traffic](
                 self.kernel,
                 self._seeds.new_stream(f"network/{label}/{direction}"),
-                delay=self._up,
+                delay=delay,
                 name=f"{label}/{direction}",
                 window=self._window,
                 tap=self._tap,
@@ -292,12 +331,12 @@ class Network:
     def is_refusing(self, name: str) -> bool:
         """Return whether an attempt of that participant would be refused at this moment."""
         return self.kernel.now < self._up_again_at or any(
-            isinstance(ask(NetworkFault.on_attempt, fault, name), Refuse) for fault in self._in_force
+            isinstance(verdict, Refuse) for verdict in self._verdicts(NetworkFault.on_attempt, name)
         )
 
     def connect_delay(self, name: str) -> int:
         """Return by how much an attempt of that participant is delayed, in nanoseconds."""
-        verdicts = [ask(NetworkFault.on_attempt, fault, name) for fault in self._in_force]
+        verdicts = self._verdicts(NetworkFault.on_attempt, name)
         laws = [verdict.law for verdict in verdicts if isinstance(verdict, Delay)]
         return sum(law.draw_us(self._seeds.stream(f"network/{name}/connect")) * 1000 for law in laws)
 
@@ -313,8 +352,8 @@ class Network:
         if isinstance(fault, NetworkFault):
             self._in_force.append(fault)
             self._settle_all()
-            return sum(1 for one in self._connections if not fault.names or one.name in fault.names)
-        struck = [one for one in self._connections if one.name in fault.names]
+            return sum(1 for one in self._connections if not fault.names or self._is_struck(one, fault))
+        struck = [one for one in self._connections if self._is_struck(one, fault)]
         for connection in struck:
             strike_connection(fault, connection)
         return len(struck)
@@ -353,11 +392,42 @@ class Network:
 
     def calm(self) -> None:
         """End all faults and delays: what is in flight arrives now, and later frames at once."""
-        self._up = self._down = as_law(0)
+        self._laws = (as_law(0), as_law(0))
         self.lift_all()
         for connection in tuple(self._connections):
             connection.up.flush()
             connection.down.flush()
+
+    # --- places -------------------------------------------------------------------------------------------------------
+
+    @property
+    def regions(self) -> Mapping[str, Sequence[str]]:
+        """The participants of each region, by which faults may name them all."""
+        return {} if self._matrix is None else self._matrix.participants
+
+    def region_of(self, name: str) -> str | None:
+        """Return the region of a participant; None if it has none."""
+        return None if self._matrix is None else self._matrix.region_of(name)
+
+    def _delays(self, name: str) -> tuple[Law, Law]:
+        if self._laws is not None:
+            return self._laws
+        assert self._matrix is not None
+        return self._matrix.laws_of(name)
+
+    def _is_struck(self, connection: SimulatedConnection, fault: Fault) -> bool:
+        return connection.name in fault.names or self.region_of(connection.name) in fault.names
+
+    def _verdicts(self, question: Callable[[NetworkFault, str], Verdict], name: str) -> list[Verdict | Pass]:
+        """Return the verdicts of the faults in force on a participant, or else on its region."""
+        region = self.region_of(name)
+        verdicts: list[Verdict | Pass] = []
+        for fault in self._in_force:
+            verdict: Verdict | Pass = ask(question, fault, name)
+            if region is not None and isinstance(verdict, Pass):
+                verdict = ask(question, fault, region)
+            verdicts.append(verdict)
+        return verdicts
 
     def _settle_all(self) -> None:
         for connection in tuple(self._connections):
@@ -365,15 +435,14 @@ class Network:
 
     def _settle(self, connection: SimulatedConnection) -> None:
         """Set a connection's links by the verdicts of the faults in force."""
-        up, down = self._up, self._down
-        limits: dict[str, list[float]] = {"up": [], "down": []}
-        if self._bandwidth is not None:
-            limits = {"up": [self._bandwidth], "down": [self._bandwidth]}
-        is_held = False
-        for fault in self._in_force:
-            match ask(NetworkFault.on_link, fault, connection.name):
-                case Hold():
-                    is_held = True
+        name = connection.name
+        up, down = self._delays(name)
+        limits = self._bandwidths.of(name, self.region_of(name))
+        held: set[str] = set()
+        for verdict in self._verdicts(NetworkFault.on_link, name):
+            match verdict:
+                case Hold(direction):
+                    held |= {"up", "down"} if direction == "both" else {direction}
                 case Delay(law, direction):
                     up = law if direction != "down" else up
                     down = law if direction != "up" else down
@@ -385,12 +454,14 @@ class Network:
         connection.down.change_delay(down, up)
         connection.up.change_bandwidth(min(limits["up"], default=None))
         connection.down.change_bandwidth(min(limits["down"], default=None))
-        for link in (connection.up, connection.down):
-            if is_held:
+        for link, way, other in ((connection.up, "up", "down"), (connection.down, "down", "up")):
+            # What acknowledges the bytes of one direction travels in the other.
+            link.hold_echoes(is_held=other in held and way not in held)
+            if way in held:
                 link.freeze()
             else:
                 link.thaw()
-        connection.count(not is_held)
+        connection.count(not held)
 
 
 def _leave_all(seats: Iterable[Seat]) -> None:

@@ -163,11 +163,12 @@ class RoomEnd:
         self._linger = self._kernel.after(LINGER, self._finish)
         self.seat.leave()
 
-    def broke(self, *, leaves: bool = True) -> None:
-        """End, since the connection was reset.
+    def broke(self, *, leaves: bool = True, at_once: bool = True) -> None:
+        """End without a close frame, since the connection was reset or dropped. Unsent messages are dropped.
 
         Args:
             leaves: Whether the participant leaves; else the seat stays taken until its `Seat.leave` is called.
+            at_once: Whether what was sent is lost too, which is up to the links.
         """
         self._finish(leaves=leaves)
 

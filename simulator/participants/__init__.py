@@ -9,10 +9,11 @@ of connections, unless ``resumes`` is False.
 from __future__ import annotations
 
 from simulator.participants.messaging import Chatter, Echo, Scripted
-from simulator.participants.participant import Participant, Surroundings
+from simulator.participants.participant import Participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer, Question
 from simulator.participants.stream import Stream, StreamState
 from simulator.participants.streaming import Rejecting, Silent, Sink, Streamer
+from simulator.participants.surroundings import Surroundings
 from simulator.participants.visiting import Visitor, churn
 
 __all__ = [

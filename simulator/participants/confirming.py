@@ -13,6 +13,7 @@ from meshsync.errors import ProtocolError, UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.operations import Push, Request, Send
 from meshsync.reasons import safe_text
+from simulator.participants.peers import copied
 
 __all__ = ["AskedQuestion", "ConfirmedMessages", "visible"]
 
@@ -124,18 +125,13 @@ class ConfirmedMessages:
 
 
 class AskedQuestion:
-    """A question that a participant has to answer, once.
-
-    Args:
-        copied: Returns a body of a program's as one that can be sent.
-    """
+    """A question that a participant has to answer, once."""
 
     def __init__(
         self,
         messages: ConfirmedMessages,
         arrival: Arrival,
         question: Question,
-        copied: Callable[[Mapping[str, Any]], JsonObject],
         is_here: Callable[[], bool],
     ) -> None:
         self.is_open = True
@@ -144,12 +140,11 @@ class AskedQuestion:
         self._messages = messages
         self._arrival = arrival
         self._question = question
-        self._copied = copied
         self._is_here = is_here
 
     def reply(self, message: Mapping[str, Any], attachment: bytes, type: str | None, /) -> None:
         """Answer it; see `peers.Question.reply`."""
-        body = self._copied(message)
+        body, _ = copied(message, "message")
         self._close()
         own_type = type or self._question.reply_type or self._arrival.type
         self._messages.answer(self._arrival.identity, own_type, body, attachment, Answer(self._question.id))

@@ -18,8 +18,10 @@ class Echo(Participant):
         delay: From a message to the answer, in seconds or as a law.
     """
 
-    def __init__(self, name: str, delay: float | Law = 0.0, role: str = "agent") -> None:
-        super().__init__(name, role)
+    def __init__(
+        self, name: str, delay: float | Law = 0.0, role: str = "agent", *, returns_after: float | Law | None = None
+    ) -> None:
+        super().__init__(name, role, returns_after=returns_after)
         self.delay = as_law(delay)
 
     def on_message(self, message: Message) -> None:
@@ -52,8 +54,9 @@ class Chatter(Participant):
         type: str = "chat",
         limit: int | None = None,
         role: str = "user",
+        returns_after: float | Law | None = None,
     ) -> None:
-        super().__init__(name, role)
+        super().__init__(name, role, returns_after=returns_after)
         self.interval = as_law(interval)
         if limit is None and not self.interval.quantile(0.5) > 0:
             raise ValueError("with an interval of 0 seconds it would send for ever without the clock moving")
@@ -94,8 +97,10 @@ class Scripted(Participant):
         name: str,
         steps: Sequence[tuple[float, Callable[[Scripted], object]]],
         role: str = "user",
+        *,
+        returns_after: float | Law | None = None,
     ) -> None:
-        super().__init__(name, role)
+        super().__init__(name, role, returns_after=returns_after)
         self.steps = tuple(steps)
         self.received: list[Message] = []
         """All messages so far."""

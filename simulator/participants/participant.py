@@ -10,9 +10,7 @@ all recipients of the same message, and must not be changed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
@@ -21,38 +19,28 @@ from meshsync.confirming.bodies import ATTRIBUTE
 from meshsync.confirming.bodies import Question as Asks
 from meshsync.confirming.exchange import Arrival
 from meshsync.errors import UsageError
-from meshsync.protocol.envelopes import JsonObject, encode_object
+from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send, SetAttributes
 from simulator.engine.kernel import Timer
-from simulator.engine.seeds import Seeds, entropy
+from simulator.engine.seeds import entropy
 from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
-from simulator.network.network import Guest, Network
+from simulator.network.network import Guest
 from simulator.participants.confirming import AskedQuestion, ConfirmedMessages, visible
-from simulator.participants.peers import Chunk, Message, Offer, Peer, Question
+from simulator.participants.peers import Chunk, Message, Offer, Peer, Question, copied
+from simulator.participants.stays import Stay
 from simulator.participants.stream import WINDOW, Stream
 from simulator.participants.streams import ParticipantStreams
-from simulator.room.rules import Output
-from simulator.room.seat import SeatedRoom
+from simulator.participants.surroundings import Surroundings
 
-__all__ = ["Attendance", "Participant", "Surroundings", "enter", "retire"]
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The network, room and chance that the participants of one room share."""
-
-    network: Network
-    room: SeatedRoom
-    seeds: Seeds
-    peers: dict[str, Peer] = field(default_factory=dict)
-    """The latest description of each participant, by id: a thousand participants share a thousand of them."""
-    attributes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The attributes it was made of, those that no participant sees included."""
+__all__ = ["Attendance", "Participant", "enter", "retire"]
 
 
 _PATIENCE = 1.0
 """Seconds between two attempts to connect of a participant that is refused."""
+
+_SHORTEST_ABSENCE = 1_000_000
+"""Nanoseconds: the clock has to move between two stays."""
 
 
 class Participant:
@@ -63,6 +51,8 @@ class Participant:
     Args:
         name: The display name.
         attributes: Further attributes.
+        returns_after: How long after leaving, or after the end of its connection, it joins the room again, in seconds
+            or as a law, and at least a millisecond; None to stay away.
     """
 
     confirms = True
@@ -72,8 +62,20 @@ class Participant:
     """Whether its streams with flow control outlive losses of either connection for 60 s, as those of clients do; set
     it to False before it joins for streams that end with a connection. Who does not confirm does not resume either:
     its peers could not know it again."""
+    returns_after: float | Law | None = None
+    """See above. It comes back as a program that was started again: with another id, ``on_start`` is called, and it has
+    the attributes that it had, those included that it has set. What this is when it goes counts."""
 
-    def __init__(self, name: str, role: str = "agent", attributes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        role: str = "agent",
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        returns_after: float | Law | None = None,
+    ) -> None:
+        if returns_after is not None:
+            self.returns_after = as_law(returns_after)
         self.name = name
         self.role = role
         self.id = ""
@@ -164,18 +166,18 @@ class Participant:
             InvalidMessage: If the message is no JSON object; nothing is sent.
             UsageError: If this participant is in no room.
         """
-        body, size = _copy(message, "message")
+        body, size = copied(message, "message")
         recipient = to.id if isinstance(to, Peer) else to
         self._simulator.issue(Send(recipient, type, body, bytes(attachment)), size + len(attachment))
 
     def broadcast(self, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
         """Send a message to all others; raises as ``send``."""
-        body, size = _copy(message, "message")
+        body, size = copied(message, "message")
         self._simulator.issue(Broadcast(type, body, bytes(attachment)), size + len(attachment))
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute, which all others see; raises as ``send``."""
-        self._simulator.issue(SetAttributes(*_copy({name: value}, "attributes")[:1]), 0)
+        self._simulator.set_attributes(copied({name: value}, "attributes")[0])
 
     def peer(self, name: str) -> Peer | None:
         """Return the peer with that name that joined first, or None."""
@@ -252,6 +254,8 @@ class Attendance:
         "_due",
         "_end",
         "_is_retired",
+        "_later_attributes",
+        "_returning",
         "_stay",
         "_surroundings",
         "_timers",
@@ -263,9 +267,13 @@ class Attendance:
     def __init__(self, participant: Participant, attributes: Mapping[str, Any]) -> None:
         self.participant = participant
         self._attributes = dict(attributes)
+        self._later_attributes: JsonObject = {}
+        """Those that it has set itself."""
+        self._returning: Timer | None = None
+        """Brings it back."""
         self._surroundings: Surroundings | None = None
         self._end: HeadlessEnd | None = None
-        self._stay: _Stay | None = None
+        self._stay: Stay | None = None
         self._timers: dict[Timer, None] = {}
         self._due: list[Callable[[], None]] = []
         """Callbacks that were due during a pause."""
@@ -310,6 +318,8 @@ class Attendance:
             self.streams.forget()
         self._surroundings = surroundings
         self._is_retired = False
+        if self._returning is not None:
+            self._returning.cancel()
         if surroundings.network.is_refusing(self.participant.name):
             surroundings.network.kernel.after(_PATIENCE, self.come_back, background=True)
             return
@@ -318,11 +328,12 @@ class Attendance:
             self._confirmed = ConfirmedMessages(self, partial(entropy, chance))
         self.resumes = self._confirmed is not None and self.participant.resumes
         own = {} if self._confirmed is None else {ATTRIBUTE: self._confirmed.attribute(resumes=self.resumes)}
-        attributes = {**self._attributes, **own}
+        later = {} if self.participant.returns_after is None else self._later_attributes
+        attributes = {**self._attributes, **later, **own}
         opening: list[Request] = [SetAttributes(attributes)] if attributes else []
         guest = Guest(self.participant.name, surroundings.room, self.participant.role)
         self.forget()
-        self._stay = stay = _Stay(self)
+        self._stay = stay = Stay(self)
         self._end = end = HeadlessEnd(surroundings.network, guest, stay, [*opening, Enable()])
         self.participant.id = end.member.id
         if self._confirmed is not None:
@@ -340,18 +351,29 @@ class Attendance:
             self._stay = None
             self.forget()
             self._end.leave()
+            self._return_later()
 
     def retire(self) -> None:
         """Leave the room, which is no more once that is done."""
         self._is_retired = True
         self.leave()
 
-    def ended(self, stay: _Stay) -> None:
+    def ended(self, stay: Stay) -> None:
         """Note that the connection of a stay has ended."""
         if self._stay is stay:
             self._stay = None
             self.forget()
             self.participant.on_end()
+            if not self.is_here:
+                self._return_later()
+
+    def _return_later(self) -> None:
+        """Plan to come back, if the participant does so by itself."""
+        if self.participant.returns_after is None:
+            return
+        kernel = self.here.network.kernel
+        when = self._when(as_law(self.participant.returns_after), _SHORTEST_ABSENCE)
+        self._returning = kernel.at(when, self.come_back)
 
     def forget(self) -> None:
         """Drop the timers, the peers and what else belongs to one stay in a room."""
@@ -378,12 +400,21 @@ class Attendance:
             else:
                 callback()
 
+        timer = self.here.network.kernel.at(self._when(law), run)
+        self._timers[timer] = None
+
+    def _when(self, law: Law, least: int = 0) -> int:
+        """Return an instant, in nanoseconds, after a delay drawn from a law, at least so many from now on."""
         kernel = self.here.network.kernel
-        delay = law.draw_us(self.random) * 1000
+        delay = max(law.draw_us(self.random) * 1000, least)
         if kernel.late is not None:
             delay += kernel.late(self.participant.name, kernel.now + delay, 0, "timer")
-        timer = kernel.at(kernel.now + delay, run)
-        self._timers[timer] = None
+        return kernel.now + delay
+
+    def set_attributes(self, attributes: JsonObject) -> None:
+        """Set attributes; raises as `issue`."""
+        self.issue(SetAttributes(attributes), 0)
+        self._later_attributes |= attributes
 
     def issue(self, request: Request, size: int) -> None:
         """Send a request with ``size`` bytes of content.
@@ -435,7 +466,7 @@ class Attendance:
         sender = self.peer_of(arrival.participant_id)
         received = (sender, arrival.type, arrival.message, arrival.attachment)
         if isinstance(arrival.mark, Asks) and self._confirmed is not None:
-            self._ask(AskedQuestion(self._confirmed, arrival, arrival.mark, _body, lambda: self.is_here), received)
+            self._ask(AskedQuestion(self._confirmed, arrival, arrival.mark, lambda: self.is_here), received)
         elif arrival.mark is None:  # This participant asks nothing, so what answers is none of its messages.
             self.participant.on_message(Message(*received))
 
@@ -551,38 +582,9 @@ class Attendance:
         return peer
 
 
-class _Stay:
-    """One stay in a room. Its participant may have left, and come back, before its connection ends."""
-
-    __slots__ = ("_attendance",)
-
-    def __init__(self, attendance: Attendance) -> None:
-        self._attendance = attendance
-
-    def received(self, output: Output) -> None:
-        if isinstance(output.what, Push):
-            self._attendance.receive(output.what)
-
-    def resumed(self) -> None:
-        self._attendance.resume()
-
-    def ended(self) -> None:
-        self._attendance.ended(self)
-
-
 _ROOM_PUSHES: dict[str, Callable[[Attendance, Push], object]] = {
     "messaging.enabled": Attendance._roster_came,
     "participant.enabled": Attendance._peer_came,
     "participant.disabled": Attendance._peer_went,
     "participant.attributes": Attendance._peer_changed,
 }
-
-
-def _body(message: Mapping[str, Any]) -> JsonObject:
-    return _copy(message, "message")[0]
-
-
-def _copy(value: Mapping[str, Any], name: str) -> tuple[dict[str, Any], int]:
-    """Return a copy of a JSON object, which the caller cannot change, and its size in bytes."""
-    encoded = encode_object(value, name)
-    return json.loads(encoded), len(encoded)

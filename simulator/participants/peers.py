@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Chunk", "Message", "Offer", "Peer", "Question", "Questioned"]
+from meshsync.protocol.envelopes import encode_object
+
+__all__ = ["Chunk", "Message", "Offer", "Peer", "Question", "Questioned", "copied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +86,15 @@ class Chunk:
     data: bytes = field(default=b"", repr=False)
     size: int = 0
     """Its size in flow control, in bytes."""
+
+
+def copied(value: Mapping[str, Any], name: str) -> tuple[dict[str, Any], int]:
+    """Return a copy of a JSON object, which the caller cannot change, and its size in bytes.
+
+    Args:
+        name: Its name in errors.
+    Raises:
+        InvalidMessage: If it is no JSON object.
+    """
+    encoded = encode_object(value, name)
+    return json.loads(encoded), len(encoded)

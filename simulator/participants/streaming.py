@@ -23,8 +23,10 @@ __all__ = ["Rejecting", "Silent", "Sink", "Streamer"]
 class Rejecting(Participant):
     """Rejects every stream for the same reason."""
 
-    def __init__(self, name: str, reason: str = "busy", role: str = "agent") -> None:
-        super().__init__(name, role)
+    def __init__(
+        self, name: str, reason: str = "busy", role: str = "agent", *, returns_after: float | Law | None = None
+    ) -> None:
+        super().__init__(name, role, returns_after=returns_after)
         self.reason = reason
 
     def on_stream(self, offer: Offer) -> None:
@@ -62,8 +64,9 @@ class Sink(Participant):
         window: int | None = WINDOW,
         cancel_after: int | None = None,
         leave_after: int | None = None,
+        returns_after: float | Law | None = None,
     ) -> None:
-        super().__init__(name, role)
+        super().__init__(name, role, returns_after=returns_after)
         if rate is not None and not rate > 0:
             raise ValueError(f"rate must be above 0 bytes per second, got {rate}")
         self.rate = rate
@@ -185,8 +188,9 @@ class Streamer(Participant):
         role: str = "agent",
         window: int | None = WINDOW,
         leave_after: int | None = None,
+        returns_after: float | Law | None = None,
     ) -> None:
-        super().__init__(name, role)
+        super().__init__(name, role, returns_after=returns_after)
         self.to = to
         self.chunks = tuple(chunks)
         self.interval = as_law(interval)

@@ -17,6 +17,7 @@ from simulator.record.wording import (
     ROOM,
     Fate,
     body_of,
+    cast_of,
     clip,
     counted,
     duration_of,
@@ -31,6 +32,7 @@ from simulator.record.wording import (
     printable,
     records_between,
     story_of,
+    struck_in,
     summary_of,
     travels,
 )
@@ -59,7 +61,7 @@ def to_mermaid(transcript: Records, *, max_messages: int, start: float, end: flo
     window = records_between(transcript, start, end)
     records = [record for record in window if not is_routine(record)]
     shown = _affordable(records, max_messages)
-    lanes = _cast(shown) or {ROOM: 0}
+    lanes = _cast(shown, records) or {ROOM: 0}
     all_lanes = _over(0, len(lanes) - 1)
     lines = [
         "sequenceDiagram",
@@ -85,30 +87,31 @@ def to_mermaid(transcript: Records, *, max_messages: int, start: float, end: flo
     return "\n".join(lines) + "\n"
 
 
-def _cast(records: Sequence[Record]) -> dict[str, int]:
-    """Return the lanes of a diagram: of all participants, or beyond `MAX_LANES` of senders and recipients."""
-    lanes = lanes_of(records)
+def _cast(records: Sequence[Record], everything: Sequence[Record]) -> dict[str, int]:
+    """Return the lanes of a diagram: of all participants, or beyond `MAX_LANES` of senders, recipients and struck."""
+    lanes = cast_of(records, lanes_of(everything))
     if len(lanes) > MAX_LANES:
-        active = lanes_of(filter(travels, records)) or dict(itertools.islice(lanes.items(), MAX_LANES))
+        struck = struck_in(records, lanes)[:MAX_LANES]
+        active = {*lanes_of(filter(travels, records)), *struck} or dict(itertools.islice(lanes.items(), MAX_LANES))
         return {name: place for place, name in enumerate(name for name in lanes if name in active)}
     return lanes
 
 
 def _affordable(records: Sequence[Record], max_messages: int) -> Sequence[Record]:
     """Return the first records, as far as the bounds on arrows and on characters allow."""
-    lanes = lanes_of(records) or {ROOM: 0}
+    lanes = cast_of(records, lanes_of(records)) or {ROOM: 0}
     arrows = size = used = 0
     known: set[str] = set()
     for taken, step in _steps(records, lanes):
         group = records[used : used + taken]
         arrows += sum(map(travels, group))
         size += sum(len(line) + 1 for line in step)
-        names = list(lanes_of(group))
+        names = list(cast_of(group, lanes))
         # A note names participants that have no lane in the end, six at most.
         size += 20 + sum(2 + len(_escape(label_of(name))) for name in names[:6])
         for name in names:
             # Each new participant costs a line; in a crowd, only those with arrows do.
-            if name not in known and (len(known) < MAX_LANES or travels(group[0])):
+            if name not in known and (len(known) < MAX_LANES or travels(group[0]) or group[0].kind == "fault"):
                 known.add(name)
                 size += 30 + len(_escape(label_of(name)))
         if arrows > max_messages or size > MERMAID_SIZE:
@@ -174,7 +177,7 @@ def to_text(transcript: Records, *, limit: int, width: int) -> str:
     """Draw `Transcript.to_text`."""
     records = [record for record in transcript if not is_routine(record)]
     head, tail = _ends(records, limit, first=limit // 4)  # a failure is explained by the last records
-    lanes = lanes_of([*head, *tail])
+    lanes = cast_of([*head, *tail], lanes_of(records))
     spacing = min(14, max([8, *(len(label_of(name, 12)) + 2 for name in lanes)]))
     route = _lane_row(lanes, spacing) if len(lanes) * spacing <= _LANES_WIDTH else _route_row(lanes)
     names = "".join(label_of(name, spacing - 2).ljust(spacing) for name in lanes)

@@ -336,7 +336,9 @@ def _without(value: Any, path: Path) -> Any:
 
 
 def _is_beneath(record: Record) -> bool:
-    """Return whether a record is of what clients exchange beneath their programs."""
+    """Return whether a record is of what clients exchange beneath their programs, or the room does by itself."""
+    if record.kind == "stream" and not record.sender:  # It was not answered in time.
+        return True
     if record.kind in ("confirming", "reply"):  # An error that a room answers is the outcome of what it answers, too.
         return True
     if record.type == _CANCEL and record.detail.get("left") is True:  # As a client leaves with a stream open.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.record.records import Record
 from simulator.record.timeline_view import View
-from simulator.record.wording import clip, counted, fault_label, places_of, victims_of
+from simulator.record.wording import clip, counted, fault_label, fault_spans, places_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +24,7 @@ def draw_faults(ax: Axes, view: View, records: Sequence[Record]) -> int:
     hatched: dict[str, Any] = {"facecolor": "#f0e44255", "edgecolor": "#8a6d00", "hatch": "////", "lw": 0}
     bar: dict[str, Any] = {"color": "#000000", "lw": 2.5}
     guide: dict[str, Any] = {"color": "#555555", "lw": 0.8, "ls": (0, (1, 2)), "zorder": 0.7}
-    for begin, stop, record in _fault_spans(records, view):
+    for begin, stop, record in fault_spans(records, view.start, view.end):
         places = places_of(record, view.lanes)
         labels.append((view.x(begin), fault_label(record.type, record, 2)))
         ax.axvline(view.x(begin), **guide)
@@ -43,26 +42,6 @@ def draw_faults(ax: Axes, view: View, records: Sequence[Record]) -> int:
         if places:
             view.legend.setdefault("fault holds", Patch(**hatched))
     return _draw_fault_labels(ax, view, labels)
-
-
-def _fault_spans(records: Sequence[Record], view: View) -> list[tuple[float, float | None, Record]]:
-    """Return each fault within the view: its beginning, its end or None for a one-off fault, and its record."""
-    found: list[tuple[float, float | None, Record]] = []
-    held: defaultdict[object, list[float]] = defaultdict(list)
-    faults = [record for record in records if record.kind == "fault"]
-    for record in reversed(faults):  # backwards, so that a fault without an end is known at its beginning
-        same = held[record.type, record.sender, victims_of(record)]
-        if record.outcome == "ended":
-            same.append(record.time_s)
-        elif record.outcome == "began":
-            found.append((record.time_s, same.pop() if same else view.end, record))
-        else:
-            found.append((record.time_s, None, record))
-    seen: list[tuple[float, float | None, Record]] = []
-    for begin, stop, record in reversed(found):
-        if begin <= view.end and (begin if stop is None else stop) >= view.start:
-            seen.append((max(begin, view.start), None if stop is None else min(stop, view.end), record))
-    return seen
 
 
 def _draw_fault_labels(ax: Axes, view: View, labels: Sequence[tuple[float, str]], max_rows: int = 4) -> int:

@@ -136,6 +136,10 @@ class LinkRecorder(Recorder):
 
     def _set_out(self, member: Member, sent_ns: int, output: Output, push: Push, stream_id: str) -> None:
         waiting = dict.fromkeys([recipient.id for recipient in output.to])
+        under_way = self._trips.get(output.id)
+        if under_way is not None:  # It is on its way to others, and was kept from these.
+            under_way.waiting.update(waiting)
+            return
         sender, attachment = self._names.label(member.id), self.transcript.attach(push.attachment)
         self._trips[output.id] = _Trip(sender, push, output.size, sent_ns, stream_id, attachment, waiting)
 

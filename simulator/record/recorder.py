@@ -151,7 +151,8 @@ class Recorder:
         elif isinstance(request, Broadcast) and not trips:  # It has come as far as the room, and has no recipients.
             self._add_message(member.id, request, stream_id, "delivered", self._now() - sent_ns)
         for output, push in trips:
-            self._set_out(member, sent_ns, output, push, stream_id)
+            if output.to:
+                self._set_out(member, sent_ns, output, push, stream_id)
         type, _ = inside(request)
         event = type if type.startswith("stream.") else "message" if isinstance(request, Send) else "broadcast"
         to = self._names.plain(request.to) if isinstance(request, Send) else None
@@ -189,7 +190,10 @@ class Recorder:
         outcome: str,
     ) -> None:
         for output, push in trips:
-            self._set_out(member, sent_ns, output, push, self._names.stream_of(push))
+            stream_id = self._names.stream_of(push)
+            if not output.to:
+                continue
+            self._set_out(member, sent_ns, output, push, stream_id)
             self.notice(push.type, sender=member.name, to=output.to[0].name, type=push.type)
         if outcome and isinstance(request, CallChunk) and isinstance(request.content, CallMessage):
             offer = Push("", "stream.open", {"stream_id": request.call_id, "header": request.content.message})
@@ -273,6 +277,52 @@ class Recorder:
             detail=message,
             attachment=self.transcript.attach(request.attachment),
         )
+
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        """Note that the room rejects a stream by itself."""
+        self._add(
+            "stream",
+            "",
+            self._names.label(opener.id),
+            "stream.reject",
+            outcome=f"rejected: {reason}",
+            stream_id=self._names.stream(stream_id),
+            detail={"stream_id": stream_id, "error": reason},
+        )
+
+    def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
+        """Note that what was kept from one recipient goes out to it now."""
+        what = output.what
+        if not isinstance(what, Reply):
+            push = as_message(what)
+            if push is not None:
+                self._set_out(member, sent_ns, output, push, self._stream_in(request, push))
+        elif isinstance(what.content, Error):
+            self._refused_call(member, request, output.to[0], what.content.text)
+
+    def blocked(self, member: Member, request: Request, output: Output) -> None:
+        """Note that a message never reaches one recipient."""
+        push = None if isinstance(output.what, Reply) else as_message(output.what)
+        if push is None:
+            return
+        stream_id = self._stream_in(request, push)
+        type, message = inside(push)
+        self._add(
+            kind_of(type, stream_id),
+            self._names.label(member.id),
+            self._names.label(output.to[0].id),
+            type,
+            size_bytes=output.size,
+            outcome="lost",
+            stream_id=stream_id,
+            detail=message,
+            attachment=self.transcript.attach(push.attachment),
+        )
+
+    def _stream_in(self, request: Request, push: Push) -> str:
+        """Return the label of a message's stream, which was given when its request was handled."""
+        is_of_stream = push.type.startswith("stream.") and not isinstance(request, Broadcast)
+        return self._names.stream(str(push.message.get("stream_id"))) if is_of_stream else ""
 
     def struck(self, fault: str, names: Sequence[str], outcome: str, detail: dict[str, Any]) -> None:
         """Note that a fault struck, began or ended."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.record.records import Record, Records
-from simulator.record.wording import MAX_LANES, is_routine, lanes_of, people_in
+from simulator.record.wording import MAX_LANES, fault_spans, is_routine, lanes_of, people_in, struck_in
 
 __all__ = ["View", "choose_view"]
 
@@ -36,22 +36,27 @@ class View:
 
 def choose_view(transcript: Records, records: Sequence[Record], start: float, end: float | None) -> View:
     """Choose the lanes, the interval and the unit of time."""
-    drawn = [record for record in records if not is_routine(record)]
-    seen = lanes_of(drawn)
-    # In the order of the whole transcript, so that a part of it looks like the whole.
-    order = [name for name in lanes_of(record for record in transcript if not is_routine(record)) if name in seen]
-    lanes = {name: place for place, name in enumerate(order)}
-    notes = []
-    if len(lanes) > MAX_LANES:
-        busy = Counter(name for record in drawn for name in people_in(record))
-        # Ties fall in order of appearance, which is the order in which a Counter lists equals.
-        kept = {name for name, _ in busy.most_common(MAX_LANES)}
-        notes.append(f"the {MAX_LANES} busiest of {len(lanes):,} participants, and what they did among themselves")
-        lanes = {name: place for place, name in enumerate(name for name in lanes if name in kept)}
     if end is None:
         end = max([start, *(record.time_s for record in records)])
     if end <= start:
         end = start + 1.0
+    drawn = [record for record in records if not is_routine(record)]
+    everyone = lanes_of(record for record in transcript if not is_routine(record))
+    struck = struck_in((record for _, _, record in fault_spans(transcript, start, end)), everyone)
+    seen = {*lanes_of(drawn), *struck}
+    # In the order of the whole transcript, so that a part of it looks like the whole.
+    order = [name for name in (*everyone, *(name for name in struck if name not in everyone)) if name in seen]
+    notes = []
+    if len(order) > MAX_LANES:
+        busy = Counter(name for record in drawn for name in people_in(record))
+        # Those that were struck first: a reader looks for them. Ties fall in order of appearance, which is the order in
+        # which a Counter lists equals.
+        chosen = (*struck, *(name for name, _ in busy.most_common()))
+        kept = set(list(dict.fromkeys(chosen))[:MAX_LANES])
+        which = f"the struck and the busiest, {MAX_LANES}" if struck else f"the {MAX_LANES} busiest"
+        notes.append(f"{which} of {len(order):,} participants, and what they did among themselves")
+        order = [name for name in order if name in kept]
+    lanes = {name: place for place, name in enumerate(order)}
     unit, scale = next(
         (unit, scale)
         for limit, unit, scale in ((2, "ms", 1e3), (900, "s", 1.0), (10_800, "min", 1 / 60), (math.inf, "h", 1 / 3600))

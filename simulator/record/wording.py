@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from simulator.record.records import Record, Records
@@ -32,6 +32,8 @@ class Fate(enum.Enum):
 
 LEVELS = {"connected": 1, "enabled": 2, "disabled": 1, "disconnected": 0}
 """The kinds of records by which presence changes, and its level from then on: none, connected, enabled."""
+_CRASHES = {"began": "crash", "ended": "restart after crash"}
+"""The words for the outcomes of a program's crash, which holds until its next life."""
 _REFUSALS = ("refus", "reject", "error", "denied")
 
 
@@ -86,6 +88,9 @@ def lanes_of(records: Iterable[Record]) -> dict[str, int]:
 
 def victims_of(record: Record) -> tuple[str, ...]:
     """Return the participants that a fault hits; none if it is about all of them, or about the room."""
+    struck = record.detail.get("struck")
+    if isinstance(struck, (list, tuple)):  # By a fault that names a region.
+        return tuple(name for name in struck if isinstance(name, str))
     named: list[Any] = []
     for part in (record.detail, record.detail.get("fault")):
         if isinstance(part, Mapping):
@@ -93,6 +98,49 @@ def victims_of(record: Record) -> tuple[str, ...]:
                 named += part[key] if isinstance(part.get(key), (list, tuple)) else [part.get(key)]
     names = dict.fromkeys(name for name in named if isinstance(name, str) and name)
     return tuple(names) or tuple(filter(None, record.recipient.split(", ")))
+
+
+def struck_in(records: Iterable[Record], known: Container[str]) -> tuple[str, ...]:
+    """Return the participants that the faults among the records strike, each once.
+
+    Of a fault that strikes several, those that are known: the others may belong to another room.
+    """
+    all_victims = [victims_of(record) for record in records if record.kind == "fault"]
+    return tuple(
+        dict.fromkeys(name for victims in all_victims for name in victims if name in known or len(victims) == 1)
+    )
+
+
+def cast_of(records: Sequence[Record], known: Container[str]) -> dict[str, int]:
+    """Return the place of each name in some records, and of those that are struck, who come last.
+
+    A chart without a participant that was struck would not show what became of it.
+
+    Args:
+        known: The names in the whole transcript.
+    """
+    names = dict.fromkeys((*lanes_of(records), *struck_in(records, known)))
+    return {name: place for place, name in enumerate(names)}
+
+
+def fault_spans(records: Iterable[Record], start: float, end: float) -> list[tuple[float, float | None, Record]]:
+    """Return each fault within an interval in seconds: when it began, ended (None for a one-off one), its record."""
+    found: list[tuple[float, float | None, Record]] = []
+    held: defaultdict[object, list[float]] = defaultdict(list)
+    faults = [record for record in records if record.kind == "fault"]
+    for record in reversed(faults):  # backwards, so that a fault without an end is known at its beginning
+        same = held[record.type, record.sender, victims_of(record), str(record.detail)]
+        if record.outcome == "ended":
+            same.append(record.time_s)
+        elif record.outcome == "began":
+            found.append((record.time_s, same.pop() if same else end, record))
+        else:
+            found.append((record.time_s, None, record))
+    seen: list[tuple[float, float | None, Record]] = []
+    for begin, stop, record in reversed(found):
+        if begin <= end and (begin if stop is None else stop) >= start:
+            seen.append((max(begin, start), None if stop is None else min(stop, end), record))
+    return seen
 
 
 def places_of(record: Record, lanes: Mapping[str, int]) -> list[int]:
@@ -110,7 +158,8 @@ def what_of(record: Record) -> str:
     if record.kind == "refused":
         return "connection refused"
     if record.kind == "fault":
-        return " ".join(filter(None, (record.type, record.outcome)))
+        crash = _CRASHES.get(record.outcome) if record.type == "crash" else None
+        return crash or " ".join(filter(None, (record.type, record.outcome)))
     return " ".join(filter(None, (record.kind, record.type)))
 
 

@@ -217,6 +217,9 @@ class _Reading:
             if record.outcome.startswith("lost"):
                 self._leave_out("lost on the way")
                 continue
+            if record.kind == "stream" and not record.sender:
+                self._leave_out("rejected by the room")
+                continue
             if record.kind == "enabled":
                 enabled_ns[record.sender] = record.time_ns
             step = self._step(record, stream)

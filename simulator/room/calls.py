@@ -60,7 +60,7 @@ from simulator.room.call_ends import (
 )
 from simulator.room.members import EMPTY, Member, Output, reply
 
-__all__ = ["ANSWER_LIMIT", "MAX_CALLS", "NOT_FOUND", "Calls", "Later"]
+__all__ = ["ANSWER_LIMIT", "MAX_CALLS", "NOT_FOUND", "Calls", "Expired", "Later"]
 
 ANSWER_LIMIT = 30.0
 """Seconds in which a call has to be answered by default. Official callers wait for ever, and a recipient
@@ -89,6 +89,9 @@ _NO_STREAMS = Error("the release that this participant uses has no streams", Err
 
 Later = Callable[[float, Callable[[], Iterable[Output]]], Callable[[], None]]
 """Routes outputs after a delay in seconds; returns a function that cancels that."""
+
+Expired = Callable[[Member, str, str], None]
+"""Notes that a stream was not answered in time: given its opener, its id, and the text of the rejection."""
 
 
 class CallState(Enum):
@@ -144,6 +147,7 @@ class Calls:
         later: None for no time limit and no second offers.
         answer_limit: Seconds in which a call has to be answered.
         has_stream: Returns whether a participant is an end of a classic stream with an id.
+        expired: Notified of each call that is rejected since its recipient has not answered.
     """
 
     def __init__(
@@ -153,7 +157,9 @@ class Calls:
         later: Later | None,
         answer_limit: float,
         has_stream: Callable[[Member, str], bool],
+        expired: Expired,
     ) -> None:
+        self._expired = expired
         self._has_stream = has_stream
         self._answer_limit = answer_limit
         self._post = post
@@ -408,6 +414,7 @@ class Calls:
         if call.state not in (CallState.HELD, CallState.OFFERED):
             return []
         text = f"the participant did not answer within {self._answer_limit:g} s"
+        self._expired(call.opener.member, call.id, text)
         outputs = self._refuse(call, Error(text, ErrorCode.TIMEOUT))
         return outputs + (call.recipient.pass_on(CLOSE) if call.recipient is not None else [])
 

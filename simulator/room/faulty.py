@@ -30,6 +30,7 @@ from simulator.faults.layers import Chance, Fail, Pass, Postpone, RejectOffer, R
 from simulator.room.call_ends import OPEN
 from simulator.room.calls import NOT_FOUND, Later
 from simulator.room.members import EMPTY, Member, Output, Presence, reply
+from simulator.room.passages import Kept, Passages
 from simulator.room.rules import Room
 from simulator.room.watched import WatchedRoom, Watcher
 
@@ -82,6 +83,7 @@ class FaultyRoom(WatchedRoom):
         later: Routes outputs after a delay in seconds.
         chance: Returns the random stream of a purpose.
         acknowledge: One of `ACKNOWLEDGEMENTS`. Broadcasts are acknowledged when routed in either case.
+        region_of: Returns the region of a participant, by its name; None if it has none.
         new_id: Returns a new id for a participant of that name; the room's own ids if None.
     Raises:
         ValueError: If ``acknowledge`` is neither.
@@ -99,6 +101,7 @@ class FaultyRoom(WatchedRoom):
         chance: Chance,
         acknowledge: str = "routed",
         new_id: Callable[[str], str] | None = None,
+        region_of: Callable[[str], str | None] = lambda name: None,
     ) -> None:
         if acknowledge not in ACKNOWLEDGEMENTS:
             raise ValueError(f"acknowledge must be one of {', '.join(ACKNOWLEDGEMENTS)}, not {acknowledge!r}")
@@ -110,6 +113,7 @@ class FaultyRoom(WatchedRoom):
         self._waits_for_delivery = acknowledge == "delivered"
         self._unacknowledged: dict[int, tuple[Member, Output]] = {}
         """By the id of the push, its sender and the acknowledgement that waits for it."""
+        self._passages = Passages(in_force, watcher, partial(self.settle, is_delivered=False), region_of)
 
     def _admit(self, name: str, **options: Any) -> tuple[Member, list[Output]]:
         # Ids are derived from the name, so that one participant less leaves the other ids as they are.
@@ -145,14 +149,29 @@ class FaultyRoom(WatchedRoom):
                     return self._reject(asked, asked.target, safe_text(reason))
         return self._handle(asked.member, asked.sent_ns, asked.id, asked.content)
 
+    def leave(self, member: Member) -> list[Output]:
+        """Remove a participant; see `Room.leave`. What is held for it is lost."""
+        self._passages.forget(member)
+        return super().leave(member)
+
+    def release(self) -> list[Output]:
+        """Return what no fault withholds from its recipient any more."""
+        return self._hold_back(self._passages.release())
+
     def _handle(self, member: Member, sent_ns: int, request_id: int, request: Request) -> list[Output]:
         outputs = self._room.handle(member, request_id, request)
+        kept: Sequence[Kept] = ()
+        if self._in_force and self._passages.is_watched:
+            outputs, kept = self._passages.sift(member, outputs)
         self._watcher.handled(member, sent_ns, request, outputs)
         # (A message translated for another kind of stream is acknowledged when routed, ahead of its push.)
         if self._waits_for_delivery and isinstance(request, Send) and isinstance(outputs[0].what, Push):
             push, acknowledgement = outputs
             self._unacknowledged[push.id] = (member, acknowledgement)
-            return [push]
+            outputs = [push]
+        if kept:
+            self._passages.keep(member, sent_ns, request, kept)
+            outputs = [output for output in outputs if output.to]
         return outputs
 
     def _handle_late(self, asked: _RoomRequest) -> list[Output]:

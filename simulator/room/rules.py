@@ -51,7 +51,7 @@ from meshsync.protocol.operations import (
     refused,
 )
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE
-from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Later
+from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Expired, Later
 from simulator.room.classic_streams import NOT_YOURS, ClassicStreams
 from simulator.room.limits import MAX_NAME_SIZE, find_fault, is_longer
 from simulator.room.members import EMPTY, Member, Output, Presence, Rights, join_members, push, push_encoded, reply
@@ -103,6 +103,7 @@ class Room:
         ids: Returns a new id for each participant and session; never the same twice.
         later: Routes outputs after a delay in seconds; None for a room without time limits.
         answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
+        expired: Notified of each of those that is rejected for it.
         is_decoded: Whether all requests come from `decode_request`, so that what they hold needs no check.
     """
 
@@ -114,6 +115,7 @@ class Room:
         ids: Callable[[], str],
         later: Later | None = None,
         answer_limit: float = ANSWER_LIMIT,
+        expired: Expired = lambda opener, stream_id, reason: None,
         is_decoded: bool = False,
     ) -> None:
         self.name = name
@@ -125,7 +127,7 @@ class Room:
         """In the order of enabling, which is the order in which others were notified."""
         self._next_id = 1
         self._classic = ClassicStreams(self._post, self._enabled.get)
-        self._calls = Calls(self._post, self._enabled.get, later, answer_limit, self._classic.has)
+        self._calls = Calls(self._post, self._enabled.get, later, answer_limit, self._classic.has, expired)
 
     @property
     def members(self) -> tuple[Member, ...]:

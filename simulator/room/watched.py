@@ -23,7 +23,10 @@ class Watcher(Protocol):
         ...
 
     def handled(self, member: Member, sent_ns: int | None, request: Request, outputs: Iterable[Output]) -> None:
-        """Note the outputs of a request that was sent at ``sent_ns``, now if that is None."""
+        """Note the outputs of a request that was sent at ``sent_ns``, now if that is None.
+
+        One without a recipient was kept from all of them; what becomes of it is reported later.
+        """
         ...
 
     def withheld(self, member: Member, request: Send, outcome: str) -> None:
@@ -32,6 +35,18 @@ class Watcher(Protocol):
 
     def lost(self, member: Member, request: Request) -> None:
         """Note that a request was held back until its sender had left."""
+        ...
+
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        """Note that the room rejects a stream by itself, since its recipient did not answer in time."""
+        ...
+
+    def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
+        """Note that what followed from a request, and was kept from one recipient, goes out to it now."""
+        ...
+
+    def blocked(self, member: Member, request: Request, output: Output) -> None:
+        """Note that what followed from a request never reaches one recipient."""
         ...
 
 
@@ -66,6 +81,18 @@ class Watchers:
     def lost(self, member: Member, request: Request) -> None:
         for watcher in self._watchers:
             watcher.lost(member, request)
+
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        for watcher in self._watchers:
+            watcher.expired(opener, stream_id, reason)
+
+    def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
+        for watcher in self._watchers:
+            watcher.released(member, sent_ns, request, output)
+
+    def blocked(self, member: Member, request: Request, output: Output) -> None:
+        for watcher in self._watchers:
+            watcher.blocked(member, request, output)
 
 
 class WatchedRoom:

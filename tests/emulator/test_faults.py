@@ -93,6 +93,21 @@ def leave(emulator: Emulator) -> None:
     assert caught.value.code == 1001
 
 
+def drop(emulator: Emulator) -> None:
+    """The client's connection ends without a close frame, behind what was sent; it may come back."""
+    ada, ben = join(emulator, "ada", reconnect=False), join(emulator, "ben")
+    with ada.messaging.messages() as inbox:
+        emulator.plan(faults.latency(0.5, "ada", direction="down"))
+        ben.messaging.send_message(to(ben, "ada"), "before", {})
+        emulator.plan(faults.drop("ada"))
+        assert inbox.get(PATIENCE).type == "before"
+    with pytest.raises(ConnectionLost, match="dropped the connection without a close frame") as caught:
+        ada.wait_closed(PATIENCE)
+    assert (caught.value.code, caught.value.clean) == (None, False)
+    while names(emulator) != ["ben"]:
+        pass
+
+
 def half_open(emulator: Emulator) -> None:
     """The room's heartbeat finds out; the client, whose own is slower, is told nothing meanwhile."""
     with Emulator(limits=Limits(heartbeat=2)) as impatient:
@@ -155,6 +170,47 @@ def partition(emulator: Emulator) -> None:
         emulator.plan(faults.quiet(after=0))
         assert trio.next() == "ada"
         assert inbox.get(PATIENCE).type == "back"
+
+
+def partition_of_one_direction(emulator: Emulator) -> None:
+    """The room gets nothing, and what it sends arrives; and the other way round."""
+    trio = Trio(emulator)
+    emulator.plan(faults.partition({"ada"}, direction="up"))
+    with trio.ada.messaging.messages() as inbox:
+        trio.send("ada")
+        trio.ben.messaging.send_message(to(trio.ben, "ada"), "there", {})
+        assert inbox.get(PATIENCE).type == "there"
+        trio.send("cleo")
+        assert trio.next() == "cleo"
+        emulator.plan(faults.quiet(after=0))
+        emulator.plan(faults.partition({"ada"}, direction="down"))
+        assert trio.next() == "ada"
+        trio.ben.messaging.send_message(to(trio.ben, "ada"), "back", {})
+        trio.send("ada")
+        assert trio.next() == "ada"
+        assert inbox.pending == 0
+        emulator.plan(faults.quiet(after=0))
+        assert inbox.get(PATIENCE).type == "back"
+
+
+def block(emulator: Emulator) -> None:
+    """What ada sends ben waits in the room, and reaches cleo; what was lost between them never comes."""
+    trio = Trio(emulator)
+    emulator.plan(faults.block("ada", "ben"))
+    ada = trio.ada
+    with trio.cleo.messaging.messages() as inbox:
+        ada.messaging.broadcast_message("all", {})
+        assert inbox.get(PATIENCE).type == "all"
+    ada.messaging.send_message(to(ada, "ben"), "held", {})
+    trio.send("cleo")
+    assert trio.next() == "cleo"
+    emulator.plan(faults.quiet(after=0))
+    assert [trio.next(), trio.next()] == ["all", "held"]
+    emulator.plan(faults.block("ada", "ben", loses=True))
+    ada.messaging.send_message(to(ada, "ben"), "lost", {})
+    emulator.plan(faults.quiet(after=0))
+    ada.messaging.send_message(to(ada, "ben"), "next", {})
+    assert trio.next() == "next"
 
 
 def throttle(emulator: Emulator) -> None:
@@ -290,9 +346,9 @@ ACTS: dict[str, Callable[[Emulator], None]] = {
     **{
         act.__name__: act
         for act in (
-            *(reset, leave, half_open, pause, malformed_push, oversized_push),
+            *(reset, drop, leave, half_open, pause, malformed_push, oversized_push),
             *(partition, throttle, latency, refuse_connect, delay_connect),
-            *(reject_streams, delay_accept, error_replies, late_replies, restart),
+            *(reject_streams, delay_accept, error_replies, late_replies, restart, block),
         )
     },
     "join": join_,
@@ -302,7 +358,8 @@ OURS = {
     word
     for word, kind in KINDS.items()
     if kind.__module__.startswith("simulator.") and not kind.is_of_programs  # of which an emulator has none
-}
+} - {"crash"}
+"""A program of an emulator is a process of its own, which no plan ends."""
 
 
 @pytest.mark.parametrize("word", sorted(OURS))
@@ -311,10 +368,34 @@ def test_each_kind_acts_on_a_real_connection(emulator: Emulator, word: str) -> N
     ACTS[word](emulator)
 
 
+def test_a_partition_of_one_direction_acts_on_a_real_connection(emulator: Emulator) -> None:
+    """As its function above says."""
+    partition_of_one_direction(emulator)
+
+
+def test_who_is_not_heard_is_given_up_although_it_gets_all(emulator: Emulator) -> None:
+    """By the room's heartbeat, since no pong comes; the client learns of it at once."""
+    with Emulator(limits=Limits(heartbeat=1)) as impatient:
+        ada, ben = join(impatient, "ada", reconnect=False), join(impatient, "ben")
+        peer = to(ben, "ada")
+        impatient.plan(faults.partition({"ada"}, direction="up"))
+        with ada.messaging.messages() as inbox, pytest.raises(ConnectionLost, match="dropped the connection"):
+            for _ in range(20_000):
+                ben.messaging.send_message_nowait(peer, "tick", {})
+                inbox.get(PATIENCE)
+        assert names(impatient) == ["ben"]
+
+
 def test_the_table_of_the_docs_has_every_kind() -> None:
     """A kind that is added has to say what it does to a real connection."""
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "emulator-faults.md").read_text(), re.MULTILINE)
     assert sorted(table) == sorted(OURS) == sorted(ACTS)
+
+
+def test_no_program_crashes_by_a_plan(emulator: Emulator) -> None:
+    """It is refused when it is planned, and nothing else of the plan is added."""
+    with pytest.raises(UsageError, match=r"^crash: by a plan only programs in a simulation crash"):
+        emulator.plan(faults.reset("zoe"), faults.at(5, faults.crash("server")))
 
 
 @pytest.mark.parametrize(
@@ -509,6 +590,42 @@ def test_what_faults_do_is_in_the_transcript() -> None:
     assert [(one.sender, one.outcome) for one in transcript if one.kind == "refused"] == [
         ("zoe", "reset while it connects")
     ]
+
+
+def test_what_is_blocked_is_in_the_transcript(caplog: pytest.LogCaptureFixture) -> None:
+    """What is held when it goes out, to each one that it was kept from, and what is lost at once; streams alike."""
+    caplog.set_level(logging.DEBUG, "simulator.emulator")
+    with Emulator(record=True) as emulator:
+        trio, offers = Trio(emulator), queue.SimpleQueue[object]()
+        ada, ben = trio.ada, to(trio.ada, "ben")
+        trio.ben.messaging.enable(offers.put)
+        emulator.plan(faults.block("ada", "ben"))
+        ada.messaging.send_message(ben, "held", {})
+        ada.messaging.broadcast_message("all", {})
+        opening = threading.Thread(target=lambda: ada.messaging.create_stream(ben, {}).close(), daemon=True)
+        opening.start()
+        with trio.cleo.messaging.messages(type="now") as inbox:
+            trio.cleo.messaging.send_message(trio.cleo.local_participant, "now", {})
+            assert inbox.get(PATIENCE).type == "now"
+        before = [(one.type, one.recipient) for one in emulator.transcript("lab").messages()]
+        emulator.plan(faults.quiet(after=0))
+        assert [trio.next(), trio.next()] == ["held", "all"]
+        offers.get(timeout=PATIENCE)
+        opening.join(PATIENCE)
+        emulator.plan(faults.block("ada", "ben", loses=True))
+        ada.messaging.send_message(ben, "lost", {})
+        record = emulator.transcript("lab")
+    assert before == [("all", "cleo"), ("now", "cleo")]
+    assert [(one.type, one.recipient, one.outcome) for one in record.messages()] == [
+        ("all", "cleo", "delivered"),
+        ("now", "cleo", "delivered"),
+        ("held", "ben", "delivered"),
+        ("all", "ben", "delivered"),
+        ("lost", "ben", "lost"),
+    ]
+    assert {one.stream_id for one in record.streams()} == {"stream 1"}
+    assert [one.outcome for one in record.faults() if one.type == "block"] == ["began", "ended", "began"]
+    assert "lab: a fault keeps from ben what ada has requested: send" in caplog.text
 
 
 def test_faults_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

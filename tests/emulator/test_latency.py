@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 import meshsync
-from meshsync import ConnectionLost, RoomClient
+from meshsync import ConnectionLost, RoomClient, UsageError
 from simulator import Emulator, faults, latency, participants
 from simulator.emulator import Limits
 from simulator.latency import Constant
@@ -155,3 +155,24 @@ def test_seeds_decide_the_delays() -> None:
             return [JITTERY.draw(stream) for _ in range(5)]
 
     assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_clients_are_where_a_matrix_has_them() -> None:
+    """A message of one that is far away arrives behind a later one; a name that nobody knew has the default."""
+    places = {"ada": "far", "ben": "here", "room": "here"}
+    table = latency.matrix({("far", "here"): 1.5, ("here", "here"): 0.0}, regions=places, default=0.0)
+    with Emulator(latency=table, seed=7) as emulator:
+        ada, ben, eve = (join(emulator, name) for name in ("ada", "ben", "eve"))
+        with ben.messaging.messages() as inbox:
+            ada.messaging.send_message_nowait(to(ada, "ben"), "far", {})
+            eve.messaging.send_message_nowait(to(eve, "ben"), "near", {})
+            assert [inbox.get(PATIENCE).type for _ in range(2)] == ["near", "far"]
+            emulator.plan(faults.reset("far"))
+        while [one.name for one in emulator.participants("lab")][:2] != ["ben", "eve"]:
+            pass
+
+
+def test_a_matrix_without_a_default_is_refused() -> None:
+    """Any name may join an emulator."""
+    with pytest.raises(UsageError, match="latency: a matrix needs a default= here"):
+        Emulator(latency=latency.matrix({("far", "here"): 1}))

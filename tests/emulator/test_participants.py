@@ -302,3 +302,18 @@ def test_all_of_it_can_be_used_from_several_threads(emulator: Emulator) -> None:
         thread.join(PATIENCE)
     assert not failures
     assert sorted(names(emulator)) == sorted(f"{who}-{number}" for who in ("ada", "bot") for number in range(8))
+
+
+def test_a_participant_comes_back_by_itself_after_a_fault_and_after_leaving(emulator: Emulator) -> None:
+    """With another id and the same handlers; when its room is no more, it stays away."""
+    bot = participants.Echo("bot", returns_after=0.05)
+    emulator.add("lab", bot)
+    ada = join(emulator, "ada")
+    known = {to(ada, "bot").id}
+    for fault in (faults.reset("bot"), faults.drop("bot"), faults.leave("bot")):
+        emulator.plan(fault)
+        back = ada.messaging.wait_for_participant(name="bot", where=lambda one: one.id not in known, timeout=PATIENCE)
+        known.add(back.id)
+    with ada.messaging.messages(sender=back) as inbox:
+        ada.messaging.send_message(back, "ask", {})
+        assert inbox.get(PATIENCE).type == "ask"

@@ -17,7 +17,7 @@ from tests.benchmarks.races.race import LateStep, Planted, Race
 from tests.benchmarks.races.searching import search
 
 DIRECTORY = Path(definitions.__file__).parent
-TOOLS = {"__main__", "catalogue", "lateness", "origins", "race", "searching"}
+TOOLS = {"__main__", "catalogue", "failures", "lateness", "origins", "race", "searching"}
 """Modules there that are no races."""
 SEEDS = range(5)
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 import meshsync
 from meshsync import MessageStreamChunk, StreamReader
-from simulator import Simulation, faults, latency, participants
+from simulator import Simulation, diff, faults, latency, participants
+from simulator.record.record import Record
+from simulator.record.records import Records
+from simulator.replaying.steps import read_script
 
 TRAVEL = 0.025
 """Seconds that each way between a client and its room takes."""
+
+
+def record_of(records: Iterable[Record]) -> Records:
+    """Return some records as one of a room."""
+    made = Records()
+    for record in records:
+        made.add(record)
+    return made
 
 
 def receive(reader: StreamReader) -> None:
@@ -106,3 +119,30 @@ def test_peer_lost_in_the_midst_of_a_call() -> None:
         with pytest.raises(meshsync.StreamInterrupted) as caught:
             writer.write(b"second")
         assert not caught.value.connection_alive
+
+
+@pytest.mark.parametrize("kind", ["duplex", "classic"])
+def test_a_stream_that_the_room_rejects_for_its_time_is_recorded_so(kind: str) -> None:
+    """From the room itself; between two classic clients it has no time limit, and its record is that of the cancel."""
+    with Simulation(seed=1, latency=latency.constant(TRAVEL)) as sim:
+        demo = sim.room("demo")
+        alice = demo.join("alice", enable=True)
+        demo.add(participants.Silent("silent"))
+        silent = alice.messaging.wait_for_participant(name="silent")
+        with pytest.raises(meshsync.StreamTimeout):
+            alice.messaging.create_stream(silent, kind=kind, timeout=60)
+        sim.sleep(1)
+    rejected = [record for record in demo.transcript if record.type == "stream.reject"]
+    if kind == "classic":
+        assert rejected == []
+        return
+    (record,) = rejected
+    assert (record.sender, record.recipient, record.stream_id) == ("", "alice", "stream 1")
+    assert record.outcome == "rejected: the participant did not answer within 30 s"
+    assert 30 < record.time_s < 31
+    assert "(room)" in demo.transcript.to_text()
+    script = read_script(demo.transcript)
+    assert script.left_out == {"rejected by the room": 1}
+    assert script.participants == ("alice", "silent")
+    others = [other for other in demo.transcript if other is not record]
+    assert not diff(demo.transcript, record_of(others))

@@ -133,12 +133,13 @@ def test_printed_line_replays_it(found, name: str):
 
 
 def test_report_says_what_is_left(found):
-    """The seed, the symptom, faults and preemptions of how many, each told."""
+    """The seed, the symptom, faults and changes of order of how many, each told."""
     failure, report = found["duplicate", "random"]
-    first, text, faults, preemptions, _ = report.splitlines()
+    first, text, faults, changes, _ = report.splitlines()
     assert first == f"seed {failure.seed} fails: {failure.symptom}"
     assert text.strip().startswith("received ['book 0'")
-    assert f"faults: {len(failure.plan)} of 5: " in faults
+    assert faults.startswith(f"  needs {len(failure.plan)} of 5 faults: ")
     assert "at time=3.005 reset name=buyer" in faults
-    assert f"preemptions: {len(failure.deviations)} of {len(failure.found.deviations)}: " in preemptions
-    assert "main/buy" in preemptions
+    count = f"{len(failure.deviations)} of {len(failure.found.deviations)}"
+    assert changes.startswith(f"  needs {count} changes of order among tasks: ")
+    assert "main/buy" in changes

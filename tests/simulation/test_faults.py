@@ -161,6 +161,53 @@ def test_leave_closes_the_connection_with_a_goodbye() -> None:
         assert pair.alice.messaging.remote_participants == ()
 
 
+def test_a_dropped_connection_ends_without_a_close_frame() -> None:
+    """What the room had sent still arrives, and what is on its way to it is lost; the client says so."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim, reconnect=False)
+        pair.tell("before")
+        sim.sleep(0.15)  # It is on its way to bob.
+        to = pair.bob.messaging.wait_for_participant("alice")
+        late = pair.bob.messaging.send_message_nowait(to, "late", {})
+        sim.plan(faults.drop("bob"), faults.drop("echo"))
+        start = sim.now
+        inbox = pair.bob.messaging.messages()
+        assert inbox.get(timeout=1).type == "before"
+        with pytest.raises(ConnectionLost, match="dropped the connection without a close frame") as caught:
+            pair.bob.wait_closed()
+        assert (caught.value.code, caught.value.clean) == (None, False)
+        with pytest.raises(DeliveryUnknown):
+            late.wait()
+        assert round(sim.now - start, 6) == 0.1  # One way, behind what was in flight.
+        sim.sleep(1)
+        assert pair.alice.messaging.remote_participants == ()
+        assert outcomes(pair.room.transcript, "late") == [("bob", "alice", "lost")]
+
+
+def test_a_client_that_was_dropped_comes_back() -> None:
+    """As the same participant with another id; an attempt that is dropped is made again."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.drop("bob"), faults.on("connect", sender="bob").do(faults.drop("bob")))
+        sim.sleep(0.15)
+        assert not pair.bob.is_connected
+        sim.sleep(10)
+        assert pair.bob.is_connected
+        assert [name for _, kind, name in told(pair.room.transcript, "connected")].count("bob") == 2
+
+
+def test_a_dropped_connection_that_is_partitioned_ends_at_the_client_after_repair() -> None:
+    """The end of a connection travels as all else does."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim, reconnect=False)
+        sim.plan(faults.during(3, 8, faults.partition({"bob"})), faults.at(4, faults.drop("bob")))
+        sim.sleep(5)
+        assert pair.bob.is_connected
+        assert [one.name for one in pair.alice.messaging.remote_participants] == ["echo"]
+        sim.sleep(3)
+        assert not pair.bob.is_connected
+
+
 @pytest.mark.parametrize("kind", ["packet", "text"])
 def test_a_malformed_push_ends_the_connection_it_is_sent_to(kind: str) -> None:
     """The client says what is wrong; a participant without a client leaves likewise; nobody else is hit."""
@@ -257,6 +304,46 @@ def test_what_stands_still_when_a_connection_dies_is_recorded_as_lost(is_sender:
         sim.sleep(200)
         assert not bob.is_connected or not alice.is_connected
         assert [record.outcome for record in room.transcript.messages("note")] == ["lost"]
+
+
+def test_messages_between_two_are_held_and_reach_all_others() -> None:
+    """What alice sends bob waits in the room; the latency in the record has the waiting, and streams wait alike."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        pair.room.add(participants.Sink("sink"))
+        sim.sleep(1)
+        sim.plan(faults.during(3, 13, faults.block("alice", {"bob", "sink"})))
+        sim.sleep(1.5)
+        pair.tell("held").wait()
+        pair.alice.messaging.broadcast_message("all", {})
+        pair.bob.messaging.send_message(pair.bob.messaging.wait_for_participant("alice"), "back", {})
+        start = sim.now
+        with pair.alice.messaging.create_stream(to=pair.alice.messaging.wait_for_participant("sink")) as writer:
+            writer.write(b"data")
+        assert start < 6
+        assert 13 < sim.now < 14
+        sim.sleep(5)
+        record = pair.room.transcript
+        assert [line for line in outcomes(record, "all") if line[0] == "alice"] == [
+            ("alice", name, "delivered") for name in ("echo", "bob", "sink")
+        ]
+        (held,) = [one for one in record.messages("held") if one.sender == "alice"]
+        (opened,) = [one for one in record if one.type == "stream.open"]
+        assert 8 < (held.latency_s or 0) < 10
+        assert (opened.stream_id, opened.outcome, (opened.latency_s or 0) > 5) == ("stream 1", "delivered", True)
+
+
+def test_messages_between_two_can_be_lost() -> None:
+    """They are acknowledged all the same, and recorded as lost; one fault is for one direction."""
+    with simulated(latency=0.1) as sim:
+        pair = Pair(sim)
+        sim.plan(faults.during(3, 13, faults.block("alice", "bob", loses=True)))
+        sim.sleep(2)
+        pair.tell("lost").wait()
+        pair.bob.messaging.send_message(pair.bob.messaging.wait_for_participant("alice"), "back", {})
+        sim.sleep(20)
+        assert pair.fate == {"lost": "lost"}
+        assert outcomes(pair.room.transcript, "back") == [("bob", "alice", "delivered")]
 
 
 def test_connecting_is_refused_while_that_holds() -> None:

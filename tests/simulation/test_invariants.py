@@ -314,7 +314,7 @@ def test_a_time_limit_passed_by_lateness_is_overdue() -> None:
 
     said: list[str] = []
     assert explore(program, range(40), schedule="late", save=None, report=said.append) is None
-    assert "were late for a time limit" in said[0]
+    assert "passed a time limit by lateness" in said[0]
     assert explore(program, range(40), schedule="late", save=None, report=None, count_overdue=True) is not None
 
 

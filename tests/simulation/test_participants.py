@@ -371,3 +371,91 @@ def test_a_participant_whose_room_is_no_more_comes_back_to_none_but_can_enter_an
         assert not bot.is_here
         sim.room("den").add(bot)
         assert bot.is_here
+
+
+# --- coming back by itself --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [faults.reset, faults.leave, faults.drop], ids=lambda fault: str(fault.__name__))
+def test_a_participant_comes_back_after_so_long(fault: Any) -> None:
+    """With another id, its handlers, and the attributes that it had, those included that it has set."""
+
+    class Greeter(Noting):
+        returns_after = 2.5
+
+        def on_start(self) -> None:
+            super().on_start()
+            if len(self.noted) == 1:
+                self.set_attribute("mood", "fine")
+
+    with simulated(latency=0.1) as sim:
+        room, bot = sim.room("demo"), Greeter("bot")
+        room.add(bot)
+        ada = room.join("ada", enable=True)
+        first = ada.messaging.wait_for_participant(name="bot")
+        sim.sleep(1)
+        sim.plan(fault("bot"))
+        sim.sleep(2.4)
+        assert ada.messaging.remote_participants == ()
+        sim.sleep(0.5)
+        (second,) = ada.messaging.remote_participants
+        assert second.id == bot.id != first.id
+        assert second.attributes["mood"] == "fine"
+        ada.messaging.send_message(second, "chat", {})
+        sim.sleep(1)
+        assert [entry[0] for entry in bot.noted] == ["start", "joined", "end", "start", "message"]
+
+
+def test_a_participant_that_leaves_comes_back_unless_it_has_no_more_to_return_to() -> None:
+    """Each of the ready-made ones takes it; a law is drawn each time, and 0 is a millisecond."""
+    steps: list[tuple[float, Any]] = [(1, lambda one: one.leave())]
+    with simulated() as sim:
+        room = sim.room("demo")
+        law = latency.uniform(1, 2)
+        someone = participants.Scripted("someone", steps, returns_after=law)
+        hasty = participants.Scripted("hasty", steps, returns_after=0)
+        room.add(someone, hasty, participants.Streamer("streamer", "sink", [b"x"], leave_after=1, returns_after=3))
+        room.add(participants.Sink("sink", leave_after=1, returns_after=3))
+        sim.sleep(10)
+        joined = {
+            name: [when for when, _, who in told(room.transcript, "connected") if who == name]
+            for name in ("someone", "hasty", "streamer", "sink")
+        }
+        assert joined["hasty"][:3] == [0, 1.001, 2.002]
+        gaps = [round(later - earlier - 1, 6) for earlier, later in pairwise(joined["someone"])]
+        assert len(gaps) == len(set(gaps)) == 3
+        assert all(1 <= gap <= 2 for gap in gaps)
+        assert len(joined["streamer"]) >= 2
+        someone.returns_after = None
+        retire(hasty)
+        before = len(room.transcript)
+        sim.sleep(60)
+        assert not someone.is_here
+        assert not hasty.is_here
+        assert len(room.transcript) > before
+
+
+def test_who_is_back_earlier_does_not_come_back_again() -> None:
+    """A fault or the program brought it back; and a server that is down is waited for."""
+    with simulated() as sim:
+        room, bot = sim.room("demo"), participants.Echo("bot", returns_after=5)
+        room.add(bot)
+        sim.plan(faults.at(1, faults.reset("bot")), faults.at(2, faults.join("bot")))
+        sim.plan(faults.at(20, faults.restart(down=7.5)))
+        sim.sleep(4)
+        bot.leave()
+        sim.sleep(4)
+        assert not bot.is_here  # The first time was to be 6 s.
+        sim.sleep(1.5)
+        assert bot.is_here
+        sim.sleep(20)
+        times = [when for when, _, _ in told(room.transcript, "connected")]
+        assert times == [0, 2, 9, 27.5]
+
+
+def test_what_is_no_time_to_return_after_is_refused() -> None:
+    """When it is made."""
+    with pytest.raises(ValueError, match="at least 0"):
+        participants.Silent("bot", returns_after=-1)
+    with pytest.raises(TypeError, match="a delay is a law or a number"):
+        participants.Chatter("bot", returns_after="soon")  # type: ignore[arg-type]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+from pathlib import Path
+
 import pytest
 
 from meshsync.errors import UsageError
-from simulator import Simulation, calibrate, faults, latency, participants
+from simulator import Simulation, calibrate, check, explore, faults, latency, participants, replay
+from simulator.exploring import sweeps
+from simulator.exploring.halted_search import HaltedSearch
+from simulator.exploring.network_options import NetworkOptions
 from simulator.latency import Law
 from simulator.simulation import SimulatedRoom
+from tests.support.sweeping import RecordingExecutor
 from tests.support.worlds import simulated
 
 
@@ -154,3 +162,101 @@ def test_delays_that_go_together_do_so_through_faults_of_others() -> None:
         measured = delays(room, "tick")
     assert len(measured) == 10
     assert measured[-1] - measured[0] < 0.01
+
+
+# --- in searches ------------------------------------------------------------------------------------------------------
+
+NETWORK: NetworkOptions = {
+    "service": {"room": latency.uniform(0.01, 0.03), "participants": 0.001},
+    "latency_down": latency.constant(0.05),
+    "bandwidth": 1e6,
+    "window": 100_000,
+    "heartbeat": None,
+}
+
+
+def burst(sim: Simulation) -> None:
+    """Fail if the last of twenty messages takes longer than the first one by more than 0.4 s."""
+    room = sim.room("demo")
+    ada, _bob = room.join("ada", enable=True), room.join("bob", enable=True)
+    to = ada.messaging.wait_for_participant(name="bob")
+    for _ in range(20):
+        ada.messaging.send_message_nowait(to, "tick", {})
+    sim.sleep(100)
+    taken = delays(room, "tick")
+    assert taken[-1] - taken[0] < 0.4
+
+
+def test_a_search_finds_what_only_overload_shows(tmp_path: Path) -> None:
+    """The twenty of a burst take 0.4 s in the mean; the failure is kept, and replayed, with all of the network."""
+    assert explore(burst, range(8), save=None, report=None) is None
+    failure = explore(burst, range(8), schedule="random", save=tmp_path / "kept.json", report=None, **NETWORK)
+    assert failure is not None
+    assert failure.run.case.network == NETWORK
+    again = replay(tmp_path / "kept.json")
+    assert again.is_same
+    assert again.is_identical
+    assert again.run.case.network == NETWORK
+
+    kept = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
+    del kept["case"]["network"]  # as in a file from before there was any
+    (tmp_path / "kept.json").write_text(json.dumps(kept), encoding="utf-8")
+    assert replay(tmp_path / "kept.json").run.error is None
+
+
+def test_workers_and_a_second_process_get_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report of a sweep is that of the search here, and both runs of a check have the digest of a simulation."""
+    reports: list[str] = []
+    executor = RecordingExecutor()
+    monkeypatch.setattr(sweeps, "wait", executor.wait)
+    for workers in (None, executor):
+        explore(burst, range(8), schedule="random", save=None, report=reports.append, executor=workers, **NETWORK)
+    assert executor.done
+    assert len(reports) == 2
+    assert reports[0] == reports[1]
+
+    checked = check(burst, report=None, service=0.01)
+    with Simulation(service=0.01) as sim:
+        burst(sim)
+        assert checked.digests == {"demo": sim.room("demo").transcript.digest()}
+    assert "in another process" in checked.how
+
+
+def test_an_interrupted_search_goes_on_with_its_network(tmp_path: Path) -> None:
+    """And with no other one."""
+
+    def interrupt(sim: Simulation) -> None:
+        if sim.seed == 2:
+            raise KeyboardInterrupt
+
+    kept = tmp_path / "kept.json"
+    with pytest.raises(KeyboardInterrupt):
+        explore(interrupt, range(8), resume=kept, report=None, **NETWORK)
+    assert HaltedSearch.load(kept).arguments().items() >= NETWORK.items()
+    with pytest.raises(UsageError, match=r"its network is \{'service'"):
+        explore(interrupt, range(8), resume=kept, report=None)
+
+
+def test_an_unknown_argument_of_a_search_is_refused() -> None:
+    """Before anything is run."""
+    for function in (explore, check):
+        with pytest.raises(TypeError, match="there is no argument 'servce'; of the network there are latency_down"):
+            function(burst, servce=1)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="service: of 'room' and 'participants', not of 'rooms'"):
+        explore(burst, service={"rooms": 1.0})
+
+
+def test_options_of_the_network_are_arguments_of_a_simulation() -> None:
+    """Each by its name, and all that are about the network."""
+    others = {"self", "seed", "latency", "schedule", "horizon", "pin", "start", "stall_after"}
+    assert set(NetworkOptions.__annotations__) == set(inspect.signature(Simulation.__init__).parameters) - others
+
+
+@pytest.mark.simulated(service={"participants": 0.25})
+def test_the_marker_of_pytest_takes_a_service_time(simulation: Simulation, sim_room: SimulatedRoom) -> None:
+    """As `Simulation` does."""
+    ada, _bob = sim_room.join("ada", enable=True), sim_room.join("bob", enable=True)
+    simulation.sleep(5)
+    ada.messaging.send_message_nowait(ada.messaging.wait_for_participant(name="bob"), "tick", {})
+    simulation.sleep(5)
+    assert delays(sim_room, "tick") == [0.25]

@@ -16,7 +16,7 @@ from simulator.errors import WorkerDied
 from simulator.exploring.exploration import explore
 from tests.support import sweeping
 from tests.support.crews import WORKERS
-from tests.support.sweeping import MARK, dies_at_twelve, dies_once, is_overdue_at_times
+from tests.support.sweeping import MARK, dies_at_twelve, dies_once, is_overdue_at_times, overtakes
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(300)  # processes that start, under whatever else the machine does
@@ -39,6 +39,15 @@ def test_report_is_that_of_running_in_order(workers):
     with WORKERS[workers]() as executor:
         assert searched(is_overdue_at_times, executor=executor) == expected
     assert expected[:2] == (30, expected[1])
+
+
+@pytest.mark.parametrize("workers", ["processes", "loky", "dask"])
+def test_guided_report_is_that_of_running_in_order(workers):
+    """Wherever a seed and its mutants run; the one that fails is a mutant."""
+    expected = searched(overtakes, schedule="guided")
+    with WORKERS[workers]() as executor:
+        assert searched(overtakes, schedule="guided", executor=executor) == expected
+    assert expected[1] > 1 + expected[0] + 1
 
 
 @pytest.mark.parametrize("workers", ["processes", "loky", "dask"])
@@ -95,25 +104,91 @@ def test_interrupted_command_goes_on(tmp_path: Path, workers):
     assert not (tmp_path / "search-interrupts_once.json").exists()
 
 
-def test_script_without_a_guard_is_told_so(tmp_path: Path):
-    """Each process imports it, and would start processes itself."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from simulator import explore\n"
-        "def program(sim):\n    sim.sleep(1)\n"
-        "explore(program, range(9), executor='processes', save=None)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, str(script)],
+THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(300,), daemon=True).start()\n"
+"""Begins a thread, so that a copy of the process would not be whole."""
+
+
+def script(text: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script, in a process that has one thread at first."""
+    path = tmp_path / "script.py"
+    path.write_text(text)
+    return subprocess.run(
+        [sys.executable, str(path)],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
+
+
+def test_script_without_a_guard_is_told_so(tmp_path: Path):
+    """Each process that begins anew imports it, and would start processes itself."""
+    done = script(
+        THREAD + "from simulator import explore\n"
+        "def program(sim):\n    sim.sleep(1)\n"
+        "explore(program, range(9), executor='processes', save=None)\n",
+        tmp_path,
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("meshsync.errors.UsageError: the workers cannot start")
     assert "__name__ == '__main__'" in done.stderr.splitlines()[-1]
+
+
+COUNTING = """
+import os, signal
+from pathlib import Path
+from simulator import explore
+os.write(1, b"begun\\n")
+signal.signal(signal.SIGTERM, lambda number, frame: print("terminated", flush=True))
+def program(sim):
+    sim.sleep(1)
+    if sim.seed == 12 and not Path("mark").exists():
+        Path("mark").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert sim.seed != 30
+if __name__ == "__main__":
+    explore(program, range(40), executor="processes", save=None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nowhere else is it known how many threads there are")
+def test_processes_are_copies_of_one_without_other_threads(tmp_path: Path):
+    """The script is imported once then, else by each of them; killed ones or not, the report is the same."""
+    reports = []
+    for is_killed in (False, True):
+        for before in ("", THREAD):
+            (tmp_path / "mark").unlink(missing_ok=True)
+            if not is_killed:
+                (tmp_path / "mark").touch()
+            done = script(before + COUNTING, tmp_path)
+            lines = done.stdout.splitlines()
+            assert done.stderr == ""
+            if not is_killed:
+                assert (lines.count("begun") == 1) == (not before)
+            assert (tmp_path / "mark").exists()
+            place = "script.py:14" if before else "script.py:12"
+            reports.append("\n".join(line for line in lines if line != "begun").replace(place, "the line"))
+    assert set(reports) == {reports[0]}
+    assert reports[0].startswith("seed 30 fails: AssertionError at the line in program")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such call")
+@pytest.mark.parametrize("before", ["", THREAD], ids=["copies", "anew"])
+def test_no_process_is_left_when_the_driver_is_killed(tmp_path: Path, before):
+    """A worker is told of it by the system, wherever it is."""
+    source = (
+        "import os\n"
+        "from simulator import explore\n"
+        "def program(sim):\n"
+        "    sim.sleep(1)\n"
+        "    if sim.seed == 20:\n"
+        "        os.kill(os.getppid(), 9)\n"
+        "if __name__ == '__main__':\n"
+        "    explore(program, range(10**6), executor='processes', schedule='fifo', save=None)\n"
+    )
+    done = script(before + source, tmp_path)  # Which returns when no process has its standard output any more.
+    assert done.returncode == -9
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no such call")

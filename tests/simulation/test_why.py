@@ -45,7 +45,7 @@ def failing(program: Program, case: Case) -> Failure:
 def test_jump_is_within_one_event_of_what_is_planted(name: str) -> None:
     """Of what `explore` finds of two races of the bench."""
     race = RACES[name]
-    failure = explore(race.racy, range(100), schedule="late", latency=race.law, shrinking=300, save=None, report=None)
+    failure = explore(race.racy, range(300), schedule="late", latency=race.law, shrinking=300, save=None, report=None)
     assert failure is not None
     assert race.symptom.matches(failure.symptom)
     origin = why(failure)

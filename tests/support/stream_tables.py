@@ -106,6 +106,7 @@ class TableOfStreams:
             limit=lambda timeout, default: default and 0.0 if timeout == "default" else timeout,
             hook=lambda reader: reader,
             report=lambda accepter, error: self.reports.append(error),
+            refuse_to_receive=self.line.refuse_to_block,
         )
 
     def hear(self, type: str, id: str = "s-1", sender: str = "p-2", **body: Any) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from pathlib import Path
 from typing import Any
 
-from simulator.exploring.jobs import do_job
+from simulator.exploring.jobs import do_batch
 from simulator.simulation import Simulation
 
 Order = Callable[[int], int]
@@ -34,6 +34,7 @@ class RecordingExecutor(Executor):
         interrupt_after: Jobs after which waiting is interrupted, as by Ctrl-C.
         edit: Changes each job's text.
         answer: Changes each answer.
+        seconds: How long each job takes, as the answers tell it.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class RecordingExecutor(Executor):
         interrupt_after: int | None = None,
         edit: Callable[[dict[str, Any]], object] = lambda job: None,
         answer: Callable[[dict[str, Any]], object] = lambda answer: None,
+        seconds: float = 1.0,
     ) -> None:
         self._max_workers = workers
         self._order = order
@@ -54,9 +56,12 @@ class RecordingExecutor(Executor):
         self._interrupt_after = interrupt_after
         self._edit = edit
         self._answer = answer
-        self.waiting: list[tuple[Future[Any], int, str]] = []
+        self._seconds = seconds
+        self.waiting: list[tuple[Future[Any], list[int], str]] = []
         self.submitted: list[tuple[int, int]] = []
-        """Of each job the seed, and how many waited with it."""
+        """Of each batch the first seed, and how many waited with it."""
+        self.batches: list[list[int]] = []
+        """The seeds of each."""
         self.done: list[int] = []
         """Seeds in the order in which they were done."""
         self.is_broken = False
@@ -67,13 +72,16 @@ class RecordingExecutor(Executor):
         if self.is_broken:
             raise BrokenExecutor("it is broken")
         future: Future[Any] = Future()
-        if fn is not do_job:
+        if fn is not do_batch:
             future.set_result(fn(*args))
             return future
-        job = json.loads(args[0])
-        self._edit(job)
-        self.waiting.append((future, job["case"]["seed"], json.dumps(job)))
-        self.submitted.append((job["case"]["seed"], len(self.waiting)))
+        batch = json.loads(args[0])
+        for job in batch["jobs"]:
+            self._edit(job)
+        seeds = [job["case"]["seed"] for job in batch["jobs"]]
+        self.batches.append(seeds)
+        self.waiting.append((future, seeds, json.dumps(batch)))
+        self.submitted.append((seeds[0], len(self.waiting)))
         return future
 
     def wait(self, futures: Collection[Future[Any]], timeout: float | None = None, return_when: str = "") -> Any:
@@ -87,22 +95,23 @@ class RecordingExecutor(Executor):
         self.waiting = [one for one in self.waiting if not one[0].cancelled()]
         if self._interrupt_after is not None and len(self.done) >= self._interrupt_after:
             raise KeyboardInterrupt
-        future, seed, text = self.waiting.pop(self._order(len(self.waiting)))
-        if self._kills[seed]:
-            self._kills[seed] -= 1
+        future, seeds, text = self.waiting.pop(self._order(len(self.waiting)))
+        if any(map(self._kills.get, seeds)):
+            self._kills -= Counter(seeds)
             self.is_broken = True
             for one in (future, *(other for other, _, _ in self.waiting)):
                 one.set_exception(BrokenExecutor("a worker died of SIGSEGV"))
             self.waiting.clear()
             return
-        if self._given_up[seed]:
-            self._given_up[seed] -= 1
+        if any(map(self._given_up.get, seeds)):
+            self._given_up -= Counter(seeds)
             future.set_exception(KilledWorker("4 workers died of it"))
             return
-        answer = do_job(text)
-        self._answer(answer)
-        self.done.append(seed)
-        future.set_result(answer)
+        result = do_batch(text)
+        for answer in result["answers"]:
+            self._answer(answer)
+        self.done += seeds[: len(result["answers"])]
+        future.set_result(result | {"seconds": self._seconds * len(result["answers"])})
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Note it."""
@@ -126,10 +135,23 @@ def fails_at_some(sim: Simulation) -> None:
 
 def is_overdue_at_times(sim: Simulation) -> None:
     """Fail by a time limit if something is late, and in earnest with one seed."""
+    assert sim.seed != 30, "it is 30"
     sim.sleep(1)
     if sim.now > 1:
         raise TimeoutError("it took longer than a second")
-    assert sim.seed != 30, "it is 30"
+
+
+def overtakes(sim: Simulation) -> None:
+    """Fail if what takes a second ends behind what takes three, and is not a second late for that."""
+    ended: dict[float, float] = {}
+
+    def take(seconds: float) -> None:
+        sim.sleep(seconds)
+        ended[seconds] = sim.now
+
+    for task in [sim.spawn(take, seconds) for seconds in (1.0, 3.0)]:
+        task.join()
+    assert not 0 < ended[1.0] - ended[3.0] < 1, f"they ended at {ended[1.0]} s and {ended[3.0]} s"
 
 
 def dies_at_twelve(sim: Simulation) -> None:

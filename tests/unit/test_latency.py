@@ -154,7 +154,7 @@ def test_a_number_is_a_law() -> None:
     assert as_law(law) is law
     assert as_law(2) == as_law(2.0) == constant(2.0)
     for wrong in (None, "1", True):
-        with pytest.raises(TypeError, match="a law or a number of seconds"):
+        with pytest.raises(TypeError, match=r"a law of simulator.latency, or a number of seconds"):
             as_law(wrong)  # type: ignore[arg-type]
 
 

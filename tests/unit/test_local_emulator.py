@@ -181,7 +181,10 @@ def test_similar_addresses_are_none(machine: Machine, url: str) -> None:
 @pytest.mark.parametrize(
     ("ports", "hint"),
     [
-        ((), "MESHAGENT_KEY_ID"),
+        (
+            (),
+            "MESHAGENT_KEY_ID; for rooms on this machine, python -m simulator serve prints what to set",
+        ),
         ((6374,), 'MESHAGENT_KEY_ID; an emulator runs at ws://127.0.0.1:6374: connect(url="emulator")'),
         (
             (6374, 6375),

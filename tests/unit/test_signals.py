@@ -291,8 +291,8 @@ ORDER = """
 from meshsync import signals
 garbage = [object() for _ in range({size})]
 for number in range(10):
-    signals.message.connect(lambda sender, number=number: number)
-print([result for _, result in signals.message.send()])
+    signals.message.connect(lambda sender, event, number=number: number)
+print([result for _, result in signals.message.send(event=None)])
 """
 
 

@@ -17,7 +17,7 @@ from tests.support.worlds import simulated
 PARTICIPANT = """
     name role id peers now is_here random streams
     after send broadcast set_attribute peer open_stream accept reject read leave come_back
-    confirms resumes
+    confirms resumes returns_after
     on_start on_message on_request on_stream on_stream_answer on_arrival on_chunk on_credit on_stream_end on_peer_joined
     on_peer_left on_end
 """
@@ -25,6 +25,7 @@ PARTICIPANT = """
 MEMBERS = {
     "Simulation": """
         room rooms plan now spawn sleep advance step run run_until_idle close seed always never eventually
+        crash restart crashes disk
         pause slow skew
         kernel network runtime world
     """,

@@ -192,6 +192,7 @@ def test_messaging_that_is_wrapped_and_not_subclassed_works() -> None:
     wrapped: Any = lambda room: Wrapper(MessagingClient(room))  # noqa: E731
     room = meshsync.connect(connector=ScriptedConnector(transport), messaging=wrapped)
     inner: Any = room.messaging
+    inner.inner.enable(timeout=PATIENCE)
     with inner.inner.messages() as messages:
         transport.say(Push("p-2", "chat", {}))
         assert messages.get(PATIENCE).type == "chat"

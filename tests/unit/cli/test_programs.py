@@ -11,7 +11,7 @@ import pytest
 from simulator import Transcript, faults
 from simulator.cli.main import main
 from simulator.cli.programs import _seeds
-from simulator.cli.values import read_law
+from simulator.cli.values import read_latency
 
 PROGRAMS = """
     from simulator import participants
@@ -101,6 +101,41 @@ def test_explore_finds_and_replay_repeats(program, capsys):
     assert capsys.readouterr().out == "none of 4 seeds fails\n"
 
 
+def test_network_is_taken(program, capsys):
+    """Rooms and participants that take time, delays that differ by direction, a bandwidth; all of them by name."""
+
+    def end(*options: str) -> str:
+        assert main(["run", f"{program}:steady", *options]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert end() == "seed 0 runs through, 2.000000 s of virtual time"
+    assert end("--service", "10ms") == "seed 0 runs through, 2.030000 s of virtual time"
+    assert end("--service", "room=0.01") == end("--service", "10ms")
+    assert (
+        end("--service", "10ms", "--service", "participants=1ms") == "seed 0 runs through, 2.037000 s of virtual time"
+    )
+    assert end("--latency-down", "0.1") == "seed 0 runs through, 2.600000 s of virtual time"
+    assert end("--bandwidth", "1000") == "seed 0 runs through, 5.529000 s of virtual time"
+    assert main(["check", f"{program}:steady", "--service", "participants=exponential:0.1"]) == 0
+    assert main(["explore", f"{program}:fails", "--seeds", "0:10", "--service", "room=uniform:0.01,0.02"]) == 1
+    network = json.loads(Path("replay-fails-4.json").read_text())["case"]["network"]
+    assert network == {"service": {"room": {"law": "uniform", "low": 0.01, "high": 0.02}}}
+
+
+def test_report_of_what_fails_by_the_seed_alone(program, capsys):
+    """No line about faults that there were none of; with a plan that it does not need, that is said."""
+    asked = ["explore", f"{program}:fails", "--schedule", "fifo", "--seeds", "0:10"]
+    assert main(asked) == 1
+    line = next(number for number, text in enumerate(PROGRAMS.splitlines()) if "it is 4" in text)
+    first, last = f"seed 4 fails: AssertionError at {program}:{line + 1} in fails", "python -m simulator replay"
+    nothing = "  needs no fault, nothing late and no order but first in, first out"
+    assert capsys.readouterr().out.splitlines() == [first, "  it is 4", nothing, f"{last} replay-fails-4.json"]
+
+    Path("plan.json").write_text(json.dumps(faults.to_json([faults.at(9, faults.reset("alice"))])))
+    assert main([*asked, "--plan", "plan.json", "--chart"]) == 1
+    assert capsys.readouterr().out.splitlines()[-4:-1] == ["  it is 4", "  needs none of 1 faults", nothing]
+
+
 def test_check_compares_two_runs(program, capsys):
     """Status 0 and the digests if they are the same."""
     assert main(["check", f"{program}:steady", "--seed", "2"]) == 0
@@ -132,6 +167,9 @@ def test_what_cannot_be_found_is_one_sentence(program, capsys, arguments, text):
         (["--latency", "uniform:2,1"], "low must not be above high"),
         (["--latency", "uniform:1"], "--latency"),
         (["--latency", "fast"], "--latency"),
+        (["--service", "rooms=1"], "of 'rooms'"),
+        (["--service", "room=fast"], "--service"),
+        (["--bandwidth", "0"], "--bandwidth"),
         (["--plan", "nothing.json"], "nothing.json cannot be read"),
         (["--schedule", "lifo"], "lifo"),
     ],
@@ -148,7 +186,7 @@ def test_laws_and_seeds_are_read():
     """A bare number is a constant; seeds are counted from 0, or from where one says."""
     from simulator import latency
 
-    assert [read_law(text) for text in ("0.5", "lognormal:0.04,0.4", "empirical:2,1")] == [
+    assert [read_latency(text) for text in ("0.5", "lognormal:0.04,0.4", "empirical:2,1")] == [
         latency.constant(0.5),
         latency.lognormal(0.04, 0.4),
         latency.empirical([1, 2]),
@@ -179,9 +217,12 @@ def test_overdue_runs_are_told(program, capsys):
     """A search without a failure says how many were late for a time limit, which lateness alone makes them."""
     Path(program).write_text("def program(sim):\n    sim.sleep(1)\n    if sim.now > 1:\n        raise TimeoutError\n")
     assert main(["explore", f"{program}:program", "--seeds", "40", "--schedule", "late", "--workers", "1"]) == 0
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == "none of 40 seeds fails"
-    assert "of 41 runs were late for a time limit" in second
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("none of 40 seeds fails, but ")
+    assert "of them passed a time limit by lateness and ended with that: " in line
+    counting = ["--seeds", "40", "--schedule", "late", "--workers", "1", "--count-overdue"]
+    assert main(["explore", f"{program}:program", *counting]) == 1
+    assert "fails: TimeoutError" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -190,6 +231,7 @@ def test_overdue_runs_are_told(program, capsys):
         ([], "which program?"),
         (["--resume", "kept.json", "--seeds", "3"], "leave out seeds"),
         (["--resume", "kept.json", "a.py:b", "--latency", "1"], "leave out program, latency"),
+        (["--resume", "kept.json", "--service", "1", "--service", "participants=1"], "leave out service"),
         (["--workers", "0", "a.py:b"], "--workers"),
     ],
 )

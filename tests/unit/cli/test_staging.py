@@ -16,7 +16,7 @@ import pytest
 
 from simulator import faults, latency
 from simulator.cli.staging import read_participant, stage_arguments
-from simulator.cli.values import read_law
+from simulator.cli.values import read_latency
 from simulator.participants import Chatter, Echo, Rejecting
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,14 +39,81 @@ def asked(**given: Any) -> dict[str, Any]:
 )
 def test_laws_have_units_where_they_are_typed(text: str, law: latency.Law) -> None:
     """A number without a unit is one of seconds, or a law's own."""
-    assert read_law(text) == law
+    assert read_latency(text) == law
+
+
+def test_correlated_laws_are_typed_with_their_time_first() -> None:
+    """Before the law that they follow."""
+    law = latency.correlated(latency.lognormal(0.04, 0.4), 1.5)
+    assert (
+        read_latency("correlated:1.5s:lognormal:40ms,0.4") == read_latency("correlated:1.5:lognormal:0.04,0.4") == law
+    )
+    assert read_latency("correlated:2:0.1") == latency.correlated(0.1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("correlated:1s", "it is correlated:SECONDS:LAW"),
+        ("correlated:x:0.1", "it is correlated:SECONDS:LAW"),
+        ("correlated:0:0.1", "seconds must be above 0"),
+        ("correlated:1:correlated:1:0.1", "a law that is not correlated"),
+        ("correlated:1:gamma:1", "no law is named 'gamma'"),
+        ("matrix:nowhere.json", "nowhere.json cannot be read"),
+    ],
+)
+def test_what_is_no_latency_is_refused_with_what_is_wrong(text: str, part: str) -> None:
+    """Also within another one."""
+    with pytest.raises(click.BadParameter, match=re.escape(part)):
+        read_latency(text)
+
+
+def test_the_matrix_in_the_docs_is_read(tmp_path: Path) -> None:
+    """Its laws as they are typed."""
+    (text,) = re.findall(r"^```text\n(\{.*?)^```", (ROOT / "docs" / "latency.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "table.json").write_text(text)
+    assert read_latency(f"matrix:{tmp_path / 'table.json'}") == latency.matrix(
+        {
+            ("eu", "eu"): 0.001,
+            ("eu", "us"): latency.lognormal(0.034, 0.1),
+            ("us", "eu"): latency.correlated(latency.lognormal(0.04, 0.1), 1),
+        },
+        regions={"ada": "us", "room": "eu"},
+        default=0.05,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("[]", "a matrix is an object"),
+        ("{", "Expecting property name"),
+        ("{}", "pairs: an object of objects"),
+        ('{"pairs": {"eu": {"us": "gamma:1"}}}', "no law is named 'gamma'"),
+        ('{"pairs": {"eu": {"us": 1}}, "regions": {"ada": "su"}}', "'ada' is in 'su', which no pair has"),
+        ('{"pairs": {"eu": {"us": 1}}, "bandwidth": 1}', "matrix takes pairs, regions and default"),
+    ],
+)
+def test_a_file_that_is_no_matrix_is_refused(tmp_path: Path, text: str, part: str) -> None:
+    """By what is wrong in it."""
+    path = tmp_path / "table.json"
+    path.write_text(text)
+    with pytest.raises(click.BadParameter) as caught:
+        read_latency(f"matrix:{path}")
+    assert part in caught.value.message
+
+
+def test_participants_come_back_by_themselves_if_asked_to() -> None:
+    """An option of the class, as the others."""
+    (bot,) = stage_arguments(asked(add=(read_participant("Echo:bot,returns_after=2.5"),)))["populate"]("lab")
+    assert bot.returns_after == latency.constant(2.5)
 
 
 @pytest.mark.parametrize("text", ["40 minutes", "ms", "gamma:1", "uniform:1", "-1"])
 def test_what_is_no_law_is_refused(text: str) -> None:
     """The text tells what is one."""
     with pytest.raises(click.BadParameter, match=re.escape("lognormal:0.04,0.4")):
-        read_law(text)
+        read_latency(text)
 
 
 def test_participants_are_described_by_class_name_options_and_room() -> None:

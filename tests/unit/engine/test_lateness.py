@@ -7,8 +7,17 @@ from random import Random
 
 import pytest
 
+from simulator.engine.aiming import Step
 from simulator.engine.kernel import SECOND
-from simulator.engine.lateness import Lateness, LateSchedule, Pilot, PilotSchedule, ReplaySchedule, schedule_named
+from simulator.engine.lateness import (
+    AimedSchedule,
+    Lateness,
+    LateSchedule,
+    Pilot,
+    PilotSchedule,
+    ReplaySchedule,
+    schedule_named,
+)
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.schedules import Late, RandomSchedule
 from simulator.engine.seeds import Seeds
@@ -73,7 +82,42 @@ def test_pilot_keeps_instants_once_and_limits_to_two_digits() -> None:
     schedule = PilotSchedule()
     for due, limit in ((5, 0), (5, 0), (9, 0), (30 * SECOND, 30 * SECOND), (30 * SECOND, 29_999_000_000)):
         assert schedule.late("main/ada", due, limit) == 0
-    assert schedule.result == Pilot((5, 9), (30 * SECOND,), ("main/ada",))
+    assert schedule.late("ada#1/up", 9, kind="delivery") == 0
+    assert schedule.late("main/ada/meshsync reader of ada", 9, kind="turn") == 0
+    dues = (5, 5, 9, 30 * SECOND, 30 * SECOND)
+    steps = [Step("main/ada", "step", number, due) for number, due in enumerate(dues, 1)]
+    steps.append(Step("ada#1/up", "delivery", 1, 9))
+    assert schedule.result == Pilot((5, 9), (30 * SECOND,), ("main/ada", "ada#1/up"), tuple(steps))
+
+
+def test_aimed_lateness_comes_behind_another_step() -> None:
+    """Of steps at 1, 2 and 5 s; in five runs of six."""
+    steps = (*(Step("main/ada", "sleep", n, SECOND) for n in range(1, 10)), Step("bob#1/up", "delivery", 1, 2 * SECOND))
+    pilot = Pilot((), (), (), (*steps, Step("main/eve", "sleep", 1, 5 * SECOND)))
+    stream = Random(3)
+    drawn = [pilot.aim(stream) for _ in range(2000)]
+    assert 0.8 < sum(map(bool, drawn)) / 2000 < 0.87
+    assert {len(lates) for lates in drawn if lates} <= set(range(1, 12)), "of so many steps"
+    late = [one for lates in drawn for one in lates]
+    ends = Counter((one.who, (_due(one.who) + one.by) // SECOND) for one in late)
+    assert {who for who, _ in ends} == {"main/ada", "bob#1/up", "main/eve"}
+    assert {end for who, end in ends if who == "main/ada"} == {2, 5, 6, 7, 8}, "behind bob's, eve's, or all of the run"
+    assert {end for who, end in ends if who == "bob#1/up"} == {5, 6, 7, 8}
+    assert Pilot((), ()).aim(stream) == ()
+
+
+def _due(who: str) -> int:
+    return {"main/ada": 1, "bob#1/up": 2, "main/eve": 5}[who] * SECOND
+
+
+def test_aimed_schedule_leaves_who_goes_on_to_another() -> None:
+    """And is late at the given steps alone."""
+    schedule = schedule_named("late+random", Seeds(1), None, [Late("a", 2, 500)])
+    assert isinstance(schedule, AimedSchedule)
+    assert [schedule.late("a", 0), schedule.late("a", 7)] == [0, 500]
+    taken = [schedule.choose(["a", "b"], is_preemption=False) for _ in range(20)]
+    assert set(taken) == {0, 1}
+    assert len(schedule.deviations) == sum(taken)
 
 
 @pytest.mark.parametrize(("name", "base"), [("late", None), ("late+random", RandomSchedule)])

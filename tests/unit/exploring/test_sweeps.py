@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,12 +18,13 @@ import pytest
 
 from meshsync.errors import UsageError
 from simulator.engine.os_process import own_processor
-from simulator.errors import SweepBroken, WorkerDied, WorkerFailed
+from simulator.errors import SimulationNested, SweepBroken, WorkerDied, WorkerFailed
 from simulator.exploring import sweeps
 from simulator.exploring.crews import crew_of
 from simulator.exploring.exploration import Failure, explore
 from simulator.exploring.progress_bar import progress_bar
-from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, passes
+from simulator.simulation import Simulation
+from tests.support.sweeping import Order, RecordingExecutor, fails_at_some, is_overdue_at_times, overtakes, passes
 
 SEEDS = range(40)
 
@@ -66,8 +68,20 @@ def searched(program: Any, **options: Any) -> tuple[Failure | None, list[str]]:
 @pytest.mark.parametrize("program", [passes, fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
 def test_report_does_not_depend_on_the_order_of_completion(using, program, order):
     """The same seed, the same counts of runs and of overdue seeds, the same text and transcripts."""
-    expected, expected_reports = searched(program)
-    failure, reports = searched(program, executor=using(RecordingExecutor(ORDERS[order])))
+    compare(using(RecordingExecutor(ORDERS[order])), program, SEEDS, "mixed")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("program", [is_overdue_at_times, overtakes], ids=lambda one: one.__name__)
+def test_report_with_mutants_does_not_depend_on_it_either(using, program, order):
+    """Of which each seed has sixteen."""
+    compare(using(RecordingExecutor(ORDERS[order])), program, range(5), "guided")
+
+
+def compare(executor: RecordingExecutor, program: Any, seeds: range, schedule: str) -> None:
+    """Check that a search tells the same with an executor and without."""
+    expected, expected_reports = searched(program, seeds=seeds, schedule=schedule)
+    failure, reports = searched(program, seeds=seeds, schedule=schedule, executor=executor)
     assert reports == expected_reports
     assert (failure is None) == (expected is None)
     if failure is not None and expected is not None:
@@ -75,10 +89,71 @@ def test_report_does_not_depend_on_the_order_of_completion(using, program, order
         assert failure.run.digests == expected.run.digests
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("program", [passes, fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
+def test_report_does_not_depend_on_batches(using, program, order):
+    """Runs of 10 ms travel together until a batch takes 50 ms, and the report is that of running each alone."""
+    _, expected = searched(program)
+    executor = using(RecordingExecutor(ORDERS[order], seconds=0.01))
+    _, reports = searched(program, executor=executor)
+    assert reports == expected
+    assert max(map(len, executor.batches)) == 5
+    assert [seed for batch in executor.batches for seed in batch] == list(range(sum(map(len, executor.batches))))
+
+
+def test_batch_grows_as_its_jobs_are_short(using):
+    """Twice as many as before, at most as many as take 50 ms, at most 64; one of a second each travels alone."""
+    sizes = {}
+    for seconds in (0.01, 0.0001, 1.0):
+        executor = using(RecordingExecutor(workers=1, seconds=seconds))
+        searched(passes, seeds=range(200), schedule="fifo", executor=executor)
+        sizes[seconds] = [len(batch) for batch in executor.batches]
+    assert sizes[0.01][:7] == [1, 1, 2, 4, 5, 5, 5]
+    assert sizes[0.0001] == [1, 1, 2, 4, 8, 16, 32, 64, 64, 8]
+    assert set(sizes[1.0]) == {1}
+
+
+def test_nothing_behind_a_failing_seed_of_a_batch_is_run(using):
+    """What would hang there must not keep its failure back; of two overdue ones the first ends a batch if it counts."""
+    executor = using(RecordingExecutor(workers=1, seconds=0.0125))
+    failure, _ = searched(fails_at_some, executor=executor)
+    assert failure is not None
+    assert [16, 17, 18, 19] in executor.batches
+    assert executor.done == [*range(18)]
+
+    for count_overdue in (False, True):
+        executor = using(RecordingExecutor(workers=1, seconds=0.0125))
+        searched(is_overdue_at_times, seeds=range(25), count_overdue=count_overdue, executor=executor)
+        assert (executor.done == [*range(25)]) == (not count_overdue)
+
+
+def test_mutant_fails_its_seed(using):
+    """It is told as one run of several, and kept like any other; the runs of all seeds are counted."""
+    executor = using(RecordingExecutor(ORDERS["last"]))
+    failure, _ = searched(overtakes, schedule="guided", shrinking=0, executor=executor)
+    assert failure is not None
+    assert failure.found.case.deviations is not None
+    assert failure.runs > 1 + int(failure.seed) + 1
+    assert failure.replay().is_identical
+
+
+def test_overdue_mutants_are_counted(using):
+    """As runs, of which one seed may have several; the pilot is one run."""
+    _, (report,) = searched(
+        is_overdue_at_times, seeds=range(3), schedule="guided", executor=using(RecordingExecutor(ORDERS["last"]))
+    )
+    match = re.match(
+        r"none of 3 seeds fails, but 3 of them, in (\d+) of 52 runs, passed a time limit by lateness and ended with",
+        report,
+    )
+    assert match is not None, report
+    assert int(match[1]) > 3
+
+
 def test_overdue_seeds_are_counted_up_to_the_failing_one(using):
     """The program is one of which some are overdue, so that the test above compares something."""
     _, reports = searched(is_overdue_at_times, seeds=range(30), executor=using(RecordingExecutor(ORDERS["last"])))
-    assert "runs were late for a time limit" in reports[0]
+    assert reports[0].startswith("none of 30 seeds fails, but ")
     found, _ = searched(
         is_overdue_at_times, seeds=range(30), count_overdue=True, executor=using(RecordingExecutor(ORDERS["last"]))
     )
@@ -115,11 +190,12 @@ def test_nothing_beyond_a_failing_seed_is_begun(using):
 
 
 def test_pilot_runs_once_and_its_draws_travel(using):
-    """With lateness, 40 seeds are 41 runs, and a failing one is repeated by what its case says."""
+    """The workers get 30 seeds, each with a lateness of its own."""
     cases: list[dict[str, Any]] = []
     executor = using(RecordingExecutor(edit=lambda job: cases.append(job["case"])))
     _, reports = searched(is_overdue_at_times, seeds=range(30), schedule="late", executor=executor)
-    assert "of 31 runs" in reports[0]
+    assert "none of 30 seeds fails, but" in reports[0]
+    assert len(cases) == 30
     assert all(case["lateness"] for case in cases)
     assert len({tuple(case["lateness"]) for case in cases}) > 5
 
@@ -135,12 +211,12 @@ def test_failure_of_the_pilot_is_the_first(using):
 # --- workers that die -------------------------------------------------------------------------------------------------
 
 
-def factory_of(monkeypatch: pytest.MonkeyPatch, order: Order, kills: Counter[int]) -> Any:
+def factory_of(monkeypatch: pytest.MonkeyPatch, order: Order, kills: Counter[int], seconds: float = 1.0) -> Any:
     """Return a callable that makes an executor, and a list of those that it made."""
     made: list[RecordingExecutor] = []
 
     def make() -> Executor:
-        made.append(RecordingExecutor(order, kills=kills))
+        made.append(RecordingExecutor(order, kills=kills, seconds=seconds))
         monkeypatch.setattr(sweeps, "wait", made[-1].wait)
         return made[-1]
 
@@ -148,10 +224,11 @@ def factory_of(monkeypatch: pytest.MonkeyPatch, order: Order, kills: Counter[int
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_worker_that_dies_changes_nothing(monkeypatch, order):
+@pytest.mark.parametrize("seconds", [1.0, 0.01])
+def test_worker_that_dies_changes_nothing(monkeypatch, order, seconds):
     """What was away with it runs again, each seed alone, and then all goes on."""
     expected, expected_reports = searched(fails_at_some)
-    make, made = factory_of(monkeypatch, ORDERS[order], Counter({9: 1}))
+    make, made = factory_of(monkeypatch, ORDERS[order], Counter({9: 1}), seconds)
     failure, reports = searched(fails_at_some, executor=make)
     assert reports == expected_reports
     assert expected is not None
@@ -160,6 +237,7 @@ def test_worker_that_dies_changes_nothing(monkeypatch, order):
     assert len(made) >= 2
     again = [waiting for _, waiting in made[1].submitted[:3]]
     assert again == [1, 1, 1]
+    assert [len(batch) for batch in made[1].batches[:3]] == [1, 1, 1]
     assert all(executor.is_shut_down for executor in made)
 
 
@@ -234,19 +312,23 @@ def test_failure_on_a_worker_alone_is_none_that_repeats(using):
 # --- interrupted, and going on ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("program", [fails_at_some, is_overdue_at_times], ids=lambda one: one.__name__)
-def test_interrupted_search_goes_on(using, tmp_path: Path, program):
+@pytest.mark.parametrize(
+    ("program", "schedule", "seeds"),
+    # Of the first 30 seeds none of the second program fails, and some are overdue.
+    [(fails_at_some, "late", 30), (is_overdue_at_times, "late", 30), (is_overdue_at_times, "guided", 6)],
+)
+def test_interrupted_search_goes_on(using, tmp_path: Path, program, schedule, seeds):
     """Ctrl-C leaves a file beside what is saved; the report at last is that of a search that was not interrupted."""
-    seeds = range(30)  # Of which the second program fails in none, and some are overdue.
-    _, expected = searched(program, schedule="late", seeds=seeds)
+    _, expected = searched(program, schedule=schedule, seeds=range(seeds))
     reports: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        executor = using(RecordingExecutor(shuffled(3), interrupt_after=15))
-        explore(program, seeds, schedule="late", save=tmp_path, executor=executor, report=reports.append)
+        order = shuffled(3) if schedule == "late" else ORDERS["first"]
+        executor = using(RecordingExecutor(order, interrupt_after=seeds // 2))
+        explore(program, range(seeds), schedule=schedule, save=tmp_path, executor=executor, report=reports.append)
     kept = tmp_path / f"search-{program.__name__}.json"
     assert reports[0].startswith("interrupted: none of the first ")
     assert ("late for a time limit" in reports[0]) == (program is is_overdue_at_times)
-    _, again = searched(program, schedule="late", seeds=seeds, resume=kept)
+    _, again = searched(program, schedule=schedule, seeds=range(seeds), resume=kept)
     assert again == expected
     assert expected
     assert not kept.exists()
@@ -330,6 +412,15 @@ def test_workers_that_do_not_start_are_no_fault_of_a_seed():
     executor.is_broken = True
     with pytest.raises(UsageError, match="the workers cannot start: it is broken"):
         searched(passes, executor=executor)
+
+
+@pytest.mark.parametrize("schedule", ["fifo", "late"])
+def test_search_in_a_simulation_is_refused_at_once(using, schedule):
+    """Nothing is started, whose threads would be actors of it; the text has the line."""
+    made: list[Executor] = []
+    with Simulation(), pytest.raises(SimulationNested, match=r"since .*test_sweeps\.py:\d+ in test_search"):
+        searched(passes, schedule=schedule, executor=lambda: made.append(RecordingExecutor()) or made[-1])
+    assert made == []
 
 
 def test_no_seed_is_an_error(using):

@@ -21,6 +21,7 @@ class RecordingNetwork:
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
         self.in_force: tuple[NetworkFault, ...] = ()
+        self.regions: dict[str, list[str]] = {}
 
     def strike(self, fault: ConnectionFault | NetworkFault) -> int:
         self.told.append(("strike", fault))
@@ -202,3 +203,16 @@ def test_a_stopped_injector_does_nothing_more_and_records_nothing() -> None:
     site.run()
     assert (site.injector.in_force, site.network.told) == ([], [("lift all", None)])
     assert site.rooms[0].records == records
+
+
+def test_a_crash_is_told_to_those_who_know_programs_and_recorded_by_them() -> None:
+    """It is an event that another fault can follow, and refused at once where there are no programs."""
+    site, crashed = Site(RecordingRoom("demo", "bob")), list[tuple[object, ...]]()
+    site.injector._crash = lambda *given: crashed.append(given)
+    follows = faults.on("fault", type="crash").do(faults.reset("bob"))
+    site.injector.add([follows, faults.at(1, faults.crash("server", "machine", restart_after=2))])
+    site.run()
+    assert crashed == [("server", "machine", 2.0)]
+    assert [word for word, _, _ in site.rooms[0].records] == ["reset"]
+    with pytest.raises(UsageError, match=r"^crash: by a plan only programs in a simulation crash"):
+        Site().injector.add([faults.error_replies("bob", 1), faults.every(1, faults.crash("server"))])

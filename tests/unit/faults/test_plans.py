@@ -20,16 +20,20 @@ from simulator.faults.registry import KINDS
 ONE_OFF: dict[str, Fault] = {
     "reset": reset("alice"),
     "half_open": faults.half_open("alice"),
+    "drop": faults.drop("alice"),
     "pause": faults.pause("alice", 3),
     "restart": faults.restart(down=2, forgets=False),
     "malformed_push": faults.malformed_push("alice", "json"),
     "oversized_push": faults.oversized_push("alice", 5),
     "leave": faults.leave("alice"),
     "join": faults.join("zoe", "agent"),
+    "crash": faults.crash("server", "machine", restart_after=2),
     "pause_program": faults.pause_program("server", 3),
 }
 LASTING: dict[str, Fault] = {
     "partition": partition({"bob", "alice"}),
+    "partition of one direction": partition({"bob"}, direction="up"),
+    "block": faults.block("alice", {"carol", "bob"}, loses=True),
     "refuse_connect": faults.refuse_connect("alice"),
     "delay_connect": faults.delay_connect("alice", latency.uniform(1, 2)),
     "latency": faults.latency(latency.empirical([0.1, 0.2]), "alice", direction="down"),
@@ -125,7 +129,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "no bandwidth": (lambda: faults.throttle("a", 0), "bandwidth must be above 0"),
     "sideways": (lambda: faults.throttle("a", 1, direction="left"), "direction must be one of both, up, down"),
     "bad delay": (lambda: faults.delay_accept("a", -1), "delay: seconds must be at least 0"),
-    "delay of a text": (lambda: faults.latency("slow"), "delay: a delay is a law or a number"),  # type: ignore[arg-type]
+    "delay of a text": (lambda: faults.latency("slow"), "delay: a delay is a law of simulator.latency, or a number"),  # type: ignore[arg-type]
     "unknown malformation": (lambda: faults.malformed_push("a", "xml"), "kind must be one of packet, json, text"),
     "empty push": (lambda: faults.oversized_push("a", 0), "size must be a whole number, at least 1"),
     "code that is no number": (lambda: faults.error_replies("a", True), "code must be a whole number"),
@@ -163,6 +167,16 @@ def test_plans_survive_json() -> None:
     assert faults.from_json(json.loads(json.dumps(faults.to_json(plan)))) == plan
 
 
+def test_a_partition_of_both_directions_is_written_as_ever() -> None:
+    """So that transcripts keep their digests, and plans of before there were directions are read."""
+    plain, way = partition({"bob"}), partition({"bob"}, direction="down")
+    assert faults.to_json([plain, way]) == [
+        {"fault": "partition", "cut_off": ["bob"]},
+        {"fault": "partition", "cut_off": ["bob"], "direction": "down"},
+    ]
+    assert faults.from_json([{"fault": "partition", "cut_off": ["bob"], "direction": "both"}]) == (plain,)
+
+
 def test_a_plan_in_json_can_be_read() -> None:
     """This is what a replay file holds."""
     plan = [PLANS["on"], PLANS["every"], faults.during(1, 2, partition({"b", "a"}))]
@@ -188,8 +202,8 @@ def test_a_plan_in_json_can_be_read() -> None:
         ("[]", "a fault plan is a list, not str"),
         ({}, "a fault plan is a list, not dict"),
         ([1], "entry 0: expected an object, got int"),
-        ([{"fault": "reset", "name": "a"}, {"fault": "rest"}], "entry 1: 'rest' is none of delay_accept, .*, reset, "),
-        ([{}], "entry 0: None is none of delay_accept, "),
+        ([{"fault": "reset", "name": "a"}, {"fault": "rest"}], "entry 1: 'rest' is none of block, .*, reset, "),
+        ([{}], "entry 0: None is none of block, "),
         ([{"when": "reset", "name": "a"}], "'reset' is none of at, during"),
         ([{"fault": "reset"}], "entry 0: reset takes name, got nothing"),
         ([{"fault": "reset", "name": "a", "x": 1}], "reset takes name, got name, x"),

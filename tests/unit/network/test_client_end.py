@@ -284,6 +284,30 @@ def test_a_reset_wakes_everyone(line: Line) -> None:
     assert line.runtime.now == 1
 
 
+def test_an_aborted_end_sends_what_is_written_and_no_close_frame(line: Line) -> None:
+    """The stream's end comes behind it; of 13 packets, 9 fit into the window, and the rest is lost with the buffer."""
+    line.is_reading = False
+    got = line.listen()
+    for _ in range(13):
+        line.transport.send([bytes(100)], 0)
+    line.is_reading = True
+    line.transport.abort()
+    line.transport.abort()
+    line.runtime.sleep(1)
+    assert [content for _, content in line.heard] == [*[bytes(100)] * 9, ControlFrame.END]
+    assert line.ends == 1
+    assert str(got[0]) == "the program whose connection this was has crashed"
+
+
+def test_an_aborted_end_is_not_noticed_where_its_link_is_silent(line: Line) -> None:
+    """As of a machine that has ended."""
+    line.transport.send([b"x"], 0)
+    line.up.silence()
+    line.transport.abort()
+    line.runtime.sleep(1)
+    assert (line.heard, line.ends) == ([], 1)
+
+
 def test_closing_asks_and_waits_for_the_answer(line: Line) -> None:
     """Goodbye and answer take 10 ms each way; the loss is clean, and tells that we closed."""
     line.up.on_arrival = lambda: [

@@ -547,3 +547,41 @@ def test_a_flushed_link_delivers_all_that_is_in_flight_now_and_in_order() -> Non
     bench.at(2, lambda: bench.put(b"four"))
     bench.run()
     assert bench.arrived == [(1, b"one"), (1, b"two"), (1, b"three"), (10_002, b"four")]
+
+
+# --- the way back is cut ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_read_while_the_way_back_is_cut_is_acknowledged_after_it() -> None:
+    """Frames arrive as ever. Read at 10 and 40 ms, cut from 12 to 100: heard of at 10 + 10 + 88 and 100 + 10 ms."""
+    bench = Bench(constant(0.010), echo=constant(0.010), window=200)
+    bench.link.fill(queue(*packets(2)))  # They fill the window, and are read at 10 ms.
+    waiting = queue(*packets(3))
+    left: dict[int, int] = {}
+    bench.at(12, lambda: bench.link.hold_echoes(is_held=True))
+    bench.at(13, lambda: bench.link.fill(waiting))
+    bench.at(30, lambda: bench.link.put([(bytes(100), 100)]))
+    bench.at(100, lambda: bench.link.hold_echoes(is_held=False))
+    for when in (99, 107, 108, 109, 111):
+        bench.at(when, lambda when=when: left.__setitem__(when, bench.link.unacknowledged))  # type: ignore[misc]
+    bench.run()
+    assert [when for when, _ in bench.arrived] == [10, 10, 40]
+    assert left == {99: 300, 107: 300, 108: 100, 109: 100, 111: 0}
+    assert bench.rooms == [108]
+    assert len(bench.link.fill(waiting)) == 2
+
+
+def test_cutting_the_way_back_again_or_a_frozen_link_changes_nothing() -> None:
+    """A frozen link's own clock stands still, and so do its echoes."""
+    bench = Bench(constant(0.010), echo=constant(0.010))
+    bench.put(bytes(100))
+    seen: list[int] = []
+    bench.at(11, bench.link.freeze)
+    bench.at(12, lambda: bench.link.hold_echoes(is_held=True))
+    bench.at(12, lambda: bench.link.hold_echoes(is_held=True))
+    bench.at(50, lambda: bench.link.hold_echoes(is_held=False))
+    bench.at(60, bench.link.thaw)
+    for when in (68, 70):
+        bench.at(when, lambda: seen.append(bench.link.unacknowledged))
+    bench.run()
+    assert seen == [100, 0]

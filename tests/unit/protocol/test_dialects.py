@@ -255,7 +255,7 @@ def test_request_that_cannot_be_carried_is_refused(request_: Request, complaint:
     for spoken in DIALECTS:
         with pytest.raises(InvalidMessage) as caught:
             encode_request(request_, spoken)
-        assert str(caught.value) == complaint
+        assert str(caught.value).startswith(complaint)
 
 
 @pytest.mark.parametrize("spoken", [A3, B3], ids=lambda d: d.name)

@@ -164,7 +164,7 @@ def test_what_is_not_json_is_named_with_its_place(value: Any, complaint: str) ->
     """What JSON cannot carry is an error of the program that says what it is and where."""
     with pytest.raises(InvalidMessage) as caught:
         encode_object(value, "message")
-    assert str(caught.value) == complaint
+    assert str(caught.value).startswith(complaint)
 
 
 def test_integer_beyond_conversion_is_named_with_its_place() -> None:
@@ -223,15 +223,15 @@ def test_place_is_told_in_few_words() -> None:
 
 def test_long_key_is_cut() -> None:
     """A key of any length is named by its beginning."""
-    # 7 for the name, 52 for the bracketed key, 17 for the complaint.
-    with pytest.raises(InvalidMessage, match=r"^message\['kk.*\]: set is not JSON$") as caught:
+    # 7 for the name, 52 for the bracketed key, 17 for the complaint, 19 for what to do.
+    with pytest.raises(InvalidMessage, match=r"^message\['kk.*\]: set is not JSON; send a list of it$") as caught:
         encode_object({"k" * 10_000: {1}}, "message")
-    assert len(str(caught.value)) == 7 + 52 + 17
+    assert len(str(caught.value)) == 7 + 52 + 17 + 19
 
 
 def test_members_go_by_their_own_names() -> None:
     """The members of a header are blamed without the header, which the program does not know."""
-    with pytest.raises(InvalidMessage, match=r"^message\['a'\]\[0\]: set is not JSON$"):
+    with pytest.raises(InvalidMessage, match=r"^message\['a'\]\[0\]: set is not JSON; send a list of it$"):
         encode_members({"type": "chat", "message": {"a": [set()]}})
     with pytest.raises(InvalidMessage, match=r"^type: holds half"):
         encode_members({"type": "\ud800", "message": {}})

@@ -392,7 +392,7 @@ def test_what_cannot_be_carried_is_refused(request_: Request, complaint: str) ->
     """What JSON or the protocol cannot carry is named as the program knows it."""
     with pytest.raises(InvalidMessage) as caught:
         encode_request(request_, B3)
-    assert str(caught.value) == complaint
+    assert str(caught.value).startswith(complaint)
 
 
 def test_session_learns_which_requests_are_answered_and_which_have_their_id() -> None:

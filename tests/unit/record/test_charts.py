@@ -327,11 +327,55 @@ def test_a_fault_may_name_its_victims_in_one_text(pyplot: Any) -> None:
 
 
 def test_a_fault_of_somebody_without_a_lane_hits_no_other(pyplot: Any) -> None:
-    """It has its name above the axes, and no mark on anybody's lane."""
-    axes = room(message(0), fault(2 * S, "struck", "ghost", type="reset")).plot()
-    assert [text.get_text() for text in axes.texts] == ["reset: ghost"]
+    """It has its name above the axes, and no mark on a lane: of several, some may be of another room."""
+    axes = room(message(0), fault(2 * S, "struck", "ghost", "phantom", type="reset")).plot()
+    assert [text.get_text() for text in axes.texts] == ["reset: ghost, phantom"]
     assert legend(axes) == ["chat"]
     assert [c for c in axes.collections if c.get_zorder() == 2.5] == []
+
+
+STRUCK = room(
+    Record(0, "connected", "alice"),
+    Record(0, "connected", "bob"),
+    Record(0, "connected", "carol"),
+    fault(1 * S, "began", "carol"),
+    message(3 * S),
+    fault(4 * S, "struck", "bob", type="drop"),
+    fault(5 * S, "struck", "dave", type="reset"),
+    message(6 * S, "alice", "eve"),
+    fault(7 * S, "ended", "carol"),
+    *(message((100 + number) * S, f"guest {number}", "alice") for number in range(60)),
+    fault(200 * S, "struck", "bob", type="reset"),
+)
+"""carol does nothing while she is cut off, dave is struck on his way in, bob again when a crowd has come."""
+
+
+def lanes(axes: Any) -> list[str]:
+    """Return the names of the lanes, from the top."""
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_who_is_struck_has_a_lane_in_every_part(pyplot: Any) -> None:
+    """Also one that does nothing there, one that was never let in, and one for which there is hardly room."""
+    assert lanes(STRUCK.plot(end=8)) == ["alice", "bob", "carol", "eve", "dave"]
+    assert lanes(STRUCK.plot(start=2, end=3.5)) == ["alice", "bob", "carol"]
+    assert lanes(STRUCK.plot(start=3.5, end=4.5)) == ["bob", "carol"]
+    assert lanes(STRUCK.plot(start=4.5, end=5.5)) == ["carol", "dave"]
+    crowd = STRUCK.plot(start=99)
+    assert lanes(crowd)[:2] == ["alice", "bob"]
+    assert len(lanes(crowd)) == 40
+    assert "the struck and the busiest, 40 of 62 participants" in crowd.get_xlabel()
+
+
+def test_who_is_struck_has_a_lane_in_diagrams_and_on_terminals() -> None:
+    """The participant, and the mark on its lane."""
+    diagram = STRUCK.to_mermaid(start=3.5, end=5.5)
+    assert re.findall(r"participant p\d as (\w+)", diagram) == ["bob", "dave"]
+    assert "Note over p0: 4.000 s fault drop struck#58; bob" in diagram
+    text = room(*list(STRUCK)[3:7]).to_text()
+    assert "time  alice   bob     carol   dave" in text
+    assert re.search(r"1.000 s  \|       \|       #       \|", text)
+    assert re.search(r"5.000 s  \|       \|       \|       #", text)
 
 
 def test_overlapping_faults_of_one_kind_end_each_in_turn(pyplot: Any) -> None:

@@ -62,6 +62,15 @@ class Notes:
     def lost(self, member: Member, request: Request) -> None:
         self.told.append(("lost", member.name, ""))
 
+    def expired(self, opener: Member, stream_id: str, reason: str) -> None:
+        self.told.append(("expired", opener.name, reason))
+
+    def released(self, member: Member, sent_ns: int, request: Request, output: Output) -> None:
+        self.told.append(("released", member.name, f"to {output.to[0].name} of {sent_ns}"))
+
+    def blocked(self, member: Member, request: Request, output: Output) -> None:
+        self.told.append(("blocked", member.name, f"to {output.to[0].name}"))
+
     def later(self, seconds: float, outputs: Callable[[], Iterable[Output]]) -> Callable[[], None]:
         entry = (seconds, outputs)
         self.late.append(entry)
@@ -378,3 +387,76 @@ def test_an_unknown_acknowledgement_is_refused() -> None:
     """The text lists what there is."""
     with pytest.raises(ValueError, match="one of routed, delivered, not 'read'"):
         Hall(acknowledge="read")
+
+
+# --- what is kept from some participants ------------------------------------------------------------------------------
+
+
+class Block(Hall):
+    """The same with carol, and alice's messages kept from bob."""
+
+    def __init__(self, *, loses: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.carol = self.room.join("carol", form=greeting_form(None))[0]
+        self.room.handle(self.carol, 1, Enable())
+        self.fault = faults.block("alice", "bob", loses=loses)
+        self.in_force.append(self.fault)
+        self.notes.told.clear()
+
+    def broadcast(self, type: str) -> list[Output]:
+        return self.room.handle(self.alice, 6, Broadcast(type, {}))
+
+    def lift(self) -> list[tuple[str, str]]:
+        """End the fault; return what goes out then."""
+        self.in_force.clear()
+        return shape(self.room.release())
+
+
+def test_what_is_kept_from_one_participant_reaches_the_others() -> None:
+    """The sender gets its acknowledgements; what is held goes out in its order when the fault is over."""
+    hall = Block()
+    assert shape(hall.send("to bob")) == [("alice", "ok")]
+    assert shape(hall.broadcast("to all")) == [("carol", "to all"), ("alice", "ok")]
+    assert shape(hall.room.handle(hall.bob, 7, Send(hall.alice.id, "back", {}))) == [("alice", "back"), ("bob", "ok")]
+    assert hall.room.release() == []
+    assert hall.lift() == [("bob", "to bob"), ("bob", "to all")]
+    assert [told for told in hall.notes.told if told[0] != "handled"] == [
+        ("released", "alice", "to bob of 7"),
+        ("released", "alice", "to bob of 7"),
+    ]
+    assert hall.lift() == []
+
+
+def test_what_is_lost_between_two_participants_never_comes() -> None:
+    """The sender does not learn of it, unless acknowledgements wait for delivery."""
+    hall = Block(loses=True)
+    assert shape(hall.send()) == [("alice", "ok")]
+    assert hall.notes.told[-1] == ("blocked", "alice", "to bob")
+    assert hall.lift() == []
+    hall = Block(loses=True, acknowledge="delivered")
+    assert shape(hall.send()) == []
+    ((_, outputs),) = hall.notes.late
+    assert shape(outputs()) == [("alice", "the participant was not found")]
+
+
+def test_what_is_held_for_a_participant_is_lost_when_it_leaves() -> None:
+    """And what is held is lost if another fault loses it by then."""
+    hall = Block()
+    hall.send()
+    hall.room.leave(hall.bob)
+    assert hall.notes.told[-2:] == [("blocked", "alice", "to bob"), ("left", "bob", "")]
+    assert hall.lift() == []
+    hall = Block()
+    hall.send()
+    hall.in_force.insert(0, faults.block("alice", "bob", loses=True))
+    assert hall.room.release() == []
+    assert hall.notes.told[-1] == ("blocked", "alice", "to bob")
+
+
+def test_the_roster_is_not_kept_from_anyone() -> None:
+    """It is the room's own: arrivals, departures and attributes."""
+    hall = Block()
+    assert shape(hall.room.handle(hall.alice, 8, SetAttributes({"mood": "fine"}))) == [
+        ("bob,carol", "participant.attributes")
+    ]
+    assert shape(hall.room.leave(hall.alice)) == [("bob,carol", "participant.disabled")]

@@ -286,7 +286,9 @@ def as_law(value: Law | float) -> Law:
     if isinstance(value, Law):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, Real)):
-        raise TypeError(f"a delay is a law or a number of seconds, not {type(value).__name__}")
+        raise TypeError(
+            f"a delay is a law of simulator.latency, or a number of seconds (0.04 for 40 ms), not {value!r:.100}"
+        )
     return Constant(value)
 
 

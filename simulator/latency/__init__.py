@@ -1,0 +1,47 @@
+"""Laws that delays are drawn from, and matrices that tell whose delays follow which law.
+
+Durations are in seconds. What is delayed is not this package's business.
+"""
+
+from simulator.latency.laws import (
+    MICROSECONDS,
+    Constant,
+    Correlated,
+    Empirical,
+    Exponential,
+    Law,
+    Lognormal,
+    Uniform,
+    as_law,
+    constant,
+    correlated,
+    empirical,
+    exponential,
+    lognormal,
+    uniform,
+)
+from simulator.latency.matrices import ROOM, Latency, Matrix, as_latency, from_json, matrix
+
+__all__ = [
+    "MICROSECONDS",
+    "ROOM",
+    "Constant",
+    "Correlated",
+    "Empirical",
+    "Exponential",
+    "Latency",
+    "Law",
+    "Lognormal",
+    "Matrix",
+    "Uniform",
+    "as_latency",
+    "as_law",
+    "constant",
+    "correlated",
+    "empirical",
+    "exponential",
+    "from_json",
+    "lognormal",
+    "matrix",
+    "uniform",
+]

@@ -1,0 +1,1 @@
+"""Programs of a simulation that crash and begin anew, and the disks that outlive them."""
