@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from meshsync.asking.asking import Asking
 from meshsync.asking.pending import Pending
 from meshsync.errors import InvalidMessage, MeshsyncError
+from meshsync.hints import Hinted
 from meshsync.messages import RoomMessage
 from meshsync.participants import RemoteParticipant
 from meshsync.runtime.deadlines import Deadline
@@ -19,7 +20,7 @@ __all__ = ["Answers"]
 A_co = TypeVar("A_co", covariant=True)
 
 
-class Answers(Generic[A_co]):
+class Answers(Hinted, Generic[A_co]):
     """An iterator of answers, in order of arrival; made by ``ask_all``.
 
     It ends when all that were asked have answered or cannot, when ``n`` have answered, or when the time is over. A_co

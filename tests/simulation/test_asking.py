@@ -836,3 +836,16 @@ def test_questions_among_clients_that_are_reset_all_the_time_are_answered_and_ha
     assert set(handled.values()) == {1}
     assert len(handled) == 120
     assert dropped == [0, 0, 0]
+
+
+def test_spellings_that_programs_try_are_answered(pair: Pair) -> None:
+    """With the name here; and nothing is to be awaited."""
+    messaging: Any = pair.alice.messaging
+    for name, text in [("request", "it is ask"), ("on_ask", "it is on_request"), ("reply", "it is event.reply")]:
+        with pytest.raises(AttributeError, match=text):
+            getattr(messaging, name)
+    answer: Any = pair.ask()
+    with pytest.raises(AttributeError, match="it is reply of the event"):
+        _ = answer.reply
+    with pytest.raises(TypeError, match="write 'for' in place of 'async for' over a Answers"):
+        messaging.ask_all("sum", {"a": 1, "b": 2}).__aiter__()
