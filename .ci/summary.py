@@ -46,6 +46,8 @@ class Allowed(NamedTuple):
 ALLOWED = (
     # Charts and data frames are for notebooks, whose environment has the libraries and runs these tests.
     Allowed(r"could not import '(matplotlib|pandas)': No module named '\1'", r"py3\d+"),
+    # Built and installed in the environment `package` alone.
+    Allowed("could not import 'build': No module named 'build'", r"py3\d+t?"),
     # One release runs on node, which a machine need not have; `left_out` names it.
     Allowed(r"SDK ts-\S+ needs node and npm, which are not on this machine", "interop", without_node=True),
     # CI runs four releases, and not every test is about one of them.

@@ -66,6 +66,8 @@ from meshsync.world import condition, monotonic, sleep, spawn, wall_time
 
 __library__ = True  # see simulator/engine/marks.py
 
+__version__: str = "0.1.0"
+
 __all__ = [
     "Answers",
     "ApiKey",

@@ -55,7 +55,7 @@ from meshsync.typed import Codec
 
 __all__ = ["SEND_TIMEOUT", "Client", "IfOffline"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 IfOffline = Literal["wait", "raise"]
 """What a message does that finds no connection: wait for the next one, or raise `NotSent`."""
@@ -90,29 +90,29 @@ class Client:
         name: str,
     ) -> None:
         self.runtime = runtime
-        self.home = Home()
+        self.home: Home = Home()
         """Its process: in a child of that a call has to ask before it takes a lock."""
         check_timeout(default_timeout, "default_timeout")
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
-        self.uplink = Uplink(transport, session, runtime, self, name, plan)
-        self.budget = ByteBudget(runtime)
+        self.uplink: Uplink = Uplink(transport, session, runtime, self, name, plan)
+        self.budget: ByteBudget = ByteBudget(runtime)
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
-        self.membership = Membership(self, role)
-        self.router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
+        self.membership: Membership = Membership(self, role)
+        self.router: Router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
         self.streams: StreamTable
-        self.confirmation = Confirmation(self, name)
-        self.asking = Asking(self)
-        self.answering = Answering(self, self.asking)
+        self.confirmation: Confirmation = Confirmation(self, name)
+        self.asking: Asking = Asking(self)
+        self.answering: Answering = Answering(self, self.asking)
         self._name = name
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
         self._received: Hook | None = None
         self._is_hooked = False
         self._was_closed = False
-        self.faces = Faces()
+        self.faces: Faces = Faces()
 
     def attach(
         self, face: object, received: Hook | None, offered: Callable[[StreamReader], StreamReader] | None

@@ -53,7 +53,7 @@ from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 
 __all__ = ["Confirmation", "check_own_type"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 ROOM_FOR_ANSWER = 10.0
 """The longest wait of an answer for room, in seconds, where its asker is there; else there is none, since those that

@@ -213,23 +213,20 @@ def _describe_emulators() -> str:
 
 
 def _warn_of_namesakes(client: Client) -> None:
-    """Name an older client of this process that has the same name in the same room, and goes on."""
-    name, room = client.local_participant.name, client.greeting and client.greeting.room_name
+    """Name an older client of this process that has the same name in the same room, and goes on when it is dropped."""
+    name, room = _who(client)
     for other in list(_open_clients.values()):
-        if (
-            other.is_open
-            and name
-            and (name, room)
-            == (
-                other.local_participant.name,
-                other.greeting and other.greeting.room_name,
-            )
-        ):
+        is_kept = other.is_open and (other.router.is_awaited or other.streams.is_awaited)
+        if name and is_kept and _who(other) == (name, room):
             path, line = _places[other]
             warn_program(
                 f"an older client named {name!r} is in room {room!r}, connected at {path}:{line}, and goes on: close "
                 "it; peers who look for that name find the older one"
             )
+
+
+def _who(client: Client) -> tuple[str, str]:
+    return client.local_participant.name, client.greeting.room_name if client.greeting else ""
 
 
 def _place() -> tuple[str, int]:

@@ -86,8 +86,8 @@ class Membership:
     """
 
     def __init__(self, client: Member, role: str) -> None:
-        self.local_participant = LocalParticipant("", role, {}, self._set_attributes)
-        self.participants = ParticipantDirectory(client.runtime)
+        self.local_participant: LocalParticipant = LocalParticipant("", role, {}, self._set_attributes)
+        self.participants: ParticipantDirectory = ParticipantDirectory(client.runtime)
         self._client = client
         self._attributes: dict[str, Any] = {}
         """Those that the program set, to be set again on each connection."""

@@ -81,7 +81,7 @@ class RoomClient(HintedRoom):
             transport, session, runtime, plan, role=role, default_timeout=default_timeout, name=name
         )
         self._meshsync.faces.enter(self)
-        self.messaging = messaging(self)
+        self.messaging: MessagingClient = messaging(self)
 
     # --- identity -----------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 _life = logging.getLogger("meshsync.client")
 
 _serials = count()
@@ -86,7 +86,7 @@ class _ConnectionOrder(set[Any]):
 class OrderedSignal(blinker.Signal):
     """A blinker signal whose receivers run in connection order, are held strongly, and fail one by one."""
 
-    set_class = _ConnectionOrder
+    set_class: type[set[Any]] = _ConnectionOrder
 
     def connect(self, receiver: F, sender: Any = blinker.ANY, weak: bool = False) -> F:
         """Connect a receiver, for one sender or for all; one that is connected already keeps its place.
@@ -250,19 +250,19 @@ def name_of(receiver: Callable[..., Any]) -> str:
     return f"{module}.{name}"
 
 
-message = _EventSignal("A message of a participant.")
-participant_added = _EventSignal("A participant takes part, also for those already there at enable.")
-participant_removed = _EventSignal("A participant no longer takes part.")
-participant_attributes_updated = _EventSignal("A participant's attributes were set.")
-stream_opened = _EventSignal("A stream was accepted.")
-stream_closed = _EventSignal("A stream ended.")
-messaging_enabled = _EventSignal("This client takes part and knows its peers.")
-messaging_disabled = _EventSignal("This client no longer takes part.")
-disconnected = _EventSignal("The connection ended.")
-reconnected = _EventSignal("A lost connection was made anew.")
-receiver_failed = _EventSignal("A receiver raised.")
-messages_dropped = _EventSignal("Receivers were too slow, and the oldest events were dropped.")
-messages_missed = _EventSignal("A sender gave confirmed messages up, which never came.")
+message: _EventSignal = _EventSignal("A message of a participant.")
+participant_added: _EventSignal = _EventSignal("A participant takes part, also for those already there at enable.")
+participant_removed: _EventSignal = _EventSignal("A participant no longer takes part.")
+participant_attributes_updated: _EventSignal = _EventSignal("A participant's attributes were set.")
+stream_opened: _EventSignal = _EventSignal("A stream was accepted.")
+stream_closed: _EventSignal = _EventSignal("A stream ended.")
+messaging_enabled: _EventSignal = _EventSignal("This client takes part and knows its peers.")
+messaging_disabled: _EventSignal = _EventSignal("This client no longer takes part.")
+disconnected: _EventSignal = _EventSignal("The connection ended.")
+reconnected: _EventSignal = _EventSignal("A lost connection was made anew.")
+receiver_failed: _EventSignal = _EventSignal("A receiver raised.")
+messages_dropped: _EventSignal = _EventSignal("Receivers were too slow, and the oldest events were dropped.")
+messages_missed: _EventSignal = _EventSignal("A sender gave confirmed messages up, which never came.")
 
 EventName = Literal[
     "message",

@@ -65,7 +65,7 @@ class Asking:
         self._others: dict[Pending, None] = {}
         """Those that ordinary messages alone may answer."""
         self._last_id = 0
-        self.answers_dropped = 0
+        self.answers_dropped: int = 0
         """Answers that came late, or again."""
 
     def is_ours(self, to: object) -> bool:

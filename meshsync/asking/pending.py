@@ -63,7 +63,7 @@ class Pending:
         self.type = type
         self.question = question
         self.delivery: object = None
-        self.is_delivered = False
+        self.is_delivered: bool = False
         """Whether the room has it, and where it is marked, the answerer's client."""
         self._takes_messages = not (reply_type is None and match is None)
         self._reply_type = reply_type

@@ -72,7 +72,7 @@ class OpenRequest:
         self.question = question
         self.sender = sender
         self.type = type
-        self.ended = ""
+        self.ended: str = ""
         """Why it cannot be answered; empty while it can."""
         self._sending = sending
         self._condition = condition

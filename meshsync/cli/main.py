@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import click
 
+from meshsync import __version__
 from meshsync.cli.asking import ask
 from meshsync.cli.chatting import chat
 from meshsync.cli.doctor import doctor
@@ -21,10 +20,7 @@ __all__ = ["main"]
 
 def _version(ctx: click.Context, parameter: click.Parameter, is_asked: bool) -> None:
     if is_asked:
-        try:
-            click.echo(f"meshsync {version('meshsync-client')}")
-        except PackageNotFoundError:
-            click.echo("meshsync, not installed: a checkout")
+        click.echo(f"meshsync {__version__}")
         ctx.exit()
 
 

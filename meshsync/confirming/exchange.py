@@ -88,7 +88,7 @@ class Exchange:
     """
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
-        self.instance = entropy(INSTANCE_SIZE).hex()
+        self.instance: str = entropy(INSTANCE_SIZE).hex()
         """This client among all: a program that starts again is another one."""
         self._proofs = Proofs(self.instance, entropy, self._progress, self._is_busy)
         self._senders: dict[Identity, ConfirmedSender] = {}

@@ -58,18 +58,18 @@ class ConfirmedSend:
         size: int,
         mark: Mark | None = None,
     ) -> None:
-        self.identity = identity
+        self.identity: Identity = identity
         """The recipient's."""
-        self.type = type
-        self.message = message
-        self.attachment = attachment
-        self.size = size
+        self.type: str = type
+        self.message: JsonObject = message
+        self.attachment: bytes = attachment
+        self.size: int = size
         """In bytes."""
-        self.mark = mark
+        self.mark: Mark | None = mark
         """Whether it asks or answers."""
-        self.number = 0
+        self.number: int = 0
         """From 1 on; 0 before it is first sent."""
-        self.state = SendState.WAITING
+        self.state: SendState = SendState.WAITING
 
     def _go(self, state: SendState) -> None:
         self.state = move(_MOVES, self.state, state, "a confirmed message")

@@ -90,11 +90,11 @@ class Router:
         refuse_to_block: Callable[[str], None],
         budget: ByteBudget | None = None,
     ) -> None:
-        self.receivers = Receivers()
+        self.receivers: Receivers = Receivers()
         self._budget = budget or ByteBudget(runtime)
-        self.dispatcher = Dispatcher(runtime, name, self._report_dropped, self._budget.share(OWN_PART))
-        self.reports = Reports(runtime, self.dispatcher.post, self._run_receivers)
-        self.gate = Gate(runtime)
+        self.dispatcher: Dispatcher = Dispatcher(runtime, name, self._report_dropped, self._budget.share(OWN_PART))
+        self.reports: Reports = Reports(runtime, self.dispatcher.post, self._run_receivers)
+        self.gate: Gate = Gate(runtime)
         """All calls of the program's code go through it."""
         self.sender: Callable[[], object] = lambda: None
         """Returns the sender that blinker's receivers are given."""

@@ -179,7 +179,7 @@ class Subscription(Feed[RoomMessage[Body_co]], Generic[Body_co]):
             share=share,
             limit=limit,
         )
-        self.dropped = 0
+        self.dropped: int = 0
         self._type = type
         self._sender = sender
         self._follows = follows

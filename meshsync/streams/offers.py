@@ -32,7 +32,7 @@ from meshsync.streams.stream import ClientStream
 
 __all__ = ["Accepter", "StreamOffers", "StreamSubscription"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 Accepter = Callable[[StreamReader], object]
 """A program's callback, given to `MessagingClient.enable`, for streams that peers open."""

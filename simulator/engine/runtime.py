@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from types import FrameType, TracebackType
 
+from meshsync.places import warn_program
 from meshsync.runtime.deadlines import check_duration
 from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.threads import ThreadRuntime
@@ -108,7 +109,7 @@ class VirtualRuntime:
         check_none_open()
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
-        self.seeds = Seeds(seed)
+        self.seeds: Seeds = Seeds(seed)
         self._start_wall = start
         grace = 5.0 if stall_after is None else stall_after
         chosen = schedule_named(schedule, self.seeds) if isinstance(schedule, str) else schedule
@@ -123,13 +124,13 @@ class VirtualRuntime:
         )
         self.kernel: Kernel = scheduler.kernel
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
-        self.invariants = Invariants(scheduler, subject)
+        self.invariants: Invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
-        self.lives = Lives(scheduler)
+        self.lives: Lives = Lives(scheduler)
         """Ends the lives of programs by force."""
-        self.hindrances = Hindrances(scheduler)
+        self.hindrances: Hindrances = Hindrances(scheduler)
         """What keeps programs from running as they would."""
-        self.is_open = True
+        self.is_open: bool = True
         self._threads = ActorThreads(scheduler, scope, grace)
         interrupts = Interrupts(self._interrupted, get_ident())
         self._watchdog = (
@@ -485,6 +486,14 @@ class VirtualRuntime:
             scheduler.over = SimulationClosed("the simulation is over")
         scheduler.is_over = scheduler.urgent = True
         others = [actor for actor in scheduler.actors.values() if actor is not scheduler.main]
+        unbegun = [
+            actor.label for actor in others if actor.target is not None and not actor.name.startswith("meshsync ")
+        ]
+        if unbegun and concludes:
+            warn_program(
+                f"{', '.join(map(repr, unbegun))} never ran: nothing let time pass since it was spawned; call "
+                "sim.run(), sim.sleep() or another call that waits"
+            )
         refusing = [actor for actor in others if not self._threads.end(actor)]
         scheduler.running = scheduler.main
         self._threads.join(but=[*refusing, *self.lives.resting])

@@ -265,7 +265,7 @@ class Attendance:
     )
 
     def __init__(self, participant: Participant, attributes: Mapping[str, Any]) -> None:
-        self.participant = participant
+        self.participant: Participant = participant
         self._attributes = dict(attributes)
         self._later_attributes: JsonObject = {}
         """Those that it has set itself."""
@@ -277,8 +277,8 @@ class Attendance:
         self._timers: dict[Timer, None] = {}
         self._due: list[Callable[[], None]] = []
         """Callbacks that were due during a pause."""
-        self.streams = ParticipantStreams(participant, self)
-        self.resumes = False
+        self.streams: ParticipantStreams = ParticipantStreams(participant, self)
+        self.resumes: bool = False
         """Whether streams outlive losses, as its peers can see."""
         self._is_retired = False
         """Whether its last room is no more."""

@@ -536,6 +536,11 @@ with simulator.Simulation(seed=1) as sim:
     sim.spawn(print("hello"))
 > TypeError: a task's target is called with the arguments given; None cannot be called
 
+## Spawning, and letting no time pass
+with simulator.Simulation(seed=1) as sim:
+    sim.spawn(print, "hello")
+> warning: 'print' never ran: nothing let time pass since it was spawned; call sim.run(), sim.sleep() or another call that waits
+
 ## Nothing to try
 simulator.explore(lambda sim: None, seeds=range(0))
 > UsageError: there is no seed to try: seeds is empty

@@ -83,7 +83,7 @@ MEMBERS = {
 
 OF_EVERY_ERROR = "connection_alive retryable"
 OF_ERRORS = {
-    meshsync.ConnectFailed: "http_status retry_after",
+    meshsync.ConnectFailed: "hint http_status retry_after",
     meshsync.ConnectionLost: "clean code http_status reason",
     meshsync.RoomError: "code",
     meshsync.StreamRejected: "is_final",

@@ -99,12 +99,16 @@ def test_ipython_is_given_a_short_traceback(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cell_that_is_run_again_names_the_older_client(
     is_interactive: bool, monkeypatch: pytest.MonkeyPatch, emulator: Any, recwarn: pytest.WarningsRecorder
 ) -> None:
-    """Where it goes on; in a script it is taken for intended."""
+    """Where it goes on, since it has a receiver; in a script it is taken for intended."""
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     if not is_interactive:
         monkeypatch.delattr(sys, "ps1")
-    with meshsync.connect("lab", name="ada"), meshsync.connect("lab", name="bob"), meshsync.connect("lab", name="ada"):
-        pass
+    for has_receiver in (True, False):
+        with meshsync.connect("lab", name="ada") as older, meshsync.connect("lab", name="bob"):
+            if has_receiver:
+                older.messaging.on_message("chat", print)
+            with meshsync.connect("lab", name="ada"):
+                pass
     with meshsync.connect("lab", name="ada"):
         pass
     texts = [str(one.message) for one in recwarn if one.category is RuntimeWarning]
