@@ -134,8 +134,8 @@ class AskedQuestion:
         question: Question,
         is_here: Callable[[], bool],
     ) -> None:
-        self.is_open = True
-        self.takes_messages = question.takes_messages
+        self.is_open: bool = True
+        self.takes_messages: bool = question.takes_messages
         """Whether an ordinary message may answer it."""
         self._messages = messages
         self._arrival = arrival
