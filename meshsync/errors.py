@@ -26,6 +26,11 @@
     │   ├── StreamInterrupted       it ended before its end
     │   ├── StreamCancelled         the reader wants no more of it
     │   └── StreamTimeout           (TimeoutError)
+    ├── RequestError              one question has no answer, the client goes on
+    │   ├── RequestRefused          the answerer declined it
+    │   ├── RequestFailed           the answerer's handler failed
+    │   └── RequestInterrupted      the answerer, or the connection, left before the answer came
+    ├── Refuse                    what a handler raises to decline a question
     ├── SendTimeout               (TimeoutError) no acknowledgement within the time limit
     ├── ReceiveTimeout            (TimeoutError) nothing came within the time limit
     └── ProtocolError             the peer broke the protocol
@@ -53,6 +58,11 @@ __all__ = [
     "PermissionDenied",
     "ProtocolError",
     "ReceiveTimeout",
+    "Refuse",
+    "RequestError",
+    "RequestFailed",
+    "RequestInterrupted",
+    "RequestRefused",
     "RoomError",
     "RoomNotFound",
     "RoomUnavailable",
@@ -332,6 +342,51 @@ class StreamTimeout(StreamError, TimeoutError):
     """The peer of the stream did not answer within the time limit.
 
     What to do: see whether the peer's program handles streams at all, or allow more ``timeout``.
+    """
+
+
+# --- one question has no answer ---------------------------------------------------------------------------------------
+
+
+class RequestError(MeshsyncError):
+    """One question has no answer; the client goes on.
+
+    What to do: read which of them it is, and ask again where that makes sense.
+    """
+
+
+class RequestRefused(RequestError):
+    """The answerer declined the question, or nothing there answers such ones; the text is its reason.
+
+    What to do: read the reason: the question, or the one that is asked, is the wrong one.
+    """
+
+
+class RequestFailed(RequestError):
+    """The answerer's handler failed. Why is in the answerer's log, and is not told here.
+
+    What to do: look for ``id`` in the answerer's log, which has the traceback.
+
+    Attributes:
+        id: What to look for in the answerer's log; empty if it gave none.
+    """
+
+    def __init__(self, text: str, *, id: str = "") -> None:
+        super().__init__(text)
+        self.id = id
+
+
+class RequestInterrupted(RequestError):
+    """The answer cannot come any more: the answerer left, or messaging or a connection ended. It may be handled.
+
+    What to do: ask again what may be handled twice, when the answerer is back.
+    """
+
+
+class Refuse(MeshsyncError):
+    """Raised by a handler of questions: the asker gets `RequestRefused` with this text.
+
+    What to do: raise it in a handler of ``on_request``, and catch `RequestRefused` where the question is asked.
     """
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import blinker
 
@@ -26,6 +26,7 @@ from meshsync.runtime.interfaces import TaskExit
 
 __all__ = [
     "EVENTS",
+    "EventName",
     "check_callable",
     "check_result",
     "disconnected",
@@ -215,10 +216,14 @@ def _log_or_raise(receiver: Callable[..., Any], error: BaseException) -> None:
     log_failure(receiver, error)
 
 
-def log_failure(receiver: Callable[..., Any], error: BaseException) -> None:
-    """Log that a receiver raised, with its name and the traceback."""
+def log_failure(receiver: Callable[..., Any], error: BaseException, note: str = "") -> None:
+    """Log that a receiver raised, with its name and the traceback.
+
+    Args:
+        note: What else is to be said.
+    """
     with suppress(Exception):  # A failing log handler must not cost the other receivers.
-        logger.error("receiver %s raised %s", name_of(receiver), type(error).__name__, exc_info=error)
+        logger.error("receiver %s raised %s%s", name_of(receiver), type(error).__name__, note, exc_info=error)
 
 
 def log_warning(text: str, *values: object) -> None:
@@ -258,6 +263,23 @@ reconnected: _EventSignal = _EventSignal("A lost connection was made anew.")
 receiver_failed: _EventSignal = _EventSignal("A receiver raised.")
 messages_dropped: _EventSignal = _EventSignal("Receivers were too slow, and the oldest events were dropped.")
 messages_missed: _EventSignal = _EventSignal("A sender gave confirmed messages up, which never came.")
+
+EventName = Literal[
+    "message",
+    "participant_added",
+    "participant_removed",
+    "participant_attributes_updated",
+    "stream_opened",
+    "stream_closed",
+    "messaging_enabled",
+    "messaging_disabled",
+    "disconnected",
+    "reconnected",
+    "receiver_failed",
+    "messages_dropped",
+    "messages_missed",
+]
+"""The name of an event, so that editors complete it and type checkers see a wrong one."""
 
 EVENTS: dict[str, OrderedSignal] = {
     "message": message,

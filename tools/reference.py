@@ -66,7 +66,7 @@ SUBJECTS = {
     ),
     "messaging": Subject(
         "Messages",
-        {"meshsync": "MessagingClient Delivery Subscription Registration RoomMessage RoomMessageEvent"},
+        {"meshsync": "MessagingClient Answers Delivery Subscription Registration RoomMessage RoomMessageEvent"},
     ),
     "participants": Subject(
         "Participants and tokens",

@@ -39,26 +39,31 @@ FLOORS = """
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
-4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
+4  meshsync.faces  meshsync.local_emulator  meshsync.tokens  meshsync.typed  meshsync.world
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
                         / send_room / connection / uplink
 5  meshsync.targets
+5m meshsync.messages
 6  meshsync.waiting: binding gathering turnstile / locks queues signalling
-6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
+6  meshsync.dispatch: dispatcher gate interfaces receivers reports subscriptions / router
 7  meshsync.forms  meshsync.placement
 7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing
                      / resumable_outgoing / endpoints / registry / offers resumptions / opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: exclusive file_names progress / partial_file / continuing / transfer
 8  meshsync.confirmation
+8a meshsync.asking: pending requests / asking / answering answers
 9  meshsync.membership
 10 meshsync.client
+10a meshsync.sending
+10b meshsync.receiving
+10c meshsync.requesting
 11 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
 12 meshsync.room
 13 meshsync.connect
 14 meshsync
 15 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
-                 / chatting doctor listening presence sending starting transferring / main
+                 / asking chatting doctor listening presence sending starting transferring / main
 16 meshsync.__main__
 
 a  simulator.errors  simulator.spellings
@@ -80,7 +85,7 @@ f  simulator.record: attachments calls_as_streams confirmed_messages files names
                      / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
                      / timeline / transcript / comparing
 g  simulator.lives: disks leftovers / programs
-g  simulator.participants: confirming peers / stream surroundings / lasting / streams / participant
+g  simulator.participants: peers stays / confirming stream surroundings / lasting / streams / participant
                            / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from meshsync import __version__
+from meshsync.cli.asking import ask
 from meshsync.cli.chatting import chat
 from meshsync.cli.doctor import doctor
 from meshsync.cli.listening import listen
@@ -47,5 +48,5 @@ def main() -> None:
     """Rooms from a shell: see who is there, send, listen, talk, and find out why it does not work."""
 
 
-for _command in (who, send, broadcast, listen, chat, send_file, receive_files, attributes, doctor, emulator, demo):
+for _command in (who, send, broadcast, ask, listen, chat, send_file, receive_files, attributes, doctor, emulator, demo):
     main.add_command(_command)

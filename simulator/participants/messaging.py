@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from simulator.latency import Law, as_law
 from simulator.participants.participant import Participant
-from simulator.participants.peers import Message
+from simulator.participants.peers import Message, Question
 
 __all__ = ["Chatter", "Echo", "Scripted"]
 
 
 class Echo(Participant):
-    """Answers every message to its sender with the same type, body and attachment.
+    """Answers every message to its sender with the same type, body and attachment, and so every question.
 
     Args:
         delay: From a message to the answer, in seconds or as a law.
@@ -28,6 +28,10 @@ class Echo(Participant):
         """Answer, after the delay."""
         answer = (message.sender, message.type, message.message, message.attachment)
         self.after(self.delay, lambda: self.send(*answer))
+
+    def on_request(self, question: Question) -> None:
+        """Answer, after the delay."""
+        self.after(self.delay, lambda: question.reply(question.message, question.attachment))
 
 
 class Chatter(Participant):

@@ -33,20 +33,26 @@ def run_programs(page: Path) -> list[tuple[str, str]]:
 
 def _run(page: Path) -> Iterator[tuple[Block, str]]:
     module = ModuleType(page.stem)  # Dataclasses look for theirs.
+    before = sys.modules.get(page.stem)
     sys.modules[page.stem] = module
-    for number, block in enumerate(read_blocks(page.read_text(encoding="utf-8"))):
-        if block.file:
-            Path(block.file).write_text(block.text, encoding="utf-8")
-        if not block.runs:
-            continue
-        assert block.language == "python", f"a block of {block.language} is run by no test"
-        file = f"{page.name}, block {number}"
-        # So that reports find the text of lines.
-        linecache.cache[file] = (len(block.text), None, block.text.splitlines(keepends=True), file)
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(block.text, file, "exec", dont_inherit=True), vars(module))
-        yield block, printed.getvalue()
+    try:
+        for number, block in enumerate(read_blocks(page.read_text(encoding="utf-8"))):
+            if block.file:
+                Path(block.file).write_text(block.text, encoding="utf-8")
+            if not block.runs:
+                continue
+            assert block.language == "python", f"a block of {block.language} is run by no test"
+            file = f"{page.name}, block {number}"
+            # So that reports find the text of lines.
+            linecache.cache[file] = (len(block.text), None, block.text.splitlines(keepends=True), file)
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(block.text, file, "exec", dont_inherit=True), vars(module))
+            yield block, printed.getvalue()
+    finally:
+        del sys.modules[page.stem]
+        if before is not None:
+            sys.modules[page.stem] = before
 
 
 def main(page: Path, output: Path, *, has_emulator: bool) -> None:

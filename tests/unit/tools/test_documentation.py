@@ -38,7 +38,7 @@ QUESTIONS = {
     "fork": ("howto/threads-and-fork", "Fork"),
     "limits": ("howto/limits", "Of a message"),
     "order and delivery": ("howto/order-and-delivery", "In which order"),
-    "ask and answer": ("tutorial/an-agent", "Who asks"),
+    "ask and answer": ("asking", "Asking and answering"),
     "see the wire": ("howto/the-wire", "What this client sends and gets"),
     "stop a daemon": ("howto/stopping", "Stop a daemon"),
     "test official SDK code": ("howto/official-sdk-tests", "Test code on the official SDK"),
