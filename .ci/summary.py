@@ -4,8 +4,8 @@
 
 Skipped environments leave no record, so they cannot count. Exit status 1 if fewer than three Pythons passed all tests,
 if none of them passed those that could depend on the hash seed under another one, if an SDK release that has to run did
-not, or if a test was skipped for a reason that is not in `ALLOWED`. The release that node runs may be missing where
-there is no node, and is then named.
+not, if the documentation was not built and tried, or if a test was skipped for a reason that is not in `ALLOWED`. The
+release that node runs may be missing where there is no node, and is then named.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class Allowed(NamedTuple):
 ALLOWED = (
     # Charts and data frames are for notebooks, whose environment has the libraries and runs these tests.
     Allowed(r"could not import '(matplotlib|pandas)': No module named '\1'", r"py3\d+"),
+    # Pages on web frameworks and on the official SDK are for the environment of the documentation, which has those.
+    Allowed(r"could not import '(fastapi|meshagent)[\w.]*': No module named '\1'", r"py3\d+t?|notebooks"),
+    # Built and installed in the environment `package` alone.
+    Allowed("could not import 'build': No module named 'build'", r"py3\d+t?"),
     # One release runs on node, which a machine need not have; `left_out` names it.
     Allowed(r"SDK ts-\S+ needs node and npm, which are not on this machine", "interop", without_node=True),
     # CI runs four releases, and not every test is about one of them.
@@ -126,6 +130,8 @@ def faults(records: list[Record], has_node: bool) -> list[str]:
         found.append(f"{len(ran)} Pythons passed, {PYTHONS} have to: {', '.join(ran)}")
     if not pythons(records, HASH_SEEDS):
         found.append(f"no Python passed under {HASH_SEEDS} hash seeds")
+    if not any(good(record) for record in records if record["environment"] == "docs"):
+        found.append("the documentation was not built and tried")
     took_part = releases(records)
     found += [
         f"SDK {release} on Python {python} did not run"

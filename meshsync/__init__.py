@@ -11,6 +11,7 @@
 """
 
 from meshsync import signals
+from meshsync.asking.answers import Answers
 from meshsync.connect import connect
 from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.receivers import Registration
@@ -32,6 +33,11 @@ from meshsync.errors import (
     PermissionDenied,
     ProtocolError,
     ReceiveTimeout,
+    Refuse,
+    RequestError,
+    RequestFailed,
+    RequestInterrupted,
+    RequestRefused,
     RoomError,
     RoomNotFound,
     RoomUnavailable,
@@ -60,7 +66,10 @@ from meshsync.world import condition, monotonic, sleep, spawn, wall_time
 
 __library__ = True  # see simulator/engine/marks.py
 
+__version__: str = "0.1.0"
+
 __all__ = [
+    "Answers",
     "ApiKey",
     "AuthenticationFailed",
     "Barrier",
@@ -93,8 +102,13 @@ __all__ = [
     "RLock",
     "ReceiveTimeout",
     "ReceivedFile",
+    "Refuse",
     "Registration",
     "RemoteParticipant",
+    "RequestError",
+    "RequestFailed",
+    "RequestInterrupted",
+    "RequestRefused",
     "RoomClient",
     "RoomError",
     "RoomMessage",

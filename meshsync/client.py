@@ -13,8 +13,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
+from meshsync.asking.answering import Answering
+from meshsync.asking.asking import Asking
 from meshsync.confirmation import Confirmation, check_own_type
 from meshsync.confirming.bodies import OWN_PREFIX
 from meshsync.connection.budget import ByteBudget
@@ -49,10 +51,11 @@ from meshsync.signals import log_life
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
 from meshsync.transport.interfaces import Transport
+from meshsync.typed import Codec
 
 __all__ = ["SEND_TIMEOUT", "Client", "IfOffline"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 IfOffline = Literal["wait", "raise"]
 """What a message does that finds no connection: wait for the next one, or raise `NotSent`."""
@@ -87,27 +90,29 @@ class Client:
         name: str,
     ) -> None:
         self.runtime = runtime
-        self.home = Home()
+        self.home: Home = Home()
         """Its process: in a child of that a call has to ask before it takes a lock."""
         check_timeout(default_timeout, "default_timeout")
         self.default_timeout = default_timeout
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
-        self.uplink = Uplink(transport, session, runtime, self, name, plan)
-        self.budget = ByteBudget(runtime)
+        self.uplink: Uplink = Uplink(transport, session, runtime, self, name, plan)
+        self.budget: ByteBudget = ByteBudget(runtime)
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
-        self.membership = Membership(self, role)
-        self.router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
+        self.membership: Membership = Membership(self, role)
+        self.router: Router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
         self.streams: StreamTable
-        self.confirmation = Confirmation(self, name)
+        self.confirmation: Confirmation = Confirmation(self, name)
+        self.asking: Asking = Asking(self)
+        self.answering: Answering = Answering(self, self.asking)
         self._name = name
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
         self._received: Hook | None = None
         self._is_hooked = False
         self._was_closed = False
-        self.faces = Faces()
+        self.faces: Faces = Faces()
 
     def attach(
         self, face: object, received: Hook | None, offered: Callable[[StreamReader], StreamReader] | None
@@ -128,7 +133,7 @@ class Client:
             publish=self.router.publish,
             limit=self.limit,
             hook=offered or _unchanged,
-            report=partial(self.router.report, "on_stream_accept"),
+            report=partial(self.router.reports.post_failure, "on_stream_accept"),
             refuse_to_receive=self.membership.refuse_to_receive,
         )
 
@@ -172,23 +177,12 @@ class Client:
 
         def drop() -> None:
             if self.home.is_here and not (self._was_closed or self.router.has_ended):
-                start(lambda: self._close_dropped(path, line), f"meshsync closing of {self._name}")
+                start(partial(_close_dropped, self, path, line), f"meshsync closing of {self._name}")
 
         sender, self._face = self._face, self
         self.router.sender = self.faces.sender
         self.router.on_less = self.router.receivers.on_removed = self.faces.review
         self.faces.watch(sender, lambda: self.router.is_awaited or self.streams.is_awaited, drop)
-
-    def _close_dropped(self, path: str, line: int) -> None:
-        room = self.greeting.room_name if self.greeting else ""
-        text = (
-            f"unclosed client {self.local_participant.name!r} in room {room!r}, connected at {path}:{line}: nothing "
-            "refers to it and nothing is registered at it, so it is closed; use 'with', or close it"
-        )
-        try:
-            warnings.warn_explicit(text, ResourceWarning, path, line)
-        finally:
-            self.close(CLOSE_TIMEOUT, None)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -226,6 +220,7 @@ class Client:
         if timeout > 0 and connection.state is State.OPEN:
             patience = 0 if is_exiting or self.uplink.is_on_its_task else timeout / 4
             self.streams.leave(patience)
+            self.answering.leave("its program closed it")
             if patience:
                 self.confirmation.flush(patience)
         self.uplink.close(finish)
@@ -281,6 +276,11 @@ class Client:
     def local_participant(self) -> LocalParticipant:
         """This client's own participant."""
         return self.membership.local_participant
+
+    @property
+    def marking(self) -> Answering:
+        """What knows which confirmed messages ask and answer."""
+        return self.answering
 
     @property
     def session(self) -> Session:
@@ -348,7 +348,8 @@ class Client:
         timeout: float | None,
         maxsize: int,
         overflow: Overflow,
-    ) -> Subscription:
+        codec: Codec[Any] | None = None,
+    ) -> Subscription[Any]:
         """Return a subscription to messages; see `MessagingClient.messages`."""
         id, follows = None, None
         if sender is not None:
@@ -362,6 +363,7 @@ class Client:
             maxsize=maxsize,
             overflow=overflow,
             limit=self.limit,
+            codec=codec,
         )
 
     def await_delivery(self, delivery: Delivery, deadline: Deadline) -> None:
@@ -440,6 +442,7 @@ class Client:
         log_life(self._name, "lost its connection, and reconnects: %s", safe_text(error))
         self.confirmation.disconnect()
         self.streams.went_offline()
+        self.asking.went_offline()
         self.publish("disconnected", "disconnected", {"reason": safe_text(error), "will_retry": True}, error=error)
 
     def attempt_ended(self) -> None:
@@ -461,6 +464,7 @@ class Client:
 
     def ended(self, error: MeshsyncError | None) -> None:
         """End all parts; ``error`` is None if the program closed it."""
+        self.asking.fail_all(self.failure())
         self.confirmation.end(error)
         self.membership.end()
         self.streams.end()
@@ -505,6 +509,19 @@ class Client:
         """
         message = RoomMessage(type, body, b"", participant.id if participant else "", participant)
         self.router.publish(RoomMessageEvent(name, message, participant, error=error), size)
+
+
+def _close_dropped(client: Client, path: str, line: int) -> None:
+    """Close a client that its program has dropped, and say where it connected."""
+    room = client.greeting.room_name if client.greeting else ""
+    text = (
+        f"unclosed client {client.local_participant.name!r} in room {room!r}, connected at {path}:{line}: nothing "
+        "refers to it and nothing is registered at it, so it is closed; use 'with', or close it"
+    )
+    try:
+        warnings.warn_explicit(text, ResourceWarning, path, line)
+    finally:
+        client.close(CLOSE_TIMEOUT, None)
 
 
 def _unchanged(reader: StreamReader) -> StreamReader:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from meshsync.confirming.bodies import OWN_PREFIX, WINDOW, Identity, Numbered, encode_body
+from meshsync.confirming.bodies import OWN_PREFIX, WINDOW, Answer, Identity, Mark, Numbered, encode_body
 from meshsync.confirming.exchange import Direct, Exchange, Missed
 from meshsync.confirming.proofs import KNOWN, Proven
 from meshsync.confirming.sender import ConfirmedSend, SendState
@@ -41,20 +41,23 @@ from meshsync.errors import (
 )
 from meshsync.messages import as_buffer
 from meshsync.participants import LocalParticipant, ParticipantDirectory, RemoteParticipant, RoomParticipant, id_of
-from meshsync.placement import Placement, is_of_programs
+from meshsync.placement import Marking, Placement, is_of_programs
 from meshsync.protocol import events
 from meshsync.protocol.content import ErrorCode
 from meshsync.protocol.envelopes import JsonObject, as_object, copy_json
 from meshsync.protocol.operations import Send, check_text
 from meshsync.protocol.session import Encoded, Session
 from meshsync.reasons import safe_text
-from meshsync.runtime.deadlines import Deadline
+from meshsync.runtime.deadlines import FOREVER, Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 
 __all__ = ["Confirmation", "check_own_type"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
+ROOM_FOR_ANSWER = 10.0
+"""The longest wait of an answer for room, in seconds, where its asker is there; else there is none, since those that
+answer are few, and others ask as well."""
 PAUSE = 0.1
 """Seconds until a message goes out again that the room refused for a reason that may pass."""
 
@@ -80,6 +83,8 @@ class Confirming(Protocol):
     def participants(self) -> ParticipantDirectory: ...
     @property
     def local_participant(self) -> LocalParticipant: ...
+    @property
+    def marking(self) -> Marking: ...
     def check_open(self) -> None: ...
     def failure(self) -> MeshsyncError: ...
     def refuse_to_block(self, what: str) -> None: ...
@@ -171,7 +176,7 @@ class Confirmation:
 
     def find(self, participant: object) -> str | None:
         """Return the proven present id of a participant, given as an object or as an earlier id; None if unknown."""
-        identity = self._claim_of(participant)
+        identity = self.claim_of(participant)
         if identity is None:
             return None
         with self._condition:
@@ -181,7 +186,7 @@ class Confirmation:
         """Have a participant prove itself, and return a test of whether it has an id now; None if it cannot."""
         if isinstance(participant, LocalParticipant):
             return lambda id: id == participant.id
-        identity = self._claim_of(participant)
+        identity = self.claim_of(participant)
         if identity is None:
             return None
         with self._condition:
@@ -193,7 +198,8 @@ class Confirmation:
         with self._condition:
             return self._exchange.find(identity) == id
 
-    def _claim_of(self, participant: object) -> Identity | None:
+    def claim_of(self, participant: object) -> Identity | None:
+        """Return who a participant, given as an object or as an id, claims to be beyond its id; None if it does not."""
         if isinstance(participant, str):
             participant = self._client.participants.get(participant) or self._former.get(participant)
         if isinstance(participant, RemoteParticipant):
@@ -203,7 +209,15 @@ class Confirmation:
     # --- what the program sends ---------------------------------------------------------------------------------------
 
     def submit(
-        self, to: object, type: Any, message: Any, attachment: Any, timeout: float | None, *, waits: bool
+        self,
+        to: object,
+        type: Any,
+        message: Any,
+        attachment: Any,
+        timeout: float | None,
+        *,
+        waits: bool = True,
+        mark: Mark | None = None,
     ) -> Delivery:
         """Send a message that is to be confirmed, now or when its recipient is there; return its handle.
 
@@ -211,6 +225,7 @@ class Confirmation:
 
         Args:
             waits: Whether it may wait for a connection.
+            mark: Whether it asks or answers.
         Raises:
             UsageError: If the recipient does not confirm; nothing was sent. `InvalidMessage` if it cannot be carried.
             ParticipantNotFound: If the recipient is none.
@@ -226,11 +241,13 @@ class Confirmation:
         if not waits and client.uplink.state is ClientState.OFFLINE:
             raise carry_over(NotSent, "the client is offline, and nothing was sent", client.failure())
         body, data = copy_json(as_object(message, "message")), bytes(as_buffer(attachment, "attachment"))
-        size = self._measure(id_of(to), type, body, data)
+        size = self._measure(id_of(to), type, body, data, mark)
         what = f"the message {type!r} to {identity.name or identity.instance}"
         deadline = Deadline(client.runtime, timeout)
         # The reader, and the task that reconnects, would wait for themselves.
         longest = 0 if client.uplink.is_on_its_task else timeout
+        if isinstance(mark, Answer):
+            longest = min(longest or FOREVER, ROOM_FOR_ANSWER if self.find(identity) else 0)
         delivery = Delivery(what, client.runtime, client.refuse_to_block)
         delivery._default_timeout = client.default_timeout
         with self._condition:
@@ -241,7 +258,7 @@ class Confirmation:
                     f"{what}: {WINDOW} messages or 1 MiB were unconfirmed for {longest or 0:.3g} s; not sent",
                     retryable=True,
                 )
-            send = self._exchange.submit(self._now(), identity, type, body, data, size)
+            send = self._exchange.submit(self._now(), identity, type, body, data, size, mark)
             self._pending[send] = _Pending(delivery, deadline, timeout)
         self._wake()
         return delivery
@@ -262,21 +279,23 @@ class Confirmation:
         client, id = self._client, id_of(to)
         if id == client.local_participant.id:
             raise UsageError("a message to oneself cannot be confirmed: use a queue")
-        identity = self._claim_of(to)
+        identity = self.claim_of(to)
         if identity is not None:
             return identity
         participant = to if isinstance(to, RemoteParticipant) else client.participants.get(id)
         if participant is None or not participant.online:
             who = to.name if isinstance(to, RoomParticipant) and to.name else id
-            raise ParticipantNotFound(f"{who!r} does not take part in the room's messaging")
+            namesake = client.participants.by_name(who)
+            hint = "" if namesake is None else f"; give get_participant_by_name({who!r}), or its id {namesake.id!r}"
+            raise ParticipantNotFound(f"{who!r} does not take part in the room's messaging{hint}")
         raise UsageError(
             f"{participant.name or id!r} does not confirm messages: it is no client of this package, or of another "
             "version; send without confirm=True"
         )
 
-    def _measure(self, to: str, type: str, body: JsonObject, data: bytes) -> int:
+    def _measure(self, to: str, type: str, body: JsonObject, data: bytes, mark: Mark | None) -> int:
         """Return how many bytes a message takes; raises `InvalidMessage` if it cannot be carried."""
-        session, own = self._client.session, encode_body(Numbered(_LARGEST, _LARGEST, type, body))
+        session, own = self._client.session, encode_body(Numbered(_LARGEST, _LARGEST, type, body, mark=mark))
         try:
             encoded: Encoded = session.encode(Send(to, *own, data))
         except InvalidMessage:

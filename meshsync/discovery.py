@@ -373,10 +373,10 @@ class System:
         self.environ: Mapping[str, str] = os.environ
         self.user: int | None = os.geteuid() if hasattr(os, "geteuid") else None
         """The number of this user, or None on Windows, whose users have theirs alone by other means."""
-        self.host = platform.node()
-        self.home = os.path.expanduser("~")
+        self.host: str = platform.node()
+        self.home: str = os.path.expanduser("~")
         """The user's directory; not absolute if there is none."""
-        self.temporary = ""
+        self.temporary: str = ""
         """The directory for temporary files; likewise."""
         with suppress(OSError):
             self.temporary = tempfile.gettempdir()

@@ -26,6 +26,11 @@
     │   ├── StreamInterrupted       it ended before its end
     │   ├── StreamCancelled         the reader wants no more of it
     │   └── StreamTimeout           (TimeoutError)
+    ├── RequestError              one question has no answer, the client goes on
+    │   ├── RequestRefused          the answerer declined it
+    │   ├── RequestFailed           the answerer's handler failed
+    │   └── RequestInterrupted      the answerer, or the connection, left before the answer came
+    ├── Refuse                    what a handler raises to decline a question
     ├── SendTimeout               (TimeoutError) no acknowledgement within the time limit
     ├── ReceiveTimeout            (TimeoutError) nothing came within the time limit
     └── ProtocolError             the peer broke the protocol
@@ -53,6 +58,11 @@ __all__ = [
     "PermissionDenied",
     "ProtocolError",
     "ReceiveTimeout",
+    "Refuse",
+    "RequestError",
+    "RequestFailed",
+    "RequestInterrupted",
+    "RequestRefused",
     "RoomError",
     "RoomNotFound",
     "RoomUnavailable",
@@ -68,7 +78,10 @@ __all__ = [
 
 
 class MeshsyncError(Exception):
-    """The root of all errors that meshsync and its simulator raise on purpose."""
+    """The root of all errors that meshsync and its simulator raise on purpose.
+
+    What to do: catch it where any of them is handled alike, and look at ``retryable`` and ``connection_alive``.
+    """
 
     retryable: bool = False
     """Whether the same call may succeed later and is safe to repeat."""
@@ -86,29 +99,47 @@ class MeshsyncError(Exception):
 
 
 class UsageError(MeshsyncError):
-    """The program asked for something that cannot be done; nothing was sent."""
+    """The program asked for something that cannot be done; nothing was sent.
+
+    What to do: change the program; the text says what it asked for and what can be asked.
+    """
 
 
 class InvalidMessage(UsageError, ValueError):
-    """A message, header or attribute cannot be carried; the text names the place in it."""
+    """A message, header or attribute cannot be carried; the text names the place in it.
+
+    What to do: change the value at the place that the text names, or send what is too large in parts, as a stream.
+    """
 
 
 class NotEnabled(UsageError):
-    """Messaging is not enabled on this client: call ``room.messaging.enable()`` first."""
+    """Messaging is not enabled on this client.
+
+    What to do: call ``room.messaging.enable()`` first.
+    """
 
 
 class WouldDeadlock(UsageError):
-    """The call could never return from the task it was made in."""
+    """The call could never return from the task it was made in.
+
+    What to do: make the call from another task, or let the receiver return first.
+    """
 
 
 class ClientClosed(UsageError):
-    """The client was closed by this program and does not open again."""
+    """The client was closed by this program and does not open again.
+
+    What to do: connect anew, or see who closed it too early: the end of a ``with`` block, often.
+    """
 
     connection_alive = False
 
 
 class ForkedClientError(UsageError):
-    """The client was made before a ``fork`` and belongs to the parent process: connect anew in the child."""
+    """The client was made before a ``fork`` and belongs to the parent process.
+
+    What to do: connect anew in the child.
+    """
 
     connection_alive = False
 
@@ -118,6 +149,8 @@ class ForkedClientError(UsageError):
 
 class ConnectFailed(MeshsyncError):
     """No connection came about.
+
+    What to do: read the text, and run ``meshsync doctor`` with the same arguments: it finds the step that fails.
 
     Attributes:
         http_status: The status with which the handshake was refused, if it got that far.
@@ -141,25 +174,40 @@ class ConnectFailed(MeshsyncError):
 
 
 class AuthenticationFailed(ConnectFailed):
-    """The token was rejected (HTTP 401), or neither a token nor a key was found."""
+    """The token was rejected (HTTP 401), or neither a token nor a key was found.
+
+    What to do: give a token or key that is good for this address: ``meshsync doctor`` shows which one was found.
+    """
 
 
 class PermissionDenied(ConnectFailed):
-    """The token is genuine but does not admit to this room (HTTP 403)."""
+    """The token is genuine but does not admit to this room (HTTP 403).
+
+    What to do: have a token made for this room, by whoever has the key.
+    """
 
 
 class RoomNotFound(ConnectFailed):
-    """There is no such room (HTTP 404), or the name cannot be one."""
+    """There is no such room (HTTP 404), or the name cannot be one.
+
+    What to do: correct the room's name or the address.
+    """
 
 
 class RoomUnavailable(ConnectFailed):
-    """The room is not available now: refused, unreachable, disabled, overloaded, or closed before it was ready."""
+    """The room is not available now: refused, unreachable, disabled, overloaded, or closed before it was ready.
+
+    What to do: try again later, or have ``connect(retry=True)`` do so; with an emulator, start it.
+    """
 
     retryable = True
 
 
 class ConnectTimeout(ConnectFailed, TimeoutError):
-    """The connection was not ready within the time limit."""
+    """The connection was not ready within the time limit.
+
+    What to do: try again, or allow more ``timeout``; ``meshsync doctor`` finds which step takes so long.
+    """
 
     retryable = True
 
@@ -169,6 +217,8 @@ class ConnectTimeout(ConnectFailed, TimeoutError):
 
 class ConnectionLost(MeshsyncError):
     """The connection ended.
+
+    What to do: connect anew if this ended the client; with ``reconnect=True`` it comes back by itself.
 
     Attributes:
         code: The WebSocket close code, or None if the connection ended without one (RFC 6455, section 7.4).
@@ -198,19 +248,27 @@ class ConnectionLost(MeshsyncError):
 
 
 class NotSent(ConnectionLost):
-    """The connection ended before a byte of this delivery was written: safe to repeat on a new connection."""
+    """The connection ended before a byte of this delivery was written: safe to repeat on a new connection.
+
+    What to do: send it again, unless the recipient is gone.
+    """
 
     retryable = True
 
 
 class DeliveryUnknown(ConnectionLost):
-    """The connection ended after this delivery was written, or begun, and before it was acknowledged."""
+    """The connection ended after this delivery was written, or begun, and before it was acknowledged.
+
+    What to do: find out by asking the recipient, or send again what may be handled twice; ``confirm=True`` avoids it.
+    """
 
 
 class Dismissed(ConnectionLost):
     """A participant sent the message ``dismiss``, on which clients of the newest dialect leave for good.
 
     Any participant may send it (PROTOCOL.md, section 10).
+
+    What to do: stay away, or connect anew if the program is to be there all the same.
     """
 
 
@@ -219,6 +277,8 @@ class Dismissed(ConnectionLost):
 
 class RoomError(MeshsyncError):
     """The room answered a request with an error.
+
+    What to do: look at ``code`` and the text, which is the room's.
 
     Attributes:
         code: The room's number for it, or None. Known ones are listed in ``meshsync.protocol.content``.
@@ -230,18 +290,26 @@ class RoomError(MeshsyncError):
 
 
 class ParticipantNotFound(RoomError):
-    """No participant of the room's messaging has that id."""
+    """No participant of the room's messaging has that id.
+
+    What to do: give a participant that is there, or its id: ``remote_participants`` has those, and a name is no id.
+    """
 
 
 # --- one stream failed ------------------------------------------------------------------------------------------------
 
 
 class StreamError(MeshsyncError):
-    """One stream failed; the client goes on."""
+    """One stream failed; the client goes on.
+
+    What to do: open another stream; the client is as it was.
+    """
 
 
 class StreamRejected(StreamError):
     """The peer declined the stream; the text is its reason.
+
+    What to do: read the reason; unless ``is_final``, the same offer may be accepted later.
 
     Attributes:
         is_final: Whether the peer would not accept the same offer a moment later either.
@@ -253,7 +321,10 @@ class StreamRejected(StreamError):
 
 
 class StreamInterrupted(StreamError):
-    """The stream ended before its end: the peer gave up or left, or the connection was lost."""
+    """The stream ended before its end: the peer gave up or left, or the connection was lost.
+
+    What to do: take what came for a part, and open another stream; ``send_file`` goes on where it stopped.
+    """
 
     def __init__(self, text: str, *, connection_alive: bool = True) -> None:
         super().__init__(text)
@@ -261,11 +332,62 @@ class StreamInterrupted(StreamError):
 
 
 class StreamCancelled(StreamError):
-    """The reader wants no more of the stream; the text is its reason."""
+    """The reader wants no more of the stream; the text is its reason.
+
+    What to do: stop writing.
+    """
 
 
 class StreamTimeout(StreamError, TimeoutError):
-    """The peer of the stream did not answer within the time limit."""
+    """The peer of the stream did not answer within the time limit.
+
+    What to do: see whether the peer's program handles streams at all, or allow more ``timeout``.
+    """
+
+
+# --- one question has no answer ---------------------------------------------------------------------------------------
+
+
+class RequestError(MeshsyncError):
+    """One question has no answer; the client goes on.
+
+    What to do: read which of them it is, and ask again where that makes sense.
+    """
+
+
+class RequestRefused(RequestError):
+    """The answerer declined the question, or nothing there answers such ones; the text is its reason.
+
+    What to do: read the reason: the question, or the one that is asked, is the wrong one.
+    """
+
+
+class RequestFailed(RequestError):
+    """The answerer's handler failed. Why is in the answerer's log, and is not told here.
+
+    What to do: look for ``id`` in the answerer's log, which has the traceback.
+
+    Attributes:
+        id: What to look for in the answerer's log; empty if it gave none.
+    """
+
+    def __init__(self, text: str, *, id: str = "") -> None:
+        super().__init__(text)
+        self.id = id
+
+
+class RequestInterrupted(RequestError):
+    """The answer cannot come any more: the answerer left, or messaging or a connection ended. It may be handled.
+
+    What to do: ask again what may be handled twice, when the answerer is back.
+    """
+
+
+class Refuse(MeshsyncError):
+    """Raised by a handler of questions: the asker gets `RequestRefused` with this text.
+
+    What to do: raise it in a handler of ``on_request``, and catch `RequestRefused` where the question is asked.
+    """
 
 
 # --- time limits ------------------------------------------------------------------------------------------------------
@@ -275,6 +397,8 @@ class SendTimeout(MeshsyncError, TimeoutError):
     """The room did not acknowledge within the time limit.
 
     ``retryable`` is true only if nothing had been handed to the connection; otherwise the delivery may yet arrive.
+
+    What to do: send again if ``retryable``; else it may arrive yet, as with `DeliveryUnknown`.
     """
 
     def __init__(self, text: str, *, retryable: bool = False) -> None:
@@ -283,7 +407,10 @@ class SendTimeout(MeshsyncError, TimeoutError):
 
 
 class ReceiveTimeout(MeshsyncError, TimeoutError):
-    """Nothing came within the time limit."""
+    """Nothing came within the time limit.
+
+    What to do: wait on, or take it that nothing will come: the peer may not have been asked, or not answer.
+    """
 
     retryable = True
 
@@ -293,6 +420,8 @@ class ReceiveTimeout(MeshsyncError, TimeoutError):
 
 class ProtocolError(MeshsyncError):
     """The peer broke the protocol; the connection is closed.
+
+    What to do: connect anew, and report it with the client's log: one of both ends has a fault.
 
     Attributes:
         code: The WebSocket close code that fits the fault (RFC 6455, section 7.4.1).

@@ -52,6 +52,11 @@ _MESSAGING = {
     "close": "room.close, or disable to leave messaging alone",
     "off_message": "the cancel() of what on_message returned, or off('message', receiver)",
     "once": "wait_for_message",
+    "request": "ask",
+    "call": "ask",
+    "reply": "event.reply, of the event that a receiver gets",
+    "answer": "event.reply, of the event that a receiver gets",
+    "on_ask": "on_request",
     "open_stream": "create_stream",
     "stream": "create_stream, or streams for those that peers open",
     "set_attribute": "room.local_participant.set_attribute",
@@ -107,6 +112,7 @@ _MESSAGE = {
     "participant": "sender",
     "from_participant": "sender",
     "sender_id": "from_participant_id",
+    "reply": "reply of the event, which a receiver gets: on_message, or on_request",
     "attachments": "attachment, which is one",
 }
 _EVENT = {
@@ -120,6 +126,8 @@ _EVENT = {
     "data": "event.message.message, the dict that was sent",
     "content": "event.message.message, the dict that was sent",
     "get": "event.message.message.get: what was sent is the dict event.message.message",
+    "answer": "reply",
+    "respond": "reply",
 }
 _PARTICIPANT = {
     "send_message": "room.messaging.send_message(participant, …)",
@@ -256,7 +264,8 @@ class HintedData(Hinted):
     if not TYPE_CHECKING:
 
         def __getitem__(self, key: object) -> NoReturn:
-            there = "event.message.message" if type(self).__name__ == "RoomMessageEvent" else "message.message"
+            is_event = any(base.__name__ == "RoomMessageEvent" for base in type(self).__mro__)
+            there = "event.message.message" if is_event else "message.message"
             raise TypeError(f"a {_name(self)} is no dict: what was sent is the dict {there}")
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from meshsync.asking.asking import Asking
 from meshsync.confirmation import Confirmation
 from meshsync.confirming.bodies import ATTRIBUTE, Identity, resumes
 from meshsync.connection.connection import Connection
@@ -58,6 +59,7 @@ class Member(Protocol):
     router: Router
     streams: StreamTable
     confirmation: Confirmation
+    asking: Asking
 
     @property
     def session(self) -> Session: ...
@@ -84,8 +86,8 @@ class Membership:
     """
 
     def __init__(self, client: Member, role: str) -> None:
-        self.local_participant = LocalParticipant("", role, {}, self._set_attributes)
-        self.participants = ParticipantDirectory(client.runtime)
+        self.local_participant: LocalParticipant = LocalParticipant("", role, {}, self._set_attributes)
+        self.participants: ParticipantDirectory = ParticipantDirectory(client.runtime)
         self._client = client
         self._attributes: dict[str, Any] = {}
         """Those that the program set, to be set again on each connection."""
@@ -345,6 +347,7 @@ class Membership:
     def _removed(self, participant: RemoteParticipant) -> None:
         self._client.publish("participant_removed", "participant.disabled", {"id": participant.id}, participant)
         self._client.streams.peer_left(participant)
+        self._client.asking.peer_left(participant)
 
     def _gone(self, participant: RemoteParticipant) -> None:
         """Report that a participant has left; it may come back, which cannot be told of one without an identity."""

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from os import PathLike
-from types import EllipsisType
 from typing import Any, Protocol, TypeVar, overload
 
-from meshsync.client import Client, IfOffline
-from meshsync.connection.deliveries import Delivery
-from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_type
-from meshsync.dispatch.subscriptions import Overflow, Subscription
-from meshsync.errors import StreamInterrupted
+from meshsync.client import Client
+from meshsync.dispatch.receivers import Receiver
+from meshsync.errors import RequestInterrupted, StreamInterrupted
 from meshsync.files import transfer
 from meshsync.files.progress import Progress
-from meshsync.forms import given, unpack, unpack_stream
+from meshsync.forms import unpack_stream
 from meshsync.hints import HintedMessaging
 from meshsync.membership import SEND_TIMEOUT
-from meshsync.messages import Buffer, RoomMessage, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
 from meshsync.protocol.envelopes import as_object
-from meshsync.protocol.operations import Broadcast, Disable, Enable, Send
+from meshsync.protocol.operations import Disable, Enable
+from meshsync.receiving import ReceivingFace
+from meshsync.requesting import AskingFace
 from meshsync.runtime.deadlines import Deadline, Timeout
+from meshsync.sending import SendingFace
 from meshsync.signals import check_callable
 from meshsync.streams.interfaces import StreamReader, StreamWriter
 from meshsync.streams.offers import Accepter, StreamSubscription
@@ -34,6 +33,9 @@ R = TypeVar("R", bound=Receiver)
 ENABLE_TIMEOUT = 10.0
 """Seconds, for enabling and disabling."""
 
+FAREWELL = 1.0
+"""Seconds in which those that wait for an answer are told that this client takes part no longer."""
+
 
 class JoinedRoom(Protocol):
     """A `RoomClient` as its messaging client needs it."""
@@ -41,12 +43,13 @@ class JoinedRoom(Protocol):
     _meshsync: Client
 
 
-class MessagingClient(HintedMessaging):
+class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
     """The messaging of one room, as ``room.messaging``. Any method may be called from any task.
 
     Subclasses are given to ``meshsync.connect(messaging=…)``. All sending of messages goes through
     ``send_message_nowait`` and ``broadcast_message_nowait``, all receiving through ``received``; all streams go through
-    ``create_stream`` and ``offered``. Those call each other and nothing else that a subclass may define. Everything
+    ``create_stream`` and ``offered``. What is asked and answered is
+    sent and received by them, too. Those call each other and nothing else that a subclass may define. Everything
     else that a subclass defines is its own; one name is ours, ``_meshsync``.
     """
 
@@ -117,6 +120,9 @@ class MessagingClient(HintedMessaging):
             return
         client.refuse_to_block("disable()")
         client.streams.abandon_all(StreamInterrupted("messaging was disabled"))
+        client.asking.fail_all(RequestInterrupted("messaging was disabled on this client before the answer came"))
+        if client.answering.leave("its program disabled messaging"):
+            client.confirmation.flush(FAREWELL if (left := deadline.left()) is None else min(left, FAREWELL))
         client.membership.disable(deadline)
 
     # --- participants -------------------------------------------------------------------------------------------------
@@ -157,183 +163,6 @@ class MessagingClient(HintedMessaging):
         client = self._meshsync
         client.home.check()
         return client.membership.wait_for(name, role, where, client.limit(timeout, None))
-
-    # --- sending ------------------------------------------------------------------------------------------------------
-
-    @overload
-    def send_message(
-        self,
-        to: RemoteParticipant | LocalParticipant | str,
-        type: str,
-        message: Mapping[str, Any],
-        attachment: Buffer | None = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-        confirm: bool = False,
-    ) -> None: ...
-    @overload
-    def send_message(
-        self, to: Mapping[str, Any], *, timeout: Timeout = ..., if_offline: IfOffline = ..., confirm: bool = ...
-    ) -> None: ...
-    def send_message(
-        self,
-        to: Any,
-        type: Any = None,
-        message: Any = None,
-        attachment: Any = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-        confirm: bool = False,
-    ) -> None:
-        """Send a message to one participant and wait until the room acknowledges it.
-
-        Args:
-            to: A participant or the id of one; or, alone, a mapping of these four arguments.
-            type: The kind of message: any text.
-            message: A JSON object.
-            attachment: Bytes beside it; None and empty are the same to the wire.
-            timeout: The longest wait, in seconds; 30 by default.
-            if_offline: While the client is offline, whether to ``"wait"`` until it is back, or to ``"raise"`` `NotSent`
-                at once. A message that was not written when the connection was lost is sent after reconnecting, ahead
-                of later ones, or with ``"raise"`` is not; one that was written is never repeated.
-            confirm: Wait until the recipient's client has it where nothing drops it any more, whatever connections
-                break meanwhile: it is repeated until then, and handled once. For other clients of this package.
-        Raises:
-            ParticipantNotFound: If the recipient does not take part, or its name was given instead of its id.
-            InvalidMessage: If it cannot be carried.
-            NotEnabled: If messaging is not enabled on this client.
-            SendTimeout: If the room did not acknowledge in time.
-            NotSent: If the client was lost or offline before anything was written, see ``if_offline``, or the recipient
-                did not come back.
-            DeliveryUnknown: If the connection ended after something was written, and before the acknowledgement. With
-                ``confirm``, if it was sent and not confirmed in time: it was handled once, or not at all.
-            UsageError: With ``confirm``, if the recipient's client does not confirm messages; nothing was sent.
-        """
-        client = self._meshsync
-        client.refuse_to_block("send_message()")
-        limit = client.limit(timeout, SEND_TIMEOUT)
-        deadline = Deadline(client.runtime, limit)
-        options = given(limit, if_offline, confirm=confirm)
-        delivery = self.send_message_nowait(to, type, message, attachment, **options)
-        client.await_delivery(delivery, deadline)
-
-    @overload
-    def send_message_nowait(
-        self,
-        to: RemoteParticipant | LocalParticipant | str,
-        type: str,
-        message: Mapping[str, Any],
-        attachment: Buffer | None = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-        confirm: bool = False,
-    ) -> Delivery: ...
-    @overload
-    def send_message_nowait(
-        self, to: Mapping[str, Any], *, timeout: Timeout = ..., if_offline: IfOffline = ..., confirm: bool = ...
-    ) -> Delivery: ...
-    def send_message_nowait(
-        self,
-        to: Any,
-        type: Any = None,
-        message: Any = None,
-        attachment: Any = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-        confirm: bool = False,
-    ) -> Delivery:
-        """Send a message to one participant and return at once, with a handle to wait for the acknowledgement.
-
-        Messages arrive in the order of these calls; those with ``confirm`` have an order of their own, and others may
-        overtake them.
-
-        Args:
-            timeout: The longest wait for room in the connection's buffer, in seconds; 30 by default.
-            confirm: As in `send_message`. The handle is done when it is confirmed, or when ``timeout`` has passed.
-        Raises:
-            SendTimeout: If there was no room in time; nothing was sent.
-            NotSent: If the client is offline, and 64 MiB wait already, or ``if_offline`` is ``"raise"``.
-        """
-        if isinstance(to, Mapping):
-            to, type, message, attachment = unpack(to, type, message, attachment, ("to", "type", "message"))
-        # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
-        client = self._meshsync
-        client.home.check()
-        client.membership.check_enabled()
-        if confirm:
-            limit = client.limit(timeout, SEND_TIMEOUT)
-            return client.confirmation.submit(to, type, message, attachment, limit, waits=if_offline == "wait")
-        recipient, participant = client.membership.address(to)
-        request = Send(recipient, type, message, as_buffer(attachment, "attachment"))
-        what, limit = f"the message {type!r} to {recipient}", client.limit(timeout, SEND_TIMEOUT)
-        return client.send(request, what, limit, if_offline, participant)
-
-    @overload
-    def broadcast_message(
-        self,
-        type: str,
-        message: Mapping[str, Any],
-        attachment: Buffer | None = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-    ) -> None: ...
-    @overload
-    def broadcast_message(
-        self, type: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
-    ) -> None: ...
-    def broadcast_message(
-        self,
-        type: Any,
-        message: Any = None,
-        attachment: Any = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-    ) -> None:
-        """Send a message to all others and wait until the room acknowledges it; see `send_message`."""
-        client = self._meshsync
-        client.refuse_to_block("broadcast_message()")
-        limit = client.limit(timeout, SEND_TIMEOUT)
-        deadline = Deadline(client.runtime, limit)
-        delivery = self.broadcast_message_nowait(type, message, attachment, **given(limit, if_offline))
-        client.await_delivery(delivery, deadline)
-
-    @overload
-    def broadcast_message_nowait(
-        self,
-        type: str,
-        message: Mapping[str, Any],
-        attachment: Buffer | None = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-    ) -> Delivery: ...
-    @overload
-    def broadcast_message_nowait(
-        self, type: Mapping[str, Any], *, timeout: Timeout = "default", if_offline: IfOffline = "wait"
-    ) -> Delivery: ...
-    def broadcast_message_nowait(
-        self,
-        type: Any,
-        message: Any = None,
-        attachment: Any = None,
-        *,
-        timeout: Timeout = "default",
-        if_offline: IfOffline = "wait",
-    ) -> Delivery:
-        """Send a message to all others and return at once; see `send_message_nowait`."""
-        if isinstance(type, Mapping):
-            _, type, message, attachment = unpack(type, None, message, attachment, ("type", "message"))
-        client = self._meshsync
-        client.home.check()
-        client.membership.check_enabled()
-        request = Broadcast(type, message, as_buffer(attachment, "attachment"))
-        return client.send(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT), if_offline)
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -470,117 +299,3 @@ class MessagingClient(HintedMessaging):
         """
         self._meshsync.router.check_open()
         return self._meshsync.streams.subscribe(timeout, maxsize)
-
-    # --- receiving ----------------------------------------------------------------------------------------------------
-
-    def received(self, message: RoomMessage) -> RoomMessage | None:
-        """Change or drop each message before the program gets it: a hook for subclasses.
-
-        Called once for each message, in order, in a task of its own. It must keep type and sender, and cannot wait for
-        messages. A message for which it raises is dropped, logged and reported as ``receiver_failed``. Receivers and
-        subscriptions get copies of the dicts and lists in its result; other objects in it are shared by all.
-        """
-        return message
-
-    def messages(
-        self,
-        type: str | None = None,
-        sender: RemoteParticipant | LocalParticipant | str | None = None,
-        *,
-        timeout: float | None = None,
-        maxsize: int = 1000,
-        overflow: Overflow = "error",
-    ) -> Subscription:
-        """Subscribe to the messages that arrive from now on.
-
-        Args:
-            type: Only messages of this type.
-            sender: Only messages of this participant, or of the one with this id. A client of this package is followed
-                when it reconnects, once it has proven itself; others are strangers then.
-            timeout: The longest wait for the next message, in seconds, which ends a ``for`` loop; None waits for ever,
-                but for ``get``, whose limit is then the room's ``default_timeout``.
-            maxsize: How many messages may wait to be read. Less if they are large: a client holds 64 MiB unread in all.
-            overflow: The effect of one more: ``"error"`` ends the subscription after those, ``"drop_oldest"`` goes on.
-        Raises:
-            ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
-            TypeError: If ``type`` is no text, or ``sender`` is neither a participant nor an id.
-        """
-        if type is not None:
-            check_type(type)
-        self._meshsync.router.check_open()
-        return self._meshsync.subscribe(type, sender, timeout=timeout, maxsize=maxsize, overflow=overflow)
-
-    def wait_for_message(
-        self,
-        type: str | None = None,
-        sender: RemoteParticipant | LocalParticipant | str | None = None,
-        *,
-        timeout: Timeout = "default",
-    ) -> RoomMessage:
-        """Return the next message that matches. For an answer, subscribe with ``messages`` before asking.
-
-        Raises:
-            ReceiveTimeout: If none came within ``timeout`` seconds; None waits for ever. By default the room's
-                ``default_timeout``, or for ever.
-            ConnectionLost: If the connection was lost; `ClientClosed` if it was closed.
-        """
-        with MessagingClient.messages(self, type, sender) as subscription:  # A subclass may redefine `messages`.
-            return subscription.get(timeout)
-
-    @overload
-    def on(self, event: str) -> Callable[[R], R]: ...
-    @overload
-    def on(self, event: str, receiver: Receiver) -> Registration: ...
-    def on(self, event: str, receiver: Receiver | EllipsisType = ...) -> Registration | Callable[[R], R]:
-        """Call ``receiver(event)`` with a `RoomMessageEvent` at each event of that name; also a decorator.
-
-        Receivers run one at a time, in the order of events and of registering, on a task of their own. They may call
-        any method, also those that wait. One that returns a coroutine or a generator is reported as
-        ``receiver_failed``.
-
-        Raises:
-            ValueError: If there is no such event.
-            TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if ``event`` is no
-                text.
-        """
-        self._meshsync.router.check_open()
-        return _register(self._meshsync.router.receivers, event, None, receiver)
-
-    @overload
-    def on_message(self, type: str) -> Callable[[R], R]: ...
-    @overload
-    def on_message(self, type: str, receiver: Receiver) -> Registration: ...
-    def on_message(self, type: str, receiver: Receiver | EllipsisType = ...) -> Registration | Callable[[R], R]:
-        """Call ``receiver(event)`` at each message of that type; also a decorator. See ``on``.
-
-        Raises:
-            TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if ``type`` is no
-                text.
-        """
-        check_type(type)
-        self._meshsync.router.check_open()
-        return _register(self._meshsync.router.receivers, "message", type, receiver)
-
-    def off(self, event: str, receiver: Receiver | None = None) -> None:
-        """Undo ``on`` and ``on_message`` for a receiver, or for all receivers of an event.
-
-        Raises:
-            ValueError: If there is no such event, or this receiver is not registered for it, as is another lambda that
-                does the same.
-        """
-        self._meshsync.router.receivers.off(event, receiver)
-
-
-def _register(
-    receivers: Receivers, event: str, type: str | None, receiver: Receiver | EllipsisType
-) -> Registration | Callable[[R], R]:
-    # Not None: that is what a receiver is which the program called instead of passing it.
-    if not isinstance(receiver, EllipsisType):
-        return receivers.add(event, receiver, type)
-    receivers.check_event(event)
-
-    def decorate(function: R) -> R:
-        receivers.add(event, function, type)
-        return function
-
-    return decorate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import Field, dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeAlias
 from zlib import crc32
 
 from meshsync.errors import UsageError
@@ -16,6 +16,10 @@ from meshsync.runtime.interfaces import Runtime
 __all__ = ["LocalParticipant", "ParticipantDirectory", "RemoteParticipant", "RoomParticipant", "id_of"]
 
 
+Refusing: TypeAlias = Callable[..., NoReturn]
+"""A method that is there to raise."""
+
+
 class Attributes(dict[str, Any]):
     """The attributes of a participant at one moment: a dict to read, of which every copy is a plain dict."""
 
@@ -24,7 +28,14 @@ class Attributes(dict[str, Any]):
     def _refuse(self, *arguments: object, **options: object) -> NoReturn:
         raise TypeError("attributes are read-only; this client's own are set by local_participant.set_attribute")
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    __setitem__: Refusing = _refuse
+    __delitem__: Refusing = _refuse
+    __ior__: Refusing = _refuse
+    clear: Refusing = _refuse
+    pop: Refusing = _refuse
+    popitem: Refusing = _refuse
+    setdefault: Refusing = _refuse
+    update: Refusing = _refuse
 
     def __reduce_ex__(self, protocol: object) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
@@ -59,8 +70,8 @@ class RoomParticipant(Hinted):
     __dataclass_params__: ClassVar[object] = vars(Described)["__dataclass_params__"]
 
     def __init__(self, id: str, role: str, attributes: Mapping[str, Any]) -> None:
-        self.id = id
-        self.role = role
+        self.id: str = id
+        self.role: str = role
         self._attributes = dict(attributes)
 
     @property
@@ -108,7 +119,8 @@ class RemoteParticipant(RoomParticipant):
         # Of the id, and not of an address or a seed: the order of a set of participants is the same in every process.
         return self._hash
 
-    __eq__ = object.__eq__
+    def __eq__(self, other: object) -> bool:
+        return True if self is other else NotImplemented
 
     @property
     def online(self) -> bool:
@@ -127,6 +139,8 @@ class LocalParticipant(RoomParticipant):
     """This client's own participant: one object, whose ``id`` changes when the client reconnects."""
 
     __slots__ = ("_send",)
+
+    id: str
 
     def __init__(
         self, id: str, role: str, attributes: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]
@@ -193,12 +207,12 @@ class ParticipantDirectory:
         self._participants: dict[str, RemoteParticipant] = {}
         self.participants: tuple[RemoteParticipant, ...] = ()
         """A snapshot in order of arrival, replaced at each arrival and departure."""
-        self.is_enabled = False
-        self.enablings = 0
+        self.is_enabled: bool = False
+        self.enablings: int = 0
         """How often this client came to take part: another task may end that before a waiting one has looked."""
-        self.has_ended = False
+        self.has_ended: bool = False
         """Whether the connection has ended, so that nothing here changes any more."""
-        self.changes = 0
+        self.changes: int = 0
         """Counts the changes to all of the above and to attributes, for tasks that wait for one."""
 
     def get(self, id: str) -> RemoteParticipant | None:

@@ -9,18 +9,25 @@ from meshsync.confirming.bodies import OWN_PREFIX
 from meshsync.confirming.exchange import Arrival, Exchange
 from meshsync.connection.budget import ByteBudget
 from meshsync.dispatch.router import Router
-from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.participants import ParticipantDirectory
+from meshsync.messages import RoomMessage, RoomMessageEvent, marked
+from meshsync.participants import ParticipantDirectory, RemoteParticipant
 from meshsync.protocol.session import ROOM_TYPES
 from meshsync.protocol.stream_messages import STREAM_TYPES
 from meshsync.runtime.interfaces import Condition
 
-__all__ = ["Placement", "is_of_programs"]
+__all__ = ["Marking", "Placement", "is_of_programs"]
 
 
 def is_of_programs(type: str) -> bool:
     """Return whether programs send messages of a type; others are this package's own, of streams or of the room."""
     return bool(type) and not type.startswith(OWN_PREFIX) and type not in STREAM_TYPES and type not in ROOM_TYPES
+
+
+class Marking(Protocol):
+    """Questions and answers among the confirmed messages."""
+
+    def mark(self, arrival: Arrival, sender: RemoteParticipant | None) -> object:
+        """Return the mark of the event of a confirmed message; None for one that neither asks nor answers."""
 
 
 class Receiving(Protocol):
@@ -31,6 +38,8 @@ class Receiving(Protocol):
 
     @property
     def participants(self) -> ParticipantDirectory: ...
+    @property
+    def marking(self) -> Marking: ...
 
 
 class Placement:
@@ -96,6 +105,8 @@ class Placement:
             sender = client.participants.get(id)
         message = RoomMessage(type, arrival.message, arrival.attachment, id, sender)
         event = RoomMessageEvent("message", message, sender)
+        if arrival.mark is not None:
+            event = marked(event, client.marking.mark(arrival, sender))
         if client.router.publish_kept(event, arrival.size):
             client.budget.ignore(self._room_freed)
             return True

@@ -46,6 +46,8 @@ class ClientStats:
     """Subscriptions that ended because too much was unread."""
     streams_refused: int
     """Streams rejected or failed because too much was unread."""
+    answers_dropped: int
+    """Answers to questions of this client that came late, or again."""
 
     def _repr_html_(self) -> str:
         from meshsync.notebook import stats_html  # Programs need it in notebooks alone.
@@ -79,7 +81,7 @@ class RoomClient(HintedRoom):
             transport, session, runtime, plan, role=role, default_timeout=default_timeout, name=name
         )
         self._meshsync.faces.enter(self)
-        self.messaging = messaging(self)
+        self.messaging: MessagingClient = messaging(self)
 
     # --- identity -----------------------------------------------------------------------------------------------------
 
@@ -165,6 +167,7 @@ class RoomClient(HintedRoom):
             messages_dropped=routed.messages_dropped,
             subscriptions_failed=routed.subscriptions_failed,
             streams_refused=client.streams.stats().refused,
+            answers_dropped=client.asking.answers_dropped,
         )
 
     # --- ending -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import blinker
 
@@ -26,6 +26,7 @@ from meshsync.runtime.interfaces import TaskExit
 
 __all__ = [
     "EVENTS",
+    "EventName",
     "check_callable",
     "check_result",
     "disconnected",
@@ -45,7 +46,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 _life = logging.getLogger("meshsync.client")
 
 _serials = count()
@@ -85,7 +86,7 @@ class _ConnectionOrder(set[Any]):
 class OrderedSignal(blinker.Signal):
     """A blinker signal whose receivers run in connection order, are held strongly, and fail one by one."""
 
-    set_class = _ConnectionOrder
+    set_class: type[set[Any]] = _ConnectionOrder
 
     def connect(self, receiver: F, sender: Any = blinker.ANY, weak: bool = False) -> F:
         """Connect a receiver, for one sender or for all; one that is connected already keeps its place.
@@ -215,10 +216,14 @@ def _log_or_raise(receiver: Callable[..., Any], error: BaseException) -> None:
     log_failure(receiver, error)
 
 
-def log_failure(receiver: Callable[..., Any], error: BaseException) -> None:
-    """Log that a receiver raised, with its name and the traceback."""
+def log_failure(receiver: Callable[..., Any], error: BaseException, note: str = "") -> None:
+    """Log that a receiver raised, with its name and the traceback.
+
+    Args:
+        note: What else is to be said.
+    """
     with suppress(Exception):  # A failing log handler must not cost the other receivers.
-        logger.error("receiver %s raised %s", name_of(receiver), type(error).__name__, exc_info=error)
+        logger.error("receiver %s raised %s%s", name_of(receiver), type(error).__name__, note, exc_info=error)
 
 
 def log_warning(text: str, *values: object) -> None:
@@ -245,19 +250,36 @@ def name_of(receiver: Callable[..., Any]) -> str:
     return f"{module}.{name}"
 
 
-message = _EventSignal("A message of a participant.")
-participant_added = _EventSignal("A participant takes part, also for those already there at enable.")
-participant_removed = _EventSignal("A participant no longer takes part.")
-participant_attributes_updated = _EventSignal("A participant's attributes were set.")
-stream_opened = _EventSignal("A stream was accepted.")
-stream_closed = _EventSignal("A stream ended.")
-messaging_enabled = _EventSignal("This client takes part and knows its peers.")
-messaging_disabled = _EventSignal("This client no longer takes part.")
-disconnected = _EventSignal("The connection ended.")
-reconnected = _EventSignal("A lost connection was made anew.")
-receiver_failed = _EventSignal("A receiver raised.")
-messages_dropped = _EventSignal("Receivers were too slow, and the oldest events were dropped.")
-messages_missed = _EventSignal("A sender gave confirmed messages up, which never came.")
+message: _EventSignal = _EventSignal("A message of a participant.")
+participant_added: _EventSignal = _EventSignal("A participant takes part, also for those already there at enable.")
+participant_removed: _EventSignal = _EventSignal("A participant no longer takes part.")
+participant_attributes_updated: _EventSignal = _EventSignal("A participant's attributes were set.")
+stream_opened: _EventSignal = _EventSignal("A stream was accepted.")
+stream_closed: _EventSignal = _EventSignal("A stream ended.")
+messaging_enabled: _EventSignal = _EventSignal("This client takes part and knows its peers.")
+messaging_disabled: _EventSignal = _EventSignal("This client no longer takes part.")
+disconnected: _EventSignal = _EventSignal("The connection ended.")
+reconnected: _EventSignal = _EventSignal("A lost connection was made anew.")
+receiver_failed: _EventSignal = _EventSignal("A receiver raised.")
+messages_dropped: _EventSignal = _EventSignal("Receivers were too slow, and the oldest events were dropped.")
+messages_missed: _EventSignal = _EventSignal("A sender gave confirmed messages up, which never came.")
+
+EventName = Literal[
+    "message",
+    "participant_added",
+    "participant_removed",
+    "participant_attributes_updated",
+    "stream_opened",
+    "stream_closed",
+    "messaging_enabled",
+    "messaging_disabled",
+    "disconnected",
+    "reconnected",
+    "receiver_failed",
+    "messages_dropped",
+    "messages_missed",
+]
+"""The name of an event, so that editors complete it and type checkers see a wrong one."""
 
 EVENTS: dict[str, OrderedSignal] = {
     "message": message,

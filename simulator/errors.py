@@ -59,13 +59,18 @@ __all__ = [
 
 
 class SimulationError(MeshsyncError):
-    """The root of the errors of a simulation itself."""
+    """The root of the errors of a simulation itself.
+
+    What to do: read which of them it is; failures of the program under test are no such errors.
+    """
 
 
 class SimulationDeadlock(SimulationError):
     """No actor can run and nothing is left that could wake one; the text has each with its stack.
 
     Raised in the main thread, out of the call that blocked it. The simulation can go on.
+
+    What to do: read what each actor waits for: one of them waits for what no other will do.
     """
 
 
@@ -73,22 +78,32 @@ class SimulationLivelock(SimulationError):
     """Too many turns at one instant: an actor polls without sleeping, or some yield in a circle.
 
     Raised in the main thread. The simulation can go on.
+
+    What to do: have the actor that polls sleep, or wait for a condition.
     """
 
 
 class HorizonReached(SimulationError):
-    """The clock reached the horizon that the run was given. Raised in the main thread."""
+    """The clock reached the horizon that the run was given. Raised in the main thread.
+
+    What to do: allow a later ``horizon``, or find what never ends.
+    """
 
 
 class WorldStalled(SimulationError):
     """An actor holds up all others by blocking for real; the text names the line. Raised in the main thread.
 
     The simulation is over: that actor cannot be stopped from outside.
+
+    What to do: wait with what ``meshsync`` offers at the line that the text names; with ``stall_after=None`` a debugger
+    may hold it.
     """
 
 
 class ActorFailed(SimulationError):
     """An actor raised, which is the ``__cause__``. Raised in the main thread, once for each.
+
+    What to do: repair what the ``__cause__`` says; a failure that is expected is caught in the actor.
 
     Attributes:
         actor: The name of the actor, or of the timer's callback, that failed.
@@ -102,6 +117,8 @@ class ActorFailed(SimulationError):
 class ActorsRefuse(SimulationError):
     """Actors did not end when the simulation was closed; the text has each with its stack.
 
+    What to do: let these actors end: they catch `ActorExit`, or block outside the simulation.
+
     Attributes:
         actors: Their names. Their threads go on, and are daemons.
     """
@@ -112,17 +129,25 @@ class ActorsRefuse(SimulationError):
 
 
 class BlockingRefused(SimulationError, RuntimeError):
-    """A call would block where it must not: in a timer's callback, or while holding a condition."""
+    """A call would block where it must not: in a timer's callback, or while holding a condition.
+
+    What to do: do it in an actor, or before or after holding the condition; the text names the portable call.
+    """
 
 
 class ConditionOccupied(BlockingRefused):
-    """A callback, or a predicate, would enter a condition that an actor is inside of, and would have to wait for it."""
+    """A callback, or a predicate, would enter a condition that an actor is inside of, and would have to wait for it.
+
+    What to do: ask again later, or in an actor.
+    """
 
 
 class InvariantError(SimulationError):
     """A run was ended by what was claimed of it. Raised in the main thread, out of the call that blocked it.
 
     The simulation is over: later calls raise it again.
+
+    What to do: look at ``invariant``, ``place`` and ``time``.
 
     Attributes:
         invariant: The claim, and the predicate's name or source line: ``always balance_is_right``.
@@ -142,6 +167,8 @@ class InvariantViolated(InvariantError, AssertionError):
 
     The text names the predicate, the instant, and the actor or timer whose turn ended then, with the actor's line.
 
+    What to do: repair the program, or the claim; ``transcript.to_text()`` shows what led to it.
+
     Attributes:
         is_overdue: Whether a time limit passed, before which it had to become true.
     """
@@ -152,11 +179,16 @@ class InvariantViolated(InvariantError, AssertionError):
 
 
 class PredicateFailed(InvariantError):
-    """A predicate raised, which is the ``__cause__``, or would have blocked, or returned no truth value."""
+    """A predicate raised, which is the ``__cause__``, or would have blocked, or returned no truth value.
+
+    What to do: have the predicate only look, and return whether it holds.
+    """
 
 
 class ReplayFailed(SimulationError):
     """A recorded conversation could not be replayed; the text has who failed, at which step.
+
+    What to do: read who failed, at which step; ``chart`` shows how far it came.
 
     Attributes:
         chart: What had happened until then, as lines for a terminal; empty if nothing had.
@@ -166,38 +198,60 @@ class ReplayFailed(SimulationError):
 
 
 class ReplayStalled(ReplayFailed, TimeoutError):
-    """In a conversation that is replayed nothing happened for too long; the text has who waited for what."""
+    """In a conversation that is replayed nothing happened for too long; the text has who waited for what.
+
+    What to do: see whether the program under test answers at all, or allow a longer ``stall``.
+    """
 
 
 class SweepBroken(SimulationError):
-    """The executor of a search broke and cannot be made anew; the text has how far the search was, and how to go on."""
+    """The executor of a search broke and cannot be made anew; the text has how far the search was, and how to go on.
+
+    What to do: see why the workers ended, and go on with the file that the text names.
+    """
 
 
 class WorkerFailed(SimulationError):
-    """A seed failed on a worker, and not in this process; the text is that of the error there."""
+    """A seed failed on a worker, and not in this process; the text is that of the error there.
+
+    What to do: run ``simulator.check`` with that seed: the run depends on something outside the simulation.
+    """
 
 
 class WorkerDied(WorkerFailed):
     """The process that ran a seed died, twice, the second time with no other seed beside; the text has how.
 
     It is not run in this process, which would die too.
+
+    What to do: run that seed in a process of its own; the program, or a library in C, ends its process.
     """
 
 
 class ForeignThread(SimulationError, RuntimeError):
-    """A thread that is no actor used the simulation; its arrival would depend on real time."""
+    """A thread that is no actor used the simulation; its arrival would depend on real time.
+
+    What to do: start threads inside the simulation, or by ``meshsync.spawn``.
+    """
 
 
 class SimulationClosed(SimulationError, RuntimeError):
-    """The simulation is over; no call in it waits or moves its clock any more."""
+    """The simulation is over; no call in it waits or moves its clock any more.
+
+    What to do: use it within its ``with`` block.
+    """
 
 
 class SimulationNested(SimulationError, RuntimeError):
-    """Another simulation is open in this process; the text names the line that opened it."""
+    """Another simulation is open in this process; the text names the line that opened it.
+
+    What to do: close the other one, which the text names; in a notebook the cell that opened it.
+    """
 
 
 class ActorExit(TaskExit):
     """Raised in an actor out of its blocked call, and at each call after that, when the simulation or its life is over.
 
     Not an `Exception`, so that ``except Exception`` does not keep the actor; ``finally`` blocks run.
+
+    What to do: let it pass; tidy up in ``finally``.
     """

@@ -148,7 +148,7 @@ class Simulation(HintedSimulation):
         Bandwidths(bandwidth)  # Before anything is open.
         check_positive(window=window, heartbeat=heartbeat)
         begin = as_instant(start)
-        self.runtime = VirtualRuntime(
+        self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
@@ -159,7 +159,7 @@ class Simulation(HintedSimulation):
             subject=self,
         )
         self.kernel: Kernel = self.runtime.kernel
-        self.network = Network(
+        self.network: Network = Network(
             self.kernel,
             self.runtime.seeds,
             up=law,
@@ -170,7 +170,7 @@ class Simulation(HintedSimulation):
             tap=self._tap,
             service=services,
         )
-        self.world = World(self.runtime, self._connector, _ENVIRON)
+        self.world: World = World(self.runtime, self._connector, _ENVIRON)
         self._rooms: dict[str, SimulatedRoom] = {}
         self._room_of: dict[SeatedRoom, SimulatedRoom] = {}
         self._wires: dict[str, _Wire] = {}
@@ -561,14 +561,14 @@ class SimulatedRoom(HintedRoom):
     ) -> None:
         self.name = name
         self.simulation = simulation
-        self.transcript = Transcript(name, simulation.seed)
+        self.transcript: Transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
-        self.recorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
+        self.recorder: LinkRecorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
 
         def new_id(who: str) -> str:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
 
-        self.rules = FaultyRoom(
+        self.rules: FaultyRoom = FaultyRoom(
             Room(
                 name,
                 url=f"ws://{_HOST}/rooms/{name}",
@@ -586,7 +586,7 @@ class SimulatedRoom(HintedRoom):
         )
         if acknowledge == "delivered":
             self.recorder.settled = self.rules.settle
-        self.seated = SeatedRoom(self.rules, queue_limit=queue_limit)
+        self.seated: SeatedRoom = SeatedRoom(self.rules, queue_limit=queue_limit)
         self._surroundings = Surroundings(simulation.network, self.seated, seeds)
         self._participants: dict[Participant, None] = {}
 

@@ -24,9 +24,9 @@ import pytest
 from tests.support import profiles
 from tools import seeds
 
-_INSTALLED = "meshsync_simulator" in {entry.name for entry in entry_points(group="pytest11")}
-if not _INSTALLED and find_spec("simulator.pytest_plugin"):  # a source tree, not an installation: load it ourselves
-    pytest_plugins = ["simulator.pytest_plugin"]
+_INSTALLED = "meshsync" in {entry.name for entry in entry_points(group="pytest11")}
+if not _INSTALLED and find_spec("meshsync.pytest_plugin"):  # a source tree, not an installation: load it ourselves
+    pytest_plugins = ["meshsync.pytest_plugin"]
 
 # What leads the user's own programs to a room is nothing to tests, nor to the programs that they start.
 for name in [name for name in os.environ if name.startswith("MESHAGENT_")]:

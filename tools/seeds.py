@@ -43,7 +43,10 @@ INDIFFERENT = (
     "unit/emulator",
     "unit/test_discovery.py",
     "unit/test_local_emulator.py",
+    "packaging",
+    "unit/test_pytest_company.py",
     "unit/test_pytest_plugin.py",
+    "unit/test_testing_page.py",
     "unit/transport",
     # Files on a disk.
     "unit/files",

@@ -28,7 +28,7 @@ from tools.imports import (
 
 FLOORS = """
 00 meshsync.hints  meshsync.notebook  meshsync.places
-0  meshsync.errors  meshsync.excerpts  meshsync.reasons
+0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
 1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
 1  meshsync.discovery
@@ -39,27 +39,32 @@ FLOORS = """
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
 3  meshsync.participants  meshsync.signals
-4  meshsync.faces  meshsync.local_emulator  meshsync.messages  meshsync.tokens  meshsync.world
+4  meshsync.faces  meshsync.local_emulator  meshsync.tokens  meshsync.typed  meshsync.world
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
                         / send_room / connection / uplink
 5  meshsync.targets
+5m meshsync.messages
 6  meshsync.waiting: binding gathering turnstile / locks queues signalling
-6  meshsync.dispatch: dispatcher gate receivers subscriptions / router
+6  meshsync.dispatch: dispatcher gate interfaces receivers reports subscriptions / router
 7  meshsync.forms  meshsync.placement
 7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing
                      / resumable_outgoing / endpoints / registry / offers resumptions / opening / table
 8  meshsync.filters: wrapping / filtering / buffering compression encryption negotiation
 8  meshsync.files: exclusive file_names progress / partial_file / continuing / transfer
 8  meshsync.confirmation
+8a meshsync.asking: pending requests / asking / answering answers
 9  meshsync.membership
 10 meshsync.client
+10a meshsync.sending
+10b meshsync.receiving
+10c meshsync.requesting
 11 meshsync.messaging  meshsync.buffering  meshsync.compression  meshsync.encryption  meshsync.negotiation
 12 meshsync.room
 13 meshsync.connect
-14 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
-                 / chatting doctor listening presence sending starting transferring / main
 14 meshsync
-15 meshsync.__main__
+15 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
+                 / asking chatting doctor listening presence sending starting transferring / main
+16 meshsync.__main__
 
 a  simulator.errors  simulator.spellings
 a  simulator.latency: laws / matrices
@@ -81,7 +86,7 @@ f  simulator.record: attachments calls_as_streams confirmed_messages files names
                      timeline_labels timeline_view / timeline_names timeline_scale / drawn_faults timeline_marks
                      / timeline / transcript / comparing
 g  simulator.lives: disks leftovers / programs
-g  simulator.participants: confirming peers / stream surroundings / lasting / streams / participant
+g  simulator.participants: peers stays / confirming stream surroundings / lasting / streams / participant
                            / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
@@ -96,12 +101,18 @@ i2 simulator.replaying: steps venues / director / player subjects / performing /
 i2 simulator.stateful: members rules / scripts / performance / report / machine
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
-j  simulator.pytest_plugin  simulator.calibration
+j  simulator.calibration
+j  simulator.fixtures: emulating simulating
 k  simulator.__main__  simulator
+l  meshsync.pytest_plugin
 """
 """The house from the ground up. A line is a floor, or several modules and packages of one; after a package's colon come
 its own modules, with a stroke between its floors. An imported module lies on a lower floor: of the house, and for two
 modules of one package of that package. So there is no circle, neither of packages nor of files."""
+
+BACKWARD = "meshsync/pytest_plugin.py"
+"""The only file of meshsync that may import the simulator, in functions alone: pytest loads it in every project, and
+one may have another package of that name."""
 
 PEERS = ("simulator.room", "simulator.participants")
 """The packages that the client converses with."""
@@ -223,6 +234,11 @@ def check_floors(tree: Tree) -> list[str]:
             for found in read_imports(path, module)
             if found.module == UNKNOWN and path not in LOADERS
         ]
+        breaches += [
+            f"{path}:{line}: {importer} imports {target} outside of a function: it is to be ours first"
+            for line, target in read_reached(path, _without_functions(module), modules)
+            if path == BACKWARD and target.startswith("simulator")
+        ]
         for line, target in read_reached(path, module, modules):
             if target != importer and (breach := _breach(importer, target, modules, floors)):
                 breaches.append(f"{path}:{line}: {breach}")
@@ -238,6 +254,17 @@ def check_table(tree: Tree, table: str = FLOORS) -> list[str]:
     ]
     ghosts = [f"tools/structure.py: {name} has a floor and does not exist" for name in floors if name not in modules]
     return unplaced + ghosts
+
+
+def _without_functions(module: ast.Module) -> ast.Module:
+    """Return what of a module runs when it is imported, functions and what only a type checker reads left out."""
+    body = [
+        node
+        for node in module.body
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+    ]
+    return ast.Module(body, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +314,7 @@ def _breach(importer: str, target: str, modules: Mapping[str, str], floors: Mapp
     """Return the breach of one import between modules of the two packages, None if there is none."""
     if target not in modules:
         return f"{importer} imports {target}, which does not exist"
-    if importer.startswith("meshsync") and target.startswith("simulator"):
+    if importer.startswith("meshsync") and target.startswith("simulator") and modules[importer] != BACKWARD:
         return f"{importer} imports {target}: meshsync never imports simulator"
     if f"{importer}.".startswith(tuple(f"{name}." for name in PEERS)) and target.startswith("meshsync"):
         shared = target.removeprefix("meshsync.")

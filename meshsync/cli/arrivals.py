@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from meshsync.cli.output import plural
 from meshsync.messages import RoomMessage
 
-__all__ = ["describe_attachment", "describe_message", "sender_name"]
+__all__ = ["describe_attachment", "describe_message", "sender_name", "store_attachment"]
 
 
 def describe_message(message: RoomMessage) -> dict[str, Any]:
@@ -46,3 +47,17 @@ def describe_attachment(members: Mapping[str, Any]) -> str:
 def sender_name(message: RoomMessage) -> str:
     """Return the name of a message's sender, empty if it is not known."""
     return message.sender.name if message.sender is not None else ""
+
+
+def store_attachment(directory: Path, members: Mapping[str, Any], data: bytes) -> str:
+    """Write an attachment to a file whose name is its hash, in one step, unless it is there; return the path.
+
+    Args:
+        members: From `describe_message`.
+    """
+    path = directory / members["attachment"]["sha256"]
+    if not path.exists():
+        unfinished = path.with_name(f".{path.name}.part")
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    return str(path.resolve())

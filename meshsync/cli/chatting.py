@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -21,6 +21,7 @@ from meshsync.errors import MeshsyncError, UsageError
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.participants import RemoteParticipant
 from meshsync.room import RoomClient
+from meshsync.signals import EventName
 
 __all__ = ["chat"]
 
@@ -175,7 +176,7 @@ class _Screen:
             else:
                 self._above(f"{name}: {_words(event.message)}{describe_attachment(members)}")
         elif self._is_news(event):
-            self._above(_NEWS[event.name].format(name=name))
+            self._above(_NEWS[cast(EventName, event.name)].format(name=name))
 
     def _is_news(self, event: RoomMessageEvent) -> bool:
         if self._begun is None or self.is_over:
@@ -197,7 +198,7 @@ class _Screen:
             print(f"\r\x1b[2K{text}\n{PROMPT}{typed}", end="", flush=True)
 
 
-_NEWS = {
+_NEWS: dict[EventName, str] = {
     "participant_added": "* {name} is here",
     "participant_removed": "* {name} has left",
     "disconnected": "* the connection was lost",

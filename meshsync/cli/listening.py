@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from meshsync.cli.access import SECONDS, Access, joins
-from meshsync.cli.arrivals import describe_attachment, describe_message, sender_name
+from meshsync.cli.arrivals import describe_attachment, describe_message, sender_name, store_attachment
 from meshsync.cli.exits import ExitCode, Unfinished
 from meshsync.cli.output import Output, compact, plain, plural
 from meshsync.cli.pipes import GLANCE, is_abandoned
@@ -102,19 +102,8 @@ def _next(feed: Subscription, timeout: float) -> RoomMessage | None:
 def _print(output: Output, message: RoomMessage, directory: Path | None) -> None:
     members = describe_message(message)
     if members["attachment"] is not None and directory is not None:
-        path = directory / members["attachment"]["sha256"]
-        _store(path, message.attachment)
-        members["attachment"]["path"] = str(path.resolve())
+        members["attachment"]["path"] = store_attachment(directory, members, message.attachment)
     at = datetime.fromisoformat(members["time"]).astimezone().strftime("%H:%M:%S")
     name = plain(members["from"] or members["from_id"])
     said = f"{plain(message.type)}  {compact(members['message'])}{describe_attachment(members)}"
     output.record(members, f"{at}  {name}  {said}")
-
-
-def _store(path: Path, data: bytes) -> None:
-    """Write a file whose name is its content's hash, in one step, unless it is there."""
-    if path.exists():
-        return
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import click
 
+from meshsync import __version__
+from meshsync.cli.asking import ask
 from meshsync.cli.chatting import chat
 from meshsync.cli.doctor import doctor
 from meshsync.cli.listening import listen
@@ -20,10 +20,7 @@ __all__ = ["main"]
 
 def _version(ctx: click.Context, parameter: click.Parameter, is_asked: bool) -> None:
     if is_asked:
-        try:
-            click.echo(f"meshsync {version('meshsync-client')}")
-        except PackageNotFoundError:
-            click.echo("meshsync, not installed: a checkout")
+        click.echo(f"meshsync {__version__}")
         ctx.exit()
 
 
@@ -51,5 +48,5 @@ def main() -> None:
     """Rooms from a shell: see who is there, send, listen, talk, and find out why it does not work."""
 
 
-for _command in (who, send, broadcast, listen, chat, send_file, receive_files, attributes, doctor, emulator, demo):
+for _command in (who, send, broadcast, ask, listen, chat, send_file, receive_files, attributes, doctor, emulator, demo):
     main.add_command(_command)

@@ -29,7 +29,7 @@ class Output:
     """
 
     def __init__(self, is_json: bool | None, mask: Mask) -> None:
-        self.is_json = not sys.stdout.isatty() if is_json is None else is_json
+        self.is_json: bool = not sys.stdout.isatty() if is_json is None else is_json
         self.mask = mask
         self.reached: Callable[[], str] | None = None
         """Says what was reached so far, for Ctrl-C; None while that is nothing."""

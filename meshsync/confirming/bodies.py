@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from meshsync.errors import ProtocolError
@@ -19,12 +20,16 @@ __all__ = [
     "KEY_SIZE",
     "OWN_PREFIX",
     "WINDOW",
+    "Answer",
+    "AnswerKind",
     "Body",
     "Confirmed",
     "Hello",
     "Identity",
+    "Mark",
     "Numbered",
     "Proof",
+    "Question",
     "attribute_of",
     "decode_body",
     "encode_body",
@@ -114,6 +119,46 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What makes a confirmed message a question."""
+
+    id: int
+    """From 1 on: one of the asker's own."""
+    reply_type: str = ""
+    """The type that the answer is to have; empty for the answerer's choice."""
+    takes_messages: bool = False
+    """Whether its asker may take an ordinary message for the answer."""
+    seconds: float | None = None
+    """How long its asker waits at the most; None for ever."""
+
+
+class AnswerKind(Enum):
+    """What became of a question."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    FAILED = "failed"
+    LEFT = "left"
+    """The answerer took part no longer before it had answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What makes a confirmed message an answer. The message itself is empty unless the question was answered."""
+
+    id: int
+    """The question's."""
+    kind: AnswerKind = AnswerKind.ANSWERED
+    reason: str = ""
+    """Of a refusal, or of leaving; empty else."""
+    log_id: str = ""
+    """Of a failure: what the answerer's log has it under."""
+
+
+Mark = Question | Answer
+
+
+@dataclass(frozen=True, slots=True)
 class Numbered:
     """A confirmed message."""
 
@@ -123,6 +168,8 @@ class Numbered:
     type: str
     message: JsonObject
     attachment: bytes = field(default=b"", repr=False)
+    mark: Mark | None = None
+    """Whether it asks or answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +196,8 @@ def encode_body(body: Body) -> tuple[str, JsonObject]:
             keys = {"nonce": nonce.hex(), "echo": echo.hex(), "code": code.hex()}
             return "meshsync.proof", {**keys, "upto": upto, "arrived": arrived} | _half(half)
         case Numbered(number, base, type, message):
-            return "meshsync.message", {"n": number, "base": base, "type": type, "message": message}
+            own = {"n": number, "base": base, "type": type, "message": message}
+            return "meshsync.message", own | _encode_mark(body.mark)
         case Confirmed(upto, arrived, is_asking):
             return "meshsync.confirmed", {"upto": upto, "arrived": arrived} | ({"again": True} if is_asking else {})
 
@@ -174,10 +222,49 @@ def decode_body(type: str, body: JsonObject, attachment: bytes = b"") -> Body | 
             if not base <= number < base + WINDOW:
                 raise ProtocolError(f"{type} has number {number} and base {base}, which is not within {WINDOW}")
             inner = read_member(body, "type", str, type)
-            return Numbered(number, base, inner, read_member(body, "message", dict, type), attachment)
+            message = read_member(body, "message", dict, type)
+            return Numbered(number, base, inner, message, attachment, _read_mark(body))
         case "meshsync.confirmed":
             return Confirmed(*_read_progress(body, type), body.get("again") is True)
     return None
+
+
+def _encode_mark(mark: Mark | None) -> JsonObject:
+    match mark:
+        case Question(id, reply_type, takes_messages, seconds):
+            wanted: JsonObject = {"reply_type": reply_type} if reply_type else {}
+            wanted |= {"messages": True} if takes_messages else {}
+            return {"ask": {"id": id, **wanted} | ({} if seconds is None else {"seconds": seconds})}
+        case Answer(id, kind, reason, log_id):
+            told: JsonObject = {} if kind is AnswerKind.ANSWERED else {"outcome": kind.value}
+            told |= {"reason": reason} if reason else {}
+            return {"answer": {"id": id, **told} | ({"log": log_id} if log_id else {})}
+    return {}
+
+
+def _read_mark(body: JsonObject) -> Mark | None:
+    """Return whether a message asks or answers; nonsense makes it neither, since its number has to count."""
+    ask, answer = body.get("ask"), body.get("answer")
+    if isinstance(ask, dict) and _is_id(ask.get("id")):
+        seconds = ask.get("seconds")
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds < _LARGEST
+        limit = float(seconds) if is_number and seconds is not None else None
+        return Question(ask["id"], _text(ask.get("reply_type")), ask.get("messages") is True, limit)
+    if isinstance(answer, dict) and _is_id(answer.get("id")):
+        outcome = answer.get("outcome", AnswerKind.ANSWERED.value)
+        kinds = {kind.value: kind for kind in AnswerKind}
+        # One of a later version is no answer either.
+        kind = kinds.get(outcome, AnswerKind.FAILED) if isinstance(outcome, str) else AnswerKind.FAILED
+        return Answer(answer["id"], kind, _text(answer.get("reason")), _text(answer.get("log")))
+    return None
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _half(half: bytes | None) -> JsonObject:

@@ -18,6 +18,7 @@ from meshsync.confirming.bodies import (
     Confirmed,
     Hello,
     Identity,
+    Mark,
     Numbered,
     Proof,
     attribute_of,
@@ -62,6 +63,8 @@ class Arrival:
     attachment: bytes = field(repr=False)
     size: int = 0
     """Bytes, as `size_of_message` counts them."""
+    mark: Mark | None = None
+    """Whether it asks or answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Exchange:
     """
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
-        self.instance = entropy(INSTANCE_SIZE).hex()
+        self.instance: str = entropy(INSTANCE_SIZE).hex()
         """This client among all: a program that starts again is another one."""
         self._proofs = Proofs(self.instance, entropy, self._progress, self._is_busy)
         self._senders: dict[Identity, ConfirmedSender] = {}
@@ -157,12 +160,20 @@ class Exchange:
         return sender is None or sender.has_room(size)
 
     def submit(
-        self, now: float, identity: Identity, type: str, message: JsonObject, attachment: bytes, size: int
+        self,
+        now: float,
+        identity: Identity,
+        type: str,
+        message: JsonObject,
+        attachment: bytes,
+        size: int,
+        mark: Mark | None = None,
     ) -> ConfirmedSend:
         """Send a message as soon as its recipient is there and proven; return its handle, whose state tells the rest.
 
         Args:
             size: From `size_of_message`.
+            mark: Whether it asks or answers.
         Raises:
             RuntimeError: If there is no room for it.
         """
@@ -171,7 +182,7 @@ class Exchange:
             sender = self._senders[identity] = ConfirmedSender()
             if self._proofs.find(identity) is not None:
                 sender.resume(0, 0)
-        send = ConfirmedSend(identity, type, message, attachment, size)
+        send = ConfirmedSend(identity, type, message, attachment, size, mark)
         sender.submit(send)
         self._due[identity] = None
         self._proofs.want(now, identity)
@@ -292,7 +303,8 @@ class Exchange:
         if missed:
             self._events.append(Missed(participant_id, missed))
         if is_new:
-            self._arrivals.append(Arrival(identity, participant_id, body.type, body.message, body.attachment, size))
+            arrival = Arrival(identity, participant_id, body.type, body.message, body.attachment, size, body.mark)
+            self._arrivals.append(arrival)
 
     def _take_proofs(self) -> None:
         for proven in self._proofs.take_proven():

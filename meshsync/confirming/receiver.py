@@ -26,7 +26,7 @@ class ConfirmedReceiver:
     """The messages from one peer. Not safe to use from two tasks at once."""
 
     def __init__(self) -> None:
-        self.arrived = 0
+        self.arrived: int = 0
         """The highest number that came or was skipped."""
         self._held: deque[tuple[int, int]] = deque()
         """Number and size in bytes of what waits for room."""

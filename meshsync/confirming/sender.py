@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from meshsync.confirming.bodies import WINDOW, Confirmed, Identity, Numbered
+from meshsync.confirming.bodies import WINDOW, Confirmed, Identity, Mark, Numbered
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.runtime.lifecycle import move
 
@@ -47,19 +47,29 @@ _MOVES = {
 class ConfirmedSend:
     """One message on its way to one peer."""
 
-    __slots__ = ("attachment", "identity", "message", "number", "size", "state", "type")
+    __slots__ = ("attachment", "identity", "mark", "message", "number", "size", "state", "type")
 
-    def __init__(self, identity: Identity, type: str, message: JsonObject, attachment: bytes, size: int) -> None:
-        self.identity = identity
+    def __init__(
+        self,
+        identity: Identity,
+        type: str,
+        message: JsonObject,
+        attachment: bytes,
+        size: int,
+        mark: Mark | None = None,
+    ) -> None:
+        self.identity: Identity = identity
         """The recipient's."""
-        self.type = type
-        self.message = message
-        self.attachment = attachment
-        self.size = size
+        self.type: str = type
+        self.message: JsonObject = message
+        self.attachment: bytes = attachment
+        self.size: int = size
         """In bytes."""
-        self.number = 0
+        self.mark: Mark | None = mark
+        """Whether it asks or answers."""
+        self.number: int = 0
         """From 1 on; 0 before it is first sent."""
-        self.state = SendState.WAITING
+        self.state: SendState = SendState.WAITING
 
     def _go(self, state: SendState) -> None:
         self.state = move(_MOVES, self.state, state, "a confirmed message")
@@ -159,7 +169,7 @@ class ConfirmedSender:
             send._go(SendState.UNDER_WAY)
             self._unconfirmed[number] = send.size
             size += send.size
-            ready.append((send, Numbered(number, base, send.type, send.message, send.attachment)))
+            ready.append((send, Numbered(number, base, send.type, send.message, send.attachment, send.mark)))
         return ready
 
     def _confirm(self, upto: int) -> list[ConfirmedSend]:

@@ -44,7 +44,7 @@ from meshsync.transport.interfaces import Transport, TransportStats
 
 __all__ = ["Connection", "ConnectionStats", "Handler", "State"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 _traffic = logging.getLogger("meshsync.traffic")
 
 
@@ -113,7 +113,7 @@ class Connection:
     def __init__(self, transport: Transport, session: Session, runtime: Runtime, handler: Handler, name: str) -> None:
         self.session = session
         self.runtime = runtime
-        self.alarms = Alarms(runtime)
+        self.alarms: Alarms = Alarms(runtime)
         """The reader's own time limits."""
         self._transport = transport
         self._handler = handler
@@ -123,7 +123,7 @@ class Connection:
         self._state = State.OPENING
         self._error: MeshsyncError | None = None
         self._send_queue = SendQueue()
-        self.send_room = SendRoom(runtime)
+        self.send_room: SendRoom = SendRoom(runtime)
         """Bounds what is sent and unacknowledged."""
         self._deliveries: dict[int, Delivery] = {}
         self._packets_accepted = 0

@@ -32,7 +32,7 @@ class Receipt:
     __slots__ = ("is_sent",)
 
     def __init__(self) -> None:
-        self.is_sent = False
+        self.is_sent: bool = False
         """Whether the transport has accepted the request."""
 
 

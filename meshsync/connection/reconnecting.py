@@ -17,7 +17,7 @@ from meshsync.transport.interfaces import Connector
 
 __all__ = ["Backoff", "Complaints", "ReconnectPlan", "is_final"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0

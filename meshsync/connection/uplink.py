@@ -42,7 +42,7 @@ from meshsync.transport.interfaces import Transport, TransportStats
 
 __all__ = ["Owner", "Uplink"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 ATTEMPT_TIMEOUT = 30.0
 """How long one attempt may take until the room has greeted, in seconds."""
@@ -95,7 +95,7 @@ class Uplink:
         plan: ReconnectPlan | None,
     ) -> None:
         self.runtime = runtime
-        self.connection = Connection(transport, session, runtime, self, name)
+        self.connection: Connection = Connection(transport, session, runtime, self, name)
         """The present one, or while offline the last one, or the one that is being restored."""
         self._owner = owner
         self._name = name

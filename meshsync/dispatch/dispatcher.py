@@ -15,7 +15,7 @@ from meshsync.runtime.interfaces import Runtime, Task
 
 __all__ = ["Dispatcher"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 BACKLOG = 10_000
 """The most jobs that wait for the dispatcher; beyond it the oldest are dropped, counted and reported."""

@@ -20,7 +20,7 @@ class Gate:
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self.is_shut = False
+        self.is_shut: bool = False
         self._runtime = runtime
         self._home = Home()
         self._under_way: dict[object, Callable[..., Any]] = {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from meshsync.messages import RoomMessageEvent
 from meshsync.signals import EVENTS, check_callable, name_of
+from meshsync.typed import KINDS, Codec
 
 __all__ = ["Receiver", "Receivers", "Registration", "check_type"]
 
@@ -29,6 +31,8 @@ def check_type(type: object) -> None:
     Raises:
         TypeError: If it is no text, so that no message could have it.
     """
+    if inspect.isclass(type):
+        raise TypeError(f"{type.__qualname__} is no model, which is {KINDS}; nor is it a text, which the type would be")
     _check_text(type, "the type of a message", '@on_message("a type")')
 
 
@@ -42,6 +46,12 @@ def _check_text(value: object, what: str, decorator: str) -> None:
         raise TypeError(f"{what} is a str, not {value!r:.100}{hint}")
 
 
+class Owner(Protocol):
+    """Where a receiver is registered."""
+
+    def remove(self, matches: Callable[[Registration], bool], event: str, /) -> object: ...
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Registration:
     """One receiver's connection to one event; ``cancel`` undoes it."""
@@ -50,7 +60,9 @@ class Registration:
     type: str | None
     """The type of messages it is for; None for all, and for other events."""
     receiver: Receiver
-    _owner: Receivers = field(repr=False)
+    _owner: Owner = field(repr=False)
+    _codec: Codec[Any] | None = field(default=None, repr=False)
+    """Of the model that it gets the messages as; None for plain ones."""
 
     def cancel(self) -> None:
         """Call the receiver no more; a call under way is not interrupted. Later calls do nothing."""
@@ -65,16 +77,20 @@ class Receivers:
         """Called when any were removed."""
         self._registrations: dict[str, dict[Registration, None]] = {name: {} for name in EVENTS}
 
-    def add(self, event: str, receiver: Receiver, type: str | None = None) -> Registration:
+    def add(
+        self, event: str, receiver: Receiver, type: str | None = None, codec: Codec[Any] | None = None
+    ) -> Registration:
         """Register a receiver.
 
+        Args:
+            codec: Of the model that it gets the messages as; None for plain ones.
         Raises:
             ValueError: If there is no such event.
             TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if the name of the
                 event is no text.
         """
         check_callable(receiver, "a RoomMessageEvent", count=1)
-        registration = Registration(event, type, receiver, self)
+        registration = Registration(event, type, receiver, self, codec)
         self._of(event)[registration] = None
         return registration
 
@@ -110,18 +126,22 @@ class Receivers:
         """Whether any is registered for an event that does not occur while messaging is not enabled."""
         return any(self._registrations[event] for event in _NEED_MESSAGING)
 
-    def matching(self, event: RoomMessageEvent) -> Iterator[Receiver]:
-        """Yield the receivers of an event in order of registering; one that is cancelled meanwhile is left out."""
+    def matching(self, event: RoomMessageEvent) -> Iterator[Registration]:
+        """Yield the registrations for an event in order of registering; one that is cancelled meanwhile is left out."""
         of_type = event.message.type
         registrations = self._of(event.name)
         for registration in list(registrations):
             if registration.type in (None, of_type) and registration in registrations:
-                yield registration.receiver
+                yield registration
 
     def count(self, event: RoomMessageEvent) -> int:
         """Return how many receivers an event has by now."""
         of_type = event.message.type
         return sum(registration.type in (None, of_type) for registration in list(self._of(event.name)))
+
+    def has_for(self, type: str) -> bool:
+        """Return whether a receiver is registered for messages of a type, and not for all."""
+        return any(registration.type == type for registration in list(self._of("message")))
 
     def check_event(self, event: str) -> None:
         """Check the name of an event; raises as ``add``."""

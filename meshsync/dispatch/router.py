@@ -7,7 +7,8 @@ are fed before receivers run and apart from them: a receiver may wait for a mess
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from meshsync.connection.budget import ByteBudget
 from meshsync.connection.failures import another
@@ -15,13 +16,16 @@ from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.dispatch.dispatcher import Dispatcher
 from meshsync.dispatch.gate import Gate
-from meshsync.dispatch.receivers import Receivers
+from meshsync.dispatch.interfaces import Fed, Questioning
+from meshsync.dispatch.receivers import Receivers, Registration
+from meshsync.dispatch.reports import Reports
 from meshsync.dispatch.subscriptions import Overflow, Subscription
-from meshsync.errors import ClientClosed, MeshsyncError, WouldDeadlock
-from meshsync.messages import RoomMessage, RoomMessageEvent
+from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, WouldDeadlock
+from meshsync.messages import MarkedEvent, RoomMessage, RoomMessageEvent
 from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
-from meshsync.signals import EVENTS, check_result, log_failure, log_warning, name_of
+from meshsync.signals import EVENTS, check_result, log_warning, name_of
+from meshsync.typed import Codec
 
 __all__ = ["Router", "RouterStats"]
 
@@ -86,18 +90,18 @@ class Router:
         refuse_to_block: Callable[[str], None],
         budget: ByteBudget | None = None,
     ) -> None:
-        self.receivers = Receivers()
+        self.receivers: Receivers = Receivers()
         self._budget = budget or ByteBudget(runtime)
-        self.dispatcher = Dispatcher(runtime, name, self._report_dropped, self._budget.share(OWN_PART))
-        self.gate = Gate(runtime)
+        self.dispatcher: Dispatcher = Dispatcher(runtime, name, self._report_dropped, self._budget.share(OWN_PART))
+        self.reports: Reports = Reports(runtime, self.dispatcher.post, self._run_receivers)
+        self.gate: Gate = Gate(runtime)
         """All calls of the program's code go through it."""
         self.sender: Callable[[], object] = lambda: None
         """Returns the sender that blinker's receivers are given."""
         self.on_less: Callable[[], None] = lambda: None
         """Called when a subscription was closed, and when the receivers of an event have run."""
-        self._home = Home()
-        self._runtime = runtime
-        self._refuse = refuse_to_block
+        self.questioning: Questioning | None = None
+        self._home, self._runtime, self._refuse = Home(), runtime, refuse_to_block
         self._hook: Hook | None = None
         self._hook_task: object = None
         self._unhooked: Inbox[_Unhooked] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
@@ -108,7 +112,7 @@ class Router:
         """Whether what waits for the hook is all that there will be."""
         self._messages_dropped = self._subscriptions_failed = 0
         self._condition = runtime.condition()
-        self._subscriptions: tuple[Subscription, ...] = ()
+        self._subscriptions: tuple[Fed, ...] = ()
         self._has_ended = False
         self._failure: MeshsyncError = ClientClosed("the client was closed by this program")
         """The error of subscriptions after the end."""
@@ -135,41 +139,60 @@ class Router:
         overflow: Overflow,
         limit: Limit = own_limit,
         follows: Callable[[str], bool] | None = None,
-    ) -> Subscription:
+        codec: Codec[Any] | None = None,
+    ) -> Subscription[Any]:
         """Return a subscription to the messages that arrive from now on.
 
         Args:
             limit: The client's.
             follows: Tells of an id whether the sender has it now; None for one that is nobody once it has left.
+            codec: Of the model as which messages are read; None for plain ones.
 
         Raises:
             ValueError: If ``maxsize`` is less than 1, or ``overflow`` is unknown.
         """
-        subscription = Subscription(
+        subscription: Subscription[Any] = Subscription(
             self._runtime,
             type=type,
             sender=sender,
             timeout=timeout,
             maxsize=maxsize,
             overflow=overflow,
-            refuse_to_block=self._refuse_to_block,
+            refuse_to_block=self.refuse_to_block,
             limit=limit,
-            on_close=self._unsubscribe,
+            on_close=self.ignore,
             on_overflow=self._count_overflow,
+            on_wrong=lambda message, error: self.reports.post_wrong(message, "a subscription", error),
             share=self._budget.share(),
             follows=follows,
+            codec=codec,
         )
+        self.feed(subscription)
+        return subscription
+
+    def feed(self, fed: Fed) -> None:
+        """Offer it the messages from now on, until ``ignore``; end it if there are no more."""
         try:
             with self._condition:
                 has_ended = self._has_ended
                 if not has_ended:
-                    self._subscriptions = (*self._subscriptions, subscription)
+                    self._subscriptions = (*self._subscriptions, fed)
             if has_ended:
-                subscription._end(self._failure)
+                fed._end(self._failure)
         except BaseException:  # Ctrl-C: no program could read or close it.
-            self._unsubscribe(subscription)
+            self.ignore(fed)
             raise
-        return subscription
+
+    def ignore(self, fed: Fed) -> None:
+        """Offer it nothing any more."""
+        with self._condition:
+            self._subscriptions = tuple(other for other in self._subscriptions if other is not fed)
+        self._budget.freed()  # What waits for room need not be for this one any more.
+        self.on_less()
+
+    def is_offered(self, message: RoomMessage[Any]) -> bool:
+        """Return whether a subscription is for a message."""
+        return any(fed._matches(message) for fed in self._subscriptions if isinstance(fed, Subscription))
 
     def look_again(self) -> None:
         """Have tasks that wait for a message ask again whether one can come."""
@@ -180,16 +203,15 @@ class Router:
         """Return the figures of this moment."""
         return RouterStats(len(self._subscriptions), self._messages_dropped, self._subscriptions_failed)
 
-    def _refuse_to_block(self, what: str) -> None:
+    def refuse_to_block(self, what: str) -> None:
+        """Raise where the calling task would wait for a message for ever.
+
+        Raises:
+            WouldDeadlock: See above.
+        """
         self._refuse(what)
         if self._hook is not None and self._hook_task == self._runtime.current():
             raise WouldDeadlock(f"{what} in the hook that all messages pass through would never end")
-
-    def _unsubscribe(self, subscription: Subscription) -> None:
-        with self._condition:
-            self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
-        self._budget.freed()  # What waits for room need not be for this one any more.
-        self.on_less()
 
     def sender_left(self, id: str) -> None:
         """Note that no message will come from a participant any more, and warn if any subscription waits for one."""
@@ -200,6 +222,8 @@ class Router:
     def is_awaited(self) -> bool:
         """Whether any event may still reach the program; takes no lock."""
         if self._subscriptions or not self.receivers.is_empty:
+            return True
+        if self.questioning is not None and self.questioning.is_listening:
             return True
         sender = self.sender()
         return any(signal.has_receivers_for(sender) for signal in EVENTS.values())
@@ -248,7 +272,7 @@ class Router:
         self.dispatcher.count_dropped(self._unhooked.keep(_Unhooked(event, size, True), size, is_dropping=True))
         return True
 
-    def _count_overflow(self, subscription: Subscription, dropped: int) -> None:
+    def _count_overflow(self, subscription: Subscription[Any], dropped: int) -> None:
         self._messages_dropped += dropped
         self._subscriptions_failed += not dropped
         if dropped:
@@ -256,10 +280,6 @@ class Router:
             self._budget.warn("subscription drops", text)
         else:
             self._budget.warn("subscription failed", "a subscription ended: too much of it was unread")
-
-    def report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:
-        """Log a failure of the program's code and report it as ``receiver_failed``."""
-        self.dispatcher.post(lambda: self._report(event, receiver, error))
 
     def end(self, failure: MeshsyncError) -> None:
         """Route no more events; those on their way still arrive, and then all routes end.
@@ -309,7 +329,10 @@ class Router:
             changed = self._pass_through(hook, unhooked.event)
             if not self.gate.is_here:
                 return
-            if changed is not None:
+            if changed is None:
+                if type(unhooked.event) is MarkedEvent and self.questioning is not None:
+                    self.questioning.dropped(unhooked.event)
+            else:
                 if unhooked.is_kept:
                     self._wait_for_room(changed, unhooked.size)
                 self._route(changed, unhooked.size, is_kept=unhooked.is_kept)
@@ -319,7 +342,7 @@ class Router:
 
     def _pass_through(self, hook: Hook, event: RoomMessageEvent) -> RoomMessageEvent | None:
         """Return an event as the hook leaves it, or None for none."""
-        if event.name != "message":
+        if event.name != "message" or (self.questioning is not None and self.questioning.is_bodiless(event)):
             return event
         if not self.gate.enter(hook):
             return None
@@ -331,16 +354,19 @@ class Router:
         except TaskExit:
             raise
         except BaseException as error:  # An error of any kind has no caller to go to.
-            self.report("message", hook, error)
+            self.reports.post_failure("message", hook, error)
             return None
         finally:
             self.gate.leave()
-        return None if message is None else replace(event, message=message)
+        return None if message is None else event._with(message)
 
     def _has_room(self, event: RoomMessageEvent, size: int) -> bool:
         """Return whether a message could be kept wherever it goes."""
-        return self.dispatcher.has_room(size) and all(
-            subscription._has_room(event.message, size) for subscription in self._subscriptions
+        questioning = self.questioning
+        return (
+            self.dispatcher.has_room(size)
+            and all(subscription._has_room(event.message, size) for subscription in self._subscriptions)
+            and (questioning is None or not questioning.is_listening or questioning.has_room(event, size))
         )
 
     def _wait_for_room(self, event: RoomMessageEvent, size: int) -> None:
@@ -375,6 +401,11 @@ class Router:
         # A hook may keep what it returns; the body of another event nests what the directory has.
         is_shared = event.name != "message" or self._hook is not None
         if event.name == "message":
+            questioning = self.questioning
+            if questioning is not None and (questioning.is_listening or type(event) is MarkedEvent):
+                is_shared = True  # A handler may have it.
+                if questioning.take(event, size, is_kept=is_kept):
+                    return
             for subscription in self._subscriptions:
                 is_shared |= subscription._offer(event.message, size, is_kept=is_kept)
         post = self.dispatcher.post_kept if is_kept else self.dispatcher.post
@@ -383,6 +414,8 @@ class Router:
     def _finish(self) -> None:
         with self._condition:
             self._has_ended = True
+        if self.questioning is not None:
+            self.questioning.end()
         for subscription in self._subscriptions:
             subscription._end(self._failure)
         with self._condition:
@@ -402,6 +435,8 @@ class Router:
                 self.dispatcher.count_dropped(1)
         finally:
             self.gate.leave()
+        if type(event) is MarkedEvent and self.questioning is not None:
+            self.questioning.handled(event)
         self.on_less()
 
     def _call_receivers(self, event: RoomMessageEvent, is_shared: bool) -> bool:
@@ -416,34 +451,50 @@ class Router:
 
         # Copying a large body takes as long as decoding it: a message that has but one receiver is not copied.
         has_one = not (is_shared or signal.has_receivers_for(sender)) and self.receivers.count(event) == 1
-        for receiver in self.receivers.matching(event):
+        for registration in self.receivers.matching(event):
+            receiver = registration.receiver
             if not may_begin(receiver):
                 return False
+            own: RoomMessageEvent[Any] | None = event
+            if registration._codec is not None:
+                own = self._decode(event, registration, registration._codec)
+            elif not has_one:
+                own = event._copied()
             try:
-                check_result(receiver(event if has_one else event._copied()))
+                if own is not None:
+                    check_result(receiver(own))
             except TaskExit:
                 raise
             except BaseException as error:  # Any kind, such as pytest's failures: it has no caller to go to.
-                self._report(event.name, receiver, error)
+                self._failed(event, receiver, error)
         if has_one:
             return True  # A receiver of the signal that was connected meanwhile waits for the next event.
         signal.send_reporting(
-            lambda receiver, error: self._report(event.name, receiver, error),
+            lambda receiver, error: self._failed(event, receiver, error),
             sender,
             lambda: {"event": event._copied()},
             may_begin,
         )
         return is_begun
 
-    def _report(self, event: str, receiver: Callable[..., object], error: BaseException) -> None:
-        if not isinstance(error, Exception):
-            # A runtime that ends its tasks by an exception of its own, as a simulation does, raises it again here.
-            self._runtime.sleep(0)
-        log_failure(receiver, error)
-        if event == "receiver_failed":
-            return  # A receiver's failure at this is only logged, or reports would never end.
-        message = RoomMessage("receiver_failed", {"event": event, "receiver": name_of(receiver)})
-        self._run_receivers(RoomMessageEvent("receiver_failed", message, error=error))
+    def _decode(
+        self, event: RoomMessageEvent, registration: Registration, codec: Codec[Any]
+    ) -> RoomMessageEvent[Any] | None:
+        """Return an event with its receiver's model for its body; None if the body is wrong, which is reported."""
+        try:
+            return event._with(event.message._as(codec))
+        except InvalidMessage as error:
+            if type(event) is MarkedEvent and self.questioning is not None:
+                self.questioning.refused(event, str(error))
+            self.reports.wrong(event.message, name_of(registration.receiver), error)
+            return None
+
+    def _failed(self, event: RoomMessageEvent, receiver: Callable[..., object], error: BaseException) -> None:
+        note: str | None = ""
+        if type(event) is MarkedEvent and self.questioning is not None:
+            note = self.questioning.failed(event, error)
+        if note is not None:
+            self.reports.failed(event.name, receiver, error, note)
 
     def _report_dropped(self, count: int) -> None:
         """Report that the receivers, or the hook, were too slow."""

@@ -10,11 +10,12 @@ from typing import Any, Generic, Literal, TypeVar
 from meshsync.connection.budget import Share
 from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed, LookAgain
-from meshsync.errors import ClientClosed, MeshsyncError, ReceiveTimeout, UsageError
+from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, ReceiveTimeout, UsageError
 from meshsync.hints import Hinted
-from meshsync.messages import RoomMessage
+from meshsync.messages import Body_co, RoomMessage
 from meshsync.runtime.deadlines import Deadline, Limit, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime
+from meshsync.typed import Codec
 
 __all__ = ["Feed", "Overflow", "Subscription"]
 
@@ -139,8 +140,8 @@ class Feed(Hinted, Generic[T]):
         self._inbox.close(cause)
 
 
-class Subscription(Feed[RoomMessage]):
-    """Matching messages that arrive once it is made. Made by `MessagingClient.messages`; see `Feed`.
+class Subscription(Feed[RoomMessage[Body_co]], Generic[Body_co]):
+    """Matching messages that arrive once it is made. Made by `MessagingClient.messages`.
 
     Attributes:
         timeout: The longest wait for the next message, in seconds; None waits for ever.
@@ -158,10 +159,12 @@ class Subscription(Feed[RoomMessage]):
         overflow: Overflow,
         refuse_to_block: Callable[[str], None],
         limit: Limit = own_limit,
-        on_close: Callable[[Subscription], None],
-        on_overflow: Callable[[Subscription, int], None] = lambda subscription, dropped: None,
+        on_close: Callable[[Subscription[Any]], None],
+        on_overflow: Callable[[Subscription[Any], int], None] = lambda subscription, dropped: None,
+        on_wrong: Callable[[RoomMessage, InvalidMessage], None] = lambda message, error: None,
         share: Share | None = None,
         follows: Callable[[str], bool] | None = None,
+        codec: Codec[Any] | None = None,
     ) -> None:
         if overflow not in ("error", "drop_oldest"):
             raise ValueError(f"overflow is 'error' or 'drop_oldest', not {overflow!r}")
@@ -176,7 +179,7 @@ class Subscription(Feed[RoomMessage]):
             share=share,
             limit=limit,
         )
-        self.dropped = 0
+        self.dropped: int = 0
         self._type = type
         self._sender = sender
         self._follows = follows
@@ -186,6 +189,9 @@ class Subscription(Feed[RoomMessage]):
         self._on_close = on_close
         self._on_overflow = on_overflow
         """Called with how many messages were dropped; 0 if this ended the subscription."""
+        self._on_wrong = on_wrong
+        self._codec = codec
+        """Of the model as which messages are read; None for plain ones."""
 
     def close(self) -> None:
         """Receive no more items; unread ones can still be read. In a child process this does nothing."""
@@ -193,17 +199,30 @@ class Subscription(Feed[RoomMessage]):
             self._on_close(self)
             super().close()
 
-    def _take(self, timeout: float | None) -> RoomMessage:
+    def _take(self, timeout: float | None) -> RoomMessage[Body_co]:
         # Here and not when it is offered: the client's reader does not wait for it, and unread messages are shared.
-        return super()._take(timeout)._copied()
+        codec = self._codec
+        if codec is None:
+            return super()._take(timeout)._copied()
+        deadline, wrong = Deadline(self._runtime, timeout), ""
+        while True:
+            try:
+                message: RoomMessage[Any] = super()._take(deadline.left())
+            except ReceiveTimeout as error:
+                raise (ReceiveTimeout(f"{error}; one that came was left out: {wrong}") if wrong else error) from None
+            try:
+                return message._as(codec)
+            except InvalidMessage as error:
+                wrong = str(error)
+                self._on_wrong(message, error)
 
-    def _matches(self, message: RoomMessage) -> bool:
+    def _matches(self, message: RoomMessage[Any]) -> bool:
         if self._type is not None and message.type != self._type:
             return False
         sender = message.from_participant_id
         return self._sender in (None, sender) or (self._follows is not None and self._follows(sender))
 
-    def _has_room(self, message: RoomMessage, size: int) -> bool:
+    def _has_room(self, message: RoomMessage[Any], size: int) -> bool:
         """Return whether a message does not match, or could be kept: the client asks this."""
         return not self._matches(message) or self._inbox.has_room(size, is_dropping=self._drops_oldest)
 
@@ -211,7 +230,7 @@ class Subscription(Feed[RoomMessage]):
         """Return whether it is for one sender alone, who has left for good: the client asks this."""
         return self._sender == sender and self._follows is None
 
-    def _offer(self, message: RoomMessage, size: int = 0, *, is_kept: bool = False) -> bool:
+    def _offer(self, message: RoomMessage[Any], size: int = 0, *, is_kept: bool = False) -> bool:
         """Add a message if it matches, and return whether it does: the client calls this. Never waits.
 
         Args:

@@ -60,7 +60,7 @@ class PartialFile:
         key: str | None = None,
         is_abandoned: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.size_found = 0
+        self.size_found: int = 0
         """Bytes that an earlier transfer left; reading and writing begin at the first of them."""
         self._folder = folder
         self._runtime = runtime

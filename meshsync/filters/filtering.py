@@ -203,16 +203,16 @@ class _Ends:
         self, filter: StreamFilter, reader: StreamReader, writer: StreamWriter, header: Mapping[str, Any]
     ) -> None:
         self.filter = filter
-        self.runtime = runtime_of(reader)
+        self.runtime: Runtime = runtime_of(reader)
         self.header = header
         """The stream's header as its opener gave it."""
-        self.home = Home()
-        self.phase = _Phase.OPEN
+        self.home: Home = Home()
+        self.phase: _Phase = _Phase.OPEN
         self._condition = self.runtime.condition()
         self._failure: StreamError | None = None
         """The error of every later use; set in phase `_Phase.FAILED`."""
-        self.writer = FilteredWriter(writer, self)
-        self.reader = FilteredReader(reader, self)
+        self.writer: FilteredWriter = FilteredWriter(writer, self)
+        self.reader: FilteredReader = FilteredReader(reader, self)
 
     def enter(self, phase: _Phase) -> None:
         """Go on to a phase, unless the other end has gone as far or further meanwhile."""

@@ -62,8 +62,8 @@ class Charge:
     __slots__ = ("is_counted", "size")
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self.is_counted = False
+        self.size: int = size
+        self.is_counted: bool = False
         """Whether the account has counted it."""
 
 
@@ -79,13 +79,13 @@ class Account:
     __slots__ = ("_room", "is_agreed", "owed", "unread", "window")
 
     def __init__(self, window: int) -> None:
-        self.window = window
-        self.is_agreed = False
+        self.window: int = window
+        self.is_agreed: bool = False
         """Whether both sides know flow control and cancelling."""
         self._room = 0
-        self.unread = 0
+        self.unread: int = 0
         """Bytes received and not read."""
-        self.owed = 0
+        self.owed: int = 0
         """Bytes read for which the peer has got no credit yet."""
 
     def open(self, peer_window: int | None) -> None:

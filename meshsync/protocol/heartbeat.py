@@ -107,7 +107,7 @@ class Heartbeat:
         self._interval = interval
         self._timeout = timeout
         self._period = timeout / _LOOKS
-        self.state = Beat.ALIVE
+        self.state: Beat = Beat.ALIVE
         self._life_at = now
         """When the last sign of life came."""
         self._looked_at = now

@@ -62,7 +62,7 @@ class Pace:
     """The bytes on their way of one direction of one stream. Not safe to use from two tasks at once."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
+        self.in_flight: int = 0
         """Bytes sent and not confirmed."""
         self.limit: float = LEAST_FLIGHT
         """Bytes that may be."""

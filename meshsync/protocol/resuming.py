@@ -159,24 +159,24 @@ class ResumableStream:
 
     def __init__(self, stream_id: str, *, seconds: float, secret: str, window: int, header: JsonObject | None) -> None:
         self.stream_id = stream_id
-        self.seconds = seconds
+        self.seconds: float = seconds
         """The smaller of both sides' once the stream is open; 0 if the peer does not agree."""
-        self.own_id = ""
+        self.own_id: str = ""
         """The id of this side, or its last one."""
-        self.peer_id = ""
+        self.peer_id: str = ""
         """The id of the peer, or its last one; messages go there."""
-        self.progress = Progress.OFFERED
-        self.link = Link.DOWN
+        self.progress: Progress = Progress.OFFERED
+        self.link: Link = Link.DOWN
         self.ending: Ending | None = None
-        self.is_forgotten = False
+        self.is_forgotten: bool = False
         """Whether nothing remains to be done, or to be answered."""
         self.deadline: float | None = None
         """When ``expire`` is to be called; None for never."""
-        self.held = 0
+        self.held: int = 0
         """Bytes of chunks that the peer may not have taken in; they count as in ``write``."""
-        self.position = 0
+        self.position: int = 0
         """Chunks that were written here."""
-        self.taken = 0
+        self.taken: int = 0
         """Chunks that this side has taken in."""
         self._secret = secret
         self._header = header
@@ -202,7 +202,7 @@ class ResumableStream:
         """Whether the peer needs no message from here to learn of the end."""
         self.out: list[StreamMessage] = []
         """The messages to send to ``peer_id``, in order; who takes them removes them. See ``losses``."""
-        self.losses = 0
+        self.losses: int = 0
         """Counts what made messages taken before pointless: they are not to be sent any more."""
 
     @property

@@ -55,11 +55,11 @@ class BoundedBytes:
         self._reserved: deque[tuple[int, int]] = deque()
         """Of each batch in the reserve, the value of ``_accepted`` behind it, and its bytes."""
         self._reserved_size = 0
-        self.bytes_buffered = 0
+        self.bytes_buffered: int = 0
         """Bytes of packets, framing included, not handed to the network."""
-        self.packets_accepted = 0
+        self.packets_accepted: int = 0
         """Packets accepted from senders that may wait, written or not."""
-        self.packets_reserved = 0
+        self.packets_reserved: int = 0
         """The others: those that may use the reserve."""
 
     def has_room(self, size: int, *, is_reserved: bool = False) -> bool:
@@ -116,6 +116,8 @@ class SendBuffer(BoundedBytes):
         "bytes_sent",
     )
 
+    bytes_buffered: int
+
     def __init__(self, limit: int = LIMIT) -> None:
         """Begin empty; ``limit`` is in bytes, framing included."""
         super().__init__(limit)
@@ -130,9 +132,9 @@ class SendBuffer(BoundedBytes):
         self._packets_done = 0
         self._taken = 0
         """How many of the first batches are in the head, and only still to be removed."""
-        self.bye_sent = False
+        self.bye_sent: bool = False
         """Whether the close frame has gone out whole."""
-        self.bytes_sent = 0
+        self.bytes_sent: int = 0
         """Bytes handed to the network, control frames included."""
 
     @property

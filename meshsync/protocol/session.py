@@ -100,12 +100,12 @@ class Session:
     ) -> None:
         self.dialect = dialect
         self.max_message_size = max_message_size
-        self.participation = Participation.OUT
-        self.roster = Roster()
-        self.is_bridged = False
+        self.participation: Participation = Participation.OUT
+        self.roster: Roster = Roster()
+        self.is_bridged: bool = False
         """Whether the room passes streams on in the form each recipient understands, however they are offered. It says
         so in the list of participants, to clients that declare theirs: ``"meshsync": {"bridges": true}``."""
-        self.participant_id = ""
+        self.participant_id: str = ""
         """This client's own id; empty before the greeting."""
         if packet_size < 1:
             raise ValueError(f"a packet takes at least 1 body byte, not {packet_size}")

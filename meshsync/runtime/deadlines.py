@@ -81,7 +81,7 @@ class Deadline:
             self._timeout: Timeout = timeout
         else:
             self._timeout = limit = check_timeout(timeout)
-        self.at = None if limit is None else self._monotonic() + limit
+        self.at: float | None = None if limit is None else self._monotonic() + limit
         """A point on the runtime's monotonic clock, in seconds; None if there is none."""
 
     def left(self) -> float | None:

@@ -51,7 +51,7 @@ class _Clock:
     frozen, no time limit would ever pass. They do not look into classes.
     """
 
-    monotonic = staticmethod(time.monotonic)
+    monotonic: staticmethod[[], float] = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
     # An open simulation replaces this one, so that actors do not sleep for real.
 
@@ -236,7 +236,7 @@ class ThreadTask:
     __slots__ = ("_ended", "_target", "_thread", "error", "is_done")
 
     def __init__(self, target: Callable[[], None], name: str) -> None:
-        self.is_done = False
+        self.is_done: bool = False
         self.error: BaseException | None = None
         self._ended = ThreadCondition()
         self._target: Callable[[], None] | None = target
@@ -309,10 +309,10 @@ class ThreadRuntime:
     """Time, threads and chance as the operating system has them."""
 
     # Taken over as they are: a method around each would double its cost.
-    monotonic = staticmethod(_Clock.monotonic)
-    wall = staticmethod(time.time)
-    current = staticmethod(get_ident)
-    entropy = staticmethod(os.urandom)
+    monotonic: staticmethod[[], float] = staticmethod(_Clock.monotonic)
+    wall: staticmethod[[], float] = staticmethod(time.time)
+    current: staticmethod[[], int] = staticmethod(get_ident)
+    entropy: staticmethod[[int], bytes] = staticmethod(os.urandom)
     condition = ThreadCondition
     holdings: Holdings | None = None
 

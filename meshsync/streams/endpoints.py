@@ -34,10 +34,10 @@ class Endpoints:
     __slots__ = ("_reader", "_writer", "incoming", "outgoing", "stream")
 
     def __init__(self, stream: ClientStream) -> None:
-        self.stream = stream
+        self.stream: ClientStream = stream
         resumption = stream.resumption
         self.outgoing = Outgoing(stream) if resumption is None else ResumableOutgoing(stream, resumption)
-        self.incoming = Incoming(stream)
+        self.incoming: Incoming = Incoming(stream)
         self._writer: ref[MessageStreamWriter] | None = None
         self._reader: ref[MessageStreamReader] | None = None
 

@@ -151,9 +151,9 @@ class StreamLife:
     __slots__ = ("condition", "end", "identity", "phase")
 
     def __init__(self, identity: StreamIdentity, condition: Condition) -> None:
-        self.identity = identity
-        self.condition = condition
-        self.phase = Phase.OFFERED
+        self.identity: StreamIdentity = identity
+        self.condition: Condition = condition
+        self.phase: Phase = Phase.OFFERED
         self.end: StreamEnd | None = None
         """How it ended; None while it goes on."""
 

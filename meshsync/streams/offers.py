@@ -32,7 +32,7 @@ from meshsync.streams.stream import ClientStream
 
 __all__ = ["Accepter", "StreamOffers", "StreamSubscription"]
 
-logger = logging.getLogger("meshsync")
+logger: logging.Logger = logging.getLogger("meshsync")
 
 Accepter = Callable[[StreamReader], object]
 """A program's callback, given to `MessagingClient.enable`, for streams that peers open."""
@@ -243,7 +243,7 @@ def _expire(stream: ClientStream) -> None:
 
 
 class StreamSubscription(Feed[StreamReader]):
-    """Streams that peers open, from when it was made. Made by `MessagingClient.streams`; see `Feed`.
+    """Streams that peers open, from when it was made. Made by `MessagingClient.streams`.
 
     Each is accepted by ``accept`` or the first read. One that no task reads is rejected after 30 s, and at ``close``.
     """

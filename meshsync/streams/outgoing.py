@@ -63,7 +63,7 @@ class Outgoing:
         self._unacknowledged_size = 0
         self._closing: set[object] = set()
         """A token of each call that is closing; meanwhile no chunk may go out."""
-        self.sent = 0
+        self.sent: int = 0
         """How many chunks were sent; a wrapper that Ctrl-C strikes knows by this whether its last one was."""
 
     # --- calls of programs --------------------------------------------------------------------------------------------

@@ -61,8 +61,8 @@ class StreamRegistry:
         self.runtime: Runtime = connection.runtime
         self.budget: ByteBudget = connection.budget
         self.limit = limit
-        self.refuse_to_block = connection.refuse_to_block
-        self.calls = StreamCalls(connection)
+        self.refuse_to_block: Callable[[str], None] = connection.refuse_to_block
+        self.calls: StreamCalls = StreamCalls(connection)
         """Calls that carry streams or offer them."""
         self.on_ended: Callable[[str], None] = _do_nothing
         """Called with the id of each stream that has ended or was refused."""

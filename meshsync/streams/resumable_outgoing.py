@@ -40,6 +40,8 @@ class ResumableOutgoing(Outgoing):
 
     __slots__ = ("_resumption",)
 
+    sent: int
+
     def __init__(self, stream: ClientStream, resumption: Resumption) -> None:
         super().__init__(stream)
         self._resumption = resumption

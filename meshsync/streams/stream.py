@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from meshsync.connection.budget import Share
 from meshsync.connection.deliveries import Delivery, Receipt
 from meshsync.connection.forks import Home
 from meshsync.errors import MeshsyncError, SendTimeout, StreamError, StreamInterrupted, StreamRejected, UsageError
@@ -49,14 +50,14 @@ class Ending:
     __slots__ = ("end", "is_made", "is_reported", "message", "reason", "receipt")
 
     def __init__(self, end: StreamEnd | None = None, reason: str = "", message: StreamMessage | None = None) -> None:
-        self.end = end
-        self.reason = reason
-        self.message = message
-        self.receipt = Receipt()
+        self.end: StreamEnd | None = end
+        self.reason: str = reason
+        self.message: StreamMessage | None = message
+        self.receipt: Receipt = Receipt()
         """Of the message."""
-        self.is_made = False
+        self.is_made: bool = False
         """Whether the stream has ended so."""
-        self.is_reported = False
+        self.is_reported: bool = False
 
 
 class ClientStream:
@@ -74,16 +75,16 @@ class ClientStream:
         self, host: StreamHost, channel: Channel, identity: StreamIdentity, *, peer_window: int | None = None
     ) -> None:
         self.identity = identity
-        self.channel = channel
-        self.life = StreamLife(identity, host.runtime.condition())
+        self.channel: Channel = channel
+        self.life: StreamLife = StreamLife(identity, host.runtime.condition())
         # Most openers never read: they get a window of full size when they do.
-        self.account = Account(LEAST_WINDOW if identity.is_opener else host.window())
+        self.account: Account = Account(LEAST_WINDOW if identity.is_opener else host.window())
         self.unread: deque[tuple[MessageStreamChunk, int]] = deque()
         """Chunks received, each with the bytes that it still counts."""
-        self.share = host.budget.share()
+        self.share: Share = host.budget.share()
         """The bytes that its client holds for it: until it is accepted, the offer; without flow control, the chunks."""
         self.host = host
-        self.home = Home()
+        self.home: Home = Home()
         """Its process: in a child of that each call has to ask before it takes the condition."""
         self.resumption: Resumption | None = None
         """What makes it outlive losses; None if one ends it."""

@@ -45,7 +45,7 @@ class Closing:
         self._runtime = runtime
         self._socket = socket
         self._buffer = buffer
-        self.life = Life.OPEN
+        self.life: Life = Life.OPEN
         self.ending: Ending | None = None
         """How it ended, or will end, once it left OPEN."""
         self.fault: ProtocolError | None = None

@@ -16,7 +16,7 @@ from contextlib import suppress
 from enum import Enum
 
 from meshsync.protocol.heartbeat import Outflow
-from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.interfaces import Condition, Runtime
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.acknowledgements import UNSENT_LIMIT, unacknowledged
 from meshsync.transport.poller import Poller
@@ -56,21 +56,21 @@ class SharedSocket:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
-        self.connection = connection
-        self.lock = runtime.condition()
+        self.connection: socket.socket = connection
+        self.lock: Condition = runtime.condition()
         self.wire: Wire = (
             TlsWire(connection, runtime.condition(), received)
             if isinstance(connection, ssl.SSLSocket)
             else PlainWire(connection, received)
         )
-        self.poller = Poller(connection)
-        self.state = SocketState.OPEN
+        self.poller: Poller = Poller(connection)
+        self.state: SocketState = SocketState.OPEN
         self.reader: object = None
         """The holder of the reader's role; None if no task has it."""
         self.writer: object = None
         """The holder of the writer's role; None if no task has it."""
         self._is_polling = False
-        self.is_rung = False
+        self.is_rung: bool = False
         """Whether the reader was rung for since the last `clear_rings`."""
 
     def prepare_to_wait(self) -> None:

@@ -68,9 +68,9 @@ class PlainWire:
         self._socket = socket
         self._received = received
         self._size = _FIRST_READ_SIZE
-        self.read_wants = READ
-        self.write_wants = WRITE
-        self.has_more = bool(received)
+        self.read_wants: int = READ
+        self.write_wants: int = WRITE
+        self.has_more: bool = bool(received)
 
     def receive(self) -> bytes | None:
         if self.has_more:
@@ -112,10 +112,10 @@ class TlsWire:
         self._received = received
         self._lock = lock
         self._is_at_end = False
-        self.read_wants = READ
-        self.write_wants = WRITE
+        self.read_wants: int = READ
+        self.write_wants: int = WRITE
         # The reads of the handshake may have left something in the TLS layer.
-        self.has_more = True
+        self.has_more: bool = True
 
     def receive(self) -> bytes | None:
         chunks = [self._received] if self._received else []

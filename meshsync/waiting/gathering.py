@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.interfaces import Condition, Runtime
 
 __all__ = ["Gathering"]
 
@@ -25,7 +25,7 @@ class Gathering:
     def __init__(self, runtime: Runtime, awaited: str) -> None:
         self._runtime = runtime
         self._awaited = awaited
-        self.condition = runtime.condition()
+        self.condition: Condition = runtime.condition()
 
     def wait_for(
         self,

@@ -32,7 +32,7 @@ class Store(Generic[T]):
         self._putters: deque[object] = deque()
         self._maxsize = maxsize
         self.items: deque[T] = deque()
-        self.unfinished = 0
+        self.unfinished: int = 0
         """How many items were put and not yet declared as done."""
 
     def put(self, item: T, limit: float | None) -> None:

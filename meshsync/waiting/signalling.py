@@ -19,8 +19,8 @@ class Flag:
 
     def __init__(self, runtime: Runtime, what: str) -> None:
         self._gathering = Gathering(runtime, f"waits for {what} to be set")
-        self.is_set = False
-        self.times = 0
+        self.is_set: bool = False
+        self.times: int = 0
         """How often it was set, so that one who waits notices a set that was cleared at once."""
 
     def set(self) -> None:
@@ -84,9 +84,9 @@ class Round:
     __slots__ = ("arrived", "is_broken", "is_open")
 
     def __init__(self) -> None:
-        self.arrived = 0
-        self.is_open = False
-        self.is_broken = False
+        self.arrived: int = 0
+        self.is_open: bool = False
+        self.is_broken: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -106,11 +106,11 @@ class Crossing:
     def __init__(self, runtime: Runtime, what: str, parties: int) -> None:
         self._gathering = Gathering(runtime, f"waits for all {parties} at {what}")
         self._parties = parties
-        self.round = Round()
+        self.round: Round = Round()
         """The one that gathers."""
         self._leaving: Round | None = None
         """The one that is whole, and whose action runs."""
-        self.is_broken = False
+        self.is_broken: bool = False
 
     def wait(self, action: Callable[[], object] | None, limit: float | None) -> int:
         """Wait for the others, at most ``limit`` seconds; return how many were there before.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from meshsync.runtime.deadlines import Deadline
-from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.interfaces import Condition, Runtime
 
 __all__ = ["Line", "Turnstile"]
 
@@ -19,7 +20,7 @@ class Line:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._tickets: deque[object] = deque()
-        self.condition = runtime.condition()
+        self.condition: Condition = runtime.condition()
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -61,9 +62,9 @@ class Turnstile:
         self._what = what
         self._line = Line(runtime)
         self._permits = permits = runtime.permits(count, what, is_reentrant=is_reentrant)
-        self.leave = permits.leave
+        self.leave: Callable[..., object] = permits.leave
         """Gives a permit back, as an ``__exit__``."""
-        self.release = permits.give
+        self.release: Callable[[], None] = permits.give
         """Gives a permit back."""
 
     @property

@@ -84,7 +84,7 @@ _LAST_PACE = 60.0
 class HandshakeSocket(web.WebSocketResponse):
     """aiohttp's end of a WebSocket, which does the handshake and nothing after it."""
 
-    early = b""
+    early: bytes = b""
     """The bytes that came behind the handshake's request."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
@@ -126,7 +126,7 @@ class GatewayConnection(asyncio.Protocol):
         self._flushes = flushes
         self._early = early
         """What the client sent in one go with its handshake."""
-        self.state = CarrierState.OPEN
+        self.state: CarrierState = CarrierState.OPEN
         self._transport = transport
         limits = settings.limits
         self._linger = limits.linger

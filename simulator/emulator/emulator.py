@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import meshsync
 from meshsync.errors import UsageError
 from meshsync.room import RoomClient
+from meshsync.runtime.threads import ThreadRuntime
 from meshsync.tokens import ApiKey, MessagingRights, ParticipantToken
+from meshsync.world import current_world
 from simulator.admission import check_room_name
 from simulator.emulator.doorway import Doorway, is_loopback
 from simulator.emulator.gateway import Gateway, new_secret, url_host
@@ -113,7 +115,7 @@ class Emulator(HintedEmulator):
         if type(port) is not int or not 0 <= port <= 65535:
             raise UsageError(f"port: a port is a number from 0 to 65535, not {port!r:.100}")
         self.host = host
-        self.secret = _choose_secret(secret, host, insecure)
+        self.secret: str = _choose_secret(secret, host, insecure)
         self._port = port
         doorway = Doorway(self.secret == DEVELOPMENT_SECRET, allow_origins, allow_hosts, host or None)
         law = None if latency is None else as_latency(latency)
@@ -295,11 +297,14 @@ class Emulator(HintedEmulator):
             options: Of ``meshsync.connect``.
         Raises:
             ConnectFailed: As ``meshsync.connect``.
-            UsageError: If options for the address or the token are given, or it is not running.
+            UsageError: If options for the address or the token are given, it is not running, or this is a simulation.
         """
         for own in ("url", "token", "api_key", "connector"):
             if own in options:
                 raise UsageError(f"{own}: the emulator's own is used; leave it out, or call meshsync.connect")
+        if "runtime" not in options and not isinstance(current_world().runtime, ThreadRuntime):
+            text = "a program in a simulation is in no real room: connect outside of it"
+            raise UsageError(f"{text}, or in real threads by runtime=meshsync.runtime.threads.ThreadRuntime()")
         token = self.token(room, name, role=role)
         client = meshsync.connect(room, url=self.url, token=token, **options)
         for other in tuple(self._clients):

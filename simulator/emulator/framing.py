@@ -33,7 +33,7 @@ class FramedParcel(Parcel):
         else:
             self.frames = [frames.encode_pieces([packet]) for packet in pieces]
             size = sum(map(len, self.frames))
-        self.cost = size + _OVERHEAD
+        self.cost: int = size + _OVERHEAD
         del self.output
 
 

@@ -34,7 +34,7 @@ class LoopThread:
             UsageError: If the address cannot be listened on; no thread is left.
         """
         self.gateway = gateway
-        self.has_failed = False
+        self.has_failed: bool = False
         """Whether it ended by a fault of its own, or did not end."""
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -43,7 +43,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, args=(host, port), name="simulator.emulator", daemon=True)
         start_for_real(self._thread)  # Opened inside a simulation, the loop is no actor of it.
         try:
-            self.port = self._opened.result()
+            self.port: int = self._opened.result()
         except OSError as error:
             self._thread.join()
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)

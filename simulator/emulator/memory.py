@@ -34,7 +34,7 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.queues = Held()
+        self.queues: Held = Held()
         """What waits in the queues of all rooms."""
         self._own: dict[Holder, int] = {}
         self._total = 0

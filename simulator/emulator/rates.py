@@ -18,7 +18,7 @@ class Rate:
     __slots__ = ("_at", "_left", "_most", "per_second")
 
     def __init__(self, per_second: float, now: float) -> None:
-        self.per_second = per_second
+        self.per_second: float = per_second
         self._most = max(per_second * _SAVED, 1.0)
         self._left = self._most
         self._at = now

@@ -112,11 +112,11 @@ class RoomRecorder(Recorder):
     ) -> None:
         self._opened = ThreadRuntime.monotonic()
         super().__init__(transcript, self._elapsed, lambda *_, **__: None, most=_MOST_KNOWN)
-        self.present = 0
+        self.present: int = 0
         """How many participants there are."""
-        self.was_opened = False
+        self.was_opened: bool = False
         """Whether there ever was one."""
-        self.is_dirty = False
+        self.is_dirty: bool = False
         """Whether there are records that were not flushed."""
         self.counted = 0
         """Bytes of memory that it was found to take."""

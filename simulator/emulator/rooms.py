@@ -87,6 +87,8 @@ class KeptParcel(FramedParcel):
 
     __slots__ = ()
 
+    cost: int
+
     def __init__(self, output: Output, account: Account, held: Held) -> None:
         super().__init__(output, account, held)
         self.output = output
@@ -129,9 +131,9 @@ class EmulatedRoom(SeatedRoom):
             make_parcel=FramedParcel,
             held=held,
         )
-        self.name = notes.name
+        self.name: str = notes.name
         self.plain = plain
-        self.watchers = tuple(watchers)
+        self.watchers: tuple[Watcher, ...] = tuple(watchers)
         self.connections = 0
         self.is_kept = False
         self._notes = notes

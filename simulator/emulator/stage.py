@@ -66,15 +66,15 @@ class Stage:
     def __init__(self, settings: Settings, room: Callable[[str], EmulatedRoom], note_fault: NoteFault) -> None:
         loop = asyncio.get_running_loop()
         heartbeat = settings.limits.heartbeat
-        self.clock = LoopClock(loop, _report)
-        self.seeds = Seeds(settings.seed)
-        self.network = Network(
+        self.clock: LoopClock = LoopClock(loop, _report)
+        self.seeds: Seeds = Seeds(settings.seed)
+        self.network: Network = Network(
             self.clock,
             self.seeds,
             up=settings.latency or 0.0,
             heartbeats=Heartbeats(heartbeat, heartbeat / 2),
         )
-        self.faults = FaultInjector(
+        self.faults: FaultInjector = FaultInjector(
             self.clock,
             self.seeds,
             self.network,
@@ -83,7 +83,7 @@ class Stage:
             unknown=_note_unknown,
             lifted=self._release,
         )
-        self.is_wired = settings.latency is not None
+        self.is_wired: bool = settings.latency is not None
         """Whether connections of clients are on the network."""
         self._is_faulty = False
         """Whether rooms ask for the verdicts of faults."""

@@ -7,6 +7,7 @@ import threading
 from _thread import get_ident
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Final
 
 from meshsync.runtime.threads import ThreadRuntime
 from simulator.engine.actors import Actor, ActorState
@@ -27,7 +28,7 @@ with ``RecursionError`` ends the process: 3.13 lets more calls nest in C. What i
 OUTSIDE = ("IPython", "_pydevd_bundle", "debugpy", "execnet", "ipykernel", "pytest_timeout", "tqdm", "xdist", "zmq")
 """Packages whose threads serve the person at the screen, and are no actors even if an actor starts them."""
 
-start_for_real = threading.Thread.start
+start_for_real: Final = threading.Thread.start
 """Starts a thread that is no actor."""
 
 

@@ -102,40 +102,40 @@ class Actor:
     )
 
     def __init__(self, serial: int, name: str, label: str, path: str, baton: Baton) -> None:
-        self.serial = serial
+        self.serial: int = serial
         """Its number, from 0 for the creating thread, in the order of spawning: the same in each run."""
-        self.name = name
-        self.label = label
+        self.name: str = name
+        self.label: str = label
         """Its name, made unique among those of one name by a number; random streams are named by it."""
-        self.path = path
+        self.path: str = path
         """Its name behind the path of the actor that spawned it, unique too: hardly any change of the order of turns
         changes it, as it may change ``serial`` and ``label``; decisions of a schedule are recorded by it."""
         self.children: Counter[str] = Counter()
         """How many actors of each name it has spawned."""
-        self.baton = baton
+        self.baton: Baton = baton
         self.target: Callable[[], None] | None = None
         """The function to run; None once it has begun."""
         self.at_end: Callable[[], bool] | None = None
         """Notifies the actors that join it, on its own thread; returns whether there are any."""
         self.error: BaseException | None = None
-        self.is_housekeeping = False
+        self.is_housekeeping: bool = False
         """Whether its waits are no sign that anything is going to happen; see `Runtime.housekeeping`."""
-        self.is_forgiven = False
+        self.is_forgiven: bool = False
         """Whether a program has read the error."""
         self.life: Hashable = None
         """The life of a program that it belongs to, see `simulator.engine.lives`; None if it belongs to none."""
-        self.is_doomed = False
+        self.is_doomed: bool = False
         """Whether that was ended by force: it unwinds, and each of its calls raises."""
         self.thread: Thread | None = None
         self.ident: int | None = None
-        self.state = _NEW
-        self.exits = 0
+        self.state: ActorState = _NEW
+        self.exits: int = 0
         """How often `ActorExit` was raised in it."""
         self.wake: Callable[[], None] = _nothing
         """Makes it ready to run; called by its timer."""
         self.timer: Timer | None = None
         """The timer that will wake it, if it sleeps or waits with a time limit."""
-        self.notified = False
+        self.notified: bool = False
         """Whether its last wait ended by a notification."""
         self.inside: Place | None = None
         """The condition it entered last and has not left, from which `Place.outer` leads to the others."""

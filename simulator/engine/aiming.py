@@ -57,7 +57,7 @@ class Targets:
         given = tuple(steps)
         last = max((step.came for step in given if step.kind != "wait"), default=0)
         # The ends of time limits beyond the end of the run never came.
-        self.steps = tuple(step for step in given if step.came <= last)
+        self.steps: tuple[Step, ...] = tuple(step for step in given if step.came <= last)
         self._came = sorted({step.came for step in self.steps})
         by_who: dict[str, list[Step]] = {}
         for step in self.steps:

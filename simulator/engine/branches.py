@@ -58,7 +58,7 @@ class BranchSchedule(ReplaySchedule):
         super().__init__(deviations, lates)
         self._after = after or Schedule()
         self._instant = None if branch is None else branch.instant
-        self.is_late = self.is_late or self._after.is_late
+        self.is_late: bool = self.is_late or self._after.is_late
         self.decided: list[int] = []
         """The instant of each of the deviations that were repeated, in nanoseconds."""
 

@@ -22,7 +22,7 @@ class Housekeeping:
     """
 
     def __init__(self, max_steps: int) -> None:
-        self.due = min(INTERVAL, max_steps)
+        self.due: int = min(INTERVAL, max_steps)
         """The turn of the next check."""
         self._interval = self.due
         self._max_steps = max_steps

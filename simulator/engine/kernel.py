@@ -24,11 +24,11 @@ class Timer:
 
     def __init__(self, kernel: Kernel, when: int, callback: Callable[[], object], is_background: bool) -> None:
         self._kernel = kernel
-        self.when = when
+        self.when: int = when
         """The instant it is due, in nanoseconds since the start."""
         self.callback: Callable[[], object] | None = callback
         """The function to call; None once it was taken or cancelled."""
-        self.is_background = is_background
+        self.is_background: bool = is_background
         """Whether it recurs for ever by itself, such as a heartbeat, and so is no sign of progress."""
 
     @property
@@ -52,12 +52,12 @@ class Kernel:
     __slots__ = ("_cancelled", "_heap", "_sequence", "foreground", "late", "now")
 
     def __init__(self) -> None:
-        self.now = 0
+        self.now: int = 0
         """Nanoseconds since the start."""
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
         self._cancelled = 0
-        self.foreground = 0
+        self.foreground: int = 0
         """How many timers are pending that are not background ones."""
         self.late: Callable[[str, int, int, str], int] | None = None
         """Returns by how many nanoseconds a step is late, as `Schedule.late`; None if none ever is. Those that make

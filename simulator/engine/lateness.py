@@ -57,7 +57,7 @@ class Lateness:
 
     probability: float
     scale: int
-    """Nanoseconds; a step that is late is so by up to `REACH` times as much."""
+    """Nanoseconds; a step that is late is so by up to ``REACH`` times as much."""
     focus: str = "all"
     """Whose steps may be late: ``"program"``, those of tasks in which the program's code runs, and of participants;
     ``"links"``, deliveries; ``"all"``, also those of the client's own tasks; else those of one, by `Late.who`."""
@@ -79,7 +79,7 @@ class LateSchedule(Schedule):
         self._lateness = lateness
         self._base = base
         if base is not None:
-            self.deviations = base.deviations
+            self.deviations: list[Deviation] = base.deviations
         self._steps: dict[tuple[str, str], int] = {}
 
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
@@ -109,7 +109,7 @@ class ReplaySchedule(Schedule):
         super().__init__()
         self._recorded = {(one.actor, one.is_preemption, one.visit): one.taken for one in deviations}
         self._late = {(one.who, one.kind, one.step): one.by for one in lates}
-        self.is_late = bool(self._late)
+        self.is_late: bool = bool(self._late)
         self._steps: dict[tuple[str, str], int] = {}
         self.instants: list[int] = []
         """When each of `lates` was due, in nanoseconds."""
@@ -137,7 +137,7 @@ class AimedSchedule(ReplaySchedule):
     def __init__(self, lates: Iterable[Late], base: Schedule | None = None) -> None:
         super().__init__((), lates)
         self._base = base or Schedule()
-        self.deviations = self._base.deviations
+        self.deviations: list[Deviation] = self._base.deviations
 
     def choose(self, candidates: Sequence[str], *, is_preemption: bool, set_back: int = 0) -> int:
         return self._base.choose(candidates, is_preemption=is_preemption, set_back=set_back)

@@ -40,9 +40,9 @@ class ProgramLife:
     __slots__ = ("is_ended", "name", "number")
 
     def __init__(self, name: str, number: int) -> None:
-        self.name = name
-        self.number = number
-        self.is_ended = False
+        self.name: str = name
+        self.number: int = number
+        self.is_ended: bool = False
         """Whether it was ended by force."""
 
     def __repr__(self) -> str:

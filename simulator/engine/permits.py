@@ -27,7 +27,7 @@ class VirtualPermits:
         self._scheduler = scheduler
         self._condition: VirtualCondition = new_condition(scheduler)
         self._what = what
-        self.free = count
+        self.free: int = count
         self._holders: dict[Held, Hashable] = {}
         """What is taken and by whom, the first one first."""
 

@@ -109,7 +109,7 @@ class VirtualRuntime:
         check_none_open()
         self.opened_at: str = diagnosis.caller()
         """The line that opened it."""
-        self.seeds = Seeds(seed)
+        self.seeds: Seeds = Seeds(seed)
         self._start_wall = start
         grace = 5.0 if stall_after is None else stall_after
         chosen = schedule_named(schedule, self.seeds) if isinstance(schedule, str) else schedule
@@ -124,13 +124,13 @@ class VirtualRuntime:
         )
         self.kernel: Kernel = scheduler.kernel
         """The clock and the timers; ``kernel.after(seconds, callback)`` schedules a call."""
-        self.invariants = Invariants(scheduler, subject)
+        self.invariants: Invariants = Invariants(scheduler, subject)
         """What is claimed of the run."""
-        self.lives = Lives(scheduler)
+        self.lives: Lives = Lives(scheduler)
         """Ends the lives of programs by force."""
-        self.hindrances = Hindrances(scheduler)
+        self.hindrances: Hindrances = Hindrances(scheduler)
         """What keeps programs from running as they would."""
-        self.is_open = True
+        self.is_open: bool = True
         self._threads = ActorThreads(scheduler, scope, grace)
         interrupts = Interrupts(self._interrupted, get_ident())
         self._watchdog = (

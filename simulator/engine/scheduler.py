@@ -83,22 +83,22 @@ class Scheduler:
         patience: int,
         max_steps: int,
     ) -> None:
-        self.kernel = Kernel()
+        self.kernel: Kernel = Kernel()
         if schedule is not None and schedule.is_late:
             self.kernel.late = schedule.late
         self.get_ident = get_ident
         self.schedule = schedule
         self._queues = ReadyActors(self.kernel)
-        self.ready = self._queues.ready
+        self.ready: deque[Actor] = self._queues.ready
         """The actors that can run; a shortcut for the code that makes actors ready most often."""
-        self.turns = 0
+        self.turns: int = 0
         """How many turns actors and timers have had so far."""
-        self.in_callback = False
-        self.is_over = False
+        self.in_callback: bool = False
+        self.is_over: bool = False
         """Whether every blocking call is to raise: in the main thread ``over``, elsewhere `ActorExit`. A plain
         attribute, since it is tested and set where no call is allowed, see the module's docstring."""
         self.over: BaseException = SimulationClosed("the simulation is over")
-        self.urgent = False
+        self.urgent: bool = False
         """Whether the next choice has to consider more than the ready actors. Cleared by the main thread only."""
         self.after_turn: Callable[[Callable[[], object] | None], None] | None = None
         """Called after each turn of an actor (with None) or of a timer (with its callback); None if none is to be."""
@@ -106,26 +106,26 @@ class Scheduler:
         """Passed by each actor that has its turn, while ``urgent`` is set; None if there is nothing to be held back."""
         self.make_ready: Callable[[Actor], None] = self.ready.append
         """Puts an actor behind those that can run; or later, if its program is slow."""
-        self.polls_left = max_steps
+        self.polls_left: int = max_steps
         """How often a condition may be entered or the clock read until the next turn."""
         self.doomed: deque[Actor] = deque()
         """The ghosts of actors that unwind before any other goes on, and behind them the actor that ended them."""
-        self.holdings = Holdings(self._label)
+        self.holdings: Holdings = Holdings(self._label)
         """What the actors hold of locks, by serial number."""
-        self.pending_errors = PendingErrors()
+        self.pending_errors: PendingErrors = PendingErrors()
         """The errors that the main thread is to raise."""
         self._make_baton = make_baton
         self._births = Births(make_baton, self.ready)
-        self.actors = self._births.actors
+        self.actors: dict[int, Actor] = self._births.actors
         """The actors that have not ended, by serial number."""
         self._start = start
-        self._horizon = horizon
-        self._patience = patience
+        self._horizon, self._patience = horizon, patience
         self._max_steps = max_steps
         self._errand = _NONE
         self._quiet_since: int | None = None
         self._housekeeping = Housekeeping(max_steps)
-        self.main = self.running = self._births.make("main", None, False)
+        self.main: Actor = self._births.make("main", None, False)
+        self.running: Actor = self.main
         self.main.ident = get_ident()
         self.main.begin()
 

@@ -74,7 +74,7 @@ class Schedule:
     is_late = False
 
     def __init__(self) -> None:
-        self.decisions = 0
+        self.decisions: int = 0
         self.deviations: list[Deviation] = []
         self.lates: list[Late] = []
         """The steps that were late, in the order of being asked."""

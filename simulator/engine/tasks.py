@@ -21,7 +21,7 @@ class VirtualTask:
 
     def __init__(self, scheduler: Scheduler, actor: Actor) -> None:
         self._scheduler = scheduler
-        self.actor = actor
+        self.actor: Actor = actor
         self._ended = new_condition(scheduler)
         actor.at_end = self._announce
 

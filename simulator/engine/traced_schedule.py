@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from simulator.engine.aiming import Step
 from simulator.engine.lateness import focus_of
-from simulator.engine.schedules import Schedule
+from simulator.engine.schedules import Deviation, Late, Schedule
 
 __all__ = ["Decision", "TracedSchedule"]
 
@@ -41,8 +41,8 @@ class TracedSchedule(Schedule):
     def __init__(self, inner: Schedule | None = None) -> None:
         super().__init__()
         self._inner = inner or Schedule()
-        self.deviations = self._inner.deviations
-        self.lates = self._inner.lates
+        self.deviations: list[Deviation] = self._inner.deviations
+        self.lates: list[Late] = self._inner.lates
         self._numbers: dict[tuple[str, str], int] = {}
         self.steps: list[Step] = []
         """In the order of being asked."""

@@ -40,7 +40,11 @@ _MARK = "SIMULATOR_SECOND_RUN"
 
 
 class RunsDiffer(SimulationError, AssertionError):
-    """Two runs of a program with one seed are not the same; the text has the first difference."""
+    """Two runs of a program with one seed are not the same; the text has the first difference.
+
+    What to do: find what the program draws or reads outside the simulation: the time of day, ``random``, the order of a
+    set. The text names the record at which it shows.
+    """
 
 
 @dataclass(frozen=True, slots=True)

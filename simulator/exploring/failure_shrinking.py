@@ -33,10 +33,10 @@ class FailureShrinker:
         self._program = program
         self._stall_after = stall_after
         self._budget = budget
-        self.best = found
+        self.best: Run = found
         self._symptom = found.symptom
-        self.runs = 0
-        self.is_repeatable = True
+        self.runs: int = 0
+        self.is_repeatable: bool = True
 
     def shrink(self) -> Run:
         """Return the smallest run that was found to fail in the same way."""

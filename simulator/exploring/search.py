@@ -65,12 +65,12 @@ class Search:
         self._trial = Trial(MUTANTS if base.schedule == GUIDED else 0, count_overdue, stall_after)
         self._name = name
         self.pilot: Pilot | None = None
-        self.done = 0
+        self.done: int = 0
         """How many seeds have run without failing, from the first one on without a gap."""
-        self.runs = 0
+        self.runs: int = 0
         self.overdue: list[int | str] = []
         """Those of them that failed by a time limit alone, which they passed by lateness."""
-        self.overdue_runs = 0
+        self.overdue_runs: int = 0
         """How many runs did: of one seed several may."""
 
     @property

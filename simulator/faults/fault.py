@@ -17,7 +17,7 @@ __all__ = ["Fault", "LastingFault", "OneOffFault", "happens"]
 
 @dataclass(frozen=True, slots=True)
 class Fault(fields.Value):
-    """One fault. Each kind is a class of its own, in `simulator.faults.kinds` or in a program."""
+    """One fault. Each kind is a class of its own, in ``simulator.faults.kinds`` or in a program."""
 
     word: ClassVar[str] = ""
     """The kind's name for users, in plans and in transcripts."""

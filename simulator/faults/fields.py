@@ -108,15 +108,15 @@ def settled_law(field: str, value: Law | float) -> Law:
         raise ValueError(f"{field}: {error}") from None
 
 
-name = checked(_name)
+name: Metadata = checked(_name)
 """A participant's name."""
-names = checked(settled_names)
+names: Metadata = checked(settled_names)
 """Names of participants, at least one; kept sorted, each once."""
-text = checked(_text)
-reason = checked(_reason)
+text: Metadata = checked(_text)
+reason: Metadata = checked(_reason)
 """A reason that participants are given; made safe to send, see `safe_text`."""
-truth = checked(_truth)
-law = checked(settled_law, latency.from_json)
+truth: Metadata = checked(_truth)
+law: Metadata = checked(settled_law, latency.from_json)
 """A law of delays, or a number of seconds."""
 
 
@@ -157,7 +157,7 @@ def number(*, most: float = 1e12, is_zero_fine: bool = True) -> Metadata:
     return checked(check)
 
 
-rate = number(most=1.0)
+rate: Metadata = number(most=1.0)
 """A share of all cases, from 0 to 1."""
 
 

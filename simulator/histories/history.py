@@ -50,15 +50,15 @@ class Operation:
     def __init__(
         self, process: str, name: str, arguments: tuple[object, ...], key: Hashable, begun: int, begun_at: float
     ) -> None:
-        self.process = process
+        self.process: str = process
         """Who called it."""
-        self.name = name
-        self.arguments = arguments
-        self.key = key
+        self.name: str = name
+        self.arguments: tuple[object, ...] = arguments
+        self.key: Hashable = key
         """Which of several objects it was about."""
-        self.begun = begun
+        self.begun: int = begun
         """Its call's number among all calls and returns of the history."""
-        self.begun_at = begun_at
+        self.begun_at: float = begun_at
         """When it was called, in seconds."""
         self.ended: int | None = None
         """Its return's number; None if it has not returned, or failed, so that it may take effect at any time."""

@@ -79,7 +79,7 @@ class Programs:
 
     def __init__(self, runtime: VirtualRuntime, network: Network, rooms: Callable[[], Sequence[RecordedRoom]]) -> None:
         self.crashes: list[Crashed] = []
-        self.disks = Disks()
+        self.disks: Disks = Disks()
         self.leftovers: Leftovers | None = None
         self._runtime = runtime
         self._network = network

@@ -61,10 +61,12 @@ class FrameBuffer(send_buffer.BoundedBytes):
 
     __slots__ = ("frames", "packets_written")
 
+    bytes_buffered: int
+
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.frames: deque[Frame[Traffic]] = deque()
-        self.packets_written = 0
+        self.packets_written: int = 0
 
     def accept(self, frames: Collection[Frame[Traffic]], size: int, *, is_reserved: bool = False) -> None:
         """Append frames of ``size`` bytes together."""

@@ -19,9 +19,10 @@ from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
 from simulator.network.heartbeat_timer import HeartbeatTimer
 from simulator.network.links import ControlFrame, Frame, close_frame, frame
-from simulator.network.network import Guest, Network
+from simulator.network.network import Guest, Network, SimulatedConnection
 from simulator.network.room_end import RoomEnd
 from simulator.network.traffic import Traffic
+from simulator.room.members import Member
 from simulator.room.rules import Output
 from simulator.room.seat import Parcel
 
@@ -82,7 +83,8 @@ class HeadlessEnd:
 
     def __init__(self, network: Network, guest: Guest, listener: Listener, opening: Iterable[Request] = ()) -> None:
         beats = network.heartbeats
-        self.connection = connection = network.open(guest.name)
+        connection = network.open(guest.name)
+        self.connection: SimulatedConnection = connection
         network.admit(connection, guest)
         connection.transport = self
         self._state = HeadlessState.OPEN
@@ -107,7 +109,7 @@ class HeadlessEnd:
             heartbeat_timeout=beats.timeout,
             ended=connection.room_ended,
         )
-        self.member = carrier.seat.member
+        self.member: Member = carrier.seat.member
         for request in opening:
             carrier.seat.ask(request)
 

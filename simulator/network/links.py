@@ -188,7 +188,7 @@ class Link(Generic[Payload]):
         tap: Tap[Payload] | None = None,
     ) -> None:
         self.name = name
-        self.state = LinkState.OPEN
+        self.state: LinkState = LinkState.OPEN
         self.tap = tap
         self.service: Service[Payload] | None = None
         self._in_service: _Burst[Payload] | None = None
@@ -211,7 +211,7 @@ class Link(Generic[Payload]):
         self._unread_size = 0
         self._charged = 0
         """Bytes accepted that the sender is not notified to have been read."""
-        self.bytes_accepted = 0
+        self.bytes_accepted: int = 0
         """Bytes accepted since the beginning."""
         self._echoes: deque[tuple[int, int]] = deque()
         """When the sender is notified that bytes were read, and how many."""

@@ -118,9 +118,9 @@ class SimulatedConnection:
         """The client's end; None until it is there."""
         self.carrier: Carrier | None = None
         """The room's end; None until it is there."""
-        self.paused_until = 0
+        self.paused_until: int = 0
         """When the client's end resumes, in nanoseconds; past if it is not paused."""
-        self.ended = Ended.NEITHER
+        self.ended: Ended = Ended.NEITHER
         """The ends at which it has ended; a plain attribute, since it is read for all frames that arrive."""
         self._network = network
 
@@ -261,7 +261,7 @@ class Network:
         self.kernel = kernel
         self._service = service or {}
         self._desks: dict[SeatedRoom, Desk] = {}
-        self.heartbeats = heartbeats or Heartbeats()
+        self.heartbeats: Heartbeats = heartbeats or Heartbeats()
         self.send_buffer = send_buffer
         self._seeds = seeds
         latency = as_latency(up)

@@ -57,7 +57,7 @@ class RoomEnd:
         heartbeat_timeout: float = TIMEOUT,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        self.state = CarrierState.OPEN
+        self.state: CarrierState = CarrierState.OPEN
         self._kernel = kernel
         self._up = up
         self._down = down

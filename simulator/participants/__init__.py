@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from simulator.participants.messaging import Chatter, Echo, Scripted
 from simulator.participants.participant import Participant
-from simulator.participants.peers import Chunk, Message, Offer, Peer
+from simulator.participants.peers import Chunk, Message, Offer, Peer, Question
 from simulator.participants.stream import Stream, StreamState
 from simulator.participants.streaming import Rejecting, Silent, Sink, Streamer
 from simulator.participants.surroundings import Surroundings
@@ -24,6 +24,7 @@ __all__ = [
     "Offer",
     "Participant",
     "Peer",
+    "Question",
     "Rejecting",
     "Scripted",
     "Silent",

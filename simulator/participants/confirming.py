@@ -1,18 +1,21 @@
-"""The confirmed messages that a participant without a thread gets. It sends none, and so begins no proof by itself."""
+"""The confirmed messages that a participant without a thread gets, and those that it sends: answers to questions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from meshsync.confirming.bodies import ATTRIBUTE, OWN_PREFIX
-from meshsync.confirming.exchange import Arrival, Exchange
+from meshsync.confirming.bodies import ATTRIBUTE, OWN_PREFIX, Answer, AnswerKind, Identity, Question
+from meshsync.confirming.exchange import Arrival, Exchange, size_of_message
 from meshsync.confirming.proofs import Proven
-from meshsync.errors import ProtocolError
+from meshsync.errors import ProtocolError, UsageError
 from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.operations import Push, Request, Send
+from meshsync.reasons import safe_text
+from simulator.participants.peers import copied
 
-__all__ = ["ConfirmedMessages", "visible"]
+__all__ = ["AskedQuestion", "ConfirmedMessages", "visible"]
 
 
 class Attending(Protocol):
@@ -38,6 +41,9 @@ class ConfirmedMessages:
     def __init__(self, attending: Attending, entropy: Callable[[int], bytes]) -> None:
         self._attending = attending
         self._exchange = Exchange(entropy)
+        self._answers: deque[tuple[Identity, str, JsonObject, bytes, Answer]] = deque()
+        """Those for which there is no room yet."""
+        self._has_answered = False
 
     def attribute(self, *, resumes: bool) -> JsonObject:
         """Return the value of the participant's own attribute.
@@ -78,19 +84,83 @@ class ConfirmedMessages:
             exchange.place()
             self._send()  # Before the participant gets it, which may leave then.
             attending.confirmed(arrival)
+        exchange.take_confirmed()
         self._send()
         return True
 
+    def meet(self, ids: Iterable[str]) -> None:
+        """Note peers that are there: those whose questions it has answered may be back under another id."""
+        if self._has_answered:
+            for id in ids:
+                self._exchange.enter(self._attending.now(), id, self._attending.attributes_of(id))
+            self._send()
+
+    def answer(self, to: Identity, type: str, body: JsonObject, attachment: bytes, answer: Answer) -> None:
+        """Send an answer, as soon as there is room for it, and its asker is there."""
+        self._has_answered = True
+        self._answers.append((to, type, body, attachment, answer))
+        self._send()
+
+    def _submit(self) -> None:
+        now = self._attending.now()
+        while self._answers:
+            to, type, body, attachment, answer = self._answers[0]
+            size = size_of_message(body, attachment)
+            if not self._exchange.has_room(to, size):
+                return
+            self._answers.popleft()
+            self._exchange.submit(now, to, type, body, attachment, size, answer)
+
     def _send(self) -> None:
+        self._submit()
         for direct in self._exchange.drain() if self._attending.is_here else ():
-            size = len(encode_object(direct.message, direct.type, forwarded=True))
-            self._attending.issue(Send(direct.to, direct.type, direct.message), size)
+            size = len(encode_object(direct.message, direct.type, forwarded=True)) + len(direct.attachment)
+            self._attending.issue(Send(direct.to, direct.type, direct.message, direct.attachment), size)
         if self._exchange.deadline is not None:
             self._attending.look_at(self._exchange.deadline, self._look)
 
     def _look(self) -> None:
         self._exchange.look(self._attending.now())
         self._send()
+
+
+class AskedQuestion:
+    """A question that a participant has to answer, once."""
+
+    def __init__(
+        self,
+        messages: ConfirmedMessages,
+        arrival: Arrival,
+        question: Question,
+        is_here: Callable[[], bool],
+    ) -> None:
+        self.is_open: bool = True
+        self.takes_messages: bool = question.takes_messages
+        """Whether an ordinary message may answer it."""
+        self._messages = messages
+        self._arrival = arrival
+        self._question = question
+        self._is_here = is_here
+
+    def reply(self, message: Mapping[str, Any], attachment: bytes, type: str | None, /) -> None:
+        """Answer it; see `peers.Question.reply`."""
+        body, _ = copied(message, "message")
+        self._close()
+        own_type = type or self._question.reply_type or self._arrival.type
+        self._messages.answer(self._arrival.identity, own_type, body, attachment, Answer(self._question.id))
+
+    def refuse(self, reason: str, /) -> None:
+        """Decline it; see `peers.Question.refuse`."""
+        self._close()
+        answer = Answer(self._question.id, AnswerKind.REFUSED, safe_text(reason))
+        self._messages.answer(self._arrival.identity, self._arrival.type, {}, b"", answer)
+
+    def _close(self) -> None:
+        if not self.is_open:
+            raise UsageError(f"a question of type {self._arrival.type!r} was answered already")
+        if not self._is_here():
+            raise UsageError(f"a question of type {self._arrival.type!r} is not answered: the participant has left")
+        self.is_open = False
 
 
 def visible(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

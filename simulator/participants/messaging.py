@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from simulator.latency import Law, as_law
 from simulator.participants.participant import Participant
-from simulator.participants.peers import Message
+from simulator.participants.peers import Message, Question
 
 __all__ = ["Chatter", "Echo", "Scripted"]
 
 
 class Echo(Participant):
-    """Answers every message to its sender with the same type, body and attachment.
+    """Answers every message to its sender with the same type, body and attachment, and so every question.
 
     Args:
         delay: From a message to the answer, in seconds or as a law.
@@ -22,12 +22,16 @@ class Echo(Participant):
         self, name: str, delay: float | Law = 0.0, role: str = "agent", *, returns_after: float | Law | None = None
     ) -> None:
         super().__init__(name, role, returns_after=returns_after)
-        self.delay = as_law(delay)
+        self.delay: Law = as_law(delay)
 
     def on_message(self, message: Message) -> None:
         """Answer, after the delay."""
         answer = (message.sender, message.type, message.message, message.attachment)
         self.after(self.delay, lambda: self.send(*answer))
+
+    def on_request(self, question: Question) -> None:
+        """Answer, after the delay."""
+        self.after(self.delay, lambda: question.reply(question.message, question.attachment))
 
 
 class Chatter(Participant):
@@ -53,13 +57,13 @@ class Chatter(Participant):
         returns_after: float | Law | None = None,
     ) -> None:
         super().__init__(name, role, returns_after=returns_after)
-        self.interval = as_law(interval)
+        self.interval: Law = as_law(interval)
         if limit is None and not self.interval.quantile(0.5) > 0:
             raise ValueError("with an interval of 0 seconds it would send for ever without the clock moving")
         self.to = to
         self.type = type
         self.limit = limit
-        self.said = 0
+        self.said: int = 0
 
     def on_start(self) -> None:
         """Begin, after one interval."""
@@ -97,7 +101,7 @@ class Scripted(Participant):
         returns_after: float | Law | None = None,
     ) -> None:
         super().__init__(name, role, returns_after=returns_after)
-        self.steps = tuple(steps)
+        self.steps: tuple[tuple[float, Callable[[Scripted], object]], ...] = tuple(steps)
         self.received: list[Message] = []
         """All messages so far."""
 

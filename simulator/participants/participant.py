@@ -10,28 +10,28 @@ all recipients of the same message, and must not be changed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
 
 from meshsync.confirming.bodies import ATTRIBUTE
+from meshsync.confirming.bodies import Question as Asks
 from meshsync.confirming.exchange import Arrival
 from meshsync.errors import UsageError
-from meshsync.protocol.envelopes import JsonObject, encode_object
+from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.operations import Broadcast, Enable, Push, Request, Send, SetAttributes
 from simulator.engine.kernel import Timer
 from simulator.engine.seeds import entropy
 from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest
-from simulator.participants.confirming import ConfirmedMessages, visible
-from simulator.participants.peers import Chunk, Message, Offer, Peer
+from simulator.participants.confirming import AskedQuestion, ConfirmedMessages, visible
+from simulator.participants.peers import Chunk, Message, Offer, Peer, Question, copied
+from simulator.participants.stays import Stay
 from simulator.participants.stream import WINDOW, Stream
 from simulator.participants.streams import ParticipantStreams
 from simulator.participants.surroundings import Surroundings
-from simulator.room.rules import Output
 
 __all__ = ["Attendance", "Participant", "enter", "retire"]
 
@@ -94,6 +94,14 @@ class Participant:
 
     def on_message(self, message: Message) -> None:
         """Called for each message that is not part of a stream."""
+
+    def on_request(self, question: Question) -> None:
+        """Called for each question that a client asks: reply to it, or refuse it, now or later.
+
+        By default ``on_message`` gets it, and what is not answered then is refused; but not if an ordinary message may
+        answer it, and ``on_message`` is overridden.
+        """
+        self.on_message(question)
 
     def on_stream(self, offer: Offer) -> None:
         """Called when a peer offers a stream; by default it is rejected as official clients do."""
@@ -158,18 +166,18 @@ class Participant:
             InvalidMessage: If the message is no JSON object; nothing is sent.
             UsageError: If this participant is in no room.
         """
-        body, size = _copy(message, "message")
+        body, size = copied(message, "message")
         recipient = to.id if isinstance(to, Peer) else to
         self._simulator.issue(Send(recipient, type, body, bytes(attachment)), size + len(attachment))
 
     def broadcast(self, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:
         """Send a message to all others; raises as ``send``."""
-        body, size = _copy(message, "message")
+        body, size = copied(message, "message")
         self._simulator.issue(Broadcast(type, body, bytes(attachment)), size + len(attachment))
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute, which all others see; raises as ``send``."""
-        self._simulator.set_attributes(_copy({name: value}, "attributes")[0])
+        self._simulator.set_attributes(copied({name: value}, "attributes")[0])
 
     def peer(self, name: str) -> Peer | None:
         """Return the peer with that name that joined first, or None."""
@@ -257,7 +265,7 @@ class Attendance:
     )
 
     def __init__(self, participant: Participant, attributes: Mapping[str, Any]) -> None:
-        self.participant = participant
+        self.participant: Participant = participant
         self._attributes = dict(attributes)
         self._later_attributes: JsonObject = {}
         """Those that it has set itself."""
@@ -265,12 +273,12 @@ class Attendance:
         """Brings it back."""
         self._surroundings: Surroundings | None = None
         self._end: HeadlessEnd | None = None
-        self._stay: _Stay | None = None
+        self._stay: Stay | None = None
         self._timers: dict[Timer, None] = {}
         self._due: list[Callable[[], None]] = []
         """Callbacks that were due during a pause."""
-        self.streams = ParticipantStreams(participant, self)
-        self.resumes = False
+        self.streams: ParticipantStreams = ParticipantStreams(participant, self)
+        self.resumes: bool = False
         """Whether streams outlive losses, as its peers can see."""
         self._is_retired = False
         """Whether its last room is no more."""
@@ -325,7 +333,7 @@ class Attendance:
         opening: list[Request] = [SetAttributes(attributes)] if attributes else []
         guest = Guest(self.participant.name, surroundings.room, self.participant.role)
         self.forget()
-        self._stay = stay = _Stay(self)
+        self._stay = stay = Stay(self)
         self._end = end = HeadlessEnd(surroundings.network, guest, stay, [*opening, Enable()])
         self.participant.id = end.member.id
         if self._confirmed is not None:
@@ -350,7 +358,7 @@ class Attendance:
         self._is_retired = True
         self.leave()
 
-    def ended(self, stay: _Stay) -> None:
+    def ended(self, stay: Stay) -> None:
         """Note that the connection of a stay has ended."""
         if self._stay is stay:
             self._stay = None
@@ -456,7 +464,20 @@ class Attendance:
     def confirmed(self, arrival: Arrival) -> None:
         """Hand over a confirmed message."""
         sender = self.peer_of(arrival.participant_id)
-        self.participant.on_message(Message(sender, arrival.type, arrival.message, arrival.attachment))
+        received = (sender, arrival.type, arrival.message, arrival.attachment)
+        if isinstance(arrival.mark, Asks) and self._confirmed is not None:
+            self._ask(AskedQuestion(self._confirmed, arrival, arrival.mark, lambda: self.is_here), received)
+        elif arrival.mark is None:  # This participant asks nothing, so what answers is none of its messages.
+            self.participant.on_message(Message(*received))
+
+    def _ask(self, asked: AskedQuestion, received: tuple[Peer, str, Mapping[str, Any], bytes]) -> None:
+        participant = self.participant
+        participant.on_request(Question(*received, _questioned=asked))
+        kind = type(participant)
+        may_answer = kind.on_request is not Participant.on_request
+        may_answer |= asked.takes_messages and kind.on_message is not Participant.on_message
+        if asked.is_open and self.is_here and not may_answer:
+            asked.refuse(f"{participant.name!r} has no answer to questions of type {received[1]!r}")
 
     def replaced(self, id: str) -> None:
         """Note that a peer has come back under another id, though the room has not missed it yet."""
@@ -521,12 +542,16 @@ class Attendance:
         self.participant.peers.clear()
         for entry in push.message["participants"]:
             self._describe(entry["id"], entry["role"], entry["attributes"])
+        if self._confirmed is not None:
+            self._confirmed.meet(self.participant.peers)
         self.streams.restored()
         self.participant.on_start()
 
     def _peer_came(self, push: Push) -> None:
         entry = push.message
         peer = self._describe(entry["id"], entry["role"], entry["attributes"])
+        if self._confirmed is not None:
+            self._confirmed.meet((peer.id,))
         self.streams.peer_came(peer)
         self.participant.on_peer_joined(peer)
 
@@ -557,34 +582,9 @@ class Attendance:
         return peer
 
 
-class _Stay:
-    """One stay in a room. Its participant may have left, and come back, before its connection ends."""
-
-    __slots__ = ("_attendance",)
-
-    def __init__(self, attendance: Attendance) -> None:
-        self._attendance = attendance
-
-    def received(self, output: Output) -> None:
-        if isinstance(output.what, Push):
-            self._attendance.receive(output.what)
-
-    def resumed(self) -> None:
-        self._attendance.resume()
-
-    def ended(self) -> None:
-        self._attendance.ended(self)
-
-
 _ROOM_PUSHES: dict[str, Callable[[Attendance, Push], object]] = {
     "messaging.enabled": Attendance._roster_came,
     "participant.enabled": Attendance._peer_came,
     "participant.disabled": Attendance._peer_went,
     "participant.attributes": Attendance._peer_changed,
 }
-
-
-def _copy(value: Mapping[str, Any], name: str) -> tuple[dict[str, Any], int]:
-    """Return a copy of a JSON object, which the caller cannot change, and its size in bytes."""
-    encoded = encode_object(value, name)
-    return json.loads(encoded), len(encoded)

@@ -150,9 +150,9 @@ class Stream:
         self.header = header
         self.window = window
         self.is_opener = is_opener
-        self.is_agreed = False
+        self.is_agreed: bool = False
         """Whether both sides know flow control and cancelling."""
-        self.state = StreamState.OFFERED
+        self.state: StreamState = StreamState.OFFERED
         self._send = send
         self._ended = ended
         self._room = 0

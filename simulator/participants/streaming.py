@@ -73,12 +73,12 @@ class Sink(Participant):
         self.window = window
         self.cancel_after = cancel_after
         self.leave_after = leave_after
-        self.messages = 0
-        self.bytes_taken = 0
+        self.messages: int = 0
+        self.bytes_taken: int = 0
         """Bytes of attachments, and of streams as far as they are read."""
-        self.bytes_unread = 0
+        self.bytes_unread: int = 0
         """Bytes of streams that have arrived and are not read yet."""
-        self.most_unread = 0
+        self.most_unread: int = 0
         """The maximum of ``bytes_unread``."""
         self._busy_until = 0.0
         self._unread: deque[tuple[Stream, Chunk]] = deque()
@@ -192,13 +192,13 @@ class Streamer(Participant):
     ) -> None:
         super().__init__(name, role, returns_after=returns_after)
         self.to = to
-        self.chunks = tuple(chunks)
-        self.interval = as_law(interval)
-        self.header = dict(header or {})
+        self.chunks: tuple[bytes, ...] = tuple(chunks)
+        self.interval: Law = as_law(interval)
+        self.header: dict[str, Any] = dict(header or {})
         self.window = window
         self.leave_after = leave_after
         self._state = StreamerState.NOT_OPENED
-        self.written = 0
+        self.written: int = 0
         """Chunks written so far."""
         self._writing_to: Stream | None = None
         self._ending = ""

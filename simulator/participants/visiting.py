@@ -30,11 +30,11 @@ class Visitor(Participant):
         role: str = "user",
     ) -> None:
         super().__init__(name, role)
-        self.stay = as_law(stay)
-        self.away = as_law(away)
+        self.stay: Law = as_law(stay)
+        self.away: Law = as_law(away)
         self.visits = visits
         self.greeting = greeting
-        self.visited = 0
+        self.visited: int = 0
         """Visits so far."""
 
     def on_start(self) -> None:

@@ -31,7 +31,7 @@ class Attachments:
     def __init__(self, largest: int = LARGEST, limit: float = LIMIT) -> None:
         self.largest = largest
         self.limit = limit
-        self.size = 0
+        self.size: int = 0
         """Bytes that they take."""
         self._contents: dict[str, bytes] = {}
         """In the order of their last use."""

@@ -36,7 +36,7 @@ class RecordFile:
     def __init__(self, path: Path, failed: Callable[[Path, OSError], None] | None = None) -> None:
         self.path = path
         self._failed = failed or _log_failure
-        self.unwritten = 0
+        self.unwritten: int = 0
         """Records that the disk did not take."""
         self._buffer: list[bytes] = []
         self._size = 0
@@ -44,7 +44,7 @@ class RecordFile:
         """How many records wait in the buffer."""
         self._written = 0
         """Bytes of whole lines in the file."""
-        self.is_open = True
+        self.is_open: bool = True
         """Whether lines are still written."""
         # No other user's business. Closed by `rest` and `close`, or by the end of the process.
         self._descriptor: int | None = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)

@@ -19,9 +19,9 @@ class Log:
     """Records in order of time. An entry is one record as a value, or a line, which may hold several."""
 
     def __init__(self) -> None:
-        self.size = 0
+        self.size: int = 0
         """Bytes that the lines take."""
-        self.dropped = 0
+        self.dropped: int = 0
         """How many records were dropped; those that are left are counted from here."""
         self._entries: list[Record | bytes] = []
         self._ends = array("Q")

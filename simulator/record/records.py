@@ -197,7 +197,7 @@ class Records:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Records) and self.digest() == other.digest()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: None = None  # type: ignore[assignment]
 
     @property
     def attachments(self) -> Mapping[str, bytes]:

@@ -20,7 +20,7 @@ _SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.22, 0.78)
 _MOST = 24
 """Lines of which each may have a label; of more, those of failed messages, and one of each name."""
 _MOST_CROSSED = 1
-"""Other lines that a label may lie upon, unless it is one of the few that a crowd has, or of a failed message."""
+"""Other lines that a label may lie upon, unless it is of a failed message, or the only one of its name."""
 _LANE = 0.5
 """How much worse a label is for lying upon a lane, in lines crossed."""
 
@@ -79,10 +79,12 @@ def label_lines(ax: Axes, lines: Sequence[Line]) -> None:
     lanes = [float(to_pixels((0, lane))[1]) for lane in ax.get_yticks()]
     whole = ax.get_window_extent()
     written: set[str] = set()
-    is_crowd = len(lines) > _MOST
-    for number in chosen:
+    # In the end one of each name that found no room, upon as many lines as there are.
+    for number, is_last in [*((number, False) for number in chosen), *((number, True) for number in chosen)]:
+        if is_last and _name(lines[number].record) in written:
+            continue
         others = [end for place, end in enumerate(ends) if place != number and end != ends[number]]
-        is_needed = is_crowd or fate_of(lines[number].record) is not Fate.ARRIVED
+        is_needed = is_last or fate_of(lines[number].record) is not Fate.ARRIVED
         most = len(others) if is_needed else _MOST_CROSSED
         for text in _texts(lines[number].record, written):
             label = _write(ax, text, lines[number].colour)

@@ -44,7 +44,8 @@ class Director:
         subject: str | None = None,
     ) -> None:
         self.steps = steps
-        self.stall = self._longest = stall
+        self.stall: float = stall
+        self._longest = stall
         self.subject = subject
         self._condition = condition
         self._now = now
@@ -52,7 +53,7 @@ class Director:
         self._open = plan.parts
         self._places = plan.places
         left = [place for place, step in enumerate(steps) if (step.who, step.verb) == (subject, "leave")]
-        self.sees_leaving = bool(left) and bool(self._open[left[-1]])
+        self.sees_leaving: bool = bool(left) and bool(self._open[left[-1]])
         """Whether the subject leaves in the end, and is seen to."""
         self._next = 0
         """The first step that is open."""

@@ -58,6 +58,10 @@ class Player:
         """All that are read: a client forgets a stream of which its program holds no end."""
         self._sent: dict[str, list[Mapping[str, Any]]] = {}
         """By type, the messages of the subject so far."""
+        self._asked: list[tuple[str, RoomMessageEvent]] = []
+        """Questions that are not answered yet, with who asks, in order of arrival."""
+        self._answers: set[str] = set()
+        """The types of questions so far."""
 
     def run(self) -> None:
         """Do all steps, each in its turn. What goes wrong ends the conversation."""
@@ -146,8 +150,22 @@ class Player:
         body = self._filled(step.body)
         if step.verb == "broadcast":
             room.messaging.broadcast_message(step.type, body, attachment)
+        elif (question := self._question_of(step)) is not None:
+            question.reply(body, attachment, type=step.type).wait()
         else:
             room.messaging.send_message(director.id_of(str(step.to)), step.type, body, attachment)
+
+    def _question_of(self, step: Step) -> RoomMessageEvent | None:
+        """Return the question that a message answers: records show an answer as the message that it is.
+
+        It is the first of those that its recipient has asked which have its type, else the first.
+        """
+        asked = [entry for entry in self._asked if entry[0] == step.to]
+        entry = next((entry for entry in asked if entry[1].message.type == step.type), asked[0] if asked else None)
+        if entry is None:
+            return None
+        self._asked.remove(entry)
+        return entry[1]
 
     def _filled(self, body: Any) -> Any:
         """Return a body with ids in place of each `Id`, and what was sent in place of each `Sent`."""
@@ -251,6 +269,11 @@ class Player:
         sender = self._director.known(message.from_participant_id, display_name)
         if sender == self._director.subject:
             self._sent.setdefault(message.type, []).append(message.message)
+        if event._question is not None and self._room is not None:
+            self._asked.append((sender, event))
+            if message.type not in self._answers:  # Else it would be refused, as one that nothing here answers.
+                self._answers.add(message.type)
+                self._room.messaging.on_message(message.type, _keep)
         self._director.arrived(self.name, sender, "send", message.type)
 
     def _saw(self, event: RoomMessageEvent) -> None:
@@ -258,6 +281,10 @@ class Player:
             return
         name = self._director.known(event.participant.id, event.participant.name)
         self._director.seen(self.name, name, _VERBS[event.name])
+
+
+def _keep(event: RoomMessageEvent) -> None:
+    """Leave a question open."""
 
 
 _VERBS = {

@@ -25,7 +25,7 @@ class SimulatedVenue:
         options: Of `Simulation`.
     """
 
-    quiet = 1.0
+    quiet: float = 1.0
     """Seconds without news after which nothing more is under way."""
 
     def __init__(self, room: str, **options: Any) -> None:
@@ -33,7 +33,7 @@ class SimulatedVenue:
         self._options = options
 
     def __enter__(self) -> SimulatedVenue:
-        self.simulation = Simulation(**self._options)
+        self.simulation: Simulation = Simulation(**self._options)
         self._room = self.simulation.room(self._name)
         return self
 
@@ -54,7 +54,7 @@ class SimulatedVenue:
 class EmulatedVenue:
     """A room of an emulator, which listens as long as this is entered."""
 
-    quiet = 0.5
+    quiet: float = 0.5
     """As for a simulation."""
 
     def __init__(self, room: str) -> None:

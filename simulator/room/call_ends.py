@@ -119,7 +119,7 @@ class DuplexRecipient:
 
     def __init__(self, post: Post, member: Member, caller_id: str, call_id: str) -> None:
         self.member = member
-        self.push_id = 0
+        self.push_id: int = 0
         """The id of the push with the call; the recipient's answer names it."""
         self._post = post
         self._caller_id = caller_id

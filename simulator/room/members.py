@@ -98,22 +98,22 @@ class Member:
         Raises:
             InvalidMessage: If an attribute cannot be written.
         """
-        self.id = id
-        self.session_id = session_id
-        self.name = name
-        self.role = role
-        self.rights = rights
-        self.attributes_size = 0
+        self.id: str = id
+        self.session_id: str = session_id
+        self.name: str = name
+        self.role: str = role
+        self.rights: Rights = rights
+        self.attributes_size: int = 0
         """Bytes of the attributes as JSON, kept with each change: an update costs what it holds, not what is there."""
-        self.held = 0
+        self.held: int = 0
         """About how many bytes of memory the attributes take."""
         self._attributes: JsonObject = {}
         self._encoded: dict[str, bytes] = {}
         """Each attribute as JSON, in the order of the attributes."""
-        self.presence = Presence.CONNECTED
-        self.departure = ""
+        self.presence: Presence = Presence.CONNECTED
+        self.departure: str = ""
         """Why its connection ended, as far as its carrier knows; set before it leaves."""
-        self.streams = frozenset(streams_of(version, ""))
+        self.streams: frozenset[str] = frozenset(streams_of(version, ""))
         """The kinds of streams that its client knows, as far as known."""
         self._version = version
         self._family = ""

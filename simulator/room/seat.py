@@ -64,9 +64,9 @@ class Account:
     __slots__ = ("limit", "outstanding", "relieved")
 
     def __init__(self, limit: int = 0) -> None:
-        self.outstanding = 0
+        self.outstanding: int = 0
         """Bytes that wait for participants which read."""
-        self.limit = limit
+        self.limit: int = limit
         """Bytes at which its carrier, if it waits, is notified."""
         self.relieved: Callable[[], None] | None = None
         """Called once, when no more than the limit is outstanding; None if nobody waits for that."""
@@ -88,12 +88,12 @@ class Parcel:
 
     def __init__(self, output: Output, account: Account, held: Held) -> None:
         self.output = output
-        self.cost = output.size + _PARCEL_COST
+        self.cost: int = output.size + _PARCEL_COST
         """Its share of a queue's limit, in bytes."""
-        self.account = account
+        self.account: Account = account
         """Of the participant that caused it."""
-        self.held = held
-        self.holders = 0
+        self.held: Held = held
+        self.holders: int = 0
         """The queues that it waits in, or is about to."""
 
     def send(self, holders: int) -> None:
@@ -170,7 +170,7 @@ class Held:
     __slots__ = ("size",)
 
     def __init__(self) -> None:
-        self.size = 0
+        self.size: int = 0
         """Bytes; a message for several participants counts once."""
 
 
@@ -181,17 +181,17 @@ class Seat:
         self, room: SeatedRoom, member: Member, wake: Callable[[], None], queue_limit: int, message_limit: int
     ) -> None:
         self.member = member
-        self.state = SeatState.TAKEN
+        self.state: SeatState = SeatState.TAKEN
         self.fault: ProtocolError | None = None
         """Why the seat was lost; its text is the close reason, its ``code`` the close code."""
-        self.queued = 0
+        self.queued: int = 0
         """Bytes that wait to be drained."""
         self._room = room
         self._wake = wake
         self._queue_limit = queue_limit
         self._queue: deque[Parcel] = deque()
         self._reassembler = Reassembler(message_limit, yields_faults=True)
-        self.account = Account()
+        self.account: Account = Account()
         """What this participant caused."""
         self._is_counted = True
         """Whether what is put into its queue counts for the participants that cause it."""

@@ -17,9 +17,10 @@
 
 try:
     import hypothesis as _hypothesis  # noqa: F401
-except ImportError as error:
-    text = "simulator.stateful needs Hypothesis: pip install 'meshsync-client[stateful]'"
-    raise ImportError(text, name="hypothesis") from error
+except ImportError as _error:
+    raise ImportError(
+        "simulator.stateful needs Hypothesis: pip install 'meshsync-client[stateful]'", name="hypothesis"
+    ) from _error
 
 from simulator.stateful.machine import ConcurrentMachine, run_as_test
 from simulator.stateful.members import Member

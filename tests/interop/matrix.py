@@ -1,7 +1,7 @@
 """Which pairs meet, in which steps, and the table of how that went.
 
 A test with `step` is run for each pair of peers and fills one cell of the table for each, which is printed when the
-tests end. ``--write-matrix`` writes it into the README as well, between two markers.
+tests end. ``--write-matrix`` writes it into docs/compatibility.md as well, between two markers.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Matrix:
     OUTCOMES = ("FAILED", "not run", "ok", "–")
     """What a cell can say, the weightiest first; the last means that a pair has nothing of the kind."""
 
-    def __init__(self, readme: Path | None = None) -> None:
-        self.readme = readme
+    def __init__(self, page: Path | None = None) -> None:
+        self.page = page
         self._outcomes: dict[Pair, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._columns: dict[str, None] = {}
 
@@ -110,7 +110,7 @@ class Matrix:
                 self._outcomes[first, second][column].add(outcome)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show the table, and write it into the README where that was asked for."""
+        """Show the table, and write it into the page where that was asked for."""
         if not self._outcomes:
             return
         lines = self.lines()
@@ -118,9 +118,9 @@ class Matrix:
         terminalreporter.section("who got on with whom")
         for line in lines:
             terminalreporter.write_line("  ".join(map(str.ljust, line, widths)).rstrip())
-        if self.readme is not None:
-            write(self.readme, lines)
-            terminalreporter.write_line(f"written into {self.readme}")
+        if self.page is not None:
+            write(self.page, lines)
+            terminalreporter.write_line(f"written into {self.page}")
 
     def lines(self) -> list[list[str]]:
         """Return the table, its head first; two orders of a pair share a line where they went alike."""
@@ -145,7 +145,7 @@ class Matrix:
         return next(outcome for outcome in self.OUTCOMES if outcome in seen or outcome == self.OUTCOMES[-1])
 
 
-def write(readme: Path, lines: Iterable[list[str]]) -> None:
+def write(page: Path, lines: Iterable[list[str]]) -> None:
     """Put a table, its head first, between the markers of a file.
 
     Raises:
@@ -153,16 +153,16 @@ def write(readme: Path, lines: Iterable[list[str]]) -> None:
     """
     head, *rows = (f"| {' | '.join(line)} |" for line in lines)
     ruler = "|" + "---|" * (head.count("|") - 1)
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{readme} does not have {BEGIN} and {END} once each")
+        raise ValueError(f"{page} does not have {BEGIN} and {END} once each")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     table = "\n".join([head, ruler, *rows])
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
-def readme_to_write(config: pytest.Config) -> Path | None:
+def page_to_write(config: pytest.Config) -> Path | None:
     """Return the file into which the table is to be written, if any.
 
     Raises:
@@ -172,4 +172,4 @@ def readme_to_write(config: pytest.Config) -> Path | None:
         return None
     if chosen() != list(RELEASES) or config.option.keyword:
         raise pytest.UsageError("--write-matrix needs the full form: MESHSYNC_INTEROP=full, and no -k")
-    return ROOT / "README.md"
+    return ROOT / "docs" / "compatibility.md"

@@ -482,3 +482,37 @@ def test_ids_and_sayings_are_written_as_they_are_read() -> None:
     """Their texts are Python."""
     for value in (Id("a'b"), Sent("ask", 1, "a", 0, "b\n")):
         assert eval(repr(value), {"Id": Id, "Sent": Sent}) == value
+
+
+ASKER = """
+import meshsync
+
+def ask():
+    with meshsync.connect("lab", name="bot", role="agent") as room:
+        room.messaging.enable()
+        alice = room.messaging.wait_for_participant(name="alice", timeout=30)
+        got = []
+        for number in range(3):
+            got.append(room.messaging.ask(alice, "double", {"number": number}, timeout=30).message["double"])
+        got.append(room.messaging.ask(alice, "other", {}, timeout=30, reply_type="answer").type)
+        room.messaging.send_message(alice, "sum", {"of": got})
+"""
+
+
+def test_a_program_that_asks_gets_the_recorded_answers(folder: Path) -> None:
+    """As answers to its questions, whatever their types."""
+    from simulator.exploring.programs import afresh, find
+
+    write(folder, ASKER)
+    with simulated(latency=0.01) as sim, afresh(folder):
+        sim.spawn(find("bot.py:ask"))
+        room = sim.room("lab")
+        sim.sleep(1)
+        alice = room.join("alice", enable=True)
+        alice.messaging.on_request("double", lambda event: {"double": 2 * event.message.message["number"]})
+        alice.messaging.on_request("other", lambda event: {})
+        sim.sleep(10)
+        recorded = room.transcript.copy()
+    recorded.save(folder / "record.jsonl")
+    assert [record.detail["of"] for record in recorded.messages(type="sum")] == [[0, 2, 4, "answer"]]
+    test_of(made(folder, program="bot.py:ask"))()

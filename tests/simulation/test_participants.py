@@ -457,5 +457,5 @@ def test_what_is_no_time_to_return_after_is_refused() -> None:
     """When it is made."""
     with pytest.raises(ValueError, match="at least 0"):
         participants.Silent("bot", returns_after=-1)
-    with pytest.raises(TypeError, match="a delay is a law or a number"):
+    with pytest.raises(TypeError, match=r"a delay is a law of simulator.latency, or a number"):
         participants.Chatter("bot", returns_after="soon")  # type: ignore[arg-type]

@@ -46,8 +46,10 @@ def _choose(choices: Any, chance: Random) -> Any:
 
 
 FAULTS: dict[str, Callable[[Random], Fault]] = {
+    "block": lambda c: faults.block(_who(c), _who(c), loses=False),
     "delay_accept": lambda c: faults.delay_accept(_who(c), latency.exponential(1)),
     "delay_connect": lambda c: faults.delay_connect(_who(c), latency.uniform(0.1, 3)),
+    "drop": lambda c: faults.drop(_who(c)),
     "error_replies": lambda c: faults.error_replies(_who(c), 1008, rate=0.3),
     "half_open": lambda c: faults.half_open(_who(c)),
     "join": lambda c: faults.join(f"passer-by-{int(c.random() * 3)}"),

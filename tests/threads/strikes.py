@@ -136,6 +136,43 @@ class SendConfirmed(Send):
         self.room.messaging.send_message(self.peer, "still here", {}, confirm=True, timeout=PATIENCE)
 
 
+class Ask(Work):
+    """Questions, each of which gets its own answer, and none of which is handled twice or kept for ever."""
+
+    def __init__(self, emulator: Emulator, report: Report) -> None:
+        super().__init__(emulator, report)
+        self.number = 0
+        self.handled: list[int] = []
+        self.other.messaging.on_request("double", self._double)
+        self.peer = self.room.messaging.wait_for_participant("peer", timeout=PATIENCE)
+
+    def _double(self, event: Any) -> dict[str, int]:
+        n = event.message.message["n"]
+        self.handled.append(n)
+        return {"double": 2 * n}
+
+    def turn(self) -> None:
+        self.number += 1
+        n = self.number
+        doubled = self.room.messaging.ask(self.peer, "double", {"n": n}, bytes(3000)).message["double"]
+        if doubled != 2 * n:
+            self.violated(f"the answer to {n} is {doubled}")
+
+    def recover(self) -> None:
+        super().recover()
+        self.turn()
+
+    def check(self) -> None:
+        doubled = [n for n, times in Counter(self.handled).items() if times > 1]
+        if doubled or self.handled[-1] != self.number:
+            self.violated(f"handled twice: {doubled}; the last is {self.handled[-1]} of {self.number}")
+        asking, answering = self.room._meshsync.asking, self.other._meshsync.answering
+        self.await_that(lambda: not asking._asked, "questions are kept whose callers were struck")
+        self.await_that(lambda: not answering._open, "questions stay open that were answered")
+        if left := self.room._meshsync.router.stats().subscriptions:
+            self.violated(f"{left} questions are offered messages")
+
+
 class SendLocked(Send):
     """Likewise where each is sent within a lock, which another thread wants, too."""
 
@@ -371,6 +408,7 @@ KINDS = {
     "send": Send,
     "send, confirmed": SendConfirmed,
     "send, locked": SendLocked,
+    "ask": Ask,
     "write": Write,
     "read": Read,
     "enable, disable": Enabling,

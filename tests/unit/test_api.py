@@ -20,7 +20,7 @@ NAMES = """
     connect RoomClient ClientStats MessagingClient Delivery Subscription Registration
     MessageStreamChunk MessageStreamReader MessageStreamWriter StreamReader StreamWriter StreamSubscription
     ReceivedFile SentFile
-    RoomMessage RoomMessageEvent LocalParticipant RemoteParticipant
+    RoomMessage RoomMessageEvent Answers LocalParticipant RemoteParticipant
     ApiKey Grant ParticipantToken
     condition monotonic signals sleep spawn wall_time
     Barrier Event Lock Queue RLock Semaphore
@@ -30,6 +30,7 @@ NAMES = """
     ConnectionLost NotSent DeliveryUnknown Dismissed
     RoomError ParticipantNotFound
     StreamError StreamRejected StreamInterrupted StreamCancelled StreamTimeout
+    RequestError RequestRefused RequestFailed RequestInterrupted Refuse
     SendTimeout ReceiveTimeout ProtocolError
 """
 
@@ -43,10 +44,11 @@ MEMBERS = {
     "Queue": "empty full get get_nowait join put put_nowait qsize task_done",
     "RLock": "acquire release",
     "Semaphore": "acquire release",
+    "Answers": "asked close failures not_asked",
     "ApiKey": "key_id parse project_id secret",
     "ClientStats": """
-        bytes_buffered bytes_received bytes_sent bytes_unacknowledged bytes_unread events_dropped messages_dropped
-        packets_received packets_sent pending streams_refused subscriptions_failed
+        answers_dropped bytes_buffered bytes_received bytes_sent bytes_unacknowledged bytes_unread events_dropped
+        messages_dropped packets_received packets_sent pending streams_refused subscriptions_failed
     """,
     "Delivery": "error is_done wait",
     "Grant": "name scope",
@@ -57,7 +59,7 @@ MEMBERS = {
     "MessagingClient": """
         enable disable is_enabled remote_participants get_participant get_participant_by_name wait_for_participant
         send_message send_message_nowait broadcast_message broadcast_message_nowait create_stream send_file receive_file
-        offered streams received messages wait_for_message on on_message off
+        offered streams received messages wait_for_message on on_message off ask ask_all on_request off_request
     """,
     "ParticipantToken": """
         decode encode expires extra for_room grants key_id messaging name peek project_id role room version
@@ -70,7 +72,7 @@ MEMBERS = {
         state reconnect_now run_forever
     """,
     "RoomMessage": "attachment from_participant_id message sender type",
-    "RoomMessageEvent": "error message name participant stream",
+    "RoomMessageEvent": "error message name participant reply stream",
     "SentFile": "is_confirmed name sha256 size",
     "StreamReader": READING,
     "StreamSubscription": "close get pending timeout",
@@ -81,10 +83,11 @@ MEMBERS = {
 
 OF_EVERY_ERROR = "connection_alive retryable"
 OF_ERRORS = {
-    meshsync.ConnectFailed: "http_status retry_after",
+    meshsync.ConnectFailed: "hint http_status retry_after",
     meshsync.ConnectionLost: "clean code http_status reason",
     meshsync.RoomError: "code",
     meshsync.StreamRejected: "is_final",
+    meshsync.RequestFailed: "id",
     meshsync.ProtocolError: "code",
 }
 """What errors of a kind have besides."""

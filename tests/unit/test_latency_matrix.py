@@ -70,7 +70,7 @@ def test_a_client_without_a_name_is_not_refused_by_a_matrix() -> None:
         ({("eu", "us", "ap"): 0.1}, {}, "a pair is two places"),
         ({("eu", ""): 0.1}, {}, "a pair is two places"),
         ({("eu", "us"): -1}, {}, "the pair ('eu', 'us'): seconds must be at least 0"),
-        ({("eu", "us"): "fast"}, {}, "the pair ('eu', 'us'): a delay is a law or a number"),
+        ({("eu", "us"): "fast"}, {}, "the pair ('eu', 'us'): a delay is a law of simulator.latency, or a number"),
         ({("eu", "us"): 1}, {"default": -1}, "default: seconds must be"),
         ({("eu", "us"): 1}, {"regions": ["ada"]}, "regions: a mapping"),
         ({("eu", "us"): 1}, {"regions": {"ada": "su"}}, "'ada' is in 'su', which no pair has; there are eu, us"),
@@ -98,7 +98,7 @@ def test_a_matrix_survives_json() -> None:
         ({"law": "matrix"}, "matrix takes pairs, regions and default, got nothing"),
         ({"law": "matrix", "pairs": {}, "room": "eu"}, "matrix takes pairs, regions and default, got pairs, room"),
         ({"law": "matrix", "pairs": {"eu": 0.1}}, "pairs: an object of objects"),
-        ({"law": "matrix", "pairs": {"eu": {"us": "x"}}}, "a delay is a law or a number"),
+        ({"law": "matrix", "pairs": {"eu": {"us": "x"}}}, "a delay is a law of simulator.latency, or a number"),
         ({"law": "correlated", "seconds": 1, "of": {"law": "matrix", "pairs": {"a": {"b": 1}}}}, "'matrix' is no law"),
     ],
 )

@@ -9,14 +9,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial, partialmethod, wraps
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import Mock
 
 import blinker
 import pytest
 
 from meshsync import signals
-from meshsync.signals import EVENTS, OrderedSignal, check_callable, name_of
+from meshsync.signals import EVENTS, EventName, OrderedSignal, check_callable, name_of
 
 
 class Sender:
@@ -304,3 +304,8 @@ def test_order_is_the_same_in_three_processes() -> None:
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         outputs.append(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
     assert outputs == ["[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n"] * 3
+
+
+def test_type_checkers_know_the_events() -> None:
+    """The literals are the names of the table."""
+    assert get_args(EventName) == tuple(EVENTS)

@@ -18,7 +18,7 @@ PARTICIPANT = """
     name role id peers now is_here random streams
     after send broadcast set_attribute peer open_stream accept reject read leave come_back
     confirms resumes returns_after
-    on_start on_message on_stream on_stream_answer on_arrival on_chunk on_credit on_stream_end on_peer_joined
+    on_start on_message on_request on_stream on_stream_answer on_arrival on_chunk on_credit on_stream_end on_peer_joined
     on_peer_left on_end
 """
 

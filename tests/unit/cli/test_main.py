@@ -131,7 +131,7 @@ def test_simulator_can_be_imported_without_aiohttp(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['aiohttp'] = None")
     program = textwrap.dedent(
         """
-        import simulator, simulator.pytest_plugin, simulator.cli.main
+        import simulator, meshsync.pytest_plugin, simulator.cli.main
         try:
             from simulator import Emulator
         except ImportError as error:

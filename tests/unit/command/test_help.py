@@ -9,6 +9,7 @@ from meshsync.cli.main import main
 from tests.support.command import run
 
 COMMANDS = [
+    "ask",
     "attributes",
     "broadcast",
     "chat",
@@ -39,6 +40,7 @@ OPTIONS = {
     "who": ["--wait-for"],
     "send": ["--to", "--type", "--attach", "--confirm", "--wait-for"],
     "broadcast": ["--type", "--attach", "--wait-for"],
+    "ask": ["--reply-type", "--attach", "--wait-for", "--save-attachments"],
     "listen": ["--count", "--type", "--from", "--for", "--save-attachments"],
     "chat": ["--to", "--type", "--history"],
     "send-file": ["--to", "--as", "--wait-for"],
@@ -104,6 +106,9 @@ def _find(command: str) -> click.Command:
         (["send", "lab", "{}"], "--to"),
         (["send", "lab", "--to", "ada"], "which message?"),
         (["send", "lab", "--to", "ada", "-", "-"], "read once"),
+        (["ask", "lab", "ada"], "expected [ROOM] TO TYPE MESSAGE, not 2 arguments"),
+        (["ask", "lab", "ada", "sum", "-"], "there is none on standard input"),
+        (["ask", "lab", "ada", "sum", "[1]"], "is no JSON object"),
         (["listen", "lab", "--count", "0"], "--count"),
         (["listen", "lab", "--for", "-1"], "--for"),
         (["attributes"], "Commands:"),

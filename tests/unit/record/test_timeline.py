@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from simulator.record import timeline
 from simulator.record.record import Record
 from simulator.record.timeline_marks import Mark
 from simulator.record.transcript import Transcript
+from tests.support.pages import read_blocks
 
+DOCS = Path(__file__).parents[3] / "docs"
 S = 1_000_000_000
 
 
@@ -122,6 +125,12 @@ def test_many_streams_share_a_style_and_the_legend_says_of_what() -> None:
     own = [f"stream {n} to tom" for n in range(1, 5)]
     for made, others in ((room(*opened), "3 other streams"), (room(*opened, message(9)), "4 others")):
         assert [text.get_text() for text in draw(made).get_legend().get_texts()] == [*own, others]
+
+
+def test_each_type_is_labelled_once_even_in_a_bundle() -> None:
+    """Of twelve messages that go together, the label of one lies upon all their lines."""
+    axes = draw(room(*(message(2 + n / 1000, seat=n) for n in range(12)), message(9, type="end")))
+    assert [label.get_text() for label in labels(axes)] == ["end", "ticket\nseat=0"]
 
 
 # --- how much of the picture it has -----------------------------------------------------------------------------------
@@ -235,3 +244,15 @@ def test_a_run_that_passes_has_no_mark() -> None:
     assert made.failed_at is None
     assert made.marks == ()
     assert "fails" not in "".join(texts(made.plot()))
+
+
+def test_the_picture_of_the_page_on_races_shows_the_race() -> None:
+    """The step that is late, the messages that came before and meanwhile, and the failure."""
+    page = DOCS / "races.md"
+    names: dict[str, Any] = {"__name__": "races"}
+    program = next(block for block in read_blocks(page.read_text(encoding="utf-8")) if block.language == "python")
+    exec(compile(program.text, "races.md", "exec"), names)
+    said = texts(names["failure"].plot())
+    assert "main/ann is 0.261 s late at its sleep 1" in said
+    assert any(text.startswith("fails: AssertionError, at races.md") for text in said), said
+    assert said.count("deposit") == 2

@@ -43,7 +43,8 @@ def part(environment: str, python: str, seed: str = "1", *, ran: int = 7, **chan
     return record(environment, python, seed, **{"outcomes": {"passed": ran}, "selected": ran, **changes})
 
 
-ONCE = [record("py310", "3.10.13"), record("py312", "3.12.1"), record("py313", "3.13.0")]
+DOCS = record("docs", "3.13.0")
+ONCE = [DOCS, record("py310", "3.10.13"), record("py312", "3.12.1"), record("py313", "3.13.0")]
 PYTHONS = [*ONCE, part("py313", "3.13.0")]
 IN_PYTHON = {"0.0.21 on 3.11.7": 3, "0.35.6 on 3.13.0": 2, "0.56.0 on 3.13.0": 2}
 INTEROP = record("interop", "3.11.7", releases={**IN_PYTHON, "ts-0.39.9 on node 20.20.2": 1})
@@ -146,9 +147,9 @@ def test_skips_are_counted_by_their_reason() -> None:
     ("records", "fault"),
     [
         ([], "0 Pythons"),
-        ([*ONCE[:2], INTEROP], "2 Pythons"),
-        ([*ONCE[:2], part("py313", "3.13.0"), INTEROP], "2 Pythons"),
-        ([*ONCE[:2], part("py313", "3.13.0", "0"), part("py313", "3.13.0"), INTEROP], "2 Pythons"),
+        ([*ONCE[:3], INTEROP], "2 Pythons"),
+        ([*ONCE[:3], part("py313", "3.13.0"), INTEROP], "2 Pythons"),
+        ([*ONCE[:3], part("py313", "3.13.0", "0"), part("py313", "3.13.0"), INTEROP], "2 Pythons"),
         ([*ONCE, INTEROP], "no Python"),
         ([*ONCE, part("py313", "3.12.1"), INTEROP], "no Python"),
         ([*ONCE, part("py313", "3.13.0", "0"), INTEROP], "no Python"),
@@ -156,6 +157,8 @@ def test_skips_are_counted_by_their_reason() -> None:
         ([*ONCE, part("py313", "3.13.0", outcomes={"passed": 1}), INTEROP], "no Python"),
         ([*ONCE, part("py313", "3.13.0", outcomes={"skipped": 7}), INTEROP], "no Python"),
         ([*ONCE, part("py313", "3.13.0", exit_status=1), INTEROP], "ended with status 1"),
+        ([*PYTHONS[1:], INTEROP], "the documentation"),
+        ([*PYTHONS[1:], {**DOCS, "exit_status": 1}, INTEROP], "the documentation"),
         (PYTHONS, "SDK 0.0.21 on Python 3.11 did not run"),
         ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.11.7": 3}}], "SDK 0.56.0 on Python 3.13 did not run"),
         ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.13.0": 3}}], "SDK 0.0.21 on Python 3.11 did not run"),
@@ -291,20 +294,20 @@ def test_the_table_joins_the_orders_of_a_pair_that_went_alike() -> None:
 
 def test_the_table_is_written_between_the_markers_alone(tmp_path: Path) -> None:
     """What is around it stays, what was there goes; without markers nothing is written."""
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    write(readme, [["", "send"], ["0.0.21", "ok"]])
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    write(page, [["", "send"], ["0.0.21", "ok"]])
     table = "|  | send |\n|---|---|\n| 0.0.21 | ok |"
-    assert readme.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{table}\n{END}\nafter\n"
-    readme.write_text("nothing", encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{table}\n{END}\nafter\n"
+    page.write_text("nothing", encoding="utf-8")
     with pytest.raises(ValueError, match="once each"):
-        write(readme, [["", "send"]])
-    assert readme.read_text(encoding="utf-8") == "nothing"
+        write(page, [["", "send"]])
+    assert page.read_text(encoding="utf-8") == "nothing"
 
 
-def test_the_table_of_the_readme_has_every_release() -> None:
+def test_the_table_of_the_page_has_every_release() -> None:
     """It was written by a run of the full form."""
-    _, table = (ROOT / "README.md").read_text(encoding="utf-8").split(BEGIN)
+    _, table = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8").split(BEGIN)
     lines = table.split(END)[0].splitlines()
     alone = {line.split("|")[1].strip() for line in lines if line.startswith("| ")}
     assert alone >= {*RELEASES, "meshsync"}

@@ -52,6 +52,13 @@ def test_only_the_seam_meets_the_world() -> None:
     assert check_seam(tree) == []
 
 
+def test_pytest_s_plugin_may_import_the_simulator_in_functions() -> None:
+    """And for a type checker, and nothing else of meshsync may."""
+    text = "if TYPE_CHECKING:\n    from simulator import Simulation\ndef f():\n    from simulator.room import rules\n"
+    assert check_floors(planted("meshsync/pytest_plugin.py", text)) == []
+    assert len(check_floors(planted("meshsync/room.py", text))) == 2
+
+
 def test_a_sound_tree_passes() -> None:
     """Neither check complains about what is allowed."""
     assert check_floors(SOUND) == []
@@ -82,6 +89,9 @@ def test_a_sound_tree_passes() -> None:
         ("meshsync/runtime/interfaces.py", "from meshsync.rom import RoomClient", "does not exist"),
         ("meshsync/room.py", "import simulator", "meshsync never imports simulator"),
         ("meshsync/connect.py", "from simulator.room.rules import Room", "meshsync never imports simulator"),
+        ("meshsync/pytest_plugin.py", "import simulator", "outside of a function"),
+        ("meshsync/pytest_plugin.py", "class A:\n    from simulator.room.rules import Room", "outside of a function"),
+        ("meshsync/pytest_plugin.py", "import meshsync\nif meshsync:\n    import simulator", "outside of a function"),
         ("meshsync/connect.py", "import importlib\nimportlib.import_module('simulator')", "never imports simulator"),
         ("simulator/room/rules.py", "from meshsync.protocol.session import Session", "participants share only"),
         ("simulator/room/rules.py", "import meshsync.protocol.session as s", "participants share only"),

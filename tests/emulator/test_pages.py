@@ -1,0 +1,139 @@
+"""Every page of the documentation, run as it is: its programs, its commands, and what they print."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.finding import places
+from tests.support.pages import Block, fits, needs, read_blocks, run_page
+
+__all__ = ["places"]
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+NOT_RUN = {
+    "howto/hosted-room.md: export MESHAGENT_API_KEY=ma-…      # or MESHAGENT_TOKEN, a participant token": (
+        "it needs an account"
+    ),
+    'howto/install.md: pip install "meshsync-client[emulator,test] @ git+https://git.example.org/meshsync.git@main"': (
+        "the address is yours"
+    ),
+    'howto/install.md: dependencies = ["meshsync-client[emulator] @ git+https://git.example.org/meshsync.git@main"]': (
+        "it is a part of a file"
+    ),
+    "howto/install.md: python -m pip wheel --no-deps --wheel-dir dist .": "it needs the checkout",
+    'howto/install.md: pip install --find-links dist "meshsync-client[emulator]"': "it needs the wheel",
+    "howto/port-from-the-sdk.md: async with RoomClient(": (
+        "it needs the official SDK; the page on testing its code has a program of it that runs"
+    ),
+    "howto/stopping.md: [Service]": "a file of systemd",
+}
+"""Why a block of a page is not run, by the page and the beginning of its text."""
+
+MADE = ("mistakes.md",)
+"""Pages that are made from tests, which run what they show."""
+_OTHERS = "".join(
+    file.read_text(encoding="utf-8") for file in ROOT.glob("tests/**/test_*page*.py") if file != Path(__file__)
+)
+PAGES = {
+    str(page.relative_to(DOCS)): page.read_text(encoding="utf-8")
+    for page in sorted(DOCS.rglob("*.md"))
+    if f'{page.name}"' not in _OTHERS and page.name not in MADE
+}
+"""The pages by their paths, but those that a module of their own runs."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(360)
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+@pytest.mark.parametrize("name", [name for name, text in PAGES.items() if re.search("^```(sh|python)$", text, re.M)])
+def test_page_does_what_it_says(name: str, places: Path, tmp_path: Path) -> None:
+    """Each block prints the text below it, and nothing of the page is left running."""
+    for library in needs(PAGES[name]):
+        pytest.importorskip(library)
+    for ran in run_page(DOCS / name, tmp_path / "empty"):
+        assert ran.fits, f"{ran.block.text}\nprints\n{ran.printed}\nand not\n{ran.block.output}"
+    assert not places.exists() or list(places.iterdir()) == []
+
+
+def test_blocks_that_are_not_run_are_known() -> None:
+    """A block that is left out would be taken for one that was tried; each has its reason."""
+    left_out = {
+        f"{name}: {block.text.splitlines()[0]}": block.reason
+        for name, text in PAGES.items()
+        for block in read_blocks(text)
+        if block.reason
+    }
+    assert left_out == NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("printed", "output", "is_so"),
+    [
+        ("a (b)\n", "a (b)\n", True),
+        ("a (c)\n", "a (b)\n", False),
+        ("1 passed in 0.3s\n", "1 passed in …\n", True),
+        ("1 passed in 0.3s\nmore\n", "1 passed in …\n", False),
+        ("a\nb\nc\nd\n", "a\n…\nd\n", True),
+        ("a\nd\n", "a\n…\nd\n", True),
+        ("a\nb\nc\n", "a\n…\nd\n", False),
+    ],
+)
+def test_text_of_a_page_stands_for_what_is_printed(printed: str, output: str, is_so: bool) -> None:
+    """Otherwise the tests of pages could not fail."""
+    assert fits(printed, output) is is_so
+
+
+PAGE = """
+```python
+print("a")
+```
+
+```text
+a
+```
+
+Some words.
+
+```text
+shown
+```
+
+<!-- file: bot.py -->
+```python
+print("bot")
+```
+
+<!-- not run: it takes a day -->
+```sh
+sleep 86400
+```
+"""
+
+
+def test_blocks_are_told_apart() -> None:
+    """What runs, with its output; what is shown; what is a file; what is left out."""
+    assert read_blocks(PAGE) == [
+        Block("python", 'print("a")\n', output="a\n"),
+        Block("text", "shown\n"),
+        Block("python", 'print("bot")\n', file="bot.py"),
+        Block("sh", "sleep 86400\n", reason="it takes a day"),
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+@pytest.mark.parametrize("begin", ["", "```sh\npython bot.py\n```\n"], ids=["python", "sh"])
+def test_a_page_that_prints_something_else_is_found(begin: str, places: Path, tmp_path: Path) -> None:
+    """And one that fails is an error, in a page of Python and in one of commands."""
+    page = tmp_path / "page.md"
+    file = '<!-- file: bot.py -->\n```python\nprint("bot")\n```\n'
+    page.write_text(f'{file}{begin}```python\nprint("b")\n```\n```text\na\n```\n')
+    assert [ran.fits for ran in run_page(page, tmp_path / "one")][-1:] == [False]
+    page.write_text(f'{file}{begin}```python\nraise ValueError("no")\n```\n')
+    with pytest.raises(AssertionError, match="ValueError: no"):
+        run_page(page, tmp_path / "other")
