@@ -10,7 +10,7 @@ from simulator.exploring.runs import Program, Run, run
 from simulator.record.records import Record
 from simulator.record.timeline_marks import Mark
 
-__all__ = ["Delay", "delays", "described"]
+__all__ = ["Delay", "delays", "described", "late_mark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Delay:
         said = [f"{word} {described(record)}" for word, record in around if record is not None]
         return text + (f", {' and '.join(said)}" if said else "")
 
-    @property
-    def mark(self) -> Mark:
-        """The step as a picture marks it."""
-        by = self.late.by / 1e9
-        text = f"{self.late.who} is {by:.3g} s late at its {self.late.kind} {self.late.step}"
-        return Mark(self.instant, text, self.late.who, self.instant + by)
+
+def late_mark(delay: Delay) -> Mark:
+    """Return a late step as a picture marks it."""
+    late, by = delay.late, delay.late.by / 1e9
+    text = f"{late.who} is {by:.3g} s late at its {late.kind} {late.step}"
+    return Mark(delay.instant, text, late.who, delay.instant + by)
 
 
 def delays(program: Program, found: Run) -> tuple[Delay, ...]:

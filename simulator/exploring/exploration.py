@@ -30,7 +30,7 @@ from simulator.engine.schedules import Deviation, Late
 from simulator.errors import SweepBroken, WorkerDied, WorkerFailed
 from simulator.exploring import run_plot
 from simulator.exploring.crews import Workers, crew_of
-from simulator.exploring.delays import Delay, delays
+from simulator.exploring.delays import Delay, delays, late_mark
 from simulator.exploring.failure_shrinking import FailureShrinker
 from simulator.exploring.halted_search import HaltedSearch
 from simulator.exploring.jobs import TURN, first_line
@@ -39,7 +39,7 @@ from simulator.exploring.network_options import to_json as network_to_json
 from simulator.exploring.programs import load, reference
 from simulator.exploring.progress_bar import progress_bar
 from simulator.exploring.repeated_records import logged_once
-from simulator.exploring.runs import START, Case, Program, Run, Symptom, run
+from simulator.exploring.runs import START, Case, Program, Run, Symptom, failure_marks, run
 from simulator.exploring.search import GUIDED, MIXED, Plan, Search
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
@@ -139,7 +139,7 @@ class Failure:
             ImportError: If matplotlib is missing.
             UsageError: If the run has no such room, or none at all.
         """
-        marks = (*self.run.marks, *(delay.mark for delay in self.delays))
+        marks = [*failure_marks(self.run), *map(late_mark, self.delays)]
         return run_plot.plot(self.transcripts, marks, ax, room=room, start=start, end=end, title=title)
 
     def replay(self) -> Replay:

