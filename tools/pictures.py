@@ -126,12 +126,21 @@ def origin() -> Axes:
     return simulator.why(failure).plot(ax)
 
 
+def race() -> Axes:
+    """Draw the failing run of the page on races."""
+    failure = program("races.md", 1)["failure"]
+    assert isinstance(failure, simulator.exploring.exploration.Failure)
+    _, ax = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
+    return failure.plot(ax)
+
+
 PICTURES: dict[str, Callable[[], Axes]] = {
     "team": team,
     "partition": partition,
     "laws": laws,
     "overload": overload,
     "origin": origin,
+    "race": race,
 }
 
 

@@ -82,7 +82,8 @@ e  simulator.histories: history models / linearizability
 e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_end network room_end
                       / connector headless_end programs
 f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
-                     / records / recorder whole_chunks wording / link_recorder charts timeline_view / drawn_faults
+                     / records / recorder whole_chunks wording / link_recorder charts timeline_styles
+                     timeline_labels timeline_view / timeline_names timeline_scale / drawn_faults timeline_marks
                      / timeline / transcript / comparing
 g  simulator.lives: disks leftovers / programs
 g  simulator.participants: peers stays / confirming stream surroundings / lasting / streams / participant
@@ -92,7 +93,8 @@ h  simulator.emulator: doorway events flushes framing intake limits loop_clock m
                        / emulator
 e  simulator.settings
 h  simulator.simulation
-i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records shrinking / moments runs
+i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records run_plot
+                        shrinking / moments runs
                         / checking delays failure_shrinking guided origin_plot / jobs / sweeps / search / halted_search
                         / exploration / origin
 i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making

@@ -8,6 +8,7 @@ from simulator.engine.lateness import ReplaySchedule
 from simulator.engine.schedules import Late
 from simulator.exploring.runs import Program, Run, run
 from simulator.record.records import Record
+from simulator.record.timeline_marks import Mark
 
 __all__ = ["Delay", "delays", "described"]
 
@@ -30,6 +31,13 @@ class Delay:
         around = (("after", self.before), ("before", self.meanwhile))
         said = [f"{word} {described(record)}" for word, record in around if record is not None]
         return text + (f", {' and '.join(said)}" if said else "")
+
+    @property
+    def mark(self) -> Mark:
+        """The step as a picture marks it."""
+        by = self.late.by / 1e9
+        text = f"{self.late.who} is {by:.3g} s late at its {self.late.kind} {self.late.step}"
+        return Mark(self.instant, text, self.late.who, self.instant + by)
 
 
 def delays(program: Program, found: Run) -> tuple[Delay, ...]:

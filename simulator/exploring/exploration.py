@@ -28,6 +28,7 @@ from simulator.engine.lateness import SCHEDULES
 from simulator.engine.runtime import check_none_open
 from simulator.engine.schedules import Deviation, Late
 from simulator.errors import SweepBroken, WorkerDied, WorkerFailed
+from simulator.exploring import run_plot
 from simulator.exploring.crews import Workers, crew_of
 from simulator.exploring.delays import Delay, delays
 from simulator.exploring.failure_shrinking import FailureShrinker
@@ -46,6 +47,7 @@ from simulator.latency import Latency, as_latency
 from simulator.record.transcript import Transcript
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from typing_extensions import Unpack
 
 __all__ = ["Failure", "Plan", "Replay", "explore", "replay"]
@@ -112,6 +114,33 @@ class Failure:
     def transcripts(self) -> Mapping[str, Transcript]:
         """The transcript of each room."""
         return self.run.transcripts
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        room: str | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+        title: str | None = None,
+    ) -> Axes:
+        """Draw the messages of a room in time, where the run failed, and which steps were late by how much.
+
+        A late step has a bar on the lane of its participant, or of the one named like its task, from when it was due
+        until it came. All else is as in `Run.plot`.
+
+        Args:
+            ax: Where to draw; None makes a figure.
+            room: The room's name; None for the one with the most records.
+            start: Where to begin, in seconds since the start of the simulation.
+            end: Where to end, likewise; None for the last event.
+            title: None for the room, the seed and the counts of records.
+        Raises:
+            ImportError: If matplotlib is missing.
+            UsageError: If the run has no such room, or none at all.
+        """
+        marks = (*self.run.marks, *(delay.mark for delay in self.delays))
+        return run_plot.plot(self.transcripts, marks, ax, room=room, start=start, end=end, title=title)
 
     def replay(self) -> Replay:
         """Run it again, in this process."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType, TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from meshsync.errors import UsageError
 from meshsync.notebook import preformatted
@@ -33,15 +33,20 @@ from simulator.errors import (
     InvariantViolated,
     SimulationDeadlock,
 )
-from simulator.exploring import network_options
+from simulator.exploring import network_options, run_plot
 from simulator.exploring.network_options import NetworkOptions
 from simulator.exploring.programs import check_program
 from simulator.faults import Fault, plans
 from simulator.faults.plans import Planned
 from simulator.latency import Latency
 from simulator.lives.leftovers import Leftovers
+from simulator.record.timeline_marks import Mark
 from simulator.record.transcript import Transcript
+from simulator.record.wording import clip
 from simulator.simulation import Simulation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Case", "Program", "Run", "Symptom", "chart", "run"]
 
@@ -169,6 +174,8 @@ class Run:
     """Virtual seconds at the end."""
     passed_limit: bool = False
     """Whether a time limit that was passed ended a task, and the error may only have followed from that."""
+    failed_at: float | None = None
+    """Virtual seconds at which the error was raised; None if there was none until the simulation was closed."""
     leftovers: tuple[str, ...] = ()
     """What lives of programs found in globals as earlier ones left it, where that was asked for; a sentence each."""
 
@@ -196,6 +203,39 @@ class Run:
         end = "ran through" if self.error is None else f"failed: {describe_error(self.error)}"
         head = preformatted(f"seed {self.case.seed} {end}, at {self.end:.3f} s")
         return head + "".join(one._repr_html_() for one in self.transcripts.values())
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        room: str | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+        title: str | None = None,
+    ) -> Axes:
+        """Draw the messages of a room in time, as `Transcript.plot`, and where the run failed.
+
+        Args:
+            ax: Where to draw; None makes a figure.
+            room: The room's name; None for the one with the most records.
+            start: Where to begin, in seconds since the start of the simulation.
+            end: Where to end, likewise; None for the last event.
+            title: None for the room, the seed and the counts of records.
+        Raises:
+            ImportError: If matplotlib is missing.
+            UsageError: If the run has no such room, or none at all.
+        """
+        return run_plot.plot(self.transcripts, self.marks, ax, room=room, start=start, end=end, title=title)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The failure, as a picture marks it; empty if there was none."""
+        if self.cause is None or self.symptom is None:
+            return ()
+        described = describe_error(self.cause).removesuffix(": ")  # of an assertion without a text
+        text = f"fails: {clip(described, 80)}, at {self.symptom.place}"
+        who = self.error.actor if isinstance(self.error, ActorFailed) else ""
+        return (Mark(self.end if self.failed_at is None else self.failed_at, text, who),)
 
     @property
     def cause(self) -> BaseException | None:
@@ -244,13 +284,14 @@ def run(
     if branch is not None:
         branch_streams(simulation.runtime.seeds, case.seed, branch, simulation.kernel)
     error: Exception | None = None
+    failed_at: float | None = None
     passed_limit = False
     blocked: list[FrameType] = []
     simulation.runtime.watch_main()
     try:
         _check_result(program(simulation))
     except Exception as raised:
-        error = simulation.runtime.invariants.violation or raised
+        error, failed_at = simulation.runtime.invariants.violation or raised, simulation.now
         if isinstance(raised, SimulationDeadlock):
             blocked = simulation.runtime.blocked()
     finally:
@@ -277,6 +318,7 @@ def run(
         planned=tuple(simulation.planned),
         end=simulation.now,
         passed_limit=passed_limit,
+        failed_at=failed_at,
         leftovers=tuple(leftovers),
     )
 

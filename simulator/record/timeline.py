@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.record.drawn_faults import draw_faults
 from simulator.record.records import Record, Records
+from simulator.record.timeline_labels import Line, label_lines
+from simulator.record.timeline_marks import Mark, draw_failures, draw_late_steps
+from simulator.record.timeline_names import draw_names
+from simulator.record.timeline_scale import draw_gaps, set_scale
+from simulator.record.timeline_styles import choose_styles
 from simulator.record.timeline_view import View, choose_view
 from simulator.record.wording import (
     LEVELS,
     Fate,
-    clip,
     fate_of,
     is_routine,
     label_of,
@@ -21,7 +24,6 @@ from simulator.record.wording import (
     stream_event_of,
     summary_of,
     travels,
-    what_of,
 )
 
 if TYPE_CHECKING:
@@ -29,18 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["missing", "plot"]
 
-_STYLES = (
-    ("#0072B2", "-"),
-    ("#E69F00", (0, (5, 1.5))),
-    ("#009E73", (0, (6, 1.5, 1.2, 1.5))),
-    ("#56B4E9", (0, (1.5, 1))),
-    ("#CC79A7", (0, (9, 2))),
-)
-"""Colour and dashes for message types, the most frequent first. Source: Okabe and Ito (2008), told apart by people of
-every colour vision; the dashes tell them apart in grey."""
-_OTHER_STYLE = ("#777777", "-")
-_STREAM_STYLES = {"stream": ("#000000", (0, (1, 1.5))), "stream credit": ("#888888", (0, (1, 2.5)))}
-"""Of the events of streams; their chunks are styled as messages of a type."""
 _BANDS = ((1, 0.10, "#d4d4d4", "connected"), (2, 0.24, "#d4d4d4", "enabled"))
 """Of each presence: its level, height in lanes, colour, name."""
 
@@ -60,39 +50,52 @@ def plot(
     end: float | None,
     max_messages: int,
     title: str | None,
+    marks: Sequence[Mark] = (),
 ) -> Axes:
-    """Draw `Transcript.plot`."""
+    """Draw `Transcript.plot`, with marks of a run besides."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise missing("plot()", "matplotlib", error) from None
     records = records_between(transcript, start, end)
-    view = choose_view(transcript, records, start, end)
+    view = choose_view(transcript, records, start, end, [mark.time_s for mark in marks])
+    made = None
     if ax is None:
-        height = 1.9 + len(view.lanes) * (0.62 if len(view.lanes) <= 6 else 0.3)
-        _, ax = pyplot.subplots(figsize=(11, max(3.2, height)), layout="constrained")
+        made, ax = pyplot.subplots(figsize=(11, _height(len(view.lanes))), layout="constrained")
     changes = [record for record in transcript if record.kind in LEVELS and fate_of(record) is Fate.ARRIVED]
     _draw_lanes(ax, view, changes)
-    rows = draw_faults(ax, view, list(transcript))
-    _draw_messages(ax, view, transcript, records, max_messages)
+    draw_gaps(ax, view)
+    # Names in the order of who has the first choice of a place: a reader looks for the failure.
+    names = [*draw_failures(ax, view, marks), *draw_late_steps(ax, view, marks)]
+    names += draw_faults(ax, view, list(transcript))
+    rows = draw_names(ax, view, names)
+    if made is not None:
+        made.set_figheight(made.get_figheight() + rows / 6)  # a row is 12 points
+    lines = _draw_messages(ax, view, transcript, records, max_messages)
     _draw_marks(ax, view, records)
     ax.set_title(summary_of(transcript, records) if title is None else title, pad=8 + 12 * rows, parse_math=False)
-    _draw_legend(ax, view)
+    _draw_legend(ax, view, "time" if transcript.seed is None else "virtual time")
+    label_lines(ax, lines)
     return ax
+
+
+def _height(lanes: int) -> float:
+    """Return the height of a figure in inches: each lane has less room the more there are."""
+    return 1.4 + (0.8 * max(lanes, 1) if lanes <= 5 else 2 + 0.4 * lanes if lanes <= 12 else 3.2 + 0.3 * lanes)
 
 
 def _draw_lanes(ax: Axes, view: View, changes: Sequence[Record]) -> None:
     """Draw the axes, and for each participant a band whose height is its presence."""
     from matplotlib.lines import Line2D
 
-    margin = (view.end - view.start) * 0.012
+    margin = view.shown * 0.012
+    set_scale(ax, view)
     ax.set_xlim(view.x(view.start - margin), view.x(view.end + margin))
     ax.set_ylim(max(len(view.lanes), 1) - 0.45, -0.55)
     ax.set_yticks(list(view.lanes.values()), [label_of(name, 20) for name in view.lanes])
     for label in ax.get_yticklabels():
         label.set_parse_math(False)  # a name may have dollar signs
     ax.tick_params(axis="y", length=0)
-    ax.ticklabel_format(axis="x", useOffset=False)
     ax.spines[["top", "left", "right"]].set_visible(False)
     ax.hlines(list(view.lanes.values()), 0, 1, transform=ax.get_yaxis_transform(), color="#b0b0b0", lw=0.6, zorder=1)
     for name, place in view.lanes.items():
@@ -122,8 +125,10 @@ def _presence(records: Sequence[Record], name: str, view: View) -> list[tuple[fl
     return [span for span in spans if span[0] < span[1]]
 
 
-def _draw_messages(ax: Axes, view: View, transcript: Records, records: Sequence[Record], max_messages: int) -> None:
-    """Draw a slanted line for each message, with a head where it arrived."""
+def _draw_messages(
+    ax: Axes, view: View, transcript: Records, records: Sequence[Record], max_messages: int
+) -> list[Line]:
+    """Draw a slanted line for each message, with a head where it arrived; return the lines."""
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
@@ -142,20 +147,22 @@ def _draw_messages(ax: Axes, view: View, transcript: Records, records: Sequence[
     ):
         if len(kept) < len(all_of_them):
             view.notes.append(f"{len(kept):,} of {len(all_of_them):,} {word}, evenly chosen")
-    styles = _styles(transcript)
+    styles = choose_styles(list(transcript))
     crowd = len(shown) + len(shown_failed)
     width, alpha, head = (1.3, 1.0, 5.5) if crowd <= 80 else (0.8, 0.75, 4) if crowd <= 250 else (0.6, 0.6, 3)
-    for label, (colour, dashes) in styles.items():
-        group = [record for record in (*shown, *shown_failed) if _style_name(record, styles) == label]
-        if not group:
-            continue  # a type that occurs outside this interval only
-        lines = [_segment(record, view) for record in group]
+    groups: dict[str, list[Line]] = {}
+    for record in sorted((*shown, *shown_failed), key=lambda record: record.time_ns):
+        line = Line(record, *_segment(record, view), styles.colour(record))
+        groups.setdefault(styles.name(record), []).append(line)
+    for name in filter(groups.get, styles.order):
+        group = groups[name]
         # A failed message is never thin: a reader looks for it in a crowd.
-        bold = [fate_of(record) is not Fate.ARRIVED for record in group]
+        bold = [fate_of(line.record) is not Fate.ARRIVED for line in group]
+        dashes = styles.dashes(group[0].record)
         ax.add_collection(
             LineCollection(
-                lines,
-                colors=colour,
+                [[line.begin, line.end] for line in group],
+                colors=[line.colour for line in group],
                 linewidths=[1.3 if failed else width for failed in bold],
                 alpha=[1.0 if failed else alpha for failed in bold],
                 linestyles=[dashes],
@@ -163,16 +170,21 @@ def _draw_messages(ax: Axes, view: View, transcript: Records, records: Sequence[
             ),
             autolim=False,
         )
-        view.legend[clip(label, 24)] = Line2D([], [], color=colour, ls=dashes, lw=1.6)
-        for marker in (6, 7, "o"):
+        colours = {line.colour for line in group}
+        colour = group[0].colour if len(colours) == 1 else "#777777"
+        view.legend[name] = Line2D([], [], color=colour, ls=dashes, lw=1.6)
+        for colour, marker in dict.fromkeys((line.colour, _head(line)) for line in group):
             tips = [
-                line[-1]
-                for record, line in zip(group, lines, strict=True)
-                if fate_of(record) is Fate.ARRIVED and _head(line) == marker and not _is_turn(record)
+                line.end
+                for line in group
+                if (line.colour, _head(line)) == (colour, marker)
+                and fate_of(line.record) is Fate.ARRIVED
+                and not _is_turn(line.record)
             ]
             ax.plot(*_columns(tips), ls="", marker=marker, ms=head, color=colour, alpha=alpha, zorder=3.5, mew=0)
     _draw_ends(ax, view, shown_failed)
     _draw_turns(ax, view, shown_turns)
+    return [line for group in groups.values() for line in group]
 
 
 def _thin(records: Sequence[Record], limit: int) -> Sequence[Record]:
@@ -180,31 +192,6 @@ def _thin(records: Sequence[Record], limit: int) -> Sequence[Record]:
     if len(records) <= limit:
         return records
     return [records[number * len(records) // limit] for number in range(limit)]
-
-
-def _styles(records: Iterable[Record]) -> dict[str, tuple[str, Any]]:
-    """Return colour and dashes for each type of message in a whole transcript; the rarest share one."""
-    kinds = Counter(map(_kind_of, records))
-    types = [label for label, _ in kinds.most_common() if label and label not in _STREAM_STYLES]
-    own = types if len(types) <= len(_STYLES) else types[: len(_STYLES) - 1]
-    styles: dict[str, tuple[str, Any]] = dict(zip(own, _STYLES, strict=False))
-    if len(types) > len(own):
-        styles[f"{len(types) - len(own)} other types"] = _OTHER_STYLE
-    return styles | {label: style for label, style in _STREAM_STYLES.items() if label in kinds}
-
-
-def _kind_of(record: Record) -> str:
-    """Return the label of a line in the chart: the type of a message; empty for a record without a line."""
-    if record.kind == "stream":
-        return "stream credit" if stream_event_of(record) == "credit" else "stream"
-    if record.kind == "message":
-        return "stream chunk" if record.stream_id else what_of(record)
-    return ""
-
-
-def _style_name(record: Record, styles: Mapping[str, object]) -> str:
-    kind = _kind_of(record)
-    return kind if kind in styles else next(name for name in styles if name.endswith("other types"))
 
 
 def _segment(record: Record, view: View) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -217,9 +204,9 @@ def _segment(record: Record, view: View) -> tuple[tuple[float, float], tuple[flo
     return (view.x(record.time_s - (record.latency_s or 0.0)), source), (view.x(record.time_s), ended)
 
 
-def _head(line: tuple[tuple[float, float], tuple[float, float]]) -> int | str:
+def _head(line: Line) -> int | str:
     """Return the marker of an arrival: a tip that points up or down; a dot if the sender is the recipient."""
-    (_, source), (_, target) = line
+    source, target = line.begin[1], line.end[1]
     return 7 if target > source else 6 if target < source else "o"
 
 
@@ -287,9 +274,9 @@ def _draw_marks(ax: Axes, view: View, records: Sequence[Record]) -> None:
         view.legend["attributes"] = ax.plot(*_columns(points), zorder=4, **style)[0]
 
 
-def _draw_legend(ax: Axes, view: View) -> None:
+def _draw_legend(ax: Axes, view: View, time: str) -> None:
     notes = f"\ndrawn: {'; '.join(view.notes)}" if view.notes else ""
-    ax.set_xlabel(f"virtual time ({view.unit}){notes}")
+    ax.set_xlabel(f"{time} ({view.unit}){notes}")
     if view.legend:
         legend = ax.legend(
             list(view.legend.values()),

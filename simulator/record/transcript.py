@@ -84,12 +84,16 @@ class Transcript(Records):
         A message is a line from its sender's lane, at the time of sending, to its recipient's, at that of its arrival;
         one that was lost without a known latency is drawn at the instant of its loss. A lane is thin where its
         participant is away, thicker while connected, thickest while its messaging is enabled. Streams have a mark where
-        their acceptance, rejection or end arrives. A line beneath the axis counts the records thinned out.
+        their acceptance, rejection or end arrives, and a colour each where there are few. Lines are labelled with type
+        and content where there is room; in a crowd, one of each type and what was lost or refused. Beneath the axis
+        stands how many records are thinned out. With ``end=None``, long times without an event are cut from the axis,
+        each marked with its length; with an ``end`` the axis is even from ``start`` to ``end``.
 
         Args:
             ax: Where to draw; None makes a figure.
-            start: Where to begin, in seconds since the start of the simulation, or since the real room was opened.
-            end: Where to end, likewise; None for the end of the transcript.
+            start: Where to begin, in seconds since the start of the simulation, or since the real room was opened; with
+                ``end=None``, with the first event from there on.
+            end: Where to end, likewise; None for the last event.
             max_messages: The most messages and stream events to draw; of more, an even selection of those that arrived.
             title: None for the room, the seed and the counts of records.
         Returns:

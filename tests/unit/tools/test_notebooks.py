@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -34,8 +35,8 @@ def texts(notebook: dict[str, Any]) -> str:
 
 
 def test_the_notebooks_are_there():
-    """A first room, latency, faults, races, streams."""
-    assert [path.stem[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_"]
+    """A first room, latency, faults, races, streams, an emulator."""
+    assert [path.stem[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_", "06_"]
 
 
 @all_notebooks
@@ -67,6 +68,25 @@ def test_notebook_shows_a_picture(path):
 
     assert pictures
     assert all("text/plain" not in data for data in pictures)
+
+
+@all_notebooks
+def test_each_picture_has_a_caption(path):
+    """The cell after it begins with one sentence, in italics: what a reader sees who knows nothing."""
+    cells = read(path)["cells"]
+    after = [
+        "".join(following["source"])
+        for cell, following in itertools.pairwise(cells)
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+    ]
+
+    assert [text for text in after if not re.match(r"\*[A-Z][^*.]*\.\*(\n\n|$)", text)] == []
+
+
+@all_notebooks
+def test_notebook_says_what_to_install(path):
+    """One line, the same in each."""
+    assert "`pip install '.[notebook]'`" in texts(read(path))
 
 
 def test_settling_takes_out_what_changes():
