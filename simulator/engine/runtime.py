@@ -489,7 +489,7 @@ class VirtualRuntime:
         unbegun = [
             actor.label for actor in others if actor.target is not None and not actor.name.startswith("meshsync ")
         ]
-        if unbegun and concludes:
+        if unbegun and concludes and not self.kernel.now:
             warn_program(
                 f"{', '.join(map(repr, unbegun))} never ran: nothing let time pass since it was spawned; call "
                 "sim.run(), sim.sleep() or another call that waits"
