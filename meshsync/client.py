@@ -101,7 +101,9 @@ class Client:
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
         self.membership: Membership = Membership(self, role)
-        self.router: Router = Router(runtime, name, self.membership.refuse_to_receive, self.budget)
+        self.router: Router = Router(
+            runtime, name, self.refuse_to_block, self.budget, self.membership.refuse_to_receive
+        )
         self.streams: StreamTable
         self.confirmation: Confirmation = Confirmation(self, name)
         self.asking: Asking = Asking(self)

@@ -128,7 +128,8 @@ class Membership:
             MeshsyncError: Others as `Client.refuse_to_block`.
         """
         self._client.refuse_to_block(what)
-        if not (self.takes_part or self._client.session.is_pending(Enable)):
+        # What was lost or closed tells that itself, behind what came before.
+        if not (self.takes_part or self.participants.has_ended or self._client.session.is_pending(Enable)):
             self.check_enabled()
 
     @property

@@ -19,7 +19,7 @@ from meshsync.dispatch.gate import Gate
 from meshsync.dispatch.interfaces import Fed, Questioning
 from meshsync.dispatch.receivers import Receivers, Registration
 from meshsync.dispatch.reports import Reports
-from meshsync.dispatch.subscriptions import Overflow, Subscription
+from meshsync.dispatch.subscriptions import Overflow, Subscription, allow
 from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, WouldDeadlock
 from meshsync.messages import MarkedEvent, RoomMessage, RoomMessageEvent
 from meshsync.runtime.deadlines import Limit, own_limit
@@ -80,6 +80,7 @@ class Router:
     Args:
         name: For the names of its tasks.
         refuse_to_block: Given the name of a wait, raises where it would never end.
+        refuse_in_vain: Given the name of a wait, raises where no message would come.
         budget: Bounds the bytes that wait for the hook, for receivers and in subscriptions; by default its own.
     """
 
@@ -89,6 +90,7 @@ class Router:
         name: str,
         refuse_to_block: Callable[[str], None],
         budget: ByteBudget | None = None,
+        refuse_in_vain: Callable[[str], None] = allow,
     ) -> None:
         self.receivers: Receivers = Receivers()
         self._budget = budget or ByteBudget(runtime)
@@ -102,6 +104,7 @@ class Router:
         """Called when a subscription was closed, and when the receivers of an event have run."""
         self.questioning: Questioning | None = None
         self._home, self._runtime, self._refuse = Home(), runtime, refuse_to_block
+        self._refuse_in_vain = refuse_in_vain
         self._hook: Hook | None = None
         self._hook_task: object = None
         self._unhooked: Inbox[_Unhooked] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
@@ -159,6 +162,7 @@ class Router:
             maxsize=maxsize,
             overflow=overflow,
             refuse_to_block=self.refuse_to_block,
+            refuse_in_vain=self._refuse_in_vain,
             limit=limit,
             on_close=self.ignore,
             on_overflow=self._count_overflow,

@@ -17,12 +17,16 @@ from meshsync.runtime.deadlines import Deadline, Limit, Timeout, check_timeout, 
 from meshsync.runtime.interfaces import Runtime
 from meshsync.typed import Codec
 
-__all__ = ["Feed", "Overflow", "Subscription"]
+__all__ = ["Feed", "Overflow", "Subscription", "allow"]
 
 Overflow = Literal["error", "drop_oldest"]
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Feed[Any]")
+
+
+def allow(what: str) -> None:
+    """Refuse no wait."""
 
 
 class Feed(Hinted, Generic[T]):
@@ -48,6 +52,7 @@ class Feed(Hinted, Generic[T]):
         what: str,
         call: str,
         refuse_to_block: Callable[[str], None],
+        refuse_in_vain: Callable[[str], None],
         share: Share | None = None,
         limit: Limit = own_limit,
     ) -> None:
@@ -61,6 +66,8 @@ class Feed(Hinted, Generic[T]):
         self._what = what
         self._call = call
         self._refuse_to_block = refuse_to_block
+        self._refuse_in_vain = refuse_in_vain
+        self._maker: object = runtime.current()
         self._limit = limit
 
     @property
@@ -96,6 +103,9 @@ class Feed(Hinted, Generic[T]):
         while True:
             if not len(self._inbox):
                 self._refuse_to_block(f"waiting for a {self._what}")
+                if self._maker == self._runtime.current():
+                    # Another task may read it before this one enables messaging; the one that made it will not, then.
+                    self._refuse_in_vain(f"waiting for a {self._what}")
                 deadline = deadline or Deadline(self._runtime, timeout)
             try:
                 return self._inbox.get(timeout if deadline is None else deadline.left())
@@ -158,6 +168,7 @@ class Subscription(Feed[RoomMessage[Body_co]], Generic[Body_co]):
         maxsize: int,
         overflow: Overflow,
         refuse_to_block: Callable[[str], None],
+        refuse_in_vain: Callable[[str], None] = allow,
         limit: Limit = own_limit,
         on_close: Callable[[Subscription[Any]], None],
         on_overflow: Callable[[Subscription[Any], int], None] = lambda subscription, dropped: None,
@@ -176,6 +187,7 @@ class Subscription(Feed[RoomMessage[Body_co]], Generic[Body_co]):
             what=what,
             call="messages()",
             refuse_to_block=refuse_to_block,
+            refuse_in_vain=refuse_in_vain,
             share=share,
             limit=limit,
         )

@@ -256,7 +256,7 @@ class StreamSubscription(Feed[StreamReader]):
         hook: OfferHook,
         report: Report,
         on_close: Callable[[StreamSubscription], None],
-        refuse_to_block: Callable[[str], None],
+        refuse_in_vain: Callable[[str], None],
     ) -> None:
         super().__init__(
             host.runtime,
@@ -264,7 +264,8 @@ class StreamSubscription(Feed[StreamReader]):
             maxsize=maxsize,
             what="stream",
             call="streams()",
-            refuse_to_block=refuse_to_block,
+            refuse_to_block=host.refuse_to_block,
+            refuse_in_vain=refuse_in_vain,
             limit=host.limit,
         )
         self._hook = hook

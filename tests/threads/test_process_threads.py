@@ -42,6 +42,7 @@ peer.messaging.enable(lambda reader: reader.accept())
 bob = messaging.wait_for_participant(name="bob", timeout=30)
 alice = peer.messaging.wait_for_participant(name="alice", timeout=30)
 heard = messaging.on("message", print)
+quiet = lambda sender, event: None
 messages, streams = messaging.messages(), messaging.streams()
 writer = messaging.create_stream(bob, {})
 joining = buffering.buffered(messaging.create_stream(bob, {}), max_delay=60)
@@ -103,8 +104,8 @@ harmless = [
     lambda: joining.abort(),
     lambda: packing.abort(),
     lambda: packing.reader.close(),
-    lambda: meshsync.signals.message.connect(print),
-    lambda: meshsync.signals.message.disconnect(print),
+    lambda: meshsync.signals.message.connect(quiet),
+    lambda: meshsync.signals.message.disconnect(quiet),
     lambda: [repr(one) for one in (room, messaging, messages, writer, writer.reader, delivery, heard)],
     lambda: [messages.pending, room.room_name, room.is_connected, messaging.remote_participants, delivery.error],
 ]

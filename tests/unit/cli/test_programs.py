@@ -201,9 +201,9 @@ def test_schedules_are_those_that_a_search_has():
     """Their names stand in the command's module too, which imports nothing of the simulation."""
     from simulator.cli.programs import _SEARCHED
     from simulator.engine.lateness import SCHEDULES
-    from simulator.exploring.search import MIXED
+    from simulator.exploring.search import GUIDED, MIXED
 
-    assert set(_SEARCHED) == {*SCHEDULES, MIXED}
+    assert set(_SEARCHED) == {*SCHEDULES, GUIDED, MIXED}
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

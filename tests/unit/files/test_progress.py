@@ -73,6 +73,7 @@ def test_a_bar_is_fed_and_closed_whatever_happens(monkeypatch: pytest.MonkeyPatc
     module = ModuleType("tqdm")
     module.tqdm = RecordingBar  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tqdm", module)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", module)
     with pytest.raises(KeyError):
         with reporting(True, "digits.txt") as report:
             report(0, 10)
