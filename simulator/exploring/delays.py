@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from simulator.engine.lateness import ReplaySchedule
 from simulator.engine.schedules import Late
+from simulator.errors import WorkerFailed
 from simulator.exploring.runs import Program, Run, run
 from simulator.record.records import Record
 from simulator.record.timeline_marks import Mark
@@ -41,8 +42,8 @@ def late_mark(delay: Delay) -> Mark:
 
 
 def delays(program: Program, found: Run) -> tuple[Delay, ...]:
-    """Return the late steps of a run, which is made again for that."""
-    if not found.lates:
+    """Return the late steps of a run, which is made again for that, unless it ended the process that made it."""
+    if not found.lates or isinstance(found.error, WorkerFailed):
         return ()
     schedule = ReplaySchedule(found.deviations, found.lates)
     again = run(program, found.case, schedule=schedule)

@@ -367,7 +367,7 @@ def test_searches_leave_out_what_a_failure_does_not_need(tmp_path: Path) -> None
     failure = explore(paused_in_vain_and_not, range(3), schedule="fifo", save=tmp_path, report=None)
     assert failure is not None
     assert failure.plan == (faults.pause_program("ada", 5),)
-    assert "faults: 1 of 3: pause_program who=ada seconds=5.0" in str(failure)
+    assert "needs 1 of 3 faults: pause_program who=ada seconds=5.0" in str(failure)
     assert failure.path is not None
     assert replay(failure.path).is_identical
 

@@ -189,7 +189,7 @@ def burst(sim: Simulation) -> None:
 
 def test_a_search_finds_what_only_overload_shows(tmp_path: Path) -> None:
     """The twenty of a burst take 0.4 s in the mean; the failure is kept, and replayed, with all of the network."""
-    assert explore(burst, range(8), save=None, report=None) is None
+    assert explore(burst, range(8), schedule="random", save=None, report=None) is None
     failure = explore(burst, range(8), schedule="random", save=tmp_path / "kept.json", report=None, **NETWORK)
     assert failure is not None
     assert failure.run.case.network == NETWORK

@@ -179,7 +179,7 @@ TestPunctualDoor.settings = examples(50)
 
 def test_what_needs_lateness_is_found_and_one_late_step_is_left() -> None:
     """The report has whose step it is, by how much it is late, and between which events."""
-    error, report = failure(Door)
+    error, report = failure(Door, settings(USUAL, max_examples=300))
     assert str(error).startswith("used before it was open")
     assert calls(report) == [("ada", "open()"), ("bob", "use()")]
     late = [line.strip() for line in report.splitlines() if " late at " in line]
@@ -494,7 +494,7 @@ class Rash(ConcurrentMachine):
 
 def test_of_an_order_of_actors_what_the_failure_needs_is_left() -> None:
     """Hypothesis finds a seed of it, with dozens of deviations; the report has the few that it takes."""
-    _, report = failure(Rash)
+    _, report = failure(Rash, settings(USUAL, max_examples=300))
     assert sorted(calls(report)) == [("ada", "work()"), ("bob", "work()")]
     (order,) = re.findall("order of actors: (.*)", report)
     deviations = order.removeprefix("fifo, but ").split("; ")
