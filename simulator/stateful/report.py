@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from simulator.engine.schedules import Deviation, Late
 from simulator.exploring.delays import delays
+from simulator.exploring.failure_shrinking import FailureShrinker
 from simulator.exploring.runs import Run, chart, run
-from simulator.exploring.shrinking import shrink
+from simulator.simulation import Simulation
 from simulator.stateful.performance import Done, Performance
 
 __all__ = ["Report"]
@@ -66,26 +66,18 @@ class Report:
 
         Hypothesis draws the seed of an order, of which it can leave out nothing.
         """
-        best, budget = (self.performance, self.run), _ATTEMPTS
+        last = self.performance
 
-        def attempt(kept: Sequence[Deviation | Late]) -> Sequence[Deviation | Late] | None:
-            nonlocal best, budget
-            if not budget:
-                return None
-            budget -= 1
-            performance = self.again()
-            deviations = tuple(one for one in kept if isinstance(one, Deviation))
-            lates = tuple(one for one in kept if isinstance(one, Late))
-            case = replace(self.run.case, deviations=deviations, lates=lates)
-            found = run(performance, case, stall_after=self.stall_after)
-            if found.symptom != self.run.symptom:
-                return None
-            best = performance, found
-            return [*found.deviations, *found.lates]
+        def perform(sim: Simulation) -> None:
+            nonlocal last
+            last = self.again()
+            last(sim)
 
-        parts: list[Deviation | Late] = [*self.run.deviations, *self.run.lates]
-        shrink(parts, attempt)
-        return best
+        left = FailureShrinker(perform, self.run, _ATTEMPTS, self.stall_after).shrink()
+        if left is self.run:
+            return self.performance, self.run
+        run(perform, left.case, stall_after=self.stall_after)  # For what was done in it.
+        return last, left
 
     @staticmethod
     def _order(found: Run) -> str:

@@ -184,7 +184,9 @@ def test_what_needs_lateness_is_found_and_one_late_step_is_left() -> None:
     assert calls(report) == [("ada", "open()"), ("bob", "use()")]
     late = [line.strip() for line in report.splitlines() if " late at " in line]
     assert len(late) == 1
-    assert re.fullmatch(r"(ada\S*|main/ada) is 0\.\d+ s late at \d\.\d{3} s \((delivery|turn) \d+\), after .*", late[0])
+    assert re.fullmatch(
+        r"(ada\S*|main/ada) is 0\.\d+ s late at its (delivery|turn) \d+, due at \d\.\d{3} s, after .*", late[0]
+    )
 
 
 class OverduePatience(ConcurrentMachine):
@@ -499,6 +501,4 @@ def test_of_an_order_of_actors_what_the_failure_needs_is_left() -> None:
     (order,) = re.findall("order of actors: (.*)", report)
     deviations = order.removeprefix("fifo, but ").split("; ")
     assert 1 <= len(deviations) <= 4
-    assert all(
-        re.fullmatch(r"main/(ada|bob) before main/(ada|bob) (went on|began), time \d+", one) for one in deviations
-    )
+    assert all(re.fullmatch(r".+ before .+ (went on|began), time \d+", one) for one in deviations)
