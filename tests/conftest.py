@@ -61,6 +61,7 @@ class RunRecord:
         self.selected = 0
         """How many of them were chosen to run."""
 
+    @pytest.hookimpl(optionalhook=True)  # There is none without xdist.
     def pytest_testnodedown(self, node: Any) -> None:
         """Take from a worker of pytest-xdist how many tests there were: each has collected all of them."""
         self.collected, self.selected = node.workeroutput.get("counts", (self.collected, self.selected))
