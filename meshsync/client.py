@@ -101,9 +101,8 @@ class Client:
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
         self.membership: Membership = Membership(self, role)
-        self.router: Router = Router(
-            runtime, name, self.refuse_to_block, self.budget, self.membership.refuse_to_receive
-        )
+        in_vain = self.membership.refuse_to_receive
+        self.router: Router = Router(runtime, name, self.refuse_to_block, self.budget, in_vain)
         self.streams: StreamTable
         self.confirmation: Confirmation = Confirmation(self, name)
         self.asking: Asking = Asking(self)
@@ -112,8 +111,7 @@ class Client:
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
         self._received: Hook | None = None
-        self._is_hooked = False
-        self._was_closed = False
+        self._is_hooked = self._was_closed = False
         self.faces: Faces = Faces()
 
     def attach(

@@ -103,20 +103,17 @@ class Router:
         self.on_less: Callable[[], None] = lambda: None
         """Called when a subscription was closed, and when the receivers of an event have run."""
         self.questioning: Questioning | None = None
-        self._home, self._runtime, self._refuse = Home(), runtime, refuse_to_block
-        self._refuse_in_vain = refuse_in_vain
+        self._home, self._runtime, self._refuse, self._refuse_in_vain = Home(), runtime, refuse_to_block, refuse_in_vain
         self._hook: Hook | None = None
         self._hook_task: object = None
         self._unhooked: Inbox[_Unhooked] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
         self._room = runtime.condition()
         """The hook's task waits here until there is room."""
-        self._is_freed = False
-        self._is_last = False
-        """Whether what waits for the hook is all that there will be."""
+        self._is_freed = self._has_ended = self._is_last = False
+        """The last one: whether what waits for the hook is all that there will be."""
         self._messages_dropped = self._subscriptions_failed = 0
         self._condition = runtime.condition()
         self._subscriptions: tuple[Fed, ...] = ()
-        self._has_ended = False
         self._failure: MeshsyncError = ClientClosed("the client was closed by this program")
         """The error of subscriptions after the end."""
 

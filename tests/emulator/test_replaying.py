@@ -192,12 +192,12 @@ def test_a_made_test_passes_at_once(folder: Path, options: dict[str, Any]) -> No
         (
             "            room.messaging.enable()",
             "            time.sleep(60)",
-            "alice waits for bot to enable messaging",
+            "for bot to enable messaging",
         ),
         (
             "            room.messaging.enable()",
             "            while True: pass",
-            "alice waits for bot to enable messaging",
+            "for bot to enable messaging",
         ),
     ],
 )

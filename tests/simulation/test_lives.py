@@ -803,7 +803,7 @@ def test_many_crashes_under_every_schedule(seed: int, schedule: str) -> None:
     threads = threading.active_count()
     first = crashing_room.run(seed, schedule=schedule)
     assert crashing_room.run(seed, schedule=schedule).digest() == first.digest()
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # Those of other tests may have ended meanwhile.
     assert len([one for one in first.faults() if one.outcome == "began"]) >= 10
 
 

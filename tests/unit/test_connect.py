@@ -412,6 +412,7 @@ def test_connect_interrupted_anywhere_leaves_no_task(messaging: Any) -> None:
         if not was_interrupted:
             break
         for thread in set(client_tasks()) - set(others):
+            thread._started.wait(PATIENCE)  # Its start may have been struck while it waited for this.
             thread.join(PATIENCE)
             assert not thread.is_alive(), f"{thread.name} is left, interrupted at place {place}"
     made[0].close()

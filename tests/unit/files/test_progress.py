@@ -42,6 +42,7 @@ def test_nobody_need_be_told() -> None:
 def test_a_bar_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """An optional package that is missing is the program's to install."""
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(UsageError, match=r"pip install 'meshsync-client\[files\]'"):
         with reporting(True, "x"):
             pass
