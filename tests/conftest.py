@@ -36,8 +36,9 @@ for name in [name for name in os.environ if name.startswith("MESHAGENT_")]:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Those have an environment of their own, which can build: see tox.ini.
-collect_ignore = [] if find_spec("build") else ["packaging"]
+# Those have an environment of their own, which can build: see tox.ini. A folder of that name is no such thing.
+_build = find_spec("build")
+collect_ignore = [] if _build is not None and _build.origin is not None else ["packaging"]
 
 # Before any module with a property is imported.
 profiles.choose(os.environ)
