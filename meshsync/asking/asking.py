@@ -208,15 +208,15 @@ class Asking:
     def peer_left(self, participant: RemoteParticipant) -> None:
         """Note that a participant is gone: one without an identity never comes back."""
         with self._condition:
-            waiting = [pending for pending in self._others if pending.participant_id == participant.id]
-        for pending in waiting:
+            others = list(self._others)
+        for pending in [one for one in others if one.participant_id == participant.id]:
             pending.fail(RequestInterrupted(f"{pending.name!r} left before it answered the question {pending.type!r}"))
 
     def went_offline(self) -> None:
         """Note the loss of the connection: what answers by ordinary messages would answer an id that is gone."""
         with self._condition:
-            waiting = [pending for pending in self._others if pending.is_delivered]
-        for pending in waiting:
+            others = list(self._others)
+        for pending in [one for one in others if one.is_delivered]:
             text = f"the connection was lost before {pending.name!r} answered the question {pending.type!r}"
             pending.fail(RequestInterrupted(f"{text}: its answer would go to the participant id of before"))
 

@@ -118,14 +118,19 @@ def do_batch(text: str) -> dict[str, Any]:
         The answers, and how many seconds they took.
     """
     batch = json.loads(text)
-    answers: list[dict[str, Any]] = []
     with TURN, own_processor(), _silent():
         begun = time.monotonic()
-        for job in batch["jobs"]:
-            answers.append(_do_job(job))
-            if _ends(answers[-1], batch["count_overdue"]):
-                break
+        answers = _answers(batch["jobs"], batch["count_overdue"])
     return {"answers": answers, "seconds": time.monotonic() - begun}
+
+
+def _answers(jobs: Sequence[dict[str, Any]], count_overdue: bool) -> list[dict[str, Any]]:
+    answers = []
+    for job in jobs:
+        answers.append(_do_job(job))
+        if _ends(answers[-1], count_overdue):
+            break
+    return answers
 
 
 def _ends(answer: dict[str, Any], count_overdue: bool) -> bool:

@@ -115,9 +115,7 @@ class Programs:
         life, is_machine = program.life, how == "machine"
         with lives.stillness():
             actors, held = lives.doom(life)
-            for connection in self._network.connections():
-                if connection.owner is life:
-                    connection.abort(is_silent=is_machine)
+            self._cut(life, is_silent=is_machine)
         released = tuple(f"{one.what}, taken at {one.since}" for one in held)
         crashed = Crashed(name, life.number, how, self._runtime.kernel.now / SECOND, released)
         self.crashes.append(crashed)
@@ -125,6 +123,12 @@ class Programs:
         self._record(program, "began", {"fault": Crash.word, "who": name, "how": how})
         lives.unwind(actors, self.disks.picture(name, is_machine=is_machine))
         return crashed
+
+    def _cut(self, life: ProgramLife, *, is_silent: bool) -> None:
+        """End the connections of a life without a close frame."""
+        for connection in self._network.connections():
+            if connection.owner is life:
+                connection.abort(is_silent=is_silent)
 
     def crash_planned(self, name: str, how: str, restart_after: float | None) -> None:
         """End the life of a program by force, and begin the next one after some seconds, unless None."""
