@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Concatenate, ParamSpec, TypeVar
 
 from meshsync.errors import UsageError
@@ -76,10 +77,8 @@ def strike_connection(fault: ConnectionFault, connection: StruckConnection) -> N
     Raises:
         UsageError: If the fault raises.
     """
-    try:
+    with _naming(fault, "strike"):
         fault.strike(connection)
-    except Exception as error:
-        raise _failed(fault, "strike", error) from error
 
 
 def strike_simulation(fault: SimulationFault, simulation: StruckSimulation) -> None:
@@ -88,10 +87,8 @@ def strike_simulation(fault: SimulationFault, simulation: StruckSimulation) -> N
     Raises:
         UsageError: If the fault raises.
     """
-    try:
+    with _naming(fault, "strike"):
         fault.strike(simulation)
-    except Exception as error:
-        raise _failed(fault, "strike", error) from error
 
 
 def hinder(fault: ProgramFault, programs: StruckPrograms) -> None:
@@ -100,10 +97,16 @@ def hinder(fault: ProgramFault, programs: StruckPrograms) -> None:
     Raises:
         UsageError: If the fault raises.
     """
-    try:
+    with _naming(fault, "hinder"):
         fault.hinder(programs)
+
+
+@contextmanager
+def _naming(fault: Fault, method: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
-        raise _failed(fault, "hinder", error) from error
+        raise _failed(fault, method, error) from error
 
 
 def _failed(fault: Fault, method: str, error: Exception) -> UsageError:
