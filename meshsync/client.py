@@ -101,8 +101,9 @@ class Client:
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
         self.membership: Membership = Membership(self, role)
-        in_vain = self.membership.refuse_to_receive
-        self.router: Router = Router(runtime, name, self.refuse_to_block, self.budget, in_vain)
+        self.router: Router = Router(
+            runtime, name, self.refuse_to_block, self.budget, self.membership.refuse_to_receive
+        )
         self.streams: StreamTable
         self.confirmation: Confirmation = Confirmation(self, name)
         self.asking: Asking = Asking(self)
@@ -111,7 +112,8 @@ class Client:
         self._closing: tuple[Task, ...] = ()
         self._face: object = None
         self._received: Hook | None = None
-        self._is_hooked = self._was_closed = False
+        self._is_hooked = False
+        self._was_closed = False
         self.faces: Faces = Faces()
 
     def attach(
@@ -276,11 +278,6 @@ class Client:
     def local_participant(self) -> LocalParticipant:
         """This client's own participant."""
         return self.membership.local_participant
-
-    @property
-    def marking(self) -> Answering:
-        """What knows which confirmed messages ask and answer."""
-        return self.answering
 
     @property
     def session(self) -> Session:

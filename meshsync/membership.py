@@ -44,8 +44,6 @@ from meshsync.streams.resuming import Line
 from meshsync.streams.table import StreamTable
 
 __all__ = ["SEND_TIMEOUT", "Membership"]
-_NOT_ENABLED = "messaging is not enabled on this client: call room.messaging.enable() first"
-
 
 SEND_TIMEOUT = 30.0
 """Seconds; also for opening a stream, for writing to it, and for setting an attribute."""
@@ -108,7 +106,7 @@ class Membership:
         """
         if not self.takes_part:
             self._client.check_open()
-            raise NotEnabled(_NOT_ENABLED)
+            raise NotEnabled("messaging is not enabled on this client: call room.messaging.enable() first")
 
     def known(self, what: str) -> ParticipantDirectory:
         """Return the other participants; warn a program that asks before they are known, to which none is an answer.

@@ -39,7 +39,7 @@ class Receiving(Protocol):
     @property
     def participants(self) -> ParticipantDirectory: ...
     @property
-    def marking(self) -> Marking: ...
+    def answering(self) -> Marking: ...
 
 
 class Placement:
@@ -106,7 +106,7 @@ class Placement:
         message = RoomMessage(type, arrival.message, arrival.attachment, id, sender)
         event = RoomMessageEvent("message", message, sender)
         if arrival.mark is not None:
-            event = marked(event, client.marking.mark(arrival, sender))
+            event = marked(event, client.answering.mark(arrival, sender))
         if client.router.publish_kept(event, arrival.size):
             client.budget.ignore(self._room_freed)
             return True
