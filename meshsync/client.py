@@ -26,7 +26,8 @@ from meshsync.connection.forks import Home
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
 from meshsync.connection.uplink import Uplink
-from meshsync.dispatch.router import Hook, Router
+from meshsync.dispatch.hooks import Hook
+from meshsync.dispatch.router import Router
 from meshsync.dispatch.subscriptions import Overflow, Subscription
 from meshsync.errors import (
     ConnectTimeout,

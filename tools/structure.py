@@ -45,7 +45,7 @@ FLOORS = """
 5  meshsync.targets
 5m meshsync.messages
 6  meshsync.waiting: binding gathering turnstile / locks queues signalling
-6  meshsync.dispatch: dispatcher gate interfaces receivers reports subscriptions / router
+6  meshsync.dispatch: dispatcher gate interfaces receivers reports subscriptions / hooks / router
 7  meshsync.forms  meshsync.placement
 7  meshsync.streams: channels interfaces resuming / life statements / duplex stream / incoming outgoing
                      / resumable_outgoing / endpoints / registry / offers resumptions / opening / table

@@ -16,6 +16,7 @@ from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.dispatch.dispatcher import Dispatcher
 from meshsync.dispatch.gate import Gate
+from meshsync.dispatch.hooks import Hook, pass_through
 from meshsync.dispatch.interfaces import Fed, Questioning
 from meshsync.dispatch.receivers import Receivers, Registration
 from meshsync.dispatch.reports import Reports
@@ -28,8 +29,6 @@ from meshsync.signals import EVENTS, check_result, log_warning, name_of
 from meshsync.typed import Codec
 
 __all__ = ["Router", "RouterStats"]
-
-Hook = Callable[[RoomMessage], "RoomMessage | None"]
 
 UNHOOKED = 10_000
 """The most events that wait for the hook; beyond it the oldest are dropped."""
@@ -103,17 +102,22 @@ class Router:
         self.on_less: Callable[[], None] = lambda: None
         """Called when a subscription was closed, and when the receivers of an event have run."""
         self.questioning: Questioning | None = None
-        self._home, self._runtime, self._refuse, self._refuse_in_vain = Home(), runtime, refuse_to_block, refuse_in_vain
+        self._home = Home()
+        self._runtime = runtime
+        self._refuse = refuse_to_block
+        self._refuse_in_vain = refuse_in_vain
         self._hook: Hook | None = None
         self._hook_task: object = None
         self._unhooked: Inbox[_Unhooked] = Inbox(runtime, UNHOOKED, self._budget.share(OWN_PART))
         self._room = runtime.condition()
         """The hook's task waits here until there is room."""
-        self._is_freed = self._has_ended = self._is_last = False
-        """The last one: whether what waits for the hook is all that there will be."""
+        self._is_freed = False
+        self._is_last = False
+        """Whether what waits for the hook is all that there will be."""
         self._messages_dropped = self._subscriptions_failed = 0
         self._condition = runtime.condition()
         self._subscriptions: tuple[Fed, ...] = ()
+        self._has_ended = False
         self._failure: MeshsyncError = ClientClosed("the client was closed by this program")
         """The error of subscriptions after the end."""
 
@@ -345,21 +349,7 @@ class Router:
         """Return an event as the hook leaves it, or None for none."""
         if event.name != "message" or (self.questioning is not None and self.questioning.is_bodiless(event)):
             return event
-        if not self.gate.enter(hook):
-            return None
-        try:
-            message = hook(event.message)
-            check_result(message)
-            if not (message is None or isinstance(message, RoomMessage)):
-                raise TypeError(f"a hook returns a RoomMessage or None, not {message!r:.100}")
-        except TaskExit:
-            raise
-        except BaseException as error:  # An error of any kind has no caller to go to.
-            self.reports.post_failure("message", hook, error)
-            return None
-        finally:
-            self.gate.leave()
-        return None if message is None else event._with(message)
+        return pass_through(hook, event, self.gate, self.reports.post_failure)
 
     def _has_room(self, event: RoomMessageEvent, size: int) -> bool:
         """Return whether a message could be kept wherever it goes."""
