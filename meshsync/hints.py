@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-__all__ = ["Hinted", "HintedData", "HintedMessaging", "HintedRoom", "bytes_hint", "hint_for", "json_hint"]
+__all__ = ["Hinted", "HintedData", "HintedMessaging", "HintedRoomClient", "bytes_hint", "hint_for", "json_hint"]
 
 _WHO = "room.messaging.remote_participants"
 _ROOM = {
     "participants": _WHO,
-    "remote_participants": _WHO,
     "get_participants": _WHO,
     "set_attribute": "room.local_participant.set_attribute",
     "attributes": "room.local_participant.attributes",
@@ -30,7 +29,6 @@ _ROOM = {
     "join": "meshsync.connect, which returns when the room is joined",
     "run": "room.run_forever",
     "serve_forever": "room.run_forever",
-    "on": "room.messaging.on",
     "send": "room.messaging.send_message",
     "broadcast": "room.messaging.broadcast_message",
 }
@@ -134,7 +132,6 @@ _PARTICIPANT = {
     "send": "room.messaging.send_message(participant, …)",
     "create_stream": "room.messaging.create_stream(participant)",
     "display_name": "name",
-    "is_online": "online",
     "participant_id": "id",
     "get": "get_attribute",
 }
@@ -155,7 +152,10 @@ _SPELLINGS: dict[str, dict[str, str]] = {
     "RoomMessageEvent": _EVENT,
     "RoomParticipant": _PARTICIPANT,
     "LocalParticipant": {"attribute": "get_attribute", "set": "set_attribute"},
-    "RemoteParticipant": {"set_attribute": "nothing: only a participant itself sets its attributes"},
+    "RemoteParticipant": {
+        "is_online": "online",
+        "set_attribute": "nothing: only a participant itself sets its attributes",
+    },
     "Delivery": _DELIVERY,
 }
 """By class, a name that programs try, and what it is here; classes of others have a ``_spellings`` of their own."""
@@ -242,7 +242,7 @@ class Hinted:
             raise TypeError(f"meshsync is synchronous: write 'for' in place of 'async for' over a {_name(self)}")
 
 
-class HintedRoom(Hinted):
+class HintedRoomClient(Hinted):
     """A joined room, whose messaging is a part of its own."""
 
     if not TYPE_CHECKING:

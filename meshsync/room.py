@@ -9,7 +9,7 @@ from types import TracebackType
 from meshsync.client import CLOSE_TIMEOUT, Client
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
-from meshsync.hints import HintedRoom
+from meshsync.hints import HintedRoomClient
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol.session import Session
@@ -55,7 +55,7 @@ class ClientStats:
         return stats_html(self)
 
 
-class RoomClient(HintedRoom):
+class RoomClient(HintedRoomClient):
     """A connection to a room. Any method may be called from any task; a context manager closes it.
 
     Made by ``meshsync.connect``. A subclass may define any name but ``_meshsync``: nothing here calls it.
