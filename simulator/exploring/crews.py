@@ -280,13 +280,16 @@ def _end_with_driver() -> None:
     """Have this process killed when the driver's is; it would wait for jobs for ever. Linux alone has such a call.
 
     Source: prctl(2), ``PR_SET_PDEATHSIG``; the signal comes when the thread ends that started this process, which is
-        the one that waits for its jobs.
+        the one that waits for its jobs. None comes for a driver that ended before the call.
     """
     if sys.platform == "linux":
         with suppress(ImportError, OSError, AttributeError):
             import ctypes  # not in every Python
 
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+            driver = multiprocessing.parent_process()
+            if driver is not None and os.getppid() != driver.pid:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _leave_it(number: int, frame: object) -> None:

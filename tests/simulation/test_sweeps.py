@@ -192,6 +192,29 @@ def test_no_process_is_left_when_the_driver_is_killed(tmp_path: Path, before):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no such call")
+def test_no_process_is_left_that_was_still_starting_when_the_driver_was_killed(tmp_path: Path):
+    """It asks whose child it is, after it has asked for the signal."""
+    source = (
+        "import os, time\n"
+        "driver = os.getppid()\n"
+        "if __name__ == '__mp_main__':\n"
+        "    try:\n"
+        "        os.close(os.open('first', os.O_CREAT | os.O_EXCL))\n"
+        "    except FileExistsError:\n"
+        "        while os.getppid() == driver:\n"
+        "            time.sleep(0.01)\n"
+        "from simulator import explore\n"
+        "def program(sim):\n"
+        "    os.kill(os.getppid(), 9)\n"
+        "if __name__ == '__main__':\n"
+        "    explore(program, range(10**6), executor='processes', schedule='fifo', save=None)\n"
+    )
+    done = script(THREAD + source, tmp_path)
+    assert done.returncode == -9
+    assert (tmp_path / "first").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such call")
 def test_two_processes_have_a_processor_each(tmp_path: Path):
     """Where there are two; of more processes than processors the last runs where it may."""
     allowed = os.sched_getaffinity(0)

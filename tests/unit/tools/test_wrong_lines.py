@@ -18,7 +18,7 @@ def test_marked_lines_are_found() -> None:
 
 def test_mypy_sees_each_wrong_line_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     """Of the calls that programs make."""
-    pytest.importorskip("mypy", reason="the environment types has it")
+    pytest.importorskip("mypy")  # which the environment `types` has
     assert wrong_lines.main(["mypy"]) == 0, capsys.readouterr().out
 
 
