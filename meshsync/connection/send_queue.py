@@ -38,7 +38,9 @@ class SendQueue:
     def leave(self, delivery: Delivery) -> None:
         """Pass the turn on to the next, or stop waiting for it. Another call does the rest, or nothing."""
         queue = self._queue
-        if delivery in queue:
+        if queue and queue[0] is delivery:
+            queue.popleft()  # It has the turn, so no other task does that.
+        elif delivery in queue:
             queue.remove(delivery)
         if not queue:
             return

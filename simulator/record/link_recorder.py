@@ -189,9 +189,9 @@ class LinkRecorder(Recorder):
         elif what == "sent":
             if member_id not in self._down and member_id:
                 self._down[member_id] = link
-            for content, _ in frames:
-                if type(content) is bytes:
-                    self.transcript.add_packet(now, line.label, "down", content)
+            packets = [content for content, _ in frames if type(content) is bytes]
+            if packets:
+                self.transcript.add_packets(now, line.label, "down", packets)
         else:
             is_lost = what == "lost" or line.ends.ended in CLIENT_GONE
             for content, _ in frames:
@@ -204,13 +204,15 @@ class LinkRecorder(Recorder):
 
     def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame[Traffic]]) -> None:
         """Note frames that have come to the end of their way up."""
+        if not is_lost:
+            packets = [content for content, _ in frames if type(content) is bytes]
+            if packets:
+                self.transcript.add_packets(now, line.label, "up", packets)
         for content, _ in frames:
             if type(content) is not bytes and isinstance(content, (ControlFrame, CloseFrame)):
                 continue
             sent_ns, sent = line.under_way.popleft()
             if isinstance(sent, bytes):
-                if not is_lost:
-                    self.transcript.add_packet(now, line.label, "up", sent)
                 asked = self._gather(line, member_id, sent_ns, sent)
                 if asked is None:
                     continue
