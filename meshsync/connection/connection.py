@@ -286,7 +286,7 @@ class Connection:
                     "not sent",
                     retryable=True,
                 )
-            if not self._send_queue.wait_for_turn(delivery, deadline.left()):
+            if not self._send_queue.wait_for_turn(delivery, deadline):
                 raise SendTimeout(
                     f"{delivery._what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True
                 )

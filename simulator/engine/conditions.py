@@ -65,8 +65,8 @@ class VirtualCondition:
                 return
             actor = owner
         self.owner = None
-        if self.outer is None and actor.inside is self:
-            actor.inside = None
+        if actor.inside is self:
+            actor.inside = self.outer
         else:
             self._unlink(actor)
         if self._entrants:
