@@ -16,6 +16,7 @@ from meshsync.protocol.content import Content
 from meshsync.protocol.envelopes import (
     JsonObject,
 )
+from meshsync.values import made_quickly
 
 __all__ = [
     "Accepted",
@@ -111,6 +112,7 @@ class Disable:
     """Leave messaging."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Send:
     """A message to one participant."""
@@ -121,6 +123,7 @@ class Send:
     attachment: Buffer = field(default=b"", repr=False)
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Broadcast:
     """A message to all others."""
@@ -264,6 +267,7 @@ class Status:
     members: JsonObject
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to the request with that id."""
@@ -272,6 +276,7 @@ class Reply:
     content: Content
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Push:
     """A message from a participant, or from the room about one."""
