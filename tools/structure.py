@@ -32,9 +32,9 @@ FLOORS = """
 1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
 1  meshsync.discovery
-2  meshsync.protocol: envelopes frames heartbeat packets weight
+2  meshsync.protocol: envelopes frames heartbeat packets
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
-                      / attachments bridging events greeting / dialects tool_calls / codec / session
+                      / attachments bridging events greeting / dialects tool_calls weight / codec / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
