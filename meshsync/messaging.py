@@ -226,7 +226,7 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
         client.uplink.wait_online("create_stream()", deadline)
         peer = client.membership.peer(to)
         content = as_object({} if header is None else header, "header")
-        return client.streams.open(peer, content, deadline.left(), kind, resume_for).writer
+        return client.streams.open(peer, content, deadline.left(), kind, resume_for).watch(client.start_in_finalizer)
 
     def send_file(
         self,
