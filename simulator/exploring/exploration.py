@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshsync.arguments import hinted_call
 from meshsync.errors import UsageError
 from meshsync.notebook import preformatted
 from simulator.engine.lateness import SCHEDULES
@@ -208,6 +209,7 @@ class Replay:
         return f"fails as it did: {self.expected}" + ("" if self.is_identical else ", on another way there")
 
 
+@hinted_call
 def explore(
     program: Program,
     seeds: int | Iterable[int | str] = range(100),
