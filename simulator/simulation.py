@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import meshsync
+from meshsync.arguments import hinted_call
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.notebook import grid
 from meshsync.room import RoomClient
@@ -125,6 +126,7 @@ class Simulation(HintedSimulation):
         ValueError: If an argument is invalid; no simulation is open.
     """
 
+    @hinted_call
     def __init__(
         self,
         seed: int | str = 0,
@@ -186,6 +188,7 @@ class Simulation(HintedSimulation):
 
     # --- rooms --------------------------------------------------------------------------------------------------------
 
+    @hinted_call
     def room(self, name: str, **options: Any) -> SimulatedRoom:
         """Return the room of that name, made now unless it exists.
 
@@ -216,6 +219,7 @@ class Simulation(HintedSimulation):
         self.runtime.check_alive()
         return self.kernel.now / 1e9
 
+    @hinted_call
     def spawn(self, target: Callable[..., object], *args: Any, name: str | None = None) -> Task:
         """Run ordinary blocking code in an actor of its own; ``meshsync.connect`` in it joins rooms of this simulation.
 
@@ -320,6 +324,7 @@ class Simulation(HintedSimulation):
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
+    @hinted_call
     def plan(self, *entries: plans.Planned | Fault) -> None:
         """Plan faults; a fault that is not planned for a time strikes, or holds from, now.
 
@@ -556,6 +561,7 @@ class SimulatedRoom(HintedRoom):
         transcript: The records of its events so far.
     """
 
+    @hinted_call
     def __init__(
         self, simulation: Simulation, name: str, *, acknowledge: str = "routed", queue_limit: int = QUEUE_LIMIT
     ) -> None:
@@ -595,6 +601,7 @@ class SimulatedRoom(HintedRoom):
         """The participants without threads that were added, those who have left included."""
         return tuple(self._participants)
 
+    @hinted_call
     def join(
         self,
         name: str,
@@ -625,6 +632,7 @@ class SimulatedRoom(HintedRoom):
             raise
         return room
 
+    @hinted_call
     def add(self, *participants: Participant) -> None:
         """Let participants without threads in; they are members at once, with messaging enabled.
 

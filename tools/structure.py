@@ -28,6 +28,7 @@ from tools.imports import (
 
 FLOORS = """
 00 meshsync.hints  meshsync.notebook  meshsync.places
+00a meshsync.arguments
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
 1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
