@@ -45,6 +45,7 @@ from meshsync.pytest_cases import (
     read_seeds,
     seeds_for,
 )
+from meshsync.pytest_tracebacks import shortened, text_of
 
 if TYPE_CHECKING:
     from simulator.emulator import Emulator
@@ -364,30 +365,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         watch.begin()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail the test with an actor's failure that was not read, before the fixtures are torn down."""
-    try:
-        result = yield
-    except BaseException:
-        with suppress(Exception):
-            _raise_failures(item)
-        raise
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Fail a test that went well with an actor's failure that it has not seen, before fixtures are torn down."""
     _raise_failures(item, concludes=True)
-    return result
 
 
 def _raise_failures(item: pytest.Item, *, concludes: bool = False) -> None:
     trial = _trial_of(item)
-    if trial.simulation is None:
-        return
-    from simulator.fixtures import simulating
+    if trial.simulation is not None:
+        from simulator.fixtures import simulating
 
-    try:
         simulating.raise_failures(trial.simulation, concludes=concludes)
-    except Exception as error:
-        trial.failures = simulating.text_of(error)
-        raise
 
 
 @pytest.hookimpl(wrapper=True)
@@ -395,10 +384,16 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to a failure's report charts of the rooms, and of a simulation the command that repeats it."""
-    report = yield
+    with shortened(item.config, call.excinfo):
+        report = yield
     trial, watches = _trial_of(item), item.config.stash[_WATCHES]
     if report.failed:
         trial.has_failed = True
+        if report.when == "call":
+            try:
+                _raise_failures(item)
+            except Exception as error:
+                trial.failures = text_of(item.config, error)
         if trial.simulation is not None:
             report.sections.append((f"simulation, seed {trial.simulation.seed}", _story(item, trial, trial.simulation)))
         names = fixtures_of(item)

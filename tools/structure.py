@@ -27,12 +27,13 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
+000 meshsync.tracebacks
 00 meshsync.hints  meshsync.notebook  meshsync.places
 00a meshsync.arguments
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
 1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
-1  meshsync.discovery
+1  meshsync.discovery  meshsync.pytest_tracebacks
 2  meshsync.protocol: envelopes frames heartbeat packets
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
                       / attachments bridging events greeting / dialects tool_calls weight / codec / session
