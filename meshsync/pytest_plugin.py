@@ -22,8 +22,10 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -260,10 +262,13 @@ def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         pytest.fail(NO_COROUTINE, pytrace=False)
     options = {name: value for name, value in options_of(request.node).items() if name != "seeds"}
+    fault = ""
     try:
-        made = trial.simulation = simulating.open_simulation(request.node.nodeid, sim_seed, options)
+        trial.simulation = simulating.open_simulation(request.node.nodeid, sim_seed, options)
     except (TypeError, ValueError) as error:
-        pytest.fail(f"{request.node.nodeid}: the marker simulated: {error}", pytrace=False)
+        fault = f"{request.node.nodeid}: the marker simulated: {error}"
+    if (made := trial.simulation) is None:
+        pytest.fail(fault, pytrace=False)
     yield made
     # One failure is enough; errors that follow from it when the actors are ended add nothing.
     with suppress(*([simulating.SimulationError] if trial.has_failed else [])):
@@ -318,13 +323,23 @@ def session_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     yield from _emulator_of(request, "session_emulator")
 
 
-def _emulator_of(request: pytest.FixtureRequest, name: str, *, is_of_one_test: bool = False) -> Iterator[Emulator]:
-    _check_simulator(name)
-    from simulator.fixtures import emulating
+def _emulating(fixture: str) -> ModuleType:
+    """Return what emulators of tests are made of; fail the test if it needs what is not installed."""
+    _check_simulator(fixture)
+    fault = ""
+    try:
+        return import_module("simulator.fixtures.emulating")
+    except ImportError as error:
+        fault = f"the fixture {fixture}: {error}"
+    pytest.fail(fault, pytrace=False)
 
+
+def _emulator_of(request: pytest.FixtureRequest, name: str, *, is_of_one_test: bool = False) -> Iterator[Emulator]:
+    emulating = _emulating(name)
     with emulating.open_emulator(name, is_of_one_test=is_of_one_test) as watch:
         request.config.stash[_WATCHES].append(watch)
-        yield watch.emulator
+        emulator: Emulator = watch.emulator
+        yield emulator
 
 
 @pytest.fixture(scope="session")
@@ -334,13 +349,11 @@ def emulator_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., E
     While it is open the environment leads to it, and a test that fails shows what happened in it. It is closed by
     ``close()`` or at the end of its ``with`` block, at the latest with the session.
     """
-    _check_simulator("emulator_factory")
-    from simulator.fixtures import emulating
-
+    emulating = _emulating("emulator_factory")
     with ExitStack() as opened:
 
         def make(**options: Any) -> Emulator:
-            lent = opened.enter_context(emulating.LentEmulator(**options))
+            lent: Emulator = opened.enter_context(emulating.LentEmulator(**options))
             watch = emulating.Watch("emulator_factory", lent, is_recorded=bool(options.get("record", True)))
             request.config.stash[_WATCHES].append(watch)
             return lent

@@ -148,7 +148,7 @@ class Simulation(HintedSimulation):
         law, back = as_delays(latency, latency_down)
         services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
-        check_positive(window=window, heartbeat=heartbeat)
+        check_positive(window=window, heartbeat=heartbeat, horizon=horizon)
         begin = as_instant(start)
         self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
