@@ -48,6 +48,7 @@ ATTEMPT_TIMEOUT = 30.0
 """How long one attempt may take until the room has greeted, in seconds."""
 
 _S = ClientState
+_ONLINE, _OFFLINE = _S.ONLINE, _S.OFFLINE  # Not looked up by name at each message: before 3.12 that is a call in Python.
 
 
 class Owner(Protocol):
@@ -137,6 +138,8 @@ class Uplink:
             NotSent: If the client is lost.
         """
         self._home.check()
+        if self._state is _ONLINE:
+            return
         if self._state in (_S.CLOSING, _S.CLOSED):
             raise ClientClosed("the client was closed by this program; connect again")
         if self._state is _S.LOST:
@@ -157,7 +160,7 @@ class Uplink:
             ForkedClientError: In a child process, where no reader runs.
         """
         self.connection.refuse_to_block(what)
-        if self.is_on_its_task:
+        if self._has_loop and self.is_on_its_task:
             raise WouldDeadlock(f"{what} on the task that reconnects would never end")
 
     @property
@@ -209,7 +212,7 @@ class Uplink:
             with self._condition:
                 self.check_open()
                 connection = self.connection
-                if self._state is _S.OFFLINE:
+                if self._state is _OFFLINE:
                     if not self._outbox.has_room(delivery):
                         raise self._not_sent(f"more than {BUDGET} bytes wait for the next connection; not sent")
                     self._outbox.put(delivery)
@@ -293,7 +296,7 @@ class Uplink:
     # --- notified by the connection, on its reader --------------------------------------------------------------------
 
     def received(self, event: events.Event) -> None:
-        if self._state.is_over:
+        if self._state is not _ONLINE and self._state.is_over:
             return  # The program closed the client while this connection was being restored.
         if isinstance(event, events.Enabled):  # Ahead of what the program does then.
             log_life(self._name, "messaging is enabled, others there: %d", len(event.members))

@@ -50,9 +50,9 @@ class RouterStats:
     """Because too much was unread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Due:
-    """An event on its way to the receivers, as a job of the dispatcher."""
+    """An event on its way to the receivers, as a job of the dispatcher. Not frozen, since many are made."""
 
     run: Callable[[RoomMessageEvent, bool], None]
     event: RoomMessageEvent
@@ -421,11 +421,12 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        try:
-            if not self._call_receivers(event, is_shared):
-                self.dispatcher.count_dropped(1)
-        finally:
-            self.gate.leave()
+        if self.receivers.has_any(event) or EVENTS[event.name].receivers:
+            try:
+                if not self._call_receivers(event, is_shared):
+                    self.dispatcher.count_dropped(1)
+            finally:
+                self.gate.leave()
         if type(event) is MarkedEvent and self.questioning is not None:
             self.questioning.handled(event)
         self.on_less()

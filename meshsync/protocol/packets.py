@@ -32,9 +32,9 @@ _MAX_TYPE_SIZE = 1024
 """The longest message type, in bytes of UTF-8."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WireMessage:
-    """A whole message as it travels, its body still encoded."""
+    """A whole message as it travels, its body still encoded. Not frozen, since that would double the cost of one."""
 
     id: int
     """Unsigned, 64 bits. Each side counts its own; a reply reuses that of its request."""
@@ -124,6 +124,11 @@ class Reassembler:
         Raises:
             ProtocolError: At the first fault; nothing more may be fed. Messages before it have been yielded.
         """
+        if type(packets) is list and len(packets) == 2 and not self._announced:
+            whole = _read_pair(*packets, self.max_size)
+            if whole is not None:
+                yield whole
+                return
         for packet in packets:
             if not self._announced:
                 message = self._start(packet)
@@ -182,3 +187,30 @@ class Reassembler:
             return ProtocolError(f"a packet of message {message_id} came inside message {self._id}")
         what = "a start packet" if index == 0 else f"body packet {index}"
         return ProtocolError(f"{what} came in place of body packet {self._index} of message {message_id}")
+
+
+def _read_pair(start: bytes | memoryview, body: bytes | memoryview, max_size: int) -> WireMessage | None:
+    """Return the message of two packets, as nearly all are that come by themselves; None where a closer look is due."""
+    if type(start) is not bytes or type(body) is not bytes or len(start) < _START.size or len(body) < _HEADER.size:
+        return None
+    message_id, index, count = _START.unpack_from(start)
+    if index or count != 1 or _HEADER.unpack_from(body) != (message_id, 1) or len(body) > max_size:
+        return None
+    name = start[_START.size :]
+    type_ = _KNOWN_TYPES.get(name)
+    if type_ is None:
+        if len(name) > _MAX_TYPE_SIZE:
+            return None
+        try:
+            type_ = name.decode()
+        except UnicodeDecodeError:
+            return None
+        if len(_KNOWN_TYPES) < _MOST_KNOWN:
+            _KNOWN_TYPES[name] = type_
+    return WireMessage(message_id, type_, memoryview(body)[_HEADER.size :])
+
+
+_KNOWN_TYPES: dict[bytes, str] = {}
+"""Message types as they came, decoded."""
+_MOST_KNOWN = 64
+"""The most of them; the protocol has about twenty."""

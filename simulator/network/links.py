@@ -347,10 +347,14 @@ class Link(Generic[Payload]):
             self._move(LinkState.FINISHED)
 
     def _launch(self, burst: _Burst[Payload]) -> None:
-        self._flight.append(burst)
+        flight = self._flight
+        flight.append(burst)
         if not burst.is_background:
             self._foreground += 1
-        if self._timer is None or (self._timer.is_background and not burst.is_background):
+        if self._timer is None:
+            if self._frozen_at is None:
+                self._set_timer(flight[0].arrives)
+        elif self._timer.is_background and not burst.is_background:
             self._arm()
 
     def _schedule(self, burst: _Burst[Payload], now: int) -> None:
@@ -398,7 +402,7 @@ class Link(Generic[Payload]):
             if self.tap is not None:
                 self.tap(self, "arrived", burst.frames)
         if flight:
-            self._arm()
+            self._set_timer(flight[0].arrives)
         self.on_arrival()
 
     # --- what happens to it -------------------------------------------------------------------------------------------
@@ -494,8 +498,10 @@ class Link(Generic[Payload]):
             self._timer.cancel()
             self._timer = None
         if self._flight and self._frozen_at is None:
-            when = self._flight[0].arrives + self._behind
-            self._timer = self._kernel.at(when, self._arrive, background=not self._foreground)
+            self._set_timer(self._flight[0].arrives)
+
+    def _set_timer(self, arrives: int) -> None:
+        self._timer = self._kernel.at(arrives + self._behind, self._arrive, background=not self._foreground)
 
     def _await_echo(self) -> None:
         is_still = self._frozen_at is not None or self._echoes_held_at is not None

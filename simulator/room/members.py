@@ -235,9 +235,12 @@ def join_members(encoded: dict[str, bytes]) -> bytes:
     return b"{" + b",".join(encoded.values()) + b"}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Output:
-    """One message to one or more participants, encoded but not yet cut into packets."""
+    """One message to one or more participants, encoded but not yet cut into packets.
+
+    Not frozen, since that would double the cost of one; none is changed.
+    """
 
     to: tuple[Member, ...]
     what: RoomReady | Connected | Reply | Push | Call | CallChunk | AnswerChunk
