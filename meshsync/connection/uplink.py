@@ -48,7 +48,8 @@ ATTEMPT_TIMEOUT = 30.0
 """How long one attempt may take until the room has greeted, in seconds."""
 
 _S = ClientState
-_ONLINE, _OFFLINE = _S.ONLINE, _S.OFFLINE  # Not looked up by name at each message: before 3.12 that is a call in Python.
+# Not looked up by name at each message: before 3.12 that is a call in Python.
+_ONLINE, _OFFLINE = _S.ONLINE, _S.OFFLINE
 
 
 class Owner(Protocol):
