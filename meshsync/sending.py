@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from meshsync.arguments import hinted_call
 from meshsync.client import Client, IfOffline
 from meshsync.confirming.bodies import Answer, Mark, Question
 from meshsync.connection.deliveries import Delivery
@@ -68,6 +69,7 @@ class SendingFace:
     ) -> None: ...
     @overload
     def send_message(self, to: Mapping[str, Any], **options: Unpack[SendOptions]) -> None: ...
+    @hinted_call
     def send_message(
         self,
         to: Any,
@@ -190,6 +192,7 @@ class SendingFace:
     ) -> None: ...
     @overload
     def broadcast_message(self, type: Mapping[str, Any], **options: Unpack[BroadcastOptions]) -> None: ...
+    @hinted_call
     def broadcast_message(
         self,
         type: Any = None,

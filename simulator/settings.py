@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
-from simulator.latency import Latency, Law, Matrix, as_latency, as_law
+from simulator.latency import Latency, Law, Matrix, as_latency, as_law, as_link_law
 
 __all__ = ["as_delays", "as_instant", "as_services", "check_positive"]
 
@@ -34,7 +34,7 @@ def as_delays(latency: Latency | float, down: Law | float | None) -> tuple[Laten
         return law, None
     if isinstance(law, Matrix):
         raise ValueError("latency_down: a matrix has both directions: give the opposite pair where they differ")
-    return law, as_law(down)
+    return law, as_link_law(down)
 
 
 def as_instant(start: str) -> float:

@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import meshsync
+from meshsync.arguments import hinted_call
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.notebook import grid
 from meshsync.room import RoomClient
@@ -128,6 +129,7 @@ class Simulation(HintedSimulation):
         ValueError: If an argument is invalid; no simulation is open.
     """
 
+    @hinted_call
     def __init__(
         self,
         seed: int | str = 0,
@@ -149,7 +151,7 @@ class Simulation(HintedSimulation):
         law, back = as_delays(latency, latency_down)
         services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
-        check_positive(window=window, heartbeat=heartbeat)
+        check_positive(window=window, heartbeat=heartbeat, horizon=horizon)
         begin = as_instant(start)
         self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
@@ -189,6 +191,7 @@ class Simulation(HintedSimulation):
 
     # --- rooms --------------------------------------------------------------------------------------------------------
 
+    @hinted_call
     def room(self, name: str, **options: Any) -> SimulatedRoom:
         """Return the room of that name, made now unless it exists.
 
@@ -219,6 +222,7 @@ class Simulation(HintedSimulation):
         self.runtime.check_alive()
         return self.kernel.now / 1e9
 
+    @hinted_call
     def spawn(self, target: Callable[..., object], *args: Any, name: str | None = None) -> Task:
         """Run ordinary blocking code in an actor of its own; ``meshsync.connect`` in it joins rooms of this simulation.
 
@@ -323,6 +327,7 @@ class Simulation(HintedSimulation):
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
+    @hinted_call
     def plan(self, *entries: plans.Planned | Fault) -> None:
         """Plan faults; a fault that is not planned for a time strikes, or holds from, now.
 
@@ -559,6 +564,7 @@ class SimulatedRoom(HintedRoom):
         transcript: The records of its events so far.
     """
 
+    @hinted_call
     def __init__(
         self, simulation: Simulation, name: str, *, acknowledge: str = "routed", queue_limit: int = QUEUE_LIMIT
     ) -> None:
@@ -598,6 +604,7 @@ class SimulatedRoom(HintedRoom):
         """The participants without threads that were added, those who have left included."""
         return tuple(self._participants)
 
+    @hinted_call
     def join(
         self,
         name: str,
@@ -628,6 +635,7 @@ class SimulatedRoom(HintedRoom):
             raise
         return room
 
+    @hinted_call
     def add(self, *participants: Participant) -> None:
         """Let participants without threads in; they are members at once, with messaging enabled.
 

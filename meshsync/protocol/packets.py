@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from meshsync.errors import ProtocolError
 from meshsync.values import made_quickly
 
-__all__ = ["MAX_MESSAGE_SIZE", "PACKET_SIZE", "Reassembler", "WireMessage", "split"]
+__all__ = ["LARGEST_PACKET", "MAX_MESSAGE_SIZE", "PACKET_SIZE", "Reassembler", "WireMessage", "split"]
 
 PACKET_SIZE = 1024
 """Body bytes in a packet, as official senders cut them. Receivers accept any size."""
+
+LARGEST_PACKET = 256 * 1024
+"""The most body bytes in a packet that a room can ask its clients for: no ping waits for more."""
 
 MAX_MESSAGE_SIZE = 4 * 1024 * 1024
 """The largest body of a message that this project's room accepts, in bytes, envelope included."""

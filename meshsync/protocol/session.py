@@ -31,7 +31,7 @@ from meshsync.protocol.operations import (
     given_id,
     is_answered,
 )
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
+from meshsync.protocol.packets import LARGEST_PACKET, MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
 from meshsync.protocol.roster import Roster, RosterEntry
 
 __all__ = ["ROOM_TYPES", "Encoded", "Participation", "Session", "SessionStats"]
@@ -89,7 +89,8 @@ class Session:
 
     Args:
         dialect: The one to speak.
-        packet_size: Body bytes in each packet sent.
+        packet_size: Body bytes in each packet sent; more if the room asks for it, as an emulator does in the list of
+            participants, beside ``bridges``: ``"packet_size": 65536``.
         max_message_size: Bytes in the body of the largest message sent.
     Raises:
         ValueError: If ``packet_size`` is less than 1.
@@ -109,7 +110,7 @@ class Session:
         """This client's own id; empty before the greeting."""
         if packet_size < 1:
             raise ValueError(f"a packet takes at least 1 body byte, not {packet_size}")
-        self._packet_size = packet_size
+        self._packet_size = self._least_packet_size = packet_size
         # A room may allow larger messages than ours does; those it sends are bounded too.
         self._reassembler = Reassembler(4 * MAX_MESSAGE_SIZE)
         self._ids = count(1)
@@ -120,7 +121,7 @@ class Session:
 
     def anew(self) -> Session:
         """Return a new session of the same settings, for another connection."""
-        return Session(self.dialect, packet_size=self._packet_size, max_message_size=self.max_message_size)
+        return Session(self.dialect, packet_size=self._least_packet_size, max_message_size=self.max_message_size)
 
     @property
     def is_ready(self) -> bool:
@@ -252,6 +253,9 @@ class Session:
         members = [_member(entry) for entry in participants]
         own = push.message.get("meshsync")
         self.is_bridged = isinstance(own, dict) and own.get("bridges") is True
+        asked = own.get("packet_size") if isinstance(own, dict) else None
+        if type(asked) is int:
+            self._packet_size = max(self._least_packet_size, min(asked, LARGEST_PACKET))
         if not self._is_taking_part():
             yield events.Skipped("a list of participants that was not asked for")
             return

@@ -119,6 +119,10 @@ class Resumption:
         self._sender: object = None
         """Stands for the call that sends, or the task that goes on for it; None if nothing is being sent."""
         self._unacknowledged = 0
+        self._awaiting = 0
+        """Tasks in ``await_sender``."""
+        self._notified: object = None
+        """What waiting tasks were notified of last."""
 
     # --- with the condition held --------------------------------------------------------------------------------------
 
@@ -190,7 +194,14 @@ class Resumption:
         surplus = self._share.held - core.held
         if surplus > 0:
             self._share.give_back(surplus)
-        self._condition.notify_all()
+        self._notify()
+
+    def _notify(self) -> None:
+        """Notify waiting tasks if there is anything new to them: each that wakes in vain costs as much as a message."""
+        state = (self.news, self.core.progress, self.is_sent, self._sender is None if self._awaiting else None)
+        if state != self._notified:
+            self._condition.notify_all()
+            self._notified = state  # Behind it: where Ctrl-C strikes in between, they are notified once more.
 
     def _letters(self, line: Line) -> list[_Letter]:
         core = self.core
@@ -245,7 +256,11 @@ class Resumption:
     def await_sender(self, deadline: Deadline) -> None:
         """Wait until no other task has anything to send, so that what this one could not send itself is on its way."""
         with self._condition:
-            self._condition.wait_for(lambda: self._sender is None, deadline.left())
+            self._awaiting += 1
+            try:
+                self._condition.wait_for(lambda: self._sender is None, deadline.left())
+            finally:
+                self._awaiting -= 1
 
     def _next(self) -> _Letter | None:
         """Return what is to be sent now, if there is anything. With the condition held."""
@@ -281,7 +296,7 @@ class Resumption:
                 letter = self._next()
                 if letter is None:
                     self._sender = None
-                    self._condition.notify_all()
+                    self._notify()
                     return
                 self._count(letter)
             try:
@@ -329,7 +344,7 @@ class Resumption:
             if error is not None and not (is_gone or isinstance(error, ConnectionLost)):
                 self.failure = error
             is_close_due = bool(self._chunks) and not self._unacknowledged
-            self._condition.notify_all()
+            self._notify()
         if is_gone and self.on_lost is not None:
             self.on_lost()
         if is_close_due:

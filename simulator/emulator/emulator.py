@@ -8,6 +8,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 import meshsync
+from meshsync.arguments import hinted_call
 from meshsync.errors import UsageError
 from meshsync.room import RoomClient
 from meshsync.runtime.threads import ThreadRuntime
@@ -89,6 +90,7 @@ class Emulator(HintedEmulator):
                     ...
     """
 
+    @hinted_call
     def __init__(
         self,
         *,
@@ -205,6 +207,7 @@ class Emulator(HintedEmulator):
             }
         )
 
+    @hinted_call
     def token(
         self,
         room: str,
@@ -290,6 +293,7 @@ class Emulator(HintedEmulator):
         thread = self._opened
         return thread.call(_called(lambda: thread.gateway.occupants(room)), timeout=_PATIENCE)
 
+    @hinted_call
     def connect(self, room: str, name: str, *, role: str = "user", **options: Any) -> RoomClient:
         """Return a client that has joined a room here; it is closed with the emulator, unless it was before.
 
@@ -313,6 +317,7 @@ class Emulator(HintedEmulator):
         self._clients[client] = None
         return client
 
+    @hinted_call
     def add(self, room: str, *participants: Participant) -> None:
         """Let participants without a thread into a room; it is opened if need be, and stays open from then on.
 

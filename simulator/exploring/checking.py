@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from meshsync.arguments import hinted_call
 from meshsync.errors import UsageError
 from simulator.errors import SimulationError
 from simulator.exploring.network_options import NetworkOptions, as_network_options
@@ -68,6 +69,7 @@ class Checked:
         return "\n".join([same, *(f"warning: {text}" for text in self.warnings)])
 
 
+@hinted_call
 def check(
     program: Program,
     *,

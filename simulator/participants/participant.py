@@ -32,6 +32,7 @@ from simulator.participants.stays import Stay
 from simulator.participants.stream import WINDOW, Stream
 from simulator.participants.streams import ParticipantStreams
 from simulator.participants.surroundings import Surroundings
+from simulator.spellings import HintedParticipant
 
 __all__ = ["Attendance", "Participant", "enter", "retire"]
 
@@ -43,7 +44,7 @@ _SHORTEST_ABSENCE = 1_000_000
 """Nanoseconds: the clock has to move between two stays."""
 
 
-class Participant:
+class Participant(HintedParticipant):
     """A participant that does nothing; subclasses override ``on_…``.
 
     The simulator calls nothing else of a subclass, so any name but the public ones here is free, ``_simulator`` aside.

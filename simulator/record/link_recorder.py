@@ -24,7 +24,7 @@ from meshsync.protocol.packets import WireMessage
 from simulator.network.links import ControlFrame, Frame, Link, LinkState
 from simulator.network.network import CLIENT_GONE, Ended
 from simulator.network.traffic import Traffic
-from simulator.record.confirmed_messages import inside
+from simulator.record.confirmed_messages import inside, mark_of
 from simulator.record.record import Record
 from simulator.record.recorder import Notice, Recorder, kind_of, outcome_of
 from simulator.record.records import Records
@@ -167,6 +167,7 @@ class LinkRecorder(Recorder):
                 stream_id,
                 message,
                 trip.attachment,
+                mark=mark_of(push),
             )
         )
         if self.settled is not None:

@@ -59,6 +59,9 @@ class Record:
     """The SHA-256 of a message's attachment in hex; empty for none. `Transcript.attachments` has the bytes."""
     id: str = ""
     """Of a participant that connected, as the room gave it: messages may name it. Empty for all else."""
+    mark: Mapping[str, Any] = field(default_factory=dict)
+    """What makes a confirmed message a question or an answer, as the wire has it: ``{"ask": {"id": 3}}``. Empty for all
+    else."""
 
     @property
     def time_s(self) -> float:

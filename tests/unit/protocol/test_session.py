@@ -32,7 +32,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     Status,
 )
-from meshsync.protocol.packets import Reassembler, split
+from meshsync.protocol.packets import LARGEST_PACKET, Reassembler, split
 from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Participation, Session
 from tests.support.scripted import Said, packets_of
@@ -145,6 +145,24 @@ def test_request_travels_in_packets_of_the_chosen_size() -> None:
     assert decode_request(message) == CHAT
     assert [len(packet) - 12 for packet in packets[1:-1]] == [64] * (len(packets) - 2)
     assert len(packets) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "size"),
+    [
+        (65536, 1024, 65536), (500, 1024, 1024), (65536, 100_000, 100_000), (2**40, 1024, LARGEST_PACKET),
+        (True, 1024, 1024), ("65536", 1024, 1024), (None, 1024, 1024), (-1, 1024, 1024),
+    ],
+)  # fmt: skip
+def test_packets_are_as_large_as_the_room_asks_for(asked: object, given: int, size: int) -> None:
+    """No smaller than its program wants them, no larger than a ping can wait for; another connection begins anew."""
+    session = Session(dialect("A3"), packet_size=given)
+    own = {"participants": [], "meshsync": {"bridges": True, "packet_size": asked}}
+    hear(session, READY, CONNECTED, push("messaging.enabled", own, "p-1"))
+    large = Send("p", "data", {}, bytes(600_000))
+    for each, expected in ((session, size), (session.anew(), given)):
+        _, packets = each.issue(large, each.encode(large))
+        assert len(packets[1]) - 12 == expected
 
 
 def test_packets_without_room_for_a_byte_are_refused_from_the_start() -> None:
