@@ -88,7 +88,7 @@ f  simulator.record: attachments calls_as_streams files names record / confirmed
                      timeline_labels timeline_view / timeline_names timeline_scale / drawn_faults timeline_marks
                      / timeline / transcript / comparing
 g  simulator.lives: disks leftovers / programs
-g  simulator.participants: peers stays / confirming stream surroundings / lasting / streams / participant
+g  simulator.participants: hooks peers stays / confirming stream surroundings / lasting / streams / participant
                            / messaging streaming visiting
 h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
                        / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
