@@ -27,6 +27,7 @@ from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, check_result, log_warning, name_of
 from meshsync.typed import Codec
+from meshsync.values import made_quickly
 
 __all__ = ["Router", "RouterStats"]
 
@@ -50,9 +51,10 @@ class RouterStats:
     """Because too much was unread."""
 
 
-@dataclass(slots=True)
+@made_quickly
+@dataclass(frozen=True, slots=True)
 class _Due:
-    """An event on its way to the receivers, as a job of the dispatcher. Not frozen, since many are made."""
+    """An event on its way to the receivers, as a job of the dispatcher."""
 
     run: Callable[[RoomMessageEvent, bool], None]
     event: RoomMessageEvent

@@ -217,7 +217,7 @@ def _read_float(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_read_float)
-_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def decode_object(data: bytes | memoryview | str, what: str, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
@@ -231,7 +231,7 @@ def decode_object(data: bytes | memoryview | str, what: str, levels: int = MAX_W
         ProtocolError: If it is not UTF-8, not JSON, no object, or nested too deeply.
     """
     try:
-        text = data if type(data) is str else str(data, "utf-8")
+        text = data if isinstance(data, str) else str(data, "utf-8")
         if text[:1] != "{" or text[-1:] != "}":
             text = text.strip(" \t\n\r")
         try:
