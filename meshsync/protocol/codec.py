@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import tool_calls
+from meshsync.protocol.attachments import attached_size
 from meshsync.protocol.content import Content, Empty, decode_content, encode_content
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.envelopes import (
@@ -58,6 +59,7 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "encode_request",
+    "measure",
     "read_request",
 ]
 
@@ -117,6 +119,17 @@ def encode_apart(request: Request, dialect: Dialect) -> tuple[str, bytes, Buffer
         return *encode_request(request, dialect), b""
     # In an envelope the attachment stands as it is, behind all else.
     return *encode_request(replace(request, attachment=b""), dialect), memoryview(request.attachment)
+
+
+def measure(request: Send | Broadcast, dialect: Dialect) -> int:
+    """Return how many bytes the body of a request has, without a copy of its attachment.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
+    size = memoryview(request.attachment).nbytes
+    rest = len(encode_request(replace(request, attachment=b""), dialect)[1])
+    return rest + (size if dialect.family != "B" else attached_size(size))
 
 
 _WORTH_PARTING = 64 * 1024
