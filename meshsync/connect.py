@@ -86,7 +86,8 @@ def connect(
         reconnect: Whether the client comes back by itself after a loss; see ``docs/reconnecting.md``.
         reconnect_timeout: Seconds after a loss until it gives up and is ``lost``; None for never.
         retry: Whether a room that cannot be reached is tried again until ``timeout``; by default once.
-        packet_size: Body bytes in each packet; official clients send 1024, and accept any size.
+        packet_size: Body bytes in each packet; official clients send 1024, and accept any size. A room that asks for
+            larger ones, as the emulator does, gets them.
         ssl_context: For TLS, in place of the system's certificates.
         ca_file: A file of certificates to trust besides the system's; else ``MESHAGENT_EXTRA_CA_FILE``.
         messaging: A subclass of `MessagingClient`, or a function that makes one from the `RoomClient`.

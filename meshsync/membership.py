@@ -157,7 +157,10 @@ class Membership:
             TypeError: If it is neither.
         """
         recipient = id_of(to)
-        if self.participants.get(recipient) is None and recipient != self.local_participant.id:
+        known = self.participants.get(recipient)
+        if known is to and known is not None and known.online and recipient != self.local_participant.id:
+            return recipient, known
+        if known is None and recipient != self.local_participant.id:
             recipient = self._client.confirmation.find(to) or recipient
         if isinstance(to, RemoteParticipant) and not to.online and recipient == to.id:
             self._client.check_open()  # At the client's end all participants go offline.

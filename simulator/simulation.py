@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -69,6 +70,8 @@ _STRANGER = (
     " and pools inside the simulation, or by meshsync.spawn; a real client beside it is given"
     " runtime=meshsync.runtime.threads.ThreadRuntime()"
 )
+_now_of = attrgetter("now")
+
 _SECRET = "a secret that signs the tokens of a simulation"
 _ENVIRON = {
     "MESHAGENT_API_URL": f"ws://{_HOST}",
@@ -148,7 +151,7 @@ class Simulation(HintedSimulation):
         law, back = as_delays(latency, latency_down)
         services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
-        check_positive(window=window, heartbeat=heartbeat)
+        check_positive(window=window, heartbeat=heartbeat, horizon=horizon)
         begin = as_instant(start)
         self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
@@ -571,7 +574,7 @@ class SimulatedRoom(HintedRoom):
         self.simulation = simulation
         self.transcript: Transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
-        self.recorder: LinkRecorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
+        self.recorder: LinkRecorder = LinkRecorder(self.transcript, partial(_now_of, kernel), simulation._faults.notice)
 
         def new_id(who: str) -> str:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()

@@ -27,15 +27,16 @@ from tools.imports import (
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 FLOORS = """
-00 meshsync.hints  meshsync.notebook  meshsync.places
+000 meshsync.tracebacks
+00 meshsync.hints  meshsync.notebook  meshsync.places  meshsync.values
 00a meshsync.arguments
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
 1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
-1  meshsync.discovery
-2  meshsync.protocol: envelopes frames heartbeat packets weight
+1  meshsync.discovery  meshsync.pytest_tracebacks
+2  meshsync.protocol: envelopes frames heartbeat packets
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
-                      / attachments bridging events greeting / dialects tool_calls / codec / session
+                      / attachments bridging events greeting / dialects tool_calls weight / codec / session
 3  meshsync.transport: acknowledgements endings interfaces proxies redaction senders sockets / dialing poller / upgrade
                       / refusals / handshake shared_socket / closing / websocket / connector
 3  meshsync.confirming: bodies / proofs sender / receiver / exchange
@@ -82,7 +83,7 @@ e  simulator.admission
 e  simulator.histories: history models / linearizability
 e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_end network room_end
                       / connector headless_end programs
-f  simulator.record: attachments calls_as_streams confirmed_messages files names record / lines redaction / log
+f  simulator.record: attachments calls_as_streams files names record / confirmed_messages lines redaction / log
                      / records / recorder whole_chunks wording / link_recorder charts timeline_styles
                      timeline_labels timeline_view / timeline_names timeline_scale / drawn_faults timeline_marks
                      / timeline / transcript / comparing
@@ -98,7 +99,7 @@ i  simulator.exploring: crews estimates network_options programs progress_bar re
                         shrinking / moments runs
                         / checking delays failure_shrinking guided origin_plot / jobs / sweeps / search / halted_search
                         / exploration / origin
-i2 simulator.replaying: steps venues / director / player subjects / performing / replay testing / making
+i2 simulator.replaying: questions / steps venues / director / player subjects / performing / replay testing / making
 i2 simulator.stateful: members rules / scripts / performance / report / machine
 j  simulator.cli: demo logs options shells values / finding programs staging / emulating
                   / executing replaying serving / main
@@ -120,6 +121,7 @@ PEERS = ("simulator.room", "simulator.participants")
 PEERS_SHARE = (
     "errors",
     "reasons",
+    "values",
     "runtime.lifecycle",
     "protocol.packets",
     "protocol.envelopes",
@@ -177,14 +179,15 @@ SEAM = frozenset(
 
 LOADERS = frozenset(
     {
+        "meshsync/values.py",
         "simulator/exploring/programs.py",
         "simulator/engine/marks.py",
         "simulator/engine/real_waits.py",
         "simulator/cli/main.py",
     }
 )
-"""The only files that may import or look up modules named at run time: the user's, and those in a table of commands.
-Else they are held to the seam."""
+"""The only files that may import or look up modules named at run time: the user's, those in a table of commands,
+and none at all, but constructors made of the names of fields. Else they are held to the seam."""
 
 WORLDLY_MODULES = frozenset(
     {"time", "threading", "_thread", "queue", "_queue", "socket", "_socket", "select", "selectors", "uuid", "secrets"}

@@ -131,7 +131,7 @@ class Receivers:
     def matching(self, event: RoomMessageEvent) -> Iterator[Registration]:
         """Yield the registrations for an event in order of registering; one that is cancelled meanwhile is left out."""
         of_type = event.message.type
-        registrations = self._of(event.name)
+        registrations = self._registrations[event.name]
         for registration in list(registrations):
             if registration.type in (None, of_type) and registration in registrations:
                 yield registration
@@ -139,7 +139,11 @@ class Receivers:
     def count(self, event: RoomMessageEvent) -> int:
         """Return how many receivers an event has by now."""
         of_type = event.message.type
-        return sum(registration.type in (None, of_type) for registration in list(self._of(event.name)))
+        return sum(registration.type in (None, of_type) for registration in list(self._registrations[event.name]))
+
+    def has_any(self, event: RoomMessageEvent) -> bool:
+        """Return whether a receiver is registered for events of that name."""
+        return bool(self._registrations[event.name])
 
     def has_for(self, type: str) -> bool:
         """Return whether a receiver is registered for messages of a type, and not for all."""

@@ -27,6 +27,7 @@ from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, check_result, log_warning, name_of
 from meshsync.typed import Codec
+from meshsync.values import made_quickly
 
 __all__ = ["Router", "RouterStats"]
 
@@ -50,6 +51,7 @@ class RouterStats:
     """Because too much was unread."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class _Due:
     """An event on its way to the receivers, as a job of the dispatcher."""
@@ -421,11 +423,12 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        try:
-            if not self._call_receivers(event, is_shared):
-                self.dispatcher.count_dropped(1)
-        finally:
-            self.gate.leave()
+        if self.receivers.has_any(event) or EVENTS[event.name].receivers:
+            try:
+                if not self._call_receivers(event, is_shared):
+                    self.dispatcher.count_dropped(1)
+            finally:
+                self.gate.leave()
         if type(event) is MarkedEvent and self.questioning is not None:
             self.questioning.handled(event)
         self.on_less()

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import tool_calls
-from meshsync.protocol.content import Content, decode_content, encode_content
+from meshsync.protocol.attachments import attached_size
+from meshsync.protocol.content import Content, Empty, decode_content, encode_content
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.envelopes import (
     MAX_DEPTH,
@@ -58,6 +59,7 @@ __all__ = [
     "encode_push",
     "encode_reply",
     "encode_request",
+    "measure",
     "read_request",
 ]
 
@@ -117,6 +119,17 @@ def encode_apart(request: Request, dialect: Dialect) -> tuple[str, bytes, Buffer
         return *encode_request(request, dialect), b""
     # In an envelope the attachment stands as it is, behind all else.
     return *encode_request(replace(request, attachment=b""), dialect), memoryview(request.attachment)
+
+
+def measure(request: Send | Broadcast, dialect: Dialect) -> int:
+    """Return how many bytes the body of a request has, without a copy of its attachment.
+
+    Raises:
+        InvalidMessage: If it holds what JSON cannot carry.
+    """
+    size = memoryview(request.attachment).nbytes
+    rest = len(encode_request(replace(request, attachment=b""), dialect)[1])
+    return rest + (size if dialect.family != "B" else attached_size(size))
 
 
 _WORTH_PARTING = 64 * 1024
@@ -239,6 +252,11 @@ def encode_push(push: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = 
     return "messaging.send", encode_envelope(text, push.attachment)
 
 
+_EMPTY = Empty()
+_EMPTY_REPLY = encode_reply(_EMPTY)[1]
+"""The body that rooms of this package write for it."""
+
+
 def decode_push(
     message: WireMessage,
 ) -> RoomReady | Connected | Status | Reply | Push | Call | CallChunk | AnswerChunk | None:
@@ -256,6 +274,8 @@ def decode_push(
             # The payload is copied out: a program may keep it, and must not keep a whole read of the socket with it.
             return Push(sender, name, content, bytes(payload), size_in_memory(body, len(payload)))
         case "__response__":
+            if len(body) == len(_EMPTY_REPLY) and body == _EMPTY_REPLY:
+                return Reply(message.id, _EMPTY)
             header, payload = decode_envelope(body, type)
             return Reply(message.id, decode_content(header, payload))
         case "room_ready":

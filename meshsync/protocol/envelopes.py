@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from meshsync.errors import InvalidMessage, ProtocolError
@@ -156,7 +156,7 @@ def _find_fault(value: Any, levels: int) -> _Fault | None:
         return _find_fault_in_scalar(value)
     if levels == 0:
         return [], f"nested deeper than {MAX_DEPTH} levels, or within itself"
-    for key, item in _items(value):
+    for key, item in value.items() if type(value) is dict else _items(value):
         if type(item) not in _PLAIN:
             fault = _find_fault(item, levels - 1)
             if fault is not None:
@@ -217,6 +217,7 @@ def _read_float(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_read_float)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def decode_object(data: bytes | memoryview | str, what: str, levels: int = MAX_WIRE_DEPTH) -> JsonObject:
@@ -230,8 +231,13 @@ def decode_object(data: bytes | memoryview | str, what: str, levels: int = MAX_W
         ProtocolError: If it is not UTF-8, not JSON, no object, or nested too deeply.
     """
     try:
-        text = (data if isinstance(data, str) else str(data, "utf-8")).strip(" \t\n\r")
-        value, end = _decoder.raw_decode(text)
+        text = data if isinstance(data, str) else str(data, "utf-8")
+        if text[:1] != "{" or text[-1:] != "}":
+            text = text.strip(" \t\n\r")
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:
+            value, end = _decoder.raw_decode(text)  # Raises, and says what is wrong.
     except UnicodeDecodeError as error:
         raise ProtocolError(f"{what} is not UTF-8: {error.reason} at byte {error.start}", code=1007) from None
     except RecursionError:

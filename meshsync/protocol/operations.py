@@ -17,6 +17,7 @@ from meshsync.protocol.content import Content
 from meshsync.protocol.envelopes import (
     JsonObject,
 )
+from meshsync.values import made_quickly
 
 __all__ = [
     "Accepted",
@@ -112,6 +113,7 @@ class Disable:
     """Leave messaging."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Send:
     """A message to one participant."""
@@ -122,6 +124,7 @@ class Send:
     attachment: Buffer = field(default=b"", repr=False)
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Broadcast:
     """A message to all others."""
@@ -265,6 +268,7 @@ class Status:
     members: JsonObject
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to the request with that id."""
@@ -273,6 +277,7 @@ class Reply:
     content: Content
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Push:
     """A message from a participant, or from the room about one."""

@@ -13,11 +13,12 @@ from itertools import count
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.codec import decode_push, encode_apart
+from meshsync.protocol.codec import decode_push, encode_apart, measure
 from meshsync.protocol.content import Content, Empty, Error, ErrorCode
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.operations import (
     AnswerChunk,
+    Broadcast,
     Call,
     CallChunk,
     Connected,
@@ -27,11 +28,12 @@ from meshsync.protocol.operations import (
     Reply,
     Request,
     RoomReady,
+    Send,
     Status,
     given_id,
     is_answered,
 )
-from meshsync.protocol.packets import MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
+from meshsync.protocol.packets import LARGEST_PACKET, MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
 from meshsync.protocol.roster import Roster, RosterEntry
 
 __all__ = ["ROOM_TYPES", "Encoded", "Participation", "Session", "SessionStats"]
@@ -89,7 +91,8 @@ class Session:
 
     Args:
         dialect: The one to speak.
-        packet_size: Body bytes in each packet sent.
+        packet_size: Body bytes in each packet sent; more if the room asks for it, as an emulator does in the list of
+            participants, beside ``bridges``: ``"packet_size": 65536``.
         max_message_size: Bytes in the body of the largest message sent.
     Raises:
         ValueError: If ``packet_size`` is less than 1.
@@ -109,7 +112,7 @@ class Session:
         """This client's own id; empty before the greeting."""
         if packet_size < 1:
             raise ValueError(f"a packet takes at least 1 body byte, not {packet_size}")
-        self._packet_size = packet_size
+        self._packet_size = self._least_packet_size = packet_size
         # A room may allow larger messages than ours does; those it sends are bounded too.
         self._reassembler = Reassembler(4 * MAX_MESSAGE_SIZE)
         self._ids = count(1)
@@ -120,7 +123,7 @@ class Session:
 
     def anew(self) -> Session:
         """Return a new session of the same settings, for another connection."""
-        return Session(self.dialect, packet_size=self._packet_size, max_message_size=self.max_message_size)
+        return Session(self.dialect, packet_size=self._least_packet_size, max_message_size=self.max_message_size)
 
     @property
     def is_ready(self) -> bool:
@@ -144,13 +147,23 @@ class Session:
             InvalidMessage: If JSON cannot carry it, or it is larger than a room accepts.
         """
         type, body, payload = encode_apart(request, self.dialect)
-        size = len(body) + len(payload)
+        self._check_size(len(body) + len(payload))
+        return type, body, payload
+
+    def check(self, request: Send | Broadcast) -> None:
+        """Raise what ``encode`` would raise, without a copy of the attachment.
+
+        Raises:
+            InvalidMessage: See `encode`.
+        """
+        self._check_size(measure(request, self.dialect))
+
+    def _check_size(self, size: int) -> None:
         if size > self.max_message_size:
             raise InvalidMessage(
                 f"the message has {size} bytes once encoded, and a room takes at most {self.max_message_size}: "
                 "send it in parts"
             )
-        return type, body, payload
 
     def issue(self, request: Request, encoded: Encoded) -> tuple[int, list[bytes]]:
         """Give a request its id and return it with the packets to send, in the order of these calls."""
@@ -189,7 +202,7 @@ class Session:
             text = f"the room's answer cannot be understood: {error}"
             yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
-    def _decode(self, message: WireMessage) -> Iterator[events.Event]:
+    def _decode(self, message: WireMessage) -> Iterable[events.Event]:
         match decode_push(message):
             case Push(type=type) as push:
                 if not self.is_ready:
@@ -239,12 +252,11 @@ class Session:
             yield from self._move(_LEFT)
         yield events.Answered(request_id, content)
 
-    def _push(self, push: Push) -> Iterator[events.Event]:
+    def _push(self, push: Push) -> Iterable[events.Event]:
         handle = _ROOM_PUSHES.get(push.type)
         if handle is None:
-            yield events.Received(push.sender, push.type, push.message, bytes(push.attachment), push.size)
-        else:
-            yield from handle(self, push)
+            return (events.Received(push.sender, push.type, push.message, bytes(push.attachment), push.size),)
+        return handle(self, push)
 
     def _roster_came(self, push: Push) -> Iterator[events.Event]:
         participants = push.message.get("participants")
@@ -253,6 +265,9 @@ class Session:
         members = [_member(entry) for entry in participants]
         own = push.message.get("meshsync")
         self.is_bridged = isinstance(own, dict) and own.get("bridges") is True
+        asked = own.get("packet_size") if isinstance(own, dict) else None
+        if type(asked) is int:
+            self._packet_size = max(self._least_packet_size, min(asked, LARGEST_PACKET))
         if not self._is_taking_part():
             yield events.Skipped("a list of participants that was not asked for")
             return

@@ -10,6 +10,7 @@ import re
 import struct
 
 from meshsync.errors import ProtocolError
+from meshsync.protocol.attachments import find_attachment
 
 __all__ = ["MAX_VALUES", "check_weight"]
 
@@ -47,7 +48,7 @@ def check_weight(body: bytes | memoryview, what: str) -> None:
         return
     is_bare = body[:1] in (b"{", b" ")
     size = 0 if is_bare else min(_LENGTH.unpack_from(body)[0], len(body))
-    header = bytes(body) if is_bare else bytes(memoryview(body)[_LENGTH.size : _LENGTH.size + size])
+    header = bytes(body) if is_bare else _without_attachment(memoryview(body), _LENGTH.size, _LENGTH.size + size)
     if _count(header) <= MAX_VALUES:
         return
     # Much of it may stand in texts. But to find each of very many texts is work too.
@@ -59,6 +60,17 @@ def check_weight(body: bytes | memoryview, what: str) -> None:
         if weight <= MAX_VALUES:
             return
     raise ProtocolError(f"{what} has more than {MAX_VALUES} values in JSON")
+
+
+def _without_attachment(view: memoryview, begin: int, end: int) -> bytes:
+    """Return a header without the text of its attachment, in which there is no structure and which may be long.
+
+    Where the header is no valid JSON, it may be more than a text; but what reads it then stops ahead of it.
+    """
+    place = find_attachment(view, begin, end)
+    if place is None:
+        return bytes(view[begin:end])
+    return b"".join((view[begin : place.start], view[place.stop : end]))
 
 
 def _count_message(text: bytes) -> int:

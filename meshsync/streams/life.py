@@ -15,7 +15,7 @@ from meshsync.connection.deliveries import Receipt
 from meshsync.connection.failures import another
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
 from meshsync.participants import RemoteParticipant
-from meshsync.protocol.operations import Request
+from meshsync.protocol.operations import Broadcast, Request, Send
 from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import StreamMessage
 from meshsync.runtime.deadlines import Timeout
@@ -214,6 +214,10 @@ class StreamHost(Protocol):
 
     def encode(self, request: Request) -> Encoded:
         """Return a request's form on the wire; raises `InvalidMessage` if it cannot be carried."""
+        ...
+
+    def check(self, request: Send | Broadcast) -> None:
+        """Raise `InvalidMessage` if a request cannot be carried, which takes no copy of its attachment."""
         ...
 
     def window(self) -> int:

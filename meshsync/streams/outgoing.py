@@ -295,6 +295,8 @@ class Outgoing:
 
     def credited(self, size: int) -> None:
         """Count bytes that the peer has read."""
+        if not size:
+            return  # It confirms what it has taken in, and waiting tasks would wake in vain.
         with self._stream.life.condition:
             self._stream.account.make_room(size)
             self._stream.life.condition.notify_all()

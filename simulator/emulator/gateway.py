@@ -43,6 +43,7 @@ from simulator.network.network import SimulatedConnection
 from simulator.participants import Participant
 from simulator.room.members import Member, Output
 from simulator.room.rules import Room
+from simulator.room.seat import PACKET_SIZE
 from simulator.room.watched import Watcher
 
 __all__ = ["Gateway", "new_secret", "url_host"]
@@ -346,6 +347,7 @@ class Gateway:
                 answer_limit=limits.answer,
                 expired=later.expired,
                 is_decoded=True,
+                packet_size=PACKET_SIZE,
             ),
             watchers,
             notes,

@@ -146,6 +146,11 @@ class Lognormal(Law):
     def quantile(self, share: float) -> float:
         return self.median * math.exp(self.sigma * _inverse_normal(share))
 
+    def draw_us(self, stream: Random) -> int:
+        # As all laws do, in one call: a simulation draws for whatever goes onto a link.
+        share = stream.random() or _SMALLEST
+        return round(self.median * math.exp(self.sigma * _inverse_normal(share)) * MICROSECONDS)
+
 
 @dataclass(frozen=True, slots=True)
 class Exponential(Law):

@@ -18,6 +18,7 @@ from meshsync.protocol.envelopes import (
 )
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
 from meshsync.runtime.lifecycle import move
+from meshsync.values import made_quickly
 
 __all__ = ["EMPTY", "Member", "Output", "Presence", "Rights", "join_members", "push", "push_encoded", "reply"]
 
@@ -235,6 +236,7 @@ def join_members(encoded: dict[str, bytes]) -> bytes:
     return b"{" + b",".join(encoded.values()) + b"}"
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Output:
     """One message to one or more participants, encoded but not yet cut into packets."""

@@ -105,6 +105,7 @@ class Room:
         answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
         expired: Notified of each of those that is rejected for it.
         is_decoded: Whether all requests come from `decode_request`, so that what they hold needs no check.
+        packet_size: Body bytes in the packets that it asks its clients for; None leaves that to them.
     """
 
     def __init__(
@@ -117,8 +118,12 @@ class Room:
         answer_limit: float = ANSWER_LIMIT,
         expired: Expired = lambda opener, stream_id, reason: None,
         is_decoded: bool = False,
+        packet_size: int | None = None,
     ) -> None:
         self.name = name
+        self._own = {"bridges": True} | ({} if packet_size is None else {"packet_size": packet_size})
+        """Told to clients that declare their streams, so that they need not find it out."""
+        self._own_text = encode_object({"meshsync": self._own}, "meshsync")[1:]
         self._is_decoded = is_decoded
         self.url = url
         self._ids = ids
@@ -262,9 +267,8 @@ class Room:
         body: JsonObject = {"participants": [other.describe() for other in listed]}
         text = b'{"participants":[' + b",".join([other.entry for other in listed])
         if is_declaring:
-            # To a client that declares its streams, so that it need not find out what others know.
-            body["meshsync"] = {"bridges": True}
-        text += b'],"meshsync":{"bridges":true}}' if is_declaring else b"]}"
+            body["meshsync"] = self._own
+        text += b"]," + self._own_text if is_declaring else b"]}"
         roster = push_encoded((member,), self._take_id(), Push(member.id, "messaging.enabled", body), text)
         outputs = [roster]
         for other in (late, *rest) if late is not None else ():

@@ -230,5 +230,6 @@ if __name__ == "__main__":
         asyncio.run(Official().run(sys.argv[2]))
     else:
         if sys.argv[1] == "pure":
-            sys.modules["websockets.speedups"] = None  # type: ignore[assignment]  # importing it fails, as documented
+            for name in ("websockets.speedups", "pybase64"):
+                sys.modules[name] = None  # type: ignore[assignment]  # importing it fails, as documented
         Meshsync().run(sys.argv[2], **dict(zip(["dialect"], sys.argv[3:], strict=False)))

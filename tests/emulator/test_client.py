@@ -1023,20 +1023,25 @@ def test_figures_count_what_was_carried(join: Join) -> None:
         alice.messaging.send_message(alice.local_participant, "data", {}, bytes(10_000))
         inbox.get(PATIENCE)
     after = alice.stats()
-    # 10,000 bytes are 13,336 of base64, with a header of some hundreds: 14 packets of 1024, behind a start packet.
-    assert after.packets_sent - before.packets_sent == 15
+    # 10,000 bytes are 13,336 of base64, with a header of some hundreds: one packet of 64 KiB, behind a start packet.
+    assert after.packets_sent - before.packets_sent == 2
     assert after.bytes_sent - before.bytes_sent > 10_000
     assert after.bytes_received - before.bytes_received > 10_000
     assert after.packets_received > before.packets_received
     assert (after.pending, after.bytes_buffered, after.events_dropped) == (0, 0, 0)
 
 
-def test_packet_size_can_be_raised(join: Join) -> None:
-    """With larger packets the same message travels in two: the start packet and all of the body."""
-    alice = join("alice", packet_size=65536)
+@pytest.mark.parametrize(
+    ("options", "packets"), [({}, 4), ({"packet_size": 100_000}, 3), ({"packet_size": 200_000}, 2)]
+)
+def test_packets_have_the_size_that_the_room_asks_for_or_more(
+    join: Join, options: dict[str, Any], packets: int
+) -> None:
+    """The start packet, and 133,336 bytes of base64 with some hundreds: in packets of 64 KiB, or of what is given."""
+    alice = join("alice", **options)
     before = alice.stats().packets_sent
-    alice.messaging.broadcast_message("data", {}, bytes(10_000))
-    assert alice.stats().packets_sent - before == 2
+    alice.messaging.broadcast_message("data", {}, bytes(100_000))
+    assert alice.stats().packets_sent - before == packets
 
 
 def test_equal_tokens_make_two_participants(join: Join, emulated: Emulator) -> None:

@@ -75,6 +75,17 @@ def test_twenty_runs_are_the_same_under_every_hash_seed(transcript: Transcript) 
     assert digests == [transcript.digest()] * 20
 
 
+def test_the_extra_speed_changes_no_byte(transcript: Transcript) -> None:
+    """What is installed for it is used here; in a process in which it cannot be imported, all packets are the same."""
+    program = "import sys; sys.modules |= {'pybase64': None, 'websockets.speedups': None}; " + (
+        "from tests.simulation import busy_room; print(busy_room.run().digest())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=50, check=True
+    )
+    assert done.stdout.split() == [transcript.digest()]
+
+
 @pytest.mark.parametrize(
     "change",
     [{"seed": 8}, {"median": 0.041}, {"payload": b"paylobd"}],

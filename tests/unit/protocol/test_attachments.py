@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import array
 import base64
+import binascii
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import InvalidMessage, ProtocolError
+from meshsync.protocol import attachments
 from meshsync.protocol.attachments import MEMBER, encode_attached, open_attached, read_attachment, read_base64
 from tests.support.effort import peak_of
 from tests.support.profiles import examples
@@ -163,3 +166,52 @@ def test_what_is_no_envelope_is_a_protocol_error(body: bytes) -> None:
     """Cutting an attachment out makes nothing valid that was not."""
     with pytest.raises(ProtocolError):
         open_attached(body, "it", PATH)
+
+
+# --- with the extra and without ---------------------------------------------------------------------------------------
+
+LETTERS = "AZaz09+/"
+ODD = st.text(alphabet=LETTERS + "=-_ \n!\x00Ä", max_size=24)
+NEARLY = st.builds(
+    lambda text, at, cut, odd: text[:at] + odd + text[at + cut :],
+    st.binary(max_size=120).map(lambda data: base64.b64encode(data).decode()),
+    st.integers(0, 160),
+    st.integers(0, 3),
+    ODD,
+)
+"""Base64 of which a piece is missing or something else."""
+TAILS = st.builds(lambda size, tail: "QUJD" * size + tail, st.integers(0, 70), st.text(LETTERS + "=", max_size=8))
+"""Lengths at which a decoder by the block goes over to single letters, with any end, also bits beyond the last byte."""
+
+
+@examples(1000)
+@given(ODD | NEARLY | TAILS)
+def test_the_extra_reads_what_the_library_reads(text: str) -> None:
+    """Whatever the text is, in texts and in buffers: the same bytes, or none."""
+    pytest.importorskip("pybase64")
+    for value in (text, memoryview(text.encode())):
+        assert attachments._fastest()[1](value) == attachments._decode_in_library(value)
+
+
+@PROPERTY
+@given(st.binary(max_size=400))
+def test_the_extra_writes_what_the_library_writes(data: bytes) -> None:
+    """And from any buffer."""
+    pytest.importorskip("pybase64")
+    for value in (data, bytearray(data), memoryview(data)[len(data) // 3 :]):
+        assert attachments._fastest()[0](value) == binascii.b2a_base64(value, newline=False)
+
+
+def test_without_the_extra_the_library_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ``pybase64`` is not installed."""
+    monkeypatch.setitem(sys.modules, "pybase64", None)
+    assert attachments._fastest() == (attachments._encode_in_library, attachments._decode_in_library)
+
+
+def test_what_the_library_lets_pass_is_refused_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``QUJD=`` is whole without its padding: the library reads it, pybase64 does not, and an envelope has neither."""
+    assert binascii.a2b_base64("QUJD=") == b"ABC"
+    for decode in (attachments._fastest()[1], attachments._decode_in_library):
+        monkeypatch.setattr(attachments, "_decode", decode)
+        with pytest.raises(ProtocolError):
+            read_base64("QUJD=", "it")

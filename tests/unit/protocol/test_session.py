@@ -32,7 +32,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
     Status,
 )
-from meshsync.protocol.packets import Reassembler, split
+from meshsync.protocol.packets import LARGEST_PACKET, Reassembler, split
 from meshsync.protocol.roster import RosterEntry
 from meshsync.protocol.session import Participation, Session
 from tests.support.scripted import Said, packets_of
@@ -145,6 +145,43 @@ def test_request_travels_in_packets_of_the_chosen_size() -> None:
     assert decode_request(message) == CHAT
     assert [len(packet) - 12 for packet in packets[1:-1]] == [64] * (len(packets) - 2)
     assert len(packets) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "size"),
+    [
+        (65536, 1024, 65536), (500, 1024, 1024), (65536, 100_000, 100_000), (2**40, 1024, LARGEST_PACKET),
+        (True, 1024, 1024), ("65536", 1024, 1024), (None, 1024, 1024), (-1, 1024, 1024),
+    ],
+)  # fmt: skip
+def test_packets_are_as_large_as_the_room_asks_for(asked: object, given: int, size: int) -> None:
+    """No smaller than its program wants them, no larger than a ping can wait for; another connection begins anew."""
+    session = Session(dialect("A3"), packet_size=given)
+    own = {"participants": [], "meshsync": {"bridges": True, "packet_size": asked}}
+    hear(session, READY, CONNECTED, push("messaging.enabled", own, "p-1"))
+    large = Send("p", "data", {}, bytes(600_000))
+    for each, expected in ((session, size), (session.anew(), given)):
+        _, packets = each.issue(large, each.encode(large))
+        assert len(packets[1]) - 12 == expected
+
+
+@pytest.mark.parametrize("name", ["A1", "A3", "B1", "B3"])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 100, 70_000])
+def test_size_is_known_without_a_copy(name: str, size: int) -> None:
+    """What may be sent in parts is judged as a whole, to the byte, as if it were encoded."""
+    request = Send("p-2", "chat", {"text": 'hé"'}, memoryview(bytes(size)))
+    _, body, payload = Session(dialect(name)).encode(request)
+    exact = len(body) + len(payload)
+    Session(dialect(name), max_message_size=exact).check(request)
+    for refuse in (Session.check, Session.encode):
+        with pytest.raises(InvalidMessage, match=f"the message has {exact} bytes once encoded"):
+            refuse(Session(dialect(name), max_message_size=exact - 1), request)
+
+
+def test_what_json_cannot_carry_is_found_without_the_attachment() -> None:
+    """Where it stands in the message."""
+    with pytest.raises(InvalidMessage, match=r"message\['a'\]"):
+        Session(dialect("B3")).check(Send("p-2", "chat", {"a": {1}}, bytes(100_000)))
 
 
 def test_packets_without_room_for_a_byte_are_refused_from_the_start() -> None:

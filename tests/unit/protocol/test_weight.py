@@ -103,3 +103,38 @@ def test_very_many_texts_are_refused_without_looking_for_each() -> None:
     """Each is a value."""
     with pytest.raises(ProtocolError):
         check_weight(body_of(b'{"a":[' + b",".join([b'""'] * MAX_VALUES * 2) + b"]}"), "a send")
+
+
+BASE64 = b"A" * 400_000
+
+
+def test_digits_of_an_attachment_do_not_count() -> None:
+    """Base64 of some bytes is nothing but digits, and no number."""
+    check_weight(
+        body_of(b'{"toolkit":"messaging","arguments":{"json":{"attachment_base64":"' + b"1" * 900_000 + b'"}}}'),
+        "a send",
+    )
+
+
+@pytest.mark.parametrize("place", ["before", "behind", "in an attachment's place", "behind an escaped quote"])
+def test_structure_counts_wherever_an_attachment_is(place: str) -> None:
+    """Its text is passed over and nothing else."""
+    many = b"[" * MAX_VALUES + b"]" * MAX_VALUES
+    inner = {
+        "before": b'"x":' + many + b',"attachment_base64":"' + BASE64 + b'"',
+        "behind": b'"attachment_base64":"' + BASE64 + b'","x":' + many,
+        "in an attachment's place": b'"attachment_base64":' + many,
+        "behind an escaped quote": b'"attachment_base64":"' + BASE64 + b'\\"","x":' + many,
+    }[place]
+
+    with pytest.raises(ProtocolError, match="more than 100000 values"):
+        check_weight(body_of(b'{"arguments":{"json":{' + inner + b"}}}"), "a send")
+
+
+def test_name_of_an_attachment_in_a_text_hides_nothing() -> None:
+    """Where a quote ends a text before it, no decoder reads further than there."""
+    header = b'{"a":"{"attachment_base64":"' + b"[" * 10 * MAX_VALUES + b'"}'
+
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads(header)
+    assert caught.value.pos < 20

@@ -158,6 +158,17 @@ def test_client_that_says_what_it_understands_is_told_that_the_room_bridges():
     assert [push.message.get("meshsync") for push in rosters] == [{"bridges": True}, None]
 
 
+def test_room_asks_for_packets_of_a_size_where_it_has_one():
+    """It is told beside the rest, and what goes out as text is the same."""
+    room = Room("lab", ids=iter(("s", "p")).__next__, packet_size=65536)
+    ada = join(room, "ada", enable=False)
+
+    output = room.handle(ada, 1, Enable(("classic",)))[1]
+
+    assert output.what.message["meshsync"] == {"bridges": True, "packet_size": 65536}
+    assert json.loads(bytes(output.head[8:]))["message"] == output.what.message
+
+
 def test_one_alone_is_announced_to_nobody():
     """There is no message without a recipient."""
     room = make_room()
