@@ -38,7 +38,7 @@ def test_an_error_of_ours_has_the_programs_lines_alone(tmp_path: Path) -> None:
         def test_late(sim_room):
             alice = sim_room.join("alice", enable=True)
     >       alice.messaging.wait_for_participant(name="bot", timeout=5)
-    E       meshsync.errors.ReceiveTimeout: no participant with name='bot' was there within 5 s
+    E       meshsync.errors.ReceiveTimeout: no participant with name='bot' was there within 5 s; there was no one, of those that enabled messaging
 
     test_it.py:4: ReceiveTimeout
     """
