@@ -29,7 +29,7 @@ from tools.imports import (
 FLOORS = """
 00 meshsync.hints  meshsync.notebook  meshsync.places
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
-1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
+1  meshsync.runtime: allocation coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
 1  meshsync.discovery
 2  meshsync.protocol: envelopes frames heartbeat packets
