@@ -31,7 +31,7 @@ FLOORS = """
 00 meshsync.hints  meshsync.notebook  meshsync.places  meshsync.values
 00a meshsync.arguments
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
-1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
+1  meshsync.runtime: allocation coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
 1  meshsync.discovery  meshsync.pytest_tracebacks
 2  meshsync.protocol: envelopes frames heartbeat packets

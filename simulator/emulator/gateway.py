@@ -24,6 +24,7 @@ from aiohttp import web
 
 from meshsync.errors import ConnectFailed
 from meshsync.excerpts import hide_tokens, show_name, show_text
+from meshsync.runtime.allocation import keep_freed_memory
 from simulator.admission import Admission, admit, find_credentials, is_room_name
 from simulator.emulator.connection import GatewayConnection, HandshakeSocket
 from simulator.emulator.event_log import EventLog, RoomLog
@@ -69,6 +70,7 @@ class Gateway:
     """A WebSocket server with rooms that appear on demand. All methods run in its loop."""
 
     def __init__(self, settings: Settings) -> None:
+        keep_freed_memory()
         self.settings = settings
         self.recordings: Recordings | None = None
         """What is kept of what happens; None for nothing."""
