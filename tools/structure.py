@@ -90,9 +90,9 @@ f  simulator.record: attachments calls_as_streams files names record / confirmed
 g  simulator.lives: disks leftovers / programs
 g  simulator.participants: hooks peers stays / confirming stream surroundings / lasting / streams / participant
                            / messaging streaming visiting
-h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
-                       / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
-                       / emulator
+h  simulator.emulator: doorway events framing limits loop_clock memory rates refusals wire
+                       / event_log flushes intake newcomers recording sockets / rooms settings / connection stage
+                       / gateway / loop_thread / emulator
 e  simulator.settings
 h  simulator.simulation
 i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records run_plot
@@ -162,6 +162,7 @@ SEAM = frozenset(
         "simulator/emulator/loop_clock.py",
         "simulator/emulator/loop_thread.py",
         "simulator/emulator/newcomers.py",
+        "simulator/emulator/sockets.py",
         "simulator/emulator/stage.py",
         "simulator/emulator/wire.py",
         "simulator/cli/logs.py",
