@@ -15,6 +15,7 @@ from meshsync.pytest_tracebacks import shortened
 from meshsync.tracebacks import without_library
 from tests.support.pytest_runs import ROOT, run
 
+NO_ONE = "there was no one, of those that enabled messaging"
 LATE = """
 def test_late(sim_room):
     alice = sim_room.join("alice", enable=True)
@@ -30,7 +31,7 @@ def failures(printed: str) -> str:
 
 def test_an_error_of_ours_has_the_programs_lines_alone(tmp_path: Path) -> None:
     """To the letter: the line that called us, and what went wrong."""
-    expected = """
+    expected = f"""
     __________________________________ test_late ___________________________________
 
     sim_room = <SimulatedRoom 'demo': 1 participants>
@@ -38,7 +39,7 @@ def test_an_error_of_ours_has_the_programs_lines_alone(tmp_path: Path) -> None:
         def test_late(sim_room):
             alice = sim_room.join("alice", enable=True)
     >       alice.messaging.wait_for_participant(name="bot", timeout=5)
-    E       meshsync.errors.ReceiveTimeout: no participant with name='bot' was there within 5 s; there was no one, of those that enabled messaging
+    E       meshsync.errors.ReceiveTimeout: no participant with name='bot' was there within 5 s; {NO_ONE}
 
     test_it.py:4: ReceiveTimeout
     """
