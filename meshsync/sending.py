@@ -9,11 +9,12 @@ from meshsync.arguments import hinted_call
 from meshsync.client import Client, IfOffline
 from meshsync.confirming.bodies import Answer, Mark, Question
 from meshsync.connection.deliveries import Delivery
+from meshsync.errors import InvalidMessage
 from meshsync.forms import as_message, given, unpack
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.messages import Buffer, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
-from meshsync.protocol.operations import Broadcast, Send
+from meshsync.protocol.operations import Broadcast, Send, check_text
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.typed import Model
 
@@ -246,7 +247,12 @@ class SendingFace:
         client = self._meshsync
         client.home.check()
         client.membership.check_enabled()
-        request = Broadcast(type, message, as_buffer(attachment, "attachment"))
+        try:
+            data = as_buffer(attachment, "attachment")
+        except InvalidMessage:
+            check_text(type, "type")  # First: with a recipient in front all others are in the next one's place.
+            raise
+        request = Broadcast(type, message, data)
         return client.send(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT), if_offline)
 
 

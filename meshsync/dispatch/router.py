@@ -6,7 +6,7 @@ are fed before receivers run and apart from them: a receiver may wait for a mess
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -455,8 +455,10 @@ class Router:
             elif not has_one:
                 own = event._copied()
             try:
-                if own is not None:
-                    check_result(receiver(own))
+                result = None if own is None else receiver(own)
+                check_result(result)
+                if isinstance(result, Mapping) and self.questioning is not None:
+                    self.questioning.returned(event, receiver)
             except TaskExit:
                 raise
             except BaseException as error:  # Any kind, such as pytest's failures: it has no caller to go to.

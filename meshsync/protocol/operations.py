@@ -9,6 +9,7 @@ Source: PROTOCOL.md, sections 4.3, 6, 7 and 9.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from meshsync.errors import InvalidMessage
@@ -311,7 +312,12 @@ def check_text(value: object, name: str) -> None:
         InvalidMessage: If it is not.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}")
+        hint = ""
+        if isinstance(value, Mapping):
+            hint = "; it comes before the message"
+        elif hasattr(value, "get_attribute"):
+            hint = "; to one participant there are send_message and ask"
+        raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}{hint}")
 
 
 def declare(streams: tuple[str, ...]) -> JsonObject:
