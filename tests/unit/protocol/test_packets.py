@@ -103,6 +103,38 @@ def test_messages_arrive_however_packets_are_grouped(
     assert arrived == messages
 
 
+PAIRS = [
+    split(7, "chat", b"{}"),
+    split(7, "chat", b"x" * 20),
+    split(7, "", b"{}"),
+    split(7, "é" * 600, b"{}"),
+    [split(7, "chat", b"{}")[0], split(8, "chat", b"{}")[1]],
+    [split(7, "chat", b"{}")[1], split(7, "chat", b"{}")[0]],
+    [split(7, "chat", b"{}")[0], b"short"],
+    [b"short", split(7, "chat", b"{}")[1]],
+    [split(7, "chat", b"{}")[0] + b"\xff", split(7, "chat", b"{}")[1]],
+    split(7, "chat", b"x" * 30, 15)[:2],
+    [*split(7, "chat", b""), *split(8, "chat", b"")],
+]
+
+
+@pytest.mark.parametrize("packets", PAIRS, ids=range(len(PAIRS)))
+def test_two_packets_at_once_are_read_as_one_after_the_other(packets: list[bytes]) -> None:
+    """The short way of a message that comes whole gives the same messages and faults as the long one."""
+
+    def read(reassembler: Reassembler, groups: Iterable[list[bytes]]) -> list[object]:
+        came: list[object] = []
+        try:
+            for group in groups:
+                came += [(message.id, message.type, bytes(message.body)) for message in reassembler.feed(group)]
+        except ProtocolError as error:
+            came.append((str(error), error.code))
+        return came
+
+    for limit in (16, 1024):
+        assert read(Reassembler(limit), [packets]) == read(Reassembler(limit), [[packet] for packet in packets])
+
+
 def test_packets_of_any_size_make_a_message() -> None:
     """Only count and order of packets matter; their sizes may differ and may be zero."""
     packets = [
