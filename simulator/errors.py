@@ -11,7 +11,7 @@
         ├── ActorFailed             an actor, or a timer's callback, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
         ├── InvariantError          a run was ended by what was claimed of it
-        │   ├── InvariantViolated   (AssertionError) a predicate was false that had to be true, or the reverse
+        │   ├── InvariantViolated   (AssertionError) what had to hold did not, or the reverse
         │   └── PredicateFailed     a predicate raised, blocked, or returned no truth value
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
         │   └── ConditionOccupied   a callback would enter a condition that an actor is inside of
@@ -25,7 +25,7 @@
         └── SimulationNested        (RuntimeError) another simulation is open in this process
 
     BaseException
-    └── ActorExit                 ends an actor when the simulation is closed, or its program crashes; not to be caught
+    └── ActorExit                 ends an actor as the simulation closes or its program crashes
 """
 
 from __future__ import annotations
