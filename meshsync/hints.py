@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 __all__ = [
+    "TASK",
     "Hinted",
     "HintedData",
     "HintedMessaging",
@@ -179,6 +180,15 @@ _PARTICIPANT = {
     "participant_id": "id",
     "get": "get_attribute",
 }
+TASK = {
+    **each("result get_result value exception", "error; what the function returns is dropped: keep it in a list"),
+    **each("wait get", "join"),
+    "done": "is_done",
+    "is_alive": "not is_done",
+    **each("cancel kill stop terminate", "nothing: it ends by itself; in a simulation sim.crash(name) ends a program"),
+    "start": "nothing: it has begun",
+}
+"""Of tasks, in each world."""
 _MODULE = {
     **each("Client RoomConnection WebSocketClientProtocol", "connect, which returns a RoomClient"),
     **each("join join_room open create_client", "connect"),
@@ -199,12 +209,27 @@ _DELIVERY = {
     "join": "wait",
     "add_done_callback": "wait, in a task that meshsync.spawn starts",
 }
+_CHUNK = {
+    "decode": "chunk.data.decode()",
+    **each("body content payload bytes attachment", "data"),
+    "message": "header, the JSON object of a chunk",
+    "get": "chunk.header.get",
+}
+_ITEMS = {
+    "Answers": ": iterate over it, or over list(answers)",
+    "Feed": ": get() gives the next one, and 'for' all of them",
+    "IteratedReader": ": iterate over it, or call read_all() for its bytes",
+    "RoomParticipant": ": its attributes are got by get_attribute(name)",
+    "MessageStreamChunk": ": its bytes are .data, and its JSON object is .header",
+}
+"""By class, what is to be done in place of an index."""
 _SPELLINGS: dict[str, dict[str, str]] = {
     "RoomClient": _ROOM,
     "MessagingClient": _MESSAGING,
     "Feed": _FEED,
     "Answers": _ANSWERS,
     "IteratedReader": _READER,
+    "MessageStreamChunk": _CHUNK,
     "ClosingWriter": _WRITER,
     "RoomMessage": _MESSAGE,
     "RoomMessageEvent": _EVENT,
@@ -215,6 +240,7 @@ _SPELLINGS: dict[str, dict[str, str]] = {
         "set_attribute": "nothing: only a participant itself sets its attributes",
     },
     "Delivery": _DELIVERY,
+    "ThreadTask": TASK,
 }
 """By class, a name that programs try, and what it is here; classes of others have a ``_spellings`` of their own."""
 
@@ -286,6 +312,8 @@ def bytes_hint(value: object) -> str:
         return "; give path.read_bytes(), or use send_file()"
     if hasattr(value, "read"):
         return "; give file.read() of a file opened in binary mode, or use send_file()"
+    if isinstance(value, (dict, list, int, float)):
+        return "; give json.dumps(…).encode()"
     return "; give bytes, a bytearray or a memoryview"
 
 
@@ -307,6 +335,10 @@ class Hinted:
 
         def _hint(self, name: str) -> str:
             return hint_for(type(self), name)
+
+        def __getitem__(self, key: object) -> NoReturn:
+            items = next((_ITEMS[base.__name__] for base in type(self).__mro__ if base.__name__ in _ITEMS), "")
+            raise TypeError(f"{_name(self)!r} object has no items{items}")
 
         def __await__(self) -> NoReturn:
             raise TypeError(f"meshsync is synchronous: what returned this {_name(self)} is done; leave 'await' out")
@@ -339,6 +371,9 @@ class HintedRoomClient(Hinted):
         def __iter__(self) -> NoReturn:
             raise TypeError(f"a {_name(self)} is no iterator: write 'for message in room.messaging.messages()'")
 
+        def __reduce_ex__(self, protocol: object) -> NoReturn:
+            raise TypeError(_no_copy(self))
+
 
 class HintedData(Hinted):
     """A message or an event, which is taken for the dict that was sent."""
@@ -361,11 +396,18 @@ class HintedMessaging(Hinted):
         def __iter__(self) -> NoReturn:
             raise TypeError(f"a {_name(self)} is no iterator: write 'for message in messaging.messages()'")
 
+        def __reduce_ex__(self, protocol: object) -> NoReturn:
+            raise TypeError(_no_copy(self))
+
         def __enter__(self) -> NoReturn:
             raise TypeError("it is the room that is closed: write 'with meshsync.connect(…) as room'")
 
         def __exit__(self, *error: object) -> None:
             """Here, since Python looks for both before it calls the other one."""
+
+
+def _no_copy(value: object) -> str:
+    return f"a {_name(value)} has a connection, and is neither pickled nor copied: connect where it is to be used"
 
 
 def _name(value: object) -> str:

@@ -16,6 +16,7 @@ from meshsync.forms import unpack_stream
 from meshsync.hints import HintedMessaging
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.participants import LocalParticipant, RemoteParticipant
+from meshsync.places import warn_program
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import Disable, Enable
 from meshsync.receiving import ReceivingFace
@@ -140,7 +141,11 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
 
     def get_participant(self, id: str) -> RemoteParticipant | None:
         """Return the participant with that id, or None."""
-        return self._meshsync.membership.known("get_participant()").get(id)
+        known = self._meshsync.membership.known("get_participant()")
+        found = known.get(id)
+        if found is None and known.by_name(id) is not None:
+            warn_program(f"get_participant() takes an id, and {id!r} is a name: get_participant_by_name() takes that")
+        return found
 
     @hinted_call
     def get_participant_by_name(self, name: str) -> RemoteParticipant | None:

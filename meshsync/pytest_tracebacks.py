@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dis
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -56,15 +56,18 @@ def shortened(config: pytest.Config, raised: pytest.ExceptionInfo[BaseException]
         if error.__traceback__ is not None and is_on_purpose(error):
             traces.append((error, error.__traceback__))
     try:
-        for error, trace in traces:
-            error.__traceback__ = shown = _shown(trace)
-            if error is raised.value:
-                raised.traceback = type(whole)(shown)
+        _set((error, _shown(trace)) for error, trace in traces)
+        if traces and traces[0][0] is raised.value:
+            raised.traceback = type(whole)(_shown(traces[0][1]))
         yield
     finally:
         raised.traceback = whole
-        for error, trace in traces:
-            error.__traceback__ = trace
+        _set(traces)
+
+
+def _set(traces: Iterable[tuple[BaseException, TracebackType]]) -> None:
+    for error, trace in traces:
+        error.__traceback__ = trace
 
 
 def _shown(trace: TracebackType) -> TracebackType:

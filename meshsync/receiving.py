@@ -180,7 +180,7 @@ class ReceivingFace:
                 text.
         """
         type, codec = typed(model, type)
-        check_type(type)
+        check_type(type, "on_message")
         self._meshsync.router.check_open()
         return _register(self._meshsync.router.receivers, "message", type, receiver, codec)
 

@@ -287,7 +287,7 @@ class AskingFace:
             TypeError: If the handler cannot be called, or is a coroutine or generator function.
         """
         type, codec = typed(model, type)
-        check_type(type)
+        check_type(type, "on_request")
         reply_type, reply_codec = typed(reply_type, None)
         if reply_type is not None:
             check_type(reply_type)

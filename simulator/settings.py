@@ -39,7 +39,10 @@ def as_delays(latency: Latency | float, down: Law | float | None) -> tuple[Laten
 
 def as_instant(start: str) -> float:
     """Return an instant as seconds since the Unix epoch."""
-    begin = datetime.fromisoformat(start.replace("Z", "+00:00"))  # 3.10 does not read the Z.
+    try:
+        begin = datetime.fromisoformat(start.replace("Z", "+00:00"))  # 3.10 does not read the Z.
+    except (AttributeError, ValueError):
+        raise ValueError(f"start: an instant as ISO 8601, such as 2026-01-01T00:00:00Z, not {start!r:.100}") from None
     # And not in the zone of the machine that runs it.
     return (begin if begin.tzinfo is not None else begin.replace(tzinfo=timezone.utc)).timestamp()
 

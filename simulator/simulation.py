@@ -315,6 +315,8 @@ class Simulation(HintedSimulation):
             ValueError: If ``speed`` is not above 0; nothing has happened.
             BlockingRefused: As ``step``.
         """
+        if callable(seconds):
+            raise TypeError("run() lets time pass: sim.spawn(program) runs a function, whose end its join() waits for")
         self.runtime.run(seconds, speed=speed)
 
     def run_until_idle(self) -> None:

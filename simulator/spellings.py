@@ -65,6 +65,8 @@ class HintedEmulator(Hinted):
     """An emulator."""
 
     _spellings: ClassVar[dict[str, str]] = {
+        **each("join client connect_client", "connect(room, name)"),
+        "messages": "transcript(room), of an Emulator(record=True)",
         "stop": "close, or the end of the with block",
         "shutdown": "close, or the end of the with block",
         "kick": "drop",

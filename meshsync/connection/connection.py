@@ -402,10 +402,12 @@ class Connection:
             from meshsync.connection.traffic import log_received
 
             log_received(self._name, self.session.roster, event)
-        if isinstance(event, events.Answered):
+        if type(event) is events.Answered:
             delivery = self._forget(event.request_id)
             if delivery is not None:
                 delivery._resolve(refusal(event.content, delivery._what))
+        elif type(event) is events.Received:
+            self._handler.received(event)
         elif isinstance(event, events.Ready):
             self._handler.received(event)
             with self._condition:

@@ -19,7 +19,7 @@ from meshsync.connection.failures import another, carry_over, client_failed, sim
 from meshsync.connection.forks import Home
 from meshsync.connection.outbox import Outbox
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
-from meshsync.connection.states import MOVES, ClientState
+from meshsync.connection.states import MOVES, OFFLINE, ONLINE, ClientState
 from meshsync.errors import (
     ClientClosed,
     ConnectFailed,
@@ -48,8 +48,6 @@ ATTEMPT_TIMEOUT = 30.0
 """How long one attempt may take until the room has greeted, in seconds."""
 
 _S = ClientState
-# Not looked up by name at each message: before 3.12 that is a call in Python.
-_ONLINE, _OFFLINE = _S.ONLINE, _S.OFFLINE
 
 
 class Owner(Protocol):
@@ -139,8 +137,6 @@ class Uplink:
             NotSent: If the client is lost.
         """
         self._home.check()
-        if self._state is _ONLINE:
-            return
         if self._state in (_S.CLOSING, _S.CLOSED):
             raise ClientClosed("the client was closed by this program; connect again")
         if self._state is _S.LOST:
@@ -213,7 +209,7 @@ class Uplink:
             with self._condition:
                 self.check_open()
                 connection = self.connection
-                if self._state is _OFFLINE:
+                if self._state is OFFLINE:
                     if not self._outbox.has_room(delivery):
                         raise self._not_sent(f"more than {BUDGET} bytes wait for the next connection; not sent")
                     self._outbox.put(delivery)
@@ -297,7 +293,7 @@ class Uplink:
     # --- notified by the connection, on its reader --------------------------------------------------------------------
 
     def received(self, event: events.Event) -> None:
-        if self._state is not _ONLINE and self._state.is_over:
+        if self._state is not ONLINE and self._state.is_over:
             return  # The program closed the client while this connection was being restored.
         if isinstance(event, events.Enabled):  # Ahead of what the program does then.
             log_life(self._name, "messaging is enabled, others there: %d", len(event.members))

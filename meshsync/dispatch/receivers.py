@@ -25,15 +25,17 @@ _NEED_MESSAGING = (
 )
 
 
-def check_type(type: object) -> None:
+def check_type(type: object, decorator: str = "") -> None:
     """Check the type of the messages that a receiver or a subscription is for.
 
+    Args:
+        decorator: The name of the method if it is one, whose argument is easily forgotten.
     Raises:
         TypeError: If it is no text, so that no message could have it.
     """
     if inspect.isclass(type):
         raise TypeError(f"{type.__qualname__} is no model, which is {KINDS}; nor is it a text, which the type would be")
-    _check_text(type, "the type of a message", '@on_message("a type")')
+    _check_text(type, "the type of a message", decorator and f'@{decorator}("a type")')
 
 
 def _check_event(event: object) -> None:
@@ -42,7 +44,7 @@ def _check_event(event: object) -> None:
 
 def _check_text(value: object, what: str, decorator: str) -> None:
     if not isinstance(value, str):
-        hint = f"; as a decorator, write {decorator}" if callable(value) else ""
+        hint = f"; as a decorator, write {decorator}" if decorator and callable(value) else ""
         raise TypeError(f"{what} is a str, not {value!r:.100}{hint}")
 
 

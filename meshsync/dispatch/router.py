@@ -6,7 +6,7 @@ are fed before receivers run and apart from them: a receiver may wait for a mess
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, check_result, log_warning, name_of
 from meshsync.typed import Codec
+from meshsync.values import made_quickly
 
 __all__ = ["Router", "RouterStats"]
 
@@ -50,9 +51,10 @@ class RouterStats:
     """Because too much was unread."""
 
 
-@dataclass(slots=True)
+@made_quickly
+@dataclass(frozen=True, slots=True)
 class _Due:
-    """An event on its way to the receivers, as a job of the dispatcher. Not frozen, since many are made."""
+    """An event on its way to the receivers, as a job of the dispatcher."""
 
     run: Callable[[RoomMessageEvent, bool], None]
     event: RoomMessageEvent
@@ -453,8 +455,10 @@ class Router:
             elif not has_one:
                 own = event._copied()
             try:
-                if own is not None:
-                    check_result(receiver(own))
+                result = None if own is None else receiver(own)
+                check_result(result)
+                if isinstance(result, Mapping) and self.questioning is not None:
+                    self.questioning.returned(event, receiver)
             except TaskExit:
                 raise
             except BaseException as error:  # Any kind, such as pytest's failures: it has no caller to go to.

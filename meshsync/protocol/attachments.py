@@ -19,7 +19,15 @@ from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.envelopes import JsonObject, decode_envelope, encode_envelope
 from meshsync.protocol.operations import Buffer
 
-__all__ = ["MEMBER", "encode_attached", "find_attachment", "open_attached", "read_attachment", "read_base64"]
+__all__ = [
+    "MEMBER",
+    "attached_size",
+    "encode_attached",
+    "find_attachment",
+    "open_attached",
+    "read_attachment",
+    "read_base64",
+]
 
 MEMBER = "attachment_base64"
 
@@ -106,7 +114,7 @@ def encode_attached(header: bytes, attachment: Buffer) -> bytes:
     if not data:
         return encode_envelope(header)
     null = header.rindex(b"null")
-    size = len(header) - 2 + 4 * -(-len(data) // 3)  # Two quotes in the place of four letters.
+    size = len(header) + attached_size(len(data))
     body = BytesIO()
     # At its full size at once: else it is copied as it grows, and once more at the end.
     body.seek(_LENGTH.size + size - 1)
@@ -157,6 +165,11 @@ def _open_without(view: memoryview, what: str, path: tuple[str, str]) -> tuple[J
         return None
     inner[MEMBER] = attachment
     return header, inner
+
+
+def attached_size(size: int) -> int:
+    """Return by how many bytes an attachment of ``size`` bytes makes an envelope larger."""
+    return 4 * -(-size // 3) - 2 if size else 0  # Two quotes in the place of ``null``.
 
 
 def find_attachment(view: memoryview, begin: int, end: int) -> range | None:

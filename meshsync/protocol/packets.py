@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from meshsync.errors import ProtocolError
+from meshsync.values import made_quickly
 
 __all__ = ["LARGEST_PACKET", "MAX_MESSAGE_SIZE", "PACKET_SIZE", "Reassembler", "WireMessage", "split"]
 
@@ -32,9 +33,10 @@ _MAX_TYPE_SIZE = 1024
 """The longest message type, in bytes of UTF-8."""
 
 
-@dataclass(slots=True)
+@made_quickly
+@dataclass(frozen=True, slots=True)
 class WireMessage:
-    """A whole message as it travels, its body still encoded. Not frozen, since that would double the cost of one."""
+    """A whole message as it travels, its body still encoded."""
 
     id: int
     """Unsigned, 64 bits. Each side counts its own; a reply reuses that of its request."""
@@ -125,7 +127,7 @@ class Reassembler:
             ProtocolError: At the first fault; nothing more may be fed. Messages before it have been yielded.
         """
         if type(packets) is list and len(packets) == 2 and not self._announced:
-            whole = _read_pair(*packets, self.max_size)
+            whole = _read_pair(packets[0], packets[1], self.max_size)
             if whole is not None:
                 yield whole
                 return
@@ -142,6 +144,12 @@ class Reassembler:
             self._index += 1
             if index != self._index or message_id != self._id:
                 raise self._misplaced(message_id, index)
+            if self._announced == 1 and len(packet) - _HEADER.size <= self.max_size:
+                # Whole, as nearly all messages that are no part of a stream are: not copied.
+                self._announced = 0
+                only = memoryview(packet)[_HEADER.size :]
+                yield WireMessage(message_id, self._type, b"" if self._fault else only, self._fault)
+                continue
             body = self._body
             # Copied at once: a list of views would hold on to each packet, two hundred bytes for one of a single byte.
             body += memoryview(packet)[_HEADER.size :]

@@ -13,11 +13,12 @@ from itertools import count
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.codec import decode_push, encode_apart
+from meshsync.protocol.codec import decode_push, encode_apart, measure
 from meshsync.protocol.content import Content, Empty, Error, ErrorCode
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.operations import (
     AnswerChunk,
+    Broadcast,
     Call,
     CallChunk,
     Connected,
@@ -27,6 +28,7 @@ from meshsync.protocol.operations import (
     Reply,
     Request,
     RoomReady,
+    Send,
     Status,
     given_id,
     is_answered,
@@ -145,13 +147,23 @@ class Session:
             InvalidMessage: If JSON cannot carry it, or it is larger than a room accepts.
         """
         type, body, payload = encode_apart(request, self.dialect)
-        size = len(body) + len(payload)
+        self._check_size(len(body) + len(payload))
+        return type, body, payload
+
+    def check(self, request: Send | Broadcast) -> None:
+        """Raise what ``encode`` would raise, without a copy of the attachment.
+
+        Raises:
+            InvalidMessage: See `encode`.
+        """
+        self._check_size(measure(request, self.dialect))
+
+    def _check_size(self, size: int) -> None:
         if size > self.max_message_size:
             raise InvalidMessage(
                 f"the message has {size} bytes once encoded, and a room takes at most {self.max_message_size}: "
                 "send it in parts"
             )
-        return type, body, payload
 
     def issue(self, request: Request, encoded: Encoded) -> tuple[int, list[bytes]]:
         """Give a request its id and return it with the packets to send, in the order of these calls."""
@@ -190,7 +202,7 @@ class Session:
             text = f"the room's answer cannot be understood: {error}"
             yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
-    def _decode(self, message: WireMessage) -> Iterator[events.Event]:
+    def _decode(self, message: WireMessage) -> Iterable[events.Event]:
         match decode_push(message):
             case Push(type=type) as push:
                 if not self.is_ready:
@@ -240,12 +252,11 @@ class Session:
             yield from self._move(_LEFT)
         yield events.Answered(request_id, content)
 
-    def _push(self, push: Push) -> Iterator[events.Event]:
+    def _push(self, push: Push) -> Iterable[events.Event]:
         handle = _ROOM_PUSHES.get(push.type)
         if handle is None:
-            yield events.Received(push.sender, push.type, push.message, bytes(push.attachment), push.size)
-        else:
-            yield from handle(self, push)
+            return (events.Received(push.sender, push.type, push.message, bytes(push.attachment), push.size),)
+        return handle(self, push)
 
     def _roster_came(self, push: Push) -> Iterator[events.Event]:
         participants = push.message.get("participants")

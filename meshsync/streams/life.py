@@ -15,7 +15,7 @@ from meshsync.connection.deliveries import Receipt
 from meshsync.connection.failures import another
 from meshsync.errors import MeshsyncError, StreamCancelled, UsageError, WouldDeadlock
 from meshsync.participants import RemoteParticipant
-from meshsync.protocol.operations import Request
+from meshsync.protocol.operations import Broadcast, Request, Send
 from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import StreamMessage
 from meshsync.runtime.deadlines import Timeout
@@ -107,7 +107,8 @@ class StreamEnd:
                 return WouldDeadlock(f"{identity!r} has nothing that could be read: this program rejected it{why}")
             return UsageError(f"{identity!r} cannot be {what}: this program rejected it{why}")
         if self.is_here:
-            return UsageError(f"{identity!r} cannot be {what}: this program closed it")
+            hint = "; create_stream opens another" if identity.is_opener else ""
+            return UsageError(f"{identity!r} cannot be {what}: this program closed it{hint}")
         return self.for_writer() or StreamCancelled(f"{identity!r} cannot be {what}: {identity.peer_name} closed it")
 
 
@@ -213,6 +214,10 @@ class StreamHost(Protocol):
 
     def encode(self, request: Request) -> Encoded:
         """Return a request's form on the wire; raises `InvalidMessage` if it cannot be carried."""
+        ...
+
+    def check(self, request: Send | Broadcast) -> None:
+        """Raise `InvalidMessage` if a request cannot be carried, which takes no copy of its attachment."""
         ...
 
     def window(self) -> int:

@@ -13,7 +13,7 @@ from meshsync.connection.deliveries import Receipt
 from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window, size_of
-from meshsync.protocol.operations import Request
+from meshsync.protocol.operations import Broadcast, Request, Send
 from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import StreamMessage
 from meshsync.runtime.deadlines import Limit
@@ -144,6 +144,10 @@ class StreamRegistry:
     def encode(self, request: Request) -> Encoded:
         """Return a request's form on the wire."""
         return self._connection.session.encode(request)
+
+    def check(self, request: Send | Broadcast) -> None:
+        """Raise if a request cannot be carried."""
+        self._connection.session.check(request)
 
     def opened(self, life: StreamLife) -> None:
         """Note that a stream was accepted, here or by its peer, and report it. Called while it cannot end."""

@@ -27,10 +27,6 @@ from meshsync.streams.stream import ClientStream
 
 __all__ = ["ResumableOutgoing"]
 
-PART_SIZE = 64 * 1024
-"""Bytes of data that go in one message, whatever a chunk has: a message that a loss cuts is sent again as a whole, and
-each way of a room holds one."""
-
 BUDGET_RETRY = 0.25
 """Seconds after which a writer that waits for the budget looks again; what others give back notifies no stream."""
 
@@ -54,8 +50,12 @@ class ResumableOutgoing(Outgoing):
         message = StreamChunk(given.stream_id, given.header, bytes(given.data))
         type, body = encode_stream_message(message)
         request = Send(resumption.core.peer_id, type, body, message.data)
-        encoded = stream.host.encode(request)
-        parts = _split(message)
+        parts = _split(message, resumption.part_size)
+        encoded = None
+        if len(parts) == 1:
+            encoded = stream.host.encode(request)
+        else:
+            stream.host.check(request)  # Its parts are encoded one by one, when each is sent.
         charge = Charge(sum(size for _, size in parts))
         patience = self._patience(timeout)
         try:
@@ -69,11 +69,11 @@ class ResumableOutgoing(Outgoing):
             resumption.pump()  # What it finds held is sent, without a wait.
             raise
 
-    def _hold(self, parts: Sequence[tuple[StreamChunk, int]], charge: Charge, encoded: Encoded, to: str) -> bool:
+    def _hold(self, parts: Sequence[tuple[StreamChunk, int]], charge: Charge, encoded: Encoded | None, to: str) -> bool:
         """Hold a chunk if there is room for it; return whether there was.
 
         Args:
-            encoded: The form on the wire of the whole, for the participant ``to``.
+            encoded: The form on the wire of a chunk in one part, for the participant ``to``.
         """
         stream, resumption = self._stream, self._resumption
         resumption.expire()
@@ -175,14 +175,14 @@ class ResumableOutgoing(Outgoing):
                 return False
 
 
-def _split(message: StreamChunk) -> list[tuple[StreamChunk, int]]:
-    """Return the parts in which a chunk is sent, each with the bytes that it counts."""
+def _split(message: StreamChunk, size: int) -> list[tuple[StreamChunk, int]]:
+    """Return the parts of ``size`` bytes in which a chunk is sent, each with the bytes that it counts."""
     id, header, data = message.stream_id, message.header, message.data
-    rest = range(PART_SIZE, len(data), PART_SIZE)
-    first = StreamChunk(id, header, data[:PART_SIZE], is_partial=bool(rest)) if rest else message
+    rest = range(size, len(data), size)
+    first = StreamChunk(id, header, data[:size], is_partial=bool(rest)) if rest else message
     parts = [(first, size_of(header, first.data))]
     for begin in rest:
-        part = StreamChunk(id, {}, data[begin : begin + PART_SIZE], is_partial=begin + PART_SIZE < len(data))
+        part = StreamChunk(id, {}, data[begin : begin + size], is_partial=begin + size < len(data))
         parts.append((part, len(part.data)))
     return parts
 

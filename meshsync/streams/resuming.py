@@ -23,7 +23,7 @@ from meshsync.errors import ConnectionLost, MeshsyncError, ParticipantNotFound, 
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.flow_control import LEAST_WINDOW
 from meshsync.protocol.operations import Send
-from meshsync.protocol.pacing import CONFIRM_EVERY, Pace, flight_of
+from meshsync.protocol.pacing import Confirming, Pace, flight_of
 from meshsync.protocol.resuming import Link, Progress, ResumableStream, ResumeEvent, TakenIn
 from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import (
@@ -113,8 +113,7 @@ class Resumption:
         self._pace = Pace()
         self._confirmed = 0
         """Chunks that the peer is known to have."""
-        self._unconfirmed = 0
-        """Bytes taken in since the last confirmation."""
+        self._confirming = Confirming()
         self._losses = 0
         self._sender: object = None
         """Stands for the call that sends, or the task that goes on for it; None if nothing is being sent."""
@@ -131,6 +130,11 @@ class Resumption:
         """Whether the room has all that was written, and its reader is there."""
         is_idle = not (self._waiting or self._chunks or self.core.out or self._unacknowledged)
         return self.core.link is Link.UP and is_idle and self._sender is None
+
+    @property
+    def part_size(self) -> int:
+        """Bytes of data that go in one message, whatever a chunk has. Needs no condition."""
+        return self._pace.part_size
 
     def has_room(self, size: int) -> bool:
         """Count a chunk in the budget before it is held; return whether there is room for it."""
@@ -165,11 +169,21 @@ class Resumption:
 
     def take_in(self, events: Sequence[ResumeEvent]) -> None:
         """Confirm chunks that came, now and then, so that the peer need not hold them and sends more."""
-        self._unconfirmed += sum(flight_of(event.chunk) for event in events if isinstance(event, TakenIn))
-        if self._unconfirmed >= CONFIRM_EVERY:
-            self._unconfirmed = 0
+        size = sum(flight_of(event.chunk) for event in events if isinstance(event, TakenIn))
+        if size and self._confirming.is_due(size, self._runtime.monotonic()):
             self.core.confirm()
         self.collect()
+
+    @property
+    def is_confirmation_put_off(self) -> bool:
+        """Whether ``confirm`` is to be called in `CONFIRM_PAUSE`, since the last confirmation has just gone."""
+        return self._confirming.is_put_off
+
+    def confirm(self) -> None:
+        """Confirm what was put off, unless it was confirmed meanwhile."""
+        if self._confirming.is_put_off and self._confirming.is_due(0, self._runtime.monotonic()):
+            self.core.confirm()
+            self.collect()
 
     def collect(self) -> None:
         """Have the stream's messages wait to be sent; to be called after each change of it."""
@@ -178,7 +192,8 @@ class Resumption:
             self._losses = core.losses
             self._waiting.clear()
             self._chunks.clear()
-            self._unacknowledged = self._unconfirmed = 0
+            self._unacknowledged = 0
+            self._confirming.lost()
             self._pace.lost()
         elif core.confirmed > self._confirmed:
             self._pace.confirmed(core.confirmed - self._confirmed, self._runtime.monotonic())

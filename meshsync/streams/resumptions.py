@@ -13,6 +13,7 @@ from functools import partial
 
 from meshsync.errors import MeshsyncError, ProtocolError, StreamInterrupted, StreamRejected
 from meshsync.participants import ParticipantDirectory, RemoteParticipant
+from meshsync.protocol.pacing import CONFIRM_PAUSE
 from meshsync.protocol.resuming import (
     Accepted,
     Credited,
@@ -218,9 +219,17 @@ class Resumptions:
             except ProtocolError as error:
                 resumption.failure = error
             resumption.take_in(events)
+            is_put_off = resumption.is_confirmation_put_off
+        if is_put_off:
+            self._connection.set_alarm(resumption, CONFIRM_PAUSE, partial(self._confirm, resumption))
         if core.is_proven and core.link is Link.UP:
             resumption.peer = self._participants.get(core.peer_id) or resumption.peer
         resumption.report(events)
+        resumption.pump()
+
+    def _confirm(self, resumption: Resumption) -> None:
+        with resumption._condition:
+            resumption.confirm()
         resumption.pump()
 
     def _renounce(self, resumption: Resumption, sender: str, message: Accept) -> bool:

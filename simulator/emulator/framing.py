@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import cast
 
 from meshsync.protocol import frames
 from simulator.room.members import Output
-from simulator.room.seat import Account, Held, Parcel
+from simulator.room.seat import Account, Held, Parcel, Piece
 
 __all__ = ["FramedParcel", "join"]
 
@@ -18,6 +20,41 @@ _OVERHEAD = 176
 """About the bytes that a message takes in a queue beside its frames: the parcel, its cost as a number, the header of
 ``bytes`` and the places in its recipients' queues."""
 
+_WRITTEN = 256 * 1024
+"""Bytes of a larger message that are written at once: no ping waits for more, and fewer take more system calls."""
+
+_IN_16_BITS = 126
+"""The second byte of a frame whose length follows in 16 bits, and the least such length. Source: RFC 6455, section 5.2.
+"""
+
+_LONGEST = 0xFFFF
+"""The largest such length."""
+
+_BINARY = bytes((0x80 | frames.Opcode.BINARY,))
+"""The first byte of a binary message of one frame."""
+
+_START, _BODY = 16, 12
+"""Bytes that a start packet has before the type, and a body packet before the body."""
+
+
+class _Template:
+    """What stands before the body in the frames of a short message, of whose type only ids and a length vary."""
+
+    __slots__ = ("begin", "middle", "pack")
+
+    def __init__(self, name: bytes, is_longer: bool) -> None:
+        self.begin: bytes = _BINARY + bytes((_START + len(name),))
+        self.middle: bytes = struct.pack(">II", 0, 1) + name + _BINARY + (bytes((_IN_16_BITS,)) if is_longer else b"")
+        """From the start packet's index to the body packet's frame."""
+        self.pack = struct.Struct(f">2sQ{len(self.middle)}s{'H' if is_longer else 'B'}QI").pack
+
+
+@lru_cache(maxsize=64)
+def _templates(type: str) -> tuple[_Template, _Template] | None:
+    """Return those for bodies up to 113 bytes, and for longer ones; None for a type that is too long for both."""
+    name = type.encode()
+    return (_Template(name, False), _Template(name, True)) if _START + len(name) < _IN_16_BITS else None
+
 
 class FramedParcel(Parcel):
     """One message as frames. Nothing else of it is kept: what it was made from takes many times its bytes."""
@@ -25,20 +62,44 @@ class FramedParcel(Parcel):
     __slots__ = ("frames",)
 
     def __init__(self, output: Output, account: Account, held: Held) -> None:
-        super().__init__(output, account, held)
-        pieces = self.pieces()
-        if output.size <= _JOINED:
-            self.frames: bytes | list[bytes] = frames.encode_pieces(pieces)
-            size = len(self.frames)
+        # Not by the class above: what it sets would be set anew.
+        self.account, self.held, self.holders = account, held, 0
+        head, payload, id = output.head, output.payload, output.id
+        size = len(head) + len(payload)
+        templates = _templates(output.type) if 0 < size <= _LONGEST - _BODY else None
+        if templates is not None:
+            length = size + _BODY
+            template = templates[length >= _IN_16_BITS]
+            begin = template.pack(template.begin, id, template.middle, length, id, 1)
+            self.frames: bytes | list[bytes] = b"".join((begin, head, payload))
+            self.cost = len(self.frames) + _OVERHEAD
+            return
+        self.output = output
+        if size <= _JOINED:
+            self.frames = frames.encode_pieces(self.pieces())
+            self.cost = len(self.frames) + _OVERHEAD
         else:
-            self.frames = [frames.encode_pieces([packet]) for packet in pieces]
-            size = sum(map(len, self.frames))
-        self.cost: int = size + _OVERHEAD
+            self.frames = [frames.encode_pieces(group) for group in _groups(self.pieces())]
+            self.cost = sum(map(len, self.frames)) + _OVERHEAD
         del self.output
 
 
+def _groups(packets: list[Piece]) -> Iterator[list[Piece]]:
+    """Cut packets into groups that are written at once, each a single one or of at most `_WRITTEN` bytes of content."""
+    group: list[Piece] = []
+    held = 0
+    for packet in packets:
+        size = sum(map(len, packet))
+        if group and held + size > _WRITTEN:
+            yield group
+            group, held = [], 0
+        group.append(packet)
+        held += size
+    yield group
+
+
 def join(parcels: Sequence[Parcel]) -> list[bytes]:
-    """Return the buffers to write for these messages: small ones joined, large ones a frame at a time."""
+    """Return the buffers to write for these messages: small ones joined, large ones some frames at a time."""
     if len(parcels) == 1:
         wire = cast("FramedParcel", parcels[0]).frames
         return [wire] if isinstance(wire, bytes) else wire

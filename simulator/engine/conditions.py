@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 from meshsync.runtime.deadlines import FOREVER, check_timeout
 from simulator.engine import mistakes
@@ -67,6 +67,7 @@ class VirtualCondition:
         self.owner = None
         if actor.inside is self:
             actor.inside = self.outer
+            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
             self._unlink(actor)
         if self._entrants:
@@ -170,16 +171,16 @@ class VirtualCondition:
             self._refuse("notify_all()")
         waiters = self._waiters
         if waiters:
-            wake = self._wake
+            is_late = scheduler.kernel.late is not None
             for actor in waiters:
                 actor.notified = True
                 if actor.timer is not None:
                     actor.timer.cancel()
                     actor.timer = None
-                if wake is None:
-                    actor.wake()
+                if is_late:
+                    scheduler.wake(actor)
                 else:
-                    wake(actor)
+                    actor.wake()
             waiters.clear()
 
     def withdraw(self, actor: Actor) -> None:
@@ -193,9 +194,6 @@ class VirtualCondition:
         self.owner = self.outer = None
         self._admit()
 
-    _wake: ClassVar[Callable[[Actor], None] | None] = None
-    """How an actor that is notified becomes ready; None where that is by its ``wake`` alone."""
-
     def _refuse(self, call: str) -> NoReturn:
         """Raise for a call by an actor that does not hold this."""
         self._scheduler.check()
@@ -208,6 +206,7 @@ class VirtualCondition:
             inner, place = place, place.outer
         if inner is None:
             actor.inside = self.outer
+            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
             inner.outer = self.outer
         self.outer = None
@@ -265,9 +264,6 @@ class _PreemptedCondition(VirtualCondition):
     def notify_all(self) -> None:
         super().notify_all()
         self._scheduler.preempt()
-
-    def _wake(self, actor: Actor) -> None:
-        self._scheduler.wake(actor)
 
 
 def new_condition(scheduler: Scheduler) -> VirtualCondition:

@@ -39,6 +39,12 @@ _HASH_SEEDS = ("1", "20260101")
 _MARK = "SIMULATOR_SECOND_RUN"
 """Set in the environment of the other process."""
 
+_REMEDY = (
+    "chance and time of the program's own, the order of sets and id() make runs differ: see "
+    "docs/explanation/determinism.md"
+)
+"""What to do about runs that differ."""
+
 
 class RunsDiffer(SimulationError, AssertionError):
     """Two runs of a program with one seed are not the same; the text has the first difference.
@@ -123,7 +129,7 @@ def check(
     if failed:
         raise RunsDiffer(f"only one of two runs fails, {how}: {failed}")
     if difference := _difference(first.transcripts, transcripts):
-        raise RunsDiffer(f"two runs with seed {seed} differ, {how}; {difference}")
+        raise RunsDiffer(f"two runs with seed {seed} differ, {how}; {difference}; {_REMEDY}")
     checked = Checked(first.transcripts, how, first.leftovers)
     if report is not None:
         report(str(checked))

@@ -27,6 +27,7 @@ from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest
 from simulator.participants.confirming import AskedQuestion, ConfirmedMessages, visible
+from simulator.participants.hooks import check_participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer, Question, copied
 from simulator.participants.stays import Stay
 from simulator.participants.stream import WINDOW, Stream
@@ -235,6 +236,7 @@ def enter(participant: Participant, surroundings: Surroundings) -> None:
     Raises:
         UsageError: If it is in a room already.
     """
+    check_participant(participant, Participant)
     participant._simulator.enter(surroundings)
 
 

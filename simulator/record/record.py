@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshsync.values import made_quickly
+
 __all__ = ["KINDS", "Packet", "Record"]
 
 KINDS = (
@@ -27,6 +29,7 @@ rooms alone; a stream's opening, answer, credit or end; enabling and disabling m
 beginning and end; an attempt to connect that failed; a fault that struck or ended."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Record:
     """One event of a room."""

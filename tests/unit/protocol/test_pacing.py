@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from meshsync.protocol.pacing import CONFIRM_EVERY, LEAST_FLIGHT, Pace
+from meshsync.protocol.pacing import (
+    CONFIRM_AT_LAST,
+    CONFIRM_EVERY,
+    CONFIRM_PAUSE,
+    LARGEST_PART,
+    LEAST_FLIGHT,
+    PART_SIZE,
+    Confirming,
+    Pace,
+)
 
 SIZE = 64 * 1024
 
@@ -43,7 +52,7 @@ def test_it_follows_a_way_that_becomes_slower() -> None:
 def test_little_never_waits() -> None:
     """The reader does not confirm it; and after a loss nothing is on its way."""
     pace = Pace()
-    pace.sent(CONFIRM_EVERY, 0, is_last=False)
+    pace.sent(CONFIRM_AT_LAST, 0, is_last=False)
     assert pace.may_send(4 * 1024 * 1024)
     pace.sent(LEAST_FLIGHT, 0, is_last=False)
     assert not pace.may_send(1)
@@ -56,3 +65,49 @@ def test_confirmations_of_nothing_do_no_harm() -> None:
     pace = Pace()
     pace.confirmed(3, 1)
     assert (pace.in_flight, pace.limit) == (0, LEAST_FLIGHT)
+
+
+@pytest.mark.parametrize(
+    ("rate", "size"), [(2e6, PART_SIZE), (13e6, PART_SIZE), (20e6, 100_000), (100e6, LARGEST_PART)]
+)
+def test_parts_are_what_the_way_carries_in_five_milliseconds(rate: float, size: int) -> None:
+    """Within bounds: what is lost with a connection is sent again, and a small message costs as much as a large one."""
+    pace = Pace()
+    assert pace.part_size == PART_SIZE
+    drive(pace, rate, 0.02, 60)
+    assert pace.part_size == pytest.approx(size, rel=0.01)
+
+
+def test_what_comes_slowly_is_confirmed_each_time_there_is_enough() -> None:
+    """Counted by bytes alone."""
+    confirming = Confirming()
+    half = CONFIRM_EVERY // 2
+    assert [confirming.is_due(half, second) for second in range(6)] == [False, True] * 3
+
+
+def test_what_comes_fast_is_confirmed_half_as_often() -> None:
+    """The first at once; and where nothing more comes behind it, what is left does not keep its writer from sending."""
+    confirming = Confirming()
+    moments = [step * CONFIRM_PAUSE / 4 for step in range(9)]
+    assert [confirming.is_due(CONFIRM_EVERY, now) for now in moments] == [True] + [False, True] * 4
+    pace = Pace()
+    pace.sent(CONFIRM_AT_LAST - 1, 0, is_last=False)
+    assert pace.may_send(LARGEST_PART)
+    # A writer that knows only the first bound sends parts of 64 KiB, for each of which there is room.
+    assert CONFIRM_AT_LAST + PART_SIZE <= LEAST_FLIGHT
+
+
+def test_after_a_loss_nothing_is_left_to_confirm() -> None:
+    """Both sides state then what they have."""
+    confirming = Confirming()
+    confirming.is_due(CONFIRM_EVERY - 1, 0)
+    confirming.lost()
+    assert not confirming.is_due(CONFIRM_EVERY - 1, 1)
+
+
+def test_what_is_put_off_is_due_when_the_pause_is_over() -> None:
+    """Or with what comes before that."""
+    confirming = Confirming()
+    assert [confirming.is_due(CONFIRM_EVERY, 0), confirming.is_put_off] == [True, False]
+    assert [confirming.is_due(CONFIRM_EVERY, 0), confirming.is_put_off] == [False, True]
+    assert [confirming.is_due(0, CONFIRM_PAUSE), confirming.is_put_off] == [True, False]

@@ -165,6 +165,25 @@ def test_packets_are_as_large_as_the_room_asks_for(asked: object, given: int, si
         assert len(packets[1]) - 12 == expected
 
 
+@pytest.mark.parametrize("name", ["A1", "A3", "B1", "B3"])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 100, 70_000])
+def test_size_is_known_without_a_copy(name: str, size: int) -> None:
+    """What may be sent in parts is judged as a whole, to the byte, as if it were encoded."""
+    request = Send("p-2", "chat", {"text": 'hé"'}, memoryview(bytes(size)))
+    _, body, payload = Session(dialect(name)).encode(request)
+    exact = len(body) + len(payload)
+    Session(dialect(name), max_message_size=exact).check(request)
+    for refuse in (Session.check, Session.encode):
+        with pytest.raises(InvalidMessage, match=f"the message has {exact} bytes once encoded"):
+            refuse(Session(dialect(name), max_message_size=exact - 1), request)
+
+
+def test_what_json_cannot_carry_is_found_without_the_attachment() -> None:
+    """Where it stands in the message."""
+    with pytest.raises(InvalidMessage, match=r"message\['a'\]"):
+        Session(dialect("B3")).check(Send("p-2", "chat", {"a": {1}}, bytes(100_000)))
+
+
 def test_packets_without_room_for_a_byte_are_refused_from_the_start() -> None:
     """A packet size of zero fails where it is given, not at the first message."""
     with pytest.raises(ValueError, match="a packet takes at least 1 body byte, not 0"):
