@@ -17,6 +17,7 @@ from sphinx.util.nodes import make_refnode
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from meshsync import arguments, messaging
 from tools import reference
 
 project = "meshsync"
@@ -62,6 +63,9 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
+
+# Annotations of overloads are looked up among the names of the module that a method's decorator comes from.
+vars(arguments).update({name: value for name, value in vars(messaging).items() if name not in vars(arguments)})
 
 # Members are called so as well, and each `type` of an annotation could be one of them.
 suppress_warnings = ["ref.python"]

@@ -10,6 +10,8 @@
         room.messaging.send_message(to=bot, type="chat", message={"text": "hi"})
 """
 
+from typing import TYPE_CHECKING
+
 from meshsync import signals
 from meshsync.asking.answers import Answers
 from meshsync.connect import connect
@@ -51,6 +53,7 @@ from meshsync.errors import (
     WouldDeadlock,
 )
 from meshsync.files.transfer import ReceivedFile, SentFile
+from meshsync.hints import module_error
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant, RemoteParticipant
@@ -137,3 +140,8 @@ __all__ = [
     "spawn",
     "wall_time",
 ]
+
+if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+
+    def __getattr__(name: str) -> None:
+        raise module_error(__name__, name)

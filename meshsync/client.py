@@ -49,6 +49,7 @@ from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout, own_limit
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.signals import log_life
+from meshsync.streams.endpoints import StartInFinalizer
 from meshsync.streams.interfaces import StreamReader
 from meshsync.streams.table import StreamTable
 from meshsync.transport.interfaces import Transport
@@ -116,6 +117,8 @@ class Client:
         self._is_hooked = False
         self._was_closed = False
         self.faces: Faces = Faces()
+        self.start_in_finalizer: StartInFinalizer | None = None
+        """What finalizers start tasks by; None in a simulation, where nothing may depend on garbage."""
 
     def attach(
         self, face: object, received: Hook | None, offered: Callable[[StreamReader], StreamReader] | None
@@ -168,13 +171,14 @@ class Client:
                 task.join(1.0)
             raise
 
-    def watch(self, start: Callable[[Callable[[], None], str], None], path: str, line: int) -> None:
+    def watch(self, start: StartInFinalizer, path: str, line: int) -> None:
         """Close the client if the program drops it, unless anything is registered at it.
 
         Args:
             start: Starts a task from a finalizer, given its target and name.
             path: With ``line`` the place where the program connected, for the warning.
         """
+        self.start_in_finalizer = start
         if self._is_hooked:
             return  # Each message may be what it is there for.
 

@@ -46,7 +46,7 @@ from meshsync.protocol import events
 from meshsync.protocol.content import ErrorCode
 from meshsync.protocol.envelopes import JsonObject, as_object, copy_json
 from meshsync.protocol.operations import Send, check_text
-from meshsync.protocol.session import Encoded, Session
+from meshsync.protocol.session import Session
 from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import FOREVER, Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
@@ -297,11 +297,11 @@ class Confirmation:
         """Return how many bytes a message takes; raises `InvalidMessage` if it cannot be carried."""
         session, own = self._client.session, encode_body(Numbered(_LARGEST, _LARGEST, type, body, mark=mark))
         try:
-            encoded: Encoded = session.encode(Send(to, *own, data))
-        except InvalidMessage:
-            session.encode(Send(to, type, body, data))  # Its error names the place as the program knows it.
-            raise
-        return len(encoded[1]) + len(encoded[2])
+            return sum(map(len, session.encode(Send(to, *own, data))[1:]))
+        except InvalidMessage as error:
+            fault = error
+        session.encode(Send(to, type, body, data))  # Its error names the place as the program knows it.
+        raise fault
 
     # --- what comes, on the reader ------------------------------------------------------------------------------------
 

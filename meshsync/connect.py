@@ -13,6 +13,7 @@ from itertools import count
 from ssl import SSLContext
 from typing import TYPE_CHECKING
 
+from meshsync.arguments import hinted_call
 from meshsync.client import Client
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
 from meshsync.errors import ConnectFailed, UsageError
@@ -40,6 +41,7 @@ CONNECT_TIMEOUT = 30.0
 """Seconds, by default."""
 
 
+@hinted_call
 def connect(
     room: str | None = None,
     *,

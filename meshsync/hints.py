@@ -9,7 +9,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-__all__ = ["Hinted", "HintedData", "HintedMessaging", "HintedRoomClient", "bytes_hint", "hint_for", "json_hint"]
+__all__ = [
+    "TASK",
+    "Hinted",
+    "HintedData",
+    "HintedMessaging",
+    "HintedRoomClient",
+    "bytes_hint",
+    "each",
+    "hint_for",
+    "json_hint",
+    "module_error",
+]
+
+
+def each(names: str, there: str) -> dict[str, str]:
+    """Return a table in which several names are the same here."""
+    return dict.fromkeys(names.split(), there)
+
 
 _WHO = "room.messaging.remote_participants"
 _ROOM = {
@@ -31,7 +48,11 @@ _ROOM = {
     "serve_forever": "room.run_forever",
     "send": "room.messaging.send_message",
     "broadcast": "room.messaging.broadcast_message",
+    "wait": "room.wait_closed, or room.run_forever",
+    "is_closed": "not room.is_connected",
+    "agent": "room.messaging.on_request(type) for a function that answers",
 }
+_REPLY = "event.reply, of the event that a receiver gets; a handler of on_request returns the answer"
 _MESSAGING = {
     "participants": "remote_participants",
     "get_participants": "remote_participants",
@@ -50,11 +71,19 @@ _MESSAGING = {
     "close": "room.close, or disable to leave messaging alone",
     "off_message": "the cancel() of what on_message returned, or off('message', receiver)",
     "once": "wait_for_message",
-    "request": "ask",
-    "call": "ask",
-    "reply": "event.reply, of the event that a receiver gets",
-    "answer": "event.reply, of the event that a receiver gets",
-    "on_ask": "on_request",
+    **each("request request_reply call rpc query invoke send_request ask_one", "ask"),
+    **each("request_all call_all broadcast_request ask_many gather", "ask_all"),
+    **each("reply answer respond reply_to send_reply", _REPLY),
+    **each("on_ask on_call on_question on_rpc handle handler serve", "on_request"),
+    **each("register expose method route rpc_method register_method add_handler", "on_request"),
+    **each("on_reply on_answer on_response", "nothing: the answer is what ask returns"),
+    **each("refuse reject", "raise meshsync.Refuse(text), in a handler of on_request"),
+    "add_listener": "on, or on_message",
+    "wait_for": "wait_for_message, or wait_for_participant",
+    "on_stream": "enable(callback), or streams, to iterate over",
+    "send_stream": "create_stream",
+    "upload": "send_file",
+    "download": "receive_file",
     "open_stream": "create_stream",
     "stream": "create_stream, or streams for those that peers open",
     "set_attribute": "room.local_participant.set_attribute",
@@ -72,6 +101,13 @@ _FEED = {
     "stop": "close",
     "cancel": "close",
     "unsubscribe": "close",
+}
+_ANSWERS = {
+    **each("get receive wait next", "iteration: for answer in answers"),
+    **each("results result answers", "iteration, or list(answers)"),
+    **each("errors exceptions missing", "failures"),
+    "stop": "close",
+    "cancel": "close",
 }
 _READER = {
     "read_chunks": "iteration: for chunk in reader",
@@ -112,6 +148,10 @@ _MESSAGE = {
     "sender_id": "from_participant_id",
     "reply": "reply of the event, which a receiver gets: on_message, or on_request",
     "attachments": "attachment, which is one",
+    "answer": "reply of the event, which a receiver gets: on_message, or on_request",
+    "respond": "reply of the event, which a receiver gets: on_message, or on_request",
+    "message_type": "type",
+    "payload": "message.message, the dict that was sent; bytes are .attachment",
 }
 _EVENT = {
     "sender": "participant",
@@ -126,6 +166,11 @@ _EVENT = {
     "get": "event.message.message.get: what was sent is the dict event.message.message",
     "answer": "reply",
     "respond": "reply",
+    "send_reply": "reply",
+    "payload": "event.message.message, the dict that was sent",
+    "message_type": "event.message.type",
+    "refuse": "raise meshsync.Refuse(text), in a handler of on_request",
+    "reject": "raise meshsync.Refuse(text), in a handler of on_request",
 }
 _PARTICIPANT = {
     "send_message": "room.messaging.send_message(participant, …)",
@@ -135,6 +180,28 @@ _PARTICIPANT = {
     "participant_id": "id",
     "get": "get_attribute",
 }
+TASK = {
+    **each("result get_result value exception", "error; what the function returns is dropped: keep it in a list"),
+    **each("wait get", "join"),
+    "done": "is_done",
+    "is_alive": "not is_done",
+    **each("cancel kill stop terminate", "nothing: it ends by itself; in a simulation sim.crash(name) ends a program"),
+    "start": "nothing: it has begun",
+}
+"""Of tasks, in each world."""
+_MODULE = {
+    **each("Client RoomConnection WebSocketClientProtocol", "connect, which returns a RoomClient"),
+    **each("join join_room open create_client", "connect"),
+    **each("Room MeshsyncClient", "RoomClient, which connect returns"),
+    **each("Message MessageEvent", "RoomMessage, and RoomMessageEvent for a receiver"),
+    **each("Participant Peer", "RemoteParticipant, and LocalParticipant for this client's own"),
+    **each("RoomException RoomServerException Error MeshSyncError", "MeshsyncError"),
+    **each("RequestRejected RequestDenied Refused", "RequestRefused; a handler raises Refuse"),
+    **each("Reject Refusal Decline", "Refuse, which a handler of on_request raises"),
+    **each("RequestTimeout AskTimeout TimeoutError Timeout", "ReceiveTimeout, a TimeoutError"),
+    **each("ask on_request send on_message", "a method of room.messaging"),
+    **each("Simulation Emulator faults latency explore", "in the package simulator"),
+}
 _DELIVERY = {
     "result": "wait",
     "done": "is_done",
@@ -142,11 +209,27 @@ _DELIVERY = {
     "join": "wait",
     "add_done_callback": "wait, in a task that meshsync.spawn starts",
 }
+_CHUNK = {
+    "decode": "chunk.data.decode()",
+    **each("body content payload bytes attachment", "data"),
+    "message": "header, the JSON object of a chunk",
+    "get": "chunk.header.get",
+}
+_ITEMS = {
+    "Answers": ": iterate over it, or over list(answers)",
+    "Feed": ": get() gives the next one, and 'for' all of them",
+    "IteratedReader": ": iterate over it, or call read_all() for its bytes",
+    "RoomParticipant": ": its attributes are got by get_attribute(name)",
+    "MessageStreamChunk": ": its bytes are .data, and its JSON object is .header",
+}
+"""By class, what is to be done in place of an index."""
 _SPELLINGS: dict[str, dict[str, str]] = {
     "RoomClient": _ROOM,
     "MessagingClient": _MESSAGING,
     "Feed": _FEED,
+    "Answers": _ANSWERS,
     "IteratedReader": _READER,
+    "MessageStreamChunk": _CHUNK,
     "ClosingWriter": _WRITER,
     "RoomMessage": _MESSAGE,
     "RoomMessageEvent": _EVENT,
@@ -157,25 +240,47 @@ _SPELLINGS: dict[str, dict[str, str]] = {
         "set_attribute": "nothing: only a participant itself sets its attributes",
     },
     "Delivery": _DELIVERY,
+    "ThreadTask": TASK,
 }
 """By class, a name that programs try, and what it is here; classes of others have a ``_spellings`` of their own."""
 
 
 def hint_for(kind: type, name: str) -> str:
     """Return what to write in place of a name that a class has not, as the end of an error's text; "" if unknown."""
-    for base in kind.__mro__:
-        there = vars(base).get("_spellings", _SPELLINGS.get(base.__name__, {})).get(name)
-        if there is not None:
-            return f": it is {there}"
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    spellings = _spellings_of(kind)
+    if name in spellings:
+        return f": it is {spellings[name]}"
+    snake = _snake(name)
     if snake != name:
         if hasattr(kind, snake):
             return f": it is {snake}"
         return hint_for(kind, snake)
     from difflib import get_close_matches  # Few programs need it.
 
-    near = get_close_matches(name, [known for known in dir(kind) if not known.startswith("_")], 1, 0.7)
-    return f": did you mean {near[0]}?" if near else ""
+    known = [one for one in dir(kind) if not one.startswith("_")]
+    near = get_close_matches(name, [*known, *spellings], 1, 0.7)
+    if not near:
+        return ""
+    return f": did you mean {near[0]}?" if near[0] in known else f": it is {spellings[near[0]]}"
+
+
+def _spellings_of(kind: type) -> dict[str, str]:
+    """Return what is known of names that a class has not; its own spellings beat those of its bases."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        found.update(vars(base).get("_spellings", _SPELLINGS.get(base.__name__, {})))
+    return found
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def module_error(module: str, name: str) -> AttributeError:
+    """Return the error of a name that this package has not; the interpreter adds a guess where nothing is known."""
+    text = f"module {module!r} has no attribute {name!r}"
+    there = _MODULE.get(name)
+    return AttributeError(text) if there is None else AttributeError(f"{text}: it is {there}", name=None, obj=None)
 
 
 def json_hint(value: object) -> str:
@@ -207,6 +312,8 @@ def bytes_hint(value: object) -> str:
         return "; give path.read_bytes(), or use send_file()"
     if hasattr(value, "read"):
         return "; give file.read() of a file opened in binary mode, or use send_file()"
+    if isinstance(value, (dict, list, int, float)):
+        return "; give json.dumps(…).encode()"
     return "; give bytes, a bytearray or a memoryview"
 
 
@@ -229,6 +336,10 @@ class Hinted:
         def _hint(self, name: str) -> str:
             return hint_for(type(self), name)
 
+        def __getitem__(self, key: object) -> NoReturn:
+            items = next((_ITEMS[base.__name__] for base in type(self).__mro__ if base.__name__ in _ITEMS), "")
+            raise TypeError(f"{_name(self)!r} object has no items{items}")
+
         def __await__(self) -> NoReturn:
             raise TypeError(f"meshsync is synchronous: what returned this {_name(self)} is done; leave 'await' out")
 
@@ -248,12 +359,20 @@ class HintedRoomClient(Hinted):
     if not TYPE_CHECKING:
 
         def _hint(self, name: str) -> str:
-            if hasattr(type(vars(self).get("messaging")), name):
-                return f": it is room.messaging.{name}"
-            return super()._hint(name)
+            messaging = type(vars(self).get("messaging"))
+            if hasattr(messaging, _snake(name)):
+                return f": it is room.messaging.{_snake(name)}"
+            return super()._hint(name) or re.sub(
+                r"(?<=: it is |ou mean )(\w+)",
+                lambda found: f"room.messaging.{found[1]}" if hasattr(messaging, found[1]) else found[1],
+                hint_for(messaging, name),
+            )
 
         def __iter__(self) -> NoReturn:
             raise TypeError(f"a {_name(self)} is no iterator: write 'for message in room.messaging.messages()'")
+
+        def __reduce_ex__(self, protocol: object) -> NoReturn:
+            raise TypeError(_no_copy(self))
 
 
 class HintedData(Hinted):
@@ -277,11 +396,18 @@ class HintedMessaging(Hinted):
         def __iter__(self) -> NoReturn:
             raise TypeError(f"a {_name(self)} is no iterator: write 'for message in messaging.messages()'")
 
+        def __reduce_ex__(self, protocol: object) -> NoReturn:
+            raise TypeError(_no_copy(self))
+
         def __enter__(self) -> NoReturn:
             raise TypeError("it is the room that is closed: write 'with meshsync.connect(…) as room'")
 
         def __exit__(self, *error: object) -> None:
             """Here, since Python looks for both before it calls the other one."""
+
+
+def _no_copy(value: object) -> str:
+    return f"a {_name(value)} has a connection, and is neither pickled nor copied: connect where it is to be used"
 
 
 def _name(value: object) -> str:

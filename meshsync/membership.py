@@ -48,6 +48,9 @@ __all__ = ["SEND_TIMEOUT", "Membership"]
 SEND_TIMEOUT = 30.0
 """Seconds; also for opening a stream, for writing to it, and for setting an attribute."""
 
+NAMED = 5
+"""The most participants that an error names."""
+
 
 class Member(Protocol):
     """The client, as its membership needs it."""
@@ -154,7 +157,10 @@ class Membership:
             TypeError: If it is neither.
         """
         recipient = id_of(to)
-        if self.participants.get(recipient) is None and recipient != self.local_participant.id:
+        known = self.participants.get(recipient)
+        if known is to and known is not None and known.online and recipient != self.local_participant.id:
+            return recipient, known
+        if known is None and recipient != self.local_participant.id:
             recipient = self._client.confirmation.find(to) or recipient
         if isinstance(to, RemoteParticipant) and not to.online and recipient == to.id:
             self._client.check_open()  # At the client's end all participants go offline.
@@ -204,7 +210,10 @@ class Membership:
             if not participants.wait(partial(_differs, participants, seen), deadline.left()):
                 wanted = {"name": name, "role": role, "where": where and name_of(where)}
                 text = ", ".join(f"{key}={value!r}" for key, value in wanted.items() if value is not None)
-                raise ReceiveTimeout(f"no participant with {text or 'any name'} was there within {timeout or 0:g} s")
+                names = [participant.name or participant.id for participant in participants.participants]
+                there = ", ".join(map(repr, names[:NAMED])) + (", …" if len(names) > NAMED else "") or "no one"
+                text = f"no participant with {text or 'any name'} was there within {timeout or 0:g} s"
+                raise ReceiveTimeout(f"{text}; there was {there}, of those that enabled messaging")
 
     # --- what is restored on each connection --------------------------------------------------------------------------
 

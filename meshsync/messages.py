@@ -15,6 +15,7 @@ from meshsync.protocol.envelopes import copy_json
 from meshsync.reasons import describe_error
 from meshsync.runtime.deadlines import Timeout
 from meshsync.typed import Codec, Model
+from meshsync.values import made_quickly
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # Every type checker has it, and no program needs it.
@@ -30,6 +31,7 @@ __all__ = ["Answerable", "Body_co", "Buffer", "MarkedEvent", "RoomMessage", "Roo
 Buffer = bytes | bytearray | memoryview
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class RoomMessage(HintedData, Generic[Body_co]):
     """A message, or a notice of the room or this client in the shape of one.
@@ -79,6 +81,8 @@ class Answerable(Protocol):
     def reply(self, message: object, attachment: Buffer | None, type: str | None, timeout: Timeout, /) -> Delivery: ...
 
 
+@made_quickly
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class RoomMessageEvent(HintedData, Generic[Body_co]):
     """The argument of every receiver.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, Protocol, TypeVar, overload
 
+from meshsync.arguments import hinted_call, made_by
 from meshsync.client import Client
 from meshsync.dispatch.receivers import Receiver
 from meshsync.errors import RequestInterrupted, StreamInterrupted
@@ -15,6 +16,7 @@ from meshsync.forms import unpack_stream
 from meshsync.hints import HintedMessaging
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.participants import LocalParticipant, RemoteParticipant
+from meshsync.places import warn_program
 from meshsync.protocol.envelopes import as_object
 from meshsync.protocol.operations import Disable, Enable
 from meshsync.receiving import ReceivingFace
@@ -53,7 +55,10 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
     else that a subclass defines is its own; one name is ours, ``_meshsync``.
     """
 
+    @made_by("meshsync.connect makes it, as room.messaging")
     def __init__(self, room: JoinedRoom) -> None:
+        if not hasattr(room, "_meshsync"):
+            raise TypeError(f"a MessagingClient is of a room that was joined, not of {room!r:.100}: use room.messaging")
         # All that is ours lies behind this one name, which no subclass chooses by chance.
         self._meshsync = client = room._meshsync
         is_hooked = type(self).received is not MessagingClient.received
@@ -72,6 +77,7 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
         """Whether this client takes part in messaging, or while offline, will when it is back."""
         return self._meshsync.membership.takes_part
 
+    @hinted_call
     def enable(self, on_stream_accept: Accepter | None = None, *, timeout: Timeout = "default") -> None:
         """Take part in messaging; return when the peers are known. While enabled, only the callback is replaced.
 
@@ -102,6 +108,7 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
         client.refuse_to_block("enable()")
         client.membership.enable(deadline)
 
+    @hinted_call
     def disable(self, *, timeout: Timeout = "default") -> None:
         """Leave messaging; while not enabled, this does nothing.
 
@@ -134,12 +141,18 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
 
     def get_participant(self, id: str) -> RemoteParticipant | None:
         """Return the participant with that id, or None."""
-        return self._meshsync.membership.known("get_participant()").get(id)
+        known = self._meshsync.membership.known("get_participant()")
+        found = known.get(id)
+        if found is None and known.by_name(id) is not None:
+            warn_program(f"get_participant() takes an id, and {id!r} is a name: get_participant_by_name() takes that")
+        return found
 
+    @hinted_call
     def get_participant_by_name(self, name: str) -> RemoteParticipant | None:
         """Return the earliest participant with that name, or None. Names are not unique."""
         return self._meshsync.membership.known("get_participant_by_name()").by_name(name)
 
+    @hinted_call
     def wait_for_participant(
         self,
         name: str | None = None,
@@ -185,6 +198,7 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
         kind: StreamKind = "auto",
         resume_for: ResumeFor = "default",
     ) -> StreamWriter: ...
+    @hinted_call
     def create_stream(
         self,
         to: Any,
@@ -226,8 +240,9 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
         client.uplink.wait_online("create_stream()", deadline)
         peer = client.membership.peer(to)
         content = as_object({} if header is None else header, "header")
-        return client.streams.open(peer, content, deadline.left(), kind, resume_for).writer
+        return client.streams.open(peer, content, deadline.left(), kind, resume_for).watch(client.start_in_finalizer)
 
+    @hinted_call
     def send_file(
         self,
         path: str | PathLike[str],
@@ -255,6 +270,7 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
             timeout=limit,
         )
 
+    @hinted_call
     def receive_file(
         self,
         reader: StreamReader,
@@ -289,6 +305,7 @@ class MessagingClient(HintedMessaging, SendingFace, ReceivingFace, AskingFace):
         """
         return reader
 
+    @hinted_call
     def streams(self, *, timeout: float | None = None, maxsize: int = 64) -> StreamSubscription:
         """Subscribe to the streams that peers open from now on, instead of a callback.
 

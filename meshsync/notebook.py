@@ -11,8 +11,9 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from types import TracebackType
 from typing import Any
+
+from meshsync.tracebacks import without_library
 
 __all__ = [
     "event_html",
@@ -23,7 +24,6 @@ __all__ = [
     "render_traceback",
     "room_html",
     "stats_html",
-    "without_library",
 ]
 
 _LONGEST = 2000
@@ -114,16 +114,3 @@ def render_traceback(error: BaseException) -> list[str]:
     shown = without_library(error.__traceback__)
     lines: list[str] = ipython.get_ipython().InteractiveTB.structured_traceback(type(error), error, shown, tb_offset=1)
     return lines
-
-
-def without_library(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without the frames of meshsync and the simulator; unchanged if there are no others."""
-    whole, kept = trace, []
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] not in ("meshsync", "simulator"):
-            kept.append(trace)
-        trace = trace.tb_next
-    shown = None if kept else whole
-    for one in reversed(kept):
-        shown = TracebackType(shown, one.tb_frame, one.tb_lasti, one.tb_lineno)
-    return shown

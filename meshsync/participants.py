@@ -193,6 +193,8 @@ def id_of(participant: object) -> str:
         hint = ": a lookup such as get_participant_by_name gives None where none is found; wait_for_participant waits"
     elif isinstance(participant, (list, tuple, set, frozenset)):
         hint = ": send to one after the other, or to all by broadcast_message"
+    elif isinstance(participant, (int, float)):
+        hint = ": a time limit is given as timeout="
     raise TypeError(f"give a participant or the id of one, not {participant!r:.100}{hint}")
 
 

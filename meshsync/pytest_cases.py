@@ -53,6 +53,8 @@ ARGUMENTS = (
 )
 """The marker's: seeds, and the options of `simulator.Simulation`, which is not imported to find a misspelling."""
 
+_SIMILAR = 0.7
+"""How much of a marker's name is to be that of ours, as `difflib` counts, for it to be meant, as is ``simulation``."""
 _SCOPES = ("class", "module", "package", "session")
 _FIXTURES = {"sim_seed", "emulator", "emulator_factory", *(f"{scope}_emulator" for scope in _SCOPES)}
 """Of which each test of rooms has one, be it by another fixture."""
@@ -96,6 +98,11 @@ def check_marker(item: pytest.Item) -> None:
         if any(marker.name == MARKER_NAME for marker in item.own_markers):
             raise ValueError(WITHOUT_EFFECT)
         return
+    known = {line.partition(":")[0].partition("(")[0].strip() for line in item.config.getini("markers")}
+    for marker in item.iter_markers():
+        if marker.name not in known and difflib.get_close_matches(marker.name, [MARKER_NAME], 1, _SIMILAR):
+            hint = f"did you mean {MARKER_NAME}? One of your own is to be among the markers of pytest's configuration"
+            raise ValueError(f"there is no marker {marker.name!r}, so that it does nothing: {hint}")
     for marker in item.iter_markers(MARKER_NAME):
         if marker.args:
             raise ValueError("the marker simulated takes its arguments by name, as seeds=20")

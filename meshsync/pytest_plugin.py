@@ -22,8 +22,10 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +47,7 @@ from meshsync.pytest_cases import (
     read_seeds,
     seeds_for,
 )
+from meshsync.pytest_tracebacks import shortened, text_of
 
 if TYPE_CHECKING:
     from simulator.emulator import Emulator
@@ -259,10 +262,13 @@ def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         pytest.fail(NO_COROUTINE, pytrace=False)
     options = {name: value for name, value in options_of(request.node).items() if name != "seeds"}
+    fault = ""
     try:
-        made = trial.simulation = simulating.open_simulation(request.node.nodeid, sim_seed, options)
+        trial.simulation = simulating.open_simulation(request.node.nodeid, sim_seed, options)
     except (TypeError, ValueError) as error:
-        pytest.fail(f"{request.node.nodeid}: the marker simulated: {error}", pytrace=False)
+        fault = f"{request.node.nodeid}: the marker simulated: {error}"
+    if (made := trial.simulation) is None:
+        pytest.fail(fault, pytrace=False)
     yield made
     # One failure is enough; errors that follow from it when the actors are ended add nothing.
     with suppress(*([simulating.SimulationError] if trial.has_failed else [])):
@@ -317,13 +323,23 @@ def session_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     yield from _emulator_of(request, "session_emulator")
 
 
-def _emulator_of(request: pytest.FixtureRequest, name: str, *, is_of_one_test: bool = False) -> Iterator[Emulator]:
-    _check_simulator(name)
-    from simulator.fixtures import emulating
+def _emulating(fixture: str) -> ModuleType:
+    """Return what emulators of tests are made of; fail the test if it needs what is not installed."""
+    _check_simulator(fixture)
+    fault = ""
+    try:
+        return import_module("simulator.fixtures.emulating")
+    except ImportError as error:
+        fault = f"the fixture {fixture}: {error}"
+    pytest.fail(fault, pytrace=False)
 
+
+def _emulator_of(request: pytest.FixtureRequest, name: str, *, is_of_one_test: bool = False) -> Iterator[Emulator]:
+    emulating = _emulating(name)
     with emulating.open_emulator(name, is_of_one_test=is_of_one_test) as watch:
         request.config.stash[_WATCHES].append(watch)
-        yield watch.emulator
+        emulator: Emulator = watch.emulator
+        yield emulator
 
 
 @pytest.fixture(scope="session")
@@ -333,13 +349,11 @@ def emulator_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., E
     While it is open the environment leads to it, and a test that fails shows what happened in it. It is closed by
     ``close()`` or at the end of its ``with`` block, at the latest with the session.
     """
-    _check_simulator("emulator_factory")
-    from simulator.fixtures import emulating
-
+    emulating = _emulating("emulator_factory")
     with ExitStack() as opened:
 
         def make(**options: Any) -> Emulator:
-            lent = opened.enter_context(emulating.LentEmulator(**options))
+            lent: Emulator = opened.enter_context(emulating.LentEmulator(**options))
             watch = emulating.Watch("emulator_factory", lent, is_recorded=bool(options.get("record", True)))
             request.config.stash[_WATCHES].append(watch)
             return lent
@@ -364,30 +378,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         watch.begin()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail the test with an actor's failure that was not read, before the fixtures are torn down."""
-    try:
-        result = yield
-    except BaseException:
-        with suppress(Exception):
-            _raise_failures(item)
-        raise
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Fail a test that went well with an actor's failure that it has not seen, before fixtures are torn down."""
     _raise_failures(item, concludes=True)
-    return result
 
 
 def _raise_failures(item: pytest.Item, *, concludes: bool = False) -> None:
     trial = _trial_of(item)
-    if trial.simulation is None:
-        return
-    from simulator.fixtures import simulating
+    if trial.simulation is not None:
+        from simulator.fixtures import simulating
 
-    try:
         simulating.raise_failures(trial.simulation, concludes=concludes)
-    except Exception as error:
-        trial.failures = simulating.text_of(error)
-        raise
 
 
 @pytest.hookimpl(wrapper=True)
@@ -395,10 +397,16 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to a failure's report charts of the rooms, and of a simulation the command that repeats it."""
-    report = yield
+    with shortened(item.config, call.excinfo):
+        report = yield
     trial, watches = _trial_of(item), item.config.stash[_WATCHES]
     if report.failed:
         trial.has_failed = True
+        if report.when == "call":
+            try:
+                _raise_failures(item)
+            except Exception as error:
+                trial.failures = text_of(item.config, error)
         if trial.simulation is not None:
             report.sections.append((f"simulation, seed {trial.simulation.seed}", _story(item, trial, trial.simulation)))
         names = fixtures_of(item)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
+from meshsync.arguments import hinted_call
 from meshsync.client import Client
 from meshsync.dispatch.receivers import Receiver, Receivers, Registration, check_type
 from meshsync.dispatch.subscriptions import Overflow, Subscription
@@ -64,6 +65,7 @@ class ReceivingFace:
         type: str | None = None,
         **options: Unpack[FeedOptions],
     ) -> Subscription[M]: ...
+    @hinted_call
     def messages(
         self,
         model: Any = None,
@@ -114,6 +116,7 @@ class ReceivingFace:
         type: str | None = None,
         timeout: Timeout = "default",
     ) -> RoomMessage[M]: ...
+    @hinted_call
     def wait_for_message(
         self, model: Any = None, sender: Recipient | None = None, *, type: Any = None, timeout: Timeout = "default"
     ) -> RoomMessage[Any]:
@@ -132,6 +135,7 @@ class ReceivingFace:
     def on(self, event: EventName) -> Callable[[R], R]: ...
     @overload
     def on(self, event: EventName, receiver: Receiver) -> Registration: ...
+    @hinted_call
     def on(self, event: EventName, receiver: Receiver | EllipsisType = ...) -> Registration | Callable[[R], R]:
         """Call ``receiver(event)`` with a `RoomMessageEvent` at each event of that name; also a decorator.
 
@@ -163,6 +167,7 @@ class ReceivingFace:
     def on_message(
         self, model: type[M], /, receiver: Callable[[RoomMessageEvent[M]], Any], *, type: str | None = None
     ) -> Registration: ...
+    @hinted_call
     def on_message(self, model: Any = None, receiver: Any = ..., *, type: Any = None) -> Any:
         """Call ``receiver(event)`` at each message of that type; also a decorator. See ``on``.
 
@@ -175,10 +180,11 @@ class ReceivingFace:
                 text.
         """
         type, codec = typed(model, type)
-        check_type(type)
+        check_type(type, "on_message")
         self._meshsync.router.check_open()
         return _register(self._meshsync.router.receivers, "message", type, receiver, codec)
 
+    @hinted_call
     def off(self, event: EventName, receiver: Callable[..., Any] | None = None) -> None:
         """Undo ``on`` and ``on_message`` for a receiver, or for all receivers of an event.
 

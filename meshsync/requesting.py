@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
+from meshsync.arguments import hinted_call
 from meshsync.asking.answers import Answers
 from meshsync.asking.pending import Match
 from meshsync.asking.requests import Handler, Reply, RequestHandler
@@ -85,6 +86,7 @@ class AskingFace:
         reply_type: type[M],
         **options: Unpack[AskOptions],
     ) -> M: ...
+    @hinted_call
     def ask(
         self,
         to: Any,
@@ -184,6 +186,7 @@ class AskingFace:
         reply_type: type[M],
         **options: Unpack[AskOptions],
     ) -> Answers[M]: ...
+    @hinted_call
     def ask_all(
         self,
         type: Any = None,
@@ -260,6 +263,7 @@ class AskingFace:
         type: str | None = None,
         reply_type: str | AnyModel | None = None,
     ) -> Registration: ...
+    @hinted_call
     def on_request(self, model: Any = None, handler: Any = ..., *, type: Any = None, reply_type: Any = None) -> Any:
         """Answer the questions of a type by what ``handler(event)`` returns; also a decorator.
 
@@ -283,7 +287,7 @@ class AskingFace:
             TypeError: If the handler cannot be called, or is a coroutine or generator function.
         """
         type, codec = typed(model, type)
-        check_type(type)
+        check_type(type, "on_request")
         reply_type, reply_codec = typed(reply_type, None)
         if reply_type is not None:
             check_type(reply_type)
@@ -307,6 +311,7 @@ class AskingFace:
 
         return decorate
 
+    @hinted_call
     def off_request(self, type: str | AnyModel) -> None:
         """Undo ``on_request`` for a type, or for a model's; a call under way is not interrupted."""
         own_type, _ = typed(type, None)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from meshsync.arguments import hinted_call, made_by
 from meshsync.client import CLOSE_TIMEOUT, Client
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
@@ -64,6 +65,7 @@ class RoomClient(HintedRoomClient):
         messaging: The room's messaging.
     """
 
+    @made_by("meshsync.connect makes it")
     def __init__(
         self,
         transport: Transport,
@@ -172,6 +174,7 @@ class RoomClient(HintedRoomClient):
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
+    @hinted_call
     def close(self, timeout: Timeout = "default", *, wait: bool | None = None) -> None:
         """Leave the room: wait for acknowledgements, send a close frame, run the receivers, ``disconnected`` last.
 
@@ -194,6 +197,7 @@ class RoomClient(HintedRoomClient):
         limit = client.limit(timeout, CLOSE_TIMEOUT)
         client.close(CLOSE_TIMEOUT if limit is None else limit, wait)
 
+    @hinted_call
     def wait_closed(self, timeout: Timeout = "default") -> bool:
         """Wait until the client has ended, and its receivers have run.
 

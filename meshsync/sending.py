@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+from meshsync.arguments import hinted_call
 from meshsync.client import Client, IfOffline
 from meshsync.confirming.bodies import Answer, Mark, Question
 from meshsync.connection.deliveries import Delivery
+from meshsync.errors import InvalidMessage
 from meshsync.forms import as_message, given, unpack
 from meshsync.membership import SEND_TIMEOUT
 from meshsync.messages import Buffer, as_buffer
 from meshsync.participants import LocalParticipant, RemoteParticipant
-from meshsync.protocol.operations import Broadcast, Send
+from meshsync.protocol.operations import Broadcast, Send, check_text
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.typed import Model
 
@@ -23,6 +25,9 @@ __all__ = ["AnyModel", "BroadcastOptions", "Recipient", "SendOptions", "SendingF
 
 Recipient = RemoteParticipant | LocalParticipant | str
 """A participant or the id of one."""
+
+_ONE = (RemoteParticipant, LocalParticipant, str)
+"""The same, to be asked for first: whether a value is a mapping takes much longer to find."""
 
 AnyModel = type[Model] | type[Mapping[str, Any]]
 """The class of a model, a TypedDict included."""
@@ -65,6 +70,7 @@ class SendingFace:
     ) -> None: ...
     @overload
     def send_message(self, to: Mapping[str, Any], **options: Unpack[SendOptions]) -> None: ...
+    @hinted_call
     def send_message(
         self,
         to: Any,
@@ -106,7 +112,7 @@ class SendingFace:
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
         options = given(limit, if_offline, confirm=confirm)
-        if not isinstance(to, Mapping):
+        if isinstance(to, _ONE) or not isinstance(to, Mapping):
             type, message = as_message(type, message)
         delivery = self.send_message_nowait(to, type, message, attachment, **options)
         client.await_delivery(delivery, deadline)
@@ -153,7 +159,7 @@ class SendingFace:
             SendTimeout: If there was no room in time; nothing was sent.
             NotSent: If the client is offline, and 64 MiB wait already, or ``if_offline`` is ``"raise"``.
         """
-        if isinstance(to, Mapping):
+        if not isinstance(to, _ONE) and isinstance(to, Mapping):
             to, type, message, attachment = unpack(to, type, message, attachment, ("to", "type", "message"))
         type, message = as_message(type, message)
         # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
@@ -187,6 +193,7 @@ class SendingFace:
     ) -> None: ...
     @overload
     def broadcast_message(self, type: Mapping[str, Any], **options: Unpack[BroadcastOptions]) -> None: ...
+    @hinted_call
     def broadcast_message(
         self,
         type: Any = None,
@@ -240,7 +247,12 @@ class SendingFace:
         client = self._meshsync
         client.home.check()
         client.membership.check_enabled()
-        request = Broadcast(type, message, as_buffer(attachment, "attachment"))
+        try:
+            data = as_buffer(attachment, "attachment")
+        except InvalidMessage:
+            check_text(type, "type")  # First: with a recipient in front all others are in the next one's place.
+            raise
+        request = Broadcast(type, message, data)
         return client.send(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT), if_offline)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
-from simulator.latency import Latency, Law, Matrix, as_latency, as_law
+from simulator.latency import Latency, Law, Matrix, as_latency, as_law, as_link_law
 
 __all__ = ["as_delays", "as_instant", "as_services", "check_positive"]
 
@@ -34,12 +34,15 @@ def as_delays(latency: Latency | float, down: Law | float | None) -> tuple[Laten
         return law, None
     if isinstance(law, Matrix):
         raise ValueError("latency_down: a matrix has both directions: give the opposite pair where they differ")
-    return law, as_law(down)
+    return law, as_link_law(down)
 
 
 def as_instant(start: str) -> float:
     """Return an instant as seconds since the Unix epoch."""
-    begin = datetime.fromisoformat(start.replace("Z", "+00:00"))  # 3.10 does not read the Z.
+    try:
+        begin = datetime.fromisoformat(start.replace("Z", "+00:00"))  # 3.10 does not read the Z.
+    except (AttributeError, ValueError):
+        raise ValueError(f"start: an instant as ISO 8601, such as 2026-01-01T00:00:00Z, not {start!r:.100}") from None
     # And not in the zone of the machine that runs it.
     return (begin if begin.tzinfo is not None else begin.replace(tzinfo=timezone.utc)).timestamp()
 

@@ -20,12 +20,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import meshsync
+from meshsync.arguments import hinted_call
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.notebook import grid
 from meshsync.room import RoomClient
@@ -68,6 +70,8 @@ _STRANGER = (
     " and pools inside the simulation, or by meshsync.spawn; a real client beside it is given"
     " runtime=meshsync.runtime.threads.ThreadRuntime()"
 )
+_now_of = attrgetter("now")
+
 _SECRET = "a secret that signs the tokens of a simulation"
 _ENVIRON = {
     "MESHAGENT_API_URL": f"ws://{_HOST}",
@@ -125,6 +129,7 @@ class Simulation(HintedSimulation):
         ValueError: If an argument is invalid; no simulation is open.
     """
 
+    @hinted_call
     def __init__(
         self,
         seed: int | str = 0,
@@ -146,7 +151,7 @@ class Simulation(HintedSimulation):
         law, back = as_delays(latency, latency_down)
         services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
-        check_positive(window=window, heartbeat=heartbeat)
+        check_positive(window=window, heartbeat=heartbeat, horizon=horizon)
         begin = as_instant(start)
         self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
@@ -186,6 +191,7 @@ class Simulation(HintedSimulation):
 
     # --- rooms --------------------------------------------------------------------------------------------------------
 
+    @hinted_call
     def room(self, name: str, **options: Any) -> SimulatedRoom:
         """Return the room of that name, made now unless it exists.
 
@@ -216,6 +222,7 @@ class Simulation(HintedSimulation):
         self.runtime.check_alive()
         return self.kernel.now / 1e9
 
+    @hinted_call
     def spawn(self, target: Callable[..., object], *args: Any, name: str | None = None) -> Task:
         """Run ordinary blocking code in an actor of its own; ``meshsync.connect`` in it joins rooms of this simulation.
 
@@ -308,6 +315,8 @@ class Simulation(HintedSimulation):
             ValueError: If ``speed`` is not above 0; nothing has happened.
             BlockingRefused: As ``step``.
         """
+        if callable(seconds):
+            raise TypeError("run() lets time pass: sim.spawn(program) runs a function, whose end its join() waits for")
         self.runtime.run(seconds, speed=speed)
 
     def run_until_idle(self) -> None:
@@ -320,6 +329,7 @@ class Simulation(HintedSimulation):
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
+    @hinted_call
     def plan(self, *entries: plans.Planned | Fault) -> None:
         """Plan faults; a fault that is not planned for a time strikes, or holds from, now.
 
@@ -556,6 +566,7 @@ class SimulatedRoom(HintedRoom):
         transcript: The records of its events so far.
     """
 
+    @hinted_call
     def __init__(
         self, simulation: Simulation, name: str, *, acknowledge: str = "routed", queue_limit: int = QUEUE_LIMIT
     ) -> None:
@@ -563,7 +574,7 @@ class SimulatedRoom(HintedRoom):
         self.simulation = simulation
         self.transcript: Transcript = Transcript(name, simulation.seed)
         seeds, kernel = simulation.runtime.seeds, simulation.kernel
-        self.recorder: LinkRecorder = LinkRecorder(self.transcript, lambda: kernel.now, simulation._faults.notice)
+        self.recorder: LinkRecorder = LinkRecorder(self.transcript, partial(_now_of, kernel), simulation._faults.notice)
 
         def new_id(who: str) -> str:
             return entropy(seeds.stream(f"rooms/{name}/ids/{who}"), 8).hex()
@@ -595,6 +606,7 @@ class SimulatedRoom(HintedRoom):
         """The participants without threads that were added, those who have left included."""
         return tuple(self._participants)
 
+    @hinted_call
     def join(
         self,
         name: str,
@@ -625,6 +637,7 @@ class SimulatedRoom(HintedRoom):
             raise
         return room
 
+    @hinted_call
     def add(self, *participants: Participant) -> None:
         """Let participants without threads in; they are members at once, with messaging enabled.
 

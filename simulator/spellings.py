@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from meshsync.hints import Hinted
+from meshsync.hints import Hinted, each
 
-__all__ = ["HintedEmulator", "HintedRoom", "HintedSimulation"]
+__all__ = [
+    "HintedEmulator",
+    "HintedMessage",
+    "HintedParticipant",
+    "HintedPeer",
+    "HintedQuestion",
+    "HintedRoom",
+    "HintedSimulation",
+]
 
 
 class HintedSimulation(Hinted):
@@ -20,6 +28,11 @@ class HintedSimulation(Hinted):
         "add": "sim.room(name).add",
         "add_participant": "sim.room(name).add",
         "join": "sim.room(name).join",
+        **each("ask on_request messaging", "that of a client: sim.room(name).join(…).messaging"),
+        "partition": "plan(faults.at(…, faults.partition(…))), see simulator.faults",
+        **each("elapsed current_time", "now"),
+        **each("execute run_until_complete run_forever", "run"),
+        **each("create_task start_soon thread process", "spawn"),
         "start": "spawn for a program, and run, sleep or advance to let time pass",
         "wait": "sleep, or run until nothing is left to do",
         "time": "now",
@@ -52,6 +65,8 @@ class HintedEmulator(Hinted):
     """An emulator."""
 
     _spellings: ClassVar[dict[str, str]] = {
+        **each("join client connect_client", "connect(room, name)"),
+        "messages": "transcript(room), of an Emulator(record=True)",
         "stop": "close, or the end of the with block",
         "shutdown": "close, or the end of the with block",
         "kick": "drop",
@@ -65,4 +80,71 @@ class HintedEmulator(Hinted):
         "room": "rooms, participants(room) and transcript(room)",
         "fault": "plan",
         "inject": "plan",
+    }
+
+
+class HintedParticipant(Hinted):
+    """A scripted participant."""
+
+    _spellings: ClassVar[dict[str, str]] = {
+        "send_message": "send",
+        "broadcast_message": "broadcast",
+        "create_stream": "open_stream",
+        "write": "that of the stream, which open_stream and accept return",
+        "reply": "question.reply, in on_request(question)",
+        "refuse": "question.refuse, in on_request(question)",
+        "ask": "send, and on_message for the answer; a client asks: sim.room(name).join(…).messaging.ask",
+        "sleep": "after(seconds, callback): a scripted participant never waits",
+        "wait": "after(seconds, callback): a scripted participant never waits",
+        "call_later": "after",
+        "time": "now",
+        "stop": "leave",
+        "close": "leave",
+        "get_participant_by_name": "peer",
+        "remote_participants": "peer, by name",
+        "messaging": "send, broadcast and open_stream of this participant itself",
+    }
+
+
+class HintedPeer(Hinted):
+    """A participant as a scripted one sees it."""
+
+    __slots__ = ()
+    _spellings: ClassVar[dict[str, str]] = {
+        "get_attribute": "attributes.get",
+        "display_name": "name",
+        "participant_id": "id",
+        "send": "send(peer, …) of the participant",
+        "send_message": "send(peer, …) of the participant",
+    }
+
+
+class HintedMessage(Hinted):
+    """A message as a scripted participant gets it."""
+
+    __slots__ = ()
+    _spellings: ClassVar[dict[str, str]] = {
+        "participant": "sender",
+        "from_participant": "sender",
+        "from_participant_id": "sender.id",
+        "text": "message.message['text']: what was sent is the dict .message",
+        **each("body data content payload", "message.message, the dict that was sent"),
+        "get": "message.message.get: what was sent is the dict .message",
+        **each(
+            "reply answer respond",
+            "send(message.sender, …) of the participant; what on_request gets has reply",
+        ),
+    }
+
+
+class HintedQuestion(HintedMessage):
+    """A question as a scripted participant gets it."""
+
+    __slots__ = ()
+    _spellings: ClassVar[dict[str, str]] = {
+        **{name: there for name, there in HintedMessage._spellings.items() if name != "reply"},
+        "answer": "reply",
+        "respond": "reply",
+        "reject": "refuse",
+        "decline": "refuse",
     }

@@ -169,8 +169,16 @@ class Answering:
         name = self._client.local_participant.name or self._client.local_participant.id
         types = sorted(self._handlers)
         known = ", ".join(map(repr, types[:NAMED])) + (", …" if len(types) > NAMED else "")
-        has = f"its handlers are for {known}" if types else "it has no handlers"
+        has = f"its handlers are for {known}" if types else "it has no handlers: on_request there adds one"
         self._decline(mark, AnswerKind.REFUSED, f"{name!r} has no handler for questions of type {type!r}; {has}")
+
+    def returned(self, event: RoomMessageEvent, receiver: Callable[..., object]) -> None:
+        """Note that a receiver returned a value, which answers no question."""
+        mark = event.mark if isinstance(event, MarkedEvent) else None
+        if isinstance(mark, OpenRequest) and not mark.ended and event.message.type not in self._handlers:
+            text = "what the receiver %s returned answers no question of type %r: register it by on_request(%r, …), or "
+            name, type = name_of(receiver), event.message.type
+            self._client.budget.warn(f"returned {type}", text + "call event.reply(…)", name, type, type)
 
     def refused(self, event: RoomMessageEvent, reason: str) -> None:
         """Note that the body of a message is not what its receiver's model says."""
@@ -248,6 +256,8 @@ class Answering:
         try:
             result = function(own)
             check_result(result)
+            if isinstance(result, BaseException):
+                raise TypeError(f"it returned {result!r:.100}: raise it")
             self._answer(mark, handler, result)
         except TaskExit:
             raise

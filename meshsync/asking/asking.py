@@ -37,6 +37,11 @@ from meshsync.runtime.interfaces import Condition, Runtime
 
 __all__ = ["Asked", "Asking"]
 
+ANEW = "one that was started anew is another participant: find it by wait_for_participant, and ask that"
+"""What to do where the answerer may have crashed."""
+NO_TIME = "timeout=0 leaves no time for an answer"
+"""What was done wrong with it."""
+
 
 class Asked(Protocol):
     """The client, as its questions need it."""
@@ -120,6 +125,7 @@ class Asking:
 
     def enter(self, pending: Pending) -> None:
         """Keep what answers a question from now on, until ``finish``."""
+        pending.begun = self._client.runtime.monotonic()
         with self._condition:
             if pending.question is None:
                 self._others[pending] = None
@@ -196,11 +202,17 @@ class Asking:
                 return SendTimeout(f"{what}: the client was offline for {seconds}; not sent", retryable=True)
             client.confirmation.give_up(delivery)
         if isinstance(delivery, Delivery) and isinstance(delivery.error, SendTimeout) and delivery.error.retryable:
-            return SendTimeout(f"{what}: its answerer was not reached within {seconds}; not sent", retryable=True)
+            text = f"{what}: its answerer was not reached within {seconds}; not sent; {ANEW if limit else NO_TIME}"
+            return SendTimeout(text, retryable=True)
         is_there = client.confirmation.find(pending.to) or client.participants.get(pending.participant_id)
         state = "it has it" if pending.is_delivered else "it was sent, and may be handled"
-        state += "" if is_there else ", but the answerer has left and is not back"
         hint = "give a longer timeout= if the answer takes longer"
+        if not limit:
+            hint = NO_TIME
+        elif not is_there:
+            after = "" if pending.left is None else f" {pending.left - pending.begun:.3g} s after it was asked"
+            state += f", but the answerer left{after} and is not back"
+            hint = ANEW
         error = ReceiveTimeout(f"{what} was not answered within {seconds}: {state}; {hint}")
         error.retryable = False  # It would be handled twice.
         return error
@@ -208,7 +220,10 @@ class Asking:
     def peer_left(self, participant: RemoteParticipant) -> None:
         """Note that a participant is gone: one without an identity never comes back."""
         with self._condition:
-            others = list(self._others)
+            asked, others = list(self._asked.values()), list(self._others)
+        for pending in asked:
+            if pending.identity == participant._identity:  # It may come back, and answer.
+                pending.left = self._client.runtime.monotonic()
         for pending in [one for one in others if one.participant_id == participant.id]:
             pending.fail(RequestInterrupted(f"{pending.name!r} left before it answered the question {pending.type!r}"))
 

@@ -62,6 +62,10 @@ class Pending:
         self.identity = identity
         self.type = type
         self.question = question
+        self.begun: float = 0.0
+        """When its wait began, on the runtime's clock."""
+        self.left: float | None = None
+        """When the participant that was asked left last; None if it has not."""
         self.delivery: object = None
         self.is_delivered: bool = False
         """Whether the room has it, and where it is marked, the answerer's client."""

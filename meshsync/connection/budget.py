@@ -170,7 +170,8 @@ class Share:
             # In this order: Ctrl-C in between leaves a little more room, and not less for ever.
             budget._held -= size
             count.held -= size
-        budget.freed()
+        if budget._listeners:
+            budget.freed()
 
     def clear(self) -> None:
         """Count nothing any more."""

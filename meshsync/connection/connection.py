@@ -70,6 +70,7 @@ _MOVES: dict[State, frozenset[State]] = {
 }
 
 _ENDED = frozenset({State.CLOSED, State.LOST})
+_OPEN, _CLOSING = State.OPEN, State.CLOSING  # Not looked up by name at each message.
 
 
 class Handler(Protocol):
@@ -185,6 +186,8 @@ class Connection:
         """
         self._home.check()
         state = self._state
+        if state is _OPEN:
+            return
         if state in (State.CLOSING, State.CLOSED):
             raise ClientClosed("the client was closed by this program; connect again")
         if state is State.LOST:
@@ -283,7 +286,7 @@ class Connection:
                     "not sent",
                     retryable=True,
                 )
-            if not self._send_queue.wait_for_turn(delivery, deadline.left()):
+            if not self._send_queue.wait_for_turn(delivery, deadline):
                 raise SendTimeout(
                     f"{delivery._what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True
                 )
@@ -359,7 +362,7 @@ class Connection:
         delivery = self._deliveries.pop(request_id, None)
         if delivery is not None:
             self.send_room.leave(delivery)
-        if self._state is State.CLOSING and not self._deliveries:
+        if self._state is _CLOSING and not self._deliveries:
             with self._condition:
                 self._condition.notify_all()
         return delivery
@@ -399,10 +402,12 @@ class Connection:
             from meshsync.connection.traffic import log_received
 
             log_received(self._name, self.session.roster, event)
-        if isinstance(event, events.Answered):
+        if type(event) is events.Answered:
             delivery = self._forget(event.request_id)
             if delivery is not None:
                 delivery._resolve(refusal(event.content, delivery._what))
+        elif type(event) is events.Received:
+            self._handler.received(event)
         elif isinstance(event, events.Ready):
             self._handler.received(event)
             with self._condition:

@@ -80,9 +80,7 @@ class Inbox(Generic[T]):
                 if not self._drop_oldest(0):
                     return 1
                 dropped = 1
-            while True:
-                if self._take(size):
-                    break
+            while size and self._share is not None and not self._share.take(size):
                 dropped += 1
                 if not self._drop_oldest():
                     return dropped
@@ -141,13 +139,14 @@ class Inbox(Generic[T]):
             # Checked first: a wait costs, and most items are there already.
             if not self._items and not self._is_closed:
                 looks = self._looks
-                self._condition.wait_for(lambda: self._is_ready() or self._looks != looks, timeout)
+                self._condition.wait_for(lambda: bool(self._items) or self._is_closed or self._looks != looks, timeout)
                 if self._looks != looks and not self._is_ready():
                     raise LookAgain
             if self._items:
                 item, size, is_kept = self._items.popleft()
                 self._kept -= is_kept
-                self._give_back(size)
+                if size:
+                    self._give_back(size)
                 return item
             if self._is_closed:
                 raise InboxClosed(self._cause)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from meshsync.connection.deliveries import Delivery
+from meshsync.runtime.deadlines import Deadline
 
 __all__ = ["SendQueue"]
 
@@ -26,19 +27,21 @@ class SendQueue:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def wait_for_turn(self, delivery: Delivery, timeout: float | None) -> bool:
-        """Join the queue, and wait for the turn, at most ``timeout`` seconds; return whether it came."""
+    def wait_for_turn(self, delivery: Delivery, deadline: Deadline) -> bool:
+        """Join the queue, and wait for the turn until the deadline; return whether it came."""
         queue = self._queue
         queue.append(delivery)
         if queue[0] is delivery:
             return True
         with delivery._condition:
-            return delivery._condition.wait_for(lambda: queue[0] is delivery, timeout)
+            return delivery._condition.wait_for(lambda: queue[0] is delivery, deadline.left())
 
     def leave(self, delivery: Delivery) -> None:
         """Pass the turn on to the next, or stop waiting for it. Another call does the rest, or nothing."""
         queue = self._queue
-        if delivery in queue:
+        if queue and queue[0] is delivery:
+            queue.popleft()  # It has the turn, so no other task does that.
+        elif delivery in queue:
             queue.remove(delivery)
         if not queue:
             return

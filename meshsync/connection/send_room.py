@@ -54,7 +54,7 @@ class SendRoom:
                 self._count(delivery, size)
                 return True
         try:
-            if not self._queue.wait_for_turn(delivery, deadline.left()):
+            if not self._queue.wait_for_turn(delivery, deadline):
                 return False
             with self._condition:
                 if not self._condition.wait_for(lambda: self._fits(size), deadline.left()):

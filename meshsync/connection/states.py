@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["MOVES", "ClientState"]
+__all__ = ["MOVES", "OFFLINE", "ONLINE", "ClientState"]
 
 
 class ClientState(str, Enum):
@@ -31,6 +31,8 @@ class ClientState(str, Enum):
 
 
 _S = ClientState
+OFFLINE, ONLINE = _S.OFFLINE, _S.ONLINE
+"""Not looked up by name at each message: before 3.12 that is a call in Python."""
 MOVES = {
     _S.CONNECTING: frozenset({_S.ONLINE, _S.CLOSING, _S.LOST}),
     _S.ONLINE: frozenset({_S.OFFLINE, _S.CLOSING, _S.LOST}),

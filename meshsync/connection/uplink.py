@@ -19,7 +19,7 @@ from meshsync.connection.failures import another, carry_over, client_failed, sim
 from meshsync.connection.forks import Home
 from meshsync.connection.outbox import Outbox
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
-from meshsync.connection.states import MOVES, ClientState
+from meshsync.connection.states import MOVES, OFFLINE, ONLINE, ClientState
 from meshsync.errors import (
     ClientClosed,
     ConnectFailed,
@@ -157,7 +157,7 @@ class Uplink:
             ForkedClientError: In a child process, where no reader runs.
         """
         self.connection.refuse_to_block(what)
-        if self.is_on_its_task:
+        if self._has_loop and self.is_on_its_task:
             raise WouldDeadlock(f"{what} on the task that reconnects would never end")
 
     @property
@@ -209,7 +209,7 @@ class Uplink:
             with self._condition:
                 self.check_open()
                 connection = self.connection
-                if self._state is _S.OFFLINE:
+                if self._state is OFFLINE:
                     if not self._outbox.has_room(delivery):
                         raise self._not_sent(f"more than {BUDGET} bytes wait for the next connection; not sent")
                     self._outbox.put(delivery)
@@ -293,7 +293,7 @@ class Uplink:
     # --- notified by the connection, on its reader --------------------------------------------------------------------
 
     def received(self, event: events.Event) -> None:
-        if self._state.is_over:
+        if self._state is not ONLINE and self._state.is_over:
             return  # The program closed the client while this connection was being restored.
         if isinstance(event, events.Enabled):  # Ahead of what the program does then.
             log_life(self._name, "messaging is enabled, others there: %d", len(event.members))

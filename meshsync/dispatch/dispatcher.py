@@ -56,8 +56,8 @@ class Dispatcher:
         Args:
             size: Bytes that the job holds.
         """
-        if self._home.is_here:
-            self.count_dropped(self._backlog.put_dropping(job, size))
+        if self._home.is_here and (dropped := self._backlog.put_dropping(job, size)):
+            self.count_dropped(dropped)
 
     def has_room(self, size: int) -> bool:
         """Return whether a job that holds so many bytes could be posted to be kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from meshsync.errors import MeshsyncError
@@ -41,6 +42,9 @@ class Questioning(Protocol):
 
     def handled(self, event: RoomMessageEvent) -> None:
         """Note that the receivers of a question have run."""
+
+    def returned(self, event: RoomMessageEvent, receiver: Callable[..., object]) -> None:
+        """Note that a receiver returned an object, as a handler of questions does."""
 
     def refused(self, event: RoomMessageEvent, reason: str) -> None:
         """Note that the body of a message is not what its receiver's model says."""

@@ -25,15 +25,17 @@ _NEED_MESSAGING = (
 )
 
 
-def check_type(type: object) -> None:
+def check_type(type: object, decorator: str = "") -> None:
     """Check the type of the messages that a receiver or a subscription is for.
 
+    Args:
+        decorator: The name of the method if it is one, whose argument is easily forgotten.
     Raises:
         TypeError: If it is no text, so that no message could have it.
     """
     if inspect.isclass(type):
         raise TypeError(f"{type.__qualname__} is no model, which is {KINDS}; nor is it a text, which the type would be")
-    _check_text(type, "the type of a message", '@on_message("a type")')
+    _check_text(type, "the type of a message", decorator and f'@{decorator}("a type")')
 
 
 def _check_event(event: object) -> None:
@@ -42,7 +44,7 @@ def _check_event(event: object) -> None:
 
 def _check_text(value: object, what: str, decorator: str) -> None:
     if not isinstance(value, str):
-        hint = f"; as a decorator, write {decorator}" if callable(value) else ""
+        hint = f"; as a decorator, write {decorator}" if decorator and callable(value) else ""
         raise TypeError(f"{what} is a str, not {value!r:.100}{hint}")
 
 
@@ -129,7 +131,7 @@ class Receivers:
     def matching(self, event: RoomMessageEvent) -> Iterator[Registration]:
         """Yield the registrations for an event in order of registering; one that is cancelled meanwhile is left out."""
         of_type = event.message.type
-        registrations = self._of(event.name)
+        registrations = self._registrations[event.name]
         for registration in list(registrations):
             if registration.type in (None, of_type) and registration in registrations:
                 yield registration
@@ -137,7 +139,11 @@ class Receivers:
     def count(self, event: RoomMessageEvent) -> int:
         """Return how many receivers an event has by now."""
         of_type = event.message.type
-        return sum(registration.type in (None, of_type) for registration in list(self._of(event.name)))
+        return sum(registration.type in (None, of_type) for registration in list(self._registrations[event.name]))
+
+    def has_any(self, event: RoomMessageEvent) -> bool:
+        """Return whether a receiver is registered for events of that name."""
+        return bool(self._registrations[event.name])
 
     def has_for(self, type: str) -> bool:
         """Return whether a receiver is registered for messages of a type, and not for all."""

@@ -6,7 +6,7 @@ are fed before receivers run and apart from them: a receiver may wait for a mess
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from meshsync.runtime.deadlines import Limit, own_limit
 from meshsync.runtime.interfaces import Runtime, TaskExit
 from meshsync.signals import EVENTS, check_result, log_warning, name_of
 from meshsync.typed import Codec
+from meshsync.values import made_quickly
 
 __all__ = ["Router", "RouterStats"]
 
@@ -50,6 +51,7 @@ class RouterStats:
     """Because too much was unread."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class _Due:
     """An event on its way to the receivers, as a job of the dispatcher."""
@@ -421,11 +423,12 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        try:
-            if not self._call_receivers(event, is_shared):
-                self.dispatcher.count_dropped(1)
-        finally:
-            self.gate.leave()
+        if self.receivers.has_any(event) or EVENTS[event.name].receivers:
+            try:
+                if not self._call_receivers(event, is_shared):
+                    self.dispatcher.count_dropped(1)
+            finally:
+                self.gate.leave()
         if type(event) is MarkedEvent and self.questioning is not None:
             self.questioning.handled(event)
         self.on_less()
@@ -452,8 +455,10 @@ class Router:
             elif not has_one:
                 own = event._copied()
             try:
-                if own is not None:
-                    check_result(receiver(own))
+                result = None if own is None else receiver(own)
+                check_result(result)
+                if isinstance(result, Mapping) and self.questioning is not None:
+                    self.questioning.returned(event, receiver)
             except TaskExit:
                 raise
             except BaseException as error:  # Any kind, such as pytest's failures: it has no caller to go to.

@@ -140,6 +140,8 @@ def send_file(
         StreamTimeout: If a step took too long. Without a confirmation it may have the file all the same.
         StreamError: If the file was changed meanwhile, or arrived otherwise than it was. The recipient keeps nothing.
     """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"the first argument is the file's path, and the second its recipient, not {path!r:.100}")
     if not 1 <= chunk_size <= MAX_CHUNK_SIZE:
         raise ValueError(f"a chunk of a file has 1 to {MAX_CHUNK_SIZE} bytes, not {chunk_size}")
     with closing(_open_to_read(path)) as file:
@@ -299,6 +301,8 @@ def receive_file(
         FileExistsError: If there is a file of that name and ``overwrite`` is false; `OSError` if it cannot be stored.
         UsageError: If a ``name`` is missing or not safe.
     """
+    if not hasattr(reader, "header"):
+        raise TypeError(f"the first argument is the stream's reader, and the second a directory, not {reader!r:.100}")
     try:
         offer = _read_offer(reader, name)
         if max_size is not None and (offer.size or 0) > max_size:

@@ -8,6 +8,7 @@ from meshsync.protocol.content import Content
 from meshsync.protocol.envelopes import JsonObject
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk
 from meshsync.protocol.roster import RosterEntry
+from meshsync.values import made_quickly
 
 __all__ = [
     "Answered",
@@ -42,6 +43,7 @@ class StatusReported:
     members: JsonObject
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A request of ours was answered; each is at most once."""
@@ -88,6 +90,7 @@ class MemberChanged:
     """As in `Received`."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Received:
     """A message of a participant arrived."""

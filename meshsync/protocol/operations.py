@@ -9,6 +9,7 @@ Source: PROTOCOL.md, sections 4.3, 6, 7 and 9.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from meshsync.errors import InvalidMessage
@@ -16,6 +17,7 @@ from meshsync.protocol.content import Content
 from meshsync.protocol.envelopes import (
     JsonObject,
 )
+from meshsync.values import made_quickly
 
 __all__ = [
     "Accepted",
@@ -111,6 +113,7 @@ class Disable:
     """Leave messaging."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Send:
     """A message to one participant."""
@@ -121,6 +124,7 @@ class Send:
     attachment: Buffer = field(default=b"", repr=False)
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Broadcast:
     """A message to all others."""
@@ -264,6 +268,7 @@ class Status:
     members: JsonObject
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to the request with that id."""
@@ -272,6 +277,7 @@ class Reply:
     content: Content
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Push:
     """A message from a participant, or from the room about one."""
@@ -306,7 +312,12 @@ def check_text(value: object, name: str) -> None:
         InvalidMessage: If it is not.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}")
+        hint = ""
+        if isinstance(value, Mapping):
+            hint = "; it comes before the message"
+        elif hasattr(value, "get_attribute"):
+            hint = "; to one participant there are send_message and ask"
+        raise InvalidMessage(f"{name}: needs a text of at least one character, not {value!r:.100}{hint}")
 
 
 def declare(streams: tuple[str, ...]) -> JsonObject:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from meshsync.errors import ProtocolError
+from meshsync.values import made_quickly
 
 __all__ = ["LARGEST_PACKET", "MAX_MESSAGE_SIZE", "PACKET_SIZE", "Reassembler", "WireMessage", "split"]
 
@@ -32,6 +33,7 @@ _MAX_TYPE_SIZE = 1024
 """The longest message type, in bytes of UTF-8."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class WireMessage:
     """A whole message as it travels, its body still encoded."""
@@ -124,6 +126,11 @@ class Reassembler:
         Raises:
             ProtocolError: At the first fault; nothing more may be fed. Messages before it have been yielded.
         """
+        if type(packets) is list and len(packets) == 2 and not self._announced:
+            whole = _read_pair(packets[0], packets[1], self.max_size)
+            if whole is not None:
+                yield whole
+                return
         for packet in packets:
             if not self._announced:
                 message = self._start(packet)
@@ -137,6 +144,12 @@ class Reassembler:
             self._index += 1
             if index != self._index or message_id != self._id:
                 raise self._misplaced(message_id, index)
+            if self._announced == 1 and len(packet) - _HEADER.size <= self.max_size:
+                # Whole, as nearly all messages that are no part of a stream are: not copied.
+                self._announced = 0
+                whole = memoryview(packet)[_HEADER.size :]
+                yield WireMessage(message_id, self._type, b"" if self._fault else whole, self._fault)
+                continue
             body = self._body
             # Copied at once: a list of views would hold on to each packet, two hundred bytes for one of a single byte.
             body += memoryview(packet)[_HEADER.size :]
@@ -182,3 +195,30 @@ class Reassembler:
             return ProtocolError(f"a packet of message {message_id} came inside message {self._id}")
         what = "a start packet" if index == 0 else f"body packet {index}"
         return ProtocolError(f"{what} came in place of body packet {self._index} of message {message_id}")
+
+
+def _read_pair(start: bytes | memoryview, body: bytes | memoryview, max_size: int) -> WireMessage | None:
+    """Return the message of two packets, as nearly all are that come by themselves; None where a closer look is due."""
+    if type(start) is not bytes or type(body) is not bytes or len(start) < _START.size or len(body) < _HEADER.size:
+        return None
+    message_id, index, count = _START.unpack_from(start)
+    if index or count != 1 or _HEADER.unpack_from(body) != (message_id, 1) or len(body) > max_size:
+        return None
+    name = start[_START.size :]
+    type_ = _KNOWN_TYPES.get(name)
+    if type_ is None:
+        if len(name) > _MAX_TYPE_SIZE:
+            return None
+        try:
+            type_ = name.decode()
+        except UnicodeDecodeError:
+            return None
+        if len(_KNOWN_TYPES) < _MOST_KNOWN:
+            _KNOWN_TYPES[name] = type_
+    return WireMessage(message_id, type_, memoryview(body)[_HEADER.size :])
+
+
+_KNOWN_TYPES: dict[bytes, str] = {}
+"""Message types as they came, decoded."""
+_MOST_KNOWN = 64
+"""The most of them; the protocol has about twenty."""

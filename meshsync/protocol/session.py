@@ -202,7 +202,7 @@ class Session:
             text = f"the room's answer cannot be understood: {error}"
             yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
-    def _decode(self, message: WireMessage) -> Iterator[events.Event]:
+    def _decode(self, message: WireMessage) -> Iterable[events.Event]:
         match decode_push(message):
             case Push(type=type) as push:
                 if not self.is_ready:
@@ -252,12 +252,11 @@ class Session:
             yield from self._move(_LEFT)
         yield events.Answered(request_id, content)
 
-    def _push(self, push: Push) -> Iterator[events.Event]:
+    def _push(self, push: Push) -> Iterable[events.Event]:
         handle = _ROOM_PUSHES.get(push.type)
         if handle is None:
-            yield events.Received(push.sender, push.type, push.message, bytes(push.attachment), push.size)
-        else:
-            yield from handle(self, push)
+            return (events.Received(push.sender, push.type, push.message, bytes(push.attachment), push.size),)
+        return handle(self, push)
 
     def _roster_came(self, push: Push) -> Iterator[events.Event]:
         participants = push.message.get("participants")

@@ -51,8 +51,8 @@ def check_timeout(timeout: object, name: str = "timeout") -> float | None:
         TypeError: If it is neither None nor a real number.
         ValueError: If it is negative or NaN.
     """
-    if timeout is None:
-        return None
+    if timeout is None or (type(timeout) is float and 0 <= timeout <= FOREVER):
+        return timeout
     seconds = check_duration(timeout, name)
     return None if seconds > FOREVER else seconds
 
@@ -76,17 +76,20 @@ class Deadline:
 
     def __init__(self, runtime: Runtime, timeout: Timeout) -> None:
         self._monotonic = runtime.monotonic
-        limit = None
-        if isinstance(timeout, str) and timeout == "default":
-            self._timeout: Timeout = timeout
-        else:
-            self._timeout = limit = check_timeout(timeout)
-        self.at: float | None = None if limit is None else self._monotonic() + limit
+        self._timeout: Timeout = timeout
+        self.at: float | None = None
         """A point on the runtime's monotonic clock, in seconds; None if there is none."""
+        if timeout is not None and timeout != "default":
+            self._timeout = limit = check_timeout(timeout)
+            if limit is not None:
+                self.at = self._monotonic() + limit
 
     def left(self) -> float | None:
         """Return how many seconds are left, 0 once it is over; None if it never is."""
-        return None if self.at is None else max(0.0, self.at - self._monotonic())
+        if self.at is None:
+            return None
+        left = self.at - self._monotonic()
+        return left if left > 0 else 0.0
 
     def rest(self) -> Timeout:
         """Return the time limit to hand down: the seconds left, or None or ``"default"`` as they were given."""

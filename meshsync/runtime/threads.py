@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from meshsync.errors import WouldDeadlock
+from meshsync.hints import Hinted
 from meshsync.runtime.deadlines import check_duration, check_timeout
 from meshsync.runtime.holdings import Holdings
 from meshsync.runtime.thread_permits import ThreadPermits, ThreadReentrant
@@ -230,7 +231,7 @@ def in_task() -> bool:
     return isinstance(threading.current_thread(), _TaskThread)
 
 
-class ThreadTask:
+class ThreadTask(Hinted):
     """A daemon thread that a `ThreadRuntime` spawned."""
 
     __slots__ = ("_ended", "_target", "_thread", "error", "is_done")

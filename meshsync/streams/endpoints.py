@@ -6,12 +6,15 @@ The opener of a stream gets a `MessageStreamWriter`, whose ``reader`` reads the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from weakref import ref
 
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
+from meshsync.places import program_frame
 from meshsync.runtime.deadlines import Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.incoming import Incoming
@@ -21,7 +24,10 @@ from meshsync.streams.resumable_outgoing import ResumableOutgoing
 from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.streams.stream import ClientStream
 
-__all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "has_ended"]
+__all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "StartInFinalizer", "has_ended"]
+
+StartInFinalizer = Callable[[Callable[[], None], str], None]
+"""Starts a task without a lock or a wait, given its target and name."""
 
 
 class Endpoints:
@@ -31,7 +37,7 @@ class Endpoints:
     lets go of both, and not when the garbage is collected.
     """
 
-    __slots__ = ("_reader", "_writer", "incoming", "outgoing", "stream")
+    __slots__ = ("_reader", "_watch", "_writer", "incoming", "outgoing", "stream")
 
     def __init__(self, stream: ClientStream) -> None:
         self.stream: ClientStream = stream
@@ -40,6 +46,8 @@ class Endpoints:
         self.incoming: Incoming = Incoming(stream)
         self._writer: ref[MessageStreamWriter] | None = None
         self._reader: ref[MessageStreamReader] | None = None
+        self._watch: tuple[StartInFinalizer, str, int] | None = None
+        """How to end it once the program has dropped it, and where that opened it; None if it goes on then."""
 
     def renounce(self) -> None:
         """Have the stream end with its connections: its peer knows no resumption."""
@@ -64,6 +72,52 @@ class Endpoints:
             self._reader = ref(reader)
         return reader
 
+    def watch(self, start: StartInFinalizer | None) -> MessageStreamWriter:
+        """Return the writer that a program gets which opened the stream, and end the stream if it is dropped.
+
+        Without its writer and reader no program can end it, and the peer's would wait for the end as long as this
+        client lives. A stream of a peer is not watched: that ends it.
+
+        Args:
+            start: None where nothing may depend on garbage: in a simulation.
+        """
+        writer = self.writer
+        if start is not None:
+            frame, _ = program_frame()
+            self._watch = start, frame.f_code.co_filename, frame.f_lineno
+        return writer
+
+    def left(self, end: object) -> None:
+        """Have a task end the stream if the program holds none of its ends any more.
+
+        Called by the finalizer of one, which may run where any lock is held.
+        """
+        watch = self._watch
+        if watch is None or self.stream.life.phase.is_over or self._is_held(end):
+            return
+        self._watch = None
+        start, path, line = watch
+        start(partial(_end_dropped, self, path, line), f"meshsync end of {self.stream!r}")
+
+    def _is_held(self, but_for: object = None) -> bool:
+        """Return whether the program holds one of the ends. In its finalizer a reference may yet find an end."""
+        ends = [None if end is None else end() for end in (self._writer, self._reader)]
+        return any(end is not None and end is not but_for for end in ends)
+
+
+def _end_dropped(ends: Endpoints, path: str, line: int) -> None:
+    """End a stream whose ends its program has dropped, and say where that opened it."""
+    if ends.stream.life.phase.is_over or ends._is_held():
+        return
+    text = (
+        f"unclosed {ends.stream!r}, opened at {path}:{line}: nothing refers to its writer, so it is aborted, and its "
+        "reader gets StreamInterrupted; use 'with', or close it"
+    )
+    try:
+        warnings.warn_explicit(text, ResourceWarning, path, line)
+    finally:
+        ends.stream.abandon("the program dropped its writer without close()")
+
 
 class MessageStreamWriter(ClosingWriter):
     """Writes a stream's chunks. Any task may write; a context manager closes it.
@@ -77,6 +131,9 @@ class MessageStreamWriter(ClosingWriter):
     def __init__(self, ends: Endpoints) -> None:
         self._ends = ends
         self._stream = ends.stream
+
+    def __del__(self) -> None:
+        self._ends.left(self)
 
     @property
     def _runtime(self) -> Runtime:
@@ -166,6 +223,9 @@ class MessageStreamReader(IteratedReader):
     def __init__(self, ends: Endpoints) -> None:
         self._ends = ends
         self._stream = ends.stream
+
+    def __del__(self) -> None:
+        self._ends.left(self)
 
     @property
     def _runtime(self) -> Runtime:

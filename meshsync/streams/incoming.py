@@ -105,7 +105,8 @@ class Incoming:
                 if error is None:
                     return None
                 raise error
-        raise ReceiveTimeout(f"{stream!r}: no chunk came within {limit or 0:.3g} s")
+        hint = f"{stream.identity.peer_name} has not closed it, so it is slow, or its program dropped the writer"
+        raise ReceiveTimeout(f"{stream!r}: no chunk came within {limit or 0:.3g} s; {hint}")
 
     def put_back(self, chunks: Sequence[MessageStreamChunk]) -> None:
         """Have chunks read again that were read last. They count no more: the program has read them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from meshsync.hints import Hinted
 from meshsync.messages import Buffer
 from meshsync.participants import RemoteParticipant
 from meshsync.runtime.deadlines import Timeout
@@ -17,7 +18,7 @@ W = TypeVar("W", bound="StreamWriter")
 
 
 @dataclass(frozen=True, slots=True)
-class MessageStreamChunk:
+class MessageStreamChunk(Hinted):
     """One piece of a stream: a JSON object and bytes. It arrives whole, in order, exactly as it was cut."""
 
     header: Mapping[str, Any]

@@ -107,7 +107,8 @@ class StreamEnd:
                 return WouldDeadlock(f"{identity!r} has nothing that could be read: this program rejected it{why}")
             return UsageError(f"{identity!r} cannot be {what}: this program rejected it{why}")
         if self.is_here:
-            return UsageError(f"{identity!r} cannot be {what}: this program closed it")
+            hint = "; create_stream opens another" if identity.is_opener else ""
+            return UsageError(f"{identity!r} cannot be {what}: this program closed it{hint}")
         return self.for_writer() or StreamCancelled(f"{identity!r} cannot be {what}: {identity.peer_name} closed it")
 
 

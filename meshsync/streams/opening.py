@@ -120,7 +120,7 @@ class StreamOpener:
                 return self._open(to, header, left, CLASSIC if seconds else best, seconds)
             except StreamRejected as error:
                 if not self._is_premature(to, error) or (left is not None and left <= RETRY_AFTER):
-                    raise
+                    raise _explained(error, to) from None
             self._runtime.sleep(RETRY_AFTER)
 
     def _open(
@@ -191,6 +191,15 @@ class StreamOpener:
         if is_accepted:
             self.peer_understands(identity.peer, DUPLEX if stream.channel is caller else CLASSIC)
         return is_accepted
+
+
+def _explained(error: StreamRejected, peer: RemoteParticipant) -> StreamRejected:
+    """Return an error that says what has to be done about it: the words on the wire are fixed, and do not."""
+    if str(error) != NO_HANDLER:
+        return error
+    name = peer.name or peer.id
+    text = f"{NO_HANDLER}: the program of {name!r} takes none until it calls messaging.enable(callback), or "
+    return StreamRejected(text + "messaging.streams() to iterate over them", is_final=error.is_final)
 
 
 def _uuid(entropy: bytes) -> str:

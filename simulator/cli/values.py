@@ -69,10 +69,18 @@ def read_law(text: str) -> Law:
         "empirical": lambda *samples: latency.empirical(samples),
     }
     try:
-        return laws[name](*(_seconds(number) for number in numbers.split(",")))
+        read = laws[name](*(_seconds(number) for number in numbers.split(",")))
     except (KeyError, TypeError, ValueError) as error:
         wrong = f"no law is named {name!r}" if isinstance(error, KeyError) else str(error)
         raise click.BadParameter(f"{wrong}; give {LAWS}") from None
+    if (
+        not name
+        and isinstance(read, latency.Constant)
+        and not text.endswith("s")
+        and read.seconds >= latency.IMPLAUSIBLE
+    ):
+        click.echo(f"warning: a delay of {text} is {text} s: write {text}ms or {text}s, whichever is meant", err=True)
+    return read
 
 
 def read_service(text: str) -> dict[str, Law]:

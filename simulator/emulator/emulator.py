@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib.util import find_spec
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 import meshsync
+from meshsync.arguments import hinted_call
 from meshsync.errors import UsageError
 from meshsync.room import RoomClient
 from meshsync.runtime.threads import ThreadRuntime
@@ -20,7 +22,7 @@ from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.recording import Recording, Recordings
 from simulator.emulator.rooms import Occupant
-from simulator.emulator.settings import CLEARED, EmulatorStats, Settings
+from simulator.emulator.settings import CLEARED, LOOPS, EmulatorStats, Settings
 from simulator.faults.fault import Fault
 from simulator.faults.injection import check_entries
 from simulator.faults.plans import Planned
@@ -79,6 +81,8 @@ class Emulator(HintedEmulator):
         plan: Faults from the start on, as for `plan`; their participants need not be known yet.
         populate: Returns the participants without a thread that a room begins with, given its name. It is called when a
             room opens, in the emulator's own thread, and must not block. They leave with the room's last client.
+        loop: ``"asyncio"``, or ``"uvloop"``, which has to be installed and costs less; its own thread's event loop. No
+            other loop of the program changes.
     Raises:
         UsageError: If an argument makes no sense, or any stranger could come in.
     Example:
@@ -89,6 +93,7 @@ class Emulator(HintedEmulator):
                     ...
     """
 
+    @hinted_call
     def __init__(
         self,
         *,
@@ -105,6 +110,7 @@ class Emulator(HintedEmulator):
         seed: int | str = 0,
         plan: Iterable[Planned | Fault] = (),
         populate: Callable[[str], Iterable[Participant]] | None = None,
+        loop: str = "asyncio",
     ) -> None:
         if not isinstance(record, (bool, Recording)):
             raise UsageError(f"record: True, False or a Recording, not {record!r:.100}")
@@ -112,6 +118,10 @@ class Emulator(HintedEmulator):
             raise UsageError("secret: it must not be empty, since it signs tokens")
         if acknowledge != "routed":
             raise UsageError(f"acknowledge: there is 'routed', not {acknowledge!r}")
+        if loop not in LOOPS:
+            raise UsageError(f"loop: it is one of {', '.join(map(repr, LOOPS))}, not {loop!r:.100}")
+        if loop == "uvloop" and find_spec("uvloop") is None:
+            raise UsageError("loop: uvloop is not installed; pip install uvloop, or leave it at 'asyncio'")
         if type(port) is not int or not 0 <= port <= 65535:
             raise UsageError(f"port: a port is a number from 0 to 65535, not {port!r:.100}")
         self.host = host
@@ -123,7 +133,7 @@ class Emulator(HintedEmulator):
             raise UsageError("latency: a matrix needs a default= here, since any name may join")
         kept = Recording() if record is True else record or None
         entries = check_entries(plan)
-        self._settings = Settings(self.secret, limits or Limits(), doorway, kept, law, seed, entries, populate)
+        self._settings = Settings(self.secret, limits or Limits(), doorway, kept, law, seed, entries, populate, loop)
         self._recordings: Recordings | None = None
         self._clients: dict[RoomClient, None] = {}
         """Those of `connect` that may be open, to be closed with it."""
@@ -205,6 +215,7 @@ class Emulator(HintedEmulator):
             }
         )
 
+    @hinted_call
     def token(
         self,
         room: str,
@@ -290,6 +301,7 @@ class Emulator(HintedEmulator):
         thread = self._opened
         return thread.call(_called(lambda: thread.gateway.occupants(room)), timeout=_PATIENCE)
 
+    @hinted_call
     def connect(self, room: str, name: str, *, role: str = "user", **options: Any) -> RoomClient:
         """Return a client that has joined a room here; it is closed with the emulator, unless it was before.
 
@@ -313,6 +325,7 @@ class Emulator(HintedEmulator):
         self._clients[client] = None
         return client
 
+    @hinted_call
     def add(self, room: str, *participants: Participant) -> None:
         """Let participants without a thread into a room; it is opened if need be, and stays open from then on.
 

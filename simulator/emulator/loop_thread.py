@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import errno
 import logging
 import os
 import threading
@@ -47,7 +48,9 @@ class LoopThread:
         except OSError as error:
             self._thread.join()
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            raise UsageError(f"cannot listen on {host} port {port}: {why}; port=0 picks a free one") from None
+            is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            hint = "port=0 picks a free one" if is_port else "host= is an address of this machine, 127.0.0.1 by default"
+            raise UsageError(f"cannot listen on {host} port {port}: {why}; {hint}") from None
         except BaseException:
             self.close()
             raise
@@ -91,7 +94,12 @@ class LoopThread:
 
     def _run(self, host: str, port: int) -> None:
         try:
-            asyncio.run(self._main(host, port))
+            if self.gateway.settings.loop == "uvloop":
+                import uvloop
+
+                uvloop.run(self._main(host, port))
+            else:
+                asyncio.run(self._main(host, port))
         except BaseException as error:
             if not self._opened.done():
                 self._opened.set_exception(error)

@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
-from meshsync.runtime.deadlines import check_timeout
+from meshsync.runtime.deadlines import FOREVER, check_timeout
 from simulator.engine import mistakes
 from simulator.engine.actors import Actor, Place
 from simulator.engine.marks import interruptible
@@ -45,8 +45,8 @@ class VirtualCondition:
         actor = scheduler.running
         if actor.ident != scheduler.get_ident():
             scheduler.check()
-        scheduler.polls_left -= 1
-        if scheduler.polls_left < 0:
+        scheduler.polls_left = left = scheduler.polls_left - 1
+        if left < 0:
             scheduler.livelock()
         if self.owner is not None:
             self._contend(actor)
@@ -65,8 +65,9 @@ class VirtualCondition:
                 return
             actor = owner
         self.owner = None
-        if self.outer is None and actor.inside is self:
-            actor.inside = None
+        if actor.inside is self:
+            actor.inside = self.outer
+            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
             self._unlink(actor)
         if self._entrants:
@@ -142,7 +143,7 @@ class VirtualCondition:
         actor = self._scheduler.running
         if self.owner is not actor:
             self._refuse("wait_for()")
-        if timeout is not None:
+        if timeout is not None and not (type(timeout) is float and 0 <= timeout <= FOREVER):
             timeout = check_timeout(timeout)
         result = predicate()
         if result:
@@ -170,12 +171,16 @@ class VirtualCondition:
             self._refuse("notify_all()")
         waiters = self._waiters
         if waiters:
+            is_late = scheduler.kernel.late is not None
             for actor in waiters:
                 actor.notified = True
                 if actor.timer is not None:
                     actor.timer.cancel()
                     actor.timer = None
-                self._wake(actor)
+                if is_late:
+                    scheduler.wake(actor)
+                else:
+                    actor.wake()
             waiters.clear()
 
     def withdraw(self, actor: Actor) -> None:
@@ -189,9 +194,6 @@ class VirtualCondition:
         self.owner = self.outer = None
         self._admit()
 
-    def _wake(self, actor: Actor) -> None:
-        actor.wake()
-
     def _refuse(self, call: str) -> NoReturn:
         """Raise for a call by an actor that does not hold this."""
         self._scheduler.check()
@@ -204,6 +206,7 @@ class VirtualCondition:
             inner, place = place, place.outer
         if inner is None:
             actor.inside = self.outer
+            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
             inner.outer = self.outer
         self.outer = None
@@ -261,9 +264,6 @@ class _PreemptedCondition(VirtualCondition):
     def notify_all(self) -> None:
         super().notify_all()
         self._scheduler.preempt()
-
-    def _wake(self, actor: Actor) -> None:
-        self._scheduler.wake(actor)
 
 
 def new_condition(scheduler: Scheduler) -> VirtualCondition:

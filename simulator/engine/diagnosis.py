@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from meshsync.runtime.holdings import Holdings
+from meshsync.tracebacks import is_foreign
 from simulator.engine.actors import Actor, ActorState
 from simulator.engine.kernel import SECOND
 from simulator.engine.marks import is_engine, is_library
@@ -106,11 +107,17 @@ def _count(conditions: int) -> str:
 
 
 def _stack(frame: FrameType | None) -> list[str]:
-    """Return the lines of a stack, outermost first, without the engine's and the thread's own beginning."""
+    """Return the lines of a stack, outermost first, without the engine's, and without what has started the program.
+
+    That is the thread's own beginning, or pytest.
+    """
     shown = []
     while frame is not None:
         if not is_engine(frame) and frame.f_code.co_filename != _THREADING:
             shown.append(frame)
         frame = frame.f_back
+    if not all(is_foreign(frame.f_code) for frame in shown):
+        while is_foreign(shown[-1].f_code):
+            shown.pop()
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(shown[:_FRAMES]))
     return "".join(summary.format()).splitlines()

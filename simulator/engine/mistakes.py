@@ -44,7 +44,8 @@ def foreign_thread() -> ForeignThread:
 
 def blocks_in_a_callback(call: str) -> BlockingRefused:
     """Return the error of a call that would block in a timer's callback."""
-    return BlockingRefused(f"{call} in the callback of a timer, which must not block: {diagnosis.caller()}")
+    hint = "a scripted participant goes on later by after(seconds, callback)"
+    return BlockingRefused(f"{call} in the callback of a timer, which must not block: {diagnosis.caller()}; {hint}")
 
 
 def blocks_inside(actor: Actor, call: str, but: Place | None) -> BlockingRefused:

@@ -150,8 +150,8 @@ class VirtualRuntime:
     def monotonic(self) -> float:
         """Return virtual seconds since the start."""
         scheduler = self._scheduler
-        scheduler.polls_left -= 1
-        if scheduler.polls_left < 0:
+        scheduler.polls_left = left = scheduler.polls_left - 1
+        if left < 0:
             scheduler.livelock()
         return self.kernel.now / SECOND
 
@@ -179,7 +179,8 @@ class VirtualRuntime:
             scheduler.yield_turn(actor)
         elif seconds != math.inf:
             end = self.kernel.instant(seconds)
-            end += scheduler.late(actor, end, "sleep")
+            if self.kernel.late is not None:
+                end += scheduler.late(actor, end, "sleep")
             actor.timer = self.kernel.at(end, actor.wake, background=actor.is_housekeeping)
         scheduler.park(actor)
         actor.timer = None

@@ -8,10 +8,10 @@ here or elsewhere: the functions below stand in for them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
-__all__ = ["Seeds", "entropy", "pick"]
+__all__ = ["Seeds", "entropy", "pick", "seeds_of"]
 
 __engine__ = True
 
@@ -46,6 +46,19 @@ class Seeds:
         digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
         stream = Random(int.from_bytes(digest, "big"))
         return stream if self.changed is None else self.changed(name, stream)
+
+
+def seeds_of(given: int | Iterable[int | str]) -> Iterable[int | str]:
+    """Return the seeds to try, which a number of them stands for: those from 0 on.
+
+    Raises:
+        TypeError: If it is neither. A text would be taken for its characters.
+    """
+    if isinstance(given, int) and not isinstance(given, bool):
+        return range(given)
+    if isinstance(given, (bool, str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"seeds is how many, or which, as a list or a range, not {given!r:.100}")
+    return given
 
 
 def pick(stream: Random, count: int) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from meshsync.errors import WouldDeadlock
+from meshsync.hints import TASK, Hinted
 from meshsync.runtime.deadlines import check_timeout
 from simulator.engine.actors import Actor
 from simulator.engine.conditions import new_condition
@@ -14,10 +17,11 @@ __all__ = ["VirtualTask"]
 __engine__ = True
 
 
-class VirtualTask:
+class VirtualTask(Hinted):
     """An actor, to be joined and asked how it ended."""
 
     __slots__ = ("_ended", "_scheduler", "actor")
+    _spellings: ClassVar[dict[str, str]] = TASK
 
     def __init__(self, scheduler: Scheduler, actor: Actor) -> None:
         self._scheduler = scheduler

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from meshsync.arguments import hinted_call
 from meshsync.errors import UsageError
 from simulator.errors import SimulationError
 from simulator.exploring.network_options import NetworkOptions, as_network_options
@@ -37,6 +38,12 @@ _HASH_SEEDS = ("1", "20260101")
 """Values of PYTHONHASHSEED for the second run: the first, unless this process has that one."""
 _MARK = "SIMULATOR_SECOND_RUN"
 """Set in the environment of the other process."""
+
+_REMEDY = (
+    "chance and time of the program's own, the order of sets and id() make runs differ: see "
+    "docs/explanation/determinism.md"
+)
+"""What to do about runs that differ."""
 
 
 class RunsDiffer(SimulationError, AssertionError):
@@ -68,6 +75,7 @@ class Checked:
         return "\n".join([same, *(f"warning: {text}" for text in self.warnings)])
 
 
+@hinted_call
 def check(
     program: Program,
     *,
@@ -121,7 +129,7 @@ def check(
     if failed:
         raise RunsDiffer(f"only one of two runs fails, {how}: {failed}")
     if difference := _difference(first.transcripts, transcripts):
-        raise RunsDiffer(f"two runs with seed {seed} differ, {how}; {difference}")
+        raise RunsDiffer(f"two runs with seed {seed} differ, {how}; {difference}; {_REMEDY}")
     checked = Checked(first.transcripts, how, first.leftovers)
     if report is not None:
         report(str(checked))

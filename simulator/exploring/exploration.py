@@ -22,11 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshsync.arguments import hinted_call
 from meshsync.errors import UsageError
 from meshsync.notebook import preformatted
 from simulator.engine.lateness import SCHEDULES
 from simulator.engine.runtime import check_none_open
 from simulator.engine.schedules import Deviation, Late
+from simulator.engine.seeds import seeds_of
 from simulator.errors import SweepBroken, WorkerDied, WorkerFailed
 from simulator.exploring import run_plot
 from simulator.exploring.crews import Workers, crew_of
@@ -207,9 +209,10 @@ class Replay:
         return f"fails as it did: {self.expected}" + ("" if self.is_identical else ", on another way there")
 
 
+@hinted_call
 def explore(
     program: Program,
-    seeds: Iterable[int | str] = range(100),
+    seeds: int | Iterable[int | str] = range(100),
     *,
     schedule: str = MIXED,
     latency: Latency | float = 0.0,
@@ -232,6 +235,7 @@ def explore(
 
     Args:
         program: A callable that takes the `Simulation`. It must not keep any state from one run to the next.
+        seeds: How many, from 0 on, or which ones.
         schedule: What changes from seed to seed besides the draws of latency: ``"random"`` or ``"pct"``, which of the
             actors that can run at one instant goes on; ``"late"``, which steps come late, alone or with one of them
             (``"late+random"``, ``"late+pct"``); ``"fifo"`` for neither; ``"mixed"`` for lateness in three seeds of
@@ -262,8 +266,10 @@ def explore(
         UsageError: If the program is a coroutine function, there is no seed, the plan is invalid, the executor is one
             of threads, or a worker cannot find the program, or is of another version; nothing is saved.
         ValueError: If there is no such schedule; nothing was run.
+        TypeError: If ``seeds`` are none; nothing was run.
         SimulationNested: If another simulation is open; nothing was run.
     """
+    seeds = seeds_of(seeds)
     if schedule not in (known := (MIXED, GUIDED, *SCHEDULES)):
         raise ValueError(f"no schedule is named {schedule!r}: there are {', '.join(map(repr, known))}")
     check_none_open()  # Before anything is started: the threads of an executor would become actors.

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
+from meshsync.arguments import near_argument
 from simulator import latency as laws
 from simulator.latency import Law
 from simulator.network.bandwidths import Bandwidth
 
 __all__ = ["NetworkOptions", "as_network_options", "from_json", "to_json"]
+
+
+_BESIDE = ("latency", "schedule", "plan", "horizon", "start", "report", "stall_after")
+"""What else takes them has."""
 
 
 class NetworkOptions(TypedDict, total=False):
@@ -34,7 +39,9 @@ def as_network_options(given: Mapping[str, Any]) -> NetworkOptions:
     """
     names = NetworkOptions.__annotations__
     if unknown := [name for name in given if name not in names]:
-        raise TypeError(f"there is no argument {unknown[0]!r}; of the network there are {', '.join(names)}")
+        near = near_argument(unknown[0], [*names, *_BESIDE])
+        hint = f": it is {near}=" if near else f"; of the network there are {', '.join(names)}"
+        raise TypeError(f"there is no argument {unknown[0]!r}{hint}")
     return cast(NetworkOptions, dict(given))
 
 

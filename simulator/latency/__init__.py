@@ -4,6 +4,7 @@ Durations are in seconds. What is delayed is not this package's business.
 """
 
 from simulator.latency.laws import (
+    IMPLAUSIBLE,
     MICROSECONDS,
     Constant,
     Correlated,
@@ -13,6 +14,7 @@ from simulator.latency.laws import (
     Lognormal,
     Uniform,
     as_law,
+    as_link_law,
     constant,
     correlated,
     empirical,
@@ -23,6 +25,7 @@ from simulator.latency.laws import (
 from simulator.latency.matrices import ROOM, Latency, Matrix, as_latency, from_json, matrix
 
 __all__ = [
+    "IMPLAUSIBLE",
     "MICROSECONDS",
     "ROOM",
     "Constant",
@@ -36,6 +39,7 @@ __all__ = [
     "Uniform",
     "as_latency",
     "as_law",
+    "as_link_law",
     "constant",
     "correlated",
     "empirical",

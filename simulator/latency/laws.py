@@ -16,7 +16,10 @@ from random import Random
 from statistics import NormalDist
 from typing import Any, Protocol
 
+from meshsync.places import warn_program
+
 __all__ = [
+    "IMPLAUSIBLE",
     "Constant",
     "Correlated",
     "Empirical",
@@ -25,6 +28,7 @@ __all__ = [
     "Lognormal",
     "Uniform",
     "as_law",
+    "as_link_law",
     "constant",
     "correlated",
     "empirical",
@@ -39,6 +43,9 @@ MICROSECONDS = 1_000_000
 
 _LONGEST = 1e9
 """The largest parameter in seconds: thirty years, beyond which a number is a mistake and not a delay."""
+
+IMPLAUSIBLE = 10.0
+"""From this number of seconds on, a mere number in the place of a connection's law rather means milliseconds."""
 
 _WIDEST = 10.0
 """The largest sigma of a lognormal law: at 10 the delays of one run already span thirty powers of ten."""
@@ -138,6 +145,11 @@ class Lognormal(Law):
 
     def quantile(self, share: float) -> float:
         return self.median * math.exp(self.sigma * _inverse_normal(share))
+
+    def draw_us(self, stream: Random) -> int:
+        # As all laws do, in one call: a simulation draws for whatever goes onto a link.
+        share = stream.random() or _SMALLEST
+        return round(self.median * math.exp(self.sigma * _inverse_normal(share)) * MICROSECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +302,21 @@ def as_law(value: Law | float) -> Law:
             f"a delay is a law of simulator.latency, or a number of seconds (0.04 for 40 ms), not {value!r:.100}"
         )
     return Constant(value)
+
+
+def as_link_law(value: Law | float) -> Law:
+    """Return the law of a connection's delays; raises as `as_law`, and warns of what seems to be milliseconds.
+
+    A law that is written as one, ``constant(40)``, is meant.
+    """
+    law = as_law(value)
+    if isinstance(law, Constant) and law is not value and law.seconds >= IMPLAUSIBLE:
+        number = f"{law.seconds:.15g}"
+        warn_program(
+            f"a latency of {number} is {number} s, each way: for {number} ms give {law.seconds / 1000:.15g}, and for "
+            f"that many seconds simulator.latency.constant({number})"
+        )
+    return law
 
 
 _LAWS: dict[str, type[Constant | Uniform | Lognormal | Exponential | Empirical]] = {

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from meshsync.errors import UsageError
 from simulator.latency import laws
-from simulator.latency.laws import Constant, Law, as_law
+from simulator.latency.laws import Constant, Law, as_link_law
 
 __all__ = ["ROOM", "Latency", "Matrix", "as_latency", "from_json", "matrix"]
 
@@ -152,8 +152,8 @@ def matrix(
 
 
 def as_latency(value: Latency | float) -> Latency:
-    """Return a law or a matrix unchanged, and a number of seconds as a constant; raises as `as_law`."""
-    return value if isinstance(value, Matrix) else as_law(value)
+    """Return a law or a matrix unchanged, and a number of seconds as a constant; raises as `as_link_law`."""
+    return value if isinstance(value, Matrix) else as_link_law(value)
 
 
 def from_json(value: Mapping[str, Any]) -> Latency:
@@ -203,7 +203,7 @@ def _pair(value: Any) -> tuple[str, str]:
 
 def _law(what: str, value: Any) -> Law:
     try:
-        return as_law(value)
+        return as_link_law(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what}: {error}") from None
 

@@ -57,5 +57,5 @@ def _directions(what: str, given: Any) -> dict[str, float]:
 
 def _number(what: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{what}: a number above 0, not {value!r:.100}")
+        raise ValueError(f"{what}: a number above 0, not {value!r:.100}; it is in bytes per second")
     return value

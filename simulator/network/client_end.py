@@ -74,7 +74,9 @@ class FrameBuffer(send_buffer.BoundedBytes):
 
     def advance(self, taken: Sequence[Frame[Traffic]]) -> int:
         """Count frames as written to the link; return their bytes."""
-        size = sum([size for _, size in taken])
+        size = 0
+        for _, length in taken:
+            size += length
         self.packets_written += len(taken)
         self.bytes_buffered -= size
         return size
@@ -143,7 +145,9 @@ class SimulatedTransport:
     def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.interfaces.Transport.send`."""
         frames = framed(packets, is_masked=True)
-        size = sum([size for _, size in frames])
+        size = 0
+        for _, length in frames:
+            size += length
         with self._lock:
             if self._life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
                 if is_reserved:
@@ -165,7 +169,7 @@ class SimulatedTransport:
             RuntimeError: If another task is in ``receive``; nothing has changed.
         """
         with self._lock:
-            deadline = Deadline(self._runtime, timeout)
+            deadline = None if timeout is None else Deadline(self._runtime, timeout)
             if self._is_reading:
                 raise RuntimeError("another task is in receive(): only one may be at a time")
             self._is_reading = True
@@ -178,7 +182,7 @@ class SimulatedTransport:
                         return packets
                     if self._life is _HAS_ENDED:
                         raise self._error()
-                    left = deadline.left()
+                    left = None if deadline is None else deadline.left()
                     if left == 0:
                         return []
                     self._lock.wait(left)
@@ -223,7 +227,11 @@ class SimulatedTransport:
                 return
             self._bytes_received += size
             if type(content) is bytes:
-                self._accept_packet(content)
+                if len(content) <= self._max_packet:
+                    self._packets_received += 1
+                    self._inbox.append(content)
+                else:
+                    self._refuse_packet()
             elif isinstance(content, CloseFrame):
                 self._receive_close(content)
             elif content is ControlFrame.END:
@@ -233,11 +241,7 @@ class SimulatedTransport:
         if is_pinged and self._life is not _HAS_ENDED:
             self._put(_PONG, is_background=True)
 
-    def _accept_packet(self, packet: bytes) -> None:
-        if len(packet) <= self._max_packet:
-            self._packets_received += 1
-            self._inbox.append(packet)
-            return
+    def _refuse_packet(self) -> None:
         self._fault = fault = ProtocolError(f"a packet of more than {self._max_packet} bytes", code=1009)
         self._put(close_frame(fault.code, str(fault), is_masked=True))
         self._finish(protocol_broken(fault))

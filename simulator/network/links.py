@@ -142,16 +142,18 @@ class _Burst(Generic[Payload]):
 
     __slots__ = ("arrives", "begins", "delay", "frames", "is_background", "lasts", "size")
 
-    def __init__(self, frames: Sequence[Frame[Payload]], size: int, delay: int, is_background: bool) -> None:
+    def __init__(
+        self, frames: Sequence[Frame[Payload]], size: int, delay: int, is_background: bool, begins: int
+    ) -> None:
         self.frames = frames
         self.size = size
         self.delay = delay
         self.is_background = is_background
-        self.begins = 0
+        self.begins = begins
         """When its first byte goes onto the wire."""
         self.lasts = 0
         """How long it occupies the wire."""
-        self.arrives = 0
+        self.arrives = begins + delay
         """When its last byte arrives, unless an earlier burst arrives later: nothing overtakes."""
 
 
@@ -282,18 +284,18 @@ class Link(Generic[Payload]):
             now = self._now() if self._echoes_held_at is None else self._echoes_held_at
             while echoes and echoes[0][0] <= now:
                 self._charged -= echoes.popleft()[1]
-        taken: list[Frame[Payload]] = []
-        size, room = 0, self._window - self._charged
-        for one in queue:
-            if size + one[1] > room and (taken or self._charged):
+        size = count = 0
+        room = self._window - self._charged
+        for _, length in queue:
+            if size + length > room and (count or self._charged):
                 break
-            size += one[1]
-            taken.append(one)
-        if len(taken) == len(queue):
+            size += length
+            count += 1
+        if count == len(queue):
+            taken = list(queue)
             queue.clear()
         else:
-            for _ in taken:
-                queue.popleft()
+            taken = [queue.popleft() for _ in range(count)]
         if taken:
             self._carry(taken, size, False)
         if queue:
@@ -320,16 +322,19 @@ class Link(Generic[Payload]):
             self._lose(frames)
             return
         delay = self._delay.draw_us(self._stream) * _MICROSECOND
-        late = self._kernel.late
-        if late is not None and not is_background:
-            delay += late(self.name, self._kernel.now + delay, 0, "delivery")
-        now = self._now()
+        kernel = self._kernel
+        if kernel.late is not None and not is_background:
+            delay += kernel.late(self.name, kernel.now + delay, 0, "delivery")
+        now = kernel.now - self._behind if self._frozen_at is None else self._now()
         if self._bandwidth is None and self._free_at <= now:
-            self._launch(_Burst(frames, size, delay, is_background), now)
+            self._free_at = now
+            self._launch(_Burst(frames, size, delay, is_background, now))
         else:
             # One after the other: on a slow wire the first arrives long before the last, and is a sign of life.
             for one in frames:
-                self._launch(_Burst((one,), one[1], delay, is_background), now)
+                burst = _Burst((one,), one[1], delay, is_background, now)
+                self._schedule(burst, now)
+                self._launch(burst)
 
     def finish(self, *, is_background: bool = False) -> None:
         """End it behind what is in flight: the reader gets ``ControlFrame.END`` last. Again does nothing.
@@ -341,12 +346,15 @@ class Link(Generic[Payload]):
         if self.state is LinkState.OPEN:
             self._move(LinkState.FINISHED)
 
-    def _launch(self, burst: _Burst[Payload], now: int) -> None:
-        self._schedule(burst, now)
-        self._flight.append(burst)
+    def _launch(self, burst: _Burst[Payload]) -> None:
+        flight = self._flight
+        flight.append(burst)
         if not burst.is_background:
             self._foreground += 1
-        if self._timer is None or (self._timer.is_background and not burst.is_background):
+        if self._timer is None:
+            if self._frozen_at is None:
+                self._set_timer(flight[0].arrives)
+        elif self._timer.is_background and not burst.is_background:
             self._arm()
 
     def _schedule(self, burst: _Burst[Payload], now: int) -> None:
@@ -369,14 +377,16 @@ class Link(Generic[Payload]):
             size = _size(frames)
         self._unread_size -= size
         if size and self.state in _DELIVERS:
-            self._echoes.append((self._now() + self._echo, size))
+            now = self._kernel.now - self._behind if self._frozen_at is None else self._now()
+            self._echoes.append((now + self._echo, size))
             if self._is_wanted:
                 self._await_echo()
         return frames
 
     def _arrive(self) -> None:
         self._timer = None
-        now, flight = self._now(), self._flight
+        now = self._kernel.now - self._behind  # A frozen link has no timer.
+        flight = self._flight
         # In order, so that a burst with a shorter delay waits for the bursts put in before it.
         while flight and flight[0].arrives <= now:
             burst = flight[0]
@@ -392,7 +402,7 @@ class Link(Generic[Payload]):
             if self.tap is not None:
                 self.tap(self, "arrived", burst.frames)
         if flight:
-            self._arm()
+            self._set_timer(flight[0].arrives)
         self.on_arrival()
 
     # --- what happens to it -------------------------------------------------------------------------------------------
@@ -488,8 +498,10 @@ class Link(Generic[Payload]):
             self._timer.cancel()
             self._timer = None
         if self._flight and self._frozen_at is None:
-            when = self._flight[0].arrives + self._behind
-            self._timer = self._kernel.at(when, self._arrive, background=not self._foreground)
+            self._set_timer(self._flight[0].arrives)
+
+    def _set_timer(self, arrives: int) -> None:
+        self._timer = self._kernel.at(arrives + self._behind, self._arrive, background=not self._foreground)
 
     def _await_echo(self) -> None:
         is_still = self._frozen_at is not None or self._echoes_held_at is not None

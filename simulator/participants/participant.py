@@ -27,11 +27,13 @@ from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest
 from simulator.participants.confirming import AskedQuestion, ConfirmedMessages, visible
+from simulator.participants.hooks import check_participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer, Question, copied
 from simulator.participants.stays import Stay
 from simulator.participants.stream import WINDOW, Stream
 from simulator.participants.streams import ParticipantStreams
 from simulator.participants.surroundings import Surroundings
+from simulator.spellings import HintedParticipant
 
 __all__ = ["Attendance", "Participant", "enter", "retire"]
 
@@ -43,7 +45,7 @@ _SHORTEST_ABSENCE = 1_000_000
 """Nanoseconds: the clock has to move between two stays."""
 
 
-class Participant:
+class Participant(HintedParticipant):
     """A participant that does nothing; subclasses override ``on_…``.
 
     The simulator calls nothing else of a subclass, so any name but the public ones here is free, ``_simulator`` aside.
@@ -234,6 +236,7 @@ def enter(participant: Participant, surroundings: Surroundings) -> None:
     Raises:
         UsageError: If it is in a room already.
     """
+    check_participant(participant, Participant)
     participant._simulator.enter(surroundings)
 
 

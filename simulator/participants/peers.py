@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from meshsync.protocol.envelopes import encode_object
+from simulator.spellings import HintedMessage, HintedPeer, HintedQuestion
 
 __all__ = ["Chunk", "Message", "Offer", "Peer", "Question", "Questioned", "copied"]
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(HintedPeer):
     """Another participant."""
 
     id: str
@@ -27,7 +28,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(HintedMessage):
     """A message as a participant gets it."""
 
     sender: Peer
@@ -44,7 +45,7 @@ class Questioned(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Message):
+class Question(HintedQuestion, Message):
     """A question of a client, to be answered once, at once or later."""
 
     _questioned: Questioned = field(kw_only=True, repr=False, compare=False)

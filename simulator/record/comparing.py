@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from meshsync.confirming.bodies import ATTRIBUTE
 from meshsync.errors import UsageError
+from simulator.record.confirmed_messages import outcome_of_answer
 from simulator.record.records import KINDS, Record, Records
 from simulator.record.redaction import split_path
 from simulator.record.transcript import Transcript
@@ -310,7 +311,8 @@ class _Ignored:
             body = _without(body, path)
         text = "{}" if self.has("body") else json.dumps(body, sort_keys=True, separators=(",", ":"))
         # How a connection ends is told by real rooms alone.
-        outcome = "" if self.has("outcome") or record.kind == "disconnected" else record.outcome
+        told = outcome_of_answer(record) or record.outcome
+        outcome = "" if self.has("outcome") or record.kind == "disconnected" else told
         if ids is not None:
             text, outcome = ids.number(text), ids.number(outcome)
         times = None if self.has("time") else (record.time_ns, record.latency_ns)

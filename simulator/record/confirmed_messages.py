@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshsync.protocol.operations import Broadcast, Push, Send
+from simulator.record.record import Record
 
-__all__ = ["inside"]
+__all__ = ["inside", "mark_of", "outcome_of_answer"]
 
 
 def inside(what: Push | Send | Broadcast) -> tuple[str, Mapping[str, Any]]:
@@ -16,3 +17,17 @@ def inside(what: Push | Send | Broadcast) -> tuple[str, Mapping[str, Any]]:
     if what.type == "meshsync.message" and isinstance(type, str) and isinstance(message, dict):
         return type, message
     return what.type, what.message
+
+
+def mark_of(what: Push | Send | Broadcast) -> Mapping[str, Any]:
+    """Return what makes a confirmed message a question or an answer; empty for all else."""
+    if what.type != "meshsync.message":
+        return {}
+    return {name: mark for name in ("ask", "answer") if isinstance(mark := what.message.get(name), dict)}
+
+
+def outcome_of_answer(record: Record) -> str:
+    """Return what an answer tells besides its body: that there is none, and why; empty for all else."""
+    answer: Any = record.mark.get("answer")
+    outcome = str(answer.get("outcome", "")) if isinstance(answer, dict) else ""
+    return f"{outcome}: {answer.get('reason', '')}".removesuffix(": ") if outcome else ""

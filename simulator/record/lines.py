@@ -38,7 +38,7 @@ FORMAT = 2
 DIRECTIONS = {"up": 0, "down": 1}
 
 _FIELDS = tuple(f.name for f in fields(Record))
-_DIGESTED = tuple(name for name in _FIELDS if name not in ("attachment", "id"))
+_DIGESTED = tuple(name for name in _FIELDS if name not in ("attachment", "id", "mark"))
 _DEFAULTS = {name: getattr(Record(0, "message"), name) for name in _FIELDS[2:]}
 _BOUND = 2**63
 """Nanoseconds and bytes are below this."""
@@ -57,7 +57,7 @@ def encode_line(value: Mapping[str, Any]) -> bytes:
 
 
 def canonical(record: Record) -> bytes:
-    """Return a simulation's record as its digest has it: every member but attachment and id, whose packets count."""
+    """Return a simulation's record as its digest has it: all but attachment, id and mark, whose packets count."""
     # Not asdict(), which copies every message's JSON deeply.
     return encode_line({name: getattr(record, name) for name in _DIGESTED} | {"detail": dict(record.detail)})
 
@@ -184,6 +184,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "size_bytes": _is_whole,
     "latency_ns": lambda value: value is None or (type(value) is int and -_BOUND < value < _BOUND),
     "detail": lambda value: type(value) is dict,
+    "mark": lambda value: type(value) is dict and all(type(mark) is dict for mark in value.values()),
     "attachment": lambda value: value == "" or (type(value) is str and _HASH.fullmatch(value) is not None),
     "recipients": lambda value: type(value) is list and len(value) > 1 and all(map(_is_text, value)),
 } | dict.fromkeys(("sender", "recipient", "type", "outcome", "stream_id", "id"), _is_text)

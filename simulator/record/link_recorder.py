@@ -24,7 +24,7 @@ from meshsync.protocol.packets import WireMessage
 from simulator.network.links import ControlFrame, Frame, Link, LinkState
 from simulator.network.network import CLIENT_GONE, Ended
 from simulator.network.traffic import Traffic
-from simulator.record.confirmed_messages import inside
+from simulator.record.confirmed_messages import inside, mark_of
 from simulator.record.record import Record
 from simulator.record.recorder import Notice, Recorder, kind_of, outcome_of
 from simulator.record.records import Records
@@ -35,6 +35,7 @@ __all__ = ["Line", "LinkRecorder"]
 _START = struct.Struct(">QII")
 _BODY = struct.Struct(">QI")
 _REPLY = b"__response__"
+_NEITHER = Ended.NEITHER  # Not looked up by name at each packet: before 3.12 that is a call in Python.
 
 
 @dataclass(slots=True)
@@ -166,6 +167,7 @@ class LinkRecorder(Recorder):
                 stream_id,
                 message,
                 trip.attachment,
+                mark=mark_of(push),
             )
         )
         if self.settled is not None:
@@ -189,11 +191,12 @@ class LinkRecorder(Recorder):
         elif what == "sent":
             if member_id not in self._down and member_id:
                 self._down[member_id] = link
-            for content, _ in frames:
-                if type(content) is bytes:
-                    self.transcript.add_packet(now, line.label, "down", content)
+            packets = [content for content, _ in frames if type(content) is bytes]
+            if packets:
+                self.transcript.add_packets(now, line.label, "down", packets)
         else:
-            is_lost = what == "lost" or line.ends.ended in CLIENT_GONE
+            ends = line.ends.ended
+            is_lost = what == "lost" or (ends is not _NEITHER and ends in CLIENT_GONE)
             for content, _ in frames:
                 if type(content) is bytes:
                     self._pass(line, content, member_id, is_lost)
@@ -204,13 +207,15 @@ class LinkRecorder(Recorder):
 
     def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame[Traffic]]) -> None:
         """Note frames that have come to the end of their way up."""
+        if not is_lost:
+            packets = [content for content, _ in frames if type(content) is bytes]
+            if packets:
+                self.transcript.add_packets(now, line.label, "up", packets)
         for content, _ in frames:
             if type(content) is not bytes and isinstance(content, (ControlFrame, CloseFrame)):
                 continue
             sent_ns, sent = line.under_way.popleft()
             if isinstance(sent, bytes):
-                if not is_lost:
-                    self.transcript.add_packet(now, line.label, "up", sent)
                 asked = self._gather(line, member_id, sent_ns, sent)
                 if asked is None:
                     continue
@@ -248,14 +253,14 @@ class LinkRecorder(Recorder):
 
     def _pass(self, line: Line, packet: bytes, member_id: str, is_lost: bool) -> None:
         """Count a packet on its way down; the last one of a message ends its trip."""
-        if not line.announced:
+        if line.announced:
+            line.announced -= 1
+        else:
             message_id, index, count = _START.unpack_from(packet) if len(packet) >= _START.size else (0, 1, 0)
             if index:
                 return  # Malformed on purpose.
             line.push_id = None if packet[_START.size :] == _REPLY else message_id
             line.announced = count
-        else:
-            line.announced -= 1
         if not line.announced and line.push_id is not None:
             self.arrived(line.push_id, member_id, is_lost=is_lost)
             line.push_id = None

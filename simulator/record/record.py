@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshsync.values import made_quickly
+
 __all__ = ["KINDS", "Packet", "Record"]
 
 KINDS = (
@@ -27,6 +29,7 @@ rooms alone; a stream's opening, answer, credit or end; enabling and disabling m
 beginning and end; an attempt to connect that failed; a fault that struck or ended."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Record:
     """One event of a room."""
@@ -56,6 +59,9 @@ class Record:
     """The SHA-256 of a message's attachment in hex; empty for none. `Transcript.attachments` has the bytes."""
     id: str = ""
     """Of a participant that connected, as the room gave it: messages may name it. Empty for all else."""
+    mark: Mapping[str, Any] = field(default_factory=dict)
+    """What makes a confirmed message a question or an answer, as the wire has it: ``{"ask": {"id": 3}}``. Empty for all
+    else."""
 
     @property
     def time_s(self) -> float:

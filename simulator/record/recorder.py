@@ -31,7 +31,7 @@ from meshsync.protocol.operations import (
     SetAttributes,
 )
 from simulator.record.calls_as_streams import as_message
-from simulator.record.confirmed_messages import inside
+from simulator.record.confirmed_messages import inside, mark_of
 from simulator.record.names import Names, Recent
 from simulator.record.record import Record
 from simulator.record.records import Records
@@ -174,6 +174,7 @@ class Recorder:
             stream_id,
             message,
             self.transcript.attach(push.attachment),
+            mark=mark_of(push),
         )
         recipients = [self._names.label(recipient.id) for recipient in output.to]
         if len(recipients) > 1:
@@ -276,6 +277,7 @@ class Recorder:
             stream_id=stream_id,
             detail=message,
             attachment=self.transcript.attach(request.attachment),
+            mark=mark_of(request),
         )
 
     def expired(self, opener: Member, stream_id: str, reason: str) -> None:
@@ -317,6 +319,7 @@ class Recorder:
             stream_id=stream_id,
             detail=message,
             attachment=self.transcript.attach(push.attachment),
+            mark=mark_of(push),
         )
 
     def _stream_in(self, request: Request, push: Push) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import struct
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -119,15 +119,21 @@ class Records:
             self._file.write(encode_attachment(hash, new))
         return hash
 
-    def add_packet(self, time_ns: int, link: str, direction: str, packet: bytes | memoryview) -> None:
+    def add_packet(self, time_ns: int, link: str, direction: str, packet: bytes) -> None:
         """Append a packet to the log."""
+        self.add_packets(time_ns, link, direction, (packet,))
+
+    def add_packets(self, time_ns: int, link: str, direction: str, packets: Iterable[bytes]) -> None:
+        """Append packets that enter or leave a room at one instant on one link to the log."""
         number = self._links.get(link)
         if number is None:
             number = self._links[link] = len(self._links)
-        hash = sha256(packet)
-        self._packets += _PACKET.pack(time_ns, number, DIRECTIONS[direction], len(packet), hash.digest())
-        if self._file is not None:
-            self._file.write(_packet_line(Packet(time_ns, link, direction, len(packet), hash.hexdigest())))
+        way, log = DIRECTIONS[direction], self._packets
+        for packet in packets:
+            hash = sha256(packet).digest()
+            log += _PACKET.pack(time_ns, number, way, len(packet), hash)
+            if self._file is not None:
+                self._file.write(_packet_line(Packet(time_ns, link, direction, len(packet), hash.hex())))
 
     def stream_to(self, path: str | Path, *, keep: int | None = None) -> None:
         """Write what is recorded to a file, now and as it grows, until the simulation is closed.

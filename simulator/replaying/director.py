@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from meshsync.runtime.interfaces import Condition
 from simulator.errors import ReplayFailed, ReplayStalled
-from simulator.replaying.steps import PRESENCE, Step, refused_by_client
+from simulator.replaying.steps import ANSWERING, PRESENCE, Step, refused_by_client
 
 __all__ = ["Director", "plain_names"]
 
@@ -191,7 +191,8 @@ class Director:
         """Note that something has come from one participant to another one.
 
         Args:
-            what: A message's type or a stream's name; empty for the offer of a stream.
+            what: A message's or a question's type, a stream's name, or that of the question that is answered; empty for
+                the offer of a stream.
             first: Called with the step that it is, if it is one, before any participant goes on for it. It must not
                 wait.
         """
@@ -202,7 +203,7 @@ class Director:
                 place = places.popleft()
                 first(self.steps[place])
                 self._settle(place, recipient)
-            elif verb in ("send", "open", "reject"):
+            elif verb in ("send", "ask", "open", "reject", *ANSWERING):
                 text = repr(what) if verb == "send" else f"{verb} {what}".strip()
                 self._unexpected.append(f"{text} from {sender} to {recipient}")
             self._condition.notify_all()
@@ -320,6 +321,7 @@ class _Plan:
                 continue
             parts.add(name)
             what = "" if step.verb == "open" else step.stream or step.type
+            what = step.question if step.verb in ANSWERING else what
             verb = {"broadcast": "send", "cancel": "end", "close": "end"}.get(step.verb, step.verb)
             self.places.setdefault((name, step.who, verb, what), deque()).append(place)
         self._apply_end(step)

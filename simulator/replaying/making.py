@@ -124,7 +124,7 @@ def _send_back(steps: Sequence[Step], subject: str) -> list[Step]:
             made.append(replace(step, body=body))
             continue
         made.append(step)
-        for name in step.recipients if step.verb in ("send", "broadcast") else ():
+        for name in step.recipients if step.verb in ("send", "broadcast", "ask", "reply") else ():
             number = counts[name, step.type]
             counts[name, step.type] += 1
             for path, text in texts_in(step.body):

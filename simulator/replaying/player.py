@@ -11,7 +11,9 @@ from functools import partial
 from typing import Any, Protocol
 
 import meshsync
-from meshsync.errors import MeshsyncError, StreamRejected
+from meshsync.asking.requests import OpenRequest
+from meshsync.confirming.bodies import AnswerKind
+from meshsync.errors import MeshsyncError, RequestFailed, RequestRefused, StreamRejected
 from meshsync.messages import RoomMessageEvent
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.room import RoomClient
@@ -49,6 +51,8 @@ class Player:
         self._director = director
         self._connect = connect
         self._refused = refused_by_client(director.steps)
+        self._tells_questions = any(step.question for step in director.steps)
+        """Else the record is an older one, which shows questions and answers as the messages that they are."""
         self._room: RoomClient | None = None
         self._takes_streams = False
         self._offers: dict[str, StreamReader] = {}
@@ -62,6 +66,8 @@ class Player:
         """Questions that are not answered yet, with who asks, in order of arrival."""
         self._answers: set[str] = set()
         """The types of questions so far."""
+        self._questions: dict[str, RoomMessageEvent] = {}
+        """By name, those that are to be answered by a step of their own."""
 
     def run(self) -> None:
         """Do all steps, each in its turn. What goes wrong ends the conversation."""
@@ -117,6 +123,10 @@ class Player:
                 self._attempt(step, lambda: self._send(room, step))
             case "open":
                 self._offer(room, step)
+            case "ask":
+                self._begin(room, step, partial(self._ask, room, step))
+            case "reply" | "refuse" | "fail":
+                self._answer(step)
             case "reject" if step.stream in self._refused:
                 self._director.await_arrival(place)
                 self._attend_if_next(place)
@@ -184,12 +194,55 @@ class Player:
             raise ReplayFailed(f"{value!r}: {self._director.subject} has not sent that to {self.name}") from None
         return found
 
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def _ask(self, room: RoomClient, step: Step) -> None:
+        """Ask, and tell of the answer when it comes."""
+        director, peer, verb = self._director, str(step.to), "reply"
+        attachment = step.attachment if isinstance(step.attachment, bytes) else b""
+        try:
+            answer = room.messaging.ask(
+                director.id_of(peer),
+                step.type,
+                self._filled(step.body),
+                attachment,
+                timeout=None,
+                reply_type=step.reply_type or None,
+            )
+            if peer == director.subject:
+                self._sent.setdefault(answer.type, []).append(answer.message)
+        except RequestRefused:
+            verb = "refuse"
+        except RequestFailed:
+            verb = "fail"
+        except MeshsyncError:
+            return  # Nothing comes of it any more, which is noticed if there is to be an answer.
+        director.arrived(self.name, peer, verb, step.question)
+
+    def _answer(self, step: Step) -> None:
+        event = self._questions.pop(step.question, None)
+        if event is None:
+            raise ReplayFailed(f"{step.to} has not asked {self.name} {step.question}")
+        if step.verb == "reply":
+            attachment = step.attachment if isinstance(step.attachment, bytes) else b""
+            event.reply(self._filled(step.body), attachment, type=step.type).wait()
+        elif isinstance(event._question, OpenRequest):
+            kind = AnswerKind.REFUSED if step.verb == "refuse" else AnswerKind.FAILED
+            event._question.decline(kind, step.reason)
+
+    def _keep_question(self, event: RoomMessageEvent, step: Step) -> None:
+        self._questions[step.question] = event
+
     # --- streams ------------------------------------------------------------------------------------------------------
 
     def _offer(self, room: RoomClient, step: Step) -> None:
         """Offer a stream, and return when the room has the offer: the answer comes later."""
+        self._begin(room, step, partial(self._open, room, step))
+
+    def _begin(self, room: RoomClient, step: Step, action: Callable[[], None]) -> None:
+        """Do what waits for a peer in a task, and return when the room has what was sent for it."""
         before = room.stats().packets_sent
-        task = meshsync.spawn(self._open, room, step, name=f"{step.stream} of {self.name}")
+        task = meshsync.spawn(action, name=f"{step.stream or step.question} of {self.name}")
         while not task.join(_GLANCE):
             stats = room.stats()
             if stats.packets_sent > before and not stats.pending:
@@ -270,11 +323,15 @@ class Player:
         if sender == self._director.subject:
             self._sent.setdefault(message.type, []).append(message.message)
         if event._question is not None and self._room is not None:
-            self._asked.append((sender, event))
+            if not self._tells_questions:
+                self._asked.append((sender, event))
             if message.type not in self._answers:  # Else it would be refused, as one that nothing here answers.
                 self._answers.add(message.type)
                 self._room.messaging.on_message(message.type, _keep)
-        self._director.arrived(self.name, sender, "send", message.type)
+        if event._question is not None and self._tells_questions:
+            self._director.arrived(self.name, sender, "ask", message.type, partial(self._keep_question, event))
+        else:
+            self._director.arrived(self.name, sender, "send", message.type)
 
     def _saw(self, event: RoomMessageEvent) -> None:
         if event.participant is None:

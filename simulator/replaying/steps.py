@@ -22,6 +22,7 @@ from meshsync.protocol.bridging import NO_HANDLER
 from simulator.record.comparing import StreamNames, participant_ids
 from simulator.record.records import Record, Records
 from simulator.record.whole_chunks import WholeChunks
+from simulator.replaying.questions import ANSWERS, Questions
 
 __all__ = [
     "Id",
@@ -38,9 +39,11 @@ __all__ = [
 
 PRESENCE = ("connect", "enable", "disable", "leave")
 """Steps that change who is there."""
+ANSWERING = tuple(ANSWERS.values())
+"""Steps that end a question."""
 STREAM = ("open", "accept", "reject", "chunk", "close", "cancel")
 """Steps of streams."""
-VERBS = (*PRESENCE, "set", "send", "broadcast", *STREAM)
+VERBS = (*PRESENCE, "set", "send", "broadcast", "ask", *ANSWERING, *STREAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +90,19 @@ class Step:
     Args:
         at: When the record has it, in seconds; it is shown, and not kept to.
         who: The participant's name; a second one that is there at the same time is ``bob#2``.
-        verb: ``connect``, ``enable``, ``disable``, ``leave``; ``set`` (attributes); ``send``, ``broadcast``; ``open``,
-            ``accept``, ``reject``, ``chunk``, ``close``, ``cancel`` (a stream).
+        verb: ``connect``, ``enable``, ``disable``, ``leave``; ``set`` (attributes); ``send``, ``broadcast``; ``ask``,
+            ``reply``, ``refuse``, ``fail`` (a question); ``open``, ``accept``, ``reject``, ``chunk``, ``close``,
+            ``cancel`` (a stream).
         to: The recipient; of a broadcast, all of them; whoever is at the other end of the stream.
-        type: Of a message.
+        type: Of a message, a question or an answer.
         body: A message's JSON, a stream's or a chunk's header, or the attributes. It may have an `Id` or a `Sent` where
             a text is.
         attachment: Of a message or a chunk, or its SHA-256 in hex where that is enough: it is only compared.
         stream: The stream's name, which is any text that no other stream has.
+        question: The question's name, likewise.
+        reply_type: The type that the asker of a question wants of its answer.
         role: Of a participant that connects.
-        reason: Why a stream is rejected or cancelled.
+        reason: Why a stream is rejected or cancelled, or a question refused.
         outcome: What the room answers; empty if it does as asked.
     Raises:
         UsageError: If there is no such verb, or what it needs is missing.
@@ -110,6 +116,8 @@ class Step:
     body: Mapping[str, Any] = field(default_factory=dict)
     attachment: bytes | str = b""
     stream: str = ""
+    question: str = ""
+    reply_type: str = ""
     role: str = ""
     reason: str = ""
     outcome: str = ""
@@ -117,12 +125,14 @@ class Step:
     def __post_init__(self) -> None:
         if self.verb not in VERBS:
             raise UsageError(f"{self._place}: there is no verb {self.verb!r}; these are: {', '.join(VERBS)}")
-        if self.verb in ("send", *STREAM) and not (self.to and isinstance(self.to, str)):
+        if self.verb in ("send", "ask", *ANSWERING, *STREAM) and not (self.to and isinstance(self.to, str)):
             raise UsageError(f"{self._place}: to=, the name of one participant, is missing")
         if self.verb == "broadcast" and not isinstance(self.to, tuple):
             raise UsageError(f"{self._place}: to=, the names of all who get it as a tuple, is missing")
         if self.verb in STREAM and not self.stream:
             raise UsageError(f"{self._place}: stream=, the name of the stream, is missing")
+        if self.verb in ("ask", *ANSWERING) and not self.question:
+            raise UsageError(f"{self._place}: question=, the name of the question, is missing")
 
     @property
     def _place(self) -> str:
@@ -147,6 +157,10 @@ class Step:
                 return f"{self.who} to set {', '.join(map(repr, self.body))}"
             case "send" | "broadcast":
                 return f"{self.type!r} from {self.who}"
+            case "ask":
+                return f"the question {self.type!r} from {self.who}"
+            case "reply" | "refuse" | "fail":
+                return f"the answer of {self.who} to {self.question}"
             case "chunk":
                 return f"a chunk from {self.who} on {self.stream}"
         return f"the {_NOUNS[self.verb]} of {self.stream} by {self.who}"
@@ -206,6 +220,7 @@ class _Reading:
         self._records = WholeChunks(records)
         self._ids = participant_ids(records)
         self._streams = StreamNames()
+        self._questions = Questions()
         self.missing: dict[str, None] = {}
         self.left_out: dict[str, int] = {}
 
@@ -235,6 +250,7 @@ class _Reading:
         body = record.detail
         match record.kind:
             case "connected":
+                self._questions.connected(record.sender)
                 return replace(begin, verb="connect", role=str(body.get("role", "user")))
             case "disconnected":
                 return begin
@@ -244,9 +260,8 @@ class _Reading:
                 own = {key: value for key, value in body.items() if key != ATTRIBUTE}
                 return replace(begin, verb="set", body=self._insert_ids(own), outcome=outcome) if own else None
             case "message" if not record.stream_id:
-                verb, to = ("send", record.recipient) if record.recipient else ("broadcast", ())
-                message = replace(begin, verb=verb, to=to, type=record.type, body=self._insert_ids(body))
-                return replace(message, attachment=self._attachment(record), outcome=outcome)
+                message = replace(begin, type=record.type, body=self._insert_ids(body), outcome=outcome)
+                return self._message_step(record, replace(message, attachment=self._attachment(record)))
             case "message" | "stream":
                 return self._stream_step(
                     record, replace(begin, verb="send", to=record.recipient, stream=stream), outcome
@@ -254,6 +269,19 @@ class _Reading:
             case "refused" | "fault":
                 self._leave_out(record.kind)
         return None
+
+    def _message_step(self, record: Record, begin: Step) -> Step | None:
+        if not record.recipient:
+            return replace(begin, verb="broadcast", to=())
+        verb, question = self._questions.verb(record)
+        if not verb:
+            self._leave_out("a question or an answer that came again, or was left")
+            return None
+        mark = record.mark.get("ask") or record.mark.get("answer") or {}
+        wanted, reason = str(mark.get("reply_type", "")), str(mark.get("reason", ""))
+        if verb == "send":
+            return replace(begin, verb=verb, to=record.recipient)
+        return replace(begin, verb=verb, to=record.recipient, question=question, reply_type=wanted, reason=reason)
 
     def _stream_step(self, record: Record, begin: Step, outcome: str) -> Step | None:
         header = record.detail.get("header") or {}
@@ -393,10 +421,11 @@ def _records(step: Step, time_ns: int, ids: dict[str, str]) -> Iterator[Record]:
         yield Record(time_ns, "attributes", step.who, outcome=step.outcome, detail=body)
         return
     outcome = step.outcome or "delivered"
-    if step.verb in ("send", "broadcast"):
+    if step.verb in ("send", "broadcast", "ask", *ANSWERING):
         recipients = step.to if isinstance(step.to, tuple) else (step.to,)
         for to in recipients or ("",):
-            yield Record(time_ns, "message", step.who, to, step.type, 0, 0, outcome, "", body, hash)
+            mark = _mark_of(step)
+            yield Record(time_ns, "message", step.who, to, step.type, 0, 0, outcome, "", body, hash, mark=mark)
         return
     detail = {"stream_id": f"<<<id of {step.stream}>>>"}
     if step.verb in ("open", "chunk"):
@@ -407,6 +436,13 @@ def _records(step: Step, time_ns: int, ids: dict[str, str]) -> Iterator[Record]:
         detail["reason"] = step.reason
     kind, type = ("message" if step.verb == "chunk" else "stream"), _TYPES.get(step.verb, f"stream.{step.verb}")
     yield Record(time_ns, kind, step.who, str(step.to), type, 0, 0, outcome, step.stream, detail, hash)
+
+
+def _mark_of(step: Step) -> Mapping[str, Any]:
+    """Return how the wire tells that a question has no answer; empty for all else, which is compared as a message."""
+    outcomes = {verb: outcome for outcome, verb in ANSWERS.items() if verb != "reply"}
+    outcome = outcomes.get(step.verb)
+    return {} if outcome is None else {"answer": {"outcome": outcome, "reason": step.reason}}
 
 
 def sha256_of(attachment: bytes | str) -> str:

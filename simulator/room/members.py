@@ -18,6 +18,7 @@ from meshsync.protocol.envelopes import (
 )
 from meshsync.protocol.operations import AnswerChunk, Call, CallChunk, Connected, Push, Reply, RoomReady
 from meshsync.runtime.lifecycle import move
+from meshsync.values import made_quickly
 
 __all__ = ["EMPTY", "Member", "Output", "Presence", "Rights", "join_members", "push", "push_encoded", "reply"]
 
@@ -235,6 +236,7 @@ def join_members(encoded: dict[str, bytes]) -> bytes:
     return b"{" + b",".join(encoded.values()) + b"}"
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class Output:
     """One message to one or more participants, encoded but not yet cut into packets."""
@@ -275,7 +277,7 @@ def push(
     if not isinstance(what, Push):
         return Output(to, what, id, *encode_push(what))
     # An envelope without its payload, and the payload beside it: large attachments are not copied here.
-    type, head = encode_push(Push(what.sender, what.type, what.message), decoded=decoded)
+    type, head = encode_push(what, decoded=decoded, is_apart=True)
     return Output(to, what, id, type, head, what.attachment)
 
 

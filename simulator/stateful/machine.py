@@ -21,7 +21,7 @@ from simulator.exploring.runs import Case, run
 from simulator.faults import Fault
 from simulator.faults.plans import Planned
 from simulator.histories import History
-from simulator.latency import Law, as_law
+from simulator.latency import Law, as_link_law
 from simulator.simulation import Simulation
 from simulator.stateful.members import Member
 from simulator.stateful.performance import Performance
@@ -144,7 +144,7 @@ def _test_of(machine: type[ConcurrentMachine]) -> Callable[[], None]:
     plan = machine.plan if isinstance(machine.plan, SearchStrategy) else st.just(tuple(machine.plan))
     bounds = Bounds(machine.steps, machine.longest_pause, machine.latest, plan.map(tuple))
     rules, invariants = rules_of(machine, names), invariants_of(machine)
-    latency = as_law(machine.latency)
+    latency = as_link_law(machine.latency)
 
     def test(script: Script) -> None:
         perform = partial(Performance, machine, script, invariants)

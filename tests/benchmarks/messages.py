@@ -1,10 +1,10 @@
 """Sends per second, latency and CPU time of meshsync beside the official client, in one run on one emulator.
 
-    tox -e bench [-- --rounds 7 --count 2000]
+    python -m tests.benchmarks.messages [--rounds 7] [--count 2000]
 
 The emulator, the two senders and the receiver are a process each and live through the whole run. A round measures both
-senders, and the next one in the other order, so that drift of the machine hits both. The receiver is the same process
-for both; it is the official client unless ``--receiver meshsync``. Only one sender works at a time.
+senders and bare sockets, and the next one in the other order, so that drift of the machine hits all. The receiver is
+the same process for both; it is the official client unless ``--receiver meshsync``. Only one sender works at a time.
 
 The numbers are of this machine, on loopback. They never pass or fail.
 """
@@ -12,87 +12,35 @@ The numbers are of this machine, on loopback. They never pass or fail.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from tests.benchmarks.limits import Echo
+from tests.benchmarks.programs import EMULATOR, Program, running
+from tests.benchmarks.rows import Row, table
 from tests.interop.releases import RELEASES, ROOT, python_of
 
 PARTICIPANT = Path(__file__).with_name("participant.py")
-OFFICIAL = RELEASES["0.0.21"]
-SENDERS = ("meshsync", "official")
+OFFICIAL = "0.0.21"
+OURS, THEIRS, LIMIT = "meshsync", "official", "limit"
+SENDERS = (OURS, THEIRS)
 MODES = ("sequential", "pipelined")
 WARM_UP = 300
 """Messages that each sender sends before anything is measured."""
-
-EMULATOR = f"{shlex.quote(sys.executable)} -m simulator serve --port 0 --json"
-
-
-class Program:
-    """A process that is told and tells JSON lines."""
-
-    def __init__(self, command: list[str], environ: Mapping[str, str]) -> None:
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environ}
-        )
-
-    def ask(self, **command: Any) -> dict[str, Any]:
-        """Give a command and return its answer."""
-        assert self.process.stdin is not None
-        print(json.dumps(command), file=self.process.stdin, flush=True)
-        return self.read()
-
-    def read(self) -> dict[str, Any]:
-        """Return the next answer."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.process.args!r} ended with status {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def cpu(self) -> float:
-        """Return the seconds of CPU it has used so far, NaN where the system does not say."""
-        try:
-            after_name = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except OSError:
-            return float("nan")
-        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def running(command: list[str], environ: Mapping[str, str]) -> Iterator[Program]:
-    """Run a program until the block ends."""
-    program = Program(command, environ)
-    try:
-        yield program
-    finally:
-        program.process.terminate()
-        program.process.communicate(timeout=10)
-
-
-@dataclass(slots=True)
-class Series:
-    """What one sender reached in one mode, a value for each round."""
-
-    rates: list[float] = field(default_factory=list)
-    """Messages per second."""
-    cpus: list[float] = field(default_factory=list)
-    """Microseconds of the sender's CPU per message."""
-    medians: list[float] = field(default_factory=list)
-    """Median latency in milliseconds; empty unless sequential."""
-    p95s: list[float] = field(default_factory=list)
-    """The latency in milliseconds that 95 of 100 sends do not exceed; likewise."""
-    busy: dict[str, list[float]] = field(default_factory=lambda: {"sender": [], "emulator": [], "receiver": []})
-    """The share of the time in which each process used a CPU: at 1.0 it is what limits."""
+QUANTITIES = {
+    ("sequential", "rates"): ("blocking sends", "1/s", False),
+    ("sequential", "medians"): ("blocking sends, median latency", "ms", True),
+    ("sequential", "p95s"): ("blocking sends, latency of 95 in 100", "ms", True),
+    ("sequential", "cpus"): ("blocking sends, sender's CPU", "us each", True),
+    ("pipelined", "rates"): ("pipelined sends", "1/s", False),
+    ("pipelined", "cpus"): ("pipelined sends, sender's CPU", "us each", True),
+}
+"""By mode and quantity: the row's work and unit, and whether less of it is better."""
+LIMIT_IS = "a bare socket, echoed by another process"
 
 
 class Benchmark:
@@ -102,20 +50,23 @@ class Benchmark:
         self.options = options
         self.emulator = stack.enter_context(running(shlex.split(options.emulator), {}))
         environ = self.emulator.read()["env"]
-        pythons = {"meshsync": sys.executable, "official": str(python_of(OFFICIAL))}
+        pythons = {OURS: sys.executable, THEIRS: str(python_of(RELEASES[OFFICIAL]))}
 
         def start(kind: str, name: str) -> Program:
-            path = {"PYTHONPATH": str(ROOT) if kind == "meshsync" else ""}  # the official one sees nothing of ours
+            path = {"PYTHONPATH": str(ROOT) if kind == OURS else ""}  # the official one sees nothing of ours
             return stack.enter_context(running([pythons[kind], str(PARTICIPANT), kind, name], {**environ, **path}))
 
         self.receiver = start(options.receiver, "receiver")
         self.receiver_is = self.receiver.read()["ready"]
         self.senders = {kind: start(kind, f"{kind}-sender") for kind in SENDERS}
         self.senders_are = {kind: sender.read()["ready"] for kind, sender in self.senders.items()}
-        self.series = {(mode, kind): Series() for mode in MODES for kind in SENDERS}
+        self.echo = Echo(stack)
+        self.rows = {key: Row(*about, limit_is=LIMIT_IS) for key, about in QUANTITIES.items()}
+        self.busy: dict[tuple[str, str, str], list[float]] = {}
+        """By mode, sender and process, for each round: the share of the time in which the process used a CPU."""
         self.sent = 0
 
-    def measure(self, mode: str, kind: str, count: int) -> tuple[dict[str, Any], dict[str, float]]:
+    def measure(self, mode: str, kind: str, count: int) -> dict[str, Any]:
         """Let one sender send, wait until everything has arrived, and return its answer and who was busy how much."""
         processes = {"sender": self.senders[kind], "emulator": self.emulator, "receiver": self.receiver}
         before = {name: process.cpu() for name, process in processes.items()}
@@ -123,81 +74,72 @@ class Benchmark:
         busy = {name: (process.cpu() - before[name]) / answer["seconds"] for name, process in processes.items()}
         self.sent += count
         self.receiver.ask(do="arrived", count=self.sent)
-        return answer, busy
+        return {**answer, "busy": busy}
 
-    def run(self) -> None:
-        """Warm up, then measure every round."""
+    def run(self) -> list[Row]:
+        """Warm up, then measure every round, and return the rows."""
         for mode in MODES:
+            getattr(self.echo, mode)(WARM_UP)
             for kind in SENDERS:
                 self.measure(mode, kind, WARM_UP)
-        for round_number in range(self.options.rounds):
-            order = SENDERS if round_number % 2 == 0 else SENDERS[::-1]
+        for number in range(self.options.rounds):
+            order = (*SENDERS, LIMIT)
             for mode in MODES:
-                for kind in order:
+                for kind in order if number % 2 == 0 else reversed(order):
                     self.record(mode, kind)
+        return list(self.rows.values())
 
     def record(self, mode: str, kind: str) -> None:
         """Measure once and keep it."""
         count = self.options.count
-        answer, busy = self.measure(mode, kind, count)
-        series = self.series[mode, kind]
-        series.rates.append(count / answer["seconds"])
-        series.cpus.append(answer["cpu"] / count * 1e6)
-        for name, share in busy.items():
-            series.busy[name].append(share)
-        if latencies := answer.get("latencies"):
-            series.medians.append(median(latencies) * 1e3)
-            series.p95s.append(quantiles(latencies, n=20)[-1] * 1e3)
+        if kind == LIMIT:
+            figures: dict[str, float] = getattr(self.echo, mode)(count)
+        else:
+            answer = self.measure(mode, kind, count)
+            figures = {"rates": count / answer["seconds"], "cpus": answer["cpu"] / count * 1e6}
+            if latencies := answer.get("latencies"):
+                figures |= {"medians": median(latencies) * 1e3, "p95s": quantiles(latencies, n=20)[-1] * 1e3}
+            for name, share in answer["busy"].items():
+                self.busy.setdefault((mode, kind, name), []).append(share)
+        for quantity, value in figures.items():
+            row = self.rows[mode, quantity]
+            values = {OURS: row.ours, THEIRS: row.official.setdefault(OFFICIAL, []), LIMIT: row.limit}[kind]
+            values.append(value)
 
-    def table(self) -> str:
-        """Return what was measured: ratios, then medians over the rounds with the lowest and the highest."""
-        rows = [
-            ("sequential sends/s", "sequential", "rates", "{:.0f}"),
-            ("  median latency, ms", "sequential", "medians", "{:.3f}"),
-            ("  p95 latency, ms", "sequential", "p95s", "{:.3f}"),
-            ("  sender CPU, us/message", "sequential", "cpus", "{:.0f}"),
-            ("pipelined sends/s", "pipelined", "rates", "{:.0f}"),
-            ("  sender CPU, us/message", "pipelined", "cpus", "{:.0f}"),
-        ]
-        lines = [f"{'':26}{'ratio':>7}  {'meshsync':26}official"]
-        for label, mode, quantity, form in rows:
-            ours, theirs = (getattr(self.series[mode, kind], quantity) for kind in SENDERS)
-            ratio = median(ours) / median(theirs)
-            lines.append(f"{label:26}{ratio:7.2f}  {_spread(ours, form):26}{_spread(theirs, form):26}".rstrip())
-        lines.append("share of the time on a CPU, medians; what is near 1.0 limits")
+    def shares(self) -> str:
+        """Return who was busy how much."""
+        lines = ["share of the time on a CPU, medians; what is near 1.0 limits"]
         for mode in MODES:
-            shares = [
-                ", ".join(f"{name} {median(values):.2f}" for name, values in self.series[mode, kind].busy.items())
-                for kind in SENDERS
-            ]
-            lines.append(f"  {mode} with {SENDERS[0]}: {shares[0]}; with {SENDERS[1]}: {shares[1]}")
+            for kind in SENDERS:
+                of = ", ".join(f"{key[2]} {median(v):.2f}" for key, v in self.busy.items() if key[:2] == (mode, kind))
+                lines.append(f"  {mode} with {kind}: {of}")
         return "\n".join(lines)
 
 
-def _spread(values: list[float], form: str) -> str:
-    """Return the median with the lowest and the highest."""
-    return f"{form} ({form} - {form})".format(median(values), min(values), max(values))
-
-
-def main() -> None:
-    """Run it and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--count", type=int, default=2000, help="messages in each measurement")
-    parser.add_argument("--size", type=int, default=0, help="bytes of attachment in each message")
-    parser.add_argument("--receiver", choices=SENDERS, default="official")
-    parser.add_argument("--emulator", default=EMULATOR, help="command that serves rooms and prints one line of JSON")
-    options = parser.parse_args()
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measure, print who was who and how busy, and return the rows."""
     with ExitStack() as stack:
         benchmark = Benchmark(options, stack)
-        benchmark.run()
+        rows = benchmark.run()
         print(
-            f"{benchmark.senders_are['meshsync']} beside {benchmark.senders_are['official']}; "
+            f"{benchmark.senders_are[OURS]} beside {benchmark.senders_are[THEIRS]}; "
             f"receiver in both cases: {benchmark.receiver_is}\n"
             f"{options.rounds} rounds of {options.count} messages, {options.size} bytes of attachment; "
-            f"{benchmark.sent} sent, all arrived; median (lowest - highest)\n\n{benchmark.table()}"
+            f"{benchmark.sent} sent, all arrived\n{benchmark.shares()}\n"
         )
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rounds", type=int, default=7)
+    made.add_argument("--count", type=int, default=2000, help="messages in each measurement")
+    made.add_argument("--size", type=int, default=0, help="bytes of attachment in each message")
+    made.add_argument("--receiver", choices=SENDERS, default=THEIRS)
+    made.add_argument("--emulator", default=EMULATOR, help="command that serves rooms and prints one line of JSON")
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    print(table(run(parser().parse_args())))

@@ -1,6 +1,6 @@
 """Megabytes per second through one stream, and what they cost, beside the official clients, in one run on one emulator.
 
-    tox -e bench [-- --rounds 5 --size 32]
+    python -m tests.benchmarks.streams [--rounds 5] [--size 32]
 
 Every pair is a sender and a receiver of one kind, a process each; the emulator is one for all of them. A round measures
 every pair once with each size of chunk, and the next round goes through them in the other order. The time is from
@@ -15,12 +15,12 @@ import argparse
 import shlex
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
-from tests.benchmarks.messages import EMULATOR, Program, running
+from tests.benchmarks.limits import Relay
+from tests.benchmarks.programs import EMULATOR, Program, running
+from tests.benchmarks.rows import Row, table
 from tests.interop.releases import RELEASES, ROOT, python_of
 
 PARTICIPANT = Path(__file__).with_name("participant.py")
@@ -38,20 +38,13 @@ PAIRS = {
 }
 """By label: the release whose environment runs it, ours for none; the kind of participant, and its dialect; what it
 does: a stream, or messages with attachments, each awaited before the next or all of them together."""
+OURS = {label: label.replace("meshsync", "stream") for label in PAIRS if label.startswith("meshsync")}
+"""By label of those that are ours: how its rows begin."""
+LIMIT = "limit"
 CHUNKS = (64 * 1024, 1024 * 1024)
 """Bytes of data in each chunk."""
 SLOW_SIZE, SLOW_CHUNK, SLOW_PAUSE = 200 * 1024 * 1024, 64 * 1024, 0.010
 """What the slow reader is sent, in bytes, and how long it takes for a chunk, in seconds."""
-
-
-@dataclass(slots=True)
-class Series:
-    """What a pair reached with one size of chunk, a value for each round."""
-
-    rates: list[float] = field(default_factory=list)
-    """Megabytes per second."""
-    cpus: list[float] = field(default_factory=list)
-    """Seconds of CPU of sender and receiver together per 1000 megabytes."""
 
 
 class Pair:
@@ -72,41 +65,59 @@ class Pair:
         self.to = f"{label} receiver"
         self.sent = 0
 
-    def measure(self, size: int, chunk: int) -> tuple[float, float]:
-        """Send so many bytes; return seconds by the clock, and of both sides' CPU."""
+    def measure(self, size: int, chunk: int) -> dict[str, float]:
+        """Send so many bytes; return megabytes a second, and milliseconds of each side's CPU per megabyte."""
         count = max(1, size // chunk)
+        megabytes = count * chunk / (1 << 20)
         before = self.receiver.ask(do="streamed", size=self.sent)["cpu"]
         self.sent += count * chunk
         start = perf_counter()
         sender = self.sender.ask(do=self.does, to=self.to, count=count, size=chunk)
         after = self.receiver.ask(do="streamed", size=self.sent)["cpu"]
-        return perf_counter() - start, sender["cpu"] + after - before
+        costs = {"sender": sender["cpu"], "receiver": after - before}
+        return {
+            "rate": megabytes / (perf_counter() - start),
+            **{side: cpu / megabytes * 1000 for side, cpu in costs.items()},
+        }
 
 
-def compare(pairs: dict[str, Pair], rounds: int, megabytes: int) -> str:
-    """Measure all pairs in alternation and return the table."""
-    series = {(label, chunk): Series() for label in pairs for chunk in CHUNKS}
+QUANTITIES = {
+    "rate": ("MB/s", False, ""),
+    "sender": ("ms per MB", True, ", sender's CPU"),
+    "receiver": ("ms per MB", True, ", receiver's CPU"),
+}
+"""By what is measured: its unit, whether less is better, and what its row's name ends with."""
+
+
+def compare(pairs: dict[str, Pair], relay: Relay, rounds: int, megabytes: int) -> list[Row]:
+    """Measure all pairs in alternation; return the rows of those that are ours."""
+    values: dict[tuple[str, int, str], list[float]] = {}
     for pair in pairs.values():
         pair.measure(4 * 1024 * 1024, CHUNKS[0])  # the first time is slower
     for number in range(rounds):
         for chunk in CHUNKS:
-            for label in list(pairs) if number % 2 == 0 else reversed(pairs):
-                seconds, cpu = pairs[label].measure(megabytes * 1024 * 1024, chunk)
-                series[label, chunk].rates.append(megabytes / seconds)
-                series[label, chunk].cpus.append(cpu / megabytes * 1000)
-    lines = []
-    for chunk in CHUNKS:
-        heads = "".join(f"{'to ' + label.removeprefix('official '):>10} {'CPU':>5}" for label in REFERENCES)
-        lines.append(f"{f'{chunk // 1024} KiB chunks':28}{heads} {'MB/s':>24} {'CPU s/GB':>10}")
-        for label in pairs:
-            own = series[label, chunk]
-            ratios = ""
-            for reference in (series[name, chunk] for name in REFERENCES):
-                rate, cpu = median(own.rates) / median(reference.rates), median(own.cpus) / median(reference.cpus)
-                ratios += f"{rate:10.2f} {cpu:5.2f}"
-            spread = f"{median(own.rates):.1f} ({min(own.rates):.1f} - {max(own.rates):.1f})"
-            lines.append(f"  {label:26}{ratios} {spread:>24} {median(own.cpus):10.1f}")
-    return "\n".join(lines)
+            order = [*pairs, LIMIT]
+            for label in order if number % 2 == 0 else reversed(order):
+                if label == LIMIT:
+                    figures = relay.stream(megabytes * (1 << 20) // chunk, chunk)
+                else:
+                    figures = pairs[label].measure(megabytes * (1 << 20), chunk)
+                for quantity, value in figures.items():
+                    values.setdefault((label, chunk, quantity), []).append(value)
+    return [
+        Row(
+            f"{what}, {chunk >> 10} KiB{ends}",
+            unit,
+            is_less_better,
+            values[label, chunk, quantity],
+            {name.removeprefix("official "): values[name, chunk, quantity] for name in REFERENCES if name in pairs},
+            values.get((LIMIT, chunk, quantity), []),
+            "bare sockets through a process",
+        )
+        for chunk in CHUNKS
+        for quantity, (unit, is_less_better, ends) in QUANTITIES.items()
+        for label, what in OURS.items()
+    ]
 
 
 def slow_reader(environ: dict[str, str], stack: ExitStack) -> str:
@@ -114,34 +125,39 @@ def slow_reader(environ: dict[str, str], stack: ExitStack) -> str:
     pair = Pair("meshsync with speed, B", environ, stack)
     pair.receiver.ask(do="slowly", seconds=SLOW_PAUSE)
     before = [program.ask(do="memory")["peak"] / 1024 for program in (pair.sender, pair.receiver)]
-    seconds, _ = pair.measure(SLOW_SIZE, SLOW_CHUNK)
+    rate = pair.measure(SLOW_SIZE, SLOW_CHUNK)["rate"]
     after = [program.ask(do="memory")["peak"] / 1024 for program in (pair.sender, pair.receiver)]
     return (
         f"{SLOW_SIZE >> 20} MiB to a reader that takes {SLOW_CHUNK >> 10} KiB per {SLOW_PAUSE * 1000:.0f} ms: "
-        f"{seconds:.0f} s; peak memory of the sender's process {after[0]:.1f} MiB (before: {before[0]:.1f}), of the "
-        f"receiver's {after[1]:.1f} MiB (before: {before[1]:.1f})"
+        f"{(SLOW_SIZE >> 20) / rate:.0f} s; peak memory of the sender's process {after[0]:.1f} MiB (before: "
+        f"{before[0]:.1f}), of the receiver's {after[1]:.1f} MiB (before: {before[1]:.1f})"
     )
 
 
-def main() -> None:
-    """Run it and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size", type=int, default=32, help="MiB in each measurement")
-    parser.add_argument("--emulator", default=EMULATOR, help="command that serves rooms and prints one line of JSON")
-    parser.add_argument("--only", choices=("compare", "slow"), help="one of the two parts")
-    options = parser.parse_args()
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measure, print what a slow reader does to memory, and return the rows."""
+    rows = []
     with ExitStack() as stack:
         environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]
         if options.only != "slow":
             pairs = {label: Pair(label, environ, stack) for label in PAIRS}
-            print(f"{options.rounds} rounds of {options.size} MiB; ratios of MB/s and CPU; median (lowest - highest)\n")
-            print(compare(pairs, options.rounds, options.size))
+            rows = compare(pairs, Relay(stack), options.rounds, options.size)
     with ExitStack() as stack:
         environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]
         if options.only != "compare":
             print(slow_reader(environ, stack))
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--size", type=int, default=32, help="MiB in each measurement")
+    made.add_argument("--emulator", default=EMULATOR, help="command that serves rooms and prints one line of JSON")
+    made.add_argument("--only", choices=("compare", "slow"), help="one of the two parts")
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    print(table(run(parser().parse_args())))

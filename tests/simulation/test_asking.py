@@ -385,10 +385,11 @@ def test_a_client_that_leaves_tells_those_that_wait(pair: Pair) -> None:
     pair.sim.sleep(1)
     pair.sim.spawn(lambda: (pair.sim.sleep(0.2), pair.bob.close()))
     pair.fails(RequestInterrupted, "'slow': its program closed it", 0.22, lambda: pair.ask("slow"))
-    pair.fails(ReceiveTimeout, "has left and is not back", 2, lambda: pair.ask("slow", timeout=2))
+    pair.fails(ReceiveTimeout, "but the answerer left .*and is not back", 2, lambda: pair.ask("slow", timeout=2))
     pair.fails(
         SendTimeout,
-        "'slow' to 'bob': its answerer was not reached within 2 s; not sent",
+        "'slow' to 'bob': its answerer was not reached within 2 s; not sent; one that was started anew is another "
+        "participant: find it by wait_for_participant, and ask that",
         2,
         lambda: pair.ask("slow", timeout=2),
     )
@@ -400,8 +401,19 @@ def test_an_answerer_that_is_gone_is_named_when_the_time_is_over(pair: Pair) -> 
     now = pair.sim.now
     pair.sim.plan(faults.at(now + 1, faults.reset("bob")))
     pair.sim.plan(faults.during(now + 1, now + 100, faults.refuse_connect("bob")))
-    text = "it has it, but the answerer has left and is not back"
+    text = (
+        "it has it, but the answerer left 1.01 s after it was asked and is not back; one that was started anew is "
+        "another participant: find it by wait_for_participant, and ask that"
+    )
     pair.fails(ReceiveTimeout, text, 20, lambda: pair.ask("never", timeout=20))
+
+
+def test_an_answerer_that_came_back_is_not_said_to_have_left(pair: Pair) -> None:
+    """It is there, with another id, when the time is over."""
+    pair.bob.messaging.on_message("never", lambda event: None)
+    pair.sim.plan(faults.at(pair.sim.now + 1, faults.reset("bob")))
+    text = "within 100 s: it has it; give a longer timeout= if the answer takes longer"
+    pair.fails(ReceiveTimeout, text, 100, lambda: pair.ask("never", timeout=100))
 
 
 def test_the_end_of_the_asker_ends_its_questions(pair: Pair) -> None:

@@ -54,7 +54,7 @@ def test_it_is_told_where_it_came_from(failure: Failure) -> None:
 def test_workers_find_the_same(failure: Failure) -> None:
     """In processes of their own, which find the program by its name; the report is that of running in order."""
     found = explore(
-        crashing.hasty_store, range(20), plan=crashing.plan, latency=0.02, report=None, executor="processes"
+        crashing.hasty_store, range(20), plan=crashing.plan, latency=0.02, report=None, save=None, executor="processes"
     )
     assert found is not None
     assert (found.seed, found.symptom, found.plan) == (failure.seed, failure.symptom, failure.plan)
@@ -68,7 +68,9 @@ def test_the_store_that_synchronizes_first_passes() -> None:
 @pytest.mark.parametrize("schedule", ["late", "random"])
 def test_crashes_go_with_other_schedules(schedule: str) -> None:
     """Lateness and permutation find it too, and a run of each is repeated byte for byte."""
-    found = explore(crashing.hasty_store, range(40), schedule=schedule, plan=crashing.plan, latency=0.02, report=None)
+    found = explore(
+        crashing.hasty_store, range(40), schedule=schedule, plan=crashing.plan, latency=0.02, report=None, save=None
+    )
     assert found is not None
     assert found.is_repeatable
 

@@ -8,6 +8,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 import meshsync
 from meshsync.errors import UsageError
-from simulator import Transcript
+from simulator import Transcript, replay_room
 from simulator.errors import ReplayFailed, ReplayStalled, WorldStalled
 from simulator.replaying import Id, Sent, Step
 from simulator.replaying.making import MadeTest, make_test
@@ -516,3 +517,149 @@ def test_a_program_that_asks_gets_the_recorded_answers(folder: Path) -> None:
     recorded.save(folder / "record.jsonl")
     assert [record.detail["of"] for record in recorded.messages(type="sum")] == [[0, 2, 4, "answer"]]
     test_of(made(folder, program="bot.py:ask"))()
+
+
+SHOP = """
+import meshsync
+
+def serve():
+    with meshsync.connect("market", name="shop", role="agent") as room:
+        @room.messaging.on_request("price", reply_type="cents")
+        def price(event):
+            item = event.message.message["item"]
+            if item == "moon":
+                raise meshsync.Refuse("the moon is not for sale")
+            return {"cents": {"tea": 250, "milk": 120}[item]}, b"signed"
+
+        room.messaging.enable()
+        room.run_forever()
+"""
+
+
+def record_of_questions(folder: Path) -> None:
+    """Write the record of a customer that asks the shop four times, and sends a message besides."""
+    from simulator.exploring.programs import afresh, find
+
+    write(folder, SHOP, "shop.py")
+    with simulated(latency=0.01) as sim, afresh(folder):
+        sim.spawn(find("shop.py:serve"))
+        room = sim.room("market")
+        sim.sleep(1)
+        eve = room.join("eve", enable=True)
+        shop = eve.messaging.wait_for_participant(name="shop")
+        for item in ("tea", "moon", "sun", "milk"):
+            with suppress(meshsync.RequestError):
+                eve.messaging.ask(shop, "price", {"item": item}, timeout=10)
+        eve.messaging.send_message(shop, "bye", {})
+        sim.sleep(1)
+        room.transcript.save(folder / "record.jsonl")
+
+
+@pytest.mark.parametrize("world", ["simulation", "emulator"])
+def test_a_program_that_is_asked_has_a_test_of_its_answers(folder: Path, world: Any) -> None:
+    """The others ask, and are answered, refused or failed as they were; whatever is changed of that is found."""
+    record_of_questions(folder)
+    test = make_test(folder / "record.jsonl", "shop", program="shop.py:serve", world=world)
+    assert (test.masked, test.notes) == ((), ())
+    check = test_of(test)
+    steps = [step for step in check.__globals__["STEPS"] if step.question]
+    assert [(step.who, step.verb, step.to, step.type, dict(step.body), step.reason) for step in steps] == [
+        ("eve", "ask", "shop", "price", {"item": "tea"}, ""),
+        ("shop", "reply", "eve", "cents", {"cents": 250}, ""),
+        ("eve", "ask", "shop", "price", {"item": "moon"}, ""),
+        ("shop", "refuse", "eve", "price", {}, "the moon is not for sale"),
+        ("eve", "ask", "shop", "price", {"item": "sun"}, ""),
+        ("shop", "fail", "eve", "price", {}, ""),
+        ("eve", "ask", "shop", "price", {"item": "milk"}, ""),
+        ("shop", "reply", "eve", "cents", {"cents": 120}, ""),
+    ]
+    assert [step.question for step in steps] == [f"question {n} from eve to shop" for n in (1, 1, 2, 2, 3, 3, 4, 4)]
+    assert (steps[1].attachment, check.__globals__["STEPS"][-1].verb) == (b"signed", "send")
+    check()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('"tea": 250', '"tea": 300', "shop -> eve, number 1: message 'cents': message.cents: 250 versus 300"),
+        ('b"signed"', 'b"other"', "message 'cents': attachment "),
+        ("not for sale", "far away", "refused: the moon is not for sale versus refused: the moon is far away"),
+        ('item == "moon"', 'item == "sun"', "eve waits for the answer of shop to question 2 from eve to shop"),
+        ('item == "moon"', 'item == "mars"', "what came besides: fail question 2 from eve to shop from shop to eve"),
+        ('"milk": 120', '"milk": 120, "sun": 1', "reply question 3 from eve to shop"),
+        ('reply_type="cents"', 'reply_type="pence"', "versus message 'pence'"),
+        ('on_request("price"', 'on_request("cost"', "refuse question 1 from eve to shop from shop to eve"),
+        (
+            "            return ",
+            "            meshsync.sleep(1e6)\n            return ",
+            "eve waits for the answer of shop",
+        ),
+        (
+            "            return ",
+            '            room.messaging.send_message(event.participant, "cents", {"cents": 250})\n            return ',
+            "shop -> eve, number 1",
+        ),
+    ],
+)
+def test_a_changed_answer_fails_its_test(folder: Path, old: str, new: str, text: str) -> None:
+    """Its body, its attachment, a refusal and its reason, a failure, none at all, and a message besides."""
+    record_of_questions(folder)
+    test = test_of(make_test(folder / "record.jsonl", "shop", program="shop.py:serve"))
+    assert SHOP.count(old) == 1, old
+    write(folder, SHOP.replace(old, new), "shop.py")
+    with pytest.raises(AssertionError) as caught:
+        test()
+    assert text in str(caught.value)
+
+
+def test_a_program_that_asks_is_refused_and_failed_as_it_was(folder: Path) -> None:
+    """The scripted answerers do to it what the record has; a program that asks something else fails."""
+    from simulator.exploring.programs import afresh, find
+
+    program = """
+    import meshsync
+
+    def buy():
+        with meshsync.connect("market", name="eve") as room:
+            room.messaging.enable()
+            shop = room.messaging.wait_for_participant(name="shop", timeout=30)
+            for item in ("tea", "moon", "sun"):
+                try:
+                    told = room.messaging.ask(shop, "price", {"item": item}, timeout=30).message
+                except meshsync.RequestError as error:
+                    told = {"error": type(error).__name__}
+                room.messaging.send_message(shop, "told", told)
+    """
+    write(folder, program, "eve.py")
+    write(folder, SHOP, "shop.py")
+    with simulated(latency=0.01) as sim, afresh(folder):
+        sim.spawn(find("shop.py:serve"))
+        sim.sleep(1)
+        sim.spawn(find("eve.py:buy")).join()
+        recorded = sim.room("market").transcript.copy()
+    recorded.save(folder / "record.jsonl")
+    assert [record.detail for record in recorded.messages(type="told")] == [
+        {"cents": 250},
+        {"error": "RequestRefused"},
+        {"error": "RequestFailed"},
+    ]
+    made = make_test(folder / "record.jsonl", "eve", program="eve.py:buy")
+    assert made.notes == ()
+    test = test_of(made)
+    test()
+    write(folder, program.replace('"moon"', '"mars"'), "eve.py")
+    with pytest.raises(AssertionError, match=r'message\.item: "moon" versus "mars"'):
+        test()
+    told = 'room.messaging.ask(shop, "price", {"item": item}, timeout=30).message'
+    write(folder, program.replace(told, 'room.messaging.send_message(shop, "price", {"item": item}) or {}'), "eve.py")
+    with pytest.raises(AssertionError, match="shop waits for the question 'price' from eve"):
+        test()
+
+
+def test_a_record_with_questions_is_replayed_as_it_was(folder: Path) -> None:
+    """All of its participants are scripted; and saved and loaded, a record still tells which messages ask."""
+    record_of_questions(folder)
+    replayed = replay_room(folder / "record.jsonl")
+    assert not replayed.difference, replayed.difference
+    marks = [next(iter(record.mark), "") for record in replayed.transcript if record.kind == "message"]
+    assert marks == ["ask", "answer", "ask", "answer", "ask", "answer", "ask", "answer", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -87,6 +88,22 @@ def test_a_task_may_write_back_while_another_accepts(seed: int) -> None:
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_dropped_writer_leaves_the_run_as_it_is() -> None:
+    """Nothing in a simulation depends on garbage: the time-out says what may be, and the client's end is told."""
+    with simulated() as sim:
+        pair = Pair(sim)
+        writer, reader = pair.both()
+        writer.write(b"x")
+        del writer
+        gc.collect()
+        assert reader.read(1).data == b"x"
+        with pytest.raises(ReceiveTimeout, match="alice has not closed it, so it is slow, or its program dropped"):
+            reader.read(100)
+        pair.alice.close()
+        with pytest.raises(StreamInterrupted, match="alice has left"):
+            reader.read(1)
 
 
 def test_reading_waits_polls_and_times_out() -> None:

@@ -239,12 +239,16 @@ def test_the_hook_changes_what_programs_get() -> None:
 
 
 def test_a_stream_that_nobody_wants_is_rejected_as_official_clients_do() -> None:
-    """The text is theirs; the client stays usable."""
+    """The text begins with theirs, and says what to do; the client stays usable."""
     with simulated() as sim:
         pair = Pair(sim)
         with pytest.raises(StreamRejected) as caught:
             pair.open()
-        assert (str(caught.value), caught.value.connection_alive) == (NOT_ALLOWED, True)
+        assert str(caught.value) == (
+            f"{NOT_ALLOWED}: the program of 'bob' takes none until it calls messaging.enable(callback), or "
+            "messaging.streams() to iterate over them"
+        )
+        assert caught.value.connection_alive
         assert pair.are_tidy()
 
 

@@ -59,7 +59,11 @@ def test_what_it_observes_is_what_the_documentation_says() -> None:
     ]
     errors = [observation[2:4] for observation in seen if observation[:2] == ("ada", "error")]
     assert [error for error in errors if str(error[0]).startswith("Stream")] == [
-        ("StreamRejected", "Streams are not allowed by this client"),
+        (
+            "StreamRejected",
+            "Streams are not allowed by this client: the program of 'cyd' takes none until it calls "
+            "messaging.enable(callback), or messaging.streams() to iterate over them",
+        ),
         ("StreamRejected", "not today"),
         ("StreamCancelled", "ben ended the stream early: enough"),
         ("StreamInterrupted", "cyd has left"),

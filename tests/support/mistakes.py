@@ -150,6 +150,115 @@ messaging.messages().get_nowait()
 messaging.broadcast_mesage("chat", {})
 > AttributeError: 'MessagingClient' object has no attribute 'broadcast_mesage': did you mean broadcast_message?
 
+## Asking as other libraries call it
+messaging.request(peer, "price", {})
+> AttributeError: 'MessagingClient' object has no attribute 'request': it is ask
+
+## Asking by the room
+room.request_reply(peer, "price", {})
+> AttributeError: 'RoomClient' object has no attribute 'request_reply': it is room.messaging.ask
+
+## A typing error at the room
+room.send_mesage(peer, "chat", {})
+> AttributeError: 'RoomClient' object has no attribute 'send_mesage': did you mean room.messaging.send_message?
+
+## An error that is called otherwise
+try:
+    messaging.ask(peer, "price", {})
+except meshsync.RequestRejected:
+    ...
+> AttributeError: module 'meshsync' has no attribute 'RequestRejected': it is RequestRefused; a handler raises Refuse
+
+## The result of a task
+meshsync.spawn(lambda: 5).result()
+> AttributeError: 'ThreadTask' object has no attribute 'result': it is error; what the function returns is dropped: keep it in a list
+
+## A chunk as bytes
+meshsync.MessageStreamChunk({}, b"text").decode()
+> AttributeError: 'MessageStreamChunk' object has no attribute 'decode': it is chunk.data.decode()
+
+## A participant as a dict
+peer["mood"]
+> TypeError: 'RemoteParticipant' object has no items: its attributes are got by get_attribute(name)
+
+# Arguments that there are not
+
+## A keyword of another library
+messaging.send_message(to=peer, type="chat", msg={"text": "hi"})
+> TypeError: send_message() got an unexpected keyword argument 'msg': it is message=
+
+## A keyword in camel case
+bob.messaging.on_request("price", print, replyType="price.reply")
+> TypeError: on_request() got an unexpected keyword argument 'replyType': it is reply_type=
+
+## The name in the second place
+meshsync.connect("lab", "ada")
+> TypeError: connect() takes from 0 to 1 positional arguments but 2 were given: it takes [room] by place; by name name=, role=, …
+
+## A time limit in the last place
+messaging.ask(peer, "price", {}, None, 5)
+> TypeError: ask() takes from 2 to 5 positional arguments but 6 were given: it takes to, [type], [message], [attachment] by place; by name timeout=, reply_type=, match=
+
+## A client made by hand
+meshsync.MessagingClient("ws://127.0.0.1:6374")
+> TypeError: a MessagingClient is of a room that was joined, not of 'ws://127.0.0.1:6374': use room.messaging
+
+## A time limit in the place of the sender
+messaging.wait_for_message("reply", 5)
+> TypeError: give a participant or the id of one, not 5: a time limit is given as timeout=
+
+## A misspelled option of a simulation
+simulator.Simulation(latncy=0.04)
+> TypeError: Simulation() got an unexpected keyword argument 'latncy': it is latency=
+
+# Questions
+
+## Nothing there answers
+messaging.ask(peer, "price", {})
+> RequestRefused: 'bob' has no handler for questions of type 'price'; it has no handlers: on_request there adds one
+
+## Asking by name
+messaging.ask("bob", "price", {})
+> ParticipantNotFound: 'bob' is a name and no id: give get_participant_by_name('bob'), or its id '…'
+
+## No type for the handler
+@bob.messaging.on_request
+def price(event):
+    return {"cents": 250}
+> TypeError: the type of a message is a str, not <function price at …>; as a decorator, write @on_request("a type")
+
+## Returning what is to be raised
+bob.messaging.on_request("price", lambda event: meshsync.Refuse("not for sale"))
+failed = threading.Event()
+bob.messaging.on("receiver_failed", lambda event: failed.set())
+try:
+    messaging.ask(peer, "price", {})
+finally:
+    failed.wait()
+> log: receiver …<lambda> raised TypeError at question …: it returned Refuse('not for sale'): raise it
+
+## A receiver in the place of a handler
+bob.messaging.on_message("price", lambda event: {"cents": 250})
+messaging.ask(peer, "price", {}, timeout=0.2)
+> log: what the receiver …<lambda> returned answers no question of type 'price': register it by on_request('price', …), or call event.reply(…)
+
+## Answering what is no question
+@messaging.on_message("chat")
+def answer(event):
+    event.reply({"text": "hello"})
+
+bob.messaging.broadcast_message("chat", {"text": "hi"})
+> log: receiver …answer raised UsageError: a message of type 'chat' is no question of ask(): send_message(event.participant, …) sends to its sender
+
+## No time for an answer
+bob.messaging.on_request("price", lambda event: {"cents": 250})
+messaging.ask(peer, "price", {}, timeout=0)
+> SendTimeout: the question 'price' to 'bob': its answerer was not reached within 0 s; not sent; timeout=0 leaves no time for an answer
+
+## An answer by its number
+messaging.ask_all("price", {})[0]
+> TypeError: 'Answers' object has no items: iterate over it, or over list(answers)
+
 # Messages and events
 
 ## A message as a dict
@@ -330,6 +439,14 @@ import datetime
 messaging.wait_for_message("reply", timeout=datetime.timedelta(seconds=5))
 > TypeError: timeout is a number of seconds, not datetime.timedelta(seconds=5)
 
+## A participant whose name is written otherwise
+messaging.wait_for_participant(name="Bob", timeout=0.1)
+> ReceiveTimeout: no participant with name='Bob' was there within 0.1 s; there was 'bob', of those that enabled messaging
+
+## A name in the place of an id
+messaging.get_participant("bob")
+> warning: get_participant() takes an id, and 'bob' is a name: get_participant_by_name() takes that
+
 ## An answer that came before the question for it
 early = messaging.messages()
 bob.messaging.broadcast_message("reply", {})
@@ -362,6 +479,14 @@ messaging.send_message(room, "chat", {})
 ## A text as message
 messaging.send_message(peer, "chat", "hi")
 > InvalidMessage: message: str is not a JSON object; give a dict
+
+## The message in the place of its type
+messaging.send_message(peer, {"text": "hi"})
+> InvalidMessage: type: needs a text of at least one character, not {'text': 'hi'}; it comes before the message
+
+## A broadcast to one
+messaging.broadcast_message(peer, "chat", {})
+> InvalidMessage: type: needs a text of at least one character, not <RemoteParticipant 'bob' …>; to one participant there are send_message and ask
 
 ## Bytes in a message
 messaging.send_message(peer, "chat", {"picture": b"GIF89a"})
@@ -417,7 +542,7 @@ room.local_participant.attributes["mood"] = "calm"
 
 ## A stream that Bob's program does not take
 messaging.create_stream(peer)
-> StreamRejected: Streams are not allowed by this client
+> StreamRejected: Streams are not allowed by this client: the program of 'bob' takes none until it calls messaging.enable(callback), or messaging.streams() to iterate over them
 
 ## A text as chunk
 streams = bob.messaging.streams()
@@ -425,13 +550,33 @@ threading.Thread(target=lambda: streams.get().accept()).start()
 messaging.create_stream(peer).write("text")
 > InvalidMessage: chunk: str does not hold bytes; give text.encode()
 
+## A dict as chunk
+streams = bob.messaging.streams()
+threading.Thread(target=lambda: streams.get().accept()).start()
+messaging.create_stream(peer).write({"part": 1})
+> InvalidMessage: chunk: dict does not hold bytes; give json.dumps(…).encode()
+
+## A writer that is never closed
+readers = []
+bob.messaging.enable(readers.append)
+messaging.create_stream(peer).write(b"data")
+readers[0].read_all(timeout=10)
+> StreamInterrupted: alice ended the stream early: the program dropped its writer without close()
+
+## A writer that is kept and never closed
+readers = []
+bob.messaging.enable(readers.append)
+writer = messaging.create_stream(peer)
+readers[0].read_all(timeout=0.1)
+> ReceiveTimeout: stream … from alice: no chunk came within 0.1 s; alice has not closed it, so it is slow, or its program dropped the writer
+
 ## Writing to a closed stream
 streams = bob.messaging.streams()
 threading.Thread(target=lambda: streams.get().accept()).start()
 writer = messaging.create_stream(peer)
 writer.close()
 writer.write(b"data")
-> UsageError: stream … to bob cannot be written to: this program closed it
+> UsageError: stream … to bob cannot be written to: this program closed it; create_stream opens another
 
 ## A stream to oneself
 messaging.create_stream(room.local_participant)
@@ -440,6 +585,10 @@ messaging.create_stream(room.local_participant)
 ## A file that is not there
 messaging.send_file("no-such-file", peer)
 > FileNotFoundError: [Errno 2] No such file or directory: 'no-such-file'
+
+## The recipient in the place of the file
+messaging.send_file(peer, "picture.png")
+> TypeError: the first argument is the file's path, and the second its recipient, not <RemoteParticipant 'bob' …>
 
 # Joining
 
@@ -497,6 +646,10 @@ simulator.Emulator(port=emulator.port).start()
 simulator.Emulator(port="0").start()
 > UsageError: port: a port is a number from 0 to 65535, not '0'
 
+## A host that is not this machine
+simulator.Emulator(host="no-such-host.invalid").start()
+> UsageError: cannot listen on no-such-host.invalid port 0: …; host= is an address of this machine, 127.0.0.1 by default
+
 ## Stopping it
 emulator.stop()
 > AttributeError: 'Emulator' object has no attribute 'stop': it is close, or the end of the with block
@@ -514,6 +667,50 @@ simulator.Simulation(seed=1.5)
 ## A delay as text
 simulator.Simulation(latency="40ms")
 > TypeError: a delay is a law of simulator.latency, or a number of seconds (0.04 for 40 ms), not '40ms'
+
+## A delay in milliseconds
+simulator.Simulation(latency=40).close()
+> warning: a latency of 40 is 40 s, each way: for 40 ms give 0.04, and for that many seconds simulator.latency.constant(40)
+
+## Running a function
+with simulator.Simulation(seed=1) as sim:
+    sim.run(lambda: print("hello"))
+> TypeError: run() lets time pass: sim.spawn(program) runs a function, whose end its join() waits for
+
+## A participant's class
+with simulator.Simulation(seed=1) as sim:
+    sim.room("lab").add(simulator.participants.Echo)
+> TypeError: a participant is an object of a subclass of participants.Participant, not <class 'simulator.participants.messaging.Echo'>; Echo(name) makes one
+
+## A participant that is a coroutine
+class Bot(simulator.participants.Participant):
+    async def on_message(self, message):
+        print(message)
+
+with simulator.Simulation(seed=1) as sim:
+    sim.room("lab").add(Bot("bot"))
+> TypeError: Bot.on_message is a coroutine or generator function, of which nothing would run: give a plain one, and in place of a wait after(seconds, callback)
+
+## A misspelled method of a participant
+class Bot(simulator.participants.Participant):
+    def on_mesage(self, message):
+        print(message)
+
+with simulator.Simulation(seed=1) as sim:
+    sim.room("lab").add(Bot("bot"))
+> warning: nothing calls Bot.on_mesage(): did you mean on_message()?
+
+## A start that is no instant
+simulator.Simulation(start="yesterday")
+> ValueError: start: an instant as ISO 8601, such as 2026-01-01T00:00:00Z, not 'yesterday'
+
+## A program that does not take the simulation
+simulator.explore(lambda: None, seeds=3)
+> UsageError: a program is called with the Simulation, which …<lambda>() does not take: too many positional arguments
+
+## Seeds as text
+simulator.explore(lambda sim: None, seeds="0:100")
+> TypeError: seeds is how many, or which, as a list or a range, not '0:100'
 
 ## Two at once
 with simulator.Simulation(seed=1):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import meshsync
-from meshsync import RoomClient
+from meshsync import ReceiveTimeout, RoomClient, StreamCancelled, StreamInterrupted
 from simulator import Emulator
 from tests.support.rooms import PATIENCE, Join, finish, run
 
@@ -347,12 +347,13 @@ def test_dropped_client_goes_on_while_anything_is_registered_at_it(
 
     room = join_unkept("needed", messaging=Hooked if what == "a hook" else meshsync.MessagingClient)
     client = room._meshsync
-    NEEDED[what](room)
+    kept = NEEDED[what](room)
     del room
     gc.collect()
     time.sleep(0.1)  # A task that closes it would begin now.
     is_open, sender = client.is_open, client.router.sender()
     client.close(30, None)
+    del kept
     for event, receivers in zip(meshsync.signals.EVENTS.values(), before, strict=True):
         for receiver in [one for key, one in event.receivers.items() if key not in receivers]:
             event.disconnect(receiver)
@@ -367,6 +368,92 @@ def test_dropped_client_is_closed_when_its_last_subscription_is(join_unkept: Cal
     with pytest.warns(ResourceWarning, match="unclosed client 'reading'"):
         messages.close()
         await_end("reading")
+
+
+# --- streams that a program drops -------------------------------------------------------------------------------------
+
+
+class Pair:
+    """Ada, and Bob, who reads all streams of hers."""
+
+    def __init__(self, join: Join) -> None:
+        self.bob = join("bob", enable=False)
+        self.streams = self.bob.messaging.streams()
+        self.bob.messaging.enable()
+        self.ada = join("ada")
+        self.to = self.ada.messaging.wait_for_participant(name="bob", timeout=PATIENCE)
+
+    def open(self) -> tuple[Any, Any]:
+        """Return writer and reader of a stream."""
+        readers: list[Any] = []
+
+        def accept() -> None:
+            reader = self.streams.get(PATIENCE)
+            reader.accept()
+            readers.append(reader)
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        writer = self.ada.messaging.create_stream(self.to)
+        accepting.join()
+        return writer, readers[0]
+
+
+@pytest.fixture
+def pair(join: Join) -> Pair:
+    """Two clients that stream."""
+    return Pair(join)
+
+
+@pytest.mark.parametrize("last", ["the writer", "the reader", "a circle"])
+def test_dropped_stream_is_cut_off_with_a_warning(pair: Pair, last: str) -> None:
+    """Else its reader would wait as long as the client lives. The warning has the line that opened it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        writer, reader = pair.open()
+        writer.write(b"x")
+        if last == "the reader":
+            back = writer.reader
+            del writer
+            gc.collect()
+            with pytest.raises(ReceiveTimeout):
+                back.read(0.05)  # Of the dispatcher's event, too, nothing is left by now.
+            del back
+        elif last == "a circle":
+            held = [writer]
+            held.append(held)
+            del writer, held
+            gc.collect()
+        else:
+            del writer
+        assert reader.read(PATIENCE).data == b"x"
+        with pytest.raises(StreamInterrupted, match=r"ada ended the stream early: the program dropped its writer"):
+            reader.read(PATIENCE)
+    (warning,) = [one for one in caught if "unclosed stream" in str(one.message)]
+    assert f"to bob, opened at {__file__}:" in str(warning.message)
+    assert (warning.category, warning.filename) == (ResourceWarning, __file__)
+
+
+def test_closed_stream_is_dropped_without_a_warning(pair: Pair) -> None:
+    """Nor is one that the peer has ended, or whose acceptor lets go of its ends."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        writer, reader = pair.open()
+        del reader  # It is the opener's to end.
+        gc.collect()
+        writer.write(b"x")
+        writer.close()
+        del writer
+        gc.collect()
+        writer, reader = pair.open()
+        reader.close()
+        with pytest.raises(StreamCancelled):
+            while True:
+                writer.write(b"x")
+        del writer
+        gc.collect()
+        pair.ada.close()  # Behind any task that the finalizer started.
+    assert not [one for one in caught if "unclosed stream" in str(one.message)]
 
 
 # --- the end of a script ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 import meshsync
 from meshsync import hints
-from simulator import Emulator, Simulation
+from simulator import Emulator, Simulation, participants
 from simulator.simulation import SimulatedRoom
 
 
@@ -31,7 +31,83 @@ def test_names_that_are_answered_are_missing(name: str) -> None:
     assert there & set(hints._SPELLINGS[name]) == set()
 
 
-@pytest.mark.parametrize("kind", [Simulation, SimulatedRoom, Emulator])
+def test_names_that_the_package_answers_are_missing() -> None:
+    """As above."""
+    assert set(dir(meshsync)) & set(hints._MODULE) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        # What other libraries call it.
+        (meshsync.MessagingClient, "request_reply", ": it is ask"),
+        (meshsync.MessagingClient, "rpc", ": it is ask"),
+        (meshsync.MessagingClient, "on_call", ": it is on_request"),
+        (meshsync.MessagingClient, "respond", f": it is {hints._REPLY}"),
+        (meshsync.MessagingClient, "refuse", ": it is raise meshsync.Refuse(text), in a handler of on_request"),
+        (meshsync.RoomMessageEvent, "respond", ": it is reply"),
+        (meshsync.Answers, "get", ": it is iteration: for answer in answers"),
+        (participants.Echo, "send_message", ": it is send"),
+        (participants.Question, "answer", ": it is reply"),
+        # Camel case, of both.
+        (meshsync.MessagingClient, "askAll", ": it is ask_all"),
+        (meshsync.MessagingClient, "onRequest", ": it is on_request"),
+        (meshsync.MessagingClient, "sendRequest", ": it is ask"),
+        # Typing errors, of both.
+        (meshsync.MessagingClient, "on_requst", ": did you mean on_request?"),
+        (meshsync.MessagingClient, "reqest", ": it is ask"),
+        (participants.Echo, "sned", ": did you mean send?"),
+        (meshsync.MessagingClient, "completely_different", ""),
+    ],
+)
+def test_name_is_answered(kind: type, name: str, hint: str) -> None:
+    """By what to write."""
+    assert hints.hint_for(kind, name) == hint
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("request", ": it is room.messaging.ask"),
+        ("onRequest", ": it is room.messaging.on_request"),
+        ("ask", ": it is room.messaging.ask"),
+        ("reply", f": it is {hints._REPLY}"),
+        ("send_mesage", ": did you mean room.messaging.send_message?"),
+        ("disconnect", ": it is room.close"),
+        ("completely_different", ""),
+    ],
+)
+def test_name_that_a_room_has_not_may_be_its_messagings(name: str, hint: str) -> None:
+    """With where that is."""
+    with Simulation(seed=1) as sim:
+        room = sim.room("lab").join("ada")
+        with pytest.raises(AttributeError) as caught:
+            getattr(room, name)
+    assert str(caught.value) == f"'RoomClient' object has no attribute {name!r}{hint}"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("RequestRejected", ": it is RequestRefused; a handler raises Refuse"),
+        ("Client", ": it is connect, which returns a RoomClient"),
+        ("conect", ""),  # The interpreter adds its own.
+    ],
+)
+def test_name_that_the_package_has_not_is_answered(name: str, hint: str) -> None:
+    """As those of classes are."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(meshsync, name)
+    assert str(caught.value) == f"module 'meshsync' has no attribute {name!r}{hint}"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(Simulation, SimulatedRoom, Emulator),
+        *(participants.Participant, participants.Peer, participants.Message, participants.Question),
+    ],
+)
 def test_names_that_the_simulator_answers_are_missing(kind: type) -> None:
     """As above."""
     answered = next(vars(base)["_spellings"] for base in kind.__mro__ if "_spellings" in vars(base))

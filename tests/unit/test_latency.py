@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from simulator import latency
 from simulator.latency import Law, as_law, constant, empirical, exponential, lognormal, uniform
+from simulator.settings import as_delays
 
 DRAWS = 10_000
 TOLERANCE = 0.03
@@ -234,3 +236,34 @@ def test_a_correlated_law_is_written_and_read() -> None:
         latency.correlated(0.1, 0)
     with pytest.raises(ValueError, match="correlated takes of, which is a law, and seconds"):
         latency.from_json({"law": "correlated", "of": 3, "seconds": 1})
+
+
+# --- numbers that seem to be milliseconds -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: latency.as_latency(40),
+        lambda: as_delays(0.04, 40),
+        lambda: latency.matrix({("eu", "us"): 40}),
+        lambda: latency.matrix({("eu", "us"): 0.04}, default=40),
+    ],
+)
+def test_latency_that_seems_to_be_in_milliseconds_is_warned_of(make: Callable[[], object]) -> None:
+    """At the program's line, with the number to write, and how to say that seconds are meant."""
+    with pytest.warns(RuntimeWarning, match="a latency of 40 is 40 s, each way: for 40 ms give 0.04, and ") as caught:
+        make()
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert "for that many seconds simulator.latency.constant(40)" in str(warning.message)
+
+
+def test_long_latency_can_be_meant() -> None:
+    """A law is, and so is what takes only seconds; and waits that are no connection's have any length."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert latency.as_latency(latency.constant(40)) == latency.constant(40)
+        latency.as_latency(9.9)
+        latency.as_law(200)
+        latency.matrix({("earth", "mars"): latency.uniform(200, 1200)})

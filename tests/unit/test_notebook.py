@@ -11,8 +11,8 @@ import pytest
 import meshsync
 from meshsync.errors import MeshsyncError, UsageError
 from meshsync.messages import RoomMessage, RoomMessageEvent
-from meshsync.notebook import without_library
 from meshsync.participants import RemoteParticipant
+from meshsync.tracebacks import without_library
 from simulator import Simulation, explore
 
 HOSTILE = "<script>alert(1)</script>"

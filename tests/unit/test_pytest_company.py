@@ -106,6 +106,7 @@ SENSELESS = {
     "seeds=-1": "there is no seed to run it with",
     "schedule='rnadom'": "the marker simulated: no schedule is named 'rnadom'",
     "latency=-1": "the marker simulated: seconds must be at least 0",
+    "horizon=0": "the marker simulated: horizon",
 }
 """What a marker may have by mistake, and what is said of it."""
 
@@ -120,6 +121,45 @@ def test_a_marker_that_makes_no_sense_is_an_error(tmp_path: Path) -> None:
     for number, expected in enumerate(SENSELESS.values()):
         assert re.search(f"^test_{number}.py::test_it: .*{re.escape(expected)}", printed, re.MULTILINE), printed
     assert "Traceback" not in printed
+    assert "During handling" not in printed
+
+
+@pytest.mark.parametrize("name", ["simulate", "simulation", "simulted", "Simulated"])
+def test_a_misspelled_marker_of_a_simulated_test_is_an_error(tmp_path: Path, name: str) -> None:
+    """It would do nothing, and pytest only warns. One that a project has registered is its own affair."""
+    test = "\n\n@pytest.mark.{name}(seeds=3)\ndef test_it({fixture}): pass\n"
+    printed = run(tmp_path, "import pytest" + test.format(name=name, fixture="sim_room"))
+    assert (
+        f"test_it.py::test_it: there is no marker '{name}', so that it does nothing: did you mean simulated?" in printed
+    )
+    assert "1 passed" in run(tmp_path, "import pytest" + test.format(name=name, fixture=""))
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\nmarkers =\n    {name}(seeds): ours\n")
+    assert "1 passed" in run(tmp_path, "import pytest" + test.format(name=name, fixture="sim_room"))
+
+
+def test_an_emulator_without_its_libraries_is_a_sentence(tmp_path: Path) -> None:
+    """With the line to type, in whatever scope; a simulation needs none of them."""
+    program = """
+        import sys
+        import pytest
+
+        sys.modules["aiohttp"] = None
+
+        def test_emulator(emulator): pass
+
+        def test_wider(module_emulator): pass
+
+        def test_made(emulator_factory): pass
+
+        def test_simulated(sim_room): pass
+    """
+    printed = run(tmp_path, program)
+    assert "1 passed, 3 errors" in printed
+    for name in ("emulator", "module_emulator", "emulator_factory"):
+        text = f"the fixture {name}: the emulator needs aiohttp: pip install 'meshsync-client[emulator]'"
+        assert f"\n{text}\n" in printed, printed
+    assert "Traceback" not in printed
+    assert "pytest_plugin.py" not in printed
 
 
 UNUSED = """

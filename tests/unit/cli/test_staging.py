@@ -42,6 +42,18 @@ def test_laws_have_units_where_they_are_typed(text: str, law: latency.Law) -> No
     assert read_latency(text) == law
 
 
+@pytest.mark.parametrize(
+    ("text", "is_warned_of"), [("40", True), ("40s", False), ("40ms", False), ("constant:40", False)]
+)
+def test_latency_that_seems_to_be_in_milliseconds_is_warned_of(
+    text: str, is_warned_of: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless a unit says that it is not."""
+    assert read_latency(text) == latency.constant(0.04 if text == "40ms" else 40)
+    warning = "warning: a delay of 40 is 40 s: write 40ms or 40s, whichever is meant\n"
+    assert capsys.readouterr().err == (warning if is_warned_of else "")
+
+
 def test_correlated_laws_are_typed_with_their_time_first() -> None:
     """Before the law that they follow."""
     law = latency.correlated(latency.lognormal(0.04, 0.4), 1.5)

@@ -9,6 +9,7 @@ import pytest
 from meshsync.connection.deliveries import Delivery
 from meshsync.connection.send_queue import SendQueue
 from meshsync.errors import NotSent, RoomError, SendTimeout, WouldDeadlock
+from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.threads import ThreadRuntime
 from tests.support.scripted import PATIENCE, wait_until
 
@@ -18,6 +19,11 @@ RUNTIME = ThreadRuntime()
 def make(what: str = "it") -> Delivery:
     """Return a delivery that nobody refuses to wait for."""
     return Delivery(what, RUNTIME, lambda what: None)
+
+
+def limit(seconds: float | None) -> Deadline:
+    """Return a time limit that begins now."""
+    return Deadline(RUNTIME, seconds)
 
 
 class Wanting:
@@ -30,7 +36,7 @@ class Wanting:
 
         def run() -> None:
             try:
-                order.append(name if queue.wait_for_turn(self.delivery, timeout) else f"{name} late")
+                order.append(name if queue.wait_for_turn(self.delivery, limit(timeout)) else f"{name} late")
                 self.done.set()
                 assert self.let_go.wait(PATIENCE)
             finally:
@@ -126,26 +132,26 @@ def test_waiting_where_it_would_never_end_is_refused_at_once() -> None:
 def test_free_turn_is_had_at_once() -> None:
     """Nobody in line means no waiting, even with no time to wait."""
     queue, first, second = SendQueue(), make(), make()
-    assert queue.wait_for_turn(first, 0)
+    assert queue.wait_for_turn(first, limit(0))
     queue.leave(first)
-    assert queue.wait_for_turn(second, 0)
+    assert queue.wait_for_turn(second, limit(0))
 
 
 def test_taken_turn_is_not_had_within_the_time_limit() -> None:
     """Who polls a turn that somebody has gets nothing, and does not stay in line."""
     queue, first, second, third = SendQueue(), make(), make(), make()
-    assert queue.wait_for_turn(first, 0)
-    assert not queue.wait_for_turn(second, 0)
+    assert queue.wait_for_turn(first, limit(0))
+    assert not queue.wait_for_turn(second, limit(0))
     queue.leave(second)
     queue.leave(first)
-    assert queue.wait_for_turn(third, 0)
+    assert queue.wait_for_turn(third, limit(0))
 
 
 def test_turns_are_had_in_the_order_of_asking() -> None:
     """Five who wait are served first come, first served."""
     queue, order = SendQueue(), list[str]()
     holder = make()
-    assert queue.wait_for_turn(holder, 0)
+    assert queue.wait_for_turn(holder, limit(0))
     wanting = []
     for place, name in enumerate("abcde", 2):
         wanting.append(Wanting(queue, order, name))
@@ -162,8 +168,8 @@ def test_who_gives_up_does_not_hold_up_those_behind() -> None:
     """One who waited in vain leaves the line, and the next is served."""
     queue, order = SendQueue(), list[str]()
     holder, impatient = make(), make()
-    assert queue.wait_for_turn(holder, 0)
-    assert not queue.wait_for_turn(impatient, 0)
+    assert queue.wait_for_turn(holder, limit(0))
+    assert not queue.wait_for_turn(impatient, limit(0))
     patient = Wanting(queue, order, "patient")
     wait_for_line(queue, 3)
     queue.leave(impatient)
@@ -177,8 +183,8 @@ def test_turn_that_came_to_one_who_has_gone_is_passed_on() -> None:
     """One whose time ran out just as the turn came gives it back with the rest."""
     queue, order = SendQueue(), list[str]()
     holder, late = make(), make()
-    assert queue.wait_for_turn(holder, 0)
-    assert not queue.wait_for_turn(late, 0)
+    assert queue.wait_for_turn(holder, limit(0))
+    assert not queue.wait_for_turn(late, limit(0))
     patient = Wanting(queue, order, "patient")
     wait_for_line(queue, 3)
     queue.leave(holder)  # the turn is late's
@@ -191,8 +197,8 @@ def test_turn_that_came_to_one_who_has_gone_is_passed_on() -> None:
 def test_leaving_twice_takes_nobody_elses_turn() -> None:
     """A second ``leave`` of the same delivery changes nothing."""
     queue, first, second, third = SendQueue(), make(), make(), make()
-    assert queue.wait_for_turn(first, 0)
+    assert queue.wait_for_turn(first, limit(0))
     queue.leave(first)
-    assert queue.wait_for_turn(second, 0)
+    assert queue.wait_for_turn(second, limit(0))
     queue.leave(first)
-    assert not queue.wait_for_turn(third, 0)
+    assert not queue.wait_for_turn(third, limit(0))

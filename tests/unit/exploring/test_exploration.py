@@ -338,10 +338,24 @@ def test_program_that_returns_what_has_not_run_fails(hidden):
     assert "of which nothing has run" in str(quietly(program).error)
 
 
-def test_search_without_a_seed_is_refused():
+@pytest.mark.parametrize("seeds", [range(5, 5), 0, -1])
+def test_search_without_a_seed_is_refused(seeds):
     """None of no seeds fails, which says nothing."""
     with pytest.raises(UsageError, match="no seed to try"):
-        quietly(fails_at_three, range(5, 5))
+        quietly(fails_at_three, seeds)
+
+
+def test_number_of_seeds_stands_for_those_from_0_on():
+    """As in the marker of tests."""
+    assert quietly(fails_at_three, 3) is None
+    assert quietly(fails_at_three, 4).found.case.seed == quietly(fails_at_three, range(4)).found.case.seed == 3
+
+
+@pytest.mark.parametrize("seeds", [True, "0:5", 1.5, None])
+def test_what_are_no_seeds_is_refused(seeds):
+    """A text would be taken for its characters."""
+    with pytest.raises(TypeError, match="seeds is how many, or which, as a list or a range, not "):
+        quietly(fails_at_three, seeds)
 
 
 # --- the same failure -------------------------------------------------------------------------------------------------

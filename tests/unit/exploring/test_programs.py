@@ -106,7 +106,7 @@ def test_module_of_a_package_may_import_relatively(tmp_path: Path, monkeypatch: 
         ("goood", "has no 'goood'; is 'good' meant?"),
         ("zzz", "has no 'zzz'; it defines good, without_argument"),
         ("VALUE", "is no program, which is a callable, but int"),
-        ("without_argument", "has to take one argument, the Simulation"),
+        ("without_argument", r"is called with the Simulation, which .*without_argument\(\) does not take"),
         ("", "which program of"),
     ],
 )

@@ -162,5 +162,5 @@ def test_a_step_is_written_as_python_reads_it(
 
 def test_wrong_steps_are_refused() -> None:
     """The error lists the verbs."""
-    with pytest.raises(UsageError, match="these are: connect, enable, disable, leave, set, send, broadcast, open"):
+    with pytest.raises(UsageError, match="these are: connect, enable, disable, leave, set, send, broadcast, ask"):
         Step(0, "ada", "say")

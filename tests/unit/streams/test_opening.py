@@ -110,6 +110,7 @@ def test_rejection_that_stands_is_not_tried_again(is_new: bool, rejection: dict[
     with pytest.raises(StreamRejected) as caught:
         client.table.open(client.bob, {}, 10.0, "classic")
     assert caught.value.is_final == ("meshsync" in rejection)
+    assert ("messaging.enable(callback)" in str(caught.value)) == (rejection["error"] == NO_HANDLER)
 
 
 def test_newcomer_has_no_more_time_than_there_is() -> None:

@@ -67,6 +67,12 @@ def is_there(dotted: str) -> bool:
     return False
 
 
+def test_what_programs_leave_behind_is_not_in_the_repository() -> None:
+    """A record of a search at the root, say: what `.gitignore` has is not tracked."""
+    listed = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
+
+
 def test_every_file_that_a_text_names_is_there() -> None:
     """Texts of all kinds: documents, docstrings, comments, settings."""
     assert {path: missing for path, text in texts() if (missing := missing_files(text))} == {}
@@ -96,3 +102,37 @@ def test_a_planted_reference_to_a_name_is_found() -> None:
     """A module that is gone, a name that a module does not define, and three that are right."""
     text = "``meshsync.presence``, ``meshsync.errors.Nothing``, ``meshsync.errors``, ``simulator.check()``"
     assert missing_names(text) == ["meshsync.errors.Nothing", "meshsync.presence"]
+
+
+def slug(heading: str) -> str:
+    """Return the anchor of a heading, as GitHub makes it."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.replace("`", "")).strip().lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+def broken_links(name: str, text: str) -> list[str]:
+    """Return the links of a page to files that are not there, or to headings that their files have not."""
+    prose = re.sub(r"^(```+).*?^\1$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+    broken = []
+    for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", prose):
+        path, _, anchor = link.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        content = file.read_text(encoding="utf-8") if file.suffix == ".md" and file.exists() else ""
+        outside = re.sub(r"^```.*?^```$", "", content, flags=re.MULTILINE | re.DOTALL)
+        headings = re.findall(r"^#+ (.*)$", outside, re.MULTILINE)
+        if not file.exists() or (anchor and content and anchor not in map(slug, headings)):
+            broken.append(link)
+    return broken
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    """To a file, and to a heading of it: on GitHub as well as in the pages that Sphinx makes."""
+    pages = {name: text for name, text in texts() if name.endswith(".md")}
+    assert {name: links for name, text in pages.items() if (links := broken_links(name, text))} == {}
+
+
+def test_a_broken_link_is_found() -> None:
+    """A missing file, a missing heading there and here; not one into the world, nor an example."""
+    text = "# Here\n[a](gone.md) [b](README.md#gone) [c](#gone) [d](#here) [e](https://gone.invalid#x) `[f](gone.md)`\n"
+    assert broken_links("README.md", text) == ["gone.md", "README.md#gone", "#gone", "#here"]
+    assert broken_links("README.md", "[two](#two-agents) [time](docs/howto/limits.md#of-time)") == []

@@ -1,0 +1,77 @@
+"""The rows of benchmarks: their ratios, tables, files, and what has moved against a kept run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.rows import Row, Spread, compare, load, save, table
+
+
+def row(work: str = "sends", ours=(200.0, 300.0), limit=(400.0, 400.0), **options) -> Row:
+    """Return a row of two rounds."""
+    return Row(work, "1/s", ours=[*ours], official={"1.0": [100.0, 100.0]}, limit=[*limit], limit_is="bare", **options)
+
+
+def test_ratios_are_of_the_same_round():
+    """The median of ratios, and no ratio of medians: a slow round of the machine is slow for both."""
+    slow_second = Row("sends", "1/s", ours=[200.0, 100.0, 300.0], limit=[400.0, 100.0, 900.0])
+    assert slow_second.ratios() == {"limit": Spread(0.5, 1 / 3, 1.0)}
+
+
+def test_what_was_not_measured_has_no_ratio():
+    """Such as a release that is not there, or a cost of nothing."""
+    alone = Row("sends", "1/s", ours=[1.0], official={"1.0": []}, limit=[0.0])
+    assert alone.ratios() == {}
+    assert table([Row("sends", "1/s", ours=[1.0])]).splitlines()[1].startswith("sends ")
+
+
+def test_table_has_all_figures():
+    """Ours, then each that it is compared with."""
+    _, ours, official, limit = table([row()]).splitlines()
+    assert ours.split() == ["sends", "1/s", "250", "(200", "-", "300)", "(more", "is", "better)"]
+    assert official.split() == ["official", "1.0", "100", "(100", "-", "100)", "2.5", "(2", "-", "3)"]
+    assert limit.split() == ["limit:", "bare", "400", "(400", "-", "400)", "0.625", "(0.5", "-", "0.75)"]
+
+
+def test_rows_are_kept(tmp_path: Path):
+    """And what is no such file is refused."""
+    save([row()], tmp_path / "rows.json")
+    assert load(tmp_path / "rows.json") == [row()]
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match="no rows of a benchmark"):
+        load(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("now", "mark"),
+    [
+        (row(), "same"),
+        (row(ours=(299.0, 400.0)), "same"),  # The rounds overlap.
+        (row(ours=(310.0, 400.0)), "better"),
+        (row(ours=(100.0, 190.0)), "WORSE"),
+        (row(ours=(400.0, 600.0), limit=(800.0, 800.0)), "same"),  # A faster machine.
+    ],
+)
+def test_what_has_moved_is_marked(now: Row, mark: str):
+    """If no round of one run is within the other."""
+    assert compare([row()], [now]).split()[0] == mark
+
+
+def test_less_can_be_better():
+    """Where it is a cost."""
+    before, now = row(is_less_better=True), row(is_less_better=True, ours=(100.0, 190.0))
+    assert compare([before], [now]).split()[0] == "better"
+
+
+def test_rows_without_limit_are_compared_by_the_official_client_or_as_they_are():
+    """In this order."""
+    assert ": to official 1.0 was" in compare([row(limit=())], [row(limit=())])
+    bare = Row("sends", "1/s", ours=[1.0, 2.0])
+    assert ": the figure (1/s) was" in compare([bare], [bare])
+
+
+def test_rows_that_come_and_go_are_named():
+    """So that a renamed row is no silent loss."""
+    assert compare([row("old")], [row("new")]).splitlines() == ["new     new", "gone    old"]
