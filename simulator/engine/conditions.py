@@ -67,6 +67,7 @@ class VirtualCondition:
         self.owner = None
         if actor.inside is self:
             actor.inside = self.outer
+            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
             self._unlink(actor)
         if self._entrants:
@@ -205,6 +206,7 @@ class VirtualCondition:
             inner, place = place, place.outer
         if inner is None:
             actor.inside = self.outer
+            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
             inner.outer = self.outer
         self.outer = None

@@ -135,6 +135,24 @@ def test_condition_is_entered_once(runtime: VirtualRuntime) -> None:
         condition.notify_all()
 
 
+def test_condition_forgets_where_it_was_entered(runtime: VirtualRuntime) -> None:
+    """An actor that waited on a condition waits again, though another one was inside of two meanwhile."""
+    shared, other = runtime.condition(), runtime.condition()
+    has_waited = []
+
+    def wait_twice() -> None:
+        with shared:
+            has_waited.append(shared.wait(5))
+            has_waited.append(shared.wait(5))
+
+    task = runtime.spawn(wait_twice, name="waiting")
+    runtime.sleep(1)
+    with other, shared:
+        shared.notify_all()
+    assert task.join(10)
+    assert (has_waited, task.error) == ([True, False], None)
+
+
 def test_thread_started_by_an_actor_is_an_actor(runtime: VirtualRuntime) -> None:
     """It begins when it is its turn, sleeps in virtual time, can be joined, and counts as started at once."""
     log: list[object] = []
