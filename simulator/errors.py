@@ -12,21 +12,21 @@
         │   └── ReceiverFailed      a receiver of events, or another callback of a client, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
         ├── InvariantError          a run was ended by what was claimed of it
-        │   ├── InvariantViolated   (AssertionError) a predicate was false that had to be true, or the reverse
+        │   ├── InvariantViolated   (AssertionError) what had to hold did not, or the reverse
         │   └── PredicateFailed     a predicate raised, blocked, or returned no truth value
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
-        │   └── ConditionOccupied   a callback would enter a condition that an actor is inside of
+        │   └── ConditionOccupied   a callback would enter a condition that an actor is in
         ├── ReplayFailed            a conversation could not be replayed
         │   └── ReplayStalled       (TimeoutError) what a participant waited for did not come
         ├── SweepBroken             the workers of a search are gone
         ├── WorkerFailed            a seed fails on a worker, and not here
         │   └── WorkerDied          the process that ran a seed died of it
-        ├── ForeignThread           (RuntimeError) a thread that is no actor used the simulation
+        ├── ForeignThread           (RuntimeError) a thread that is no actor used it
         ├── SimulationClosed        (RuntimeError) the simulation is over
         └── SimulationNested        (RuntimeError) another simulation is open in this process
 
     BaseException
-    └── ActorExit                 ends an actor when the simulation is closed, or its program crashes; not to be caught
+    └── ActorExit                 ends an actor: the simulation closes, or it crashes
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ FLOORS = """
 00 meshsync.hints  meshsync.notebook  meshsync.places  meshsync.values
 00a meshsync.arguments
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
-1  meshsync.runtime: coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
+1  meshsync.runtime: allocation coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
                      / stop_signals
 1  meshsync.discovery  meshsync.pytest_tracebacks
 2  meshsync.protocol: envelopes frames heartbeat packets
@@ -90,9 +90,9 @@ f  simulator.record: attachments calls_as_streams files names record / confirmed
 g  simulator.lives: disks leftovers / programs
 g  simulator.participants: hooks peers stays / confirming stream surroundings / lasting / streams / participant
                            / messaging streaming visiting
-h  simulator.emulator: doorway events flushes framing intake limits loop_clock memory rates refusals wire
-                       / event_log newcomers recording / rooms settings / connection stage / gateway / loop_thread
-                       / emulator
+h  simulator.emulator: doorway events framing limits loop_clock memory rates refusals wire
+                       / event_log flushes intake newcomers recording sockets / rooms settings / connection stage
+                       / gateway / loop_thread / emulator
 e  simulator.settings  simulator.failing_receivers
 h  simulator.simulation
 i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records run_plot
@@ -162,6 +162,7 @@ SEAM = frozenset(
         "simulator/emulator/loop_clock.py",
         "simulator/emulator/loop_thread.py",
         "simulator/emulator/newcomers.py",
+        "simulator/emulator/sockets.py",
         "simulator/emulator/stage.py",
         "simulator/emulator/wire.py",
         "simulator/cli/logs.py",

@@ -220,10 +220,10 @@ class Asking:
     def peer_left(self, participant: RemoteParticipant) -> None:
         """Note that a participant is gone: one without an identity never comes back."""
         with self._condition:
-            others = list(self._others)
-            for pending in self._asked.values():
-                if pending.identity == participant._identity:  # It may come back, and answer.
-                    pending.left = self._client.runtime.monotonic()
+            asked, others = list(self._asked.values()), list(self._others)
+        for pending in asked:
+            if pending.identity == participant._identity:  # It may come back, and answer.
+                pending.left = self._client.runtime.monotonic()
         for pending in [one for one in others if one.participant_id == participant.id]:
             pending.fail(RequestInterrupted(f"{pending.name!r} left before it answered the question {pending.type!r}"))
 

@@ -120,7 +120,7 @@ class Delivery(Hinted):
         if not self._is_done:
             self._refuse_to_block("waiting for an acknowledgement")
             with self._condition:
-                if not (self.is_done or self._condition.wait_for(self._get_is_done, limit)):
+                if not self._condition.wait_for(self._get_is_done, limit):
                     raise SendTimeout(f"{self._what}: not acknowledged within {limit or 0:.3g} s; it may yet arrive")
         if self._error is not None:
             # A copy: a raised error keeps its callers' variables alive, and two tasks may wait here.

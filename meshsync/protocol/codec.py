@@ -231,25 +231,29 @@ def encode_reply(content: Content) -> tuple[str, bytes]:
     return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
-def encode_push(push: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False) -> tuple[str, bytes]:
+def encode_push(
+    push: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False, is_apart: bool = False
+) -> tuple[str, bytes]:
     """Return the message type and the body of a push; the message id of a `Call` is its own.
 
     Args:
         decoded: Whether the message of a `Push` comes from `decode_request`, and so needs no check.
+        is_apart: Whether the attachment of a `Push` is left out, which has its place behind all else.
     Raises:
         InvalidMessage: If it holds what JSON cannot carry, or its attachment is no buffer.
     """
     match push:
+        case Push():  # First, since most are messages.
+            message = as_object(push.message, "message")
+            header = {"from_participant_id": push.sender, "type": push.type, "message": message}
+            text = encode_members(header, forwarded=True, decoded=decoded)
+            return "messaging.send", encode_envelope(text, b"" if is_apart else push.attachment)
         case Call():
             return tool_calls.CALL, tool_calls.encode_call(push)
         case CallChunk():
             return tool_calls.CALL_CHUNK_PUSH, tool_calls.encode_call_chunk(push, forwarded=True)
         case AnswerChunk():
             return tool_calls.ANSWER_CHUNK, tool_calls.encode_answer_chunk(push, forwarded=True)
-    message = as_object(push.message, "message")
-    header = {"from_participant_id": push.sender, "type": push.type, "message": message}
-    text = encode_members(header, forwarded=True, decoded=decoded)
-    return "messaging.send", encode_envelope(text, push.attachment)
 
 
 _EMPTY = Empty()

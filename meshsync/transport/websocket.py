@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from meshsync.errors import MeshsyncError, ProtocolError
 from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT, Batch, SendBuffer
+from meshsync.runtime.allocation import keep_freed_memory
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.closing import Closing
@@ -63,6 +64,7 @@ class WebSocketTransport:
         Raises:
             ValueError: If a duration of the heartbeat is not positive.
         """
+        keep_freed_memory()
         self._runtime = runtime
         self._now = runtime.monotonic
         self._entropy = runtime.entropy

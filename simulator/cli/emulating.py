@@ -60,6 +60,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="SECRET",
         help="what tokens have to be signed with (default: one that everybody knows; a random one beyond the loopback)",
     ),
+    click.option(
+        "--loop",
+        default="asyncio",
+        metavar="NAME",
+        show_default=True,
+        help="event loop to run on; uvloop costs less, and has to be installed",
+    ),
     click.option("-v", "--verbose", is_flag=True, help="one level more than the default one of --log-level"),
     click.option("--json-log", is_flag=True, help="log as lines of JSON, for programs"),
     _doorway(
@@ -199,6 +206,7 @@ def make_emulator(asked: Mapping[str, Any]) -> Emulator:
             allow_hosts=asked["allow_host"],
             insecure=asked["insecure"],
             record=_recording(asked),
+            loop=asked["loop"],
             **stage_arguments(asked),
         )
     except UsageError as error:

@@ -18,38 +18,33 @@ from aiohttp.abc import AbstractStreamWriter
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import frames
-from meshsync.protocol.heartbeat import Beat, Heartbeat, Outflow
+from meshsync.protocol.heartbeat import Beat, Heartbeat
 from meshsync.runtime.lifecycle import move
-from meshsync.transport.acknowledgements import unacknowledged
 from simulator.admission import Admission
-from simulator.emulator.flushes import Flushes
+from simulator.emulator.flushes import Flushes, Lane
 from simulator.emulator.framing import join
-from simulator.emulator.intake import Intake
+from simulator.emulator.intake import intake_for
 from simulator.emulator.memory import Memory
-from simulator.emulator.rates import Rate
 from simulator.emulator.settings import Settings
+from simulator.emulator.sockets import descriptor_of, outflow
 from simulator.emulator.wire import Wire
 from simulator.network.network import SimulatedConnection
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Seat, SeatedRoom
 
-__all__ = ["GatewayConnection", "HandshakeSocket"]
+__all__ = ["READ_SIZE", "GatewayConnection", "HandshakeSocket"]
 
 _log = logging.getLogger("simulator.emulator")
 
-
-_PACKET_MARGIN = 64 * 1024
-"""Bytes by which one WebSocket message may be larger than the largest message: a whole one may come as one packet, and
-its seat checks its size."""
-
-_LONGEST_FRAME = 16
-"""Largest messages in one WebSocket frame. A packet is cut at the size above, and its message refused; a frame that is
-longer ends the connection."""
 
 _HIGH_WATER = 256 * 1024
 """Bytes in the transport's buffer beyond which messages wait in their seat's queue, so that pings overtake them."""
 
 _BATCH = 256 * 1024
 """Bytes of messages taken from a queue at once."""
+
+READ_SIZE = 256 * 1024
+"""Bytes that are read at once, as many as asyncio reads. It makes room for them at each read, for which it may have to
+ask the system, and to give most of it back: three calls, as dear as reading."""
 
 _TURN = 1024 * 1024
 """What one client's messages may cost in one turn of the loop, in the effort of `Seat.feed`; a message is never cut.
@@ -69,6 +64,10 @@ wait for one participant, if that is less."""
 
 _IDLE = 24 * 1024
 """Bytes of a connection for which nothing waits. Source: 22 KB each of 400 on CPython 3.11."""
+
+_NOTED = 4096
+"""Bytes that a connection may hold, beside those of an idle one, before they are noted: to find out how many it holds
+takes as long as to write a message."""
 
 _LOOK = 1.0
 """Seconds between two looks at a client for which messages wait."""
@@ -106,7 +105,7 @@ class HandshakeSocket(web.WebSocketResponse):
         return False
 
 
-class GatewayConnection(asyncio.Protocol):
+class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
     """One client's connection and its seat. It replaces aiohttp as the transport's protocol after the handshake.
 
     aiohttp gives frames one by one, which for a stream costs more than all of the room's work on them.
@@ -120,10 +119,12 @@ class GatewayConnection(asyncio.Protocol):
         memory: Memory,
         flushes: Flushes,
         early: bytes = b"",
+        buffer: memoryview | None = None,
     ) -> None:
         self.name = name
         self._memory = memory
         self._flushes = flushes
+        self._buffer = memoryview(bytearray(READ_SIZE)) if buffer is None else buffer
         self._early = early
         """What the client sent in one go with its handshake."""
         self.state: CarrierState = CarrierState.OPEN
@@ -131,28 +132,26 @@ class GatewayConnection(asyncio.Protocol):
         limits = settings.limits
         self._linger = limits.linger
         self._loop = asyncio.get_running_loop()
-        decoder = frames.FrameDecoder(
-            masked=True, max_size=limits.message + _PACKET_MARGIN, longest=_LONGEST_FRAME * limits.message
-        )
-        check_rate = None
-        if limits.rate is not None:
-            self._rate = Rate(limits.rate, self._loop.time())
-            check_rate = self._check_rate
-        self._intake = Intake(decoder, check_rate)
+        self._intake = intake_for(limits, self._loop.time)
+        self._unnoted = 0
+        """Bytes by which what is held for it may differ from what was noted: those read since, and the held ones, which
+        may have been handled."""
         self._outstanding = min(_OUTSTANDING, limits.queue // 4)
         self._is_held_up = False
         """Whether nothing is read, since what was read is not handled yet, or causes too much."""
         self._heartbeat = Heartbeat(self._loop.time(), interval=limits.heartbeat, timeout=limits.heartbeat / 2)
         self._timer: asyncio.TimerHandle | None = None
-        self._bytes_written = 0
+        self.bytes_written = 0
         """Bytes given to the transport."""
+        self._descriptor = descriptor_of(transport)
+        """Where to write to; None if only the transport can."""
+        self.lane: Lane | None = None
+        """Set while nothing is pending, and the transport holds nothing back."""
         self._seat: Seat | None = None
         self.place: SimulatedConnection | None = None
         """Its place on the network of faults, if it has one."""
         self._leaves = True
         """Whether its participant leaves when it ends."""
-        self._is_scheduled = False
-        """Whether a flush is scheduled."""
         self._pending: deque[bytes] = deque()
         """Whole frames drained from the seat's queue and not written yet."""
         self._is_full = False
@@ -213,6 +212,18 @@ class GatewayConnection(asyncio.Protocol):
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the loop reads to. It serves all connections: each read is copied before the next."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle what was read, and write what it led to."""
+        self._flushes.begin_read()
+        try:
+            self.data_received(bytes(self._buffer[:nbytes]))
+        finally:
+            self._flushes.end_read()
+
     def data_received(self, data: bytes) -> None:
         """Handle data, as much of it as one turn allows. After our close frame it is dropped.
 
@@ -223,6 +234,7 @@ class GatewayConnection(asyncio.Protocol):
         if seat is None or self.state is not CarrierState.OPEN:
             return
         self._heartbeat.alive(self._loop.time())
+        self._unnoted += len(data)
         self._intake.add(data)
         if not self._is_held_up:
             self._take_turn()
@@ -233,28 +245,26 @@ class GatewayConnection(asyncio.Protocol):
             return
         try:
             # Its own flush goes before its recipients': so the sender's reply is written first.
-            self._schedule()
-            begin, left = self._loop.time(), float(_TURN)
+            self._flushes.add(self)
+            begin = self._loop.time()
+            left = _TURN - _PART + intake.feed(seat, _PART)
             while left > 0 and not intake.is_empty and self._loop.time() - begin < _LONGEST_TURN:
                 left -= _PART - intake.feed(seat, _PART)
-            ping = intake.take_ping()
+            ping, is_empty = intake.take_ping(), intake.is_empty
             if ping is not None:
                 self._answer(ping)
-            if intake.is_empty and intake.fault is not None:
+            if is_empty and intake.fault is not None:
                 seat.lose(intake.fault)
-            elif intake.is_empty and intake.close is not None:
+            elif is_empty and intake.close is not None:
                 seat.leave(f"closed with code {intake.close.code or 1000}")
                 self.end(intake.close.code or 1000, "")
-            else:
+            elif not is_empty or self._is_held_up or seat.account.outstanding > self._outstanding:
                 self._hold_up(seat)
-            self._note()
+            if self._unnoted >= _NOTED:
+                self._note()
         except Exception:
             _log.exception("a connection failed for no fault of its client's")
             self.end(1011, "internal error")
-
-    def _check_rate(self, count: int) -> None:
-        if not self._rate.take(count, self._loop.time()):
-            raise ProtocolError(f"sends more than {self._rate.per_second:g} messages a second", code=1008)
 
     def _hold_up(self, seat: Seat) -> None:
         """Read on, or wait for the next turn, or until less is outstanding of what this client caused."""
@@ -289,6 +299,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; aiohttp is notified too."""
+        self.lane = self._descriptor = None  # The system may give it to another connection.
         self._aiohttp.connection_lost(exc)
         self._move(CarrierState.ENDED)
         if not self._ended.done():  # It is cancelled if the gateway's loop is ending.
@@ -300,7 +311,7 @@ class GatewayConnection(asyncio.Protocol):
             return
         if self._is_held_up:
             self._heartbeat.alive(self._loop.time())  # What it sends meanwhile is not read.
-        beat = self._heartbeat.look(self._loop.time(), self._outflow())
+        beat = self._heartbeat.look(self._loop.time(), outflow(self._transport, self.bytes_written, _HIGH_WATER))
         if beat is Beat.ASKED:
             self._write(frames.encode_control(frames.Opcode.PING, b"", None))
         elif beat is Beat.DEAD:
@@ -308,22 +319,18 @@ class GatewayConnection(asyncio.Protocol):
         if self._heartbeat.deadline is not None:
             self._timer = self._loop.call_at(self._heartbeat.deadline, self._beat)
 
-    def _outflow(self) -> Outflow:
-        """Return what has become of the bytes written: a ping waits behind them, in our buffer and in the system's."""
-        buffered = self._transport.get_write_buffer_size()
-        descriptor = self._transport.get_extra_info("socket").fileno()
-        is_open = not self._transport.is_closing() and descriptor >= 0
-        waiting = unacknowledged(descriptor) if is_open else None
-        if waiting is None:
-            # The system's buffer is about as large as ours.
-            return Outflow(self._bytes_written, buffered + min(self._bytes_written - buffered, _HIGH_WATER))
-        return Outflow(self._bytes_written, min(self._bytes_written, buffered + waiting), is_known=True)
-
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        self._bytes_written += len(data)
+        self.bytes_written += len(data)
+        self.lane = None
         self._transport.write(data)
+
+    def write_rest(self, rest: Sequence[bytes]) -> None:
+        """Write a message, or the rest of one, by the transport."""
+        self.lane = None
+        self._pending.extend(rest)
+        self.flush()
 
     def pause_writing(self) -> None:
         """Let messages wait in the seat's queue, so that pings overtake them."""
@@ -335,28 +342,20 @@ class GatewayConnection(asyncio.Protocol):
         if self._pong is not None:
             pong, self._pong = self._pong, None
             self._write(pong)
-        self._schedule()
+        self._flushes.add(self)
 
     def _wake(self) -> None:
         if not self._is_full:
-            if not self._is_scheduled:
-                self._is_scheduled = True
-                self._flushes.add(self)
+            self._flushes.add(self)
         elif self._seat is not None and self._seat.fault is not None:
             self.end(self._seat.fault.code, str(self._seat.fault))  # Without waiting for a client that does not read.
         elif not self._keeps_up:
-            self._schedule()  # More may wait than its limit allows.
+            self._flushes.add(self)  # More may wait than its limit allows.
         else:
             self._watch()
 
-    def _schedule(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._flushes.add(self)
-
     def flush(self) -> None:
         """Write what waits, as much as the transport takes at once."""
-        self._is_scheduled = False
         seat, transport = self._seat, self._transport
         if seat is None or self.state is not _OPEN or transport.is_closing():
             if seat is not None and seat.is_overfull and not self._leaves:
@@ -364,16 +363,14 @@ class GatewayConnection(asyncio.Protocol):
             return
         pending = self._pending
         if not pending and not self._is_full:
-            buffers = join(seat.drain(_BATCH))
-            if len(buffers) == 1:
-                self._write(buffers[0])
-            else:
-                pending.extend(buffers)
+            pending.extend(join(seat.drain(_BATCH)))
         # Little more than its limit goes to the transport, which would move the rest forward at each write.
         while pending and not self._is_full:
             self._write(pending.popleft())
         if pending or seat.queued or seat.fault is not None:
             self._go_on(seat)
+        elif self._descriptor is not None and not transport.get_write_buffer_size():
+            self.lane = (self._descriptor, seat)
 
     def _go_on(self, seat: Seat) -> None:
         """Arrange for what could not be written yet, or end the connection of a seat that is lost."""
@@ -383,7 +380,7 @@ class GatewayConnection(asyncio.Protocol):
         elif not is_empty:
             self._watch()
             if not self._is_full:
-                self._schedule()
+                self._flushes.add(self)
             elif seat.is_overfull and not self._keeps_up:
                 seat.overflow()
 
@@ -404,7 +401,9 @@ class GatewayConnection(asyncio.Protocol):
 
     def _note(self) -> None:
         if not self._ended.done():
-            self._memory.note(self, self._own)
+            own = self._own
+            self._unnoted = own - _IDLE
+            self._memory.note(self, own)
 
     def evict(self, reason: str) -> None:
         """Disconnect it, since it holds the most of all."""
@@ -422,7 +421,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def _count_sent(self) -> int:
         """Return how many bytes the system has taken."""
-        return self._bytes_written - self._transport.get_write_buffer_size()
+        return self.bytes_written - self._transport.get_write_buffer_size()
 
     def _look(self) -> None:
         """Judge by what has left since the last look whether it keeps up."""
@@ -439,7 +438,7 @@ class GatewayConnection(asyncio.Protocol):
         if waiting:
             self._watch()
             if not self._keeps_up:
-                self._schedule()
+                self._flushes.add(self)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
@@ -457,6 +456,7 @@ class GatewayConnection(asyncio.Protocol):
         if self.state is not CarrierState.OPEN:
             return False
         self._move(CarrierState.LEAVING)
+        self.lane = None
         self._reason = f"disconnected with code {code}: {reason}"
         self._intake.drop()
         self._pending.clear()
@@ -476,6 +476,7 @@ class GatewayConnection(asyncio.Protocol):
         """End the TCP connection without a close frame."""
         if self.state is CarrierState.OPEN:
             self._reason = reason
+        self.lane = None
         self._transport.abort()
 
     @property
@@ -491,6 +492,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def reroute(self, carry: Callable[[asyncio.Transport], Wire]) -> None:
         """Be carried by a wire from now on."""
+        self.lane = self._descriptor = None
         wire = carry(self._transport)
         self._transport = wire
         http, self._aiohttp = self._aiohttp, wire.get_protocol()
@@ -504,12 +506,14 @@ class GatewayConnection(asyncio.Protocol):
             at_once: Whether what was written is lost; else the end follows it.
         """
         self._leaves = leaves
+        self.lane = None
         (self._transport.abort if at_once else self._transport.close)()
 
     def push_raw(self, packets: Sequence[bytes]) -> None:
         """Send packets unchecked, behind the message that is being sent."""
+        self.lane = None
         self._pending.extend(frames.encode([packet], None) for packet in packets)
-        self._schedule()
+        self._flushes.add(self)
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib.util import find_spec
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from simulator.emulator.limits import Limits
 from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.recording import Recording, Recordings
 from simulator.emulator.rooms import Occupant
-from simulator.emulator.settings import CLEARED, EmulatorStats, Settings
+from simulator.emulator.settings import CLEARED, LOOPS, EmulatorStats, Settings
 from simulator.failing_receivers import RAISE, check_choice
 from simulator.faults.fault import Fault
 from simulator.faults.injection import check_entries
@@ -81,6 +82,8 @@ class Emulator(HintedEmulator):
         plan: Faults from the start on, as for `plan`; their participants need not be known yet.
         populate: Returns the participants without a thread that a room begins with, given its name. It is called when a
             room opens, in the emulator's own thread, and must not block. They leave with the room's last client.
+        loop: ``"asyncio"``, or ``"uvloop"``, which has to be installed and costs less; its own thread's event loop. No
+            other loop of the program changes.
         failing_receivers: What becomes of a test that has this emulator by a fixture, if a receiver or another callback
             of a client in this process, or a participant without a thread, raises: ``"raise"``, it fails; ``"log"``,
             nothing. It is an attribute, too. All of it is logged, and nothing more comes of it outside of pytest.
@@ -111,6 +114,7 @@ class Emulator(HintedEmulator):
         seed: int | str = 0,
         plan: Iterable[Planned | Fault] = (),
         populate: Callable[[str], Iterable[Participant]] | None = None,
+        loop: str = "asyncio",
         failing_receivers: str = RAISE,
     ) -> None:
         if not isinstance(record, (bool, Recording)):
@@ -119,6 +123,10 @@ class Emulator(HintedEmulator):
             raise UsageError("secret: it must not be empty, since it signs tokens")
         if acknowledge != "routed":
             raise UsageError(f"acknowledge: there is 'routed', not {acknowledge!r}")
+        if loop not in LOOPS:
+            raise UsageError(f"loop: it is one of {', '.join(map(repr, LOOPS))}, not {loop!r:.100}")
+        if loop == "uvloop" and find_spec("uvloop") is None:
+            raise UsageError("loop: uvloop is not installed; pip install uvloop, or leave it at 'asyncio'")
         if type(port) is not int or not 0 <= port <= 65535:
             raise UsageError(f"port: a port is a number from 0 to 65535, not {port!r:.100}")
         self.failing_receivers = failing_receivers
@@ -131,7 +139,7 @@ class Emulator(HintedEmulator):
             raise UsageError("latency: a matrix needs a default= here, since any name may join")
         kept = Recording() if record is True else record or None
         entries = check_entries(plan)
-        self._settings = Settings(self.secret, limits or Limits(), doorway, kept, law, seed, entries, populate)
+        self._settings = Settings(self.secret, limits or Limits(), doorway, kept, law, seed, entries, populate, loop)
         self._recordings: Recordings | None = None
         self._clients: dict[RoomClient, None] = {}
         """Those of `connect` that may be open, to be closed with it."""

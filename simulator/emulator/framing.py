@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import cast
 
 from meshsync.protocol import frames
@@ -14,12 +16,44 @@ __all__ = ["FramedParcel", "join"]
 _JOINED = 64 * 1024
 """Bytes up to which a message is joined with its neighbours instead of being written by itself."""
 
-_WRITTEN = 256 * 1024
-"""Bytes of a larger message that are written at once: no ping waits for more, and fewer take more system calls."""
-
 _OVERHEAD = 176
 """About the bytes that a message takes in a queue beside its frames: the parcel, its cost as a number, the header of
 ``bytes`` and the places in its recipients' queues."""
+
+_WRITTEN = 256 * 1024
+"""Bytes of a larger message that are written at once: no ping waits for more, and fewer take more system calls."""
+
+_IN_16_BITS = 126
+"""The second byte of a frame whose length follows in 16 bits, and the least such length. Source: RFC 6455, section 5.2.
+"""
+
+_LONGEST = 0xFFFF
+"""The largest such length."""
+
+_BINARY = bytes((0x80 | frames.Opcode.BINARY,))
+"""The first byte of a binary message of one frame."""
+
+_START, _BODY = 16, 12
+"""Bytes that a start packet has before the type, and a body packet before the body."""
+
+
+class _Template:
+    """What stands before the body in the frames of a short message, of whose type only ids and a length vary."""
+
+    __slots__ = ("begin", "middle", "pack")
+
+    def __init__(self, name: bytes, is_longer: bool) -> None:
+        self.begin: bytes = _BINARY + bytes((_START + len(name),))
+        self.middle: bytes = struct.pack(">II", 0, 1) + name + _BINARY + (bytes((_IN_16_BITS,)) if is_longer else b"")
+        """From the start packet's index to the body packet's frame."""
+        self.pack = struct.Struct(f">2sQ{len(self.middle)}s{'H' if is_longer else 'B'}QI").pack
+
+
+@lru_cache(maxsize=64)
+def _templates(type: str) -> tuple[_Template, _Template] | None:
+    """Return those for bodies up to 113 bytes, and for longer ones; None for a type that is too long for both."""
+    name = type.encode()
+    return (_Template(name, False), _Template(name, True)) if _START + len(name) < _IN_16_BITS else None
 
 
 class FramedParcel(Parcel):
@@ -28,15 +62,25 @@ class FramedParcel(Parcel):
     __slots__ = ("frames",)
 
     def __init__(self, output: Output, account: Account, held: Held) -> None:
-        super().__init__(output, account, held)
-        pieces = self.pieces()
-        if output.size <= _JOINED:
-            self.frames: bytes | list[bytes] = frames.encode_pieces(pieces)
-            size = len(self.frames)
+        # Not by the class above: what it sets would be set anew.
+        self.account, self.held, self.holders = account, held, 0
+        head, payload, id = output.head, output.payload, output.id
+        size = len(head) + len(payload)
+        templates = _templates(output.type) if 0 < size <= _LONGEST - _BODY else None
+        if templates is not None:
+            length = size + _BODY
+            template = templates[length >= _IN_16_BITS]
+            begin = template.pack(template.begin, id, template.middle, length, id, 1)
+            self.frames: bytes | list[bytes] = b"".join((begin, head, payload))
+            self.cost = len(self.frames) + _OVERHEAD
+            return
+        self.output = output
+        if size <= _JOINED:
+            self.frames = frames.encode_pieces(self.pieces())
+            self.cost = len(self.frames) + _OVERHEAD
         else:
-            self.frames = [frames.encode_pieces(group) for group in _groups(pieces)]
-            size = sum(map(len, self.frames))
-        self.cost: int = size + _OVERHEAD
+            self.frames = [frames.encode_pieces(group) for group in _groups(self.pieces())]
+            self.cost = sum(map(len, self.frames)) + _OVERHEAD
         del self.output
 
 

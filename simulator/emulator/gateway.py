@@ -24,8 +24,9 @@ from aiohttp import web
 
 from meshsync.errors import ConnectFailed
 from meshsync.excerpts import hide_tokens, show_name, show_text
+from meshsync.runtime.allocation import keep_freed_memory
 from simulator.admission import Admission, admit, find_credentials, is_room_name
-from simulator.emulator.connection import GatewayConnection, HandshakeSocket
+from simulator.emulator.connection import READ_SIZE, GatewayConnection, HandshakeSocket
 from simulator.emulator.event_log import EventLog, RoomLog
 from simulator.emulator.flushes import Flushes
 from simulator.emulator.limits import system_descriptors
@@ -69,6 +70,7 @@ class Gateway:
     """A WebSocket server with rooms that appear on demand. All methods run in its loop."""
 
     def __init__(self, settings: Settings) -> None:
+        keep_freed_memory()
         self.settings = settings
         self.recordings: Recordings | None = None
         """What is kept of what happens; None for nothing."""
@@ -78,7 +80,7 @@ class Gateway:
         self._connections: dict[GatewayConnection, None] = {}
         """In the order of arrival."""
         self._memory = Memory(settings.limits.memory)
-        self._flushes = Flushes(_call_soon, None if self.recordings is None else self.recordings.flush)
+        self._buffer = memoryview(bytearray(READ_SIZE))
         self._server: asyncio.Server | None = None
         self._is_closing = False
         self._base = ""
@@ -115,6 +117,8 @@ class Gateway:
         assert http is not None
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._report)
+        first = None if self.recordings is None else self.recordings.flush
+        self._flushes = Flushes(loop.call_soon, first, getattr(loop, "_ready", None))
         self._stage = Stage(self.settings, self._room, self._note_fault)
         if self.settings.limits.joins is not None:
             self._joins = Rate(self.settings.limits.joins, loop.time())
@@ -283,7 +287,7 @@ class Gateway:
             newcomer = transport.get_protocol()
             carrier, place = self._stage.carry(transport, place, admission.name)
             connection = GatewayConnection(
-                admission.name, carrier, self.settings, self._memory, self._flushes, socket.early
+                admission.name, carrier, self.settings, self._memory, self._flushes, socket.early, self._buffer
             )
             connection.place = place
             if isinstance(newcomer, Newcomer):

@@ -7,9 +7,19 @@ from operator import length_hint
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol import frames
+from simulator.emulator.limits import Limits
+from simulator.emulator.rates import Rate
 from simulator.room.seat import Seat
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "intake_for"]
+
+_PACKET_MARGIN = 64 * 1024
+"""Bytes by which one WebSocket message may be larger than the largest message: a whole one may come as one packet, and
+its seat checks its size."""
+
+_LONGEST_FRAME = 16
+"""Largest messages in one WebSocket frame. A packet is cut at the size above, and its message refused; a frame that is
+longer ends the connection."""
 
 _SLICE = 256 * 1024
 """Bytes decoded at once, as many as asyncio reads at once.
@@ -36,17 +46,15 @@ class Intake:
         self._decoder = decoder
         self._check_rate = check_rate
         self._data = b""
+        """Empty once all of it is decoded."""
         self._at = 0
         self._packets: Iterator[bytes] = iter([])
-
-    @property
-    def _has_packets(self) -> bool:
-        return length_hint(self._packets) > 0  # Of a list's iterator it is exact.
+        self._has_packets = False
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to handle."""
-        return not self._has_packets and self._at >= len(self._data)
+        return not self._data and not self._has_packets
 
     @property
     def held(self) -> int:
@@ -55,12 +63,12 @@ class Intake:
 
     def add(self, data: bytes) -> None:
         """Add what was read."""
-        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._data = self._data[self._at :] + data if self._data else data
         self._at = 0
 
     def drop(self) -> None:
         """Drop what is not handled; nothing more may be added."""
-        self._data, self._at, self._packets = b"", 0, iter([])
+        self._data, self._at, self._packets, self._has_packets = b"", 0, iter([]), False
         self._decoder = frames.FrameDecoder(masked=True)
 
     def take_ping(self) -> bytes | None:
@@ -69,13 +77,17 @@ class Intake:
 
     def feed(self, seat: Seat, budget: float) -> float:
         """Handle messages until a budget of effort is spent or nothing is left; return what is left of the budget."""
-        while budget > 0 and not self.is_empty:
+        while budget > 0:
             if not self._has_packets:
+                if not self._data:
+                    break
                 self._decode()
                 budget -= _DECODING_EFFORT
             budget = seat.feed(self._packets, budget)
             if not seat.is_taken:
                 self.drop()
+            # Some are left only where the budget is spent. (Of a list's iterator the hint is exact.)
+            self._has_packets = budget <= 0 and length_hint(self._packets) > 0
         return budget
 
     def _decode(self) -> None:
@@ -98,3 +110,23 @@ class Intake:
         if self.fault is not None or self.close is not None or self._at >= len(self._data):
             self._data, self._at = b"", 0
         self._packets = iter(packets)
+
+
+def intake_for(limits: Limits, now: Callable[[], float]) -> Intake:
+    """Return what has come from a client that may send what the limits allow.
+
+    Args:
+        now: Returns the time in seconds, from any origin.
+    """
+    decoder = frames.FrameDecoder(
+        masked=True, max_size=limits.message + _PACKET_MARGIN, longest=_LONGEST_FRAME * limits.message
+    )
+    if limits.rate is None:
+        return Intake(decoder)
+    rate = Rate(limits.rate, now())
+
+    def check(count: int) -> None:
+        if not rate.take(count, now()):
+            raise ProtocolError(f"sends more than {rate.per_second:g} messages a second", code=1008)
+
+    return Intake(decoder, check)

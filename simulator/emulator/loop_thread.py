@@ -94,7 +94,12 @@ class LoopThread:
 
     def _run(self, host: str, port: int) -> None:
         try:
-            asyncio.run(self._main(host, port))
+            if self.gateway.settings.loop == "uvloop":
+                import uvloop
+
+                uvloop.run(self._main(host, port))
+            else:
+                asyncio.run(self._main(host, port))
         except BaseException as error:
             if not self._opened.done():
                 self._opened.set_exception(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import cast
 
 from simulator.emulator.limits import Limits
 from simulator.emulator.refusals import Refusals
@@ -62,8 +63,7 @@ class Newcomer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the time for the first request runs."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)  # That of uvloop is none by its class.
         self._allow(self._newcomers.limits.handshake)
         self._newcomers.enter(self)
         self._http.connection_made(transport)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:  # commands that serve nothing need not wait for them
     from simulator.latency import Latency
     from simulator.participants import Participant
 
-__all__ = ["CLEARED", "EmulatorStats", "Settings"]
+__all__ = ["CLEARED", "LOOPS", "EmulatorStats", "Settings"]
+
+LOOPS = ("asyncio", "uvloop")
+"""The event loops that a gateway may run on."""
 
 CLEARED = ("MESHAGENT_TOKEN", "MESHAGENT_ROOM_URL", "MESHAGENT_PROFILE_API_URL")
 """Variables that would lead a client past the emulator, so they must not be set beside ``Emulator.env``.
@@ -43,6 +46,8 @@ class Settings:
     """The faults from the start on."""
     populate: Callable[[str], Iterable[Participant]] | None = None
     """Returns the participants without a thread that a room begins with, given its name."""
+    loop: str = "asyncio"
+    """Which event loop it runs on, of `LOOPS`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,8 @@ class Kernel:
 
     def at(self, when: int, callback: Callable[[], object], *, background: bool = False) -> Timer:
         """Call ``callback`` at an instant, in nanoseconds since the start; one that is past means now."""
-        when = when if when > self.now else self.now
+        if when < self.now:  # noqa: PLR1730  # no call, at each message
+            when = self.now
         timer = Timer(self, when, callback, background)
         self._sequence = sequence = self._sequence + 1
         heappush(self._heap, (when, sequence, timer))

@@ -277,7 +277,7 @@ def push(
     if not isinstance(what, Push):
         return Output(to, what, id, *encode_push(what))
     # An envelope without its payload, and the payload beside it: large attachments are not copied here.
-    type, head = encode_push(Push(what.sender, what.type, what.message), decoded=decoded)
+    type, head = encode_push(what, decoded=decoded, is_apart=True)
     return Output(to, what, id, type, head, what.attachment)
 
 

@@ -352,7 +352,9 @@ class Room:
         refusal = _refuse(member, member.rights.broadcast, "broadcast", request.type)
         if refusal is not None:
             return [reply(member, request_id, refusal)]
-        others = tuple(other for other in self._enabled.values() if other is not member)
+        enabled = list(self._enabled.values())
+        enabled.remove(member)  # It is among them, or was refused.
+        others = tuple(enabled)
         if request.type.startswith("stream.") and any(self._is_foreign(member, request, other) for other in others):
             return [reply(member, request_id, NOT_YOURS)]
         return self._pass_on(member, request_id, request, others)

@@ -102,12 +102,12 @@ class Parcel:
         self.held.size += self.cost if holders else 0
         self.account.outstanding += holders * self.cost
 
-    def drop(self) -> None:
-        """Count it no longer, for one queue that it does not go into."""
-        self.holders -= 1
+    def drop(self, count: int = 1) -> None:
+        """Count it no longer, for so many queues that it was in or was to go into."""
+        self.holders -= count
         if not self.holders:
             self.held.size -= self.cost
-        self.account.release(self.cost)
+        self.account.release(count * self.cost)
 
     def pieces(self) -> list[Piece]:
         """Return the packets, each as buffers to be joined: the body is not copied yet."""
@@ -189,13 +189,14 @@ class Seat:
         self._room = room
         self._wake = wake
         self._queue_limit = queue_limit
-        self._queue: deque[Parcel] = deque()
+        self.queue: deque[Parcel] = deque()
+        """What waits to be drained, which is up to its carrier."""
         self._reassembler = Reassembler(message_limit, yields_faults=True)
         self.account: Account = Account()
         """What this participant caused."""
         self._is_counted = True
         """Whether what is put into its queue counts for the participants that cause it."""
-        self._uncounted = 0
+        self.uncounted: int = 0
         """Messages at the head of the queue that do not count."""
 
     @property
@@ -206,7 +207,7 @@ class Seat:
     @property
     def is_overfull(self) -> bool:
         """Whether more waits for its participant than the limit."""
-        return self.queued > self._queue_limit and len(self._queue) > 1
+        return self.queued > self._queue_limit and len(self.queue) > 1
 
     @property
     def half_received(self) -> int:
@@ -258,7 +259,7 @@ class Seat:
 
     def drain(self, size: int) -> list[Parcel]:
         """Remove and return the oldest messages: at least one if any, then as many as ``size`` bytes allow."""
-        queue = self._queue
+        queue = self.queue
         parcels: list[Parcel] = []
         drained = 0
         account, of_account = self.account, 0  # Messages of one participant often follow each other: counted together.
@@ -270,8 +271,8 @@ class Seat:
             parcel.holders -= 1
             if not parcel.holders:
                 parcel.held.size -= cost
-            if self._uncounted:
-                self._uncounted -= 1
+            if self.uncounted:
+                self.uncounted -= 1
                 continue
             if parcel.account is not account:
                 account.release(of_account)
@@ -290,11 +291,11 @@ class Seat:
             return
         self._is_counted = is_counted
         if is_counted:
-            self._uncounted = len(self._queue)
+            self.uncounted = len(self.queue)
             return
-        for parcel in islice(self._queue, self._uncounted, None):
+        for parcel in islice(self.queue, self.uncounted, None):
             parcel.account.release(parcel.cost)
-        self._uncounted = len(self._queue)
+        self.uncounted = len(self.queue)
 
     def leave(self, reason: str = "") -> None:
         """End the seat, since its connection ended; the others are notified. Again does nothing."""
@@ -319,10 +320,10 @@ class Seat:
                 parcel.drop()
                 return False
             self._wake()
-        self._queue.append(parcel)
+        self.queue.append(parcel)
         self.queued = total
         if not self._is_counted:
-            self._uncounted += 1
+            self.uncounted += 1
             parcel.account.release(cost)
         if not waiting:
             self._wake()
@@ -336,7 +337,7 @@ class Seat:
 
     def clear(self) -> None:
         """Drop what waits for its participant."""
-        while self._queue:
+        while self.queue:
             self.drain(self._queue_limit)
 
     def _end(self, state: SeatState) -> None:
@@ -434,11 +435,12 @@ class SeatedRoom:
 
     def route(self, outputs: Iterable[Output], account: Account | None = None) -> None:
         """Put each message into its recipients' queues; ``account`` is of the participant that caused them, if any."""
-        self._unrouted.append((outputs, account or self._own))
         if self._is_routing:  # A participant lost its seat below; its leaving is routed after this message.
+            self._unrouted.append((outputs, account or self._own))
             return
         self._is_routing = True
         try:
+            self._deliver(outputs, account or self._own)
             while True:
                 if not self._unrouted:
                     return
@@ -455,6 +457,10 @@ class SeatedRoom:
                 seat = seats.get(member.id)
                 if seat is None:
                     parcel.drop()
+                elif not seat.queued and seat._is_counted:  # Not in a call each: most are idle, and there are many.
+                    seat.queue.append(parcel)
+                    seat.queued = parcel.cost
+                    seat._wake()
                 elif not seat.put(parcel):
                     seat.overflow()
 

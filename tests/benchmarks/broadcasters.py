@@ -1,9 +1,9 @@
 """Bare WebSocket servers for comparison: what one client sends goes to all others, as it is, and nothing else happens.
 
-    python -m tests.benchmarks.broadcasters aiohttp|websockets|picows
+    python -m tests.benchmarks.broadcasters aiohttp|websockets|picows|loop [uvloop]
 
 Each prints a line of JSON with its URL, and serves until it is terminated. It knows no rooms, tokens, requests and
-replies: what a server of that library could do at best.
+replies: what a server of that library, on asyncio or uvloop, could do at best. ``loop`` uses no library at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import json
 import resource
 import sys
+from typing import cast
 
 HOST = "127.0.0.1"
 BACKLOG = 1024
@@ -98,10 +99,67 @@ async def serve_picows() -> None:
     await asyncio.Event().wait()
 
 
-SERVERS = {"aiohttp": serve_aiohttp, "websockets": serve_websockets, "picows": serve_picows}
+async def serve_loop() -> None:
+    """Broadcast with the loop alone: what is read is written to all others, unmasked; one frame in each read."""
+    from base64 import b64encode
+    from hashlib import sha1
+
+    from meshsync.protocol.frames import FrameDecoder, encode
+
+    clients: set[asyncio.Transport] = set()
+
+    class Broadcaster(asyncio.Protocol):
+        decoder: FrameDecoder | None = None
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.Transport", transport)  # That of uvloop is none by its class.
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            clients.discard(self.transport)
+
+        def data_received(self, data: bytes) -> None:
+            decoder = self.decoder
+            if decoder is None:
+                _, _, rest = data.partition(b"Sec-WebSocket-Key: ")
+                key = rest.partition(b"\r\n")[0] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+                answer = b64encode(sha1(key, usedforsecurity=False).digest())
+                upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                self.transport.write(upgrade + b"Sec-WebSocket-Accept: " + answer + b"\r\n\r\n")
+                self.decoder = FrameDecoder(masked=True)
+                clients.add(self.transport)
+                return
+            packets: list[bytes] = []
+            decoder.feed(data, packets)
+            wire = encode(packets, None)
+            for client in clients:
+                if client is not self.transport:
+                    client.write(wire)
+
+    server = await asyncio.get_running_loop().create_server(Broadcaster, HOST, 0, backlog=BACKLOG)
+    announce(server.sockets[0].getsockname()[1])
+    await asyncio.Event().wait()
+
+
+SERVERS = {
+    "aiohttp": serve_aiohttp,
+    "websockets": serve_websockets,
+    "picows": serve_picows,
+    "loop": serve_loop,
+}
+
+
+def main() -> None:
+    """Serve."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    server = SERVERS[sys.argv[1]]()
+    if sys.argv[2:] == ["uvloop"]:
+        import uvloop
+
+        uvloop.run(server)
+    else:
+        asyncio.run(server)
 
 
 if __name__ == "__main__":
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    asyncio.run(SERVERS[sys.argv[1]]())
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.finding import places
-from tests.support.pages import Block, fits, needs, read_blocks, run_page
+from tests.support.pages import EMULATED, Block, fits, left_unsaid, needs, read_blocks, run_page
 
 __all__ = ["places"]
 
@@ -20,12 +21,8 @@ NOT_RUN = {
     "howto/hosted-room.md: export MESHAGENT_API_KEY=ma-…      # or MESHAGENT_TOKEN, a participant token": (
         "it needs an account"
     ),
-    'howto/install.md: pip install "meshsync-client[emulator,test] @ git+https://git.example.org/meshsync.git@main"': (
-        "the address is yours"
-    ),
-    'howto/install.md: dependencies = ["meshsync-client[emulator] @ git+https://git.example.org/meshsync.git@main"]': (
-        "it is a part of a file"
-    ),
+    "howto/install.md: pip install \\": "the address is yours",
+    "howto/install.md: dependencies = [": "it is a part of a file",
     "howto/install.md: python -m pip wheel --no-deps --wheel-dir dist .": "it needs the checkout",
     'howto/install.md: pip install --find-links dist "meshsync-client[emulator]"': "it needs the wheel",
     "howto/port-from-the-sdk.md: async with RoomClient(": (
@@ -124,6 +121,41 @@ def test_blocks_are_told_apart() -> None:
         Block("python", 'print("bot")\n', file="bot.py"),
         Block("sh", "sleep 86400\n", reason="it takes a day"),
     ]
+
+
+def extras() -> dict[str, list[str]]:
+    """Return by the names of our extras the libraries that they bring."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    return {name: re.findall(r"^[\w-]+", text, re.M) for name, text in settings["options.extras_require"].items()}
+
+
+@pytest.mark.parametrize("name", ["../README.md", *PAGES])
+def test_a_page_says_what_its_comments_do(name: str) -> None:
+    """Who pastes a block knows the name of its file, and what to install: a comment is not shown."""
+    assert left_unsaid((DOCS / name).read_text(encoding="utf-8"), extras()) == []
+
+
+def test_what_a_comment_alone_says_is_found() -> None:
+    """A file that is named after its block, and a library without a line that installs it."""
+    file = '<!-- file: bot.py -->\n```python\nprint("bot")\n```\n'
+    needed = "<!-- page: needs django -->\n<!-- page: needs matplotlib -->\n# Of django\n"
+    assert left_unsaid(f"{needed}\n{file}\nThat was `bot.py`.\n", extras()) == ["django", "matplotlib", "bot.py"]
+    said = "`pip install httpx django`\n`pip install 'meshsync-client[notebook]'`\nIn `bot.py`:\n\n"
+    assert left_unsaid(f"{needed}{said}{file}", extras()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+def test_a_page_runs_by_the_command_that_it_shows(places: Path, tmp_path: Path) -> None:
+    """With an emulator by that of pages whose programs join rooms, and not without, though one may run elsewhere."""
+    page = tmp_path / "page.md"
+    join = 'with meshsync.connect("lab", name="ada") as room:\n    print(1)\n'
+    program = f"```python\nimport meshsync\n```\n```python\n{join}```\n"
+    page.write_text(f"`{EMULATED}`\n{program}")
+    assert [ran.printed.strip() for ran in run_page(page, tmp_path / "one")] == ["", "1"]
+    page.write_text(program)
+    with pytest.raises(AssertionError, match="nothing to join with"):
+        run_page(page, tmp_path / "other")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")

@@ -9,10 +9,11 @@ block, or anywhere for the page, changes that:
     The block is written to that file at this point, and not run.
 ``<!-- not run: REASON -->``
     The block is not run; a test has the list of all such blocks.
-``<!-- page: emulator -->``
-    The page runs with an emulator of its own, to which the environment leads.
 ``<!-- page: needs matplotlib -->``
     A library that not every environment has.
+
+The programs of a page that gives the command `EMULATED` in its text are run by it, as their reader is told to. What a
+comment says a reader sees nothing of: `left_unsaid` returns what the text beside it lacks.
 """
 
 from __future__ import annotations
@@ -26,13 +27,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-__all__ = ["Block", "Ran", "Step", "fits", "needs", "read_blocks", "read_steps", "run_page", "run_steps"]
+__all__ = [
+    "EMULATED",
+    "Block",
+    "Ran",
+    "Step",
+    "fits",
+    "left_unsaid",
+    "needs",
+    "read_blocks",
+    "read_steps",
+    "run_page",
+    "run_steps",
+]
 
 from tools.reference import pytest_plugin
 
@@ -42,10 +55,13 @@ PATIENCE = 300.0
 ENDING = 10.0
 """The longest time that what the page has ended may take to do so, in seconds."""
 MARK = "----- the end of step"
+EMULATED = "python -m simulator exec -- python page.py"
+"""What runs the programs of a page, copied into one file, in rooms of an emulator."""
 SHOWN = ("text", "json")
 """Languages of what is printed, or only shown."""
 _BLOCK = re.compile(r"(?:^<!-- (file|not run): (.*?) -->\n+)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PAGE = re.compile(r"^<!-- page: (\w+) ?(.*?) -->$", re.MULTILINE)
+_NEEDS = re.compile(r"^<!-- page: needs (.*?) -->$", re.MULTILINE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -122,7 +138,32 @@ def read_steps(page: str) -> Iterator[Step]:
 
 def needs(page: str) -> list[str]:
     """Return the libraries without which a page cannot run."""
-    return [value for kind, value in _PAGE.findall(page) if kind == "needs"]
+    return _NEEDS.findall(page)
+
+
+def left_unsaid(page: str, extras: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what the comments of a page say and its text does not: names of files and libraries, in their order.
+
+    A file is to be named right above its block, a library, or an extra of ours that has it, anywhere outside blocks.
+
+    Args:
+        page: Its text.
+        extras: By the names of extras the libraries that they bring.
+    """
+    prose = re.sub(r"\s+", " ", _COMMENT.sub("", _BLOCK.sub("", page)))
+    missing = []
+    for library in needs(page):
+        ways = [rf"pip install [^`]*\b{re.escape(library)}\b"]
+        ways += [rf"pip install [^`]*\[{extra}\]" for extra, brings in extras.items() if library in brings]
+        if not any(re.search(rf"`{way}", prose) for way in ways):
+            missing.append(library)
+    end = 0
+    for match in _BLOCK.finditer(page):
+        mark, file = match.group(1, 2)
+        if mark == "file" and f"`{file}`" not in _COMMENT.sub("", page[end : match.start()]):
+            missing.append(file)
+        end = match.end()
+    return missing
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -136,16 +177,15 @@ def run_page(page: Path, directory: Path) -> list[Ran]:
     """
     text = page.read_text(encoding="utf-8")
     blocks = read_blocks(text)
-    has_emulator = ("emulator", "") in _PAGE.findall(text)
-    if any(block.language == "sh" and block.runs for block in blocks):
-        script, ran = _commands(blocks, directory)
-        command = [sys.executable, "-m", "simulator", "exec", "--"] if has_emulator else []
-        return [Ran(*pair) for pair in zip(ran, _run_script(script, directory, len(ran), command), strict=True)]
+    is_script = any(block.language == "sh" and block.runs for block in blocks)
+    if is_script or EMULATED in text:
+        script, ran = _commands(blocks, directory) if is_script else _program(blocks, directory)
+        return [Ran(*pair) for pair in zip(ran, _run_script(script, directory, len(ran)), strict=True)]
     directory.mkdir()
     printed = directory.with_suffix(".json")
     command = [sys.executable, "-m", "tests.support.programs", str(page), str(printed)]
     done = subprocess.run(
-        [*command, *(["--emulator"] if has_emulator else [])],
+        command,
         cwd=directory,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
@@ -175,6 +215,15 @@ def _commands(blocks: Sequence[Block], directory: Path) -> tuple[str, list[Block
     return "\n".join(lines) + "\n", ran
 
 
+def _program(blocks: Sequence[Block], directory: Path) -> tuple[str, list[Block]]:
+    """Return a script that writes files and runs all other blocks as one program, as `EMULATED` says; and these."""
+    ran = [block for block in blocks if block.runs]
+    program = "".join(f"{block.text}\nprint('\\n{MARK}')\n" for block in ran)
+    files = [block for block in blocks if block.file]
+    script, _ = _commands([*files, Block("python", program, file="page.py")], directory)
+    return f"{script}{EMULATED}\n", ran
+
+
 def run_steps(steps: list[Step], directory: Path) -> list[str]:
     """Run commands in one shell, and return what each step has printed.
 
@@ -185,13 +234,13 @@ def run_steps(steps: list[Step], directory: Path) -> list[str]:
     return _run_script(script, directory, len(steps))
 
 
-def _run_script(script: str, directory: Path, count: int, wrapper: Sequence[str] = ()) -> list[str]:
+def _run_script(script: str, directory: Path, count: int) -> list[str]:
     directory.mkdir()
     # Into files: what goes on in the background would hold a pipe open.
     printed, logged = directory.with_suffix(".out"), directory.with_suffix(".err")
     with printed.open("w") as out, logged.open("w") as errors:
         shell = subprocess.Popen(
-            [*wrapper, "sh", "-c", script],
+            ["sh", "-c", script],
             cwd=directory,
             env=_environment(directory),
             stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """Programs in pages of the documentation: every block of Python, in one namespace, and what the page says it prints.
 
-    python -m tests.support.programs PAGE OUTPUT [--emulator]
+    python -m tests.support.programs PAGE OUTPUT
 
 runs the programs of a page and writes what each has printed to OUTPUT, as a list in JSON.
 """
@@ -11,7 +11,6 @@ import contextlib
 import io
 import json
 import linecache
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,16 +54,11 @@ def _run(page: Path) -> Iterator[tuple[Block, str]]:
             sys.modules[page.stem] = before
 
 
-def main(page: Path, output: Path, *, has_emulator: bool) -> None:
-    """Run a page, in rooms of an emulator if asked for, and write what its blocks have printed."""
-    with contextlib.ExitStack() as stack:
-        if has_emulator:
-            from simulator import Emulator
-
-            os.environ |= stack.enter_context(Emulator()).env
-        sys.path.insert(0, "")  # Files of the page are modules for its programs.
-        output.write_text(json.dumps([printed for _, printed in _run(page)]), encoding="utf-8")
+def main(page: Path, output: Path) -> None:
+    """Run a page, and write what its blocks have printed."""
+    sys.path.insert(0, "")  # Files of the page are modules for its programs.
+    output.write_text(json.dumps([printed for _, printed in _run(page)]), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), has_emulator="--emulator" in sys.argv[3:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -406,7 +406,7 @@ def test_connect_interrupted_anywhere_leaves_no_task(messaging: Any) -> None:
     others = client_tasks()
     made: list[meshsync.RoomClient] = []
     for place in range(1, 1000):
-        was_interrupted = Interrupt(place, spared=("connect", "join", "_join")).run(
+        was_interrupted = Interrupt(place, spared=("connect", "join", "_join", "call")).run(
             lambda: made.append(meshsync.connect(connector=ScriptedConnector(ScriptedTransport()), messaging=messaging))
         )
         if not was_interrupted:

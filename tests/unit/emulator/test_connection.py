@@ -13,6 +13,7 @@ from simulator.emulator.connection import GatewayConnection
 from simulator.emulator.flushes import Flushes
 from simulator.emulator.memory import Memory
 from simulator.emulator.settings import Settings
+from simulator.emulator.sockets import outflow
 
 
 class ScriptedTransport:
@@ -57,7 +58,7 @@ def test_what_waits_in_both_buffers_is_on_its_way(
     monkeypatch: pytest.MonkeyPatch, told: int | None, is_closed: bool, expected: Outflow
 ) -> None:
     """Of 1,000 bytes, 400 are in our buffer, beside what the system tells; those of a handshake do not count."""
-    monkeypatch.setattr("simulator.emulator.connection.unacknowledged", lambda descriptor: told)
+    monkeypatch.setattr("simulator.emulator.sockets.unacknowledged", lambda descriptor: told)
 
     async def run() -> Outflow:
         with socket.socket() as plain:
@@ -71,6 +72,6 @@ def test_what_waits_in_both_buffers_is_on_its_way(
             )
             connection._write(bytes(1000))
             transport.buffered, transport.is_closed = 400, is_closed
-            return connection._outflow()
+            return outflow(cast(asyncio.Transport, transport), connection.bytes_written, 256 * 1024)
 
     assert asyncio.run(run()) == expected

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Coroutine
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -41,6 +46,36 @@ def test_package_hands_on_the_emulator():
     assert simulator.Emulator is Emulator
     with pytest.raises(AttributeError, match="no attribute 'Emulators'"):
         _ = simulator.Emulators
+
+
+@pytest.mark.parametrize(
+    ("loop", "reason"),
+    [
+        ("trio", "it is one of 'asyncio', 'uvloop', not 'trio'"),
+        ("uvloop", "uvloop is not installed; pip install uvloop"),
+    ],
+)
+def test_a_loop_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, loop: str, reason: str):
+    """The error tells which there are, or what to install."""
+    monkeypatch.setattr("simulator.emulator.emulator.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=reason):
+        Emulator(loop=loop)
+
+
+def test_emulator_runs_on_the_loop_that_was_asked_for(monkeypatch: pytest.MonkeyPatch):
+    """Its thread alone: uvloop is given the gateway to run, and sets nothing for others."""
+    given: list[str] = []
+
+    def run(work: Coroutine[Any, Any, None]) -> None:
+        given.append(threading.current_thread().name)
+        asyncio.run(work)
+
+    monkeypatch.setitem(sys.modules, "uvloop", cast(ModuleType, SimpleNamespace(run=run, __spec__=object())))
+    before = asyncio.get_event_loop_policy()
+    with Emulator(loop="uvloop") as emulator:
+        assert emulator.rooms == ()
+    assert given == ["simulator.emulator"]
+    assert asyncio.get_event_loop_policy() is before
 
 
 def test_emulator_listens_on_the_loopback_from_start_to_close():

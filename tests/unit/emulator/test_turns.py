@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import cast
 
 import pytest
@@ -22,6 +23,7 @@ from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import Limits
 from simulator.emulator.memory import Memory
 from simulator.emulator.settings import Settings
+from simulator.emulator.wire import Wire
 from simulator.room.rules import Room
 from simulator.room.seat import SeatedRoom
 
@@ -96,6 +98,15 @@ class ScriptedTransport:
 
     def abort(self) -> None:
         self.is_closed = True
+
+
+class ScriptedWire(ScriptedTransport):
+    """A wire that takes over from a transport."""
+
+    def take_over(
+        self, protocol: asyncio.BaseProtocol, http: asyncio.BaseProtocol, *, is_full: bool, is_read: bool
+    ) -> None:
+        self._protocol = protocol
 
 
 class House:
@@ -382,3 +393,137 @@ def test_sender_goes_on_when_the_one_it_waited_for_is_gone() -> None:
         assert house.memory.queues.size == 0
 
     run(scene)
+
+
+def test_what_was_held_for_a_message_is_free_once_it_is_handled() -> None:
+    """It comes in reads none of which is worth a look at what is held, and so does the next message."""
+
+    async def scene(house: House) -> None:
+        ada, _ = await house.join("ada")
+        before = house.memory.used
+        data = wire(Broadcast("data", {}, bytes(100_000)))
+        for begin in range(0, len(data), 2000):
+            ada.data_received(data[begin : begin + 2000])
+            if begin == 80_000:
+                assert 70_000 < house.memory.used - before < 120_000
+        await house.settle()
+        ada.data_received(PING)
+        assert abs(house.memory.used - before) < 4096
+
+    run(scene)
+
+
+# --- written beside the transport -------------------------------------------------------------------------------------
+
+
+def run_on_sockets(scene: Callable[[House, socket.socket], Awaitable[None]]) -> None:
+    """Play a scene in a house whose clients share a socket that takes what is written beside their transports."""
+
+    async def play() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.setblocking(False)
+            house = House(ours, queue_limit=64 << 20, memory=1 << 30)
+            try:
+                await scene(house, theirs)
+            finally:
+                house.end()
+
+    asyncio.run(play())
+
+
+def drained(end: socket.socket) -> bytearray:
+    """Return what has come to a socket."""
+    data = bytearray()
+    with suppress(BlockingIOError):
+        while some := end.recv(65536):
+            data += some
+    return data
+
+
+def test_a_message_goes_beside_a_transport_that_holds_nothing_and_else_through_it() -> None:
+    """Ben's holds something back from some time on, and until he has read it."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        ben, of_ben = await house.join("ben")
+        drained(end)
+        ways: list[tuple[int, int]] = []
+        for held in (0, 500, 500, 0, 0):
+            of_ben.buffered = held
+            ben.data_received(PING)  # The pong goes by the transport in any case.
+            await house.settle()
+            of_ben.written.clear()
+            before = ben.bytes_written
+            ada.data_received(wire(Broadcast("chat", {"n": 1})))
+            await house.settle()
+            pushed = [len(pushes(where)) for where in (drained(end), of_ben.written)]
+            ways.append((pushed[0], pushed[1]))
+            assert ben.bytes_written > before
+        assert ways == [(1, 0), (0, 1), (0, 1), (1, 0), (1, 0)]
+
+    run_on_sockets(scene)
+
+
+def test_what_is_sent_raw_is_not_overtaken_by_a_message_beside_the_transport() -> None:
+    """Both go by the transport, in their order."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        ben, of_ben = await house.join("ben")
+        drained(end)
+        ben.push_raw([b"raw"])
+        ada.data_received(wire(Broadcast("chat", {"n": 1})))
+        await house.settle()
+        packets: list[bytes] = []
+        frames.FrameDecoder(masked=False).feed(bytes(of_ben.written), packets)
+        assert (packets[0], len(packets)) == (b"raw", 3)
+        assert pushes(drained(end)) == []
+
+    run_on_sockets(scene)
+
+
+ENDS: dict[str, Callable[[GatewayConnection], object]] = {
+    "lost": lambda one: one.connection_lost(None),
+    "cut": lambda one: one.cut(),
+    "told": lambda one: one.end(1001, "closing"),
+    "broken": lambda one: one.broke(leaves=False),
+    "closing": lambda one: one.write_rest([b"some"]),
+}
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_nothing_is_written_beside_a_transport_that_ends(way: str) -> None:
+    """Its descriptor may soon be another connection's, and behind a close frame nothing may follow."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        ben, of_ben = await house.join("ben")
+        drained(end)
+        of_ben.is_closed = way == "closing"
+        assert ben.lane is not None
+        ENDS[way](ben)
+        assert ben.lane is None
+        ada.data_received(wire(Broadcast("chat", {"n": 1})))
+        await house.settle()
+        assert pushes(drained(end)) == []
+
+    run_on_sockets(scene)
+
+
+def test_nothing_is_written_beside_a_wire() -> None:
+    """What goes to a client whose connection was put behind one is delayed, held and lost like all else."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        ben, of_ben = await house.join("ben")
+        drained(end)
+        wired = ScriptedWire(of_ben._plain, reads=True)
+        ben.reroute(lambda transport: cast(Wire, wired))
+        for _ in range(3):
+            ada.data_received(wire(Broadcast("chat", {"n": 1})))
+            await house.settle()
+        assert len(pushes(wired.written)) == 3
+        assert pushes(drained(end)) == []
+
+    run_on_sockets(scene)

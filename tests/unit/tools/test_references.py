@@ -67,6 +67,12 @@ def is_there(dotted: str) -> bool:
     return False
 
 
+def test_what_programs_leave_behind_is_not_in_the_repository() -> None:
+    """A record of a search at the root, say: what `.gitignore` has is not tracked."""
+    listed = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
+
+
 def test_every_file_that_a_text_names_is_there() -> None:
     """Texts of all kinds: documents, docstrings, comments, settings."""
     assert {path: missing for path, text in texts() if (missing := missing_files(text))} == {}
