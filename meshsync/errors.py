@@ -36,7 +36,8 @@
     └── ProtocolError             the peer broke the protocol
 
 The class names the party that erred. Two attributes tell what to do: ``retryable``, whether the same call may succeed
-later and is safe to repeat, and ``connection_alive``, whether this client can go on being used.
+later and is safe to repeat, and ``connection_alive``, whether the connection is still there; a client that makes lost
+connections anew goes on in any case.
 """
 
 from __future__ import annotations
