@@ -147,8 +147,8 @@ class Reassembler:
             if self._announced == 1 and len(packet) - _HEADER.size <= self.max_size:
                 # Whole, as nearly all messages that are no part of a stream are: not copied.
                 self._announced = 0
-                content = memoryview(packet)[_HEADER.size :]
-                yield WireMessage(message_id, self._type, b"" if self._fault else content, self._fault)
+                only = memoryview(packet)[_HEADER.size :]
+                yield WireMessage(message_id, self._type, b"" if self._fault else only, self._fault)
                 continue
             body = self._body
             # Copied at once: a list of views would hold on to each packet, two hundred bytes for one of a single byte.
