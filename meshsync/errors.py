@@ -29,7 +29,7 @@
     ├── RequestError              one question has no answer, the client goes on
     │   ├── RequestRefused          the answerer declined it
     │   ├── RequestFailed           the answerer's handler failed
-    │   └── RequestInterrupted      the answerer, or the connection, left before the answer came
+    │   └── RequestInterrupted      the answerer, or the connection, left before answering
     ├── Refuse                    what a handler raises to decline a question
     ├── SendTimeout               (TimeoutError) no acknowledgement within the time limit
     ├── ReceiveTimeout            (TimeoutError) nothing came within the time limit

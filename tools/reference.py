@@ -54,10 +54,11 @@ class Subject:
 
 
 def _tree(module: str) -> str:
-    """Return the tree of errors from a module's docstring."""
+    """Return the tree of errors from a module's docstring, with no more than two blanks before all meanings."""
     text = inspect.getdoc(importlib.import_module(module)) or ""
-    tree = text.partition("::\n")[2].rstrip()
-    return "::\n" + re.split(r"\n(?=\S)", tree)[0]
+    tree = re.split(r"\n(?=\S)", text.partition("::\n")[2].rstrip())[0]
+    blanks = min(len(gap) for gap in re.findall(r"(?<=\w)  +", tree))
+    return "::\n" + re.sub(rf"(?<=\w) {{{blanks}}}", "  ", tree)
 
 
 SUBJECTS = {

@@ -39,15 +39,13 @@ class SendQueue:
     def leave(self, delivery: Delivery) -> None:
         """Pass the turn on to the next, or stop waiting for it. Another call does the rest, or nothing."""
         queue = self._queue
-        if queue and queue[0] is delivery:
-            queue.popleft()  # It has the turn, so no other task does that.
-        elif delivery in queue:
-            queue.remove(delivery)
-        if not queue:
-            return
         try:
+            if queue[0] is delivery:
+                queue.popleft()  # It has the turn, so no other task does that.
+            elif delivery in queue:
+                queue.remove(delivery)
             successor = queue[0]
         except IndexError:
-            return  # That delivery has left meanwhile, and woke the next.
+            return  # The last one has left; another task, perhaps, and it woke the next.
         with successor._condition:
             successor._condition.notify_all()

@@ -163,9 +163,12 @@ _Fault = tuple[list[Any], str]
 def _find_fault(value: Any, levels: int) -> _Fault | None:
     # Before encoding, since the encoder turns some keys into text silently, and recurses without a bound.
     if isinstance(value, dict):
-        for key in value:
-            if type(key) is not str and (not isinstance(key, str) or _is_foreign(key)):
-                return [], f"the key {key!r:.50} is {_type_name(key)}; keys of JSON objects are str"
+        if not _TEXT.issuperset(map(type, value)):
+            for key in value:
+                if type(key) is not str and (not isinstance(key, str) or _is_foreign(key)):
+                    return [], f"the key {key!r:.50} is {_type_name(key)}; keys of JSON objects are str"
+        if levels and type(value) is dict and _PLAIN.issuperset(map(type, value.values())):
+            return None
     elif not isinstance(value, (list, tuple)):
         return _find_fault_in_scalar(value)
     if levels == 0:
@@ -206,7 +209,9 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     return enumerate(value) if isinstance(value, (list, tuple)) else ()
 
 
-_PLAIN = (str, int, bool, type(None))
+_TEXT = frozenset((str,))
+_PLAIN = frozenset((str, int, bool, type(None)))
+"""Classes of values that are JSON, whatever the value. Each set tells of all values of an object in one call."""
 
 
 def _is_foreign(value: Any) -> bool:

@@ -284,18 +284,21 @@ class Link(Generic[Payload]):
             now = self._now() if self._echoes_held_at is None else self._echoes_held_at
             while echoes and echoes[0][0] <= now:
                 self._charged -= echoes.popleft()[1]
+        taken, size, room = list(queue), 0, self._window - self._charged
+        for _, length in taken:
+            size += length
+        if size <= room:
+            queue.clear()
+            if taken:
+                self._carry(taken, size, False)
+            return taken
         size = count = 0
-        room = self._window - self._charged
         for _, length in queue:
             if size + length > room and (count or self._charged):
                 break
             size += length
             count += 1
-        if count == len(queue):
-            taken = list(queue)
-            queue.clear()
-        else:
-            taken = [queue.popleft() for _ in range(count)]
+        taken = [queue.popleft() for _ in range(count)]
         if taken:
             self._carry(taken, size, False)
         if queue:

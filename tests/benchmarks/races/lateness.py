@@ -82,10 +82,11 @@ def _late_launch(event: LateDelivery, moment: Moment) -> Any:
     launch = Link._launch
     content = event.content.encode()
 
-    def late_launch(self: Link[Any], burst: Any, now: int) -> None:
+    def late_launch(self: Link[Any], burst: Any) -> None:
         if self.name == event.link and _has(burst.frames, content) and moment.is_now(event):
             burst.delay += round(event.seconds * SECOND)
-        launch(self, burst, now)
+            burst.arrives += round(event.seconds * SECOND)
+        launch(self, burst)
 
     return late_launch
 
