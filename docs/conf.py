@@ -54,6 +54,18 @@ def _list_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = "\n".join(lines)
 
 
+COLUMNS = 88
+"""How many characters of code a line of a page has place for, as the theme is; docs/ruff.toml has it, too."""
+
+
+def _mark_what_wraps(app: Sphinx, tree: nodes.document) -> None:
+    """Let what a program says be continued in the next line, where it is a sentence, or too wide for a page."""
+    for block in tree.findall(nodes.literal_block):
+        lines = block.astext().splitlines()
+        if block.get("language") in ("text", "json") and (len(lines) == 1 or max(map(len, lines)) > COLUMNS):
+            block["classes"].append("wraps")
+
+
 # --- the reference, from the docstrings -------------------------------------------------------------------------------
 
 # What stands between single backticks in a docstring is a name.
@@ -153,6 +165,7 @@ def setup(app: Sphinx) -> None:
     """Write the pages of the reference, and read docstrings as they are written here."""
     reference.write_pages(ROOT / "docs" / "reference")
     app.connect("source-read", _list_the_rest)
+    app.connect("doctree-read", _mark_what_wraps)
     app.connect("env-get-outdated", lambda *_: ["index"])  # It may list other pages than before.
     app.connect("autodoc-process-docstring", _read_sections)
     app.connect("autodoc-process-signature", _hide_constructor)

@@ -201,7 +201,7 @@ class Client:
         """
         if self.uplink.is_of_parent:
             return  # The parent's connection is the parent's to close.
-        self._was_closed = True
+        self._was_closed = self.router.is_leaving = True
         connection = self.connection
         is_exiting = self.runtime.is_exiting()
         can_wait = not (is_exiting or self.router.dispatcher.is_inside or self.uplink.is_on_its_task)

@@ -217,10 +217,10 @@ def _describe_emulators() -> str:
 
 def _warn_of_namesakes(client: Client) -> None:
     """Name an older client of this process that has the same name in the same room, and goes on when it is dropped."""
-    name, room = _who(client)
+    name, room, _ = who = _who(client)
     for other in list(_open_clients.values()):
         is_kept = other.is_open and (other.router.is_awaited or other.streams.is_awaited)
-        if name and is_kept and _who(other) == (name, room):
+        if name and is_kept and _who(other) == who:
             path, line = _places[other]
             warn_program(
                 f"an older client named {name!r} is in room {room!r}, connected at {path}:{line}, and goes on: close "
@@ -228,8 +228,11 @@ def _warn_of_namesakes(client: Client) -> None:
             )
 
 
-def _who(client: Client) -> tuple[str, str]:
-    return client.local_participant.name, client.greeting.room_name if client.greeting else ""
+def _who(client: Client) -> tuple[str, str, str]:
+    """Return a client's name, its room, and the address of that: several servers may have a room of that name."""
+    greeting = client.greeting
+    room, url = (greeting.room_name, greeting.room_url) if greeting else ("", "")
+    return client.local_participant.name, room, url
 
 
 def _place() -> tuple[str, int]:

@@ -29,14 +29,15 @@
     ├── RequestError              one question has no answer, the client goes on
     │   ├── RequestRefused          the answerer declined it
     │   ├── RequestFailed           the answerer's handler failed
-    │   └── RequestInterrupted      the answerer, or the connection, left before the answer came
+    │   └── RequestInterrupted      the answerer, or the connection, left before answering
     ├── Refuse                    what a handler raises to decline a question
     ├── SendTimeout               (TimeoutError) no acknowledgement within the time limit
     ├── ReceiveTimeout            (TimeoutError) nothing came within the time limit
     └── ProtocolError             the peer broke the protocol
 
 The class names the party that erred. Two attributes tell what to do: ``retryable``, whether the same call may succeed
-later and is safe to repeat, and ``connection_alive``, whether this client can go on being used.
+later and is safe to repeat, and ``connection_alive``, whether the connection is still there; a client that makes lost
+connections anew goes on in any case.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ ARGUMENTS = (
     "window",
     "heartbeat",
     "service",
+    "failing_receivers",
 )
 """The marker's: seeds, and the options of `simulator.Simulation`, which is not imported to find a misspelling."""
 

@@ -87,7 +87,7 @@ class _Trial:
     has_emulator: bool = False
     has_failed: bool = False
     failures: str = ""
-    """Exceptions of actors that the test did not see, since it had failed before."""
+    """Exceptions of actors and receivers that the test did not see, since it had failed before."""
 
 
 _TRIAL = pytest.StashKey[_Trial]()
@@ -252,7 +252,11 @@ def sim_seed(request: pytest.FixtureRequest) -> int | str:
 
 @pytest.fixture
 def simulation(request: pytest.FixtureRequest, sim_seed: int | str) -> Iterator[Simulation]:
-    """Open a `Simulation` for one test, as its marker ``simulated`` says. An actor's exception fails the test."""
+    """Open a `Simulation` for one test, as its marker ``simulated`` says.
+
+    What an actor or a receiver raises fails the test; where receivers are meant to fail,
+    ``@pytest.mark.simulated(failing_receivers="log")``.
+    """
     _check_simulator("simulation")
     from simulator.fixtures import simulating
 
@@ -290,7 +294,8 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
 
     Its rooms are empty at first; clients still connected at the end are disconnected. It records what happens, and the
     report of a test that fails tells who was there and shows what was said. Programs that look for an emulator that
-    runs (``url="emulator"``) find this one alone.
+    runs (``url="emulator"``) find this one alone. What a receiver of a client in this process, or a participant without
+    a thread, raises fails the test; where that is meant, ``emulator.failing_receivers = "log"``.
     """
     trial = _trial_of(request.node)
     if trial.simulation is not None:
@@ -374,14 +379,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if fault := item.stash.get(_FAULT, None):
         pytest.fail(fault, pytrace=False)
     item.stash[_TRIAL] = _Trial()
+    _pop_receivers()  # What is left was of another test.
     for watch in item.config.stash[_WATCHES]:
         watch.begin()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
-    """Fail a test that went well with an actor's failure that it has not seen, before fixtures are torn down."""
+    """Fail a test that went well with what an actor or a receiver raised, before fixtures are torn down."""
     _raise_failures(item, concludes=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Fail a test that went well with what a receiver raised since, when its fixtures have been torn down."""
+    failed = _pop_receivers()
+    if failed is not None and not _trial_of(item).has_failed:
+        raise failed
+
+
+def _pop_receivers() -> Exception | None:
+    """Return what tells of receivers that raised beside an emulator since the last time."""
+    emulating = sys.modules.get("simulator.fixtures.emulating")  # Else there has been no emulator.
+    failed: Exception | None = None if emulating is None else emulating.failures.pop()
+    return failed
 
 
 def _raise_failures(item: pytest.Item, *, concludes: bool = False) -> None:
@@ -390,6 +411,8 @@ def _raise_failures(item: pytest.Item, *, concludes: bool = False) -> None:
         from simulator.fixtures import simulating
 
         simulating.raise_failures(trial.simulation, concludes=concludes)
+    if (failed := _pop_receivers()) is not None:
+        raise failed
 
 
 @pytest.hookimpl(wrapper=True)
@@ -409,6 +432,8 @@ def pytest_runtest_makereport(
                 trial.failures = text_of(item.config, error)
         if trial.simulation is not None:
             report.sections.append((f"simulation, seed {trial.simulation.seed}", _story(item, trial, trial.simulation)))
+        elif trial.failures:
+            report.sections.append(("receivers that failed", trial.failures))
         names = fixtures_of(item)
         for watch in watches:
             if account := watch.account(is_asked_for=watch.is_of_one_test or watch.name in names):

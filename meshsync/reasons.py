@@ -7,7 +7,7 @@ function here raises.
 
 from __future__ import annotations
 
-__all__ = ["REASON_LIMIT", "describe_error", "safe_text"]
+__all__ = ["REASON_LIMIT", "describe_error", "program_failed", "safe_text"]
 
 REASON_LIMIT = 1000
 """The most characters of a reason, the ellipsis of one that was cut included: at most 4 kB of UTF-8, which fits into a
@@ -41,6 +41,14 @@ def safe_text(value: object, limit: int | None = REASON_LIMIT) -> str:
 def describe_error(error: BaseException | None, limit: int | None = REASON_LIMIT) -> str:
     """Return the class of an exception and its text, as ``ValueError: too late``; see `safe_text`."""
     return safe_text(f"{_class_name(error)}: {safe_text(error, limit)}", limit)
+
+
+def program_failed(error: BaseException | None) -> str:
+    """Return what a peer is told of an exception of this program: its class alone, since its text may be a secret.
+
+    What a program wants its peers to read it gives as a reason, as to ``writer.abort`` or by `StreamRejected`.
+    """
+    return f"the program failed ({_class_name(error)})"
 
 
 def _class_name(value: object) -> str:

@@ -11,12 +11,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meshsync.errors import AuthenticationFailed, PermissionDenied, RoomNotFound
+from meshsync.errors import AuthenticationFailed, MeshsyncError, PermissionDenied, RoomNotFound
 from meshsync.tokens import ParticipantToken
 from simulator.room.limits import MAX_NAME_SIZE, is_longer
 from simulator.room.rules import Rights
 
-__all__ = ["SUBPROTOCOL", "Admission", "Credentials", "admit", "check_room_name", "find_credentials", "is_room_name"]
+__all__ = [
+    "SUBPROTOCOL",
+    "Admission",
+    "Credentials",
+    "admit",
+    "check_room_name",
+    "find_credentials",
+    "is_room_name",
+    "name_in",
+]
 
 SUBPROTOCOL = "meshagent-room."
 """The beginning of the subprotocol in which browsers send the token."""
@@ -110,3 +119,11 @@ def admit(room: str, credentials: Credentials | None, *, version: str | None, se
     # TypeScript states no release, but the place of its token narrows it down.
     shown = version or (None if credentials.is_in_url else _FIRST_WITHOUT_TOKEN_IN_URL)
     return Admission(token.name, token.role, Rights(rights.send, rights.broadcast, rights.list), shown, token.version)
+
+
+def name_in(token: str) -> str:
+    """Return the name in a token, whose signature is not checked; empty if it has none."""
+    try:
+        return ParticipantToken.peek(token).name
+    except MeshsyncError:
+        return ""

@@ -9,23 +9,24 @@
         ├── HorizonReached          the run lasted longer than it was allowed to
         ├── WorldStalled            an actor blocks for real, outside the simulation
         ├── ActorFailed             an actor, or a timer's callback, raised
+        │   └── ReceiverFailed      a receiver, or another callback of a client, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
         ├── InvariantError          a run was ended by what was claimed of it
-        │   ├── InvariantViolated   (AssertionError) a predicate was false that had to be true, or the reverse
+        │   ├── InvariantViolated   (AssertionError) what had to hold did not, or the reverse
         │   └── PredicateFailed     a predicate raised, blocked, or returned no truth value
         ├── BlockingRefused         (RuntimeError) the call would block where it must not
-        │   └── ConditionOccupied   a callback would enter a condition that an actor is inside of
+        │   └── ConditionOccupied   a callback would enter a condition that an actor is in
         ├── ReplayFailed            a conversation could not be replayed
         │   └── ReplayStalled       (TimeoutError) what a participant waited for did not come
         ├── SweepBroken             the workers of a search are gone
         ├── WorkerFailed            a seed fails on a worker, and not here
         │   └── WorkerDied          the process that ran a seed died of it
-        ├── ForeignThread           (RuntimeError) a thread that is no actor used the simulation
+        ├── ForeignThread           (RuntimeError) a thread that is no actor used it
         ├── SimulationClosed        (RuntimeError) the simulation is over
         └── SimulationNested        (RuntimeError) another simulation is open in this process
 
     BaseException
-    └── ActorExit                 ends an actor when the simulation is closed, or its program crashes; not to be caught
+    └── ActorExit                 ends an actor: the simulation closes, or it crashes
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ __all__ = [
     "InvariantError",
     "InvariantViolated",
     "PredicateFailed",
+    "ReceiverFailed",
     "ReplayFailed",
     "ReplayStalled",
     "SimulationClosed",
@@ -112,6 +114,35 @@ class ActorFailed(SimulationError):
     def __init__(self, text: str, *, actor: str) -> None:
         super().__init__(text)
         self.actor = actor
+
+
+class ReceiverFailed(ActorFailed):
+    """A receiver of events, a hook or another callback of a client raised, which is the ``__cause__``.
+
+    In production that is logged and signalled as ``receiver_failed``, and the client goes on. So it does here; the
+    failure is raised at the end of the simulation, once: the text has the first, and how many there were.
+
+    What to do: repair what the ``__cause__`` says; where it is meant, ``Simulation(failing_receivers="log")``, or
+    ``failing_receivers = "log"`` of a simulation, or of an emulator in a test.
+
+    Attributes:
+        actor: The name of the client's participant.
+        receiver: The name of the function that raised first, with its module.
+        event: At which event.
+        count: How many failures there were.
+    """
+
+    def __init__(self, text: str, *, actor: str, receiver: str, event: str, remedy: str = "") -> None:
+        super().__init__(text, actor=actor)
+        self.receiver = receiver
+        self.event = event
+        self.count = 1
+        self._remedy = remedy
+
+    def __str__(self) -> str:
+        more = self.count - 1
+        others = f"; and {more} more failure{'s' if more > 1 else ''} of receivers" if more else ""
+        return f"{super().__str__()}{others}{self._remedy}"
 
 
 class ActorsRefuse(SimulationError):

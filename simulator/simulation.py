@@ -28,20 +28,21 @@ from urllib.parse import urlsplit
 
 import meshsync
 from meshsync.arguments import hinted_call
+from meshsync.dispatch.reports import Failure, unwatch_failures, watch_failures
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.notebook import grid
 from meshsync.room import RoomClient
 from meshsync.runtime.interfaces import Runtime, Task
-from meshsync.tokens import ParticipantToken
 from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, close_real_world, install_world
 from simulator import faults
-from simulator.admission import Credentials, admit, check_room_name
+from simulator.admission import Credentials, admit, check_room_name, name_in
 from simulator.engine.invariants import Claim
 from simulator.engine.kernel import Kernel
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import entropy
+from simulator.failing_receivers import RAISE, check_choice, receiver_failed
 from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
 from simulator.latency import Latency, Law
@@ -124,6 +125,9 @@ class Simulation(HintedSimulation):
             time at all. See ``docs/latency.md``.
         heartbeat: Seconds of silence after which either end of a connection pings, and ends it half as many later; None
             for never.
+        failing_receivers: What becomes of an exception that a receiver, a hook or another callback of a client raises,
+            besides being logged: ``"raise"``, `ReceiverFailed` at the end of the simulation; ``"log"``, nothing. It is
+            an attribute, too, for programs that are given their simulation.
     Raises:
         SimulationNested: If another one is open in this process; the text names the line that opened it.
         ValueError: If an argument is invalid; no simulation is open.
@@ -145,9 +149,11 @@ class Simulation(HintedSimulation):
         window: int = WINDOW,
         heartbeat: float | None = 30.0,
         service: Law | float | Mapping[str, Law | float] | None = None,
+        failing_receivers: str = RAISE,
     ) -> None:
         global _current
         self.seed = seed
+        self.failing_receivers = failing_receivers
         law, back = as_delays(latency, latency_down)
         services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
@@ -187,6 +193,7 @@ class Simulation(HintedSimulation):
         self._faults = FaultInjector(*parts, lifted=self._release, crash=lives.crash_planned, programs=hindered)
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
+        watch_failures(self._receiver_failed)
         _current = self
 
     # --- rooms --------------------------------------------------------------------------------------------------------
@@ -213,6 +220,15 @@ class Simulation(HintedSimulation):
     def rooms(self) -> tuple[SimulatedRoom, ...]:
         """Every room so far, in the order of making."""
         return tuple(self._rooms.values())
+
+    @property
+    def failing_receivers(self) -> str:
+        """What becomes of what receivers raise from now on: ``"raise"`` or ``"log"``; see above."""
+        return self._failing_receivers
+
+    @failing_receivers.setter
+    def failing_receivers(self, choice: str) -> None:
+        self._failing_receivers = check_choice(choice)
 
     # --- time and actors ----------------------------------------------------------------------------------------------
 
@@ -425,6 +441,7 @@ class Simulation(HintedSimulation):
 
         Raises:
             ActorFailed: If an actor had failed and its error was not read; the simulation is closed.
+            ReceiverFailed: If a receiver of a client raised, unless ``failing_receivers`` is ``"log"``; likewise.
             ActorsRefuse: If actors did not end; their threads go on as daemons, and the simulation is closed.
             InvariantError: If something claimed does not hold, and no call has raised that; the simulation is closed.
             BlockingRefused: In another thread or a timer's callback; the simulation is open.
@@ -456,6 +473,7 @@ class Simulation(HintedSimulation):
         finally:
             # Only once, and not if the wrong thread tried: another thread's world would be taken away.
             if was_open and not self.runtime.is_open:
+                unwatch_failures(self._receiver_failed)
                 self._programs.disks.close()
                 install_world(self._before)
                 close_real_world(None)
@@ -478,6 +496,10 @@ class Simulation(HintedSimulation):
         finally:
             install_world(before)
 
+    def _receiver_failed(self, failure: Failure) -> None:
+        if failure.runtime is self.runtime and self.failing_receivers == RAISE:
+            self.runtime.add_failure(receiver_failed(failure, 'Simulation(failing_receivers="log")'))
+
     def _connector(self, endpoint: Endpoint, runtime: Runtime) -> SimulatedConnector:
         if runtime is not self.runtime:
             raise UsageError("a room of the simulation is joined in the simulation's runtime: leave out runtime=")
@@ -491,7 +513,7 @@ class Simulation(HintedSimulation):
             admission = admit(name, Credentials(token), version=version, secret=_SECRET, now=self.runtime.true_wall())
         except ConnectFailed as error:
             if name in self._rooms:
-                self._rooms[name].recorder.refused(_name_in(token), str(error))
+                self._rooms[name].recorder.refused(name_in(token), str(error))
             raise
         room = self.room(name)
         room.recorder.appeared(admission.name)
@@ -657,11 +679,3 @@ class SimulatedRoom(HintedRoom):
 
     def __repr__(self) -> str:
         return f"<SimulatedRoom {self.name!r}: {len(self.seated.seats)} participants>"
-
-
-def _name_in(token: str) -> str:
-    """Return the name in a token, whose signature is not checked."""
-    try:
-        return ParticipantToken.peek(token).name
-    except MeshsyncError:
-        return ""

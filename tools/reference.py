@@ -54,10 +54,11 @@ class Subject:
 
 
 def _tree(module: str) -> str:
-    """Return the tree of errors from a module's docstring."""
+    """Return the tree of errors from a module's docstring, with no more than two blanks before all meanings."""
     text = inspect.getdoc(importlib.import_module(module)) or ""
-    tree = text.partition("::\n")[2].rstrip()
-    return "::\n" + re.split(r"\n(?=\S)", tree)[0]
+    tree = re.split(r"\n(?=\S)", text.partition("::\n")[2].rstrip())[0]
+    blanks = min(len(gap) for gap in re.findall(r"(?<=\w)  +", tree))
+    return "::\n" + re.sub(rf"(?<=\w) {{{blanks}}}", "  ", tree)
 
 
 SUBJECTS = {
@@ -297,13 +298,17 @@ def _name_pages() -> Iterator[tuple[str, str]]:
 
 def _errors(module: str) -> list[str]:
     """Return the tree of a module's errors, and a table of what each leaves."""
-    rows = [("error", "the same call may succeed later", "the client can be used on")]
+    rows = [("error", "the same call may succeed later", "the connection is still there")]
     for name in public_names(module):
         kind = getattr(importlib.import_module(module), name)
         if issubclass(kind, Exception):
             rows.append((f"`{name}`", *("yes" if flag else "no" for flag in (kind.retryable, kind.connection_alive))))
-    note = "The table has what holds for the class; one error may differ, as `SendTimeout` does where nothing was sent."
-    return [_tree(module), "", *_table("40 30 30", *rows), note if module == "meshsync.errors" else "", ""]
+    note = (
+        "The table has what holds for the class; one error may differ, as `SendTimeout` does where nothing was sent. A "
+        "client that makes lost connections anew goes on in any case, unless it was closed: ``room.state`` tells."
+    )
+    note = note if module == "meshsync.errors" else ""
+    return [_tree(module), "", *_table("40 30 30", *rows), note, ""]
 
 
 # --- events -----------------------------------------------------------------------------------------------------------

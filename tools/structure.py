@@ -93,7 +93,7 @@ g  simulator.participants: hooks peers stays / confirming stream surroundings / 
 h  simulator.emulator: doorway events framing limits loop_clock memory rates refusals wire
                        / event_log flushes intake newcomers recording sockets / rooms settings / connection stage
                        / gateway / loop_thread / emulator
-e  simulator.settings
+e  simulator.settings  simulator.failing_receivers
 h  simulator.simulation
 i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records run_plot
                         shrinking / moments runs

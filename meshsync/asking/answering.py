@@ -253,18 +253,21 @@ class Answering:
             router.reports.post_wrong(event.message, name_of(function), error)
             router.gate.leave()
             return
+        has_returned = False
         try:
             result = function(own)
             check_result(result)
             if isinstance(result, BaseException):
                 raise TypeError(f"it returned {result!r:.100}: raise it")
+            has_returned = True
             self._answer(mark, handler, result)
         except TaskExit:
             raise
         except BaseException as error:  # Any kind: it has no caller to go to.
             note = self.failed(event, error)
             if note is not None:
-                router.reports.post_failure("on_request", function, error, note)
+                is_programs = not has_returned or not isinstance(error, MeshsyncError) or _is_usage(error)
+                router.reports.post_failure("on_request", function, error, note, is_programs=is_programs)
         finally:
             router.gate.leave()
 
@@ -319,3 +322,8 @@ class Answering:
     def end(self) -> None:
         """Hand out no questions any more."""
         self._waiting.cut()
+
+
+def _is_usage(error: BaseException) -> bool:
+    """Return whether the program erred in what it answered, and not the network or the asker when it was sent."""
+    return isinstance(error, (InvalidMessage, UsageError))

@@ -12,8 +12,9 @@ CREDENTIALS = ("MESHAGENT_TOKEN", "MESHAGENT_API_KEY", "MESHAGENT_SECRET")
 
 _OPTIONS = ("--token", "--api-key")
 
-_SHAPES = re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)*|\bma-[\w.~+/=-]+-[\w.~+/=-]+-[^\s'\"]+")
-"""What looks like a token or an API key, wherever a person has put it. Source: PROTOCOL.md, section 3."""
+_SHAPES = re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)*|\bma-(?!KEYID-PROJECTID-SECRET\b)[\w.~+/=-]+-[\w.~+/=-]+-[^\s'\"]+")
+"""What looks like a token or an API key, wherever a person has put it; but not the form of one, which our
+advice has. Source: PROTOCOL.md, section 3."""
 
 _SHORTEST = 6
 """The least length of a value that is taken for a secret: others would hide ordinary words."""

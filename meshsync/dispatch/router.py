@@ -96,7 +96,9 @@ class Router:
         self.receivers: Receivers = Receivers()
         self._budget = budget or ByteBudget(runtime)
         self.dispatcher: Dispatcher = Dispatcher(runtime, name, self._report_dropped, self._budget.share(OWN_PART))
-        self.reports: Reports = Reports(runtime, self.dispatcher.post, self._run_receivers)
+        self.reports: Reports = Reports(
+            runtime, name, self.dispatcher.post, self._run_receivers, lambda: self.is_leaving
+        )
         self.gate: Gate = Gate(runtime)
         """All calls of the program's code go through it."""
         self.sender: Callable[[], object] = lambda: None
@@ -104,6 +106,8 @@ class Router:
         self.on_less: Callable[[], None] = lambda: None
         """Called when a subscription was closed, and when the receivers of an event have run."""
         self.questioning: Questioning | None = None
+        self.is_leaving: bool = False
+        """Whether the program has begun to close the client."""
         self._home = Home()
         self._runtime = runtime
         self._refuse = refuse_to_block

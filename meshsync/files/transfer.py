@@ -220,7 +220,11 @@ def _send_chunks(
             report(sent, size)
             header = {}
             continue
-        _check_unchanged(file, before, sent)
+        try:
+            _check_unchanged(file, before, sent)
+        except StreamError as error:
+            writer.abort(safe_text(error))  # Else the receiver reads no more than that the program failed.
+            raise
         writer.write(MessageStreamChunk({**header, "sha256": digest.hexdigest()}, data), timeout=timeout)
         report(sent, size)
         return digest.hexdigest()

@@ -30,7 +30,7 @@ from meshsync.errors import (
 from meshsync.filters.wrapping import Handover, WrappedReader, WrappedWriter
 from meshsync.messages import Buffer, as_buffer
 from meshsync.protocol.envelopes import encode_object
-from meshsync.reasons import describe_error, safe_text
+from meshsync.reasons import describe_error, program_failed, safe_text
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.lifecycle import move
@@ -48,6 +48,7 @@ __all__ = [
     "filtered",
     "make_filters",
     "read_through",
+    "tell_failure",
     "write_through",
 ]
 
@@ -364,7 +365,7 @@ class FilteredWriter(WrappedWriter):
                     self._handover.write(self._pieces[0], deadline.rest())
             except InvalidMessage as error:
                 # The peer's filter would notice the gap, and report it as an attack.
-                self.abort(f"a chunk could not be sent: {safe_text(error)}")
+                self.abort("a chunk could not be sent")  # The text may quote it.
                 text = f"{safe_text(error)}; the stream is given up, since its filter counted the chunk"
                 raise InvalidMessage(text) from error
             # No call in here: Ctrl-C finds the piece there, or gone and its chunk counted.
@@ -469,11 +470,12 @@ class FilteredReader(WrappedReader):
     def _give_up(self, error: Exception) -> StreamError:
         """Fail the stream, and notify the peer; return the error to raise."""
         sender = self._inner.sender.name or self._inner.sender.id
-        text = f"stream {self.stream_id} from {sender}: {describe_failure(self._ends.filter, error)}"
+        begin = f"stream {self.stream_id} from {sender}: "
+        text = f"{begin}{describe_failure(self._ends.filter, error)}"
         failure = _of_kind(error, text)
         self._ends.fail(failure)
         with suppress(MeshsyncError):
-            self._inner.close(safe_text(failure))
+            self._inner.close(safe_text(f"{begin}{tell_failure(self._ends.filter, error)}"))
         return copy(failure)
 
 
@@ -492,4 +494,10 @@ def _of_kind(error: Exception, text: str) -> StreamError:
 def describe_failure(filter: StreamFilter, error: Exception) -> str:
     """Return an exception of a filter as a text for people."""
     text = safe_text(error) if isinstance(error, MeshsyncError) else describe_error(error)
+    return f"filter {filter.name!r}: {text}"
+
+
+def tell_failure(filter: StreamFilter, error: Exception) -> str:
+    """Return an exception of a filter as a text for the peer: of one that the program raised the class alone."""
+    text = safe_text(error) if isinstance(error, MeshsyncError) else program_failed(error)
     return f"filter {filter.name!r}: {text}"

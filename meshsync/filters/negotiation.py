@@ -25,6 +25,7 @@ from meshsync.filters.filtering import (
     describe_failure,
     make_filters,
     read_through,
+    tell_failure,
     write_through,
 )
 from meshsync.protocol.envelopes import as_object
@@ -106,7 +107,7 @@ def accept_filtered(
             _accept(filter, entry, {**header, MEMBER: before})
             before = [*before, entry]
     except StreamError as error:
-        reason = safe_text(error)
+        reason = error.told if isinstance(error, _FilterFailed) else safe_text(error)
         reader.close(reason)
         raise StreamRejected(reason) from error
     return read_through(chosen, reader, header) if chosen else reader
@@ -153,7 +154,19 @@ def _accept(filter: StreamFilter, entry: Mapping[str, Any], header: Mapping[str,
     try:
         filter.accept(entry, header)
     except Exception as error:
-        raise StreamError(describe_failure(filter, error)) from error
+        raise _FilterFailed(describe_failure(filter, error), tell_failure(filter, error)) from error
+
+
+class _FilterFailed(StreamError):
+    """A filter of the program's raised.
+
+    Attributes:
+        told: What the peer is told of it.
+    """
+
+    def __init__(self, text: str, told: str) -> None:
+        super().__init__(text)
+        self.told = told
 
 
 def _list(names: Iterable[str]) -> str:

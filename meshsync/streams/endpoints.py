@@ -122,7 +122,8 @@ def _end_dropped(ends: Endpoints, path: str, line: int) -> None:
 class MessageStreamWriter(ClosingWriter):
     """Writes a stream's chunks. Any task may write; a context manager closes it.
 
-    Leaving the ``with`` block by an exception aborts the stream, so that its reader doesn't take it for complete.
+    Leaving the ``with`` block by an exception aborts the stream, so that its reader doesn't take it for complete. Of
+    the exception the reader is told the class alone, since its text may be a secret; ``abort`` has a reason.
     (Official clients have no message for that: to them it is closed.)
     """
 
@@ -202,7 +203,11 @@ class MessageStreamWriter(ClosingWriter):
         self._ends.outgoing.close(timeout)
 
     def abort(self, reason: str = "") -> None:
-        """End the stream at once, incomplete. The reader gets the chunks received, and then a `StreamInterrupted`."""
+        """End the stream at once, incomplete. The reader gets the chunks received, and then a `StreamInterrupted`.
+
+        Args:
+            reason: Is sent to the peer, made safe and cut by `meshsync.reasons.safe_text`.
+        """
         self._stream.abandon(reason)
 
     def _limit(self, timeout: Timeout) -> float | None:

@@ -288,7 +288,8 @@ class Resumption:
             return None
         letter, may_go = self._chunks[0], True
         if isinstance(letter.message, StreamChunk):
-            may_go = self._pace.may_send(flight_of(letter.message))
+            # One that was tried before is counted, and must not wait for itself to be confirmed.
+            may_go = letter.is_counted or self._pace.may_send(flight_of(letter.message))
         elif isinstance(letter.message, Close) and letter.message.is_complete:
             # A room may refuse one chunk and pass on those behind it: its peer would take the rest for the whole.
             may_go = letter.is_counted or (not self._unacknowledged and self.failure is None)

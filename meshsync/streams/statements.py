@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from meshsync.hints import Hinted
-from meshsync.reasons import describe_error
+from meshsync.reasons import program_failed
 from meshsync.runtime.deadlines import Deadline, Timeout
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.world import runtime_of
@@ -20,7 +20,11 @@ R = TypeVar("R", bound="IteratedReader")
 
 
 class ClosingWriter(Hinted, ABC):
-    """A writer that a ``with`` block closes. Leaving it by an exception aborts the stream, so that it counts as cut."""
+    """A writer that a ``with`` block closes. Leaving it by an exception aborts the stream, so that it counts as cut.
+
+    The peer is told the exception's class and not its text, which may be a secret; its own words a program gives to
+    ``abort``.
+    """
 
     __slots__ = ()
 
@@ -46,12 +50,12 @@ class ClosingWriter(Hinted, ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         if kind is not None:
-            self.abort(describe_error(error))
+            self.abort(program_failed(error))
             return
         try:
             self.close()
         except BaseException as failure:
-            self.abort(describe_error(failure))  # No call will close it after this.
+            self.abort(program_failed(failure))  # No call will close it after this.
             raise
 
 

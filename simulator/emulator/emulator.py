@@ -23,6 +23,7 @@ from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.recording import Recording, Recordings
 from simulator.emulator.rooms import Occupant
 from simulator.emulator.settings import CLEARED, LOOPS, EmulatorStats, Settings
+from simulator.failing_receivers import RAISE, check_choice
 from simulator.faults.fault import Fault
 from simulator.faults.injection import check_entries
 from simulator.faults.plans import Planned
@@ -83,6 +84,9 @@ class Emulator(HintedEmulator):
             room opens, in the emulator's own thread, and must not block. They leave with the room's last client.
         loop: ``"asyncio"``, or ``"uvloop"``, which has to be installed and costs less; its own thread's event loop. No
             other loop of the program changes.
+        failing_receivers: What becomes of a test that has this emulator by a fixture, if a receiver or another callback
+            of a client in this process, or a participant without a thread, raises: ``"raise"``, it fails; ``"log"``,
+            nothing. It is an attribute, too. All of it is logged, and nothing more comes of it outside of pytest.
     Raises:
         UsageError: If an argument makes no sense, or any stranger could come in.
     Example:
@@ -111,6 +115,7 @@ class Emulator(HintedEmulator):
         plan: Iterable[Planned | Fault] = (),
         populate: Callable[[str], Iterable[Participant]] | None = None,
         loop: str = "asyncio",
+        failing_receivers: str = RAISE,
     ) -> None:
         if not isinstance(record, (bool, Recording)):
             raise UsageError(f"record: True, False or a Recording, not {record!r:.100}")
@@ -124,6 +129,7 @@ class Emulator(HintedEmulator):
             raise UsageError("loop: uvloop is not installed; pip install uvloop, or leave it at 'asyncio'")
         if type(port) is not int or not 0 <= port <= 65535:
             raise UsageError(f"port: a port is a number from 0 to 65535, not {port!r:.100}")
+        self.failing_receivers = failing_receivers
         self.host = host
         self.secret: str = _choose_secret(secret, host, insecure)
         self._port = port
@@ -156,6 +162,15 @@ class Emulator(HintedEmulator):
     def is_open(self) -> bool:
         """Whether it listens."""
         return self._thread is not None and self._thread.is_alive
+
+    @property
+    def failing_receivers(self) -> str:
+        """What becomes of a test whose receivers raise from now on: ``"raise"`` or ``"log"``; see above."""
+        return self._failing_receivers
+
+    @failing_receivers.setter
+    def failing_receivers(self, choice: str) -> None:
+        self._failing_receivers = check_choice(choice)
 
     def start(self) -> Emulator:
         """Listen; return when clients can connect. Does nothing if it listens already.
@@ -330,7 +345,7 @@ class Emulator(HintedEmulator):
         """Let participants without a thread into a room; it is opened if need be, and stays open from then on.
 
         Their methods are called in the emulator's own thread: nothing of theirs may block, and no other thread may call
-        them. Whatever one raises is logged.
+        them. Whatever one raises is logged, and fails a test that has this emulator by a fixture.
 
         Raises:
             UsageError: If no room can have that name, or one of them is in a room already; those before it were let in.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
+from meshsync.dispatch.reports import Failure, note_failure
 from meshsync.errors import ConnectFailed, UsageError
 from simulator.emulator.events import EventWatcher
 from simulator.emulator.loop_clock import LoopClock
@@ -22,6 +23,7 @@ from simulator.emulator.rooms import EmulatedRoom, NoteFault, RoomNotes
 from simulator.emulator.settings import Settings
 from simulator.emulator.wire import Wire, reset
 from simulator.engine.seeds import Seeds
+from simulator.failing_receivers import method_in
 from simulator.faults import plans
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.injection import FaultInjector
@@ -291,7 +293,15 @@ def _note_unknown(fault: Fault, text: str) -> None:
 
 
 def _report(error: Exception) -> None:
-    if isinstance(error, UsageError):
-        _log.error("a planned fault or a scripted participant failed: %s", error)
+    participant, method = method_in(error.__traceback__, Participant)
+    if isinstance(participant, Participant):
+        name, receiver = participant.name, f"{type(participant).__qualname__}.{method}"
+        who = f"the scripted participant {name!r}, in {receiver},"
     else:
-        _log.error("a scripted participant failed", exc_info=error)
+        name, method, receiver = "the emulator", "a timer", "a callback"
+        who = "a planned fault or a scripted participant"
+    if isinstance(error, UsageError):
+        _log.error("%s failed: %s", who, error)
+    else:
+        _log.error("%s failed", who, exc_info=error)
+    note_failure(Failure(error, receiver, method, name, None))

@@ -6,7 +6,7 @@ from collections import deque
 
 from meshsync.reasons import describe_error
 from simulator.engine.actors import Actor
-from simulator.errors import ActorExit, ActorFailed, InvariantError
+from simulator.errors import ActorExit, ActorFailed, InvariantError, ReceiverFailed
 
 __all__ = ["PendingErrors"]
 
@@ -19,6 +19,7 @@ class PendingErrors:
     def __init__(self) -> None:
         self._errors: deque[BaseException | None] = deque()  # None stands for the failure of an actor
         self._failed: list[Actor] = []
+        self._receiver: ReceiverFailed | None = None
         self.exits: list[ActorExit] = []
         """Of the actors that the end of the simulation ended: the tracebacks tell where each was."""
 
@@ -57,6 +58,13 @@ class PendingErrors:
             self._errors.append(None)
         return not has_joiner
 
+    def add_receiver(self, failed: ReceiverFailed) -> None:
+        """Keep the failure of a receiver, to be raised at the end; of further ones only how many there are."""
+        if self._receiver is None:
+            self._receiver = failed
+        else:
+            self._receiver.count += 1
+
     def forgive(self, actor: Actor) -> None:
         """Record that a program has read the error of an actor."""
         actor.is_forgiven = True
@@ -81,14 +89,21 @@ class PendingErrors:
         failed.__cause__ = error
         return failed
 
+    def pop_receiver(self) -> ReceiverFailed | None:
+        """Return the first failure of a receiver, removed, with how many there were; None if there was none."""
+        failed, self._receiver = self._receiver, None
+        return failed
+
     def pop_rest(self) -> list[BaseException]:
-        """Return the errors left when the simulation has been closed: Ctrl-C, violations, and failures of actors."""
+        """Return the errors left at the end of a simulation: Ctrl-C, violations, failures of actors and receivers."""
         rest: list[BaseException] = [
             error for error in self._errors if error and (isinstance(error, InvariantError) or _ends_all(error))
         ]
         self._errors.clear()
         while self._failed:
             rest.append(self.pop_failure())
+        if (failed := self.pop_receiver()) is not None:
+            rest.append(failed)
         return rest
 
 

@@ -43,6 +43,7 @@ from simulator.errors import (
     ActorFailed,
     ActorsRefuse,
     BlockingRefused,
+    ReceiverFailed,
     SimulationClosed,
     SimulationNested,
 )
@@ -347,8 +348,12 @@ class VirtualRuntime:
         """What ended the actors that had not ended when this was closed, each with its traceback."""
         return tuple(self._scheduler.pending_errors.exits)
 
+    def add_failure(self, failed: ReceiverFailed) -> None:
+        """Keep the failure of a receiver, to be raised when this is closed."""
+        self._scheduler.pending_errors.add_receiver(failed)
+
     def raise_failures(self) -> None:
-        """Raise now the error that the creating thread would raise when it blocks the next time, if there is one.
+        """Raise now what the creating thread would raise when it blocks the next time or closes this, if anything.
 
         Raises:
             ActorFailed: For instance; its error had not been read.
@@ -357,6 +362,7 @@ class VirtualRuntime:
         error = pending_errors.pop()
         if error is None and pending_errors.has_failures:
             error = pending_errors.pop_failure()
+        error = error or pending_errors.pop_receiver()
         if error is not None:
             raise error
 

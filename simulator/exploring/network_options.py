@@ -1,4 +1,6 @@
-"""What a run is given about the network besides its latency: arguments of `Simulation`, which a file can keep.
+"""What a run is given besides its latency, of the network and of receivers that raise: arguments of `Simulation`.
+
+A file can keep them.
 
 They are named here and nowhere else between `explore` or the command line and `Simulation`. What they mean is not this
 module's business.
@@ -29,6 +31,7 @@ class NetworkOptions(TypedDict, total=False):
     window: int
     heartbeat: float | None
     service: Law | float | Mapping[str, Law | float] | None
+    failing_receivers: str
 
 
 def as_network_options(given: Mapping[str, Any]) -> NetworkOptions:

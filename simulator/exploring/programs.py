@@ -51,15 +51,17 @@ def reference(program: Callable[..., object]) -> str | None:
     return f"{file}:{name}"
 
 
-def check_program(program: object) -> None:
+def check_program(program: object, *, takes_simulation: bool = True) -> None:
     """Check that calling a program runs it.
 
+    Args:
+        takes_simulation: Whether it has to take the Simulation.
     Raises:
-        UsageError: If it cannot be called, takes no Simulation, or is a coroutine or generator function: of one nothing
-            would run, and every seed would pass.
+        UsageError: If it cannot be called, does not take what it has to, or is a coroutine or generator function: of
+            one nothing would run, and every seed would pass.
     """
     try:
-        check_callable(program, "the Simulation", "a program", count=1)
+        check_callable(program, "the Simulation", "a program", count=1 if takes_simulation else None)
     except TypeError as error:
         raise UsageError(str(error)) from None
 

@@ -63,7 +63,7 @@ class FunctionSubject:
         with ExitStack() as imports:
             imports.enter_context(afresh(folder))
             self._function: Callable[..., object] = find(_in_folder(name, folder))
-            check_program(self._function)
+            check_program(self._function, takes_simulation=False)
             self._takes_simulation = not _takes(self._function)
             if self._takes_simulation and not _takes(self._function, None):
                 raise UsageError(f"{name}: it has to take nothing, or one argument, the Simulation")
@@ -179,7 +179,7 @@ def run_function(name: str) -> None:
         UsageError: If there is none, or it takes arguments.
     """
     function = find(name)
-    check_program(function)
+    check_program(function, takes_simulation=False)
     if not _takes(function):
         raise UsageError(f"{name}: it takes arguments; beside an emulator there is no simulation to give to it")
     function()

@@ -56,7 +56,7 @@ def run(seed: int | str = 7, *, median: float = 0.04, payload: bytes = b"payload
         median: Of the law of delays, in seconds.
         payload: What is attached to each question.
     """
-    with Simulation(seed, latency=latency.lognormal(median, 0.5)) as sim:
+    with Simulation(seed, latency=latency.lognormal(median, 0.5), failing_receivers="log") as sim:
         room = sim.room("busy")
         room.add(
             participants.Echo("echo", latency.exponential(0.1)),

@@ -183,6 +183,7 @@ def test_each_receiver_of_a_question_has_its_own_body(pair: Pair) -> None:
 
 def test_refusing_tells_the_reason_and_failing_tells_none(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     """The text of a `Refuse` reaches the asker; of anything else an id does, which the answerer's log has."""
+    pair.sim.failing_receivers = "log"
     failures: list[BaseException | None] = []
     pair.bob.messaging.on("receiver_failed", lambda event: failures.append(event.error))
 
@@ -211,6 +212,7 @@ def test_refusing_tells_the_reason_and_failing_tells_none(pair: Pair, caplog: py
 @pytest.mark.parametrize("result", [{1, 2}, {"n": object()}, ["a list"], "text", ({"n": 1}, 2, 3), ({}, "no bytes")])
 def test_an_answer_that_cannot_be_carried_is_a_failure(pair: Pair, result: Any) -> None:
     """Of the handler, and once more it answers the next question."""
+    pair.sim.failing_receivers = "log"
     pair.bob.messaging.on_request("odd", lambda event: result)
     pair.fails(RequestFailed, "'bob' failed", 0.04, lambda: pair.ask("odd"))
     assert pair.ask().message == {"sum": 3}
@@ -230,6 +232,7 @@ def test_no_handler_is_told_at_once(pair: Pair) -> None:
 
 def test_a_receiver_that_raises_fails_the_question(pair: Pair) -> None:
     """Unless it has answered; and `Refuse` refuses here, too."""
+    pair.sim.failing_receivers = "log"
 
     @pair.bob.messaging.on_message("twice")
     def twice(event: RoomMessageEvent) -> None:

@@ -37,7 +37,7 @@ def receive(reader: StreamReader) -> None:
 
 def test_calls_are_recorded_as_the_streams_they_carry() -> None:
     """With who said what to whom, what became of it, and numbered like any other stream."""
-    with Simulation(seed=1, latency=latency.constant(TRAVEL)) as sim:
+    with Simulation(seed=1, latency=latency.constant(TRAVEL), failing_receivers="log") as sim:
         demo = sim.room("demo")
         alice, bob = demo.join("alice", enable=True), demo.join("bob")
         bob.messaging.enable(receive)

@@ -66,7 +66,7 @@ def test_signals_and_nested_reports_do_not_begin_either() -> None:
         meshsync.sleep(10)
         raise ValueError
 
-    with Simulation() as sim:
+    with Simulation(failing_receivers="log") as sim:
         alice = sim.room("demo").join("alice", enable=True)
         alice.messaging.on("message", fails_late)
         alice.messaging.on("receiver_failed", lambda event: called.append("report"))
@@ -158,7 +158,7 @@ def test_running_for_ever_raises_the_loss() -> None:
 def test_receiver_cannot_wait_for_the_end(call: Callable[[meshsync.RoomClient], object]) -> None:
     """It would wait for itself; the client goes on."""
     errors: list[BaseException | None] = []
-    with Simulation() as sim:
+    with Simulation(failing_receivers="log") as sim:
         alice = sim.room("demo").join("alice", enable=True)
         alice.messaging.on("receiver_failed", lambda event: errors.append(event.error))
         alice.messaging.on_message("chat", lambda event: call(alice))

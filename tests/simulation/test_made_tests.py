@@ -541,7 +541,7 @@ def record_of_questions(folder: Path) -> None:
     from simulator.exploring.programs import afresh, find
 
     write(folder, SHOP, "shop.py")
-    with simulated(latency=0.01) as sim, afresh(folder):
+    with simulated(latency=0.01, failing_receivers="log") as sim, afresh(folder):
         sim.spawn(find("shop.py:serve"))
         room = sim.room("market")
         sim.sleep(1)
@@ -632,7 +632,7 @@ def test_a_program_that_asks_is_refused_and_failed_as_it_was(folder: Path) -> No
     """
     write(folder, program, "eve.py")
     write(folder, SHOP, "shop.py")
-    with simulated(latency=0.01) as sim, afresh(folder):
+    with simulated(latency=0.01, failing_receivers="log") as sim, afresh(folder):
         sim.spawn(find("shop.py:serve"))
         sim.sleep(1)
         sim.spawn(find("eve.py:buy")).join()

@@ -18,7 +18,7 @@ from meshsync import (
     UsageError,
 )
 from meshsync.files.transfer import receive_file, send_file
-from simulator import Simulation, faults
+from simulator import Simulation, faults, latency
 from simulator.participants import Sink
 from tests.support.streaming import MIB, Pair, Result, Scripted, held, is_tidy
 from tests.support.worlds import simulated
@@ -537,6 +537,23 @@ def test_what_is_held_counts_in_the_budget() -> None:
         assert MIB < budget.held - before <= 2 * MIB
         sim.sleep(10)
         assert budget.held == before
+
+
+@pytest.mark.parametrize(
+    ("law", "longest"),
+    [(latency.lognormal(median=0.04, sigma=0.5), 5.0), (latency.uniform(0.01, 0.2), 10.0), (0.04, 1.6)],
+    ids=["lognormal", "uniform", "constant"],
+)
+def test_jitter_does_not_hide_what_a_way_holds(law: Any, longest: float) -> None:
+    """16 MiB, where 256 KiB for each time there and back would take 6 to 15 s."""
+    with simulated(7, latency=law) as sim:
+        pair = Pair(sim, lambda reader: reader.read_all())
+        alice = pair.room.join("sender", enable=True, dialect="A")
+        begin = sim.now
+        with alice.messaging.create_stream(alice.messaging.wait_for_participant("bob"), {}) as writer:
+            for _ in range(64):
+                writer.write(bytes(256 * KIB))
+        assert sim.now - begin < longest
 
 
 def transfer(size: int, losses: int, chunk_size: int, folder: Path | None = None) -> float:

@@ -303,7 +303,7 @@ def test_closing_waits_for_what_is_outstanding() -> None:
 
 
 def test_an_exception_inside_with_aborts() -> None:
-    """The reader gets what came and an error that names the exception, never a regular end."""
+    """The reader gets what came and an error that names the exception's class, never a regular end."""
     with simulated() as sim:
         pair = Pair(sim)
         writer, reader = pair.both()
@@ -311,11 +311,32 @@ def test_an_exception_inside_with_aborts() -> None:
             writer.write(b"x")
             raise ZeroDivisionError("oh")
         assert reader.read().data == b"x"
-        with pytest.raises(StreamInterrupted, match="alice ended the stream early: ZeroDivisionError: oh"):
+        with pytest.raises(
+            StreamInterrupted, match=r"^alice ended the stream early: the program failed \(ZeroDivisionError\)$"
+        ):
             reader.read()
         with pytest.raises(UsageError):
             writer.write(b"y")
         assert pair.are_tidy()
+
+
+def test_the_text_of_an_exception_stays_here_and_the_programs_own_words_go() -> None:
+    """The first may be a secret, of which no packet has a part; the second are meant for the peer."""
+    secret = "cannot log in at postgres://admin:hunter2@db"
+    with simulated() as sim:
+        pair = Pair(sim)
+        writer, reader = pair.both()
+        with pytest.raises(RuntimeError), writer:
+            raise RuntimeError(secret)
+        with pytest.raises(StreamInterrupted) as caught:
+            reader.read()
+        assert "hunter2" not in str(caught.value) + "".join(map(str, pair.room.transcript))
+        writer, reader = pair.both()
+        with pytest.raises(RuntimeError), writer:
+            writer.abort("the database is away")
+            raise RuntimeError(secret)
+        with pytest.raises(StreamInterrupted, match=r"^alice ended the stream early: the database is away$"):
+            reader.read()
 
 
 def test_a_with_block_whose_closing_fails_leaves_nothing_open() -> None:
@@ -328,7 +349,9 @@ def test_a_with_block_whose_closing_fails_leaves_nothing_open() -> None:
             writer.write(b"x")
         sim.sleep(1)
         assert reader.read().data == b"x"
-        with pytest.raises(StreamInterrupted, match="alice ended the stream early: StreamTimeout"):
+        with pytest.raises(
+            StreamInterrupted, match=r"^alice ended the stream early: the program failed \(StreamTimeout\)$"
+        ):
             reader.read()
         sim.sleep(200)
         assert pair.are_tidy()

@@ -265,7 +265,7 @@ def test_a_stream_that_nobody_wants_is_rejected_as_official_clients_do() -> None
 )
 def test_a_callback_rejects(reject: Callable[[Any], object], reason: str) -> None:
     """By saying so, by closing, or by raising that: the opener gets the reason, and none of a fault."""
-    with simulated() as sim:
+    with simulated(failing_receivers="log") as sim:
         pair = Pair(sim, reject)
         with pytest.raises(StreamRejected) as caught:
             pair.open()
@@ -634,7 +634,7 @@ def test_a_callback_that_raises_after_accepting_cancels() -> None:
         reader.read()
         raise RuntimeError("disk full")
 
-    with simulated() as sim:
+    with simulated(failing_receivers="log") as sim:
         pair = Pair(sim, fail)
         pair.bob.messaging.on("receiver_failed", reports.append)
         writer = pair.open()
@@ -666,7 +666,7 @@ def test_a_rejection_by_raising_is_no_failure() -> None:
 def test_a_fault_of_the_callback_is_reported_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
     """The acceptor's program gets the traceback and ``receiver_failed``, and the opener no word of it."""
     reports: list[Any] = []
-    with simulated() as sim:
+    with simulated(failing_receivers="log") as sim:
         pair = Pair(sim, lambda reader: reader.header["nmae"])
         pair.bob.messaging.on("receiver_failed", reports.append)
         with pytest.raises(StreamRejected) as caught:
@@ -686,7 +686,7 @@ def test_a_callback_that_returns_a_coroutine_rejects_and_is_reported() -> None:
     def start(reader: Any) -> Any:
         return read(reader)
 
-    with simulated() as sim:
+    with simulated(failing_receivers="log") as sim:
         pair = Pair(sim, start)
         pair.bob.messaging.on("receiver_failed", reports.append)
         with pytest.raises(StreamRejected, match=r"^the recipient's program failed$"):
@@ -705,7 +705,7 @@ def test_a_fault_of_the_hook_is_reported_by_its_name() -> None:
         def offered(self, reader: Any) -> Any:
             return reader.header["nmae"]
 
-    with simulated() as sim:
+    with simulated(failing_receivers="log") as sim:
         pair = Pair(sim, accept, messaging=Hooked)
         pair.bob.messaging.on("receiver_failed", reports.append)
         with pytest.raises(StreamRejected, match=r"^the recipient's program failed$"):
@@ -727,7 +727,7 @@ def test_a_callback_that_dies_of_more_than_an_exception_is_reported() -> None:
     def fail(reader: Any) -> None:
         pytest.fail("unexpected")
 
-    with simulated() as sim:
+    with simulated(failing_receivers="log") as sim:
         pair = Pair(sim, fail)
         pair.bob.messaging.on("receiver_failed", reports.append)
         with pytest.raises(StreamRejected, match=r"^the recipient's program failed$"):

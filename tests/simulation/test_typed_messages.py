@@ -147,6 +147,7 @@ def test_a_wrong_body_is_reported_and_stops_nothing(pair: Pair, caplog: pytest.L
 
 def test_questions_and_answers_are_objects(pair: Pair) -> None:
     """The asker gets the answer's object; a handler gets the question's, and may return either."""
+    pair.sim.failing_receivers = "log"
     messaging = pair.bob.messaging
 
     @messaging.on_request(Add)

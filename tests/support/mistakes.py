@@ -92,6 +92,17 @@ messaging.on_message("chat", lambda event: show(event))
 bob.messaging.broadcast_message("chat", {"text": "hi"})
 > log: receiver …<lambda> raised TypeError: it did nothing but return 'coroutine', which nothing here would run: give a plain one
 
+## A receiver that raises, in a simulation
+def check_price(event):
+    assert event.message.message["cents"] > 0, "a price of nothing"
+
+with simulator.Simulation() as sim:
+    ada = sim.room("lab").join("ada", enable=True)
+    ada.messaging.on_message("price", check_price)
+    ada.messaging.send_message(ada.local_participant, "price", {"cents": 0})
+    sim.sleep(1)
+> ReceiverFailed: …check_price of 'ada' failed at 'message', mistake.py:2: AssertionError: a price of nothing. In production this would only be logged; where it is meant: Simulation(failing_receivers="log")
+
 # Names of others
 
 ## Camel case

@@ -115,3 +115,18 @@ def test_a_cell_that_is_run_again_names_the_older_client(
     assert len(texts) == is_interactive
     assert all("an older client named 'ada' is in room 'lab', connected at " in text for text in texts)
     assert all(f"{__file__}:" in text for text in texts)
+
+
+def test_a_namesake_in_a_room_of_another_server_is_none(
+    monkeypatch: pytest.MonkeyPatch, emulator: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Peers find each in its own room, though both rooms have one name."""
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    older = emulator.connect("lab", "bob")
+    older.messaging.on_message("chat", print)
+    with type(emulator)() as another:
+        another.connect("lab", "bob")
+        assert [str(one.message) for one in recwarn if one.category is RuntimeWarning] == []
+        another.connect("lab", "bob").messaging.on_message("chat", print)
+        another.connect("lab", "bob")
+    assert len([one for one in recwarn if "an older client named 'bob'" in str(one.message)]) == 1

@@ -244,6 +244,92 @@ def test_failing_actor_fails_the_test(tmp_path):
     assert out.count("LookupError: no such thing") >= 3
 
 
+def test_failing_receiver_fails_the_test(tmp_path):
+    """In both worlds, of a client in this process or a participant without a thread; unless it is said to be meant."""
+    program = """
+        import threading
+        import pytest, meshsync
+        from simulator import participants
+
+        class Clumsy(participants.Participant):
+            def on_message(self, message):
+                called.set()
+                raise LookupError("no such thing")
+
+        called = threading.Event()
+
+        def broken(event):
+            called.set()
+            raise LookupError("no such thing")
+
+        def talk(ada, bob):
+            called.clear()
+            bob.messaging.on_message("hi", broken)
+            ada.messaging.send_message(ada.messaging.wait_for_participant("bob"), "hi", {})
+
+        def talk_in(rooms):
+            ada, bob = rooms.connect("lab", "ada"), rooms.connect("lab", "bob")
+            ada.messaging.enable()
+            bob.messaging.enable()
+            talk(ada, bob)
+            assert called.wait(30)
+            bob.close(5)  # when its receivers have run
+
+        def test_simulated(sim_room):
+            talk(sim_room.join("ada", enable=True), sim_room.join("bob", enable=True))
+            meshsync.sleep(1)
+
+        @pytest.mark.simulated(failing_receivers="log")
+        def test_simulated_and_meant(sim_room):
+            talk(sim_room.join("ada", enable=True), sim_room.join("bob", enable=True))
+            meshsync.sleep(1)
+
+        def test_emulated(emulator):
+            talk_in(emulator)
+
+        def test_emulated_and_meant(emulator):
+            emulator.failing_receivers = "log"
+            talk_in(emulator)
+
+        def test_shared(module_emulator):
+            talk_in(module_emulator)
+
+        def test_shared_and_innocent(module_emulator):
+            module_emulator.connect("lab", "eve")
+
+        def test_participant(emulator_factory):
+            with emulator_factory() as rooms:
+                called.clear()
+                rooms.add("lab", Clumsy("clumsy"))
+                ada = rooms.connect("lab", "ada")
+                ada.messaging.enable()
+                ada.messaging.send_message(ada.messaging.wait_for_participant("clumsy"), "hi", {})
+                assert called.wait(30)
+
+        def test_failed_before(emulator):
+            talk_in(emulator)
+            assert False, "itself"
+
+        @pytest.fixture
+        def late(emulator):
+            yield
+            talk_in(emulator)
+
+        def test_at_the_end(late):
+            pass
+    """
+    out = run(tmp_path, program)
+    failed = set(re.findall(r"^FAILED \S+::(\w+) - simulator.errors.ReceiverFailed", out, re.MULTILINE))
+    assert failed == {"test_simulated", "test_emulated", "test_shared", "test_participant"}, out
+    assert re.search(r"^FAILED \S+::test_failed_before - AssertionError: itself", out, re.MULTILINE)
+    assert re.search(r"^ERROR \S+::test_at_the_end - simulator.errors.ReceiverFailed", out, re.MULTILINE)
+    assert "5 failed, 4 passed, 1 error" in out
+    what = r" failed at '%s', test_it\.py:\d+: LookupError: no such thing"
+    assert re.search("test_it.broken of 'bob'" + what % "message", out)
+    assert re.search("Clumsy.on_message of 'clumsy'" + what % "on_message", out)
+    assert "receivers that failed" in out
+
+
 def test_what_is_claimed_and_does_not_hold_at_the_end_fails_the_test(tmp_path):
     """The test, and not its teardown; one that fails otherwise is not blamed for that too."""
     program = """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshsync.reasons import REASON_LIMIT, describe_error, safe_text
+from meshsync.reasons import REASON_LIMIT, describe_error, program_failed, safe_text
 from tests.support.textless import Numbered, Stubborn, Textless
 
 
@@ -71,6 +71,12 @@ def test_text_without_a_limit_is_cleaned_only() -> None:
     """An error that stays here is not cut."""
     assert safe_text("\udce9" * 5000, None) == "?" * 5000
     assert describe_error(ValueError("x" * 5000), None) == "ValueError: " + "x" * 5000
+
+
+def test_a_peer_is_told_the_class_of_an_error_and_none_of_its_text() -> None:
+    """It may be a secret."""
+    assert program_failed(RuntimeError("postgres://admin:hunter2@db")) == "the program failed (RuntimeError)"
+    assert program_failed(Nameless("hunter2")) == "the program failed (Nameless)"
 
 
 def test_ctrl_c_in_a_text_is_no_text() -> None:

@@ -27,12 +27,12 @@ MEMBERS = {
         room rooms plan now spawn sleep advance step run run_until_idle close seed always never eventually
         crash restart crashes disk
         pause slow skew
-        kernel network runtime world
+        kernel network runtime world failing_receivers
     """,
     "SimulatedRoom": "name join add names participants transcript simulation recorder rules seated",
     "Emulator": """
         start close is_open host port url env secret token drop stats transcript recorded
-        rooms participants connect add plan
+        rooms participants connect add plan failing_receivers
     """,
     "Participant": PARTICIPANT,
     "Chatter": f"{PARTICIPANT} interval to type limit said",

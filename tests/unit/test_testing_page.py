@@ -26,11 +26,11 @@ def test_the_tests_of_the_page_do_what_it_says(tmp_path: Path) -> None:
             name = re.match(r"# (\w+\.py)\n", text)
             assert name is not None, text
             files[name[1]] = text
-    assert len(files) == 7
+    assert len(files) == 8
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     printed = run_here(tmp_path, "-p", "no:randomly")
-    assert re.search(r"^2 failed, 10 passed in", printed, re.MULTILINE), printed
+    assert re.search(r"^2 failed, 12 passed in", printed, re.MULTILINE), printed
     section, report = (text for language, text in blocks if language == "text")
     for shown, end in [(section, "___"), (report, "---")]:
         begin = printed.index(shown.splitlines()[0])

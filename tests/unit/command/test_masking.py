@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshsync.cli.masking import Mask, abbreviate
+from meshsync.errors import UsageError
 from meshsync.tokens import ApiKey, ParticipantToken
 
 SECRET = "a-secret-of-more-than-32-bytes-for-this-test"
@@ -36,6 +37,15 @@ def test_ordinary_words_are_left() -> None:
     """A short value would hide too much, an option without a value nothing."""
     text = "there is no 'ma-rie' in 'lab': eyes only"
     assert Mask(["--token"], {"MESHAGENT_SECRET": "lab"})(text) == text
+
+
+def test_the_form_of_a_key_in_our_own_advice_is_left() -> None:
+    """A wrong key is hidden, and the advice says how one reads."""
+    with pytest.raises(UsageError) as caught:
+        ApiKey.parse("ma-abcdef")
+    mask = Mask([], {"MESHAGENT_API_KEY": "ma-abcdef"})
+    assert mask(str(caught.value)).startswith("not an API key: it has to read ma-KEYID-PROJECTID-SECRET")
+    assert mask("ma-abcdef, ma-KEYID-PROJECTID-SECRETIVE") == "[secret], [secret]"
 
 
 @pytest.mark.parametrize(

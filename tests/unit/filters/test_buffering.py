@@ -157,7 +157,7 @@ def test_data_that_nobody_wants_is_no_regular_end() -> None:
     inner = RecordingWriter(on_chunk=failing(StreamCancelled("enough")))
     with pytest.raises(StreamCancelled, match="enough"), buffered(inner) as writer:
         writer.write(b"a")
-    assert inner.told == ["abort: StreamCancelled: enough"]
+    assert inner.told == ["abort: the program failed (StreamCancelled)"]
 
 
 def test_aborting_drops_what_was_joined() -> None:
@@ -168,7 +168,7 @@ def test_aborting_drops_what_was_joined() -> None:
         raise KeyError("gone")
     with pytest.raises(UsageError, match="this program closed it"):
         writer.write(b"b")
-    assert (inner.chunks, inner.told) == ([], ["abort: KeyError: 'gone'"])
+    assert (inner.chunks, inner.told) == ([], ["abort: the program failed (KeyError)"])
 
 
 def test_nothing_is_written_after_the_close() -> None:

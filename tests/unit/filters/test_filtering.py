@@ -98,7 +98,7 @@ def test_what_is_aborted_has_no_end() -> None:
     with pytest.raises(KeyError), filtered(inner, Counted) as writer:
         raise KeyError("gone")
     writer.close()
-    assert (inner.chunks, inner.told) == ([], ["abort: KeyError: 'gone'", "close"])
+    assert (inner.chunks, inner.told) == ([], ["abort: the program failed (KeyError)", "close"])
 
 
 def test_nothing_is_written_after_the_close() -> None:
@@ -188,7 +188,7 @@ def test_piece_that_is_too_large_ends_the_stream() -> None:
     writer = filtered(inner, Counted)
     with pytest.raises(InvalidMessage, match="too large; the stream is given up, since its filter counted the chunk"):
         writer.write(b"data")
-    assert inner.told == ["abort: a chunk could not be sent: chunk: too large"]
+    assert inner.told == ["abort: a chunk could not be sent"]
     with pytest.raises(UsageError):
         writer.write(b"more")
 
@@ -271,7 +271,7 @@ def test_failure_to_decode_ends_the_stream_and_is_raised_again() -> None:
         assert (type(info.value), str(info.value)) == (StreamError, text)
     with pytest.raises(StreamError, match="poison"):
         reader.writer.write(b"answer")
-    assert inner.closed == [text]
+    assert inner.closed == ["stream s-1 from bob: filter 'counted': the program failed (ValueError)"]
     assert inner.writer.chunks == []
     reader.writer.close()
 
@@ -285,7 +285,7 @@ class Particular(StreamError):
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(Textless(), "Textless: (Textless without a text)"), (Particular(5, "caf\udce9"), "code 5 at caf?")],
+    [(Textless(), "the program failed (Textless)"), (Particular(5, "caf\udce9"), "code 5 at caf?")],
     ids=["no text", "made of two values"],
 )
 def test_any_failure_of_a_filter_ends_the_stream(error: Exception, text: str) -> None:

@@ -45,7 +45,7 @@ def test_writer_hands_everything_on() -> None:
     with pytest.raises(KeyError), writer:
         raise KeyError("gone")
     assert inner.chunks == [MessageStreamChunk({}, b"data")]
-    assert inner.told == ["flush", "close", "abort: KeyError: 'gone'"]
+    assert inner.told == ["flush", "close", "abort: the program failed (KeyError)"]
     assert (writer.stream_id, writer.to) == ("s-1", BOB)
 
 
@@ -181,4 +181,4 @@ def test_writer_that_cannot_be_closed_is_aborted() -> None:
     inner = RecordingWriter()
     with pytest.raises(StreamTimeout), Unclosable(inner) as writer:
         writer.write(b"data")
-    assert inner.told == ["abort: StreamTimeout: too late"]
+    assert inner.told == ["abort: the program failed (StreamTimeout)"]

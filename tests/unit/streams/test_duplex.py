@@ -196,7 +196,7 @@ def test_caller_that_fails_says_so(lab: Lab) -> None:
     """A call can send an irregular end without agreement on it."""
     with pytest.raises(KeyError), lab.open():
         raise KeyError("boom")
-    assert lab.said(CallChunk)[-1].content == Control("close", 1011, "KeyError: 'boom'")
+    assert lab.said(CallChunk)[-1].content == Control("close", 1011, "the program failed (KeyError)")
 
 
 @pytest.mark.parametrize(

@@ -64,27 +64,23 @@ class ListedReader(IteratedReader):
 
 
 def test_with_closes_a_writer_and_aborts_it_after_an_error() -> None:
-    """The reason names the error, in at most 1000 characters."""
+    """The reason names the error's class: its text may be a secret."""
     writer = NotingWriter()
     with writer as entered:
         assert entered is writer
     with pytest.raises(KeyError), writer:
         raise KeyError("x" * 2000)
-    assert writer.told == ["close", "KeyError: '" + "x" * 988 + "…"]
+    assert writer.told == ["close", "the program failed (KeyError)"]
 
 
 @pytest.mark.parametrize("failure", [Textless(), Numbered(), ValueError("caf\udce9")])
 def test_exception_without_text_aborts_and_comes_out_as_it_is(failure: Exception) -> None:
-    """Its class is named, with what text there is."""
+    """Its class is named, whatever text there is."""
     writer = NotingWriter()
     with pytest.raises(type(failure)) as caught, writer:
         raise failure
     assert caught.value is failure
-    assert writer.told in (
-        ["Textless: (Textless without a text)"],
-        ["Numbered: (Numbered without a text)"],
-        ["ValueError: caf?"],
-    )
+    assert writer.told == [f"the program failed ({type(failure).__name__})"]
 
 
 @pytest.mark.parametrize("failure", [StreamTimeout("too late"), KeyboardInterrupt()])
@@ -93,7 +89,7 @@ def test_writer_that_cannot_be_closed_is_aborted(failure: BaseException) -> None
     writer = NotingWriter(failure)
     with pytest.raises(type(failure)), writer:
         pass
-    assert writer.told == ["close", f"{type(failure).__name__}: {failure}"]
+    assert writer.told == ["close", f"the program failed ({type(failure).__name__})"]
 
 
 def test_for_reads_to_the_regular_end() -> None:

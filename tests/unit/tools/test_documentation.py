@@ -23,6 +23,8 @@ INDEX = (DOCS / "index.md").read_text(encoding="utf-8")
 WRITTEN = {str(file.relative_to(DOCS).with_suffix("")): file for file in DOCS.rglob("*.md")}
 """The pages that are written by hand, by the names that toctrees use."""
 GENERATED = {f"reference/{name}" for name in pages()}
+COLUMNS = int(re.findall(r"^line-length = (\d+)$", (DOCS / "ruff.toml").read_text(encoding="utf-8"), re.M)[0])
+"""How many characters of code a line of a page has place for."""
 
 QUESTIONS = {
     "install without a checkout": ("howto/install", "From a wheel"),
@@ -101,11 +103,11 @@ def test_every_question_is_answered_on_a_page_that_the_index_links(question: str
 def test_every_picture_is_there_and_has_a_sentence_below_it(page: str) -> None:
     """For a reader who knows nothing."""
     text = WRITTEN[page].read_text(encoding="utf-8")
-    for words, target in re.findall(r"^!\[(.*)\]\((.*?)\)$", text, re.MULTILINE):
+    for words, target in re.findall(r"^\[?!\[(.*)\]\((.*?)\)(?:\]\(.*\))?$", text, re.MULTILINE):
         assert (WRITTEN[page].parent / target).resolve().is_file(), target
         assert len(words) > 20
-        following = text.partition(f"]({target})")[2].strip()
-        assert re.match(r"\*[^*]+\.\*(\n|$)|A box is a package", following), target
+        following = text.partition(f"]({target})")[2].removeprefix(f"]({target})").strip()
+        assert re.match(r"\*[^*]+\.\*(\n|$)", following), target
 
 
 def test_every_picture_that_is_drawn_is_shown() -> None:
@@ -130,6 +132,32 @@ def test_the_page_on_names_has_every_extra() -> None:
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
     table = WRITTEN["howto/names"].read_text(encoding="utf-8").partition("## Extras")[2]
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(settings["options.extras_require"])
+
+
+def too_wide(page: str) -> list[str]:
+    """Return the lines of programs and commands that are wider than a page; what these print is wrapped there."""
+    blocks = re.findall(r"^```(?:py|python|sh|toml|ini)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if len(line) > COLUMNS]
+
+
+@pytest.mark.parametrize("page", sorted(WRITTEN))
+def test_no_line_of_a_program_is_cut_off(page: str) -> None:
+    """Who reads a page sees all of it."""
+    assert too_wide(WRITTEN[page].read_text(encoding="utf-8")) == []
+
+
+def test_a_line_that_is_too_wide_is_found() -> None:
+    """The width is that to which programs on pages are formatted, and beyond which what they print is wrapped."""
+    line = "#" * (COLUMNS + 1)
+    assert too_wide(f"```python\n{line}\n{line[1:]}\n```\n\n```text\n{line}\n```\n{line}\n") == [line]
+    assert f"\nCOLUMNS = {COLUMNS}\n" in (DOCS / "conf.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [name for name in GENERATED if "errors" in name])
+def test_no_line_of_the_tree_of_errors_is_cut_off(page: str) -> None:
+    """It would lose its shape if it were wrapped."""
+    tree = pages()[page.partition("/")[2]].partition("::")[2].partition(".. list-table")[0]
+    assert [line for line in tree.splitlines() if len(line.removeprefix("    ")) > COLUMNS] == []
 
 
 # --- the reference ----------------------------------------------------------------------------------------------------
