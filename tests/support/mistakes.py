@@ -613,7 +613,7 @@ meshsync.connect(name="ada")
 
 ## An address as room
 meshsync.connect("ws://127.0.0.1:6374", name="ada")
-> RoomNotFound: 'ws://127.0.0.1:6374' cannot be the name of a room: use a to z, 0 to 9 and hyphens; an address is given as url=
+> RoomNotFound: 'ws://127.0.0.1:6374' cannot be the name of a room: a room's name has 1 to 63 letters, digits, dots, hyphens and underscores, the first a letter or digit; an address is given as url=
 
 ## An address without its scheme
 meshsync.connect("lab", name="ada", url="127.0.0.1:6374")
