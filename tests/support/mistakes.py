@@ -532,6 +532,16 @@ messaging.disable()
 messaging.broadcast_message("chat", {})
 > NotEnabled: messaging is not enabled on this client: call room.messaging.enable() first
 
+## A text for confirm
+messaging.send_message(peer, "chat", {"text": "hi"}, confirm="yes")
+> TypeError: confirm: True or False, not 'yes'
+
+## A with block on a client that was closed
+room.close()
+with room:
+    ...
+> ClientClosed: 'with' on a client that this program has closed: it does not open again; connect anew
+
 ## Sending after the end
 room.close()
 messaging.broadcast_message("chat", {})
