@@ -9,7 +9,7 @@
         ├── HorizonReached          the run lasted longer than it was allowed to
         ├── WorldStalled            an actor blocks for real, outside the simulation
         ├── ActorFailed             an actor, or a timer's callback, raised
-        │   └── ReceiverFailed      a receiver or a callback of a client raised
+        │   └── ReceiverFailed      a receiver, or another callback of a client, raised
         ├── ActorsRefuse            actors that did not end when the simulation was closed
         ├── InvariantError          a run was ended by what was claimed of it
         │   ├── InvariantViolated   (AssertionError) what had to hold did not, or the reverse

@@ -80,7 +80,9 @@ class Inbox(Generic[T]):
                 if not self._drop_oldest(0):
                     return 1
                 dropped = 1
-            while size and self._share is not None and not self._share.take(size):
+            while True:
+                if not size or self._share is None or self._share.take(size):
+                    break
                 dropped += 1
                 if not self._drop_oldest():
                     return dropped

@@ -88,7 +88,8 @@ class Deadline:
         """Return how many seconds are left, 0 once it is over; None if it never is."""
         if self.at is None:
             return None
-        left = self.at - self._monotonic()
+        monotonic = self._monotonic
+        left = self.at - monotonic()
         return left if left > 0 else 0.0
 
     def rest(self) -> Timeout:

@@ -177,7 +177,8 @@ class ResumableOutgoing(Outgoing):
 
 def _split(message: StreamChunk, size: int) -> list[tuple[StreamChunk, int]]:
     """Return the parts of ``size`` bytes in which a chunk is sent, each with the bytes that it counts."""
-    id, header, data = message.stream_id, message.header, message.data
+    id, header = message.stream_id, message.header
+    data = memoryview(message.data)  # Of bytes, which do not change: no part is copied, and all are held as one.
     rest = range(size, len(data), size)
     first = StreamChunk(id, header, data[:size], is_partial=bool(rest)) if rest else message
     parts = [(first, size_of(header, first.data))]

@@ -42,8 +42,8 @@ class VirtualCondition:
 
     def __enter__(self) -> VirtualCondition:
         scheduler = self._scheduler
-        actor = scheduler.running
-        if actor.ident != scheduler.get_ident():
+        actor, get_ident = scheduler.running, scheduler.get_ident
+        if actor.ident != get_ident():  # Called as a name: CPython 3.11 is slow to call what an attribute holds.
             scheduler.check()
         scheduler.polls_left = left = scheduler.polls_left - 1
         if left < 0:
@@ -180,7 +180,8 @@ class VirtualCondition:
                 if is_late:
                     scheduler.wake(actor)
                 else:
-                    actor.wake()
+                    wake = actor.wake
+                    wake()
             waiters.clear()
 
     def withdraw(self, actor: Actor) -> None:

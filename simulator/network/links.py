@@ -319,8 +319,9 @@ class Link(Generic[Payload]):
         """Send frames of ``size`` bytes."""
         self._charged += size
         self.bytes_accepted += size
-        if self.tap is not None:
-            self.tap(self, "sent", frames)
+        tap = self.tap
+        if tap is not None:
+            tap(self, "sent", frames)
         if self.state is _SILENT:
             self._lose(frames)
             return
@@ -402,11 +403,13 @@ class Link(Generic[Payload]):
                 self._foreground -= 1
             self._unread += burst.frames
             self._unread_size += burst.size
-            if self.tap is not None:
-                self.tap(self, "arrived", burst.frames)
+            tap = self.tap
+            if tap is not None:
+                tap(self, "arrived", burst.frames)
         if flight:
             self._set_timer(flight[0].arrives)
-        self.on_arrival()
+        on_arrival = self.on_arrival
+        on_arrival()
 
     # --- what happens to it -------------------------------------------------------------------------------------------
 

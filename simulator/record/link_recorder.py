@@ -181,7 +181,8 @@ class LinkRecorder(Recorder):
         Args:
             member_id: The participant that the link belongs to; empty while none is seated.
         """
-        now = self._now()
+        clock = self._now
+        now = clock()
         if line.is_up and what == "sent":
             for content, _ in frames:
                 if type(content) is bytes or not isinstance(content, (ControlFrame, CloseFrame, Output)):
