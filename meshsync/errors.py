@@ -88,7 +88,7 @@ class MeshsyncError(Exception):
     """Whether the same call may succeed later and is safe to repeat."""
 
     connection_alive: bool = True
-    """Whether the client that raised this can go on being used."""
+    """Whether the connection is still there; a client that makes lost ones anew can be used in any case."""
 
     def _render_traceback_(self) -> list[str]:
         from meshsync.notebook import render_traceback  # IPython asks for it, and nothing else.

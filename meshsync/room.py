@@ -10,6 +10,7 @@ from meshsync.arguments import hinted_call, made_by
 from meshsync.client import CLOSE_TIMEOUT, Client
 from meshsync.connection.reconnecting import ReconnectPlan
 from meshsync.connection.states import ClientState
+from meshsync.errors import ClientClosed
 from meshsync.hints import HintedRoomClient
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
@@ -245,6 +246,8 @@ class RoomClient(HintedRoomClient):
             raise
 
     def __enter__(self) -> RoomClient:
+        if self._meshsync.router.is_leaving:
+            raise ClientClosed("'with' on a client that this program has closed: it does not open again; connect anew")
         return self
 
     def __exit__(

@@ -257,5 +257,11 @@ class SendingFace:
 
 
 def _mark_of(confirm: object) -> Mark | None:
-    """Return what makes a confirmed message ask or answer: our own calls give it in the place of True."""
+    """Return what makes a confirmed message ask or answer: our own calls give it in the place of True.
+
+    Raises:
+        TypeError: If it is something else, as a text.
+    """
+    if not isinstance(confirm, (bool, Question, Answer)):
+        raise TypeError(f"confirm: True or False, not {confirm!r:.100}")
     return confirm if isinstance(confirm, (Question, Answer)) else None

@@ -16,7 +16,12 @@ from meshsync.protocol.dialects import Dialect
 from meshsync.tokens import ApiKey, ParticipantToken, join_lines
 from meshsync.transport.interfaces import Endpoint
 
-__all__ = ["DEFAULT_API_URL", "JoinRequest", "JoinSettings", "Target"]
+__all__ = ["DEFAULT_API_URL", "ROOM_NAMES", "JoinRequest", "JoinSettings", "Target"]
+
+ROOM_NAMES = "a room's name has 1 to 63 letters, digits, dots, hyphens and underscores, the first a letter or digit"
+"""The names of rooms that simulations and emulators have, for errors. The client itself only refuses what would lead
+elsewhere than to a room: what the hosted service has is unknown. Source: PROTOCOL.md, section 2.
+"""
 
 DEFAULT_API_URL = "wss://api.meshagent.com"
 """Source: PROTOCOL.md, section 2."""
@@ -196,6 +201,6 @@ def _check_room_name(room: str) -> None:
     # check would refuse. So only names that lead elsewhere than to a room are refused.
     if len(room) > 255 or not re.fullmatch(r"[^\s/?#%\x00-\x1f\x7f\ud800-\udfff]+", room) or room in (".", ".."):
         raise RoomNotFound(
-            f"{_without_credential(room)!r:.300} cannot be the name of a room: use a to z, 0 to 9 and hyphens"
+            f"{_without_credential(room)!r:.300} cannot be the name of a room: {ROOM_NAMES}"
             + ("; an address is given as url=" if "://" in room else "")
         )

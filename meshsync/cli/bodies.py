@@ -34,6 +34,9 @@ def read_bodies(arguments: Sequence[str]) -> tuple[Iterator[dict[str, Any]], int
     if arguments.count("-") > 1:
         raise click.UsageError("the standard input can be read once: give - once")
     read = [None if argument == "-" else list(_read(argument)) for argument in arguments]
+    for argument, part in zip(arguments, read, strict=True):
+        if part == []:
+            _refuse(argument.removeprefix("@"), "has no message: write one JSON object, or one a line")
 
     def bodies() -> Iterator[dict[str, Any]]:
         for part in read:

@@ -125,4 +125,6 @@ def _send_all(
         if sent or (total or 0) > 1:
             output.note(output.reached())
         raise
+    if not sent:
+        output.note("nothing was sent: standard input had no message")
     output.text(f"{plural(sent, 'message')} {done}")

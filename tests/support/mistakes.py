@@ -532,6 +532,16 @@ messaging.disable()
 messaging.broadcast_message("chat", {})
 > NotEnabled: messaging is not enabled on this client: call room.messaging.enable() first
 
+## A text for confirm
+messaging.send_message(peer, "chat", {"text": "hi"}, confirm="yes")
+> TypeError: confirm: True or False, not 'yes'
+
+## A with block on a client that was closed
+room.close()
+with room:
+    ...
+> ClientClosed: 'with' on a client that this program has closed: it does not open again; connect anew
+
 ## Sending after the end
 room.close()
 messaging.broadcast_message("chat", {})
@@ -613,7 +623,7 @@ meshsync.connect(name="ada")
 
 ## An address as room
 meshsync.connect("ws://127.0.0.1:6374", name="ada")
-> RoomNotFound: 'ws://127.0.0.1:6374' cannot be the name of a room: use a to z, 0 to 9 and hyphens; an address is given as url=
+> RoomNotFound: 'ws://127.0.0.1:6374' cannot be the name of a room: a room's name has 1 to 63 letters, digits, dots, hyphens and underscores, the first a letter or digit; an address is given as url=
 
 ## An address without its scheme
 meshsync.connect("lab", name="ada", url="127.0.0.1:6374")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshsync.errors import AuthenticationFailed, ConnectFailed, PermissionDenied, RoomNotFound
+from meshsync.targets import ROOM_NAMES
 from meshsync.tokens import Grant, MessagingRights, ParticipantToken
 from simulator.admission import Admission, Credentials, admit, find_credentials
 from simulator.room.rules import Rights
@@ -77,6 +78,7 @@ def test_other_names_are_no_rooms(room):
     with pytest.raises(RoomNotFound) as caught:
         admit(room, token, version=None, secret=SECRET, now=0)
     assert caught.value.http_status == 404
+    assert str(caught.value).endswith(f"cannot be the name of a room: {ROOM_NAMES}")
 
 
 @pytest.mark.parametrize(

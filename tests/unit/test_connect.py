@@ -31,6 +31,7 @@ from meshsync.protocol.operations import Broadcast, Enable, Push, Send, SetAttri
 from meshsync.runtime import threads
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import ThreadRuntime
+from meshsync.targets import ROOM_NAMES
 from meshsync.tokens import ApiKey, ParticipantToken
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
@@ -127,7 +128,7 @@ def test_room_is_found_at_its_address(
         ("lab", "rooms.test", UsageError, "not an address of a room service: 'rooms.test'"),
         ("lab", "ws://[::1", UsageError, "not an address of a room service"),
         ("lab", "ws://a.test:99999", UsageError, "not an address of a room service"),
-        ("my room", None, RoomNotFound, "'my room' cannot be the name of a room: use a to z, 0 to 9 and hyphens"),
+        ("my room", None, RoomNotFound, f"'my room' cannot be the name of a room: {ROOM_NAMES}"),
         ("../admin", None, RoomNotFound, "cannot be the name of a room"),
         ("..", None, RoomNotFound, "cannot be the name of a room"),
         ("lab?x=1", None, RoomNotFound, "cannot be the name of a room"),
