@@ -201,6 +201,6 @@ def _check_room_name(room: str) -> None:
     # check would refuse. So only names that lead elsewhere than to a room are refused.
     if len(room) > 255 or not re.fullmatch(r"[^\s/?#%\x00-\x1f\x7f\ud800-\udfff]+", room) or room in (".", ".."):
         raise RoomNotFound(
-            f"{_without_credential(room)!r:.300} cannot be the name of a room: {ROOM_NAMES}"
+            f"{_without_credential(room)!r:.200} cannot be the name of a room: {ROOM_NAMES}"
             + ("; an address is given as url=" if "://" in room else "")
         )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshsync.errors import AuthenticationFailed, MeshsyncError, PermissionDenied, RoomNotFound
+from meshsync.excerpts import hide_tokens
 from meshsync.targets import ROOM_NAMES
 from meshsync.tokens import ParticipantToken
 from simulator.room.limits import MAX_NAME_SIZE, is_longer
@@ -88,7 +89,7 @@ def is_room_name(name: str) -> bool:
 def check_room_name(name: str) -> None:
     """Raise `RoomNotFound` unless a room can have that name."""
     if not is_room_name(name):
-        raise RoomNotFound(f"{name!r:.100} cannot be the name of a room: {ROOM_NAMES}", http_status=404)
+        raise RoomNotFound(f"{hide_tokens(name)!r:.100} cannot be the name of a room: {ROOM_NAMES}", http_status=404)
 
 
 def admit(room: str, credentials: Credentials | None, *, version: str | None, secret: str, now: float) -> Admission:

@@ -183,6 +183,7 @@ def test_waits_and_subscriptions_live_on(pair: Pair) -> None:
 
 def test_streams_end_with_their_connection_and_new_ones_wait_for_the_next(pair: Pair) -> None:
     """A writer raises what happened; opening one while offline waits."""
+    pair.sim.failing_receivers = "log"  # Bob's, of the stream that breaks.
     pair.bob.messaging.enable(lambda reader: reader.read_all())
     bob = pair.alice.messaging.get_participant_by_name("bob")
     assert bob is not None

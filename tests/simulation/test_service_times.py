@@ -240,8 +240,10 @@ def test_an_interrupted_search_goes_on_with_its_network(tmp_path: Path) -> None:
 def test_an_unknown_argument_of_a_search_is_refused() -> None:
     """Before anything is run."""
     for function in (explore, check):
-        with pytest.raises(TypeError, match="there is no argument 'servce'; of the network there are latency_down"):
+        with pytest.raises(TypeError, match="there is no argument 'servce': it is service="):
             function(burst, servce=1)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="there is no argument 'colour'; "):
+            function(burst, colour=1)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="service: of 'room' and 'participants', not of 'rooms'"):
         explore(burst, service={"rooms": 1.0})
 

@@ -57,7 +57,7 @@ class Room(RuleBasedStateMachine):
         self.patch.setattr(flow_control, "LEAST_WINDOW", LEAST)
         self.patch.setattr(meshsync.streams.stream, "LEAST_WINDOW", LEAST)
         self.patch.setattr(meshsync.streams.incoming, "LEAST_WINDOW", LEAST)
-        self.simulation = Simulation(seed, **options)
+        self.simulation = Simulation(seed, failing_receivers="log", **options)  # Streams break while they are read.
         self.room = self.simulation.room("demo")
         self.clients: dict[str, RoomClient] = {}
         self.offers: dict[str, Any] = {}

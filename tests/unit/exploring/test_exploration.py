@@ -397,6 +397,7 @@ def receiver_that_fails(sim: Simulation) -> None:
     def fail(event: meshsync.RoomMessageEvent) -> None:
         raise ValueError(f"seed {sim.seed}")
 
+    sim.failing_receivers = "log"
     bob.messaging.on_message("ask", fail)
     alice.messaging.send_message(alice.messaging.wait_for_participant(name="bob"), "ask", {})
     sim.sleep(1)
