@@ -141,7 +141,7 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
         """Whether nothing is read, since what was read is not handled yet, or causes too much."""
         self._heartbeat = Heartbeat(self._loop.time(), interval=limits.heartbeat, timeout=limits.heartbeat / 2)
         self._timer: asyncio.TimerHandle | None = None
-        self.bytes_written = 0
+        self.bytes_written: int = 0
         """Bytes given to the transport."""
         self._descriptor = descriptor_of(transport)
         """Where to write to; None if only the transport can."""

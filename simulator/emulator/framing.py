@@ -63,7 +63,9 @@ class FramedParcel(Parcel):
 
     def __init__(self, output: Output, account: Account, held: Held) -> None:
         # Not by the class above: what it sets would be set anew.
-        self.account, self.held, self.holders = account, held, 0
+        self.account: Account = account
+        self.held: Held = held
+        self.holders: int = 0
         head, payload, id = output.head, output.payload, output.id
         size = len(head) + len(payload)
         templates = _templates(output.type) if 0 < size <= _LONGEST - _BODY else None
@@ -72,7 +74,7 @@ class FramedParcel(Parcel):
             template = templates[length >= _IN_16_BITS]
             begin = template.pack(template.begin, id, template.middle, length, id, 1)
             self.frames: bytes | list[bytes] = b"".join((begin, head, payload))
-            self.cost = len(self.frames) + _OVERHEAD
+            self.cost: int = len(self.frames) + _OVERHEAD
             return
         self.output = output
         if size <= _JOINED:
