@@ -50,11 +50,18 @@ _ROOM = {
     "broadcast": "room.messaging.broadcast_message",
     "wait": "room.wait_closed, or room.run_forever",
     "is_closed": "not room.is_connected",
+    "wait_until_connected": "nothing: meshsync.connect returns when the room is joined",
+    **each("close_kind close_reason close_code", "room.state; and why: the text of what a call raises"),
+    "protocol": "room.messaging: what programs send goes through it",
+    **each("emit fire", "room.messaging.send_message, or broadcast_message: events come from the room"),
+    "timeout": "room.default_timeout",
     "agent": "room.messaging.on_request(type) for a function that answers",
 }
 _REPLY = "event.reply, of the event that a receiver gets; a handler of on_request returns the answer"
 _MESSAGING = {
     "participants": "remote_participants",
+    "online": "remote_participants",
+    **each("emit fire", "send_message, or broadcast_message: events come from the room"),
     "get_participants": "remote_participants",
     "send": "send_message",
     "publish": "broadcast_message",
@@ -111,6 +118,8 @@ _ANSWERS = {
 }
 _READER = {
     "read_chunks": "iteration: for chunk in reader",
+    "message": "header, the object that came with the offer; chunks come by iteration",
+    **each("close_reason close_code", "the text of what reading raises, unless the stream ended well"),
     "chunks": "iteration: for chunk in reader",
     "receive": "read",
     "recv": "read",
@@ -124,7 +133,8 @@ _READER = {
     "from_participant": "sender",
 }
 _WRITER = {
-    "send": "write",
+    **each("send send_message send_chunk", "write"),
+    **each("receive read recv", "reader.read, of a stream whose peer writes too: create_stream(kind='duplex')"),
     "write_chunk": "write",
     "put": "write",
     "writelines": "write, once for each chunk",
@@ -199,8 +209,15 @@ _MODULE = {
     **each("RequestRejected RequestDenied Refused", "RequestRefused; a handler raises Refuse"),
     **each("Reject Refusal Decline", "Refuse, which a handler of on_request raises"),
     **each("RequestTimeout AskTimeout TimeoutError Timeout", "ReceiveTimeout, a TimeoutError"),
+    **each("websocket_room_url websocket_protocol WebSocketRoomProtocol", "connect(room, url=…)"),
+    "MessageStream": "MessageStreamWriter, which create_stream returns, and MessageStreamReader",
     **each("ask on_request send on_message", "a method of room.messaging"),
     **each("Simulation Emulator faults latency explore", "in the package simulator"),
+}
+_TOKEN = {
+    "to_jwt": "encode",
+    **each("from_jwt verify", "ParticipantToken.decode"),
+    **each("add_room_grant add_api_grant add_grant add_role_grant", "ParticipantToken.for_room(room, name, role=…)"),
 }
 _DELIVERY = {
     "result": "wait",
@@ -226,6 +243,7 @@ _ITEMS = {
 _SPELLINGS: dict[str, dict[str, str]] = {
     "RoomClient": _ROOM,
     "MessagingClient": _MESSAGING,
+    "ParticipantToken": _TOKEN,
     "Feed": _FEED,
     "Answers": _ANSWERS,
     "IteratedReader": _READER,
@@ -367,6 +385,13 @@ class HintedRoomClient(Hinted):
                 lambda found: f"room.messaging.{found[1]}" if hasattr(messaging, found[1]) else found[1],
                 hint_for(messaging, name),
             )
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if not hasattr(type(self), name) and (there := _ROOM.get(name)):
+                raise AttributeError(
+                    f"{_name(self)!r} object has no attribute {name!r} that could be set: it is {there}"
+                )
+            super().__setattr__(name, value)
 
         def __iter__(self) -> NoReturn:
             raise TypeError(f"a {_name(self)} is no iterator: write 'for message in room.messaging.messages()'")

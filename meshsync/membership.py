@@ -164,7 +164,10 @@ class Membership:
             recipient = self._client.confirmation.find(to) or recipient
         if isinstance(to, RemoteParticipant) and not to.online and recipient == to.id:
             self._client.check_open()  # At the client's end all participants go offline.
-            raise ParticipantNotFound(f"{to.name or to.id!r} has left the room's messaging")
+            raise ParticipantNotFound(
+                f"{to.name or to.id!r} has left the room's messaging; one that came back is another "
+                "participant: find it by wait_for_participant(name=…)"
+            )
         if recipient == self.local_participant.id:
             return recipient, self.local_participant
         self.check_no_name(recipient)

@@ -112,7 +112,11 @@ class JoinSettings:
             has_host = False
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme) if has_host else ""
         if scheme not in ("ws", "wss"):
+            from difflib import get_close_matches  # Few programs need it.
+
             hint = f"; did you mean {'ws://' + shown!r}?" if "//" not in shown else "; give one like wss://…"
+            if get_close_matches(shown, ["emulator"], 1, 0.7):
+                hint = "; did you mean 'emulator', for the one that runs on this machine?"
             raise UsageError(f"not an address of a room service: {shown!r}{hint}")
         named = _room_of(address)
         chosen = room or named or self.get("ROOM")

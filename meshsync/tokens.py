@@ -19,10 +19,13 @@ from typing import Any
 import jwt
 
 from meshsync.errors import AuthenticationFailed, UsageError
+from meshsync.hints import Hinted
 
 __all__ = ["ApiKey", "Grant", "MessagingRights", "ParticipantToken", "join_lines"]
 
 _ALGORITHM = "HS256"
+_KEY_PREFIX = "ma-"
+"""How an API key begins."""
 
 
 def join_lines(credential: str) -> str:
@@ -57,7 +60,7 @@ _NO_MESSAGING = MessagingRights(send=False, broadcast=False, list=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantToken:
+class ParticipantToken(Hinted):
     """A token's content: a participant's name and grants, and the project that vouches for them."""
 
     name: str
@@ -207,10 +210,10 @@ def _verify(text: str, secret: str | None) -> dict[str, Any]:
         raise AuthenticationFailed("the token cannot be verified: the secret is not one that signs tokens") from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         # Their texts may quote the token.
-        raise AuthenticationFailed(
-            "what was presented is not a JSON Web Token",
-            hint=": it has to be the whole text of one, eyJ… with two dots in it",
-        ) from None
+        hint = ": it has to be the whole text of one, eyJ… with two dots in it"
+        if text.startswith(_KEY_PREFIX):
+            hint = ": it begins as an API key does, which goes to api_key="
+        raise AuthenticationFailed("what was presented is not a JSON Web Token", hint=hint) from None
     return claims
 
 
@@ -284,7 +287,7 @@ class ApiKey:
         Raises:
             UsageError: If an id is not a UUID.
         """
-        return f"ma-{_shorten(self.key_id, 'key id')}-{_shorten(self.project_id, 'project id')}-{self.secret}"
+        return f"{_KEY_PREFIX}{_shorten(self.key_id, 'key id')}-{_shorten(self.project_id, 'project id')}-{self.secret}"
 
     @classmethod
     def parse(cls, text: str) -> ApiKey:
@@ -294,7 +297,7 @@ class ApiKey:
             UsageError: If it is none; the text gives the reason, and nothing of it.
         """
         text = join_lines(text)
-        if not text.startswith("ma-"):
+        if not text.startswith(_KEY_PREFIX):
             raise UsageError("not an API key: it has to begin with 'ma-'")
         parts = text.split("-", 3)
         if len(parts) < 4 or not parts[3]:

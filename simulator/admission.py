@@ -87,7 +87,9 @@ def is_room_name(name: str) -> bool:
 
 
 def check_room_name(name: str) -> None:
-    """Raise `RoomNotFound` unless a room can have that name."""
+    """Raise `RoomNotFound` unless a room can have that name, and TypeError if it is none."""
+    if not isinstance(name, str):
+        raise TypeError(f"a room has a text as its name, not {name!r:.100}")
     if not is_room_name(name):
         raise RoomNotFound(f"{hide_tokens(name)!r:.100} cannot be the name of a room: {ROOM_NAMES}", http_status=404)
 

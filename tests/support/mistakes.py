@@ -553,7 +553,7 @@ messaging.on("participant_removed", lambda event: left.set())
 bob.close()
 left.wait()
 messaging.send_message(peer, "chat", {})
-> ParticipantNotFound: 'bob' has left the room's messaging
+> ParticipantNotFound: 'bob' has left the room's messaging; one that came back is another participant: find it by wait_for_participant(name=…)
 
 ## Changing attributes in place
 room.local_participant.attributes["mood"] = "calm"

@@ -8,6 +8,8 @@ import pytest
 
 import meshsync
 from meshsync import hints
+from meshsync.streams.endpoints import MessageStreamReader, MessageStreamWriter
+from meshsync.tokens import ParticipantToken
 from simulator import Emulator, Simulation, participants
 from simulator.simulation import SimulatedRoom
 
@@ -48,6 +50,16 @@ def test_names_that_the_package_answers_are_missing() -> None:
         (meshsync.RoomMessageEvent, "respond", ": it is reply"),
         (meshsync.Answers, "get", ": it is iteration: for answer in answers"),
         (participants.Echo, "send_message", ": it is send"),
+        # What the official SDK calls it.
+        (meshsync.MessagingClient, "online", ": it is remote_participants"),
+        (MessageStreamWriter, "send_message", ": it is write"),
+        (
+            MessageStreamReader,
+            "message",
+            ": it is header, the object that came with the offer; chunks come by iteration",
+        ),
+        (ParticipantToken, "toJwt", ": it is encode"),
+        (ParticipantToken, "add_room_grant", ": it is ParticipantToken.for_room(room, name, role=…)"),
         (participants.Question, "answer", ": it is reply"),
         # Camel case, of both.
         (meshsync.MessagingClient, "askAll", ": it is ask_all"),
@@ -74,6 +86,8 @@ def test_name_is_answered(kind: type, name: str, hint: str) -> None:
         ("reply", f": it is {hints._REPLY}"),
         ("send_mesage", ": did you mean room.messaging.send_message?"),
         ("disconnect", ": it is room.close"),
+        ("emit", ": it is room.messaging.send_message, or broadcast_message: events come from the room"),
+        ("wait_until_connected", ": it is nothing: meshsync.connect returns when the room is joined"),
         ("completely_different", ""),
     ],
 )
@@ -84,6 +98,15 @@ def test_name_that_a_room_has_not_may_be_its_messagings(name: str, hint: str) ->
         with pytest.raises(AttributeError) as caught:
             getattr(room, name)
     assert str(caught.value) == f"'RoomClient' object has no attribute {name!r}{hint}"
+
+
+def test_what_a_room_has_not_cannot_be_set(sim_room: SimulatedRoom) -> None:
+    """Where a program would think that it has an effect; names of its own are free."""
+    room = sim_room.join("ada")
+    with pytest.raises(AttributeError, match=r"'timeout' that could be set: it is room\.default_timeout"):
+        room.timeout = 5
+    room.default_timeout = 5
+    room.colour = "green"
 
 
 @pytest.mark.parametrize(
