@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -13,7 +14,7 @@ from functools import lru_cache, partial
 from types import FrameType
 from typing import Any
 
-__all__ = ["Garbage", "Interrupts", "Pin", "own_processor", "processor_use"]
+__all__ = ["AtExit", "Garbage", "Interrupts", "Pin", "own_processor", "processor_use"]
 
 __engine__ = True
 
@@ -61,6 +62,21 @@ class Pin:
                 os.sched_setaffinity(0, before)
         except OSError:
             return
+
+
+class AtExit:
+    """Has a function called if the process ends before this is undone."""
+
+    def __init__(self, notice: Callable[[], None]) -> None:
+        self._notice = notice
+
+    def apply(self) -> None:
+        """Register it."""
+        atexit.register(self._notice)
+
+    def undo(self) -> None:
+        """Forget it."""
+        atexit.unregister(self._notice)
 
 
 @contextmanager

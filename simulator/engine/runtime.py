@@ -30,7 +30,7 @@ from simulator.engine.kernel import SECOND, Kernel
 from simulator.engine.lateness import schedule_named
 from simulator.engine.lives import Lives, ProgramLife, refuse_doomed
 from simulator.engine.marks import interruptible, may_cut
-from simulator.engine.os_process import Garbage, Interrupts, Pin
+from simulator.engine.os_process import AtExit, Garbage, Interrupts, Pin
 from simulator.engine.permits import VirtualPermits, VirtualReentrant
 from simulator.engine.real_waits import RealWaits
 from simulator.engine.scheduler import Scheduler
@@ -138,10 +138,11 @@ class VirtualRuntime:
             None if stall_after is None else Watchdog(scheduler, stall_after, self.report, interrupts.strike)
         )
         self._grace = grace
-        self._process: list[Interrupts | Garbage | Pin | Adoption | RealWaits] = [interrupts, Garbage()]
+        self._process: list[Interrupts | Garbage | Pin | Adoption | RealWaits | AtExit] = [interrupts, Garbage()]
         if pin:
             self._process.append(Pin())
         self._process += [Adoption(scheduler, self._adopt), RealWaits(scheduler, self._watches_main)]
+        self._process.append(AtExit(self._warn_at_exit))
         for hold in self._process:
             hold.apply()
         _open = self
@@ -473,6 +474,21 @@ class VirtualRuntime:
         if problems:
             raise problems[0]
 
+    def _warn_of_unbegun(self, end: str = "") -> None:
+        """Name the programs that never ran."""
+        others = [actor for actor in self._scheduler.actors.values() if actor is not self._scheduler.main]
+        unbegun = [
+            actor.label for actor in others if actor.target is not None and not actor.name.startswith("meshsync ")
+        ]
+        if unbegun and not self.kernel.now:
+            warn_program(
+                f"{', '.join(map(repr, unbegun))} never ran: nothing let time pass since it was spawned; call "
+                f"sim.run(), sim.sleep() or another call that waits{end}"
+            )
+
+    def _warn_at_exit(self) -> None:
+        self._warn_of_unbegun("; the simulation was never closed: write 'with Simulation(…) as sim:'")
+
     def _close(self, *, concludes: bool) -> list[BaseException]:
         """Close it, and return what is still to be raised.
 
@@ -493,14 +509,8 @@ class VirtualRuntime:
             scheduler.over = SimulationClosed("the simulation is over")
         scheduler.is_over = scheduler.urgent = True
         others = [actor for actor in scheduler.actors.values() if actor is not scheduler.main]
-        unbegun = [
-            actor.label for actor in others if actor.target is not None and not actor.name.startswith("meshsync ")
-        ]
-        if unbegun and concludes and not self.kernel.now:
-            warn_program(
-                f"{', '.join(map(repr, unbegun))} never ran: nothing let time pass since it was spawned; call "
-                "sim.run(), sim.sleep() or another call that waits"
-            )
+        if concludes:
+            self._warn_of_unbegun()
         refusing = [actor for actor in others if not self._threads.end(actor)]
         scheduler.running = scheduler.main
         self._threads.join(but=[*refusing, *self.lives.resting])

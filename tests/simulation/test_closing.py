@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,8 @@ import meshsync
 from meshsync import MessagingClient, RoomMessage, WouldDeadlock
 from meshsync.errors import ConnectionLost
 from simulator import Simulation, faults
+
+ROOT = Path(__file__).parents[2]
 
 
 def slow(event: object) -> None:
@@ -166,3 +172,14 @@ def test_receiver_cannot_wait_for_the_end(call: Callable[[meshsync.RoomClient], 
         sim.sleep(1)
         assert alice.is_connected
     assert [type(error) for error in errors] == [WouldDeadlock]
+
+
+def test_programs_of_a_simulation_that_was_never_closed_are_named(tmp_path: Path) -> None:
+    """When the process ends, for they would else never have run without a word."""
+    program = "from simulator import Simulation\nsim = Simulation(seed=1)\nsim.spawn(print, 'never')\n"
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "check": True}
+    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, **options)
+    assert "'print' never ran: nothing let time pass" in left.stderr
+    assert "the simulation was never closed" in left.stderr
+    ended = subprocess.run([sys.executable, "-c", program + "sim.run()\n"], capture_output=True, text=True, **options)
+    assert (ended.stdout, ended.stderr) == ("never\n", "")
