@@ -106,6 +106,17 @@ def _count(conditions: int) -> str:
     return "a condition" if conditions == 1 else f"{conditions} conditions"
 
 
+def unbegun(actors: Iterable[Actor]) -> str:
+    """Return what to say of programs that have not begun, when nothing is going to run any more; "" for none."""
+    names = [one.label for one in actors if one.target is not None and not one.name.startswith("meshsync ")]
+    if not names:
+        return ""
+    return (
+        f"{', '.join(map(repr, names))} never ran: nothing let time pass since it was spawned; call sim.run(), "
+        "sim.sleep() or another call that waits"
+    )
+
+
 def _stack(frame: FrameType | None) -> list[str]:
     """Return the lines of a stack, outermost first, without the engine's, and without what has started the program.
 

@@ -476,15 +476,8 @@ class VirtualRuntime:
 
     def _warn_of_unbegun(self, end: str = "") -> None:
         """Name the programs that never ran."""
-        others = [actor for actor in self._scheduler.actors.values() if actor is not self._scheduler.main]
-        unbegun = [
-            actor.label for actor in others if actor.target is not None and not actor.name.startswith("meshsync ")
-        ]
-        if unbegun and not self.kernel.now:
-            warn_program(
-                f"{', '.join(map(repr, unbegun))} never ran: nothing let time pass since it was spawned; call "
-                f"sim.run(), sim.sleep() or another call that waits{end}"
-            )
+        if not self.kernel.now and (text := diagnosis.unbegun(self._scheduler.actors.values())):
+            warn_program(text + end)
 
     def _warn_at_exit(self) -> None:
         self._warn_of_unbegun("; the simulation was never closed: write 'with Simulation(…) as sim:'")

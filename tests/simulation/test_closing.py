@@ -177,9 +177,14 @@ def test_receiver_cannot_wait_for_the_end(call: Callable[[meshsync.RoomClient], 
 def test_programs_of_a_simulation_that_was_never_closed_are_named(tmp_path: Path) -> None:
     """When the process ends, for they would else never have run without a word."""
     program = "from simulator import Simulation\nsim = Simulation(seed=1)\nsim.spawn(print, 'never')\n"
-    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "check": True}
-    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, **options)
+
+    def run(text: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", text]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environ)
+
+    left = run(program)
     assert "'print' never ran: nothing let time pass" in left.stderr
     assert "the simulation was never closed" in left.stderr
-    ended = subprocess.run([sys.executable, "-c", program + "sim.run()\n"], capture_output=True, text=True, **options)
+    ended = run(program + "sim.run()\n")
     assert (ended.stdout, ended.stderr) == ("never\n", "")
