@@ -72,6 +72,10 @@ def check_none_open() -> None:
         )
 
 
+_LEFT_OPEN = "; the simulation was never closed: write 'with Simulation(…) as sim:'"
+"""What a warning of programs that never ran ends with, when the process does."""
+
+
 class VirtualRuntime:
     """Time, threads and chance that follow from a seed. Open from construction; close it in the thread that made it.
 
@@ -142,7 +146,7 @@ class VirtualRuntime:
         if pin:
             self._process.append(Pin())
         self._process += [Adoption(scheduler, self._adopt), RealWaits(scheduler, self._watches_main)]
-        self._process.append(AtExit(self._warn_at_exit))
+        self._process.append(AtExit(lambda: self._warn_of_unbegun(_LEFT_OPEN)))
         for hold in self._process:
             hold.apply()
         _open = self
@@ -478,9 +482,6 @@ class VirtualRuntime:
         """Name the programs that never ran."""
         if not self.kernel.now and (text := diagnosis.unbegun(self._scheduler.actors.values())):
             warn_program(text + end)
-
-    def _warn_at_exit(self) -> None:
-        self._warn_of_unbegun("; the simulation was never closed: write 'with Simulation(…) as sim:'")
 
     def _close(self, *, concludes: bool) -> list[BaseException]:
         """Close it, and return what is still to be raised.
