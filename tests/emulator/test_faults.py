@@ -291,8 +291,8 @@ def delay_accept(emulator: Emulator) -> None:
         happened.put("accepted")
 
     emulator.plan(faults.delay_accept("ben", 2.0))
-    opening = start(open_stream)
     with ben.messaging.streams() as offers:
+        opening = start(open_stream)
         offers.get(PATIENCE).accept()
         ben.messaging.send_message(to(ben, "ada"), "later", {})
         assert [happened.get(timeout=PATIENCE) for _ in range(2)] == ["message", "accepted"]
