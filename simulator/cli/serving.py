@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import threading
 from collections.abc import Mapping
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,11 @@ _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 @click.option("--json", "is_json", is_flag=True, help="print one line of JSON for programs")
 def serve(is_json: bool, **asked: Any) -> int:
     """Serve rooms until Ctrl-C."""
-    stopped = threading.Event()
+    # No event: a signal that strikes in its ``wait`` may find its lock held, by the very thread that runs the handler.
+    stopped: SimpleQueue[int] = SimpleQueue()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        stopped.set()
+        stopped.put(number)
 
     for name in _STOPS:
         number = getattr(signal, name, None)
@@ -47,12 +48,20 @@ def serve(is_json: bool, **asked: Any) -> int:
     with open_emulator(asked) as emulator, announce(emulator.url, emulator.env):
         print(_as_json(emulator) if is_json else _as_text(emulator, asked), flush=True)
         while True:
-            # Not without a time limit: Windows would not notice Ctrl-C.
-            if stopped.wait(1.0) or not emulator.is_open:
+            if not emulator.is_open or _comes(stopped):
                 break
     from simulator.emulator.emulator import has_failed
 
     return int(has_failed(emulator))
+
+
+def _comes(stopped: SimpleQueue[int]) -> bool:
+    """Wait for a signal for a second, since Windows would not notice Ctrl-C in a longer wait."""
+    try:
+        stopped.get(timeout=1.0)
+    except Empty:
+        return False
+    return True
 
 
 def _as_json(emulator: Emulator) -> str:
