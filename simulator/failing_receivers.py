@@ -1,7 +1,7 @@
 """Receivers that raise, as failures of what is tested: of a simulation's run, and of a test that has an emulator.
 
-In production an exception of a receiver is logged, and its client goes on. So do the clients here; but a test that
-nobody reads the log of would pass, so that the exception is raised at the end, as an actor's is.
+In production an exception of a receiver is logged, and its client goes on. So do the clients here; but a test whose log
+is not read would pass, so that the exception is raised at the end, as an actor's is.
 """
 
 from __future__ import annotations
@@ -14,21 +14,27 @@ from meshsync.reasons import describe_error
 from meshsync.tracebacks import is_library, without_library
 from simulator.errors import ReceiverFailed
 
-__all__ = ["RAISE", "check_choice", "method_in", "receiver_failed"]
+__all__ = ["RAISE", "FailingReceivers", "method_in", "receiver_failed"]
 
 RAISE = "raise"
 _CHOICES = (RAISE, "log")
 
 
-def check_choice(choice: str) -> str:
-    """Return what is to happen with failing receivers.
+class FailingReceivers:
+    """A world of tests, which has a choice of what becomes of receivers that raise."""
 
-    Raises:
-        ValueError: If there is no such choice.
-    """
-    if choice not in _CHOICES:
-        raise ValueError(f"failing_receivers: {' or '.join(map(repr, _CHOICES))}, not {choice!r:.100}")
-    return choice
+    _failing_receivers: str
+
+    @property
+    def failing_receivers(self) -> str:
+        """What becomes of what receivers raise from now on: ``"raise"`` or ``"log"``; see above."""
+        return self._failing_receivers
+
+    @failing_receivers.setter
+    def failing_receivers(self, choice: str) -> None:
+        if choice not in _CHOICES:
+            raise ValueError(f"failing_receivers: {' or '.join(map(repr, _CHOICES))}, not {choice!r:.100}")
+        self._failing_receivers = choice
 
 
 def receiver_failed(failure: Failure, remedy: str) -> ReceiverFailed:

@@ -42,7 +42,7 @@ from simulator.engine.kernel import Kernel
 from simulator.engine.runtime import VirtualRuntime
 from simulator.engine.schedules import Schedule
 from simulator.engine.seeds import entropy
-from simulator.failing_receivers import RAISE, check_choice, receiver_failed
+from simulator.failing_receivers import RAISE, FailingReceivers, receiver_failed
 from simulator.faults import Fault, plans
 from simulator.faults.injection import FaultInjector
 from simulator.latency import Latency, Law
@@ -100,7 +100,7 @@ def is_open() -> bool:
     return _current is not None
 
 
-class Simulation(HintedSimulation):
+class Simulation(HintedSimulation, FailingReceivers):
     """A world of its own, open from construction; ``close`` it, or use it as a context manager.
 
     Every event in it follows from the program, the seed and the versions of this library. The thread that makes it is
@@ -220,15 +220,6 @@ class Simulation(HintedSimulation):
     def rooms(self) -> tuple[SimulatedRoom, ...]:
         """Every room so far, in the order of making."""
         return tuple(self._rooms.values())
-
-    @property
-    def failing_receivers(self) -> str:
-        """What becomes of what receivers raise from now on: ``"raise"`` or ``"log"``; see above."""
-        return self._failing_receivers
-
-    @failing_receivers.setter
-    def failing_receivers(self, choice: str) -> None:
-        self._failing_receivers = check_choice(choice)
 
     # --- time and actors ----------------------------------------------------------------------------------------------
 

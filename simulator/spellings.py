@@ -143,8 +143,6 @@ class HintedQuestion(HintedMessage):
     __slots__ = ()
     _spellings: ClassVar[dict[str, str]] = {
         **{name: there for name, there in HintedMessage._spellings.items() if name != "reply"},
-        "answer": "reply",
-        "respond": "reply",
-        "reject": "refuse",
-        "decline": "refuse",
+        **each("answer respond", "reply"),
+        **each("reject decline", "refuse"),
     }

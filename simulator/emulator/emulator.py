@@ -23,7 +23,7 @@ from simulator.emulator.loop_thread import LoopThread
 from simulator.emulator.recording import Recording, Recordings
 from simulator.emulator.rooms import Occupant
 from simulator.emulator.settings import CLEARED, LOOPS, EmulatorStats, Settings
-from simulator.failing_receivers import RAISE, check_choice
+from simulator.failing_receivers import RAISE, FailingReceivers
 from simulator.faults.fault import Fault
 from simulator.faults.injection import check_entries
 from simulator.faults.plans import Planned
@@ -57,7 +57,7 @@ _PROJECT_ID = "00000000-0000-4000-8000-000000000001"
 _KEY_ID = "00000000-0000-4000-8000-000000000002"
 
 
-class Emulator(HintedEmulator):
+class Emulator(HintedEmulator, FailingReceivers):
     """Rooms on a real WebSocket, on this machine; they appear on demand.
 
     A context manager. It listens from ``start()``, or the beginning of the ``with`` block, until ``close()``.
@@ -162,15 +162,6 @@ class Emulator(HintedEmulator):
     def is_open(self) -> bool:
         """Whether it listens."""
         return self._thread is not None and self._thread.is_alive
-
-    @property
-    def failing_receivers(self) -> str:
-        """What becomes of a test whose receivers raise from now on: ``"raise"`` or ``"log"``; see above."""
-        return self._failing_receivers
-
-    @failing_receivers.setter
-    def failing_receivers(self, choice: str) -> None:
-        self._failing_receivers = check_choice(choice)
 
     def start(self) -> Emulator:
         """Listen; return when clients can connect. Does nothing if it listens already.

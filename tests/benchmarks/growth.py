@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.benchmarks.limits import Relay
 from tests.benchmarks.load import ROOM, SERVERS, Running, connect_all, fan_out
-from tests.benchmarks.messages import PARTICIPANT
+from tests.benchmarks.messages import OFFICIAL, PARTICIPANT
 from tests.benchmarks.programs import EMULATOR, running
 from tests.benchmarks.rows import Row, table
 from tests.interop.releases import RELEASES, ROOT, python_of
@@ -38,7 +38,6 @@ MEGABYTES = 24
 """How much of large messages is sent in one measurement."""
 MOST = 1000
 """How many small ones."""
-OFFICIAL = "0.0.21"
 
 
 async def by_participants(numbers: tuple[int, ...], rounds: int) -> list[tuple[int, Row]]:
