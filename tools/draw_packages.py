@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from html import escape
+from math import fsum
 from pathlib import Path
 
 from tools.imports import Tree, module_name, read_reached, read_tree
@@ -113,8 +114,8 @@ def order(rows: list[list[str]], graph: Mapping[str, set[str]]) -> None:
             near[other].add(unit)
     for _ in range(8):
         for row in rows:
-            # The name decides between equals, so that the picture is the same each time.
-            row.sort(key=lambda unit: (sum(place[o] for o in near[unit]) / max(1, len(near[unit])), unit))
+            # The name decides between equals, and an exact sum has no order, so that the picture is the same each time.
+            row.sort(key=lambda unit: (fsum(place[o] for o in near[unit]) / max(1, len(near[unit])), unit))
             place.update({unit: (i + 0.5) / len(row) for i, unit in enumerate(row)})
 
 
