@@ -21,6 +21,7 @@ from meshsync.connection.failures import another, carry_over, client_failed, ref
 from meshsync.connection.forks import Home
 from meshsync.connection.send_queue import SendQueue
 from meshsync.connection.send_room import SendRoom, takes_room
+from meshsync.connection.turns import Turns
 from meshsync.errors import (
     ClientClosed,
     ConnectionLost,
@@ -134,6 +135,10 @@ class Connection:
         self._is_count_certain = True
         self._reader: Task | None = None
         self._reader_id: object = None
+        """The task that reads at this moment."""
+        self._turns: Turns | None = None
+        if runtime.shares_reading:
+            self._turns = Turns(runtime, transport, self._feed, lambda: bool(self._deliveries or self.alarms))
 
     def start(self) -> None:
         """Begin to read; the handler has to be complete.
@@ -320,6 +325,8 @@ class Connection:
         accepted = self._transport.accepted(is_reserved=deadline is None)
         if has_answer:
             self._deliveries[request_id] = delivery  # Before sending: the answer may be back before `send` is.
+            if self._turns is not None:
+                delivery._wait = self._turns.wait
         try:
             if deadline is not None:
                 self._transport.send(packets, deadline.left())
@@ -374,6 +381,8 @@ class Connection:
         error: MeshsyncError = client_failed("")
         try:
             while True:
+                if self._turns is not None:
+                    self._turns.stand_aside()
                 timeout = self.alarms.ring() if self.alarms else None
                 for event in self.session.receive(self._transport.receive(timeout)):
                     self._handle(event)
@@ -397,6 +406,13 @@ class Connection:
                 self._end(error)
                 self._reader_id = None  # Another task may get the same name.
 
+    def _feed(self, packets: Sequence[bytes]) -> None:
+        """Handle what another task than the reader has read."""
+        reader, self._reader_id = self._reader_id, self.runtime.current()
+        for event in self.session.receive(packets):
+            self._handle(event)
+        self._reader_id = reader  # Not in case of a fault, after which the reader ends.
+
     def _handle(self, event: events.Event) -> None:
         if _traffic.isEnabledFor(logging.DEBUG):
             from meshsync.connection.traffic import log_received
@@ -406,7 +422,10 @@ class Connection:
             delivery = self._forget(event.request_id)
             if delivery is not None:
                 delivery._resolve(refusal(event.content, delivery._what))
-        elif type(event) is events.Received:
+            return
+        if self._turns is not None:
+            self._turns.something_came()
+        if type(event) is events.Received:
             self._handler.received(event)
         elif isinstance(event, events.Ready):
             self._handler.received(event)

@@ -52,6 +52,7 @@ class Delivery(Hinted):
         "_parcel",
         "_place",
         "_refuse_to_block",
+        "_wait",
         "_what",
     )
 
@@ -70,6 +71,8 @@ class Delivery(Hinted):
         """Among those that outlive connections, once it had its turn or began to wait for a connection."""
         self._on_done = on_done
         self._refuse_to_block = refuse_to_block
+        self._wait: Callable[[Delivery, float | None], bool] | None = None
+        """How to wait for the connection that it was sent on; None for plainly, at its condition."""
         self._condition = runtime.condition()
         """Its sender waits here: first for its turn, then for the acknowledgement."""
         self._default_timeout: float | None = None
@@ -119,9 +122,9 @@ class Delivery(Hinted):
         limit = check_timeout(self._default_timeout if timeout == "default" else timeout)
         if not self._is_done:
             self._refuse_to_block("waiting for an acknowledgement")
-            with self._condition:
-                if not self._condition.wait_for(self._get_is_done, limit):
-                    raise SendTimeout(f"{self._what}: not acknowledged within {limit or 0:.3g} s; it may yet arrive")
+            wait = self._wait or _wait_plainly
+            if not wait(self, limit):
+                raise SendTimeout(f"{self._what}: not acknowledged within {limit or 0:.3g} s; it may yet arrive")
         if self._error is not None:
             # A copy: a raised error keeps its callers' variables alive, and two tasks may wait here.
             raise copy(self._error)
@@ -142,3 +145,8 @@ class Delivery(Hinted):
     def __repr__(self) -> str:
         state = "unacknowledged" if not self._is_done else "failed" if self._error else "acknowledged"
         return f"<Delivery of {self._what}: {state}>"
+
+
+def _wait_plainly(delivery: Delivery, timeout: float | None) -> bool:
+    with delivery._condition:
+        return delivery._condition.wait_for(delivery._get_is_done, timeout)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from meshsync.runtime.holdings import Holdings
 
-__all__ = ["Condition", "Permits", "Runtime", "Task", "TaskExit"]
+__all__ = ["Condition", "Permits", "Runtime", "Shield", "Task", "TaskExit"]
 
 
 class TaskExit(BaseException):
@@ -89,6 +89,18 @@ class Permits(Protocol):
         ...
 
 
+class Shield(Protocol):
+    """Keeps exceptions from outside, such as Ctrl-C, away from the task that puts it up, until it is down again."""
+
+    def put_up(self) -> None:
+        """Keep them away. Interrupted, ``put_down`` makes all as before."""
+        ...
+
+    def put_down(self) -> None:
+        """Let through what came meanwhile, by raising it. Interrupted, another call does the rest."""
+        ...
+
+
 class Task(Protocol):
     """A thread of execution that a runtime spawned. It never keeps the process alive."""
 
@@ -151,6 +163,18 @@ class Runtime(Protocol):
         Raises:
             RuntimeError: If no task can be started any more, because the interpreter is shutting down.
         """
+        ...
+
+    @property
+    def shares_reading(self) -> bool:
+        """Whether a task that waits for an answer may read it itself, which saves changes of tasks.
+
+        Not in a simulation, whose order of turns is part of what the same seed gives.
+        """
+        ...
+
+    def shield(self) -> Shield | None:
+        """Make a shield for the calling task; None if it needs none, since exceptions from outside do not reach it."""
         ...
 
     def housekeeping(self) -> AbstractContextManager[None]:

@@ -19,6 +19,7 @@ from meshsync.errors import WouldDeadlock
 from meshsync.hints import Hinted
 from meshsync.runtime.deadlines import check_duration, check_timeout
 from meshsync.runtime.holdings import Holdings
+from meshsync.runtime.shields import SignalShield
 from meshsync.runtime.thread_permits import ThreadPermits, ThreadReentrant
 
 __all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask", "in_task", "spawn_in_finalizer"]
@@ -316,6 +317,7 @@ class ThreadRuntime:
     entropy: staticmethod[[int], bytes] = staticmethod(os.urandom)
     condition = ThreadCondition
     holdings: Holdings | None = None
+    shares_reading: bool = True
 
     def __init__(self) -> None:
         self._streams: dict[str, Random] = {}
@@ -343,6 +345,10 @@ class ThreadRuntime:
                 ``atexit``.
         """
         return ThreadTask(target, name)
+
+    def shield(self) -> SignalShield | None:
+        """Return one for the main thread, the only one in which handlers of signals run."""
+        return SignalShield() if get_ident() == _main.ident else None
 
     def housekeeping(self) -> AbstractContextManager[None]:
         """Return a context that changes nothing: threads wait as they like."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from meshsync.runtime.interfaces import Shield
+
 __all__ = ["Connector", "Endpoint", "OnStep", "Step", "Transport", "TransportStats"]
 
 Step = Literal["lookup", "tcp", "proxy", "tls", "http"]
@@ -65,11 +67,13 @@ class Transport(Protocol):
         """
         ...
 
-    def receive(self, timeout: float | None) -> Sequence[bytes]:
+    def receive(self, timeout: float | None, shield: Shield | None = None) -> Sequence[bytes]:
         """Return all complete packets that are there, waiting for at least one.
 
         Args:
             timeout: The longest wait in seconds; None waits for ever, 0 polls.
+            shield: Put up from the end of the wait for the network on, and up at the return, so that what came can be
+                handled untorn. Where this raises, it may be either.
         Returns:
             The packets in order; empty on time-out.
         Raises:

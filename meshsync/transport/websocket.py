@@ -23,7 +23,7 @@ from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT, Batch, SendBuffer
 from meshsync.runtime.allocation import keep_freed_memory
 from meshsync.runtime.deadlines import Deadline
-from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.interfaces import Runtime, Shield
 from meshsync.transport.closing import Closing
 from meshsync.transport.endings import CLOSED_HERE, DROPPED, INTERRUPTED, NO_SIGN_OF_LIFE, Life, broke
 from meshsync.transport.interfaces import TransportStats
@@ -185,7 +185,7 @@ class WebSocketTransport:
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
-    def receive(self, timeout: float | None) -> Sequence[bytes]:
+    def receive(self, timeout: float | None, shield: Shield | None = None) -> Sequence[bytes]:
         """Return all complete packets; see `meshsync.transport.interfaces.Transport.receive`.
 
         Raises:
@@ -202,10 +202,14 @@ class WebSocketTransport:
                         return packets
                     events, wait = self._plan(deadline)
                 ready = self._socket.wait(events, wait)
+                if shield is not None:
+                    shield.put_up()
                 is_touched = True
                 if self._turn(ready, packets, deadline):
                     break
                 is_touched = False
+                if shield is not None:
+                    shield.put_down()
             if not packets and self._closing.life is _ENDED:
                 raise self._closing.error()
             return packets

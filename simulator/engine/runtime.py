@@ -96,6 +96,8 @@ class VirtualRuntime:
         SimulationNested: If another one is open in this process: threads, garbage and Ctrl-C are the process's.
     """
 
+    shares_reading: bool = False
+
     def __init__(
         self,
         seed: int | str = 0,
@@ -280,6 +282,9 @@ class VirtualRuntime:
     def is_housekeeping(self) -> bool:
         """Whether the running actor only keeps house."""
         return not self._scheduler.in_callback and self._scheduler.running.is_housekeeping
+
+    def shield(self) -> None:
+        """Return none: nothing strikes an actor from outside."""
 
     @contextmanager
     def housekeeping(self) -> Iterator[None]:

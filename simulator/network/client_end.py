@@ -19,7 +19,7 @@ from meshsync.protocol import frames as wire
 from meshsync.protocol import heartbeat, send_buffer
 from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.deadlines import Deadline
-from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.interfaces import Runtime, Shield
 from meshsync.runtime.lifecycle import move
 from meshsync.transport.endings import (
     CLOSED_HERE,
@@ -162,7 +162,7 @@ class SimulatedTransport:
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
-    def receive(self, timeout: float | None) -> Sequence[bytes]:
+    def receive(self, timeout: float | None, shield: Shield | None = None) -> Sequence[bytes]:
         """Return all complete packets; see `meshsync.transport.interfaces.Transport.receive`.
 
         Raises:

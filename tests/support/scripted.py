@@ -29,6 +29,7 @@ from meshsync.protocol.operations import (
     is_answered,
 )
 from meshsync.protocol.packets import Reassembler, split
+from meshsync.runtime.interfaces import Shield
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.transport.interfaces import TransportStats
 
@@ -138,7 +139,7 @@ class ScriptedTransport:
             if isinstance(request, Enable):
                 self.say(Push("p-me", "messaging.enabled", {"participants": self._roster, **self.roster_extras}))
 
-    def receive(self, timeout: float | None) -> Sequence[bytes]:
+    def receive(self, timeout: float | None, shield: Shield | None = None) -> Sequence[bytes]:
         with self._changed:
             self._changed.wait_for(lambda: self._incoming or self._end, timeout)
             if self._incoming:

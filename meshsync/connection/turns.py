@@ -1,0 +1,191 @@
+"""Who reads a connection: its reader, or a task that waits for an answer.
+
+A task that waits while another reads is woken by it, and to change threads costs as much as all other work on a short
+message. So a program that asks again and again, and to which nothing else comes, reads its answers itself: the reader
+steps aside for it, and steps in again as soon as something else comes, is expected, or nobody asks for a moment.
+
+Only for real tasks: a simulation's reader always reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from meshsync.connection.deliveries import Delivery
+from meshsync.errors import ConnectionLost, ProtocolError
+from meshsync.runtime.deadlines import Deadline
+from meshsync.runtime.interfaces import Runtime
+from meshsync.transport.interfaces import Transport
+
+__all__ = ["Turns"]
+
+_PAUSE = 0.001
+"""Seconds without a question after which the reader steps in. What else comes meanwhile waits as long."""
+_ROUNDS = 8
+"""So many questions, each soon after the answer to the one before, make the reader step aside."""
+_LOOKS = 10
+"""After so many pauses in the wait for one answer the reader looks no more: it is told."""
+_HEED = 1.0
+"""Seconds after which a task that reads checks for a signal; see `meshsync.runtime.threads`."""
+
+
+class Turns:
+    """The turns of one connection's reader and of the tasks that wait for answers.
+
+    Args:
+        feed: Handles packets, on the task that read them. Only a fault of the connection may escape it.
+        is_awaited: Whether something is to be read that no task in `wait` reads, such as an answer to another task.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        transport: Transport,
+        feed: Callable[[Sequence[bytes]], None],
+        is_awaited: Callable[[], bool],
+    ) -> None:
+        self._runtime = runtime
+        self._transport = transport
+        self._feed = feed
+        self._is_awaited = is_awaited
+        self._condition = runtime.condition()
+        """The reader waits here while it stands aside."""
+        self._asking: object = None
+        """The task that waited last."""
+        self._rounds = 0
+        self._left_at = 0.0
+        """When a wait ended last, by the runtime's monotonic clock."""
+        self._is_wanted = False
+        """Whether the reader is to step aside."""
+        self._is_aside = False
+        self._is_called = False
+        """Whether it is to step in at once."""
+        self._is_told = False
+        """Whether it waits for the end of the present lead without looking."""
+        self._leader: tuple[object] | None = None
+        """The task that reads instead of the reader; each lead has a tuple of its own."""
+        self._fault: BaseException | None = None
+
+    # --- on the reader ------------------------------------------------------------------------------------------------
+
+    def stand_aside(self) -> None:
+        """Let others read for as long as they do; return when it is the reader's turn.
+
+        Raises:
+            ProtocolError: What a task met that read: the connection has to end.
+        """
+        if not self._is_wanted or self._is_awaited():
+            return
+        now = self._runtime.monotonic
+        with self._condition:
+            self._is_wanted, self._is_aside = False, True
+            self._left_at = now()
+            last, looks = None, 0
+            while True:
+                leader = self._leader
+                pause = _PAUSE if leader is not None else self._left_at + _PAUSE - now()
+                if leader is None and (self._is_called or pause <= 0):
+                    break  # Not before it has left: until then it handles what it has read.
+                looks = looks + 1 if leader is not None and leader is last else 0
+                last = leader
+                self._is_told = looks >= _LOOKS
+                self._condition.wait(None if self._is_told else pause)
+            self._is_aside = self._is_called = self._is_told = False
+            self._rounds = 0
+            fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+
+    # --- on whoever reads ---------------------------------------------------------------------------------------------
+
+    def something_came(self) -> None:
+        """Note that something came which is no answer: more of it may, at any time."""
+        self._rounds = 0
+        self._is_wanted = False
+        if self._is_aside:
+            self._is_called = True
+
+    # --- on the tasks that wait ---------------------------------------------------------------------------------------
+
+    def wait(self, delivery: Delivery, timeout: float | None) -> bool:
+        """Wait until a delivery is done, at most ``timeout`` seconds; return whether it is."""
+        deadline = Deadline(self._runtime, timeout)
+        me = self._runtime.current()
+        if not (self._is_aside and self._lead(delivery, deadline, me)):
+            if me != self._asking or self._runtime.monotonic() - self._left_at > _PAUSE / 2:
+                self._asking, self._rounds = me, 0
+            elif self._rounds < _ROUNDS:
+                self._rounds += 1
+            else:
+                self._is_wanted = True
+            with delivery._condition:
+                delivery._condition.wait_for(delivery._get_is_done, deadline.left())
+        self._left_at = self._runtime.monotonic()
+        return delivery._is_done
+
+    def _lead(self, delivery: Delivery, deadline: Deadline, me: object) -> bool:
+        """Read until a delivery is done; return whether that is so, or no time is left."""
+        outer = self._leader
+        if outer is not None and outer[0] != me:
+            return False
+        mine = (me,)
+        try:
+            with self._condition:
+                if not self._is_aside or self._is_called or self._leader is not outer:
+                    return False
+                self._leader = mine
+            return self._read(delivery, deadline, me)
+        finally:
+            try:
+                self._leave(mine, outer)
+            except BaseException:  # Ctrl-C struck in there.
+                self._leave(mine, outer)
+                raise
+
+    def _read(self, delivery: Delivery, deadline: Deadline, me: object) -> bool:
+        shield = self._runtime.shield()
+        is_whole = True
+        try:
+            while not delivery._is_done and not self._is_called:
+                left = deadline.left()
+                if left == 0:
+                    return True
+                packets = self._transport.receive(_HEED if left is None else min(left, _HEED), shield)
+                is_whole = False
+                self._feed(packets)
+                is_whole = True
+                if shield is not None:
+                    shield.put_down()
+        except ConnectionLost:
+            self._call(None)  # The reader meets it too.
+        except ProtocolError as error:
+            self._call(error)
+        except BaseException as error:
+            if not is_whole:  # Whatever it was, nobody knows how much was handled.
+                self._call(error)
+            raise
+        finally:
+            if shield is not None:
+                try:
+                    shield.put_down()
+                except BaseException:
+                    shield.put_down()
+                    raise
+        return delivery._is_done
+
+    def _call(self, fault: BaseException | None) -> None:
+        with self._condition:
+            self._fault = fault
+            self._is_called = True
+
+    def _leave(self, mine: tuple[object], outer: tuple[object] | None) -> None:
+        """Give back what `_lead` took, and call the reader if it is needed; another call does the rest."""
+        with self._condition:
+            if self._leader is mine:
+                self._leader = outer
+                self._left_at = self._runtime.monotonic()
+            if self._leader is None and self._is_aside:
+                if not self._is_called and self._is_awaited():
+                    self._is_called = True
+                if self._is_called or self._is_told:
+                    self._condition.notify_all()
