@@ -371,12 +371,14 @@ class Client:
     def await_delivery(self, delivery: Delivery, deadline: Deadline) -> None:
         """Wait for an acknowledgement; a message that waits for a connection when the wait ends is not sent any more.
 
+        The caller has asked `refuse_to_block`.
+
         Raises:
             SendTimeout: If the time limit passed first.
             MeshsyncError: Others as `Delivery.wait`.
         """
         try:
-            delivery.wait(deadline.left())
+            delivery._await(deadline)
         except SendTimeout:
             if self.uplink.withdraw(delivery):
                 raise SendTimeout(f"{delivery._what}: the client was offline; not sent", retryable=True) from None

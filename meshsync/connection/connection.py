@@ -138,7 +138,7 @@ class Connection:
         """The task that reads at this moment."""
         self._turns: Turns | None = None
         if runtime.shares_reading:
-            self._turns = Turns(runtime, transport, self._feed, lambda: bool(self._deliveries or self.alarms))
+            self._turns = Turns(runtime, transport, self._feed, self._deliveries, self.alarms)
 
     def start(self) -> None:
         """Begin to read; the handler has to be complete.
@@ -479,6 +479,8 @@ class Connection:
                     is_first = True
                     self._move(State.CLOSING)
             if is_first:
+                if self._turns is not None:
+                    self._turns.call_reader()
                 finish()
         except BaseException:
             if is_first:

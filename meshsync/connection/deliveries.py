@@ -10,7 +10,7 @@ from meshsync.errors import MeshsyncError, SendTimeout
 from meshsync.hints import Hinted
 from meshsync.protocol.operations import Request
 from meshsync.protocol.session import Encoded
-from meshsync.runtime.deadlines import Timeout, check_timeout
+from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["Delivery", "Parcel", "Receipt"]
@@ -52,6 +52,7 @@ class Delivery(Hinted):
         "_parcel",
         "_place",
         "_refuse_to_block",
+        "_runtime",
         "_wait",
         "_what",
     )
@@ -71,8 +72,9 @@ class Delivery(Hinted):
         """Among those that outlive connections, once it had its turn or began to wait for a connection."""
         self._on_done = on_done
         self._refuse_to_block = refuse_to_block
-        self._wait: Callable[[Delivery, float | None], bool] | None = None
-        """How to wait for the connection that it was sent on; None for plainly, at its condition."""
+        self._runtime = runtime
+        self._wait: Callable[[Delivery, Deadline], bool] = _wait_plainly
+        """How to wait until it is done, or the time is over; returns whether it is."""
         self._condition = runtime.condition()
         """Its sender waits here: first for its turn, then for the acknowledgement."""
         self._default_timeout: float | None = None
@@ -122,9 +124,14 @@ class Delivery(Hinted):
         limit = check_timeout(self._default_timeout if timeout == "default" else timeout)
         if not self._is_done:
             self._refuse_to_block("waiting for an acknowledgement")
-            wait = self._wait or _wait_plainly
-            if not wait(self, limit):
-                raise SendTimeout(f"{self._what}: not acknowledged within {limit or 0:.3g} s; it may yet arrive")
+        self._await(Deadline(self._runtime, limit))
+
+    def _await(self, deadline: Deadline) -> None:
+        """Wait until it is done, on a task that may; raises as `wait`."""
+        if not self._is_done:
+            timeout = deadline.left()
+            if not self._wait(self, deadline):
+                raise SendTimeout(f"{self._what}: not acknowledged within {timeout or 0:.3g} s; it may yet arrive")
         if self._error is not None:
             # A copy: a raised error keeps its callers' variables alive, and two tasks may wait here.
             raise copy(self._error)
@@ -147,6 +154,6 @@ class Delivery(Hinted):
         return f"<Delivery of {self._what}: {state}>"
 
 
-def _wait_plainly(delivery: Delivery, timeout: float | None) -> bool:
+def _wait_plainly(delivery: Delivery, deadline: Deadline) -> bool:
     with delivery._condition:
-        return delivery._condition.wait_for(delivery._get_is_done, timeout)
+        return delivery._condition.wait_for(delivery._get_is_done, deadline.left())

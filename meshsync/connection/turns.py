@@ -9,7 +9,7 @@ Only for real tasks: a simulation's reader always reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 
 from meshsync.connection.deliveries import Delivery
 from meshsync.errors import ConnectionLost, ProtocolError
@@ -34,7 +34,8 @@ class Turns:
 
     Args:
         feed: Handles packets, on the task that read them. Only a fault of the connection may escape it.
-        is_awaited: Whether something is to be read that no task in `wait` reads, such as an answer to another task.
+        pending: The requests that are not answered.
+        alarms: The reader's own time limits, which no other task keeps.
     """
 
     def __init__(
@@ -42,14 +43,18 @@ class Turns:
         runtime: Runtime,
         transport: Transport,
         feed: Callable[[Sequence[bytes]], None],
-        is_awaited: Callable[[], bool],
+        pending: Sized,
+        alarms: Sized,
     ) -> None:
         self._runtime = runtime
         self._transport = transport
         self._feed = feed
-        self._is_awaited = is_awaited
+        self._pending = pending
+        self._alarms = alarms
         self._condition = runtime.condition()
         """The reader waits here while it stands aside."""
+        self._waiting: dict[Delivery, None] = {}
+        """Those whose tasks wait for the reader."""
         self._asking: object = None
         """The task that waited last."""
         self._rounds = 0
@@ -74,11 +79,14 @@ class Turns:
         Raises:
             ProtocolError: What a task met that read: the connection has to end.
         """
-        if not self._is_wanted or self._is_awaited():
+        if not self._is_wanted:
             return
         now = self._runtime.monotonic
         with self._condition:
-            self._is_wanted, self._is_aside = False, True
+            self._is_wanted = False
+            if self._alarms or not all(delivery._is_done for delivery in self._waiting):
+                return
+            self._is_aside = True
             self._left_at = now()
             last, looks = None, 0
             while True:
@@ -88,7 +96,7 @@ class Turns:
                     break  # Not before it has left: until then it handles what it has read.
                 looks = looks + 1 if leader is not None and leader is last else 0
                 last = leader
-                self._is_told = looks >= _LOOKS
+                self._is_told = leader is not None and looks >= _LOOKS
                 self._condition.wait(None if self._is_told else pause)
             self._is_aside = self._is_called = self._is_told = False
             self._rounds = 0
@@ -105,23 +113,44 @@ class Turns:
         if self._is_aside:
             self._is_called = True
 
+    # --- on any task --------------------------------------------------------------------------------------------------
+
+    def call_reader(self) -> None:
+        """Have the reader read from now on, until it stands aside again."""
+        with self._condition:
+            if self._is_aside:
+                self._call_reader()
+
+    def _call_reader(self) -> None:
+        self._is_called = True
+        self._condition.notify_all()
+
     # --- on the tasks that wait ---------------------------------------------------------------------------------------
 
-    def wait(self, delivery: Delivery, timeout: float | None) -> bool:
-        """Wait until a delivery is done, at most ``timeout`` seconds; return whether it is."""
-        deadline = Deadline(self._runtime, timeout)
+    def wait(self, delivery: Delivery, deadline: Deadline) -> bool:
+        """Wait until a delivery is done, or the time is over; return whether it is."""
         me = self._runtime.current()
         if not (self._is_aside and self._lead(delivery, deadline, me)):
-            if me != self._asking or self._runtime.monotonic() - self._left_at > _PAUSE / 2:
-                self._asking, self._rounds = me, 0
-            elif self._rounds < _ROUNDS:
-                self._rounds += 1
-            else:
-                self._is_wanted = True
-            with delivery._condition:
-                delivery._condition.wait_for(delivery._get_is_done, deadline.left())
+            self._wait_for_reader(delivery, deadline, me)
         self._left_at = self._runtime.monotonic()
         return delivery._is_done
+
+    def _wait_for_reader(self, delivery: Delivery, deadline: Deadline, me: object) -> None:
+        if me != self._asking or self._runtime.monotonic() - self._left_at > _PAUSE / 2:
+            self._asking, self._rounds = me, 0
+        elif self._rounds < _ROUNDS:
+            self._rounds += 1
+        else:
+            self._is_wanted = True
+        try:
+            with self._condition:
+                self._waiting[delivery] = None
+                if self._is_aside:
+                    self._call_reader()
+            with delivery._condition:
+                delivery._condition.wait_for(delivery._get_is_done, deadline.left())
+        finally:
+            self._waiting.pop(delivery, None)
 
     def _lead(self, delivery: Delivery, deadline: Deadline, me: object) -> bool:
         """Read until a delivery is done; return whether that is so, or no time is left."""
@@ -174,9 +203,8 @@ class Turns:
         return delivery._is_done
 
     def _call(self, fault: BaseException | None) -> None:
-        with self._condition:
-            self._fault = fault
-            self._is_called = True
+        self._fault = fault
+        self.call_reader()
 
     def _leave(self, mine: tuple[object], outer: tuple[object] | None) -> None:
         """Give back what `_lead` took, and call the reader if it is needed; another call does the rest."""
@@ -185,7 +213,7 @@ class Turns:
                 self._leader = outer
                 self._left_at = self._runtime.monotonic()
             if self._leader is None and self._is_aside:
-                if not self._is_called and self._is_awaited():
-                    self._is_called = True
-                if self._is_called or self._is_told:
+                if self._is_called or self._pending or self._alarms:
+                    self._call_reader()
+                elif self._is_told:
                     self._condition.notify_all()

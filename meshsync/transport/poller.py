@@ -21,12 +21,16 @@ class Poller:
         self._wakeups, self._waker = socket.socketpair()
         self._wakeups.setblocking(False)
         self._waker.setblocking(False)
+        self.renew()
+
+    def renew(self) -> None:
+        """Prepare to wait anew, also in the midst of `wait`: in a handler of a signal that struck there."""
         self._events = READ
         # ``select`` alone, as on Windows, refuses descriptors above 1023 elsewhere.
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
             self._poll.register(self._wakeups, select.POLLIN)
-            self._poll.register(connection, select.POLLIN)
+            self._poll.register(self._connection, select.POLLIN)
 
     def wait(self, events: int, timeout: float | None) -> int:
         """Return which of READ and WRITE the socket is ready for, both if it is broken.

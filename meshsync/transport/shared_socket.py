@@ -48,7 +48,7 @@ class SharedSocket:
         received: Bytes already read behind the handshake.
     """
 
-    __slots__ = ("_is_polling", "connection", "is_rung", "lock", "poller", "reader", "state", "wire", "writer")
+    __slots__ = ("connection", "is_polling", "is_rung", "lock", "poller", "reader", "state", "wire", "writer")
 
     def __init__(self, connection: socket.socket, runtime: Runtime, *, received: bytes = b"") -> None:
         connection.setblocking(False)
@@ -69,23 +69,24 @@ class SharedSocket:
         """The holder of the reader's role; None if no task has it."""
         self.writer: object = None
         """The holder of the writer's role; None if no task has it."""
-        self._is_polling = False
+        self.is_polling: bool = False
+        """Whether the reader waits, or is about to."""
         self.is_rung: bool = False
         """Whether the reader was rung for since the last `clear_rings`."""
 
     def prepare_to_wait(self) -> None:
         """As the reader, have `ring` end the `wait` that follows."""
-        self._is_polling = True
+        self.is_polling = True
 
     def wait(self, events: int, timeout: float | None) -> int:
         """As the reader, without the lock, wait for the socket or a ring; see `Poller.wait`."""
         ready = self.poller.wait(events, timeout)
-        self._is_polling = False  # Needs no lock: an extra ring is harmless, and the next wait is prepared under it.
+        self.is_polling = False  # Needs no lock: an extra ring is harmless, and the next wait is prepared under it.
         return ready
 
     def ring(self) -> None:
         """Wake the reader."""
-        if self._is_polling and not self.is_rung and self.state is not SocketState.CLOSED:
+        if self.is_polling and not self.is_rung and self.state is not SocketState.CLOSED:
             self.is_rung = True
             self.poller.ring()
 
@@ -111,7 +112,7 @@ class SharedSocket:
 
     def leave_reading(self) -> None:
         """Give up the reader's role."""
-        self._is_polling = False
+        self.is_polling = False
         self.reader = None
         self.close_if_unused()
 

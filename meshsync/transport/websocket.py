@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshsync.errors import MeshsyncError, ProtocolError
+from meshsync.errors import MeshsyncError, ProtocolError, WouldDeadlock
 from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT, Batch, SendBuffer
 from meshsync.runtime.allocation import keep_freed_memory
@@ -78,6 +78,8 @@ class WebSocketTransport:
         self._senders = WaitingSenders(runtime, socket.lock, self._buffer, self._closing.check_open)
         self._closer: list[bytes] | None = None
         """With this ``close`` holds the reader's role, once it was called."""
+        self._receiver: object = None
+        """The task that got the reader's role last in `receive`."""
         self._inbox: list[bytes] = []
         """Packets that ``close`` read, for a later ``receive``."""
         self._writing: tuple[int, list[int]] = (0, [0])
@@ -202,6 +204,8 @@ class WebSocketTransport:
                         return packets
                     events, wait = self._plan(deadline)
                 ready = self._socket.wait(events, wait)
+                if self._socket.reader is not packets:
+                    continue  # A handler of a signal read meanwhile, in this task.
                 if shield is not None:
                     shield.put_up()
                 is_touched = True
@@ -230,15 +234,25 @@ class WebSocketTransport:
             if self._closing.life is _ENDED:
                 raise self._closing.error()
             if self._socket.reader is None:
-                self._socket.reader = mine
+                self._socket.reader, self._receiver = mine, self._runtime.current()
                 return True
             if self._socket.reader is not self._closer:
-                raise RuntimeError("another task is in receive(): only one may be at a time")
+                self._check_receiver()
+                self._socket.poller.renew()
+                self._socket.reader = mine
+                return True
             left = deadline.left()
             if left == 0:
                 return False
             self._lock.wait(left)
         return False
+
+    def _check_receiver(self) -> None:
+        """Raise unless the caller is in `receive` itself: in a handler of a signal that struck as it waited there."""
+        if self._receiver != self._runtime.current():
+            raise RuntimeError("another task is in receive(): only one may be at a time")
+        if not self._socket.is_polling:
+            raise WouldDeadlock("a finalizer that waits in the midst of reading would never end")
 
     def _end_reading(self, mine: list[bytes]) -> None:
         """Give up the reader's role, lock held; packets that ``close`` read are for ``receive`` from now on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interrupt", "quiet_threads"]
+__all__ = ["CtrlC", "Interrupt", "quiet_threads"]
 
 
 @contextmanager
@@ -48,7 +49,11 @@ class Interrupt:
         self.left -= 1
         if self.left == 0:
             sys.setprofile(None)
-            raise KeyboardInterrupt
+            self.strike()
+
+    def strike(self) -> None:
+        """Raise."""
+        raise KeyboardInterrupt
 
     def run(self, target: Callable[[], object]) -> bool:
         """Call; return whether it was interrupted."""
@@ -60,6 +65,13 @@ class Interrupt:
         finally:
             sys.setprofile(None)
         return False
+
+
+class CtrlC(Interrupt):
+    """The same by a signal, which the client may put off. For the main thread, whose handler is Python's own."""
+
+    def strike(self) -> None:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _is_of_the_client(frame: FrameType | None) -> bool:

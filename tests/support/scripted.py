@@ -99,6 +99,8 @@ class ScriptedTransport:
         """The requests that came, with their ids, in order."""
         self.closes: list[tuple[float, int]] = []
         """The time limit and code of each ``close``."""
+        self.receivers: list[int] = []
+        """The threads that called ``receive``, in order."""
         self.packets_written: int | None = None
         """The result of ``written``; by default all that was accepted."""
         self.before_answer: Callable[[], None] = lambda: None
@@ -141,7 +143,10 @@ class ScriptedTransport:
 
     def receive(self, timeout: float | None, shield: Shield | None = None) -> Sequence[bytes]:
         with self._changed:
+            self.receivers.append(threading.get_ident())
             self._changed.wait_for(lambda: self._incoming or self._end, timeout)
+            if shield is not None:
+                shield.put_up()
             if self._incoming:
                 return self._incoming.popleft()
             if self._end is not None:
