@@ -31,8 +31,8 @@ FLOORS = """
 00 meshsync.hints  meshsync.notebook  meshsync.places  meshsync.values
 00a meshsync.arguments
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
-1  meshsync.runtime: allocation coroutines holdings / interfaces lifecycle thread_permits / deadlines / mutex threads
-                     / stop_signals
+1  meshsync.runtime: allocation coroutines holdings / interfaces lifecycle shields thread_permits / deadlines
+                     / mutex threads / stop_signals
 1  meshsync.discovery  meshsync.pytest_tracebacks
 2  meshsync.protocol: envelopes frames heartbeat packets
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming
@@ -43,7 +43,7 @@ FLOORS = """
 3  meshsync.participants  meshsync.signals
 4  meshsync.faces  meshsync.local_emulator  meshsync.tokens  meshsync.typed  meshsync.world
 5  meshsync.connection: alarms budget deliveries failures forks reconnecting states traffic / inbox outbox send_queue
-                        / send_room / connection / uplink
+                        / send_room turns / connection / uplink
 5  meshsync.targets
 5m meshsync.messages
 6  meshsync.waiting: binding gathering turnstile / locks queues signalling

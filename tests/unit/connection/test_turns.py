@@ -37,6 +37,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(patient: None) -> Iterator[Client]:
+    """A client whose connection is open."""
     client = Client(ScriptedTransport()).open()
     yield client
     client.close()
@@ -51,6 +52,7 @@ def lead(client: Client) -> None:
 
 
 def test_a_task_that_asks_again_and_again_reads_its_answers_itself(client: Client) -> None:
+    """And is no reader to those that look, once it has them."""
     lead(client)
     count = len(client.transport.receivers)
     for _ in range(5):
@@ -60,6 +62,7 @@ def test_a_task_that_asks_again_and_again_reads_its_answers_itself(client: Clien
 
 
 def test_the_reader_reads_when_nobody_asks_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what comes by itself waits for that moment at most."""
     monkeypatch.setattr(turns, "_PAUSE", 0.5)
     client = Client(ScriptedTransport()).open()
     lead(client)
@@ -80,6 +83,7 @@ def test_the_reader_reads_as_soon_as_something_else_comes(client: Client) -> Non
 
 
 def test_the_reader_reads_while_an_answer_to_another_task_is_awaited(client: Client) -> None:
+    """The one that reads does not stay for the other."""
     lead(client)
     client.transport.answers = False
     pending = client.send()
@@ -103,6 +107,7 @@ def test_a_task_with_an_alarm_to_come_leaves_reading_to_the_reader(client: Clien
 
 
 def test_a_task_that_reads_heeds_its_time_limit(client: Client) -> None:
+    """It does not wait for the network without an end."""
     lead(client)
     client.transport.answers = False
     with pytest.raises(SendTimeout, match="not acknowledged"):
@@ -127,6 +132,7 @@ def test_the_end_of_the_connection_is_met_by_the_reader(client: Client) -> None:
 
 
 def test_a_fault_that_a_task_meets_ends_the_connection(client: Client) -> None:
+    """As if the reader had met it."""
     lead(client)
     client.transport.answers = False
     client.transport.feed([b"no packet"])
