@@ -409,9 +409,11 @@ class Connection:
     def _feed(self, packets: Sequence[bytes]) -> None:
         """Handle what another task than the reader has read."""
         reader, self._reader_id = self._reader_id, self.runtime.current()
-        for event in self.session.receive(packets):
-            self._handle(event)
-        self._reader_id = reader  # Not in case of a fault, after which the reader ends.
+        try:
+            for event in self.session.receive(packets):
+                self._handle(event)
+        finally:
+            self._reader_id = reader
 
     def _handle(self, event: events.Event) -> None:
         if _traffic.isEnabledFor(logging.DEBUG):

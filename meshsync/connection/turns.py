@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Sized
 
 from meshsync.connection.deliveries import Delivery
-from meshsync.errors import ConnectionLost, ProtocolError
+from meshsync.errors import ConnectionLost, WouldDeadlock
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime
 from meshsync.transport.interfaces import Transport
@@ -69,7 +69,7 @@ class Turns:
         """Whether it waits for the end of the present lead without looking."""
         self._leader: tuple[object] | None = None
         """The task that reads instead of the reader; each lead has a tuple of its own."""
-        self._fault: BaseException | None = None
+        self._fault: Exception | None = None
 
     # --- on the reader ------------------------------------------------------------------------------------------------
 
@@ -77,14 +77,14 @@ class Turns:
         """Let others read for as long as they do; return when it is the reader's turn.
 
         Raises:
-            ProtocolError: What a task met that read: the connection has to end.
+            Exception: What a task met that read: the connection has to end.
         """
         if not self._is_wanted:
             return
         now = self._runtime.monotonic
         with self._condition:
             self._is_wanted = False
-            if self._alarms or not all(delivery._is_done for delivery in self._waiting):
+            if self._alarms or not all(delivery._is_done for delivery in list(self._waiting)):
                 return
             self._is_aside = True
             self._left_at = now()
@@ -185,13 +185,14 @@ class Turns:
                 is_whole = True
                 if shield is not None:
                     shield.put_down()
-        except ConnectionLost:
-            self._call(None)  # The reader meets it too.
-        except ProtocolError as error:
-            self._call(error)
-        except BaseException as error:
-            if not is_whole:  # Whatever it was, nobody knows how much was handled.
-                self._call(error)
+        except WouldDeadlock:
+            raise
+        except Exception as error:
+            # The reader meets what the network has; but not again what was read, and it is on the reader that it ends.
+            self._call(None if is_whole else error)
+        except BaseException:
+            if not is_whole:  # By a handler of a signal that is not put off: nobody knows how much was handled.
+                self._call(ConnectionLost("handling what came was interrupted, so the connection was given up"))
             raise
         finally:
             if shield is not None:
@@ -202,7 +203,7 @@ class Turns:
                     raise
         return delivery._is_done
 
-    def _call(self, fault: BaseException | None) -> None:
+    def _call(self, fault: Exception | None) -> None:
         self._fault = fault
         self.call_reader()
 

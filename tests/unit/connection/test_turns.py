@@ -144,6 +144,23 @@ def test_a_fault_that_a_task_meets_ends_the_connection(client: Client) -> None:
     assert client.connection.state is State.LOST
 
 
+def test_a_handler_that_is_not_put_off_and_raises_loses_the_connection(client: Client) -> None:
+    """And no more: the client may come back."""
+    lead(client)
+
+    def strike(event: events.Event) -> None:
+        raise SystemExit("at SIGUSR1, say")
+
+    client.handler.on_event = strike
+    client.transport.before_answer = lambda: client.transport.say(POKE)
+    with pytest.raises(SystemExit):
+        client.send().wait(PATIENCE)
+    assert client.wait_ended()
+    [error] = client.handler.ends
+    assert isinstance(error, ConnectionLost)
+    assert "interrupted" in str(error)
+
+
 def test_what_runs_while_a_task_handles_what_it_read_may_not_wait(client: Client) -> None:
     """As on the reader: a finalizer, say."""
     lead(client)
