@@ -62,19 +62,24 @@ class RunRecord:
         """Why tests were skipped, one line each."""
         self.collected = 0
         """How many tests there were to choose from, without those that have environments of their own."""
+        self.everywhere = 0
+        """How many of these are for every Python: all that are not marked ``one_python``."""
         self.selected = 0
         """How many of them were chosen to run."""
 
     @pytest.hookimpl(optionalhook=True)  # There is none without xdist.
     def pytest_testnodedown(self, node: Any) -> None:
         """Take from a worker of pytest-xdist how many tests there were: each has collected all of them."""
-        self.collected, self.selected = node.workeroutput.get("counts", (self.collected, self.selected))
+        self.collected, self.everywhere, self.selected = node.workeroutput.get("counts", self._counts)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
         """Count before and after pytest leaves out what was not asked for."""
-        self.collected = sum(map(_is_usual, items))
+        usual = [item for item in items if _is_usual(item)]
+        self.collected = len(usual)
         yield
+        # By now those have their marks too that get them by their place.
+        self.everywhere = sum(not item.get_closest_marker("one_python") for item in usual)
         self.selected = sum(map(_is_usual, items))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -90,7 +95,7 @@ class RunRecord:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write this session's record under a name no other session uses; a worker leaves that to its controller."""
         if (output := getattr(session.config, "workeroutput", None)) is not None:
-            output["counts"] = (self.collected, self.selected)
+            output["counts"] = self._counts
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         environment = os.environ.get("TOX_ENV_NAME", "")
@@ -102,12 +107,18 @@ class RunRecord:
             "outcomes": dict(self.outcomes),
             "releases": dict(self.releases),
             "skipped": self.skipped,
+            "has_all_examples": not profiles.is_shorter_than_usual(),
             "collected": self.collected,
+            "everywhere": self.everywhere,
             "selected": self.selected,
             "seconds": round(time.monotonic() - self.begun, 1),
         }
         path = self.directory / f"{environment or 'pytest'}-{os.getpid()}.json"
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    @property
+    def _counts(self) -> tuple[int, int, int]:
+        return self.collected, self.everywhere, self.selected
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -118,7 +129,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what could depend on the hash seed, and so runs under two: see ``tools/seeds.py``.
+    """Mark what could depend on the hash seed and runs under two, and what runs on one Python: see ``tools/seeds.py``.
 
     Raises:
         UsageError: If a name of a test has an address in it: workers of pytest-xdist would not know it by that.
@@ -132,6 +143,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(0))
         if seeds.depends(item.path):
             item.add_marker("hash_seed")
+        if seeds.is_for_one_python(item.path):
+            item.add_marker("one_python")
 
 
 @pytest.fixture(scope="session")
