@@ -141,9 +141,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
         if profiles.is_longer_than_usual():
             item.add_marker(pytest.mark.timeout(0))
-        if seeds.depends(item.path):
+        is_once = item.get_closest_marker("once") is not None
+        if seeds.depends(item.path) and not is_once:
             item.add_marker("hash_seed")
-        if seeds.is_for_one_python(item.path):
+        if seeds.is_for_one_python(item.path) or is_once:
             item.add_marker("one_python")
 
 

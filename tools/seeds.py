@@ -3,8 +3,8 @@
     python -m tools.seeds [arguments of pytest]
 
 On the Pythons of `WHOLE` everything runs. On the others all runs but what ``tests/conftest.py`` marks as
-``one_python``: what is named in `ONE_PYTHON`, and the tests and parameters that are marked where they stand. Properties
-have a quarter of the examples there. Plain ``pytest`` leaves out nothing.
+``one_python``: what is named in `ONE_PYTHON`, and the tests and parameters that are marked where they stand, as that or
+as ``once``. Plain ``pytest`` leaves out nothing. One run has all examples of properties, the others a quarter of them.
 
 All this runs under the first of `SEEDS`. Under the second, on the Pythons of `TWICE`, run the tests that could depend
 on it, which ``tests/conftest.py`` marks as ``hash_seed``: all that are not named in `INDIFFERENT`; a seed does the same
@@ -97,12 +97,12 @@ class Run(NamedTuple):
 
 def runs_on(version: tuple[int, int]) -> Iterator[Run]:
     """Yield the runs of a version of Python, major and minor."""
-    profile = "default" if version in WHOLE else "brief"
     marks = ["hash_seed"] * (version in BETWEEN) + ["not one_python"] * (version not in WHOLE)
     usual = "not releases and not soak"
+    profile = "default" if version in WHOLE else "brief"
     yield Run(SEEDS[0], " and ".join([*marks, usual]) if marks else None, profile)
     if version in TWICE:
-        yield Run(SEEDS[1], f"hash_seed and {usual}", profile)
+        yield Run(SEEDS[1], f"hash_seed and {usual}", "brief")
 
 
 @functools.cache

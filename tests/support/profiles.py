@@ -1,8 +1,8 @@
 """The one Hypothesis profile of all tests, and the number of examples in proportion to it.
 
 Nothing here is timed: a machine may be busy, so neither an example nor the making of its data has a deadline. Under CI
-the examples are the same in every run, and so ``tools/seeds.py`` has a quarter of them, ``brief``, on all Pythons but
-one. New ones are for ``HYPOTHESIS_PROFILE=fuzz``, which tries 20 times as many and has no time limit of pytest's
+the examples are the same in every run, and so ``tools/seeds.py`` has all in one, and a quarter of them, ``brief``, in
+the others. New ones are for ``HYPOTHESIS_PROFILE=fuzz``, which tries 20 times as many and has no time limit of pytest's
 either. ``tests/conftest.py`` loads a profile before any test module is imported.
 """
 

@@ -1,4 +1,4 @@
-"""Seeds of sweeps: the first ones on every Python, all of them on one."""
+"""Seeds of sweeps: the first ones on every Python, all of them in one run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["sweep"]
 
 
 def sweep(seeds: Sequence[int], *, everywhere: int) -> list[Any]:
-    """Return seeds as parameters, those behind the first so many marked ``one_python``: see ``tools/seeds.py``.
+    """Return seeds as parameters, those behind the first so many marked ``once``: see ``tools/seeds.py``.
 
-    A simulation of one seed is the same on every Python, as committed digests tell.
+    A simulation of one seed is the same on every Python and under every hash seed, as committed digests tell.
     """
-    mark = pytest.mark.one_python
+    mark = pytest.mark.once
     return [*seeds[:everywhere], *(pytest.param(seed, marks=mark) for seed in seeds[everywhere:])]

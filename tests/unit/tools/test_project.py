@@ -95,6 +95,20 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert command in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
 
 
+def test_tests_that_need_the_libraries_of_notebooks_run_there() -> None:
+    """Elsewhere they are skipped, so that the environment ``notebooks`` has to name each file with one."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "tox.ini", encoding="utf-8")
+    commands = config["testenv:notebooks"]["commands"]
+    needing = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r'importorskip\("(matplotlib|pandas)"\)', path.read_text(encoding="utf-8"))
+    ]
+    assert [path for path in needing if path not in commands] == []
+    assert "tests/unit/record/test_charts.py" in needing
+
+
 # --- interpreters -----------------------------------------------------------------------------------------------------
 
 
@@ -282,17 +296,26 @@ def test_marks_are_given_to_tests_by_their_place(request: pytest.FixtureRequest)
     assert not seeds.is_for_one_python(seeds.TESTS / "unit" / "test_signals.py")
 
 
+def collect(marks: str, *places: str, **variables: str) -> int:
+    """Return the exit status of pytest, which only collects the tests with these marks."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "-m", marks, *places]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, check=False, capture_output=True
+    ).returncode
+
+
+def test_what_runs_once_is_for_one_python_and_no_other_hash_seed() -> None:
+    """Though it stands in a module whose other tests are for all."""
+    place = "tests/simulation/test_determinism.py"
+    assert collect("once and one_python and not hash_seed", place) == 0
+    assert collect("once and (hash_seed or not one_python)", place) == seeds.NOTHING_COLLECTED
+
+
 def test_a_run_counts_what_is_for_every_python(tmp_path: Path) -> None:
     """Those marked by their place are left out of the count, and so are those marked where they stand."""
-    places = ("tests/unit/tools/test_interrupts.py", "tests/stateful/test_concurrent_machines.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", *places]
-    subprocess.run(
-        [*command, "-m", "not one_python"],
-        cwd=ROOT,
-        env={**os.environ, "MESHSYNC_RUN_RECORD": str(tmp_path), "HYPOTHESIS_PROFILE": "brief"},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    places = ("tests/unit/tools/test_interrupts.py", "tests/simulation/test_determinism.py")
+    own = {"MESHSYNC_RUN_RECORD": str(tmp_path), "HYPOTHESIS_PROFILE": "brief"}
+    assert collect("not one_python", *places, **own) == 0
     (file,) = tmp_path.glob("*.json")
     counts = json.loads(file.read_text(encoding="utf-8"))
     assert 0 < counts["everywhere"] == counts["selected"] < counts["collected"]
@@ -308,7 +331,7 @@ USUAL = "not releases and not soak"
         (10, [("0", f"not one_python and {USUAL}", "brief")]),
         (11, [("0", f"not one_python and {USUAL}", "brief")]),
         (12, [("0", f"hash_seed and not one_python and {USUAL}", "brief")]),
-        (13, [("0", None, "default"), ("20260101", f"hash_seed and {USUAL}", "default")]),
+        (13, [("0", None, "default"), ("20260101", f"hash_seed and {USUAL}", "brief")]),
     ],
 )
 def test_each_python_has_its_runs(minor: int, runs: list[tuple[str, str | None, str]]) -> None:
