@@ -58,6 +58,8 @@ class RunRecord:
         self.releases: Counter[str] = Counter()
         """Passed tests for each SDK release that a test reported through ``record_property("release", …)``."""
         self.begun = time.monotonic()
+        self.parts: Counter[str] = Counter()
+        """Milliseconds that tests took, by their directory below tests/."""
         self.skipped: list[str] = []
         """Why tests were skipped, one line each."""
         self.collected = 0
@@ -84,6 +86,7 @@ class RunRecord:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it ran, or when its setup or teardown decided otherwise."""
+        self.parts[report.nodeid.split("/")[1] if "/" in report.nodeid else ""] += round(1000 * report.duration)
         if report.when != "call" and report.outcome == "passed":
             return
         self.outcomes[report.outcome] += 1
@@ -111,6 +114,7 @@ class RunRecord:
             "collected": self.collected,
             "everywhere": self.everywhere,
             "selected": self.selected,
+            "parts": dict(self.parts),
             "seconds": round(time.monotonic() - self.begun, 1),
         }
         path = self.directory / f"{environment or 'pytest'}-{os.getpid()}.json"

@@ -63,6 +63,7 @@ INDIFFERENT = (
     "contract/test_runtime.py",
     "contract/test_transport.py",
     "simulation/test_made_tests.py",
+    "simulation/test_sweeps.py",
     "unit/cli",
     "unit/command",
     "unit/emulator",
@@ -71,10 +72,12 @@ INDIFFERENT = (
     "packaging",
     "unit/test_pytest_company.py",
     "unit/test_pytest_plugin.py",
+    "unit/test_pytest_tracebacks.py",
     "unit/test_testing_page.py",
     "unit/transport",
-    # Files on a disk.
+    # Files on a disk, and their size in memory.
     "unit/files",
+    "unit/record/test_memory.py",
     # The project's own machinery.
     "unit/tools",
 )

@@ -38,7 +38,7 @@ summary = load_summary()
 def record(environment: str, python: str, seed: str = "0", **changes: Any) -> dict[str, Any]:
     """Return the record of a session that passed, with changes."""
     passed = {"exit_status": 0, "outcomes": {"passed": 10}, "releases": {}, "skipped": [], "seconds": 1.0}
-    counts = {"collected": 10, "everywhere": 10, "selected": 10, "has_all_examples": True}
+    counts = {"collected": 10, "everywhere": 10, "selected": 10, "has_all_examples": True, "parts": {}}
     return {"environment": environment, "python": python, "hash_seed": seed, **passed, **counts, **changes}
 
 
@@ -173,8 +173,18 @@ def test_the_time_of_each_environment_stands_beside_its_budget() -> None:
     took = {"result": {"duration": 20.0}, "test": [{"elapsed": 9.0}, {"elapsed": 3.4}]}
     nothing = {"result": {"duration": 0.1}}
     printed = summary.durations({"testenvs": {".pkg": {}, "style": took, "py314": nothing}}).splitlines()
-    assert printed[1] == "  style         20 s of  10, its commands    12 s, 10 s over its budget"
+    assert printed[1] == "  style         20 s of   5, its commands    12 s, 15 s over its budget"
     assert printed[2:] == [f"  all           20 s of {sum(summary.BUDGETS.values())}"]
+
+
+def test_the_share_of_each_directory_stands_beside_what_it_may_have() -> None:
+    """Where all tests ran; a part of them has other shares."""
+    parts = {"unit": 3000, "simulation": 6000, "new": 1000}
+    printed = summary.table([record("py313", "3.13.0", parts=parts)]).splitlines()
+    assert printed[-1] == "    simulation 60% of 30%, unit 30% of 27%, new 10% of 1%"
+    assert "simulation" not in summary.table([part("py313", "3.13.0", parts=parts)])
+    assert sum(summary.SHARES.values()) == 100
+    assert [name for name in summary.SHARES if not (seeds.TESTS / name).is_dir()] == []
 
 
 def test_every_environment_of_a_run_has_a_budget() -> None:
@@ -296,26 +306,26 @@ def test_marks_are_given_to_tests_by_their_place(request: pytest.FixtureRequest)
     assert not seeds.is_for_one_python(seeds.TESTS / "unit" / "test_signals.py")
 
 
-def collect(marks: str, *places: str, **variables: str) -> int:
-    """Return the exit status of pytest, which only collects the tests with these marks."""
+def collect(marks: str, *places: str, record: Path) -> int:
+    """Return the exit status of pytest, which only collects the tests with these marks, and leaves its record there."""
+    variables = {"MESHSYNC_RUN_RECORD": str(record), "HYPOTHESIS_PROFILE": "brief"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "-m", marks, *places]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **variables}, check=False, capture_output=True
     ).returncode
 
 
-def test_what_runs_once_is_for_one_python_and_no_other_hash_seed() -> None:
+def test_what_runs_once_is_for_one_python_and_no_other_hash_seed(tmp_path: Path) -> None:
     """Though it stands in a module whose other tests are for all."""
     place = "tests/simulation/test_determinism.py"
-    assert collect("once and one_python and not hash_seed", place) == 0
-    assert collect("once and (hash_seed or not one_python)", place) == seeds.NOTHING_COLLECTED
+    assert collect("once and one_python and not hash_seed", place, record=tmp_path) == 0
+    assert collect("once and (hash_seed or not one_python)", place, record=tmp_path) == seeds.NOTHING_COLLECTED
 
 
 def test_a_run_counts_what_is_for_every_python(tmp_path: Path) -> None:
     """Those marked by their place are left out of the count, and so are those marked where they stand."""
     places = ("tests/unit/tools/test_interrupts.py", "tests/simulation/test_determinism.py")
-    own = {"MESHSYNC_RUN_RECORD": str(tmp_path), "HYPOTHESIS_PROFILE": "brief"}
-    assert collect("not one_python", *places, **own) == 0
+    assert collect("not one_python", *places, record=tmp_path) == 0
     (file,) = tmp_path.glob("*.json")
     counts = json.loads(file.read_text(encoding="utf-8"))
     assert 0 < counts["everywhere"] == counts["selected"] < counts["collected"]
