@@ -6,10 +6,11 @@ On the Pythons of `WHOLE` everything runs. On the others all runs but what ``tes
 ``one_python``: what is named in `ONE_PYTHON`, and the tests and parameters that are marked where they stand, as that or
 as ``once``. Plain ``pytest`` leaves out nothing. One run has all examples of properties, the others a quarter of them.
 
-All this runs under the first of `SEEDS`. Under the second, on the Pythons of `TWICE`, run the tests that could depend
-on it, which ``tests/conftest.py`` marks as ``hash_seed``: all that are not named in `INDIFFERENT`; a seed does the same
-on every Python. On the Pythons of `BETWEEN` these tests are all that run: what the others drive, sockets and processes,
-is tried on an older and on a newer Python. A result that depends on the order of a set shows up as a difference.
+All this runs under the first of `SEEDS`. Under the second run the tests that could depend on it, which
+``tests/conftest.py`` marks as ``hash_seed``: all that are not named in `INDIFFERENT`. A result that depends on the
+order of a set shows up as a failure. A seed does the same on every Python, so that these tests are what the Python of
+`BETWEEN` runs, and all of it: sockets and processes are driven on an older and on a newer one. Where there is none
+between, the newest runs these tests once more.
 
 Each run is spread over the processors where pytest-xdist is installed.
 """
@@ -25,17 +26,16 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from tools import interpreters
+
 SEEDS = ("0", "20260101")
 """Two values of PYTHONHASHSEED under which sets of strings iterate in different orders."""
 
 WHOLE = ((3, 13),)
 """The Pythons on which everything runs, with all examples: the newest."""
 
-TWICE = ((3, 13),)
-"""The Pythons on which the second seed is tried: the newest."""
-
-BETWEEN = ((3, 12),)
-"""The Pythons between others, on which no sockets and processes are driven."""
+BETWEEN = (3, 12)
+"""The Python on which the second seed is tried, and nothing else: one between others."""
 
 TESTS = Path(__file__).parents[1] / "tests"
 
@@ -98,13 +98,18 @@ class Run(NamedTuple):
     """The profile of Hypothesis, see ``tests/support/profiles.py``."""
 
 
-def runs_on(version: tuple[int, int]) -> Iterator[Run]:
-    """Yield the runs of a version of Python, major and minor."""
-    marks = ["hash_seed"] * (version in BETWEEN) + ["not one_python"] * (version not in WHOLE)
+def runs_on(version: tuple[int, int], has_between: bool) -> Iterator[Run]:
+    """Yield the runs of a version of Python, major and minor.
+
+    Args:
+        has_between: Whether this machine has the Python of `BETWEEN` too.
+    """
     usual = "not releases and not soak"
-    profile = "default" if version in WHOLE else "brief"
-    yield Run(SEEDS[0], " and ".join([*marks, usual]) if marks else None, profile)
-    if version in TWICE:
+    if version in WHOLE:
+        yield Run(SEEDS[0], None, "default")
+    elif version != BETWEEN:
+        yield Run(SEEDS[0], f"not one_python and {usual}", "brief")
+    if version == BETWEEN or (version in WHOLE and not has_between):
         yield Run(SEEDS[1], f"hash_seed and {usual}", "brief")
 
 
@@ -126,7 +131,8 @@ def _is_below(path: PurePath, names: tuple[str, ...]) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Do every run, even if another failed, and return the worst exit status."""
-    return max((_do(run, arguments) for run in runs_on(sys.version_info[:2])), key=abs)
+    runs = runs_on(sys.version_info[:2], BETWEEN in interpreters.available())
+    return max((_do(run, arguments) for run in runs), key=abs)
 
 
 def _do(run: Run, arguments: list[str]) -> int:
