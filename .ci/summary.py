@@ -2,10 +2,15 @@
 
     python .ci/summary.py DIRECTORY
 
-Skipped environments leave no record, so they cannot count. Exit status 1 if fewer than three Pythons passed all tests,
-if none of them passed those that could depend on the hash seed under another one, if an SDK release that has to run did
-not, if the documentation was not built and tried, or if a test was skipped for a reason that is not in `ALLOWED`. The
-release that node runs may be missing where there is no node, and is then named.
+Skipped environments leave no record, so they cannot count. Exit status 1 if fewer than three Pythons passed all tests
+that are for every Python, if none passed all there are, with all examples of the properties, if those that could depend
+on the hash seed did not pass under another one, if an SDK release that has to run did not, if the documentation was not
+built and tried, or if a test was skipped for a reason that is not in `ALLOWED`. The release that node runs may be
+missing where there is no node, and is then named.
+
+How long each environment took, of the report that tox leaves in ``DIRECTORY/tox``, is printed beside its budget, and
+the share of each directory of tests beside that which it may have. What is over its budget is no fault, since a machine
+may be slow; it is for the one who made it grow.
 """
 
 from __future__ import annotations
@@ -21,13 +26,39 @@ from typing import Any, NamedTuple
 PYTHONS = 3
 """How many minor versions of Python have to pass."""
 HASH_SEEDS = 2
-"""Under how many hash seeds one of them: one for all tests, the others for those that could depend on it."""
+"""Under how many hash seeds, on whatever Pythons: one for all tests, the others for those that could depend on it."""
+LEAST_EVERYWHERE = 0.9
+"""The share of all tests that has to be for every Python, and not for one."""
 LEAST_SHARE = 0.6
-"""The share of all tests that has to have run under a hash seed for it to count; those marked were 0.73 of them."""
+"""The share of all tests that has to have run under a hash seed for it to count; those marked were 0.66 of them."""
 RELEASES = {"0.0.21": "3.11", "0.35.6": "3.13", "0.56.0": "3.13"}
 """The SDK releases that have to run, each on that Python. With the next, the short form of the interop tests."""
 NODE_RELEASE = "ts-0.39.9"
 """The SDK release that has to run where there is node."""
+
+BUDGETS = {
+    "style": 5,
+    "types": 55,
+    "package": 55,
+    "py310": 260,
+    "py311": 280,
+    "py312": 160,
+    "py313": 430,
+    "interop": 80,
+    "notebooks": 60,
+    "docs": 60,
+}
+"""How many seconds each environment may take with its installation, on a machine of two processors."""
+SHARES = {
+    "simulation": 30,
+    "unit": 27,
+    "emulator": 24,
+    "stateful": 11,
+    "threads": 6,
+    "contract": 2,
+}
+"""How many percent of the time of all tests each directory below tests/ may take, where all run; others take next to
+nothing."""
 
 Record = dict[str, Any]
 
@@ -65,25 +96,47 @@ def good(record: Record) -> bool:
     return bool(record["exit_status"] == 0) and bool(record["outcomes"].get("passed"))
 
 
-def share(record: Record) -> float:
-    """Return the share of all tests that a session ran, whatever their outcome, between 0 and 1."""
-    ran = sum(record["outcomes"].values())
-    return min(ran, int(record["selected"])) / record["collected"] if record["collected"] else 0.0
+def share(record: Record, of: str = "collected") -> float:
+    """Return the share of all tests, or of those for every Python, that a session ran, whatever their outcome."""
+    ran = min(sum(record["outcomes"].values()), int(record["selected"]))
+    return min(1.0, ran / record[of]) if record[of] else 0.0
 
 
-def pythons(records: list[Record], hash_seeds: int = 1) -> list[str]:
-    """Return the minor versions whose own environment passed all tests, and enough of them under more hash seeds."""
-    shares: dict[str, dict[str, float]] = defaultdict(dict)
+def minor_of(version: str) -> str:
+    """Return ``3.10`` for ``3.10.13``."""
+    return ".".join(version.split(".")[:2])
+
+
+def of_pythons(records: list[Record]) -> dict[str, list[Record]]:
+    """Return the good sessions in the environments of Pythons, each on its own, by minor version."""
+    sessions: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         minor = minor_of(record["python"])
         if good(record) and record["environment"] == "py" + minor.replace(".", ""):
-            seeds = shares[minor]
-            seeds[record["hash_seed"]] = max(share(record), seeds.get(record["hash_seed"], 0.0))
-    return sorted((minor for minor, seeds in shares.items() if _enough(seeds, hash_seeds)), key=lambda v: int(v[2:]))
+            sessions[minor].append(record)
+    return sessions
 
 
-def _enough(seeds: dict[str, float], hash_seeds: int) -> bool:
-    return max(seeds.values()) >= 1 and sum(ran >= LEAST_SHARE for ran in seeds.values()) >= hash_seeds
+def pythons(records: list[Record]) -> list[str]:
+    """Return the minor versions that passed all tests for every Python."""
+    sessions = of_pythons(records)
+    passed = (minor for minor, own in sessions.items() if any(share(record, "everywhere") >= 1 for record in own))
+    return sorted(passed, key=lambda version: int(version[2:]))
+
+
+def hash_seeds(records: list[Record]) -> set[str]:
+    """Return the hash seeds under which a Python passed enough of all tests."""
+    sessions = [record for own in of_pythons(records).values() for record in own]
+    return {record["hash_seed"] for record in sessions if share(record) >= LEAST_SHARE}
+
+
+def whole(records: list[Record]) -> list[str]:
+    """Return the minor versions that passed all tests there are, with all examples."""
+    return [
+        minor
+        for minor, own in of_pythons(records).items()
+        if any(share(record) >= 1 and record["has_all_examples"] for record in own)
+    ]
 
 
 def forbidden_skips(record: Record, has_node: bool) -> Counter[str]:
@@ -130,10 +183,15 @@ def faults(records: list[Record], has_node: bool) -> list[str]:
     ran = pythons(records)
     if len(ran) < PYTHONS:
         found.append(f"{len(ran)} Pythons passed, {PYTHONS} have to: {', '.join(ran)}")
-    if not pythons(records, HASH_SEEDS):
-        found.append(f"no Python passed under {HASH_SEEDS} hash seeds")
+    if not whole(records):
+        found.append("no Python passed all tests with all examples: those for one Python ran nowhere")
+    if len(seeds := hash_seeds(records)) < HASH_SEEDS:
+        found.append(f"tests passed under {len(seeds)} hash seeds, {HASH_SEEDS} have to: {', '.join(sorted(seeds))}")
     if not any(good(record) for record in records if record["environment"] == "docs"):
         found.append("the documentation was not built and tried")
+    for minor, own in of_pythons(records).items():
+        if any(record["everywhere"] < LEAST_EVERYWHERE * record["collected"] for record in own):
+            found.append(f"Python {minor} has too many tests that are for one Python: see tools/seeds.py")
     took_part = releases(records)
     found += [
         f"SDK {release} on Python {python} did not run"
@@ -156,33 +214,57 @@ def faults(records: list[Record], has_node: bool) -> list[str]:
     return found
 
 
-def minor_of(version: str) -> str:
-    """Return ``3.10`` for ``3.10.13``."""
-    return ".".join(version.split(".")[:2])
-
-
 def table(records: list[Record]) -> str:
     """Return a line for each session and each release."""
     lines = ["what ran"]
     for record in records:
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(record["outcomes"].items()))
         # Tests of releases are not counted as collected, so a session that runs those is a share of nothing.
-        whole = f" of {record['collected']}" if record["environment"].startswith("py") else ""
+        of = f" of {record['collected']}" if record["environment"].startswith("py") else ""
         lines.append(
             f"  {record['environment'] or 'pytest':10} Python {record['python']:8} hash seed {record['hash_seed']:10}"
-            f" {outcomes or 'nothing'}{whole} in {record['seconds']} s"
+            f" {outcomes or 'nothing'}{of} in {record['seconds']} s"
         )
+        if record["environment"].startswith("py") and share(record) >= 1:
+            lines.append(f"    {parts(record)}")
         lines += [f"    SDK {name}: {passed} tests passed" for name, passed in sorted(record["releases"].items())]
         reasons = Counter(map(reason_of, record["skipped"]))
         lines += [f"    skipped {count}: {reason}" for reason, count in sorted(reasons.items())]
     return "\n".join(lines)
 
 
+def parts(record: Record) -> str:
+    """Return the percentages of the time of all tests that each directory took, the largest first, and may take."""
+    total = sum(record["parts"].values()) or 1
+    percents = {name: 100 * took / total for name, took in record["parts"].items()}
+    ordered = sorted(percents.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {percent:.0f}% of {SHARES.get(name, 1)}%" for name, percent in ordered)
+
+
+def durations(report: dict[str, Any]) -> str:
+    """Return a line for each environment of a report of tox: its seconds, those of its tests, and its budget."""
+    lines = ["what took how long"]
+    total = 0.0
+    for name, environment in report["testenvs"].items():
+        # The environment that builds the package has no result; one without its Python none of a command.
+        if not (commands := environment.get("test")):
+            continue
+        seconds = environment["result"]["duration"]
+        total += seconds
+        budget = BUDGETS.get(name, 0)
+        over = "" if seconds <= budget else f", {seconds - budget:.0f} s over its budget"
+        ran = sum(command["elapsed"] for command in commands)
+        lines.append(f"  {name:10} {seconds:5.0f} s of {budget:3}, its commands {ran:5.0f} s{over}")
+    return "\n".join([*lines, f"  {'all':10} {total:5.0f} s of {sum(BUDGETS.values())}"])
+
+
 def main(directory: Path) -> int:
-    """Print the table and the verdict, and return the exit status."""
+    """Print the tables and the verdict, and return the exit status."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in directory.glob("*.json")]
     records.sort(key=lambda record: (record["environment"], record["hash_seed"]))
     print(table(records))
+    if (report := directory / "tox" / "result.json").exists():
+        print(durations(json.loads(report.read_text(encoding="utf-8"))))
     has_node = shutil.which("node") is not None
     missing = faults(records, has_node)
     if name := left_out(records, has_node):

@@ -58,27 +58,35 @@ class RunRecord:
         self.releases: Counter[str] = Counter()
         """Passed tests for each SDK release that a test reported through ``record_property("release", …)``."""
         self.begun = time.monotonic()
+        self.parts: Counter[str] = Counter()
+        """Milliseconds that tests took, by their directory below tests/."""
         self.skipped: list[str] = []
         """Why tests were skipped, one line each."""
         self.collected = 0
         """How many tests there were to choose from, without those that have environments of their own."""
+        self.everywhere = 0
+        """How many of these are for every Python: all that are not marked ``one_python``."""
         self.selected = 0
         """How many of them were chosen to run."""
 
     @pytest.hookimpl(optionalhook=True)  # There is none without xdist.
     def pytest_testnodedown(self, node: Any) -> None:
         """Take from a worker of pytest-xdist how many tests there were: each has collected all of them."""
-        self.collected, self.selected = node.workeroutput.get("counts", (self.collected, self.selected))
+        self.collected, self.everywhere, self.selected = node.workeroutput.get("counts", self._counts)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
         """Count before and after pytest leaves out what was not asked for."""
-        self.collected = sum(map(_is_usual, items))
+        usual = [item for item in items if _is_usual(item)]
+        self.collected = len(usual)
         yield
+        # By now those have their marks too that get them by their place.
+        self.everywhere = sum(not item.get_closest_marker("one_python") for item in usual)
         self.selected = sum(map(_is_usual, items))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it ran, or when its setup or teardown decided otherwise."""
+        self.parts[report.nodeid.split("/")[1] if "/" in report.nodeid else ""] += round(1000 * report.duration)
         if report.when != "call" and report.outcome == "passed":
             return
         self.outcomes[report.outcome] += 1
@@ -90,7 +98,7 @@ class RunRecord:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write this session's record under a name no other session uses; a worker leaves that to its controller."""
         if (output := getattr(session.config, "workeroutput", None)) is not None:
-            output["counts"] = (self.collected, self.selected)
+            output["counts"] = self._counts
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         environment = os.environ.get("TOX_ENV_NAME", "")
@@ -102,12 +110,19 @@ class RunRecord:
             "outcomes": dict(self.outcomes),
             "releases": dict(self.releases),
             "skipped": self.skipped,
+            "has_all_examples": not profiles.is_shorter_than_usual(),
             "collected": self.collected,
+            "everywhere": self.everywhere,
             "selected": self.selected,
+            "parts": dict(self.parts),
             "seconds": round(time.monotonic() - self.begun, 1),
         }
         path = self.directory / f"{environment or 'pytest'}-{os.getpid()}.json"
         path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    @property
+    def _counts(self) -> tuple[int, int, int]:
+        return self.collected, self.everywhere, self.selected
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -118,7 +133,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what could depend on the hash seed, and so runs under two: see ``tools/seeds.py``.
+    """Mark what could depend on the hash seed and runs under two, and what runs on one Python: see ``tools/seeds.py``.
 
     Raises:
         UsageError: If a name of a test has an address in it: workers of pytest-xdist would not know it by that.
@@ -130,8 +145,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
         if profiles.is_longer_than_usual():
             item.add_marker(pytest.mark.timeout(0))
-        if seeds.depends(item.path):
+        is_once = item.get_closest_marker("once") is not None
+        if seeds.depends(item.path) and not is_once:
             item.add_marker("hash_seed")
+        if seeds.is_for_one_python(item.path) or is_once:
+            item.add_marker("one_python")
 
 
 @pytest.fixture(scope="session")

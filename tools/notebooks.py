@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def main(arguments: list[str]) -> int:
     if not notebooks:
         print("there are no notebooks yet")
         return 0
-    return int(pytest.main(["--nbmake", "--nbmake-timeout=120", "--timeout=300", *arguments, *notebooks]))
+    beside = ["--numprocesses", "auto"] if find_spec("xdist") else []
+    return int(pytest.main(["--nbmake", "--nbmake-timeout=120", "--timeout=300", *beside, *arguments, *notebooks]))
 
 
 def write(path: Path) -> None:

@@ -44,11 +44,28 @@ PAGES = {
 }
 """The pages by their paths, but those that a module of their own runs."""
 
+LONG = (
+    "command-line.md",
+    "latency.md",
+    "replaying.md",
+    "sweeps.md",
+    "tutorial/a-failing-test.md",
+    "walkthrough.md",
+)
+"""Pages of hundreds of simulated runs or dozens of processes: most of the time of all, so one Python runs them."""
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
-@pytest.mark.parametrize("name", [name for name, text in PAGES.items() if re.search("^```(sh|python)$", text, re.M)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.one_python] * (name in LONG))
+        for name, text in PAGES.items()
+        if re.search("^```(sh|python)$", text, re.M)
+    ],
+)
 def test_page_does_what_it_says(name: str, places: Path, tmp_path: Path) -> None:
     """Each block prints the text below it, and nothing of the page is left running."""
     for library in needs(PAGES[name]):
@@ -56,6 +73,11 @@ def test_page_does_what_it_says(name: str, places: Path, tmp_path: Path) -> None
     for ran in run_page(DOCS / name, tmp_path / "empty"):
         assert ran.fits, f"{ran.block.text}\nprints\n{ran.printed}\nand not\n{ran.block.output}"
     assert not places.exists() or list(places.iterdir()) == []
+
+
+def test_long_pages_are_there() -> None:
+    """A page of another name would run on every Python."""
+    assert {*LONG} <= {*PAGES}
 
 
 def test_blocks_that_are_not_run_are_known() -> None:

@@ -8,7 +8,8 @@ that failed. An input that fails is printed and kept: make it a named test in ``
 learned is in the directory, and the next run there begins with it; ``--keep`` puts what reaches more than the inputs
 written in ``corpus.py`` into ``tests/fuzz/found``, to be committed, with which every later run begins.
 
-With ``--runs`` each target gets so many inputs bred from those, the same ones in every run, and no atheris is needed.
+With ``--runs`` each target gets so many inputs bred from those, the same ones in every run, and no atheris is needed;
+the targets are spread over the processors.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from tests.fuzz.corpus import corpus, keep, mutants, written
@@ -42,7 +45,10 @@ def main(arguments: list[str]) -> int:
         parser.error(f"no target is called {', '.join(sorted(unknown))}")
     targets = given.targets or list(TARGETS)
     if given.runs is not None:
-        return sum(not _breed(name, given.runs) for name in targets)
+        # Those that take longest begin.
+        targets.sort(key=lambda name: name not in LARGE)
+        with ProcessPoolExecutor() as pool:
+            return sum(not ended_well for ended_well in pool.map(_breed, targets, repeat(given.runs)))
     failures = 0
     for name, seconds in _shares(targets, 60 * given.minutes).items():
         failures += not _fuzz(name, seconds, given.directory / name)

@@ -132,7 +132,7 @@ class PythonRelease(Release):
     def install(self, environment: Path) -> None:
         _run([str(self.interpreter), "-m", "venv", str(environment)])
         python = str(_python_in(environment))
-        pip = [python, "-m", "pip", "install", "--quiet"]
+        pip = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
         if not self.relaxed:
             _run([*pip, self.requirement, *self.undeclared])
             return

@@ -14,13 +14,14 @@ from simulator import Simulation, faults, latency
 from simulator.faults.registry import KINDS
 from tests.support import chaos
 from tests.support.agents import RECONNECTING, Habits
+from tests.support.seeds import sweep
 
 SEEDS = range(50)
 HABITS = Habits(), RECONNECTING
 """In turn."""
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", sweep(SEEDS, everywhere=10))
 def test_whatever_happens_all_is_accounted_for(seed: int) -> None:
     """Messages arrive once and in order or their senders can know, streams are whole or cut, rosters converge."""
     habits = HABITS[seed % 2]

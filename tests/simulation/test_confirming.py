@@ -27,6 +27,7 @@ from simulator import Simulation, faults, latency, participants
 from simulator.participants import Participant
 from simulator.simulation import SimulatedRoom
 from tests.support import confirmed_room
+from tests.support.seeds import sweep
 from tests.support.worlds import simulated
 
 
@@ -78,7 +79,7 @@ def test_returns_when_the_recipient_has_it(pair: Pair) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("seed", sweep(range(1, 4), everywhere=1))
 def test_ten_thousand_messages_under_resets_are_handled_once_and_in_order(seed: int) -> None:
     """Ten clients, each reset every 2 s on average, and the server restarted twice."""
     report = confirmed_room.run(seed)

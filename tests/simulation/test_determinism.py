@@ -62,6 +62,7 @@ def test_the_digest_is_the_committed_one(transcript: Transcript) -> None:
     assert transcript.digest() == DIGEST
 
 
+@pytest.mark.once
 def test_twenty_runs_are_the_same_under_every_hash_seed(transcript: Transcript) -> None:
     """Five more here, and five in each of three processes, with sets in three orders: twenty in all, and one before."""
     command = [sys.executable, "-m", "tests.simulation.busy_room", "5"]

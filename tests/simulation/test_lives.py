@@ -23,6 +23,7 @@ from simulator.errors import ActorExit, ActorFailed, BlockingRefused, InvariantV
 from simulator.histories import History, linearizable, register
 from simulator.simulation import SimulatedRoom
 from tests.simulation import crashing_chaos, crashing_room
+from tests.support.seeds import sweep
 from tests.support.worlds import simulated
 
 SCHEDULES = ["fifo", "random", "pct", "late"]
@@ -388,7 +389,7 @@ def test_one_that_waits_in_line_does_not_hold_up_those_behind() -> None:
     assert log == [True, 7]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", sweep(range(60), everywhere=20))
 def test_no_crash_at_any_turn_leaves_a_lock_taken_or_its_line_held_up(seed: int) -> None:
     """All at one instant, where a schedule puts the crash between any two steps of those who take and give back."""
     lock, semaphore, line, count = meshsync.Lock(), meshsync.Semaphore(2), meshsync.Queue[int](), [0]
@@ -797,7 +798,7 @@ def test_it_is_the_same_in_another_process_under_any_hash_seed(hash_seed: str) -
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", sweep(range(3), everywhere=1))
 def test_many_crashes_under_every_schedule(seed: int, schedule: str) -> None:
     """Twice the same, no thread left, and no lock that stays taken."""
     threads = threading.active_count()
@@ -808,7 +809,7 @@ def test_many_crashes_under_every_schedule(seed: int, schedule: str) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", sweep(range(3), everywhere=1))
 def test_crashes_among_faults_of_all_other_kinds(seed: int) -> None:
     """Connections that are frozen, refused, silent or slow as a life ends; twice the same, and no thread left."""
     threads = threading.active_count()

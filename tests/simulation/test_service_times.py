@@ -43,6 +43,7 @@ def overload(service: object, gap: float = 0.0) -> list[float]:
         return delays(room, "tick")
 
 
+@pytest.mark.once
 def test_a_room_is_overloaded_by_a_burst_and_not_by_a_trickle() -> None:
     """1,000 broadcasts of 0.4 ms each take 400 ms; at one in 5 ms the room is idle most of the time."""
     burst, trickle = overload(0.0004), overload(0.0004, gap=0.1)
@@ -52,6 +53,7 @@ def test_a_room_is_overloaded_by_a_burst_and_not_by_a_trickle() -> None:
     assert trickle[int(0.99 * len(trickle))] <= 0.0095  # the twenty of one moment, at most
 
 
+@pytest.mark.once
 def test_a_participant_is_overloaded_by_itself() -> None:
     """Each gets 950 broadcasts and 50 acknowledgements, of 0.2 ms each: 200 ms, whatever the others have to do."""
     slow = overload({"participants": 0.0002})

@@ -41,6 +41,7 @@ def failing(program: Program, case: Case) -> Failure:
     return Failure(program, None, made, made, 1, True)
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize("name", ["lost_update", "half_a_file"])
 def test_jump_is_within_one_event_of_what_is_planted(name: str) -> None:
     """Of what `explore` finds of two races of the bench."""
@@ -86,6 +87,7 @@ def test_jump_of_a_planted_step_is_at_the_instant_at_which_it_was_due() -> None:
     assert origin.jump[1].probability > 0.7
 
 
+@pytest.mark.one_python
 def test_rarer_lateness_shows_what_is_lost_in_the_noise() -> None:
     """Where every second step is late by seconds, most runs fail; with one in fifty the planted step stands out."""
     case = replace(LATE, lateness=Lateness(0.9, 10_000_000_000, "program"))

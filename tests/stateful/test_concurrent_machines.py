@@ -177,6 +177,7 @@ TestPunctualDoor = PunctualDoor.TestCase
 TestPunctualDoor.settings = examples(50)
 
 
+@pytest.mark.one_python
 def test_what_needs_lateness_is_found_and_one_late_step_is_left() -> None:
     """The report has whose step it is, by how much it is late, and between which events."""
     error, report = failure(Door, settings(USUAL, max_examples=300))
@@ -213,6 +214,7 @@ TestOverduePatience = OverduePatience.TestCase
 TestOverduePatience.settings = examples(50)
 
 
+@pytest.mark.one_python
 def test_a_time_limit_passed_by_lateness_counts_where_it_is_asked_for() -> None:
     """By default it does not, see the test of that machine."""
     error, _ = failure(type("Impatient", (OverduePatience,), {"count_overdue": True}))
@@ -261,6 +263,7 @@ class Greedy(Market):
         assert len(self.used) < 2, f"used {self.used}"
 
 
+@pytest.mark.one_python
 def test_invariant_ends_the_run_at_the_operation_that_violates_it() -> None:
     """The report has its name, and what it asserted."""
     error, report = failure(Greedy)
@@ -351,6 +354,7 @@ def test_the_blob_that_is_printed_reproduces_the_failure(capsys: pytest.CaptureF
     assert calls(capsys.readouterr().out) == calls(report)
 
 
+@pytest.mark.one_python
 def test_the_database_has_the_failure_first() -> None:
     """A second search begins with what the first one has kept."""
     runs = 0
@@ -369,6 +373,7 @@ def test_the_database_has_the_failure_first() -> None:
     assert runs < first
 
 
+@pytest.mark.one_python
 def test_transcripts_are_saved_where_the_class_says(tmp_path: Path) -> None:
     """The report has the path."""
     _, report = failure(type("Kept", (Till,), {"save": tmp_path}))
@@ -393,6 +398,7 @@ def test_a_script_gives_the_same_run_again(script: Script) -> None:
     assert runs[0] == runs[1]
 
 
+@pytest.mark.one_python
 def test_flaky_is_not_raised_over_many_examples() -> None:
     """A failure that depends on the time of each operation to the nanosecond is the same when it is replayed."""
 
@@ -494,6 +500,7 @@ class Rash(ConcurrentMachine):
             self.busy = ""
 
 
+@pytest.mark.one_python
 def test_of_an_order_of_actors_what_the_failure_needs_is_left() -> None:
     """Hypothesis finds a seed of it, with dozens of deviations; the report has the few that it takes."""
     _, report = failure(Rash, settings(USUAL, max_examples=300))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import meshsync
+from tests.support.profiles import examples
 from tests.support.worlds import simulated
 
 Step = tuple[int, int, int]
@@ -60,7 +61,7 @@ def distinct(tasks: list[list[Step]]) -> list[list[Step]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(PERMITS, st.lists(STEPS, min_size=1, max_size=5), st.sampled_from(["fifo", "random", "pct"]))
 def test_permits_are_got_when_the_model_says(permits: tuple[int, int], tasks: list[list[Step]], schedule: str) -> None:
     """By each task, to the nanosecond, in whatever order tasks of one instant run."""

@@ -1,8 +1,9 @@
 """The one Hypothesis profile of all tests, and the number of examples in proportion to it.
 
 Nothing here is timed: a machine may be busy, so neither an example nor the making of its data has a deadline. Under CI
-the examples are the same in every run; new ones are for ``HYPOTHESIS_PROFILE=fuzz``, which tries 20 times as
-many and has no time limit of pytest's either. ``tests/conftest.py`` loads a profile before any test module is imported.
+the examples are the same in every run, and so ``tools/seeds.py`` has all in one, and a quarter of them, ``brief``, in
+the others. New ones are for ``HYPOTHESIS_PROFILE=fuzz``, which tries 20 times as many and has no time limit of pytest's
+either. ``tests/conftest.py`` loads a profile before any test module is imported.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-__all__ = ["PROFILES", "choose", "examples", "is_longer_than_usual"]
+__all__ = ["PROFILES", "choose", "examples", "is_longer_than_usual", "is_shorter_than_usual"]
 
 _USUAL = 100
 """Hypothesis's own number of examples, which both the default profile and the counts in the modules go by."""
 
 PROFILES: dict[str, dict[str, Any]] = {
     "default": {"max_examples": _USUAL},
+    "brief": {"max_examples": _USUAL // 4},
     "fuzz": {"max_examples": 20 * _USUAL, "derandomize": False},
 }
 """The settings in which a profile differs from ``default``."""
@@ -34,7 +36,8 @@ def choose(environ: Mapping[str, str]) -> None:
         print_blob=True,
         **PROFILES["default"],
     )
-    settings.register_profile("fuzz", settings.get_profile("default"), **PROFILES["fuzz"])
+    for name in ("brief", "fuzz"):
+        settings.register_profile(name, settings.get_profile("default"), **PROFILES[name])
     settings.load_profile(environ.get("HYPOTHESIS_PROFILE") or "default")
 
 
@@ -47,7 +50,7 @@ def examples(count: int, *, suppress: Sequence[HealthCheck] = (), **more: Any) -
         more: Further settings.
     """
     return settings(
-        max_examples=count * settings.default.max_examples // _USUAL,
+        max_examples=max(1, count * settings.default.max_examples // _USUAL),
         suppress_health_check=[*settings.default.suppress_health_check, *suppress],
         **more,
     )
@@ -56,3 +59,8 @@ def examples(count: int, *, suppress: Sequence[HealthCheck] = (), **more: Any) -
 def is_longer_than_usual() -> bool:
     """Return whether the loaded profile has more examples than the time limits of tests allow for."""
     return settings.default.max_examples > _USUAL
+
+
+def is_shorter_than_usual() -> bool:
+    """Return whether the loaded profile has fewer examples than a test is written for."""
+    return settings.default.max_examples < _USUAL

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import simulator
 from simulator import Emulator, Simulation, faults, participants
 from simulator.participants import Message, Offer, Participant, Peer, Stream
@@ -203,6 +205,7 @@ def test_a_subclass_may_define_any_name_of_ours() -> None:
     ]
 
 
+@pytest.mark.one_python
 def test_ready_made_participants_may_be_subclassed_with_any_name_of_ours() -> None:
     """Each does the same, message by message, as one of the class itself; its own private names are its own."""
 

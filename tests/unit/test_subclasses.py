@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import sys
 from collections.abc import Callable
@@ -37,6 +38,7 @@ THOUGHT_OF = """
 """What a subclass would be likely to define; the sources add some hundreds."""
 
 
+@functools.cache
 def names_of_ours() -> set[str]:
     """Return every name of a function or an attribute in the client's sources, and some besides."""
     names = set(THOUGHT_OF.split())

@@ -112,6 +112,7 @@ def test_an_empty_file_is_one_empty_chunk(tmp_path: Path) -> None:
     assert parts(writer) == [({"sha256": EMPTY_DIGEST}, b"")]
 
 
+@pytest.mark.one_python
 @pytest.mark.slow
 def test_a_sparse_file_of_2_gib_takes_the_memory_of_a_few_chunks(tmp_path: Path) -> None:
     """2 ** 31 zeros are 1024 chunks of 2 MiB, of which at most a few are in memory at once."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshsync.errors import UsageError
@@ -18,6 +18,7 @@ from simulator.record.files import open_new, stem_of
 from simulator.record.lines import encode_record
 from simulator.record.records import Record
 from simulator.record.transcript import Transcript
+from tests.support.profiles import examples
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ JSON = st.recursive(
 NAMES = [field.name for field in fields(Record)] + ["recipients"]
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4),
     st.sampled_from(["record", "packet", "attachment", "digest", "other"]),
@@ -181,7 +182,7 @@ def test_a_line_of_anything_is_read_or_refused(
     loaded.save(path)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.integers(0), st.binary(max_size=3))
 def test_a_changed_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, place: int, change: bytes) -> None:
     """Bytes in the midst of a file, whatever they are, raise `UsageError` or nothing."""

@@ -109,6 +109,7 @@ def test_name_of_a_token_has_a_length(what: str) -> None:
     assert len(room.members) == 1
 
 
+@pytest.mark.once
 def test_hundred_openings_with_ids_of_4_mb_leave_nothing_behind() -> None:
     """Each is refused under its id; what decoding takes is free again before the next, and nothing is kept."""
     hall, b3 = Hall("ada"), dialect("B3")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.profiles import choose, examples
+from tests.support.profiles import choose, examples, is_longer_than_usual, is_shorter_than_usual
 
-TESTS = Path(__file__).parents[1]
-PROFILE = TESTS / "profiles.py"
+TESTS = Path(__file__).parents[2]
+PROFILE = TESTS / "support" / "profiles.py"
 """The only module that may say what a profile is."""
 
 
@@ -68,12 +68,17 @@ def test_a_deadline_of_a_module_is_found(line: str) -> None:
 
 
 def test_profiles_are_chosen_by_name_and_multiply_every_count(loaded: None) -> None:
-    """Under CI the examples are always the same; ``fuzz`` tries 20 times as many, and new ones, also there."""
+    """Under CI the examples are always the same; ``fuzz`` tries 20 times as many, and new ones, also there.
+
+    ``brief`` tries a quarter of them.
+    """
     for environ, count, is_fixed in (
         ({}, 300, False),
         ({"CI": "true"}, 300, True),
         ({"CI": "true", "HYPOTHESIS_PROFILE": "fuzz"}, 6000, False),
+        ({"CI": "true", "HYPOTHESIS_PROFILE": "brief"}, 75, True),
     ):
         choose(environ)
         assert (examples(300).max_examples, settings.default.derandomize) == (count, is_fixed)
         assert (settings.default.deadline, settings.default.print_blob) == (None, True)
+        assert (is_shorter_than_usual(), is_longer_than_usual()) == (count < 300, count > 300)

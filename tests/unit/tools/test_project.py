@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.metadata
 import importlib.util
+import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +38,7 @@ summary = load_summary()
 def record(environment: str, python: str, seed: str = "0", **changes: Any) -> dict[str, Any]:
     """Return the record of a session that passed, with changes."""
     passed = {"exit_status": 0, "outcomes": {"passed": 10}, "releases": {}, "skipped": [], "seconds": 1.0}
-    counts = {"collected": 10, "selected": 10}
+    counts = {"collected": 10, "everywhere": 10, "selected": 10, "has_all_examples": True, "parts": {}}
     return {"environment": environment, "python": python, "hash_seed": seed, **passed, **counts, **changes}
 
 
@@ -47,6 +51,16 @@ DOCS = record("docs", "3.13.0")
 ONCE = [DOCS, record("py310", "3.10.13"), record("py312", "3.12.1"), record("py313", "3.13.0")]
 PYTHONS = [*ONCE, part("py313", "3.13.0")]
 IN_PYTHON = {"0.0.21 on 3.11.7": 3, "0.35.6 on 3.13.0": 2, "0.56.0 on 3.13.0": 2}
+OLDER = {"collected": 20, "everywhere": 18, "selected": 18, "outcomes": {"passed": 18}, "has_all_examples": False}
+"""Two of 20 tests are for one Python, and this is not the one."""
+NEWER = {**OLDER, "selected": 20, "outcomes": {"passed": 20}, "has_all_examples": True}
+DIVIDED = [
+    DOCS,
+    record("py310", "3.10.13", **OLDER),
+    record("py311", "3.11.7", **OLDER),
+    record("py313", "3.13.0", **NEWER),
+    part("py312", "3.12.1", **{**OLDER, "selected": 14, "outcomes": {"passed": 14}}),
+]
 INTEROP = record("interop", "3.11.7", releases={**IN_PYTHON, "ts-0.39.9 on node 20.20.2": 1})
 WITHOUT_NODE = record("interop", "3.11.7", releases=IN_PYTHON)
 
@@ -79,6 +93,20 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     (command,) = re.findall(r"^\{ (python3 .*); \} \|\| status", script, flags=re.MULTILINE)
     assert command in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_tests_that_need_the_libraries_of_notebooks_run_there() -> None:
+    """Elsewhere they are skipped, so that the environment ``notebooks`` has to name each file with one."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "tox.ini", encoding="utf-8")
+    commands = config["testenv:notebooks"]["commands"]
+    needing = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r'importorskip\("(matplotlib|pandas)"\)', path.read_text(encoding="utf-8"))
+    ]
+    assert [path for path in needing if path not in commands] == []
+    assert "tests/unit/record/test_charts.py" in needing
 
 
 # --- interpreters -----------------------------------------------------------------------------------------------------
@@ -123,10 +151,48 @@ def test_what_tox_is_told_comes_first() -> None:
 
 
 def test_three_pythons_and_the_releases_of_the_short_form_are_enough() -> None:
-    """Nothing is missing when three Pythons passed all under one hash seed, and one a part under another."""
+    """Nothing is missing when three Pythons passed all under one hash seed, and one of them a part under another."""
     assert {*summary.RELEASES, summary.NODE_RELEASE} == set(SHORT)
     assert summary.faults([*PYTHONS, INTEROP], has_node=True) == []
     assert summary.left_out([*PYTHONS, INTEROP], has_node=True) is None
+
+
+def test_a_test_for_one_python_may_run_on_one_and_has_to() -> None:
+    """The others pass without it and with fewer examples; where it ran nowhere, or with so few, that is told."""
+    assert summary.faults([*DIVIDED, INTEROP], has_node=True) == []
+    *rest, newest, again = DIVIDED
+    for change in ({"selected": 19}, {"outcomes": {"passed": 19}}, {"has_all_examples": False}):
+        (fault,) = summary.faults([*rest, {**newest, **change}, again, INTEROP], has_node=True)
+        assert "for one Python ran nowhere" in fault
+    (fault,) = summary.faults([*rest, {**newest, "everywhere": 17}, again, INTEROP], has_node=True)
+    assert "too many" in fault
+
+
+def test_the_time_of_each_environment_stands_beside_its_budget() -> None:
+    """Of what tox reports; what it did not run is left out."""
+    took = {"result": {"duration": 20.0}, "test": [{"elapsed": 9.0}, {"elapsed": 3.4}]}
+    nothing = {"result": {"duration": 0.1}}
+    printed = summary.durations({"testenvs": {".pkg": {}, "style": took, "py314": nothing}}).splitlines()
+    assert printed[1] == "  style         20 s of   5, its commands    12 s, 15 s over its budget"
+    assert printed[2:] == [f"  all           20 s of {sum(summary.BUDGETS.values())}"]
+
+
+def test_the_share_of_each_directory_stands_beside_what_it_may_have() -> None:
+    """Where all tests ran; a part of them has other shares."""
+    parts = {"unit": 3000, "simulation": 6000, "new": 1000}
+    printed = summary.table([record("py313", "3.13.0", parts=parts)]).splitlines()
+    assert printed[-1] == "    simulation 60% of 30%, unit 30% of 27%, new 10% of 1%"
+    assert "simulation" not in summary.table([part("py313", "3.13.0", parts=parts)])
+    assert sum(summary.SHARES.values()) == 100
+    assert [name for name in summary.SHARES if not (seeds.TESTS / name).is_dir()] == []
+
+
+def test_every_environment_of_a_run_has_a_budget() -> None:
+    """All that tox runs by itself and that finds a Python on the machine of CI."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "tox.ini", encoding="utf-8")
+    listed = {name.strip() for name in config["tox"]["env_list"].split(",")}
+    assert {*summary.BUDGETS} == listed - {"py314", "py314t"}
 
 
 def test_the_release_for_node_may_be_missing_by_name_where_there_is_none() -> None:
@@ -150,15 +216,19 @@ def test_skips_are_counted_by_their_reason() -> None:
         ([*ONCE[:3], INTEROP], "2 Pythons"),
         ([*ONCE[:3], part("py313", "3.13.0"), INTEROP], "2 Pythons"),
         ([*ONCE[:3], part("py313", "3.13.0", "0"), part("py313", "3.13.0"), INTEROP], "2 Pythons"),
-        ([*ONCE, INTEROP], "no Python"),
-        ([*ONCE, part("py313", "3.12.1"), INTEROP], "no Python"),
-        ([*ONCE, part("py313", "3.13.0", "0"), INTEROP], "no Python"),
-        ([*ONCE, part("py313", "3.13.0", ran=5), INTEROP], "no Python"),
-        ([*ONCE, part("py313", "3.13.0", outcomes={"passed": 1}), INTEROP], "no Python"),
-        ([*ONCE, part("py313", "3.13.0", outcomes={"skipped": 7}), INTEROP], "no Python"),
+        ([*ONCE, INTEROP], "hash seeds"),
+        ([*ONCE, part("py313", "3.12.1"), INTEROP], "hash seeds"),
+        ([*ONCE, part("py313", "3.13.0", "0"), INTEROP], "hash seeds"),
+        ([*ONCE, part("py313", "3.13.0", ran=5), INTEROP], "hash seeds"),
+        ([*ONCE, part("py313", "3.13.0", outcomes={"passed": 1}), INTEROP], "hash seeds"),
+        ([*ONCE, part("py313", "3.13.0", outcomes={"skipped": 7}), INTEROP], "hash seeds"),
         ([*ONCE, part("py313", "3.13.0", exit_status=1), INTEROP], "ended with status 1"),
         ([*PYTHONS[1:], INTEROP], "the documentation"),
         ([*PYTHONS[1:], {**DOCS, "exit_status": 1}, INTEROP], "the documentation"),
+        (
+            [DOCS, *(record(f"py3{n}", f"3.{n}.1", **OLDER) for n in (10, 11, 13)), INTEROP],
+            "for one Python ran nowhere",
+        ),
         (PYTHONS, "SDK 0.0.21 on Python 3.11 did not run"),
         ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.11.7": 3}}], "SDK 0.56.0 on Python 3.13 did not run"),
         ([*PYTHONS, {**INTEROP, "releases": {"0.0.21 on 3.13.0": 3}}], "SDK 0.0.21 on Python 3.11 did not run"),
@@ -204,6 +274,7 @@ def test_a_skipped_test_is_a_fault_but_for_few_reasons(
 def test_what_runs_under_one_hash_seed_only_is_there() -> None:
     """A name in the table that no file has any more would leave out nothing, or its successor."""
     assert [name for name in seeds.INDIFFERENT if not (seeds.TESTS / name).exists()] == []
+    assert [name for name in seeds.ONE_PYTHON if not (seeds.TESTS / name).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -225,11 +296,58 @@ def test_what_could_depend_on_the_hash_seed_runs_under_two(name: str, is_marked:
     assert seeds.depends(seeds.TESTS / name) is is_marked
 
 
-def test_the_mark_is_given_to_tests_by_their_place(request: pytest.FixtureRequest) -> None:
-    """This module is one of those that run once; elsewhere in this session there are others."""
+def test_marks_are_given_to_tests_by_their_place(request: pytest.FixtureRequest) -> None:
+    """This module is one of those that run once, on one Python; elsewhere in this session there are others."""
     marked = {item.path for item in request.session.items if item.get_closest_marker("hash_seed")}
     assert Path(__file__) not in marked
     assert all(seeds.depends(path) for path in marked)
+    for_one = {item.path for item in request.session.items if item.get_closest_marker("one_python")}
+    assert Path(__file__) in for_one
+    assert not seeds.is_for_one_python(seeds.TESTS / "unit" / "test_signals.py")
+
+
+def collect(marks: str, *places: str, record: Path) -> int:
+    """Return the exit status of pytest, which only collects the tests with these marks, and leaves its record there."""
+    variables = {"MESHSYNC_RUN_RECORD": str(record), "HYPOTHESIS_PROFILE": "brief"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "-m", marks, *places]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, check=False, capture_output=True
+    ).returncode
+
+
+def test_what_runs_once_is_for_one_python_and_no_other_hash_seed(tmp_path: Path) -> None:
+    """Though it stands in a module whose other tests are for all."""
+    place = "tests/simulation/test_determinism.py"
+    assert collect("once and one_python and not hash_seed", place, record=tmp_path) == 0
+    assert collect("once and (hash_seed or not one_python)", place, record=tmp_path) == seeds.NOTHING_COLLECTED
+
+
+def test_a_run_counts_what_is_for_every_python(tmp_path: Path) -> None:
+    """Those marked by their place are left out of the count, and so are those marked where they stand."""
+    places = ("tests/unit/tools/test_interrupts.py", "tests/simulation/test_determinism.py")
+    assert collect("not one_python", *places, record=tmp_path) == 0
+    (file,) = tmp_path.glob("*.json")
+    counts = json.loads(file.read_text(encoding="utf-8"))
+    assert 0 < counts["everywhere"] == counts["selected"] < counts["collected"]
+    assert not counts["has_all_examples"]
+
+
+USUAL = "not releases and not soak"
+
+
+@pytest.mark.parametrize(
+    ("minor", "has_between", "runs"),
+    [
+        (10, True, [("0", f"not one_python and {USUAL}", "brief")]),
+        (11, True, [("0", f"not one_python and {USUAL}", "brief")]),
+        (12, True, [("20260101", f"hash_seed and {USUAL}", "brief")]),
+        (13, True, [("0", None, "default")]),
+        (13, False, [("0", None, "default"), ("20260101", f"hash_seed and {USUAL}", "brief")]),
+    ],
+)
+def test_each_python_has_its_runs(minor: int, has_between: bool, runs: list[tuple[str, str | None, str]]) -> None:
+    """The newest runs everything, and what could depend on the hash seed once more where no other does."""
+    assert [*seeds.runs_on((3, minor), has_between)] == runs
 
 
 # --- SDK releases -----------------------------------------------------------------------------------------------------
