@@ -3,9 +3,8 @@
     tox -e bench [-- --quick] [-- --only streams,messages] [-- --save FILE] [-- --compare FILE]
 
 The machine should do nothing else. Figures judge nothing: whatever they are, and whatever cannot be measured here, the
-exit status is 0. The run that `docs/explanation/speed.md` shows is kept, and drawn anew, by
-
-    tox -e bench -- --save tests/benchmarks/kept.json && python -m tools.speed && python -m tools.pictures
+exit status is 0; only options that make no sense are refused. The run that `docs/explanation/speed.md` shows is
+`tests/benchmarks/kept.json`; CONTRIBUTING.md says how it is renewed.
 """
 
 from __future__ import annotations
@@ -45,20 +44,24 @@ def main() -> None:
     except (OSError, ValueError) as error:
         parser.error(f"no kept run: {error}")
     parts: dict[str, rows.Kept] = {}
+    load = rows.load_of_machine()
     for name in options.only.split(","):
         print(f"--- {name}\n", flush=True)
         try:
             part = importlib.import_module(f"tests.benchmarks.{name}")
-            parts[name] = rows.Kept.now(part.run(part.parser().parse_args(PARTS[name] if options.quick else [])))
+            measured = part.run(part.parser().parse_args(PARTS[name] if options.quick else []))
         except Exception:  # One part that cannot run here leaves the others.
             traceback.print_exc()
             continue
-        print(rows.table(parts[name].rows), "\n", flush=True)
+        parts[name] = rows.Kept.now(measured, load)
+        print(rows.table(measured), "\n", flush=True)
         if options.save:
             rows.save({name: parts[name]}, options.save)
-    for name, kept in parts.items():
+    for name, kept in parts.items() if options.compare else ():
         if name in before:
             print(f"--- {name}, against {before[name].date}\n{rows.compare(before[name].rows, kept.rows)}\n")
+        else:
+            print(f"--- {name}: not in {options.compare}\n")
 
 
 if __name__ == "__main__":

@@ -139,6 +139,29 @@ class Relay:
         megabytes = count * chunk / (1 << 20)
         return {"rate": megabytes / seconds, "sender": cpu / megabytes * 1000}
 
+    def sequential(self, count: int, size: int) -> float:
+        """Send messages, each when the one before has arrived; return megabytes a second."""
+        arrived = threading.Semaphore(0)
+
+        def read() -> None:
+            buffer = bytearray(BUFFER)
+            for _ in range(count):
+                left = size
+                while left:
+                    left -= self._receiver.recv_into(buffer, min(left, BUFFER))
+                arrived.release()
+
+        thread = threading.Thread(target=read)
+        data = bytes(size)
+        thread.start()
+        begin = perf_counter()
+        for _ in range(count):
+            self._sender.sendall(data)
+            arrived.acquire()
+        seconds = perf_counter() - begin
+        thread.join()
+        return count * size / (1 << 20) / seconds
+
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt, ConnectionError):

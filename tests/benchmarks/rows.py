@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-__all__ = ["Kept", "Row", "Spread", "compare", "load", "save", "table"]
+__all__ = ["Kept", "Row", "Spread", "compare", "load", "load_of_machine", "save", "table"]
 
 FORMAT = 2
 """Of the file."""
@@ -92,11 +92,18 @@ class Kept:
     python: str
     cpus: int
     """How many the machine has."""
+    load: float
+    """How many threads wanted one in the minute before all that was measured; NaN where the system does not say."""
 
     @classmethod
-    def now(cls, rows: Iterable[Row]) -> Kept:
+    def now(cls, rows: Iterable[Row], load: float) -> Kept:
         """Return rows that were measured just now, here."""
-        return cls([*rows], date.today().isoformat(), platform.python_version(), os.cpu_count() or 1)
+        return cls([*rows], date.today().isoformat(), platform.python_version(), os.cpu_count() or 1, load)
+
+
+def load_of_machine() -> float:
+    """Return how many threads wanted a CPU in the last minute, on average; NaN where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -124,7 +131,7 @@ def save(parts: Mapping[str, Kept], path: Path) -> None:
     """
     texts = []
     for name, part in {**(load(path) if path.exists() else {}), **parts}.items():
-        about = {key: value for key, value in asdict(part).items() if key != "rows"}
+        about = _rounded({key: value for key, value in asdict(part).items() if key != "rows"})
         lines = ",\n".join(json.dumps(_rounded(asdict(row))) for row in part.rows)
         texts.append(f'"{name}": {{"about": {json.dumps(about)}, "rows": [\n{lines}\n]}}')
     all_of_them = ",\n".join(texts)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.__main__ import PARTS
-from tests.benchmarks.rows import load
+from tests.benchmarks.rows import Kept, Row, load, save
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,13 +31,17 @@ def run(*options: str | Path, **environ: str) -> subprocess.CompletedProcess[str
 def test_a_part_is_measured_kept_and_compared(part: str, tmp_path: Path) -> None:
     """No official client can be installed in a directory that is a file: the rows say so, and the rest is there."""
     (tmp_path / "file").touch()
-    kept = tmp_path / "rows.json"
-    done = run("--quick", "--only", part, "--save", kept, MESHSYNC_RELEASES=str(tmp_path / "file"))
+    kept, before = tmp_path / "rows.json", tmp_path / "before.json"
+    save({part: Kept([Row("errands", "1/s", ours=[1.0])], "2026-01-31", "3.11.7", 2, 0.0)}, before)
+    options = ("--quick", "--only", part, "--save", kept, "--compare", before)
+    done = run(*options, MESHSYNC_RELEASES=str(tmp_path / "file"))
     assert (done.returncode, done.stderr) == (0, "")
     rows = load(kept)[part].rows
     assert rows
     assert all(row.ours for row in rows)
     assert all(f"\n{row.work} " in done.stdout for row in rows)
+    marks = done.stdout.partition(f"--- {part}, against 2026-01-31\n")[2]
+    assert marks.splitlines()[: len(rows) + 1] == [*(f"new     {row.work}" for row in rows), "gone    errands"]
     if part in ("messages", "streams", "growth"):
         assert re.search(r"^  official 0\.0\.21 +- +not measured: \S", done.stdout, re.MULTILINE)
 

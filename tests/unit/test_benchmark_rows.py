@@ -15,6 +15,11 @@ def row(work: str = "sends", ours=(200.0, 300.0), limit=(400.0, 400.0), **option
     return Row(work, "1/s", ours=[*ours], official={"1.0": [100.0, 100.0]}, limits=limits, **options)
 
 
+def kept(*rows: Row) -> Kept:
+    """Return rows as they are kept."""
+    return Kept([*rows], "2026-01-31", "3.11.7", 2, 0.5)
+
+
 def test_ratios_are_of_the_same_round():
     """The median of ratios, and no ratio of medians: a slow round of the machine is slow for both."""
     slow_second = Row("sends", "1/s", ours=[200.0, 100.0, 300.0], limits={"bare": [400.0, 100.0, 900.0]})
@@ -51,7 +56,9 @@ def test_what_is_not_there_is_said_with_the_reason():
 
 def test_rows_are_kept_with_when_and_where(tmp_path: Path):
     """And what is no such file is refused."""
-    kept = Kept([row(goal=1.4, missing={"official 2.0": "gone"}, curve="bytes", at=100)], "2026-01-31", "3.11.7", 2)
+    kept = Kept(
+        [row(goal=1.4, missing={"official 2.0": "gone"}, curve="bytes", at=100)], "2026-01-31", "3.11.7", 2, 0.5
+    )
     save({"sending": kept}, tmp_path / "rows.json")
     assert load(tmp_path / "rows.json") == {"sending": kept}
     (tmp_path / "other.json").write_text("{}")
@@ -61,7 +68,9 @@ def test_rows_are_kept_with_when_and_where(tmp_path: Path):
 
 def test_parts_that_did_not_run_stay_in_a_file(tmp_path: Path):
     """So that one can be measured anew by itself."""
-    first, second, renewed = (Kept([row(name)], "2026-01-31", "3.11.7", 2) for name in ("first", "second", "renewed"))
+    first, second, renewed = (
+        Kept([row(name)], "2026-01-31", "3.11.7", 2, 0.5) for name in ("first", "second", "renewed")
+    )
     save({"a": first, "b": second}, tmp_path / "rows.json")
     save({"a": renewed}, tmp_path / "rows.json")
     assert load(tmp_path / "rows.json") == {"a": renewed, "b": second}
