@@ -1,5 +1,7 @@
 """Draw the pictures of the documentation: ``docs/pictures/*.svg``, from simulations that always go alike.
 
+Those of growth are of the kept run of the benchmarks, `tests/benchmarks/kept.json`.
+
     python -m tools.pictures [NAME …]
 
 What a picture shows is a sentence beside it in the text; look at each when it is drawn anew.
@@ -8,7 +10,7 @@ What a picture shows is a sentence beside it in the text; look at each when it i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,11 +20,14 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 import meshsync
 import simulator
 from simulator import Simulation, faults, latency, participants
+from tests.benchmarks.rows import Row, Spread, load
 from tests.support.pages import read_blocks
+from tools.speed import KEPT
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -134,6 +139,77 @@ def race() -> Axes:
     return failure.plot(ax)
 
 
+# --- how costs grow ---------------------------------------------------------------------------------------------------
+
+
+def curve(name: str) -> list[Row]:
+    """Return the rows of one curve, in the order of their sizes."""
+    return sorted((row for row in load(KEPT)["growth"].rows if row.curve == name), key=lambda row: row.at)
+
+
+def draw(ax: Axes, rows: list[Row], values: Callable[[Row], Sequence[float]], style: str, label: str) -> None:
+    """Draw the medians of the rounds as a line, in a band from the lowest to the highest."""
+    spreads = {row.at: Spread.of(values(row)) for row in rows}
+    (line,) = ax.plot([*spreads], [spread.middle for spread in spreads.values()], style, label=label, markersize=4)
+    lows, highs = [spread.low for spread in spreads.values()], [spread.high for spread in spreads.values()]
+    ax.fill_between([*spreads], lows, highs, color=line.get_color(), alpha=0.14, linewidth=0)
+
+
+def ratio(values: Sequence[float], others: Sequence[float], factor: float = 1.0) -> list[float]:
+    """Return the ratios of the same rounds."""
+    return [factor * one / other for one, other in zip(values, others, strict=True)]
+
+
+def scale(ax: Axes, sizes: dict[float, str], xlabel: str, ylabel: str, title: str) -> None:
+    """Let both axes be logarithmic, with plain numbers at them."""
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set_xticks([*sizes], [*sizes.values()])
+    ax.xaxis.set_minor_locator(NullLocator())
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.grid(alpha=0.3)
+
+
+def growth_recipients() -> Axes:
+    """Draw what a delivery costs the server with more and more recipients, beside a bare server."""
+    rows = curve("recipients")
+    limit = next(iter(rows[0].limits))
+    _, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
+    draw(left, rows, lambda row: row.ours, "o-", "room of the emulator")
+    draw(left, rows, lambda row: row.limits[limit], "s--", limit)
+    draw(right, rows, lambda row: ratio(row.ours, row.limits[limit]), "o-", "room")
+    sizes = {row.at: f"{row.at:,.0f}" for row in rows}
+    scale(left, sizes, "recipients of each message", "µs", "server's CPU for a delivery")
+    scale(right, sizes, "recipients of each message", f"times {limit}", f"the same, in those of {limit}")
+    right.set(yscale="linear", ylim=(0, None))
+    right.axhline(1, color="0.5", linestyle=":")
+    left.legend()
+    return left
+
+
+def growth_bytes() -> Axes:
+    """Draw how many megabytes a second arrive in messages of more and more bytes, beside bare sockets."""
+    ours = {f"this client, dialect {dialect}": curve(f"bytes, {dialect}") for dialect in "AB"}
+    rows = next(iter(ours.values()))
+    limit, release = next(iter(rows[0].limits)), next(iter(rows[0].official), "")
+    _, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
+    draw(left, rows, lambda row: row.limits[limit], "s--", "bare sockets")
+    right.plot([], [])  # So that each has one colour in both.
+    for (name, some), style in zip(ours.items(), ("o-", "v-"), strict=True):
+        draw(left, some, lambda row: row.ours, style, name)
+        draw(right, some, lambda row: ratio(row.ours, row.limits[limit], 100), style, name)
+    if release:
+        draw(left, rows, lambda row: row.official[release], "^-.", f"official {release}")
+        draw(right, rows, lambda row: ratio(row.official[release], row.limits[limit], 100), "^-.", release)
+    sizes = {100: "100 B", 1000: "1 kB", 10_000: "10 kB", 100_000: "100 kB", 1_000_000: "1 MB"}
+    scale(left, sizes, "attachment of each message", "MB/s", "one message after the other")
+    scale(right, sizes, "attachment of each message", "%", "the same, in % of bare sockets")
+    left.legend()
+    return left
+
+
 PICTURES: dict[str, Callable[[], Axes]] = {
     "team": team,
     "partition": partition,
@@ -141,6 +217,8 @@ PICTURES: dict[str, Callable[[], Axes]] = {
     "overload": overload,
     "origin": origin,
     "race": race,
+    "growth-recipients": growth_recipients,
+    "growth-bytes": growth_bytes,
 }
 
 

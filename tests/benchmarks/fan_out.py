@@ -18,55 +18,53 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 
 from meshsync.protocol.codec import encode_request
 from meshsync.protocol.operations import Broadcast
 from meshsync.protocol.packets import split
-from tests.benchmarks.load import A3, ROOM, SIZE, Client, Countdown, Target, connect_all, frames_of
-from tests.benchmarks.messages import EMULATOR, Program, running
+from tests.benchmarks.load import A3, ROOM, SIZE, Client, Countdown, Target, close_all, connect_all, frames_of, has
+from tests.benchmarks.programs import EMULATOR, Program, running
+from tests.benchmarks.rows import Row, table
 
 LOOPS = ("asyncio", "uvloop")
+GOALS = {"asyncio": 1.4, "uvloop": 1.3}
+"""By loop: what a delivery may cost in those of bare picows, in a room of ten."""
 BARE = ("picows", "loop")
 WARM_UP = 100
 """Messages before anything is measured."""
-PLACE = "{:18}"
-FIGURE = "{:>26}"
 
 
 @contextmanager
 def serving(name: str, loop: str) -> Iterator[Target]:
     """Run a server until the block ends."""
     bare = f"{shlex.quote(sys.executable)} -m tests.benchmarks.broadcasters {name} {loop}"
-    with running(shlex.split(f"{EMULATOR} --log-level warning --loop {loop}" if name == ROOM else bare), {}) as program:
+    with running(shlex.split(f"{EMULATOR} --loop {loop}" if name == ROOM else bare), {}) as program:
         yield Target(name, program)
 
 
-def keep_apart(programs: Iterable[Program]) -> None:
-    """Leave the first CPU to this process, and the others to those, where the system lets us."""
-    if hasattr(os, "sched_setaffinity"):
-        own, *others = sorted(os.sched_getaffinity(0))
-        if others:
-            os.sched_setaffinity(0, {own})
-            for program in programs:
-                for task in Path(f"/proc/{program.process.pid}/task").iterdir():
-                    os.sched_setaffinity(int(task.name), others)
-
-
-def cpu(program: Program) -> float:
-    """Return the seconds of CPU that all threads of a process have used so far, to the microsecond; NaN if unknown."""
+@contextmanager
+def kept_apart(programs: Iterable[Program]) -> Iterator[None]:
+    """Leave the first CPU to this process and the others to those until the block ends, where the system lets us."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    own, *others = sorted(before)
+    if others:
+        os.sched_setaffinity(0, {own})
+        for program in programs:
+            for task in Path(f"/proc/{program.process.pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), others)
     try:
-        tasks = list(Path(f"/proc/{program.process.pid}/task").iterdir())
-        return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
-    except OSError:
-        return program.cpu()
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 class Fan:
@@ -76,84 +74,78 @@ class Fan:
         self.values: list[float] = []
         """Microseconds of CPU for each delivery."""
         self.target = target
-        self._clients = clients
+        self.clients = clients
         packets = split(5, *encode_request(Broadcast("t", {"n": 1}, bytes(SIZE)), A3))
         self._packets = len(packets) if target.name == ROOM else 1
         self._message = frames_of(packets if target.name == ROOM else [b"".join(packets)])
 
     async def send(self, count: int) -> None:
         """Send so many messages, each when the one before has arrived everywhere."""
-        sender, *others = self._clients
+        sender, *others = self.clients
         for _ in range(count):
             arrival = Countdown(len(others))
             for client in others:
                 client.when(client.count + self._packets, arrival)
             sender.transport.write(self._message)
             await arrival.done.wait()
-        for client in self._clients:
+        for client in self.clients:
             client.check()
 
     async def measure(self, count: int) -> None:
         """Measure one round."""
-        before = cpu(self.target.program)
+        before = self.target.program.cpu()
         await self.send(count)
-        self.values.append((cpu(self.target.program) - before) / (count * (len(self._clients) - 1)) * 1e6)
+        self.values.append((self.target.program.cpu() - before) / (count * (len(self.clients) - 1)) * 1e6)
 
 
-def available() -> tuple[str, ...]:
-    """Return the loops that are installed."""
-    return tuple(loop for loop in LOOPS if loop == "asyncio" or importlib.util.find_spec(loop) is not None)
-
-
-def table(fans: dict[tuple[str, str], Fan]) -> str:
-    """Return what was measured; a ratio is the median of the rounds' ratios, as both were measured close in time."""
-    names = (ROOM, *(name for name in BARE if (name, "asyncio") in fans))
-    loops = [loop for loop in LOOPS if (ROOM, loop) in fans]
-    lines = ["".join((PLACE.format("us CPU/delivery"), *(FIGURE.format(f"on {loop}") for loop in loops)))]
-    for name in names:
-        cells = [fans[name, loop].values for loop in loops]
-        shown = [f"{median(cell):.1f} ({min(cell):.1f} - {max(cell):.1f})" for cell in cells]
-        lines.append("".join((PLACE.format(name), *map(FIGURE.format, shown))))
-    for name in names[1:]:
-        shown = []
-        for loop in loops:
-            ratios = [a / b for a, b in zip(fans[ROOM, loop].values, fans[name, loop].values, strict=True)]
-            shown.append(f"{median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})")
-        lines.append("".join((PLACE.format(f"{ROOM} / {name}"), *map(FIGURE.format, shown))))
-    return "\n".join(lines)
-
-
-async def run(options: argparse.Namespace) -> None:
-    """Measure all servers."""
-    names = [ROOM, "loop"]
-    if importlib.util.find_spec("picows") is not None:
-        names.insert(1, "picows")
-    fans: dict[tuple[str, str], Fan] = {}
-    with ExitStack() as stack:
-        for loop in available():
-            for name in names:
-                target = stack.enter_context(serving(name, loop))
-                fans[name, loop] = Fan(target, await connect_all(target, options.size))
-        keep_apart(fan.target.program for fan in fans.values())
-        for fan in fans.values():
-            await fan.send(WARM_UP)
-        for number in range(options.rounds):
-            for fan in list(fans.values())[:: 1 if number % 2 == 0 else -1]:
-                await fan.measure(options.messages)
-    print(
-        f"a room of {options.size}, one message of {SIZE} bytes at a time, {options.rounds} rounds of "
-        f"{options.messages}: median (lowest - highest)\n{table(fans)}"
+def row_of(loop: str, size: int, fans: dict[tuple[str, str], Fan]) -> Row:
+    """Return the row of a loop."""
+    bare = {name: fans[name, loop].values for name in BARE if (name, loop) in fans}
+    return Row(
+        f"room of {size}, {loop}: server's CPU",
+        "us each",
+        is_less_better=True,
+        ours=fans[ROOM, loop].values,
+        limits={f"bare {name} on {loop}": values for name, values in bare.items()},
+        goal=GOALS[loop] if size == 10 and "picows" in bare else None,
+        missing={f"limit: bare {name} on {loop}": f"no {name} is installed" for name in BARE if name not in bare},
     )
 
 
-def main() -> None:
-    """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--messages", type=int, default=400, help="messages in each measurement")
-    parser.add_argument("--size", type=int, default=10, help="participants of the room, the sender among them")
-    asyncio.run(run(parser.parse_args()))
+async def measure(options: argparse.Namespace) -> list[Row]:
+    """Measure all servers, on the loops that are here."""
+    fans: dict[tuple[str, str], Fan] = {}
+    loops = [loop for loop in LOOPS if has(loop)]
+    with ExitStack() as stack:
+        for loop in loops:
+            for name in (ROOM, *filter(has, BARE)):
+                target = stack.enter_context(serving(name, loop))
+                fans[name, loop] = Fan(target, await connect_all(target, options.size))
+        with kept_apart(fan.target.program for fan in fans.values()):
+            for fan in fans.values():
+                await fan.send(WARM_UP)
+            for number in range(options.rounds):
+                for fan in list(fans.values())[:: 1 if number % 2 == 0 else -1]:
+                    await fan.measure(options.messages)
+        await close_all(fan.clients for fan in fans.values())
+    return [row_of(loop, options.size, fans) for loop in loops]
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measure, print how much, and return the rows."""
+    rows = asyncio.run(measure(options))
+    print(f"{options.rounds} rounds of {options.messages} messages of {SIZE} bytes to {options.size - 1} others\n")
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rounds", type=int, default=9)
+    made.add_argument("--messages", type=int, default=400, help="messages in each measurement")
+    made.add_argument("--size", type=int, default=10, help="participants of the room, the sender among them")
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    print(table(run(parser().parse_args())))

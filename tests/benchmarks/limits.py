@@ -8,6 +8,7 @@ A benchmark measures them between its own rounds (`Echo`, `Relay`), so that both
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import sys
@@ -16,7 +17,7 @@ from contextlib import ExitStack, suppress
 from statistics import median
 from time import perf_counter, process_time, thread_time
 
-from tests.benchmarks.programs import Program, running
+from tests.benchmarks.programs import Program, running, wake_ups
 
 HOST = "127.0.0.1"
 MESSAGE = 200
@@ -73,8 +74,8 @@ class Echo:
         self._socket = start("echo", stack, 1)[1][0]
 
     def sequential(self, count: int) -> dict[str, float]:
-        """Send messages, each when the answer to the one before is there; return rate, median latency and CPU."""
-        latencies, message = [], bytes(MESSAGE)
+        """Send messages, each when the answer to the one before is there; return rate, latency, CPU and wake-ups."""
+        latencies, message, waits = [], bytes(MESSAGE), wake_ups(os.getpid())
         begin, cpu = perf_counter(), process_time()
         for _ in range(count):
             before = perf_counter()
@@ -82,7 +83,13 @@ class Echo:
             self._read(MESSAGE)
             latencies.append(perf_counter() - before)
         seconds, cpu = perf_counter() - begin, process_time() - cpu
-        return {"rates": count / seconds, "medians": median(latencies) * 1e3, "cpus": cpu / count * 1e6}
+        waits = wake_ups(os.getpid()) - waits
+        return {
+            "rates": count / seconds,
+            "medians": median(latencies) * 1e3,
+            "cpus": cpu / count * 1e6,
+            "waits": waits / count,
+        }
 
     def pipelined(self, count: int) -> dict[str, float]:
         """Send messages, a system call each, and read all answers; return rate and CPU."""
@@ -131,6 +138,29 @@ class Relay:
         thread.join()
         megabytes = count * chunk / (1 << 20)
         return {"rate": megabytes / seconds, "sender": cpu / megabytes * 1000}
+
+    def sequential(self, count: int, size: int) -> float:
+        """Send messages, each when the one before has arrived; return megabytes a second."""
+        arrived = threading.Semaphore(0)
+
+        def read() -> None:
+            buffer = bytearray(BUFFER)
+            for _ in range(count):
+                left = size
+                while left:
+                    left -= self._receiver.recv_into(buffer, min(left, BUFFER))
+                arrived.release()
+
+        thread = threading.Thread(target=read)
+        data = bytes(size)
+        thread.start()
+        begin = perf_counter()
+        for _ in range(count):
+            self._sender.sendall(data)
+            arrived.acquire()
+        seconds = perf_counter() - begin
+        thread.join()
+        return count * size / (1 << 20) / seconds
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import os
 import resource
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -33,9 +34,10 @@ from meshsync.protocol.operations import Broadcast, Enable
 from meshsync.protocol.packets import split
 from meshsync.tokens import MessagingRights, ParticipantToken
 from tests.benchmarks.programs import EMULATOR, Program, running
+from tests.benchmarks.rows import Row, table
 
 ROOM = "room"
-BARE = ("aiohttp", "websockets", "picows")
+BARE = ("picows", "websockets", "aiohttp")
 SERVERS = (ROOM, *BARE)
 
 A3 = dialect("A3")
@@ -45,6 +47,8 @@ PACKETS = 2
 """Packets of such a message, at the sender and at each recipient."""
 DELIVERIES = 40_000
 """Messages that arrive in one measurement of fan-out, all recipients together."""
+QUICK_DELIVERIES = 2_000
+"""As many in a quick one."""
 SINGLE = 20
 """Messages of which each is sent when the one before has arrived everywhere."""
 AT_ONCE = 64
@@ -205,6 +209,15 @@ def frames_of(packets: list[bytes]) -> bytes:
 # --- what is measured -------------------------------------------------------------------------------------------------
 
 Figures = dict[str, float]
+QUANTITIES = {
+    "deliveries": ("deliveries", "1/s", False),
+    "cpu": ("server's CPU", "us each", True),
+    "single": ("one message to all", "ms", True),
+    "accepts": ("accepted", "1/s", False),
+    "memory": ("memory of each", "KiB", True),
+    "idle": ("server's CPU", "ms/s", True),
+}
+"""By quantity: how its row's name ends, its unit, and whether less of it is better."""
 
 
 async def broadcast(clients: list[Client], message: bytes, count: int) -> float:
@@ -222,20 +235,20 @@ async def broadcast(clients: list[Client], message: bytes, count: int) -> float:
     return seconds
 
 
-async def fan_out(target: Target, clients: list[Client]) -> Figures:
-    """Measure messages from one to all."""
+async def fan_out(target: Target, clients: list[Client], deliveries: int) -> Figures:
+    """Measure messages from one to all, so many that about that many arrive."""
     message = frames_of(split(5, *encode_request(Broadcast("t", {"n": 1}, bytes(SIZE)), A3)))
     size = len(clients) - 1
     await broadcast(clients, message, 2)
     single = [await broadcast(clients, message, 1) for _ in range(SINGLE)]
-    count = max(10, DELIVERIES // size)
+    count = max(10, deliveries // size)
     before = target.program.cpu()
     seconds = await broadcast(clients, message, count)
     used = target.program.cpu() - before
     return {
-        "deliveries/s": count * size / seconds,
-        "server CPU, us/delivery": used / (count * size) * 1e6,
-        "one message to all, ms": median(single) * 1e3,
+        "deliveries": count * size / seconds,
+        "cpu": used / (count * size) * 1e6,
+        "single": median(single) * 1e3,
     }
 
 
@@ -246,7 +259,7 @@ async def accept(target: Target, count: int) -> Figures:
         for client in await connect_all(target, 100, enable=False):
             client.close()
     seconds = perf_counter() - begin
-    return {"accepts/s": count / seconds, "server CPU, us/accept": (target.program.cpu() - before) / count * 1e6}
+    return {"accepts": count / seconds, "cpu": (target.program.cpu() - before) / count * 1e6}
 
 
 async def idle(target: Target, count: int, seconds: float) -> Figures:
@@ -261,113 +274,138 @@ async def idle(target: Target, count: int, seconds: float) -> Figures:
     for client in (first, *clients):
         client.check()
         client.close()
-    return {"memory, KiB/connection": memory / count / 1024, "server CPU while idle, ms/s": used / seconds * 1e3}
+    return {"memory": memory / count / 1024, "idle": used / seconds * 1e3}
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
-class Table:
-    """The figures of all servers about one thing, a value for each round."""
+class Rows:
+    """The rows of all servers about one thing, a value for each round."""
 
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self._values: dict[str, dict[str, list[float]]] = {}
+    def __init__(self, about: str) -> None:
+        self._about = about
+        self._rows: dict[str, Row] = {}
 
     def add(self, name: str, figures: Figures) -> None:
         """Add what one server reached in one round."""
         for quantity, value in figures.items():
-            self._values.setdefault(quantity, {}).setdefault(name, []).append(value)
+            what, unit, is_less_better = QUANTITIES[quantity]
+            work = f"{self._about}: {what}"
+            row = self._rows.setdefault(quantity, Row(work, unit, is_less_better, missing=missing()))
+            (row.ours if name == ROOM else row.limits.setdefault(f"bare {name}", [])).append(value)
 
-    def __str__(self) -> str:
-        lines = [f"{self.title:30}{'room':>27}  " + "".join(f"{'/ ' + name:>14}" for name in BARE)]
-        for quantity, values in self._values.items():
-            ours = values[ROOM]
-            shown = f"{median(ours):.4g} ({min(ours):.4g} - {max(ours):.4g})"
-            ratios = "".join(f"{_ratio(ours, values[name]):>14}" for name in BARE)
-            lines.append(f"  {quantity:28}{shown:>27}  {ratios}")
-        return "\n".join(lines)
-
-
-def _ratio(ours: list[float], theirs: list[float]) -> str:
-    """Return the ratio of the medians; a dash where theirs is too little to be measured."""
-    return f"{median(ours) / median(theirs):.2f}" if median(theirs) > 0 else "-"
+    def made(self) -> list[Row]:
+        """Return them, with the limit that they are compared by first."""
+        for row in self._rows.values():
+            row.limits = {f"bare {name}": row.limits[f"bare {name}"] for name in BARE if has(name)}
+        return list(self._rows.values())
 
 
-def in_turn(round_number: int) -> tuple[str, ...]:
-    """Return the servers in the order of a round."""
-    return SERVERS if round_number % 2 == 0 else SERVERS[::-1]
+def has(library: str) -> bool:
+    """Return whether a loop, or what a bare server is made with, is here."""
+    return library in (ROOM, "asyncio", "loop") or importlib.util.find_spec(library) is not None
 
 
-async def measure_fan_out(size: int, rounds: int) -> Table:
+def missing() -> dict[str, str]:
+    """Return why bare servers were not measured."""
+    return {f"limit: bare {name}": f"no {name} is installed" for name in BARE if not has(name)}
+
+
+def in_turn(names: Iterable[str], round_number: int) -> list[str]:
+    """Return servers in the order of a round."""
+    return [*names][:: 1 if round_number % 2 == 0 else -1]
+
+
+async def measure_fan_out(size: int, rounds: int, deliveries: int) -> list[Row]:
     """Measure all servers with so many recipients."""
-    table = Table(f"fan-out to {size:,}")
+    rows = Rows(f"fan-out to {size:,}")
     async with Running() as targets:
         clients = {name: await connect_all(target, size + 1) for name, target in targets.items()}
         for number in range(rounds):
-            for name in in_turn(number):
-                table.add(name, await fan_out(targets[name], clients[name]))
-    return table
+            for name in in_turn(targets, number):
+                rows.add(name, await fan_out(targets[name], clients[name], deliveries))
+        await close_all(clients.values())
+    return rows.made()
 
 
-async def measure_accepting(count: int, rounds: int) -> Table:
+async def measure_accepting(count: int, rounds: int) -> list[Row]:
     """Measure how all servers accept connections."""
-    table = Table(f"{count:,} connections, {AT_ONCE} at a time")
+    rows = Rows(f"{count:,} connections, {AT_ONCE} at a time")
     async with Running() as targets:
         for target in targets.values():
             await accept(target, 100)
         for number in range(rounds):
-            for name in in_turn(number):
-                table.add(name, await accept(targets[name], count))
-    return table
+            for name in in_turn(targets, number):
+                rows.add(name, await accept(targets[name], count))
+    return rows.made()
 
 
-async def measure_idle(count: int, rounds: int, seconds: float) -> Table:
+async def measure_idle(count: int, rounds: int, seconds: float) -> list[Row]:
     """Measure so many connections that do nothing."""
-    table = Table(f"{count:,} idle connections")
+    rows = Rows(f"{count:,} idle connections")
     for number in range(rounds):
-        for name in in_turn(number):
+        for name in in_turn(filter(has, SERVERS), number):
             with serving(name) as target:
-                table.add(name, await idle(target, count, seconds))
-    return table
+                rows.add(name, await idle(target, count, seconds))
+    return rows.made()
+
+
+async def close_all(clients: Iterable[list[Client]]) -> None:
+    """Let clients leave, for whom servers that end would wait."""
+    for some in clients:
+        for client in some:
+            client.close()
+    await asyncio.sleep(0)  # In which their sockets are closed.
 
 
 class Running:
-    """Some servers, while a block lasts."""
+    """Some servers, those of them that can be run here, while a block lasts."""
 
     def __init__(self, names: tuple[str, ...] = SERVERS) -> None:
         self._names = names
+        self._stack = ExitStack()
 
     async def __aenter__(self) -> dict[str, Target]:
-        self._contexts = {name: serving(name) for name in self._names}
-        return {name: context.__enter__() for name, context in self._contexts.items()}
+        return {name: self._stack.enter_context(serving(name)) for name in self._names if has(name)}
 
     async def __aexit__(self, *error: object) -> None:
-        for context in self._contexts.values():
-            context.__exit__(None, None, None)
+        self._stack.close()
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Measure everything, and print a table after each."""
-    rounds, is_quick = options.rounds, options.quick
-    for size in (10, 100) if is_quick else (10, 100, 1000):
-        print(await measure_fan_out(size, rounds), flush=True)
-    print(await measure_accepting(200 if is_quick else 1000, rounds), flush=True)
-    for count in (200,) if is_quick else (1000, 5000):
-        print(await measure_idle(count, 1 if count > 1000 else rounds, 2.0 if is_quick else 5.0), flush=True)
+async def measure(options: argparse.Namespace) -> list[Row]:
+    """Measure everything."""
+    rows, rounds = [], options.rounds
+    if options.quick:
+        rows = await measure_fan_out(10, rounds, QUICK_DELIVERIES)
+        return rows + await measure_accepting(100, rounds) + await measure_idle(100, 1, 0.1)
+    for size in (10, 100, 1000):
+        rows += await measure_fan_out(size, rounds, DELIVERIES)
+    rows += await measure_accepting(1000, rounds)
+    for count in (1000, 5000):
+        rows += await measure_idle(count, 1 if count > 1000 else rounds, 5.0)
+    return rows
 
 
-def main() -> None:
-    """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="few clients, to see that it works")
-    options = parser.parse_args()
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measure and return the rows."""
+    allow_many_files()
+    return asyncio.run(measure(options))
+
+
+def allow_many_files() -> None:
+    """Let this process and those it starts have as many connections as the system allows."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    print("the room's figures: median (lowest - highest) of the rounds, and their ratio to those of bare servers\n")
-    asyncio.run(run(options))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--quick", action="store_true", help="few clients, to see that it works")
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    print(table(run(parser().parse_args())))

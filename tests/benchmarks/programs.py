@@ -1,4 +1,4 @@
-"""Programs that benchmarks run beside themselves, and talk to by lines of JSON."""
+"""Programs that benchmarks run beside themselves, and talk to by lines of JSON; and whose interpreters run them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EMULATOR", "Program", "running"]
+from tests.interop.releases import RELEASES, InterpreterMissing, python_of
 
-EMULATOR = f"{shlex.quote(sys.executable)} -m simulator serve --port 0 --json"
+__all__ = ["EMULATOR", "Program", "official", "running", "wake_ups"]
+
+EMULATOR = f"{shlex.quote(sys.executable)} -m simulator serve --port 0 --json --log-level warning"
 """Serves rooms, and prints one line of JSON."""
+ENDING = 10.0
+"""Seconds in which a program ends that is told to."""
 
 
 class Program:
@@ -42,12 +46,21 @@ class Program:
         return answer
 
     def cpu(self) -> float:
-        """Return the seconds of CPU it has used so far, NaN where the system does not say."""
+        """Return the seconds of CPU that the threads it has have used so far, NaN where the system does not say."""
         try:
-            after_name = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            tasks = list(Path(f"/proc/{self.process.pid}/task").iterdir())
+            return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
         except OSError:
             return float("nan")
-        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wake_ups(pid: int) -> float:
+    """Return how often threads of a process have waited so far and were woken, NaN where the system does not say."""
+    try:
+        tasks = [(task / "status").read_text(encoding="utf-8") for task in Path(f"/proc/{pid}/task").iterdir()]
+        return sum(int(task.partition("\nvoluntary_ctxt_switches:")[2].split()[0]) for task in tasks)
+    except OSError:
+        return float("nan")
 
 
 @contextmanager
@@ -58,4 +71,22 @@ def running(command: list[str], environ: Mapping[str, str]) -> Iterator[Program]
         yield program
     finally:
         program.process.terminate()
-        program.process.communicate(timeout=10)
+        try:
+            program.process.communicate(timeout=ENDING)
+        except subprocess.TimeoutExpired:  # As a room of thousands does, on a busy machine; what it did is measured.
+            program.process.kill()
+            program.process.communicate()
+
+
+def official(*releases: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the interpreters of SDK releases, which are installed now if need be, and why those that lack do.
+
+    The latter by ``"official RELEASE"``.
+    """
+    found, missing = {}, {}
+    for release in releases:
+        try:
+            found[release] = str(python_of(RELEASES[release]))
+        except (InterpreterMissing, RuntimeError, OSError) as error:
+            missing[f"official {release}"] = str(error).strip().splitlines()[-1]
+    return found, missing

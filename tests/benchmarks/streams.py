@@ -19,9 +19,9 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.benchmarks.limits import Relay
-from tests.benchmarks.programs import EMULATOR, Program, running
+from tests.benchmarks.programs import EMULATOR, Program, official, running
 from tests.benchmarks.rows import Row, table
-from tests.interop.releases import RELEASES, ROOT, python_of
+from tests.interop.releases import ROOT
 
 PARTICIPANT = Path(__file__).with_name("participant.py")
 REFERENCES = ("official 0.0.21", "official 0.56.0")
@@ -41,6 +41,7 @@ does: a stream, or messages with attachments, each awaited before the next or al
 OURS = {label: label.replace("meshsync", "stream") for label in PAIRS if label.startswith("meshsync")}
 """By label of those that are ours: how its rows begin."""
 LIMIT = "limit"
+LIMIT_IS = "bare sockets through a process"
 CHUNKS = (64 * 1024, 1024 * 1024)
 """Bytes of data in each chunk."""
 SLOW_SIZE, SLOW_CHUNK, SLOW_PAUSE = 200 * 1024 * 1024, 64 * 1024, 0.010
@@ -50,9 +51,8 @@ SLOW_SIZE, SLOW_CHUNK, SLOW_PAUSE = 200 * 1024 * 1024, 64 * 1024, 0.010
 class Pair:
     """A sender and a receiver."""
 
-    def __init__(self, label: str, environ: dict[str, str], stack: ExitStack) -> None:
+    def __init__(self, label: str, python: str, environ: dict[str, str], stack: ExitStack) -> None:
         release, (kind, *dialect), self.does = PAIRS[label]
-        python = sys.executable if release is None else str(python_of(RELEASES[release]))
         path = {"PYTHONPATH": str(ROOT) if release is None else ""}  # the official one sees nothing of ours
 
         def start(name: str) -> Program:
@@ -89,7 +89,7 @@ QUANTITIES = {
 """By what is measured: its unit, whether less is better, and what its row's name ends with."""
 
 
-def compare(pairs: dict[str, Pair], relay: Relay, rounds: int, megabytes: int) -> list[Row]:
+def compare(pairs: dict[str, Pair], missing: dict[str, str], relay: Relay, rounds: int, megabytes: int) -> list[Row]:
     """Measure all pairs in alternation; return the rows of those that are ours."""
     values: dict[tuple[str, int, str], list[float]] = {}
     for pair in pairs.values():
@@ -111,8 +111,8 @@ def compare(pairs: dict[str, Pair], relay: Relay, rounds: int, megabytes: int) -
             is_less_better,
             values[label, chunk, quantity],
             {name.removeprefix("official "): values[name, chunk, quantity] for name in REFERENCES if name in pairs},
-            values.get((LIMIT, chunk, quantity), []),
-            "bare sockets through a process",
+            {LIMIT_IS: values[LIMIT, chunk, quantity]} if (LIMIT, chunk, quantity) in values else {},
+            missing=missing,
         )
         for chunk in CHUNKS
         for quantity, (unit, is_less_better, ends) in QUANTITIES.items()
@@ -122,7 +122,7 @@ def compare(pairs: dict[str, Pair], relay: Relay, rounds: int, megabytes: int) -
 
 def slow_reader(environ: dict[str, str], stack: ExitStack) -> str:
     """Let a fast writer meet a slow reader and return what both needed of memory."""
-    pair = Pair("meshsync with speed, B", environ, stack)
+    pair = Pair("meshsync with speed, B", sys.executable, environ, stack)
     pair.receiver.ask(do="slowly", seconds=SLOW_PAUSE)
     before = [program.ask(do="memory")["peak"] / 1024 for program in (pair.sender, pair.receiver)]
     rate = pair.measure(SLOW_SIZE, SLOW_CHUNK)["rate"]
@@ -137,14 +137,20 @@ def slow_reader(environ: dict[str, str], stack: ExitStack) -> str:
 def run(options: argparse.Namespace) -> list[Row]:
     """Measure, print what a slow reader does to memory, and return the rows."""
     rows = []
-    with ExitStack() as stack:
-        environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]
-        if options.only != "slow":
-            pairs = {label: Pair(label, environ, stack) for label in PAIRS}
-            rows = compare(pairs, Relay(stack), options.rounds, options.size)
-    with ExitStack() as stack:
-        environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]
-        if options.only != "compare":
+    if options.only != "slow":
+        with ExitStack() as stack:
+            environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]
+            found, missing = official(*sorted({release for release, *_ in PAIRS.values() if release}))
+            pythons = {None: sys.executable, **found}
+            pairs = {
+                label: Pair(label, pythons[release], environ, stack)
+                for label, (release, *_) in PAIRS.items()
+                if release in pythons
+            }
+            rows = compare(pairs, missing, Relay(stack), options.rounds, options.size)
+    if options.only != "compare":
+        with ExitStack() as stack:
+            environ = stack.enter_context(running(shlex.split(options.emulator), {})).read()["env"]
             print(slow_reader(environ, stack))
     return rows
 

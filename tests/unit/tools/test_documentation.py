@@ -113,7 +113,7 @@ def test_every_picture_is_there_and_has_a_sentence_below_it(page: str) -> None:
 def test_every_picture_that_is_drawn_is_shown() -> None:
     """And no other one lies there."""
     tool = (ROOT / "tools" / "pictures.py").read_text(encoding="utf-8")
-    drawn = re.findall(r'^    "(\w+)": \w+,$', tool.partition("\nPICTURES")[2], re.MULTILINE)
+    drawn = re.findall(r'^    "([\w-]+)": \w+,$', tool.partition("\nPICTURES")[2], re.MULTILINE)
     assert sorted(file.stem for file in (DOCS / "pictures").iterdir()) == sorted(drawn)
     texts = "".join(file.read_text(encoding="utf-8") for file in WRITTEN.values())
     assert [name for name in drawn if f"pictures/{name}.svg)" not in texts] == []
