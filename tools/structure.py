@@ -64,7 +64,8 @@ FLOORS = """
 12 meshsync.room
 13 meshsync.connect
 14 meshsync
-15 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
+15 meshsync.cli: advice bodies directories durations exits masking pipes wording / output
+                 / access arrivals checks program progress recipients
                  / asking chatting doctor listening presence sending starting transferring / main
 16 meshsync.__main__
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from meshsync.cli.durations import SECONDS
 from meshsync.errors import UsageError
 from simulator.cli.values import LAWS, SERVICE, read_latency, read_law, read_plan, read_seed, read_service
 
@@ -108,7 +109,7 @@ def _program_options(
             help="who runs when several can",
         ),
         click.option("--plan", type=read_plan, metavar="FILE", help="a fault plan as JSON"),
-        click.option("--horizon", type=float, metavar="SECONDS", help="virtual seconds after which a run is stopped"),
+        click.option("--horizon", type=SECONDS, metavar="SECONDS", help="virtual seconds after which a run is stopped"),
     )
 
     def decorate(command: _Function) -> _Function:
