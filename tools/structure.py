@@ -71,7 +71,7 @@ FLOORS = """
 
 a  simulator.errors  simulator.spellings
 a  simulator.latency: laws / matrices
-b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
+b  simulator.engine: housekeeping kernel marks os_process results seeds stalls / actors clock schedules
                      / aiming diagnosis pending_errors ready_actors / lateness mistakes / branches traced_schedule
                      / scheduler / conditions hindrances lives / permits real_waits tasks / actor_threads invariants
                      / watchdog / runtime
@@ -94,7 +94,7 @@ g  simulator.participants: hooks peers stays / confirming stream surroundings / 
 h  simulator.emulator: doorway events framing limits loop_clock memory rates refusals wire
                        / event_log flushes intake newcomers recording sockets / rooms settings / connection stage
                        / gateway / loop_thread / emulator
-e  simulator.settings  simulator.failing_receivers
+e  simulator.settings  simulator.failing_receivers  simulator.dropped_streams
 h  simulator.simulation
 i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records run_plot
                         shrinking / moments runs

@@ -82,18 +82,26 @@ class Receivers:
     def add(
         self, event: str, receiver: Receiver, type: str | None = None, codec: Codec[Any] | None = None
     ) -> Registration:
-        """Register a receiver.
+        """Register a receiver; again, for the same event, type and model, it changes nothing.
+
+        As with blinker, whose signals these events are, too: a receiver is called once for an event.
 
         Args:
             codec: Of the model that it gets the messages as; None for plain ones.
+        Returns:
+            Its registration, the one that there was if it is there already.
         Raises:
             ValueError: If there is no such event.
             TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if the name of the
                 event is no text.
         """
         check_callable(receiver, "a RoomMessageEvent", count=1)
+        registrations = self._of(event)
+        for known in list(registrations):
+            if (known.type, known.receiver, known._codec) == (type, receiver, codec):
+                return known
         registration = Registration(event, type, receiver, self, codec)
-        self._of(event)[registration] = None
+        registrations[registration] = None
         return registration
 
     def off(self, event: str, receiver: Receiver | None) -> None:

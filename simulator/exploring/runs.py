@@ -5,7 +5,6 @@ The choice of runs is not this module's business.
 
 from __future__ import annotations
 
-import inspect
 import linecache
 import os
 import sysconfig
@@ -23,6 +22,7 @@ from simulator import latency as laws
 from simulator.engine.branches import Branch, BranchSchedule, branch_streams, schedule_after
 from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
+from simulator.engine.results import check_run
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import (
@@ -289,7 +289,7 @@ def run(
     blocked: list[FrameType] = []
     simulation.runtime.watch_main()
     try:
-        _check_result(program(simulation))
+        check_run(program, program(simulation))
     except Exception as raised:
         error, failed_at = simulation.runtime.invariants.violation or raised, simulation.now
         if isinstance(raised, SimulationDeadlock):
@@ -332,15 +332,6 @@ def _was_leaving_overdue(exit: ActorExit) -> bool:
         frame.f_code is _LEAVING and isinstance(frame.f_locals.get("error"), TimeoutError)
         for frame, _ in _trace(exit.__traceback__)
     )
-
-
-def _check_result(result: object) -> None:
-    """Raise `UsageError` for a coroutine or generator that a program returned, since nothing of it has run."""
-    if inspect.iscoroutine(result):
-        result.close()  # It warns if it was never awaited, which adds nothing.
-    elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):
-        return
-    raise UsageError(f"the program returned {result!r:.100}, of which nothing has run: it has to call what it does")
 
 
 def chart(transcripts: Iterable[Transcript]) -> str:

@@ -38,6 +38,9 @@ Plans, replay files, transcripts and charts then know the kind. ``kinds/partitio
 there that makes the fault has the docstring for users, and is imported below.
 """
 
+from typing import TYPE_CHECKING
+
+from meshsync.hints import module_error
 from simulator.faults.fault import Fault, happens
 from simulator.faults.kinds.block import block
 from simulator.faults.kinds.connecting import delay_connect, refuse_connect
@@ -74,6 +77,7 @@ from simulator.faults.plans import (
     quiet,
     to_json,
 )
+from simulator.spellings import FAULTS
 
 __all__ = [
     "EVENTS",
@@ -118,3 +122,8 @@ __all__ = [
     "throttle",
     "to_json",
 ]
+
+if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+
+    def __getattr__(name: str) -> None:
+        raise module_error(__name__, name, FAULTS)

@@ -3,6 +3,9 @@
 Durations are in seconds. What is delayed is not this package's business.
 """
 
+from typing import TYPE_CHECKING
+
+from meshsync.hints import module_error
 from simulator.latency.laws import (
     IMPLAUSIBLE,
     MICROSECONDS,
@@ -23,6 +26,7 @@ from simulator.latency.laws import (
     uniform,
 )
 from simulator.latency.matrices import ROOM, Latency, Matrix, as_latency, from_json, matrix
+from simulator.spellings import LATENCY
 
 __all__ = [
     "IMPLAUSIBLE",
@@ -49,3 +53,8 @@ __all__ = [
     "matrix",
     "uniform",
 ]
+
+if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+
+    def __getattr__(name: str) -> None:
+        raise module_error(__name__, name, LATENCY)
