@@ -10,8 +10,8 @@ import gc
 import warnings
 from weakref import WeakSet
 
-from meshsync.runtime.interfaces import Runtime
 from meshsync.streams.endpoints import Endpoints, unwatch_openings, watch_openings
+from simulator.engine.runtime import VirtualRuntime
 
 __all__ = ["DroppedStreams"]
 
@@ -23,7 +23,7 @@ class DroppedStreams:
         runtime: The simulation's.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: VirtualRuntime) -> None:
         self._runtime = runtime
         self._opened: WeakSet[Endpoints] = WeakSet()
         watch_openings(self._note)
@@ -32,9 +32,17 @@ class DroppedStreams:
         if ends.stream.runtime is self._runtime:
             self._opened.add(ends)
 
-    def warn(self) -> None:
-        """Warn of each stream that goes on and that no program can end any more, at the line that opened it."""
-        if all(ends.stream.life.phase.is_over for ends in self._opened):
+    def warn(self, error: BaseException | None = None) -> None:
+        """Warn of each stream that goes on and that no program can end any more, at the line that opened it.
+
+        Args:
+            error: Of which the simulation ends; what is undone then follows from it, and is not told.
+        """
+        if (
+            error is not None
+            or not self._runtime.is_open
+            or all(ends.stream.life.phase.is_over for ends in self._opened)
+        ):
             return
         gc.collect()  # Else it would depend on garbage which of them are told.
         dropped = [ends for ends in self._opened if ends.is_dropped]

@@ -32,7 +32,6 @@ from meshsync.dispatch.reports import Failure, unwatch_failures, watch_failures
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.notebook import grid
 from meshsync.room import RoomClient
-from meshsync.runtime.deadlines import warn_of_milliseconds
 from meshsync.runtime.interfaces import Runtime, Task
 from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, close_real_world, install_world
@@ -160,14 +159,12 @@ class Simulation(HintedSimulation, FailingReceivers):
         services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
         check_positive(window=window, heartbeat=heartbeat, horizon=horizon)
-        warn_of_milliseconds(heartbeat, "heartbeat")
-        begin = as_instant(start)
         self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
             pin=pin,
-            start=begin,
+            start=as_instant(start),
             stall_after=stall_after,
             scope=self._in_world,
             subject=self,
@@ -441,8 +438,7 @@ class Simulation(HintedSimulation, FailingReceivers):
             InvariantError: If something claimed does not hold, and no call has raised that; the simulation is closed.
             BlockingRefused: In another thread or a timer's callback; the simulation is open.
         """
-        if self.runtime.is_open:
-            self._streams.warn()
+        self._streams.warn()
         with self._closing():
             self.runtime.close()
 
@@ -457,8 +453,7 @@ class Simulation(HintedSimulation, FailingReceivers):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.runtime.is_open and error is None:
-            self._streams.warn()
+        self._streams.warn(error)
         with self._closing():
             # If ``error`` is being raised already, failures beside it are warnings.
             self.runtime.__exit__(kind, error, trace)

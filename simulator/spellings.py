@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NoReturn
 
-from meshsync.hints import Hinted, each
+from meshsync.hints import Hinted, each, module_error
 
 __all__ = [
-    "FAULTS",
-    "LATENCY",
-    "PARTICIPANTS",
     "HintedEmulator",
     "HintedMessage",
     "HintedParticipant",
@@ -17,63 +15,22 @@ __all__ = [
     "HintedQuestion",
     "HintedRoom",
     "HintedSimulation",
+    "answered",
+    "each",
 ]
 
 
-LATENCY = {
-    **each("normal gaussian gauss Normal", "lognormal(median, sigma), since no delay is below 0"),
-    **each("fixed const static", "constant(seconds)"),
-    **each("random range jitter between", "uniform(low, high)"),
-    **each("expo expovariate poisson", "exponential(mean)"),
-    **each("samples measured histogram trace from_samples", "empirical(samples)"),
-    **each("pareto weibull gamma triangular", "empirical(samples), of samples of it"),
-    **each("regions by_region places pairs", "matrix(pairs, regions=…, default=…)"),
-    **each("ms milliseconds seconds", "a number of seconds: 0.04 for 40 ms"),
-    **each("none zero no_latency", "0, a number of seconds"),
-}
-"""Of the module ``latency``."""
-FAULTS = {
-    **each("disconnect kick close cut abort", "reset(name), drop(name), or leave(name)"),
-    **each("kill stop terminate", "crash(program), of one that sim.spawn began"),
-    **each("delay lag slow_network jitter", "latency(law, name)"),
-    **each("slow", "slow_program(program, factor=…), or latency(law, name) for its connections"),
-    **each("split netsplit isolate network_partition disconnect_all", "partition(names)"),
-    **each("freeze hang stall suspend", "pause(name, seconds), or pause_program(program, seconds)"),
-    **each(
-        "lose loss drop_messages drop_packets packet_loss", "block(sender, to, loses=True): connections lose nothing"
-    ),
-    **each("bandwidth rate_limit limit", "throttle(name, bandwidth)"),
-    **each("reject refuse", "reject_streams(name), or refuse_connect(name)"),
-    **each("error errors fail failure", "error_replies(name, code)"),
-    **each("timeout no_reply silence", "late_replies(name, seconds), or half_open(name)"),
-    **each("skew clock clock_skew", "skew_clock(program, seconds)"),
-    **each("reboot restart_room restart_server", "restart(down=seconds)"),
-    **each("reconnect heal repair", "nothing: clients come back by themselves; what is lasting ends with during"),
-    **each("after when once schedule", "at(seconds, fault), or on(event).do(fault)"),
-    **each("until between", "during(start, end, fault)"),
-    **each("repeat periodically", "every(interval, fault)"),
-    **each("always now", "the fault by itself, which holds from now on"),
-    **each("end stop_all clear", "quiet(after=seconds)"),
-}
-"""Of the module ``faults``."""
-PARTICIPANTS = {
-    **each("Bot Agent Base BaseParticipant", "Participant, whose subclass has on_message(message)"),
-    **each("Script ScriptedParticipant", "Scripted"),
-    **each("EchoBot Echoer Replier Answerer", "Echo"),
-    **each("Talker Broadcaster Sender Speaker", "Chatter"),
-    **each("Receiver Listener Reader Collector", "Sink"),
-    **each("Writer Uploader", "Streamer"),
-    **each("Rejecter Rejector Refusing", "Rejecting"),
-    **each("Mute Deaf Idle", "Silent"),
-    **each("Guest Flapping", "Visitor"),
-    **each("crowd many", "churn"),
-    **each("RemoteParticipant LocalParticipant", "Peer, as a scripted participant sees others"),
-    **each("MessageStreamReader MessageStreamWriter", "Stream"),
-    **each("MessageStreamChunk StreamChunk", "Chunk"),
-    **each("RoomMessage RoomMessageEvent", "Message"),
-    **each("Client connect join", "sim.room(name).join(name), which returns a client"),
-}
-"""Of the module ``participants``."""
+def answered(module: str, spellings: Mapping[str, str]) -> Callable[[str], NoReturn]:
+    """Return the ``__getattr__`` of a module that answers names which it has not.
+
+    Args:
+        spellings: By a name that programs try, what it is there.
+    """
+
+    def missing(name: str) -> NoReturn:
+        raise module_error(module, name, spellings)
+
+    return missing
 
 
 class HintedSimulation(Hinted):

@@ -40,7 +40,6 @@ there that makes the fault has the docstring for users, and is imported below.
 
 from typing import TYPE_CHECKING
 
-from meshsync.hints import module_error
 from simulator.faults.fault import Fault, happens
 from simulator.faults.kinds.block import block
 from simulator.faults.kinds.connecting import delay_connect, refuse_connect
@@ -77,7 +76,6 @@ from simulator.faults.plans import (
     quiet,
     to_json,
 )
-from simulator.spellings import FAULTS
 
 __all__ = [
     "EVENTS",
@@ -124,6 +122,6 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+    from simulator.faults.spellings import missing as _missing
 
-    def __getattr__(name: str) -> None:
-        raise module_error(__name__, name, FAULTS)
+    __getattr__ = _missing

@@ -5,7 +5,6 @@ Durations are in seconds. What is delayed is not this package's business.
 
 from typing import TYPE_CHECKING
 
-from meshsync.hints import module_error
 from simulator.latency.laws import (
     IMPLAUSIBLE,
     MICROSECONDS,
@@ -26,7 +25,6 @@ from simulator.latency.laws import (
     uniform,
 )
 from simulator.latency.matrices import ROOM, Latency, Matrix, as_latency, from_json, matrix
-from simulator.spellings import LATENCY
 
 __all__ = [
     "IMPLAUSIBLE",
@@ -55,6 +53,6 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+    from simulator.latency.spellings import missing as _missing
 
-    def __getattr__(name: str) -> None:
-        raise module_error(__name__, name, LATENCY)
+    __getattr__ = _missing

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshsync.hints import module_error
 from simulator.participants.messaging import Chatter, Echo, Scripted
 from simulator.participants.participant import Participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer, Question
@@ -18,7 +17,6 @@ from simulator.participants.stream import Stream, StreamState
 from simulator.participants.streaming import Rejecting, Silent, Sink, Streamer
 from simulator.participants.surroundings import Surroundings
 from simulator.participants.visiting import Visitor, churn
-from simulator.spellings import PARTICIPANTS
 
 __all__ = [
     "Chatter",
@@ -42,6 +40,6 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+    from simulator.participants.spellings import missing as _missing
 
-    def __getattr__(name: str) -> None:
-        raise module_error(__name__, name, PARTICIPANTS)
+    __getattr__ = _missing

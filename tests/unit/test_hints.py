@@ -12,7 +12,10 @@ import meshsync
 from meshsync import hints
 from meshsync.streams.endpoints import MessageStreamReader, MessageStreamWriter
 from meshsync.tokens import ParticipantToken
-from simulator import Emulator, Simulation, faults, latency, participants, spellings
+from simulator import Emulator, Simulation, faults, latency, participants
+from simulator.faults.spellings import SPELLINGS as faults_spellings
+from simulator.latency.spellings import SPELLINGS as latency_spellings
+from simulator.participants.spellings import SPELLINGS as participants_spellings
 from simulator.simulation import SimulatedRoom
 
 
@@ -39,9 +42,9 @@ def test_names_that_are_answered_are_missing(name: str) -> None:
     ("module", "spellings"),
     [
         (meshsync, hints._MODULE),
-        (latency, spellings.LATENCY),
-        (faults, spellings.FAULTS),
-        (participants, spellings.PARTICIPANTS),
+        (latency, latency_spellings),
+        (faults, faults_spellings),
+        (participants, participants_spellings),
     ],
 )
 def test_names_that_a_package_answers_are_missing(module: ModuleType, spellings: dict[str, str]) -> None:

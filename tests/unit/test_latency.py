@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from simulator import faults, latency
 from simulator.latency import Law, as_law, constant, empirical, exponential, lognormal, uniform
-from simulator.settings import as_delays
+from simulator.settings import as_delays, check_positive
 
 DRAWS = 10_000
 TOLERANCE = 0.03
@@ -269,6 +269,12 @@ def test_law_that_seems_to_be_in_milliseconds_is_warned_of(law: Law) -> None:
             give(law)
     with pytest.warns(RuntimeWarning, match="a latency of 40 is 40 s"):
         faults.latency(40)
+
+
+def test_heartbeat_that_seems_to_be_in_milliseconds_is_warned_of() -> None:
+    """As time limits are."""
+    with pytest.warns(RuntimeWarning, match="heartbeat=30000 is 30000 s: for 30000 ms give 30"):
+        check_positive(window=5000, heartbeat=30_000, horizon=5000)
 
 
 def test_long_latency_can_be_meant() -> None:
