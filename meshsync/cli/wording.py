@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from meshsync.errors import ConnectFailed, MeshsyncError, UsageError
 from meshsync.reasons import describe_error
@@ -36,13 +37,13 @@ def error_text(error: Exception) -> str:
     return with_options(text) if isinstance(error, (UsageError, ConnectFailed, TimeoutError)) else text
 
 
-def with_options(text: str) -> str:
-    """Return a text of the client with options in the place of arguments: ``url="emulator"`` is ``--url emulator``."""
+def with_options(text: str, options: Mapping[str, str] = OPTIONS) -> str:
+    """Return a text of the library with options in the place of arguments: ``url="emulator"`` is ``--url emulator``."""
     for argument, way in _WAYS:
         text = text.replace(argument, way)
     text = re.sub(r"\bconnect\((\w+=[^)]*)\)", r"\1", text)
-    return re.sub(rf"\b({'|'.join(OPTIONS)})=(?:(['\"])(.*?)\2)?(?!\w)", _option, text)
 
+    def option(found: re.Match[str]) -> str:
+        return " ".join(filter(None, (options[found[1]], found[3], found[4])))
 
-def _option(found: re.Match[str]) -> str:
-    return " ".join(filter(None, (OPTIONS[found[1]], found[3])))
+    return re.sub(rf"\b({'|'.join(options)})=(?:(['\"])(.*?)\2|(\d+))?(?!\w)", option, text)

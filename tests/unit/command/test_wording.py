@@ -21,6 +21,7 @@ from tests.support.command import run
         (errors.UsageError("url='emulator' joins: leave out token="), "--url emulator joins: leave out --token"),
         (errors.UsageError('it runs: connect(url="emulator")'), "it runs: --url emulator"),
         (errors.UsageError("role= is empty"), "--role is empty"),
+        (errors.UsageError("timeout=0 leaves no time"), "--timeout 0 leaves no time"),
         (errors.UsageError("tell by reply_type= or match="), "tell by --reply-type"),
         (errors.InvalidMessage("no name; give another with name="), "no name; give another with --as"),
         (errors.ReceiveTimeout("give a longer timeout= if"), "give a longer --timeout if"),
