@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 import warnings
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from meshsync.streams.endpoints import Endpoints, unwatch_openings, watch_openings
+from simulator.engine.lives import ProgramLife
 from simulator.engine.runtime import VirtualRuntime
 
 __all__ = ["DroppedStreams"]
@@ -25,12 +26,13 @@ class DroppedStreams:
 
     def __init__(self, runtime: VirtualRuntime) -> None:
         self._runtime = runtime
-        self._opened: WeakSet[Endpoints] = WeakSet()
+        self._opened: WeakKeyDictionary[Endpoints, ProgramLife | None] = WeakKeyDictionary()
+        """With the life of the program that opened it; None for what `Simulation.spawn` did not begin."""
         watch_openings(self._note)
 
     def _note(self, ends: Endpoints) -> None:
         if ends.stream.runtime is self._runtime:
-            self._opened.add(ends)
+            self._opened[ends] = self._runtime.lives.present
 
     def warn(self, error: BaseException | None = None) -> None:
         """Warn of each stream that goes on and that no program can end any more, at the line that opened it.
@@ -45,7 +47,8 @@ class DroppedStreams:
         ):
             return
         gc.collect()  # Else it would depend on garbage which of them are told.
-        dropped = [ends for ends in self._opened if ends.is_dropped]
+        opened = list(self._opened.items())
+        dropped = [ends for ends, life in opened if ends.is_dropped and not (life is not None and life.is_ended)]
         for ends in sorted(dropped, key=lambda ends: (*(ends.opened or ("", 0)), ends.stream.identity.stream_id)):
             path, line = ends.opened or ("", 0)
             text = (

@@ -98,6 +98,28 @@ def test_a_dropped_stream_is_told_with_its_line(program: Callable[[meshsync.Room
     assert "What to do: use 'with', or close it" in text
 
 
+def test_a_stream_of_a_program_that_crashed_is_not_told() -> None:
+    """It had no time to close anything."""
+    with warnings.catch_warnings(record=True) as caught, Simulation(3) as sim:
+        warnings.simplefilter("always")
+        demo = sim.room("demo")
+        demo.add(participants.Sink("sink"))
+
+        def program() -> None:
+            with meshsync.connect("demo", name="ada") as room:
+                room.messaging.enable()
+                with room.messaging.create_stream(room.messaging.get_participant_by_name("sink")) as writer:
+                    while True:
+                        writer.write(b"x")
+                        meshsync.sleep(1)
+
+        sim.spawn(program)
+        sim.sleep(5)
+        sim.crash("program")
+        sim.sleep(5)
+    assert [one for one in caught if one.category is RuntimeWarning] == []
+
+
 def test_a_run_that_fails_tells_that_alone() -> None:
     """What it left undone follows from that."""
     with warnings.catch_warnings(record=True) as caught, pytest.raises(ZeroDivisionError), Simulation(3) as sim:
