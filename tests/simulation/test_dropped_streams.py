@@ -105,9 +105,12 @@ def test_a_stream_of_a_program_that_crashed_is_not_told() -> None:
         demo = sim.room("demo")
         demo.add(participants.Sink("sink"))
 
+        clients: list[meshsync.RoomClient] = []
+
         def program() -> None:
             with meshsync.connect("demo", name="ada") as room:
                 room.messaging.enable()
+                clients.append(room)  # Which keeps the stream, and none of its ends.
                 with room.messaging.create_stream(room.messaging.get_participant_by_name("sink")) as writer:
                     while True:
                         writer.write(b"x")
