@@ -1,7 +1,8 @@
 """Streams whose program has dropped the writer without closing it: told at the end of a simulation.
 
 On real threads the writer's finalizer ends such a stream, so that its reader gets an error. In a simulation nothing
-depends on garbage, and the reader waits: what happens in a run is as it would be if the writer were kept.
+depends on garbage, and the reader waits: what happens in a run is as it would be if the writer were kept. The runs of a
+search are not looked at: to collect garbage may take longer than they do.
 """
 
 from __future__ import annotations

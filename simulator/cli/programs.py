@@ -154,7 +154,8 @@ def run(program: str, seed: int | str, transcript: Path | None, chart: bool, pla
     from simulator.exploring.runs import run as run_case
 
     network: Any = {name: settings.pop(name) for name in NetworkOptions.__annotations__ if name in settings}
-    made = run_case(load(program), Case(seed, plan=plan or (), network=network, **settings))
+    case = Case(seed, plan=plan or (), network=network, **settings)
+    made = run_case(load(program), case, examines=True)
     _show(made, chart, transcript)
     for room, recorded in made.transcripts.items():
         print(f"room {room}: {len(recorded)} records, digest {recorded.digest()}")

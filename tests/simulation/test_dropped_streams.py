@@ -11,6 +11,8 @@ import pytest
 import meshsync
 from meshsync.streams.endpoints import MessageStreamWriter
 from simulator import Simulation, participants
+from simulator.exploring.runs import Case
+from simulator.exploring.runs import run as run_case
 
 kept: list[MessageStreamWriter] = []
 
@@ -96,6 +98,22 @@ def test_a_dropped_stream_is_told_with_its_line(program: Callable[[meshsync.Room
     assert f"opened at {__file__}:{line}: nothing refers to its writer" in text
     assert "unclosed stream" in text
     assert "What to do: use 'with', or close it" in text
+
+
+@pytest.mark.parametrize("examines", [True, False])
+def test_a_run_of_a_search_is_not_looked_at(examines: bool) -> None:
+    """Garbage is collected in no time of a search; `check`, and the command ``run``, tell it."""
+
+    def program(sim: Simulation) -> None:
+        demo = sim.room("demo")
+        demo.add(participants.Sink("sink"))
+        drops(demo.join("ada", enable=True))
+        sim.sleep(1)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run_case(program, Case(0), examines=examines)
+    assert ["unclosed stream" in str(one.message) for one in caught] == [True] * examines
 
 
 def test_a_stream_of_a_program_that_crashed_is_not_told() -> None:
