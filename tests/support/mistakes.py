@@ -724,6 +724,18 @@ with simulator.Simulation(seed=1) as sim:
     sim.room("lab").add(Bot("bot"))
 > TypeError: Bot.on_message is a coroutine or generator function, of which nothing would run: give a plain one, and in place of a wait after(seconds, callback)
 
+## Calling instead of passing, for later
+class Bot(simulator.participants.Participant):
+    def on_message(self, message):
+        self.after(1, self.broadcast("news", {}))
+
+with simulator.Simulation(seed=1) as sim:
+    ada = sim.room("lab").join("ada", enable=True)
+    sim.room("lab").add(Bot("bot"))
+    ada.messaging.send_message(ada.messaging.wait_for_participant(name="bot"), "chat", {})
+    sim.sleep(1)
+> ActorFailed: the callback … of a timer failed: TypeError: after() calls back a function without arguments, not None; give the function itself, or lambda: …, not what a call of it returns
+
 ## A misspelled method of a participant
 class Bot(simulator.participants.Participant):
     def on_mesage(self, message):

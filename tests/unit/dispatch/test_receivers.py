@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -59,6 +61,35 @@ def test_receiver_that_is_registered_again_is_called_once(receivers: Receivers) 
     registrations[0].cancel()
     receivers.off("message", bot.receive)
     assert receivers.is_empty
+
+
+def receiver_of(name: str) -> Receiver:
+    """Return another function of that name each time, as a cell of a notebook does that is run again."""
+
+    def receive(event: RoomMessageEvent) -> None:
+        """Receive."""
+
+    receive.__qualname__ = name
+    return receive
+
+
+def test_an_earlier_definition_that_is_called_too_is_told_in_an_interactive_session(
+    receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a cell is run again; not if the name or the type is another, nor of lambdas, nor in a program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, type in (("show", "chat"), ("show", "chat"), ("<lambda>", "chat"), ("again", None)):
+            receivers.add("message", receiver_of(name), type)
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+        for name, type in (("show", "news"), ("other", "chat"), ("<lambda>", "chat")):
+            receivers.add("message", receiver_of(name), type)
+    with pytest.warns(
+        RuntimeWarning, match=r"of .*\.show is registered for messages of type 'chat' and is called, too"
+    ):
+        receivers.add("message", receiver_of("show"), "chat")
+    with pytest.warns(RuntimeWarning, match=r"of .*\.again is registered for 'message' .* off\('message'\) before"):
+        receivers.add("message", receiver_of("again"))
 
 
 def test_receiver_of_several_types_gets_each(receivers: Receivers) -> None:
