@@ -732,7 +732,8 @@ class Bot(simulator.participants.Participant):
 with simulator.Simulation(seed=1) as sim:
     ada = sim.room("lab").join("ada", enable=True)
     sim.room("lab").add(Bot("bot"))
-    ada.messaging.send_message(ada.messaging.wait_for_participant(name="bot"), "chat", {})
+    bot = ada.messaging.wait_for_participant(name="bot")
+    ada.messaging.send_message(bot, "chat", {})
     sim.sleep(1)
 > ActorFailed: the callback … of a timer failed: TypeError: after() calls back a function without arguments, not None; give the function itself, or lambda: …, not what a call of it returns
 
