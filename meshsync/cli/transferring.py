@@ -18,6 +18,7 @@ from meshsync.cli.output import Output, plain, plural
 from meshsync.cli.pipes import GLANCE, is_abandoned
 from meshsync.cli.progress import Transfers, bars
 from meshsync.cli.recipients import find_recipients, names_recipients, wait_for_all
+from meshsync.cli.wording import error_text
 from meshsync.errors import MeshsyncError, StreamRejected
 from meshsync.files.transfer import ReceivedFile, receive_file
 from meshsync.participants import RemoteParticipant
@@ -163,7 +164,7 @@ class _Inbox:
             with self._transfers.following(name, self.bars) as report:
                 file = receive_file(reader, self._directory, progress=report, **self._options)
         except (MeshsyncError, OSError) as error:
-            self.results.put(f"{name!r} of {sender.name!r} was not received: {error}")
+            self.results.put(f"{name!r} of {sender.name!r} was not received: {error_text(error)}")
         else:
             self._stored.append(file)
             self.results.put((sender, file))

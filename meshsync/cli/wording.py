@@ -22,7 +22,13 @@ OPTIONS = {
 }
 """By an argument of the client's calls, the option that gives it."""
 
-_WAYS = ((" or match=", ""), ("another with name=", "another with --as"))
+_WAYS = (
+    (" or match=", ""),
+    ("another with name=", "another with --as"),
+    ("ca_file (MESHAGENT_EXTRA_CA_FILE) or pass an ssl_context", "MESHAGENT_EXTRA_CA_FILE"),
+    ("; give confirm=False where the recipient does not use receive_file", ""),
+    (": to store the stream, give a name", ""),
+)
 """What no option does, or another option than that of the argument's name."""
 
 

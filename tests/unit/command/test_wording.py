@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import click
 import pytest
 
+import meshsync
 from meshsync import errors
 from meshsync.cli.access import Access
 from meshsync.cli.main import main
-from meshsync.cli.wording import OPTIONS, error_text
+from meshsync.cli.wording import _WAYS, OPTIONS, error_text
 from tests.support.command import run
 
 
@@ -24,6 +28,12 @@ from tests.support.command import run
         (errors.UsageError("timeout=0 leaves no time"), "--timeout 0 leaves no time"),
         (errors.UsageError("tell by reply_type= or match="), "tell by --reply-type"),
         (errors.InvalidMessage("no name; give another with name="), "no name; give another with --as"),
+        (
+            errors.ConnectFailed("name a file in ca_file (MESHAGENT_EXTRA_CA_FILE) or pass an ssl_context"),
+            "name a file in MESHAGENT_EXTRA_CA_FILE",
+        ),
+        (errors.StreamTimeout("late; give confirm=False where the recipient does not use receive_file"), "late"),
+        (errors.UsageError("ada announced no file: to store the stream, give a name"), "ada announced no file"),
         (errors.ReceiveTimeout("give a longer timeout= if"), "give a longer --timeout if"),
         (errors.UsageError("http://h/?token=abc and x=y"), "http://h/?token=abc and x=y"),
         (errors.RequestRefused("set name= in your form"), "set name= in your form"),
@@ -64,3 +74,10 @@ def test_who_gives_a_timeout_to_a_command_that_stays_reads_what_ends_it(
 ) -> None:
     """Unless the time to stay is given, too."""
     assert Access(timeout=timeout).until(seconds).endswith("give --for SECONDS") == said
+
+
+@pytest.mark.parametrize("text", [text for text, _ in _WAYS])
+def test_what_is_put_otherwise_is_said_by_the_package(text: str) -> None:
+    """To the letter, so that no text changes without this."""
+    files = [file for file in Path(meshsync.__path__[0]).rglob("*.py") if file.name != "wording.py"]
+    assert any(text in re.sub(r'"\n\s*f?"', "", file.read_text(encoding="utf-8")) for file in files)
