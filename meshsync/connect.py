@@ -24,7 +24,7 @@ from meshsync.protocol.packets import PACKET_SIZE
 from meshsync.protocol.session import Session
 from meshsync.room import RoomClient
 from meshsync.runtime.coroutines import warn_in_coroutine
-from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
+from meshsync.runtime.deadlines import Deadline, Timeout, check_duration, check_timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.threads import spawn_in_finalizer
 from meshsync.targets import JoinRequest, JoinSettings
@@ -78,7 +78,8 @@ def connect(
             ``MESHAGENT_API_URL``, or the hosted service. ``"emulator"`` stands for the one that this user runs on this
             machine, ``"emulator:6375"`` for that on a port: it is found anew for each connection and joined with its
             own key, whatever the environment says; see ``docs/finding.md``.
-        timeout: The longest wait, in seconds; 30 by default.
+        timeout: The longest wait, in seconds; 30 by default. Here as in every call, a whole number of thousands that
+            is no time people choose, such as 5000, is warned of as milliseconds; 3600 is not, nor is 5000.0.
         default_timeout: The time limit of every call that is not given one, in seconds; None for each one's own.
         dialect: ``B``, as releases from 0.30.0 on speak, or ``A``, as those before; or one of them by name,
             ``A1`` to ``A3`` and ``B1`` to ``B3``. It decides which release the client names, and the place of the
@@ -111,7 +112,9 @@ def connect(
     world = REAL_WORLD if is_placed else current_world(is_chosen=runtime is not None)
     spoken = find_dialect(dialect)
     session = Session(spoken, packet_size=packet_size)
-    check_timeout(default_timeout, "default_timeout")
+    if default_timeout is not None:  # A float, which is warned of no more.
+        check_timeout(default_timeout, "default_timeout")
+        default_timeout = check_duration(default_timeout, "default_timeout")
     patience = check_timeout(reconnect_timeout, "reconnect_timeout")
     chosen = default_timeout if isinstance(timeout, str) and timeout == "default" else timeout
     limit = CONNECT_TIMEOUT if chosen is None and timeout is not None else check_timeout(chosen)

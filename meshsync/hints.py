@@ -7,11 +7,13 @@ methods, so that to them the spellings are as wrong as they are.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 __all__ = [
     "TASK",
     "Hinted",
+    "HintedClass",
     "HintedData",
     "HintedMessaging",
     "HintedRoomClient",
@@ -216,7 +218,11 @@ _MODULE = {
 }
 _TOKEN = {
     "to_jwt": "encode",
-    **each("from_jwt verify", "ParticipantToken.decode"),
+    **each(
+        "from_jwt verify from_string from_text load parse", "ParticipantToken.decode, or peek, which verifies nothing"
+    ),
+    **each("create make new build generate", "ParticipantToken.for_room(room, name, role=…)"),
+    **each("sign issue", "encode(secret), of what ParticipantToken.for_room(room, name, role=…) returns"),
     **each("add_room_grant add_api_grant add_grant add_role_grant", "ParticipantToken.for_room(room, name, role=…)"),
 }
 _DELIVERY = {
@@ -294,10 +300,14 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def module_error(module: str, name: str) -> AttributeError:
-    """Return the error of a name that this package has not; the interpreter adds a guess where nothing is known."""
+def module_error(module: str, name: str, spellings: Mapping[str, str] = _MODULE) -> AttributeError:
+    """Return the error of a name that a package has not; the interpreter adds a guess where nothing is known.
+
+    Args:
+        spellings: What is known, by the names that programs try; by default those of ``meshsync``.
+    """
     text = f"module {module!r} has no attribute {name!r}"
-    there = _MODULE.get(name)
+    there = spellings.get(name)
     return AttributeError(text) if there is None else AttributeError(f"{text}: it is {there}", name=None, obj=None)
 
 
@@ -369,6 +379,18 @@ class Hinted:
 
         def __aiter__(self) -> NoReturn:
             raise TypeError(f"meshsync is synchronous: write 'for' in place of 'async for' over a {_name(self)}")
+
+
+class HintedClass(type):
+    """The class of classes whose own missing names are answered, too: of those that programs use without an object."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(cls, name: str) -> NoReturn:
+            text = f"type object {cls.__name__!r} has no attribute {name!r}"
+            if name.startswith("_") or not (hint := hint_for(cls, name)):
+                raise AttributeError(text)
+            raise AttributeError(text + hint, name=None, obj=None)
 
 
 class HintedRoomClient(Hinted):

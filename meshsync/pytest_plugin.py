@@ -47,7 +47,7 @@ from meshsync.pytest_cases import (
     read_seeds,
     seeds_for,
 )
-from meshsync.pytest_tracebacks import shortened, text_of
+from meshsync.pytest_tracebacks import shortened, shortened_collection, text_of
 
 if TYPE_CHECKING:
     from simulator.emulator import Emulator
@@ -214,8 +214,9 @@ def _check_simulator(fixture: str) -> None:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Tell a project whose folder `simulator` is hidden by our package how it is found."""
-    report = yield
+    """Show our errors at the import of a module as in tests; tell a project whose `simulator` ours hides, of that."""
+    with shortened_collection(collector):
+        report = yield
     if report.failed and _HIDDEN.search(str(report.longrepr)):
         own = _own_simulator()
         folder = next((path for place in sys.path if (path := Path(place, "simulator")).is_dir()), None)

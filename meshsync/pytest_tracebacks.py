@@ -17,7 +17,7 @@ import pytest
 from meshsync.errors import MeshsyncError
 from meshsync.tracebacks import is_foreign, is_library, without_library
 
-__all__ = ["is_on_purpose", "shortened", "text_of"]
+__all__ = ["is_on_purpose", "shortened", "shortened_collection", "text_of"]
 
 _SPOKEN = (AttributeError, ImportError, TypeError, ValueError)
 """The errors of Python that this library raises on purpose, as a bug of it might."""
@@ -88,13 +88,37 @@ def _links(trace: TracebackType | None) -> Iterator[TracebackType]:
         trace = trace.tb_next
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Return an error, and those of which it came: as with pytest, none twice."""
-    seen = set[int]()
-    while error is not None and id(error) not in seen:
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Return an error, those of which it came, and those in a group: as with pytest, none twice."""
+    seen, waiting = set[int](), [error]
+    while waiting:
+        error = waiting.pop()
+        if id(error) in seen:
+            continue
         seen.add(id(error))
         yield error
-        error = error.__cause__ if error.__suppress_context__ else error.__context__
+        before = error.__cause__ if error.__suppress_context__ else error.__context__
+        inside = getattr(error, "exceptions", ())  # Of a group, also of the one that Python 3.10 has by a library.
+        waiting += [one for one in (before, *inside) if isinstance(one, BaseException)]
+
+
+@contextmanager
+def shortened_collection(collector: pytest.Collector) -> Iterator[None]:
+    """Leave out our frames, as `shortened` does, of an error at the import of a test module.
+
+    No hook has that error before it is a text. An ImportError is one before the collector has it, and stays whole.
+    """
+    represent = collector.repr_failure
+
+    def repr_failure(raised: pytest.ExceptionInfo[BaseException]) -> object:
+        with shortened(collector.config, raised):
+            return represent(raised)
+
+    vars(collector)["repr_failure"] = repr_failure
+    try:
+        yield
+    finally:
+        del vars(collector)["repr_failure"]
 
 
 def text_of(config: pytest.Config, error: BaseException) -> str:

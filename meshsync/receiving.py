@@ -141,7 +141,7 @@ class ReceivingFace:
 
         Receivers run one at a time, in the order of events and of registering, on a task of their own. They may call
         any method, also those that wait. One that returns a coroutine or a generator is reported as
-        ``receiver_failed``.
+        ``receiver_failed``. One that is registered for the event already stays where it is, and is called once.
 
         Raises:
             ValueError: If there is no such event.
@@ -170,6 +170,8 @@ class ReceivingFace:
     @hinted_call
     def on_message(self, model: Any = None, receiver: Any = ..., *, type: Any = None) -> Any:
         """Call ``receiver(event)`` at each message of that type; also a decorator. See ``on``.
+
+        A receiver is called once for each type and model that it is registered for, however often it is.
 
         Args:
             model: A type of messages, or a model: the bodies are then its objects. A message that is not what the model

@@ -313,9 +313,12 @@ class AskingFace:
 
     @hinted_call
     def off_request(self, type: str | AnyModel) -> None:
-        """Undo ``on_request`` for a type, or for a model's; a call under way is not interrupted."""
-        own_type, _ = typed(type, None)
-        self._meshsync.answering.remove(lambda registration: registration.type == own_type, "message")
+        """Undo ``on_request`` for a type, or for a model's; a call under way is not interrupted.
+
+        Raises:
+            ValueError: If no handler is registered for it; the text has those that are.
+        """
+        self._meshsync.answering.off(typed(type, None)[0])
 
 
 def _prepare(

@@ -15,7 +15,7 @@ from meshsync.hints import HintedRoomClient
 from meshsync.messaging import MessagingClient
 from meshsync.participants import LocalParticipant
 from meshsync.protocol.session import Session
-from meshsync.runtime.deadlines import Timeout, check_timeout
+from meshsync.runtime.deadlines import Timeout, check_duration, check_timeout
 from meshsync.runtime.interfaces import Runtime
 from meshsync.runtime.stop_signals import StopAsked, stop_signals
 from meshsync.transport.interfaces import Transport
@@ -145,7 +145,7 @@ class RoomClient(HintedRoomClient):
     @default_timeout.setter
     def default_timeout(self, seconds: float | None) -> None:
         check_timeout(seconds, "default_timeout")
-        self._meshsync.default_timeout = seconds
+        self._meshsync.default_timeout = None if seconds is None else check_duration(seconds, "default_timeout")
 
     def stats(self) -> ClientStats:
         """Return this client's counts so far.

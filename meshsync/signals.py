@@ -30,6 +30,7 @@ __all__ = [
     "check_callable",
     "check_result",
     "disconnected",
+    "function_of",
     "message",
     "messages_dropped",
     "messages_missed",
@@ -156,9 +157,9 @@ def check_callable(
     """
     if not callable(receiver):
         raise TypeError(f"{what} is called with {arguments}; {receiver!r:.100} cannot be called")
-    function = _function_of(receiver)
+    function = function_of(receiver)
     if not inspect.isroutine(function) and not isinstance(function, type):
-        function = _function_of(type(function).__call__)
+        function = function_of(type(function).__call__)
     if inspect.iscoroutinefunction(receiver) or inspect.iscoroutinefunction(function):
         raise TypeError(f"{receiver!r:.100} is a coroutine function, which nothing here would await; give a plain one")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -180,7 +181,7 @@ def _check_signature(receiver: Callable[..., Any], arguments: str, what: str, co
         ) from None
 
 
-def _function_of(receiver: Any) -> Any:
+def function_of(receiver: Any) -> Any:
     """Return the function in a partial, a method or both."""
     while True:
         if isinstance(receiver, partial):

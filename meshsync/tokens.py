@@ -19,7 +19,7 @@ from typing import Any
 import jwt
 
 from meshsync.errors import AuthenticationFailed, UsageError
-from meshsync.hints import Hinted
+from meshsync.hints import Hinted, HintedClass
 
 __all__ = ["ApiKey", "Grant", "MessagingRights", "ParticipantToken", "join_lines"]
 
@@ -60,7 +60,7 @@ _NO_MESSAGING = MessagingRights(send=False, broadcast=False, list=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantToken(Hinted):
+class ParticipantToken(Hinted, metaclass=HintedClass):
     """A token's content: a participant's name and grants, and the project that vouches for them."""
 
     name: str

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 from meshsync.errors import UsageError
 from meshsync.runtime.interfaces import Condition, Runtime, Task
 from meshsync.runtime.threads import ThreadRuntime, in_task
-from meshsync.signals import check_callable
+from meshsync.signals import check_callable, check_result
 from meshsync.transport.connector import WebSocketConnector
 from meshsync.transport.interfaces import Connector, Endpoint
 
@@ -159,6 +159,6 @@ def spawn(target: Callable[..., object], *args: Any, name: str | None = None) ->
     label = name if name is not None else getattr(target, "__name__", type(target).__name__)
 
     def run() -> None:
-        target(*args)
+        check_result(target(*args))  # Not every wrapper of a coroutine function shows what it is.
 
     return current_world().runtime.spawn(run, name=label)

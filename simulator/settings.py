@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
+from meshsync.runtime.deadlines import warn_of_milliseconds
 from simulator.latency import Latency, Law, Matrix, as_latency, as_law, as_link_law
 
 __all__ = ["as_delays", "as_instant", "as_services", "check_positive"]
@@ -48,7 +49,7 @@ def as_instant(start: str) -> float:
 
 
 def check_positive(**given: float | None) -> None:
-    """Check numbers that are above 0 and finite, or None.
+    """Check numbers that are above 0 and finite, or None; a ``heartbeat`` that seems to be milliseconds is warned of.
 
     Raises:
         ValueError: If one is not; the text has its name.
@@ -56,3 +57,4 @@ def check_positive(**given: float | None) -> None:
     for name, value in given.items():
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name}: a number above 0, not {value!r:.100}")
+    warn_of_milliseconds(given.get("heartbeat"), "heartbeat")

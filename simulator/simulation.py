@@ -37,6 +37,7 @@ from meshsync.transport.interfaces import Endpoint
 from meshsync.world import World, close_real_world, install_world
 from simulator import faults
 from simulator.admission import Credentials, admit, check_room_name, name_in
+from simulator.dropped_streams import DroppedStreams
 from simulator.engine.invariants import Claim
 from simulator.engine.kernel import Kernel
 from simulator.engine.runtime import VirtualRuntime
@@ -158,13 +159,12 @@ class Simulation(HintedSimulation, FailingReceivers):
         services = as_services(service)
         Bandwidths(bandwidth)  # Before anything is open.
         check_positive(window=window, heartbeat=heartbeat, horizon=horizon)
-        begin = as_instant(start)
         self.runtime: VirtualRuntime = VirtualRuntime(
             seed,
             schedule=schedule,
             horizon=horizon,
             pin=pin,
-            start=begin,
+            start=as_instant(start),
             stall_after=stall_after,
             scope=self._in_world,
             subject=self,
@@ -194,6 +194,7 @@ class Simulation(HintedSimulation, FailingReceivers):
         self._before = install_world(self.world)
         close_real_world(_STRANGER.format(self.runtime.opened_at))
         watch_failures(self._receiver_failed)
+        self._streams = DroppedStreams(self.runtime)
         _current = self
 
     # --- rooms --------------------------------------------------------------------------------------------------------
@@ -437,6 +438,7 @@ class Simulation(HintedSimulation, FailingReceivers):
             InvariantError: If something claimed does not hold, and no call has raised that; the simulation is closed.
             BlockingRefused: In another thread or a timer's callback; the simulation is open.
         """
+        self._streams.warn()
         with self._closing():
             self.runtime.close()
 
@@ -451,6 +453,7 @@ class Simulation(HintedSimulation, FailingReceivers):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._streams.warn(error)
         with self._closing():
             # If ``error`` is being raised already, failures beside it are warnings.
             self.runtime.__exit__(kind, error, trace)
@@ -465,6 +468,7 @@ class Simulation(HintedSimulation, FailingReceivers):
             # Only once, and not if the wrong thread tried: another thread's world would be taken away.
             if was_open and not self.runtime.is_open:
                 unwatch_failures(self._receiver_failed)
+                self._streams.close()
                 self._programs.disks.close()
                 install_world(self._before)
                 close_real_world(None)
@@ -472,6 +476,7 @@ class Simulation(HintedSimulation, FailingReceivers):
                     _current = None
                 for room in self._rooms.values():
                     room.transcript.close()
+                self._faults.warn_of_unreached()
 
     def __repr__(self) -> str:
         state = f"at {self.now:.6f} s" if self.runtime.is_open else "closed"

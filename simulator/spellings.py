@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NoReturn
 
-from meshsync.hints import Hinted, each
+from meshsync.hints import Hinted, each, module_error
 
 __all__ = [
     "HintedEmulator",
@@ -14,7 +15,22 @@ __all__ = [
     "HintedQuestion",
     "HintedRoom",
     "HintedSimulation",
+    "answered",
+    "each",
 ]
+
+
+def answered(module: str, spellings: Mapping[str, str]) -> Callable[[str], NoReturn]:
+    """Return the ``__getattr__`` of a module that answers names which it has not.
+
+    Args:
+        spellings: By a name that programs try, what it is there.
+    """
+
+    def missing(name: str) -> NoReturn:
+        raise module_error(module, name, spellings)
+
+    return missing
 
 
 class HintedSimulation(Hinted):

@@ -23,8 +23,9 @@ from tools.structure import FLOORS, read_floors
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "packages.svg"
 
-WIDTH, ROW, HEIGHT, GAP, MARGIN = 640, 66, 30, 16, 12
-"""Of each half of the picture, from floor to floor, of a box, between boxes, at the edges; in pixels."""
+WIDTH, ROW, HEIGHT, GAP, MARGIN = 800, 52, 28, 18, 12
+"""Of the picture, from floor to floor, of a box, between boxes, at the edges; in pixels. A page is about as wide, so
+that the text is shown in its own size."""
 CHARACTER = 7.6
 """Width of a character of the boxes' text, in pixels."""
 
@@ -33,6 +34,7 @@ text { font: 13px "DejaVu Sans Mono", monospace; fill: #1c2733 }
 .floor { fill: #f4f6f8 }
 .package { fill: #ffffff; stroke: #5a7184; stroke-width: 1.2 } .module { fill: #fbfbfb; stroke: #b4c0ca }
 .arrow { fill: none; stroke: #7d93a5; stroke-width: 1 } .label { fill: #7d8b97; font-size: 11px }
+.root { font-size: 16px; font-weight: bold }
 """
 
 
@@ -125,39 +127,40 @@ def label_of(unit: str) -> str:
 
 
 def draw(tree: Tree) -> str:
-    """Return the picture as SVG: meshsync on the left, simulator, which stands on it, on the right."""
+    """Return the picture as SVG: above simulator, and below meshsync, on which it stands."""
     graph = read_graph(tree)
     packages = {path.rpartition("/")[0].replace("/", ".") for path in tree}
-    left, left_height = draw_panel(reduce(panel_of(graph, "meshsync")), "meshsync", packages, 0)
-    right, right_height = draw_panel(reduce(panel_of(graph, "simulator")), "simulator", packages, WIDTH)
-    height = max(left_height, right_height)
+    upper, middle = draw_panel(reduce(panel_of(graph, "simulator")), "simulator", packages, 0)
+    lower, height = draw_panel(reduce(panel_of(graph, "meshsync")), "meshsync", packages, middle + MARGIN)
     tip = (
         '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="#7d93a5"/></marker>'
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {height}">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">\n'
         f"<title>Packages of meshsync and simulator, floor by floor; an arrow points to what is imported</title>\n"
-        f"<style>{STYLE}</style><defs>{tip}</defs>\n" + "\n".join(left + right) + "\n</svg>\n"
+        f"<style>{STYLE}</style><defs>{tip}</defs>\n"
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>\n' + "\n".join(upper + lower) + "\n</svg>\n"
     )
 
 
-def draw_panel(graph: Mapping[str, set[str]], root: str, packages: set[str], left: int) -> tuple[list[str], int]:
-    """Return the elements of one half of the picture, and its height in pixels."""
+def draw_panel(graph: Mapping[str, set[str]], root: str, packages: set[str], top: int) -> tuple[list[str], int]:
+    """Return the elements of one half of the picture that begins at a height, and the height of its end, in pixels."""
     rows = rows_of(set(graph), root)
     order(rows, graph)
     boxes: dict[str, tuple[float, float, float]] = {}
-    parts: list[str] = []
+    parts: list[str] = [f'<text class="root" x="{MARGIN}" y="{top + 22}">{root}</text>']
+    top += ROW - HEIGHT + MARGIN
     for number, row in enumerate(rows):
-        y = MARGIN + number * ROW
+        y = top + number * ROW
         parts.append(
-            f'<rect class="floor" x="{left + 8}" y="{y - 6}" width="{WIDTH - 16}" height="{ROW - 8}" rx="6"/>'
-            f'<text class="label" x="{left + 16}" y="{y + 8}">{len(rows) - number}</text>'
+            f'<rect class="floor" x="0" y="{y}" width="{WIDTH}" height="{ROW - 6}" rx="6"/>'
+            f'<text class="label" x="{MARGIN}" y="{y + 18}">{len(rows) - number}</text>'
         )
         widths = [len(label_of(unit)) * CHARACTER + 18 for unit in row]
-        x = left + (WIDTH - sum(widths) - GAP * (len(row) - 1)) / 2
+        x = (WIDTH - sum(widths) - GAP * (len(row) - 1)) / 2
         for unit, width in zip(row, widths, strict=True):
-            boxes[unit] = (x, y + 8, width)
+            boxes[unit] = (x, y + 9, width)
             x += width + GAP
     for unit, below in sorted(graph.items()):
         for target in sorted(below):
@@ -174,8 +177,8 @@ def draw_panel(graph: Mapping[str, set[str]], root: str, packages: set[str], lef
     for unit, (x, y, width) in boxes.items():
         kind = "package" if unit in packages else "module"
         parts.append(f'<rect class="{kind}" x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{HEIGHT}" rx="4"/>')
-        parts.append(f'<text x="{x + 9:.0f}" y="{y + 20:.0f}">{escape(label_of(unit))}</text>')
-    return parts, MARGIN + len(rows) * ROW
+        parts.append(f'<text x="{x + 9:.0f}" y="{y + 19:.0f}">{escape(label_of(unit))}</text>')
+    return parts, top + len(rows) * ROW
 
 
 def main(arguments: list[str]) -> int:

@@ -64,20 +64,22 @@ FLOORS = """
 12 meshsync.room
 13 meshsync.connect
 14 meshsync
-15 meshsync.cli: advice bodies exits masking pipes / output / access arrivals checks program progress recipients
+15 meshsync.cli: advice bodies directories durations exits masking pipes wording / output
+                 / access arrivals checks program progress recipients
                  / asking chatting doctor listening presence sending starting transferring / main
 16 meshsync.__main__
 
-a  simulator.errors  simulator.spellings
-a  simulator.latency: laws / matrices
-b  simulator.engine: housekeeping kernel marks os_process seeds stalls / actors clock schedules
+a  simulator.spellings
+a1 simulator.errors
+a1 simulator.latency: laws spellings / matrices
+b  simulator.engine: housekeeping kernel marks os_process results seeds stalls / actors clock schedules
                      / aiming diagnosis pending_errors ready_actors / lateness mistakes / branches traced_schedule
                      / scheduler / conditions hindrances lives / permits real_waits tasks / actor_threads invariants
                      / watchdog / runtime
-c  simulator.faults: fields / fault / layers / asking registry / kinds.block kinds.connecting kinds.crash kinds.drop
-                     kinds.half_open kinds.join kinds.latency kinds.leave kinds.offers kinds.partition kinds.pause
-                     kinds.programs kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle / kinds / plans
-                     / injection
+c  simulator.faults: fields spellings / fault / layers / asking registry / kinds.block kinds.connecting kinds.crash
+                     kinds.drop kinds.half_open kinds.join kinds.latency kinds.leave kinds.offers kinds.partition
+                     kinds.pause kinds.programs kinds.pushes kinds.replies kinds.reset kinds.restart kinds.throttle
+                     / kinds / plans / injection
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / passages / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
@@ -88,12 +90,12 @@ f  simulator.record: attachments calls_as_streams files names record / confirmed
                      timeline_labels timeline_view / timeline_names timeline_scale / drawn_faults timeline_marks
                      / timeline / transcript / comparing
 g  simulator.lives: disks leftovers / programs
-g  simulator.participants: hooks peers stays / confirming stream surroundings / lasting / streams / participant
-                           / messaging streaming visiting
+g  simulator.participants: hooks peers spellings stays / confirming stream surroundings / lasting / streams
+                           / participant / messaging streaming visiting
 h  simulator.emulator: doorway events framing limits loop_clock memory rates refusals wire
                        / event_log flushes intake newcomers recording sockets / rooms settings / connection stage
                        / gateway / loop_thread / emulator
-e  simulator.settings  simulator.failing_receivers
+e  simulator.settings  simulator.failing_receivers  simulator.dropped_streams
 h  simulator.simulation
 i  simulator.exploring: crews estimates network_options programs progress_bar repeated_records run_plot
                         shrinking / moments runs

@@ -77,6 +77,17 @@ class Answering:
                 f"by off_request({type!r}) or its registration's cancel()"
             )
 
+    def off(self, type: str) -> None:
+        """Remove the handler of a type.
+
+        Raises:
+            ValueError: If it has none.
+        """
+        if type not in self._handlers:
+            there = ", ".join(map(repr, self._handlers)) or "none"
+            raise ValueError(f"no handler is registered for questions of type {type!r:.100}; there are {there}")
+        self.remove(lambda registration: registration.type == type, "message")
+
     def remove(self, matches: Callable[[Registration], bool], event: str) -> None:
         """Remove the handlers whose registrations match."""
         for type, handler in list(self._handlers.items()):

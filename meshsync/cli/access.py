@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from meshsync.cli.durations import SECONDS
 from meshsync.cli.masking import Mask
 from meshsync.cli.output import Output
 from meshsync.connect import connect
@@ -24,8 +25,6 @@ from meshsync.streams.offers import Accepter
 __all__ = ["Access", "joins", "split_room"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +71,26 @@ class Access:
         except (OSError, KeyError, ImportError):  # A container's user may have none.
             return "meshsync"
 
+    def until(self, seconds: float | None) -> str:
+        """Return the end of what a command that stays says of it: what ends it, where that may be taken otherwise.
+
+        Args:
+            seconds: Those of ``--for``; None without it.
+        """
+        if seconds is not None or self.timeout is None:
+            return ""
+        return "; --timeout limits each step, such as connecting: for an end after a time give --for SECONDS"
+
+    def check_room(self) -> None:
+        """Find out whether a room is named anywhere, which ``connected`` does too.
+
+        Raises:
+            click.UsageError: If none is.
+        """
+        address = self.url or os.environ.get("MESHAGENT_ROOM_URL") or ""
+        if not (self.room or os.environ.get("MESHAGENT_ROOM") or "/rooms/" in address):
+            raise click.UsageError("which room? name it, or set MESHAGENT_ROOM")
+
     @contextmanager
     def connected(self) -> Iterator[RoomClient]:
         """Join the room, and leave it at the end of the block; messaging is for the caller to enable.
@@ -80,9 +99,7 @@ class Access:
             MeshsyncError: See ``connect``.
             click.UsageError: If no room is named anywhere.
         """
-        address = self.url or os.environ.get("MESHAGENT_ROOM_URL") or ""
-        if not (self.room or os.environ.get("MESHAGENT_ROOM") or "/rooms/" in address):
-            raise click.UsageError("which room? name it, or set MESHAGENT_ROOM")
+        self.check_room()
         with connect(
             self.room,
             name=self.display_name,
@@ -142,7 +159,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--token", help="A participant token; else MESHAGENT_TOKEN, where other users cannot see it."),
     click.option("--api-key", help="A key to make a token with; else MESHAGENT_API_KEY, or MESHAGENT_SECRET."),
     click.option("--emulator", is_flag=True, help="Join the emulator that runs here, without any other credential."),
-    click.option("--timeout", type=SECONDS, metavar="SECONDS", help="The longest wait for each step."),
+    click.option(
+        "--timeout",
+        type=SECONDS,
+        metavar="SECONDS",
+        help="The longest wait for each step, such as connecting; not how long the command runs.",
+    ),
     click.option(
         "--json/--text",
         "is_json",

@@ -15,6 +15,7 @@ from meshsync.cli.advice import advise
 from meshsync.cli.checks import TOKENS, Finding, Source, check_token, describe_sources, first
 from meshsync.cli.exits import ExitCode, Unfinished, exit_code
 from meshsync.cli.output import Output, plain
+from meshsync.cli.wording import with_options
 from meshsync.connect import connect
 from meshsync.discovery import find_emulator, find_emulators
 from meshsync.errors import AuthenticationFailed, ConnectFailed, MeshsyncError, PermissionDenied
@@ -182,7 +183,7 @@ def _place(url: str) -> str:
 
 def _fault(step: str, error: Exception, advice: str, code: int | None = None, seconds: float | None = None) -> Finding:
     text = str(error).removesuffix(error.hint if isinstance(error, ConnectFailed) else "")
-    return Finding(step, "failed", text, advice, seconds, exit_code(error) if code is None else code)
+    return Finding(step, "failed", with_options(text), advice, seconds, exit_code(error) if code is None else code)
 
 
 # --- the network and the room -----------------------------------------------------------------------------------------

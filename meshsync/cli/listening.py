@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 
-from meshsync.cli.access import SECONDS, Access, joins
+from meshsync.cli.access import Access, joins
 from meshsync.cli.arrivals import describe_attachment, describe_message, sender_name, store_attachment
+from meshsync.cli.directories import creates_directories, open_directory
+from meshsync.cli.durations import SECONDS
 from meshsync.cli.exits import ExitCode, Unfinished
 from meshsync.cli.output import Output, compact, plain, plural
 from meshsync.cli.pipes import GLANCE, is_abandoned
@@ -44,6 +46,7 @@ _UNREAD = 100_000
     metavar="DIR",
     help="Store attachments there, each under its SHA-256.",
 )
+@creates_directories
 @joins
 def listen(
     access: Access,
@@ -54,10 +57,10 @@ def listen(
     sender: str | None,
     seconds: float | None,
     directory: Path | None,
+    is_made: bool,
 ) -> None:
     """Print the messages that arrive, until Ctrl-C."""
-    if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
+    open_directory(directory, is_made)
     received = 0
     output.reached = lambda: f"received {plural(received, 'message')}"
     with access.of(room).connected() as joined:
@@ -65,7 +68,8 @@ def listen(
         with joined.messaging.messages(type, maxsize=_UNREAD, overflow="drop_oldest") as feed:
             joined.messaging.enable()
             until = None if seconds is None else time.monotonic() + seconds
-            output.note(f"listening in {joined.room_name!r} as {joined.local_participant.name!r}")
+            whom = joined.local_participant.name
+            output.note(f"listening in {joined.room_name!r} as {whom!r}{access.until(seconds)}")
             for message in islice(_arrivals(feed, sender, until), count):
                 received += 1
                 _print(output, message, directory)

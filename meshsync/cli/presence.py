@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from meshsync.cli.access import SECONDS, Access, joins, split_room
+from meshsync.cli.access import Access, joins, split_room
+from meshsync.cli.durations import SECONDS
 from meshsync.cli.output import Output, compact, plain
 from meshsync.cli.recipients import find_recipients, wait_for_all
 from meshsync.participants import RoomParticipant
@@ -101,7 +102,7 @@ def _set_all(access: Access, output: Output, values: Mapping[str, Any], seconds:
             own.set_attribute(row["attribute"], row["value"])
             output.record(row, f"{plain(row['attribute'])} = {compact(row['value'])}")
         output.reached = lambda: f"left, and with {own.name!r} went its attributes"
-        output.note(f"{own.name!r} has them while it is in {room.room_name!r}")
+        output.note(f"{own.name!r} has them while it is in {room.room_name!r}{access.until(seconds)}")
         room.wait_closed(seconds)
 
 

@@ -16,8 +16,8 @@ from meshsync.cli.exits import ExitCode, Interrupted, Unfinished, exit_code
 from meshsync.cli.masking import Mask
 from meshsync.cli.output import Output, say
 from meshsync.cli.pipes import drop_output
+from meshsync.cli.wording import error_text
 from meshsync.errors import MeshsyncError
-from meshsync.reasons import describe_error
 
 __all__ = ["Program"]
 
@@ -54,7 +54,7 @@ class Program(click.Group):
         except BrokenPipeError:
             drop_output()  # Its reader has had enough.
         except (MeshsyncError, OSError) as error:
-            _output(ctx).note(_text(error))
+            _output(ctx).note(error_text(error))
             return exit_code(error)
         except Unfinished as error:
             return exit_code(error)
@@ -69,12 +69,6 @@ class Program(click.Group):
 def _output(ctx: click.Context) -> Output:
     """Return the command's own output, or one that it might have had."""
     return ctx.obj if isinstance(ctx.obj, Output) else Output(None, Mask([], os.environ))
-
-
-def _text(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, MeshsyncError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    return str(error) or describe_error(error)
 
 
 @contextmanager

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any, TypeVar
+
+import click
 
 from meshsync.cli.output import plain
 from meshsync.errors import ParticipantNotFound, ReceiveTimeout, RoomError
 from meshsync.participants import RemoteParticipant
 from meshsync.room import RoomClient
 
-__all__ = ["find_recipients", "wait_for_all"]
+__all__ = ["find_recipients", "names_recipients", "wait_for_all"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def names_recipients(command: F) -> F:
+    """Give a command the option that names its recipients, at least one, as ``to``."""
+    return click.option(
+        "--to",
+        multiple=True,
+        metavar="NAME",
+        callback=_at_least_one,
+        help="A recipient's name or id; several times. It has to be given.",
+    )(command)
+
+
+def _at_least_one(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value and not ctx.resilient_parsing:
+        raise click.UsageError("to whom? give --to NAME", ctx)
+    return value
 
 
 def find_recipients(room: RoomClient, wanted: Iterable[str]) -> list[RemoteParticipant]:

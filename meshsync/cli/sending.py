@@ -11,7 +11,7 @@ import click
 from meshsync.cli.access import Access, joins
 from meshsync.cli.bodies import is_body, read_bodies
 from meshsync.cli.output import Output, plain, plural
-from meshsync.cli.recipients import find_recipients, wait_for_all
+from meshsync.cli.recipients import find_recipients, names_recipients, wait_for_all
 from meshsync.participants import RemoteParticipant
 from meshsync.room import RoomClient
 
@@ -39,9 +39,9 @@ def _message_options(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(options_metavar="--to NAME [OPTIONS]")
 @_message_options
-@click.option("--to", multiple=True, required=True, metavar="NAME", help="A recipient's name or id; several times.")
+@names_recipients
 @click.option("--confirm", is_flag=True, help="Wait until the recipient's client, one of this package, has it.")
 @joins
 def send(

@@ -10,12 +10,15 @@ from typing import Any
 
 import click
 
-from meshsync.cli.access import SECONDS, Access, joins, split_room
+from meshsync.cli.access import Access, joins, split_room
+from meshsync.cli.directories import creates_directories, open_directory
+from meshsync.cli.durations import SECONDS
 from meshsync.cli.exits import ExitCode, Unfinished
 from meshsync.cli.output import Output, plain, plural
 from meshsync.cli.pipes import GLANCE, is_abandoned
 from meshsync.cli.progress import Transfers, bars
-from meshsync.cli.recipients import find_recipients, wait_for_all
+from meshsync.cli.recipients import find_recipients, names_recipients, wait_for_all
+from meshsync.cli.wording import error_text
 from meshsync.errors import MeshsyncError, StreamRejected
 from meshsync.files.transfer import ReceivedFile, receive_file
 from meshsync.participants import RemoteParticipant
@@ -25,9 +28,9 @@ from meshsync.streams.interfaces import StreamReader
 __all__ = ["receive_files", "send_file"]
 
 
-@click.command("send-file")
+@click.command("send-file", options_metavar="--to NAME [OPTIONS]")
 @click.argument("arguments", nargs=-1, metavar="[ROOM] FILE")
-@click.option("--to", multiple=True, required=True, metavar="NAME", help="A recipient's name or id; several times.")
+@names_recipients
 @click.option("--as", "alias", metavar="NAME", help="The file's name at the recipient's.")
 @click.option("--wait-for", multiple=True, metavar="NAME", help="Wait until NAME is there; several times.")
 @joins
@@ -85,6 +88,7 @@ def send_file(
 @click.option("--from", "sender", metavar="NAME", help="Only from the participant with this name or id.")
 @click.option("--max-size", type=click.IntRange(min=0), metavar="BYTES", help="Reject files that are larger.")
 @click.option("--overwrite", is_flag=True, help="Replace files of the same name.")
+@creates_directories
 @joins
 def receive_files(
     access: Access,
@@ -95,17 +99,21 @@ def receive_files(
     sender: str | None,
     max_size: int | None,
     overwrite: bool,
+    is_made: bool,
 ) -> None:
     """Store the files that participants send in a directory, until Ctrl-C."""
     room, (directory,) = split_room(arguments, 1, "[ROOM] DIR")
-    Path(directory).mkdir(parents=True, exist_ok=True)
+    access = access.of(room)
+    access.check_room()  # Before the directory: a single argument may be meant for the room.
+    open_directory(Path(directory), is_made)
     inbox = _Inbox(directory, sender, max_size, overwrite, count)
     output.reached = inbox.reached
     until = None if seconds is None else time.monotonic() + seconds
     with bars() as shown:
         inbox.bars = shown
-        with access.of(room).joined(inbox.accept) as joined:
-            output.note(f"receiving in {joined.room_name!r} as {joined.local_participant.name!r}")
+        with access.joined(inbox.accept) as joined:
+            whom = joined.local_participant.name
+            output.note(f"receiving in {joined.room_name!r} as {whom!r}{access.until(seconds)}")
             try:
                 _print_all(output, _results(joined, inbox, until))
             except KeyboardInterrupt:
@@ -156,7 +164,7 @@ class _Inbox:
             with self._transfers.following(name, self.bars) as report:
                 file = receive_file(reader, self._directory, progress=report, **self._options)
         except (MeshsyncError, OSError) as error:
-            self.results.put(f"{name!r} of {sender.name!r} was not received: {error}")
+            self.results.put(f"{name!r} of {sender.name!r} was not received: {error_text(error)}")
         else:
             self._stored.append(file)
             self.results.put((sender, file))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from meshsync.messages import RoomMessageEvent
+from meshsync.places import warn_program
 from meshsync.signals import EVENTS, check_callable, name_of
 from meshsync.typed import KINDS, Codec
 
@@ -48,6 +50,19 @@ def _check_text(value: object, what: str, decorator: str) -> None:
         raise TypeError(f"{what} is a str, not {value!r:.100}{hint}")
 
 
+def _warn_of_namesake(registrations: Iterable[Registration], event: str, type: str | None, receiver: Receiver) -> None:
+    """Name an earlier definition of a receiver, which goes on being called when its cell is run again."""
+    name = name_of(receiver)
+    if name.endswith("<lambda>"):
+        return
+    if any((known.type, name_of(known.receiver)) == (type, name) for known in registrations):
+        what = f"{event!r}" if type is None else f"messages of type {type!r}"
+        warn_program(
+            f"an earlier definition of {name} is registered for {what} and is called, too: call off({event!r}) before, "
+            "which removes all receivers of that event"
+        )
+
+
 class Owner(Protocol):
     """Where a receiver is registered."""
 
@@ -82,18 +97,28 @@ class Receivers:
     def add(
         self, event: str, receiver: Receiver, type: str | None = None, codec: Codec[Any] | None = None
     ) -> Registration:
-        """Register a receiver.
+        """Register a receiver; again, for the same event, type and model, it changes nothing.
+
+        As with blinker, whose signals these events are, too: a receiver is called once for an event.
 
         Args:
             codec: Of the model that it gets the messages as; None for plain ones.
+        Returns:
+            Its registration, the one that there was if it is there already.
         Raises:
             ValueError: If there is no such event.
             TypeError: If the receiver cannot be called, or is a coroutine or generator function; or if the name of the
                 event is no text.
         """
         check_callable(receiver, "a RoomMessageEvent", count=1)
+        registrations = self._of(event)
+        for known in list(registrations):
+            if (known.type, known.receiver, known._codec) == (type, receiver, codec):
+                return known
+        if hasattr(sys, "ps1"):  # In an interactive session, where a cell or a line is run again.
+            _warn_of_namesake(registrations, event, type, receiver)
         registration = Registration(event, type, receiver, self, codec)
-        self._of(event)[registration] = None
+        registrations[registration] = None
         return registration
 
     def off(self, event: str, receiver: Receiver | None) -> None:

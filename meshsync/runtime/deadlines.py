@@ -7,9 +7,20 @@ from math import inf
 from numbers import Real
 from typing import Literal
 
+from meshsync.places import warn_program
 from meshsync.runtime.interfaces import Runtime
 
-__all__ = ["FOREVER", "Deadline", "Limit", "Timeout", "check_duration", "check_timeout", "own_limit"]
+__all__ = [
+    "FOREVER",
+    "Deadline",
+    "Limit",
+    "Timeout",
+    "check_duration",
+    "check_timeout",
+    "own_limit",
+    "seems_milliseconds",
+    "warn_of_milliseconds",
+]
 
 Timeout = float | Literal["default"] | None
 """Seconds; None for ever, 0 to poll, ``"default"`` for the client's default."""
@@ -44,8 +55,37 @@ def check_duration(seconds: object, name: str) -> float:
     return number
 
 
+_LEAST_MILLISECONDS, _MOST_MILLISECONDS = 2_000, 999_000
+"""Whole thousands between these rather are milliseconds. Below, they are limits of some minutes; above, limits that are
+meant to be none."""
+
+
+def seems_milliseconds(seconds: float) -> bool:
+    """Return whether a number of seconds is a whole number of thousands that no person chooses.
+
+    They choose whole minutes, up to two hours, and whole quarter hours.
+    """
+    if not _LEAST_MILLISECONDS <= seconds <= _MOST_MILLISECONDS or seconds % 1000:
+        return False
+    return bool(seconds % 900 and (seconds % 60 or seconds > 7200))
+
+
+def warn_of_milliseconds(seconds: object, name: str) -> None:
+    """Warn of a number of seconds that seems to be one of milliseconds.
+
+    A float is what a program calculated, or what somebody wrote who read the warning.
+    """
+    if type(seconds) is int and seems_milliseconds(seconds):
+        warn_program(
+            f"{name}={seconds} is {seconds} s: for {seconds} ms give {seconds / 1000:g}, and for that many seconds "
+            f"{seconds}.0"
+        )
+
+
 def check_timeout(timeout: object, name: str = "timeout") -> float | None:
     """Return a time limit that a program gave, in seconds; None if it is none, or so long that it comes to the same.
+
+    One that seems to be in milliseconds is warned of, see `warn_of_milliseconds`.
 
     Raises:
         TypeError: If it is neither None nor a real number.
@@ -54,6 +94,7 @@ def check_timeout(timeout: object, name: str = "timeout") -> float | None:
     if timeout is None or (type(timeout) is float and 0 <= timeout <= FOREVER):
         return timeout
     seconds = check_duration(timeout, name)
+    warn_of_milliseconds(timeout, name)
     return None if seconds > FOREVER else seconds
 
 

@@ -24,10 +24,37 @@ from meshsync.streams.resumable_outgoing import ResumableOutgoing
 from meshsync.streams.statements import ClosingWriter, IteratedReader
 from meshsync.streams.stream import ClientStream
 
-__all__ = ["Endpoints", "MessageStreamReader", "MessageStreamWriter", "StartInFinalizer", "has_ended"]
+__all__ = [
+    "Endpoints",
+    "MessageStreamReader",
+    "MessageStreamWriter",
+    "StartInFinalizer",
+    "has_ended",
+    "unwatch_openings",
+    "watch_openings",
+]
 
 StartInFinalizer = Callable[[Callable[[], None], str], None]
 """Starts a task without a lock or a wait, given its target and name."""
+
+OpeningWatcher = Callable[["Endpoints"], object]
+
+_watchers: tuple[OpeningWatcher, ...] = ()
+
+
+def watch_openings(watcher: OpeningWatcher) -> None:
+    """Call a watcher with each stream that a program opens from now on where nothing may depend on garbage.
+
+    It is for what runs tests, which can look at its end for those that were dropped.
+    """
+    global _watchers
+    _watchers = (*_watchers, watcher)
+
+
+def unwatch_openings(watcher: OpeningWatcher) -> None:
+    """Call it no more; one that is not there is ignored."""
+    global _watchers
+    _watchers = tuple(other for other in _watchers if other != watcher)
 
 
 class Endpoints:
@@ -37,7 +64,7 @@ class Endpoints:
     lets go of both, and not when the garbage is collected.
     """
 
-    __slots__ = ("_reader", "_watch", "_writer", "incoming", "outgoing", "stream")
+    __slots__ = ("__weakref__", "_reader", "_watch", "_writer", "incoming", "opened", "outgoing", "stream")
 
     def __init__(self, stream: ClientStream) -> None:
         self.stream: ClientStream = stream
@@ -48,6 +75,8 @@ class Endpoints:
         self._reader: ref[MessageStreamReader] | None = None
         self._watch: tuple[StartInFinalizer, str, int] | None = None
         """How to end it once the program has dropped it, and where that opened it; None if it goes on then."""
+        self.opened: tuple[str, int] | None = None
+        """The file and line at which the program opened it; None for a peer's, and where nobody asks."""
 
     def renounce(self) -> None:
         """Have the stream end with its connections: its peer knows no resumption."""
@@ -79,13 +108,23 @@ class Endpoints:
         client lives. A stream of a peer is not watched: that ends it.
 
         Args:
-            start: None where nothing may depend on garbage: in a simulation.
+            start: None where nothing may depend on garbage: in a simulation, which looks at its end.
         """
         writer = self.writer
-        if start is not None:
+        if start is not None or _watchers:
             frame, _ = program_frame()
-            self._watch = start, frame.f_code.co_filename, frame.f_lineno
+            path, line = self.opened = frame.f_code.co_filename, frame.f_lineno
+            if start is not None:
+                self._watch = start, path, line
+            else:
+                for watcher in _watchers:
+                    watcher(self)
         return writer
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it goes on, and no program can end it any more: garbage has to be collected before."""
+        return not self.stream.life.phase.is_over and not self._is_held()
 
     def left(self, end: object) -> None:
         """Have a task end the stream if the program holds none of its ends any more.

@@ -22,7 +22,7 @@ from meshsync.protocol.stream_messages import Reject
 from meshsync.reasons import safe_text
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import TaskExit
-from meshsync.signals import check_result, name_of
+from meshsync.signals import check_result, log_warning, name_of
 from meshsync.streams.channels import RecipientChannel, StreamConnection
 from meshsync.streams.endpoints import Endpoints, MessageStreamReader, has_ended
 from meshsync.streams.interfaces import StreamReader
@@ -190,7 +190,11 @@ class StreamOffers:
             reader = self._hook(ends.reader)
             check_result(reader)
             called = accepter
-            check_result(accepter(reader))
+            answer = accepter(reader)
+            check_result(answer)
+            if answer is False and not ends.stream.life.was_open:
+                text = "the accept callback %s returned False, which rejects nothing: raise StreamRejected(reason)"
+                log_warning(text, name_of(accepter))
             with suppress(MeshsyncError):  # Its peer is gone, or the program has rejected it.
                 ends.stream.accept()
         except TaskExit:

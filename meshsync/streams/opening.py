@@ -11,7 +11,7 @@ from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.dialects import CLASSIC, DUPLEX
 from meshsync.protocol.operations import Send
 from meshsync.protocol.stream_messages import Close, Open, encode_stream_message
-from meshsync.runtime.deadlines import FOREVER, Deadline, Timeout, check_duration
+from meshsync.runtime.deadlines import FOREVER, Deadline, Timeout, check_duration, warn_of_milliseconds
 from meshsync.streams.channels import CallerChannel, MessageChannel, StreamConnection
 from meshsync.streams.duplex import refusal_of
 from meshsync.streams.endpoints import Endpoints
@@ -88,6 +88,7 @@ class StreamOpener:
             if not (isinstance(resume_for, str) or resume_for == 0):
                 raise UsageError("a duplex stream ends with its connection: resume_for is for classic ones")
             return 0.0
+        warn_of_milliseconds(resume_for, "resume_for")
         seconds = RESUME_FOR if isinstance(resume_for, str) else min(check_duration(resume_for, "resume_for"), FOREVER)
         is_classic = kind == CLASSIC or session.is_bridged or CLASSIC in session.dialect.streams
         return seconds if peer._resumes and is_classic else 0.0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from meshsync.cli.durations import Seconds
 from meshsync.errors import UsageError
 from simulator.cli.logs import LEVELS, printed
 from simulator.cli.options import SectionedOption
@@ -44,7 +45,9 @@ def _doorway(option: str, metavar: str, text: str) -> Callable[[_Function], _Fun
     return click.option(option, cls=SectionedOption, section=section, multiple=True, metavar=metavar, help=text)
 
 
-def _limit(option: str, metavar: str, parse: Callable[[str], Any], text: str) -> Callable[[_Function], _Function]:
+def _limit(
+    option: str, metavar: str, parse: Seconds | Callable[[str], Any], text: str
+) -> Callable[[_Function], _Function]:
     field = "limit_" + option.removeprefix("--").removeprefix("max-")
     return click.option(option, field, cls=SectionedOption, section="Limits", type=parse, metavar=metavar, help=text)
 
@@ -123,7 +126,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     _limit("--max-waiting", "N", int, "connections that have no participant yet; the oldest gives way"),
     _limit("--memory", "SIZE", _size, "what may be held for all participants together, as 1GiB"),
-    _limit("--handshake", "SECONDS", float, "time from connecting to a whole request (default: 10)"),
+    _limit("--handshake", "SECONDS", Seconds(), "time from connecting to a whole request (default: 10)"),
     *STAGE_OPTIONS,
 )
 """All but those whose default depends on the command."""

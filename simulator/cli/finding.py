@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import click
 
+from meshsync.cli.durations import Seconds
 from simulator.cli.shells import SHELLS, script, shell_of
 from simulator.emulator.settings import CLEARED
 
@@ -29,7 +30,7 @@ PowerShell:     python -m simulator env | Out-String | Invoke-Expression
 @click.option("--shell", type=click.Choice(tuple(SHELLS)), help="the shell's language (default: as $SHELL says)")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="of the emulator, if several run")
 @click.option(
-    "--wait", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="for it to be started, if it is not there"
+    "--wait", type=Seconds(0), default=0.0, metavar="SECONDS", help="for it to be started, if it is not there"
 )
 def env(shell: str | None, port: int | None, wait: float) -> int:
     """Print the lines."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from meshsync.cli.wording import with_options
 from meshsync.errors import MeshsyncError
 
 __all__ = ["COMMANDS", "main"]
@@ -36,6 +37,10 @@ COMMANDS = {
 A module is imported when its command is run, or the help of all is asked for. What takes long to import, it imports in
 the command's function, so that no command waits for what another needs.
 """
+
+
+_OPTIONS = {"host": "--host", "port": "--port"}
+"""By an argument that an error names, the option that gives it."""
 
 
 class _Commands(click.Group):
@@ -96,5 +101,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error, err=True)
         return 1
     except MeshsyncError as error:
-        click.echo(f"simulator: {error}", err=True)
+        click.echo(f"simulator: {with_options(str(error), _OPTIONS)}", err=True)
         return 1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from meshsync.cli.durations import SECONDS
 from meshsync.errors import UsageError
 from simulator.cli.values import LAWS, SERVICE, read_latency, read_law, read_plan, read_seed, read_service
 
@@ -108,7 +109,7 @@ def _program_options(
             help="who runs when several can",
         ),
         click.option("--plan", type=read_plan, metavar="FILE", help="a fault plan as JSON"),
-        click.option("--horizon", type=float, metavar="SECONDS", help="virtual seconds after which a run is stopped"),
+        click.option("--horizon", type=SECONDS, metavar="SECONDS", help="virtual seconds after which a run is stopped"),
     )
 
     def decorate(command: _Function) -> _Function:
@@ -153,7 +154,8 @@ def run(program: str, seed: int | str, transcript: Path | None, chart: bool, pla
     from simulator.exploring.runs import run as run_case
 
     network: Any = {name: settings.pop(name) for name in NetworkOptions.__annotations__ if name in settings}
-    made = run_case(load(program), Case(seed, plan=plan or (), network=network, **settings))
+    case = Case(seed, plan=plan or (), network=network, **settings)
+    made = run_case(load(program), case, examines=True)
     _show(made, chart, transcript)
     for room, recorded in made.transcripts.items():
         print(f"room {room}: {len(recorded)} records, digest {recorded.digest()}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from meshsync.cli.durations import SECONDS
 from meshsync.errors import UsageError
 
 __all__ = ["as_test", "diff", "replay_room"]
@@ -22,7 +23,7 @@ __all__ = ["as_test", "diff", "replay_room"]
 _record = click.argument("record", type=click.Path(path_type=Path), metavar="RECORD")
 _stall = click.option(
     "--stall",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="give up after so long without any progress (default: 10, or twice the record's longest silence)",
 )

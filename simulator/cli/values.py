@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from meshsync.cli.durations import read_seconds
 
 if TYPE_CHECKING:  # commands that are given none need not wait for the simulator
     from simulator.latency import Latency, Law
@@ -21,10 +22,6 @@ LAWS = (
     " laws by region"
 )
 SERVICE = "[room=|participants=]LAW"
-
-_DURATION = re.compile(r"(.*[\d.])\s*(ms|s)")
-_UNITS = {"ms": 1e-3, "s": 1.0}
-"""Seconds in a unit."""
 
 
 def read_seed(text: str) -> int | str:
@@ -56,7 +53,7 @@ def read_law(text: str) -> Law:
         try:
             if not colon:
                 raise ValueError("it has no law")
-            return latency.correlated(read_law(law), _seconds(seconds))
+            return latency.correlated(read_law(law), read_seconds(seconds))
         except ValueError as error:
             raise click.BadParameter(f"{text}: {error}; it is correlated:SECONDS:LAW") from None
     name, _, numbers = text.rpartition(":")
@@ -69,7 +66,7 @@ def read_law(text: str) -> Law:
         "empirical": lambda *samples: latency.empirical(samples),
     }
     try:
-        read = laws[name](*(_seconds(number) for number in numbers.split(",")))
+        read = laws[name](*(read_seconds(number) for number in numbers.split(",")))
     except (KeyError, TypeError, ValueError) as error:
         wrong = f"no law is named {name!r}" if isinstance(error, KeyError) else str(error)
         raise click.BadParameter(f"{wrong}; give {LAWS}") from None
@@ -118,12 +115,6 @@ def _with_laws(value: Any) -> Any:
 
 def _as_law(value: Any) -> Any:
     return read_law(value).to_json() if isinstance(value, str) else value
-
-
-def _seconds(text: str) -> float:
-    """Return a number, of seconds if it has a unit."""
-    match = _DURATION.fullmatch(text)
-    return float(text) if match is None else float(match[1]) * _UNITS[match[2]]
 
 
 def read_plan(text: str) -> tuple[Any, ...]:

@@ -111,7 +111,7 @@ def check(
     if _MARK in os.environ:
         raise UsageError("check() while the program is imported: put the call under if __name__ == '__main__'")
     case = Case(seed, as_latency(latency), schedule, tuple(plan), horizon, start, network=as_network_options(network))
-    first = run(program, case, stall_after=stall_after, watches_globals=True)
+    first = run(program, case, stall_after=stall_after, examines=True)
     if first.error is not None:
         raise first.error
     name = reference(program)

@@ -230,8 +230,9 @@ def explore(
 ) -> Failure | None:
     """Run a program with seed after seed until one fails; return that run made small, or None if none fails.
 
-    A run fails by an exception: of the program, of an actor, or of the simulation, as for a deadlock. One that fails
-    only by a time limit which lateness made it pass is *overdue*: it is counted apart and does not end the search.
+    A run fails by an exception: of the program, of an actor, or of the simulation, as for a deadlock. What the program
+    returns decides nothing, so that True and False are errors, too. A run that fails only by a time limit which
+    lateness made it pass is *overdue*: it is counted apart and does not end the search.
 
     Args:
         program: A callable that takes the `Simulation`. It must not keep any state from one run to the next.

@@ -5,7 +5,6 @@ The choice of runs is not this module's business.
 
 from __future__ import annotations
 
-import inspect
 import linecache
 import os
 import sysconfig
@@ -20,9 +19,11 @@ from meshsync.notebook import preformatted
 from meshsync.reasons import describe_error
 from meshsync.room import RoomClient
 from simulator import latency as laws
+from simulator.dropped_streams import DroppedStreams
 from simulator.engine.branches import Branch, BranchSchedule, branch_streams, schedule_after
 from simulator.engine.lateness import Lateness, ReplaySchedule, schedule_named
 from simulator.engine.marks import is_library
+from simulator.engine.results import check_run
 from simulator.engine.schedules import Deviation, Late, Schedule
 from simulator.engine.seeds import Seeds
 from simulator.errors import (
@@ -260,7 +261,7 @@ def run(
     schedule: Schedule | None = None,
     stall_after: float | None = 5.0,
     branch: Branch | None = None,
-    watches_globals: bool = False,
+    examines: bool = False,
 ) -> Run:
     """Run a program to its end, and close the simulation, even if it fails.
 
@@ -268,7 +269,8 @@ def run(
         schedule: Used instead of the case's; its deviations are in the case of the result.
         stall_after: Real seconds for which an actor may block outside the simulation; None for ever.
         branch: Where the environment's chance becomes another one; the case has to have its deviations.
-        watches_globals: Whether to find out what crashed programs leave in globals of modules.
+        examines: Whether to find out what a search has no time for: what crashed programs leave in globals of modules,
+            and which streams were dropped, for which garbage is collected.
     Raises:
         UsageError: If the program is a coroutine function, or the case's fault plan is invalid. Nothing was run.
         SimulationNested: If another simulation is open. Nothing was run.
@@ -278,7 +280,7 @@ def run(
         after = schedule_after(case.schedule, case.seed, case.lateness, branch)
         schedule = BranchSchedule(case.deviations or (), case.lates, branch, after)
     simulation = _open(case, schedule, stall_after)
-    leftovers = simulation.watch_globals() if watches_globals else []
+    leftovers = simulation.examine() if examines else []
     if isinstance(schedule, BranchSchedule):
         schedule.kernel = simulation.kernel
     if branch is not None:
@@ -289,7 +291,7 @@ def run(
     blocked: list[FrameType] = []
     simulation.runtime.watch_main()
     try:
-        _check_result(program(simulation))
+        check_run(program, program(simulation))
     except Exception as raised:
         error, failed_at = simulation.runtime.invariants.violation or raised, simulation.now
         if isinstance(raised, SimulationDeadlock):
@@ -334,15 +336,6 @@ def _was_leaving_overdue(exit: ActorExit) -> bool:
     )
 
 
-def _check_result(result: object) -> None:
-    """Raise `UsageError` for a coroutine or generator that a program returned, since nothing of it has run."""
-    if inspect.iscoroutine(result):
-        result.close()  # It warns if it was never awaited, which adds nothing.
-    elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):
-        return
-    raise UsageError(f"the program returned {result!r:.100}, of which nothing has run: it has to call what it does")
-
-
 def chart(transcripts: Iterable[Transcript]) -> str:
     """Return a chart of each room, as lines for a terminal."""
     return "\n\n".join(transcript.to_text(limit=60, width=120) for transcript in transcripts)
@@ -380,10 +373,12 @@ class _Rehearsal(Simulation):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._streams.close()
         self.planned: list[Planned | Fault] = []
 
-    def watch_globals(self) -> list[str]:
-        """Find out what crashed programs leave in globals of modules; return the list that it is put into."""
+    def examine(self) -> list[str]:
+        """Find out what takes time; return the list into which what crashed programs leave in globals is put."""
+        self._streams = DroppedStreams(self.runtime)
         self._programs.leftovers = leftovers = Leftovers()
         return leftovers.texts
 

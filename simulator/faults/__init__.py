@@ -38,6 +38,8 @@ Plans, replay files, transcripts and charts then know the kind. ``kinds/partitio
 there that makes the fault has the docstring for users, and is imported below.
 """
 
+from typing import TYPE_CHECKING
+
 from simulator.faults.fault import Fault, happens
 from simulator.faults.kinds.block import block
 from simulator.faults.kinds.connecting import delay_connect, refuse_connect
@@ -118,3 +120,8 @@ __all__ = [
     "throttle",
     "to_json",
 ]
+
+if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+    from simulator.faults.spellings import missing as _missing
+
+    __getattr__ = _missing

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from numbers import Real
 from typing import Any, TypedDict
 
 from meshsync.reasons import safe_text
+from meshsync.runtime.deadlines import warn_of_milliseconds
 from simulator import latency
 from simulator.latency import Law
 
@@ -20,9 +22,11 @@ __all__ = [
     "Value",
     "checked",
     "choice",
+    "duration",
     "implied",
     "instance",
     "law",
+    "link_law",
     "name",
     "names",
     "number",
@@ -100,10 +104,14 @@ def _truth(field: str, value: Any) -> bool:
     return value
 
 
-def settled_law(field: str, value: Law | float) -> Law:
-    """Return a law for a field; raise `ValueError` unless it is one or a number of seconds."""
+def settled_law(field: str, value: Law | float, *, is_of_link: bool = False) -> Law:
+    """Return a law for a field; raise `ValueError` unless it is one or a number of seconds.
+
+    Args:
+        is_of_link: Whether it is of delays in transit, of which those that seem to be milliseconds are warned of.
+    """
     try:
-        return latency.as_law(value)
+        return latency.as_link_law(value) if is_of_link else latency.as_law(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{field}: {error}") from None
 
@@ -118,6 +126,8 @@ reason: Metadata = checked(_reason)
 truth: Metadata = checked(_truth)
 law: Metadata = checked(settled_law, latency.from_json)
 """A law of delays, or a number of seconds."""
+link_law: Metadata = checked(partial(settled_law, is_of_link=True), latency.from_json)
+"""Likewise, of delays in transit."""
 
 
 def choice(*choices: str) -> Metadata:
@@ -157,6 +167,14 @@ def number(*, most: float = 1e12, is_zero_fine: bool = True) -> Metadata:
     return checked(check)
 
 
+def _duration(field: str, value: Any) -> float:
+    warn_of_milliseconds(value, field)
+    seconds: float = number()["check"](field, value)
+    return seconds
+
+
+duration: Metadata = checked(_duration)
+"""A number of seconds that something lasts; one that seems to be in milliseconds is warned of."""
 rate: Metadata = number(most=1.0)
 """A share of all cases, from 0 to 1."""
 

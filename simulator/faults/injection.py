@@ -13,6 +13,8 @@ from itertools import chain
 from typing import Any, Protocol
 
 from meshsync.errors import UsageError
+from meshsync.places import warn_program
+from meshsync.runtime.deadlines import seems_milliseconds
 from simulator.engine.clock import Clock
 from simulator.engine.kernel import SECOND, Timer
 from simulator.engine.seeds import Seeds
@@ -161,7 +163,8 @@ class FaultInjector:
         self._crash = crash
         self._programs = programs
         self._hindering: list[ProgramFault] = []
-        self._timers: dict[Timer, None] = {}
+        self._timers: dict[Timer, float] = {}
+        """With the planned time that is due then, in seconds; 0 for the end of a fault, and for what follows."""
         self._pending: list[_Pending] = []
         self._count = 0
 
@@ -204,9 +207,9 @@ class FaultInjector:
                 self._check(entry)
                 self._strike_known(entry)
             case plans.At(time, fault):
-                self._at(begin + round(time * SECOND), partial(self._strike, fault))
+                self._at(begin + round(time * SECOND), partial(self._strike, fault), time)
             case plans.During(start, end, fault):
-                self._at(begin + round(start * SECOND), partial(self._strike, fault))
+                self._at(begin + round(start * SECOND), partial(self._strike, fault), start)
                 self._at(begin + round(end * SECOND), partial(self._lift, fault))
             case plans.Every():
                 self._count += 1
@@ -214,7 +217,7 @@ class FaultInjector:
             case plans.On(trigger, nth, fault):
                 self._pending.append(_Pending(trigger, nth, fault))
             case plans.Quiet(after):
-                self._at(begin + round(after * SECOND), self._quiet)
+                self._at(begin + round(after * SECOND), self._quiet, after)
 
     def _wait(self, entry: plans.Every, stream: str) -> None:
         """Let a fault strike after one interval, and then wait for the next."""
@@ -225,9 +228,9 @@ class FaultInjector:
 
         seconds = max(entry.interval.draw(self._seeds.stream(stream)), _SHORTEST_INTERVAL)
         # In the background, as it never ends: it must not hide that a program is stuck.
-        self._at(self._kernel.instant(seconds), strike, background=True)
+        self._at(self._kernel.instant(seconds), strike, seconds, background=True)
 
-    def _at(self, when: int, action: Callable[[], None], *, background: bool = False) -> None:
+    def _at(self, when: int, action: Callable[[], None], planned: float = 0, *, background: bool = False) -> None:
         timer: Timer
 
         def act() -> None:
@@ -235,7 +238,17 @@ class FaultInjector:
             action()
 
         timer = self._kernel.at(when, act, background=background)
-        self._timers[timer] = None
+        self._timers[timer] = planned
+
+    def warn_of_unreached(self) -> None:
+        """Warn, at the end of a run, of times that it did not reach, and that seem to be in milliseconds."""
+        end = self._kernel.now / SECOND
+        for time in self._timers.values():
+            if seems_milliseconds(time) and time / 1000 <= end < time / 20:
+                warn_program(
+                    f"nothing came of what was planned for {time:g} s, since the run ended at {end:.3g} s: for "
+                    f"{time:g} ms give {time / 1000:g}"
+                )
 
     # --- what ---------------------------------------------------------------------------------------------------------
 

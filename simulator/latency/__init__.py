@@ -3,6 +3,8 @@
 Durations are in seconds. What is delayed is not this package's business.
 """
 
+from typing import TYPE_CHECKING
+
 from simulator.latency.laws import (
     IMPLAUSIBLE,
     MICROSECONDS,
@@ -49,3 +51,8 @@ __all__ = [
     "matrix",
     "uniform",
 ]
+
+if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+    from simulator.latency.spellings import missing as _missing
+
+    __getattr__ = _missing

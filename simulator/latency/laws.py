@@ -45,7 +45,8 @@ _LONGEST = 1e9
 """The largest parameter in seconds: thirty years, beyond which a number is a mistake and not a delay."""
 
 IMPLAUSIBLE = 10.0
-"""From this number of seconds on, a mere number in the place of a connection's law rather means milliseconds."""
+"""From this number of seconds on, a mere number in the place of a connection's law, or its median, rather means
+milliseconds."""
 
 _WIDEST = 10.0
 """The largest sigma of a lognormal law: at 10 the delays of one run already span thirty powers of ten."""
@@ -304,13 +305,23 @@ def as_law(value: Law | float) -> Law:
     return Constant(value)
 
 
-def as_link_law(value: Law | float) -> Law:
+def as_link_law(value: Law | float, *, is_of_pair: bool = False) -> Law:
     """Return the law of a connection's delays; raises as `as_law`, and warns of what seems to be milliseconds.
 
-    A law that is written as one, ``constant(40)``, is meant.
+    That is a number, or the median of a law, of at least 10 s. A constant that is written as a law, ``constant(40)``,
+    is meant.
+
+    Args:
+        is_of_pair: Whether it is between two places, which may be planets: a law is meant, then.
     """
     law = as_law(value)
-    if isinstance(law, Constant) and law is not value and law.seconds >= IMPLAUSIBLE:
+    if law is value:
+        if not (is_of_pair or isinstance(law, Constant)) and (median := law.quantile(0.5)) >= IMPLAUSIBLE:
+            warn_program(
+                f"half of the delays of {law!r:.100} take {median:.3g} s or longer, each way: laws are in seconds, so "
+                "40 ms are 0.04"
+            )
+    elif isinstance(law, Constant) and law.seconds >= IMPLAUSIBLE:
         number = f"{law.seconds:.15g}"
         warn_program(
             f"a latency of {number} is {number} s, each way: for {number} ms give {law.seconds / 1000:.15g}, and for "

@@ -203,7 +203,7 @@ def _pair(value: Any) -> tuple[str, str]:
 
 def _law(what: str, value: Any) -> Law:
     try:
-        return as_link_law(value)
+        return as_link_law(value, is_of_pair=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what}: {error}") from None
 

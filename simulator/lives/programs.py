@@ -17,6 +17,7 @@ from meshsync.runtime.interfaces import Task
 from meshsync.signals import check_callable
 from simulator.engine.kernel import SECOND
 from simulator.engine.lives import ProgramLife
+from simulator.engine.results import check_task
 from simulator.engine.runtime import VirtualRuntime
 from simulator.faults.injection import FaultRecorder
 from simulator.faults.kinds.crash import HOW, Crash
@@ -165,7 +166,7 @@ class Programs:
             self.leftovers.note(program.name, target)
 
         def run() -> None:
-            target(*arguments)
+            check_task(target, target(*arguments))
 
         label = program.label if life.number == 1 else f"{program.name}, life {life.number}"
         return self._runtime.spawn(run, name=label, life=life)

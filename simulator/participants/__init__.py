@@ -8,6 +8,8 @@ of connections, unless ``resumes`` is False.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from simulator.participants.messaging import Chatter, Echo, Scripted
 from simulator.participants.participant import Participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer, Question
@@ -36,3 +38,8 @@ __all__ = [
     "Visitor",
     "churn",
 ]
+
+if not TYPE_CHECKING:  # To type checkers a wrong name is wrong.
+    from simulator.participants.spellings import missing as _missing
+
+    __getattr__ = _missing

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from weakref import WeakSet
 
-__all__ = ["check_participant"]
+__all__ = ["check_callback", "check_participant"]
 
 _checked: WeakSet[type] = WeakSet()
 
@@ -33,6 +33,20 @@ def check_participant(participant: object, base: type) -> None:
     if kind not in _checked:
         _check_hooks(kind, [name for name in vars(base) if name.startswith("on_")])
         _checked.add(kind)
+
+
+def check_callback(callback: object) -> None:
+    """Check what is to be called later.
+
+    Raises:
+        TypeError: If it cannot be called, or is a coroutine or generator function.
+    """
+    if not callable(callback):
+        hint = "; give the function itself, or lambda: …, not what a call of it returns" if callback is None else ""
+        raise TypeError(f"after() calls back a function without arguments, not {callback!r:.100}{hint}")
+    if inspect.iscoroutinefunction(callback) or inspect.isgeneratorfunction(callback):
+        name = getattr(callback, "__qualname__", "the callback")
+        raise TypeError(f"{name} is a coroutine or generator function, of which nothing would run: give a plain one")
 
 
 def _check_hooks(kind: type, hooks: Collection[str]) -> None:

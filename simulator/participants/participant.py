@@ -27,7 +27,7 @@ from simulator.latency import Law, as_law
 from simulator.network.headless_end import HeadlessEnd
 from simulator.network.network import Guest
 from simulator.participants.confirming import AskedQuestion, ConfirmedMessages, visible
-from simulator.participants.hooks import check_participant
+from simulator.participants.hooks import check_callback, check_participant
 from simulator.participants.peers import Chunk, Message, Offer, Peer, Question, copied
 from simulator.participants.stays import Stay
 from simulator.participants.stream import WINDOW, Stream
@@ -158,7 +158,12 @@ class Participant(HintedParticipant):
         return self._simulator.random
 
     def after(self, delay: float | Law, callback: Callable[[], None]) -> None:
-        """Call back after a delay, in seconds or drawn from a law; not if this participant has left by then."""
+        """Call back after a delay, in seconds or drawn from a law; not if this participant has left by then.
+
+        Raises:
+            TypeError: If the callback cannot be called, or is a coroutine or generator function.
+        """
+        check_callback(callback)
         self._simulator.call_later(as_law(delay), callback)
 
     def send(self, to: Peer | str, type: str, message: Mapping[str, Any], attachment: bytes = b"") -> None:

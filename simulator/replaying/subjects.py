@@ -16,6 +16,7 @@ import meshsync
 from meshsync.errors import UsageError
 from meshsync.reasons import describe_error
 from meshsync.runtime.interfaces import Task
+from simulator.engine.results import check_task
 from simulator.errors import ReplayFailed
 from simulator.exploring.programs import afresh, check_program, find
 from simulator.replaying.director import Director
@@ -77,7 +78,7 @@ class FunctionSubject:
 
     def _run(self, director: Director, arguments: Sequence[object]) -> None:
         try:
-            self._function(*arguments)
+            check_task(self._function, self._function(*arguments))
         except (Exception, SystemExit) as error:
             if not isinstance(error, SystemExit) or error.code not in (None, 0):
                 failed = ReplayFailed(f"the program of {director.subject} failed: {describe_error(error)}")
@@ -182,7 +183,7 @@ def run_function(name: str) -> None:
     check_program(function, takes_simulation=False)
     if not _takes(function):
         raise UsageError(f"{name}: it takes arguments; beside an emulator there is no simulation to give to it")
-    function()
+    check_task(function, function())
 
 
 def _in_folder(name: str, folder: Path) -> str:

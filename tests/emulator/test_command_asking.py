@@ -50,9 +50,9 @@ def test_the_answer_is_printed(bot: meshsync.RoomClient, here: dict[str, str], t
     """As a message that arrived, with its attachment in a file; by name, by id, from a file, from standard input."""
     (tmp_path / "body.json").write_text('{"n": 2}', encoding="utf-8")
     (tmp_path / "data").write_bytes(b"abc")
-    inbox = tmp_path / "inbox"
+    inbox = tmp_path / "new" / "inbox"
     digest = hashlib.sha256(b"\x01\x02").hexdigest()
-    options = ["--attach", str(tmp_path / "data"), "--save-attachments", str(inbox), "--name", "ada"]
+    options = ["--attach", str(tmp_path / "data"), "--save-attachments", str(inbox), "--name", "ada", "--create-dirs"]
     result = run("ask", ROOM, "bot", "ask", '{"n": 1}', *options, environ=here)
     (record,) = records(result)
     assert result.exit_code == 0
@@ -68,6 +68,7 @@ def test_the_answer_is_printed(bot: meshsync.RoomClient, here: dict[str, str], t
     for arguments, given in [
         ([bot.local_participant.id, "ask", f"@{tmp_path / 'body.json'}"], None),
         (["bot", "ask", "-"], '{"n": 2}\n'),
+        (["ask", '{"n": 2}', "--to", "bot"], None),
     ]:
         result = run("ask", *arguments, "--wait-for", "bot", environ=here, input=given)
         assert [record["message"]["got"] for record in records(result)] == [{"n": 2}]
@@ -85,6 +86,7 @@ def test_the_answer_is_printed(bot: meshsync.RoomClient, here: dict[str, str], t
         (["bot", "other", "{}"], 1, "no handler for questions of type 'other'; its handlers are for 'ask'"),
         (["eve", "ask", "{}"], 1, "there is no 'eve'; in 'asking' there are bot (agent)"),
         (["bot", "ask", '{"wait": 60}', "--timeout", "0.5"], 5, "was not answered within 0.5 s: it has it"),
+        (["bot", "ask", '{"wait": 60}', "--timeout", "500ms"], 5, "give a longer --timeout if the answer takes longer"),
     ],
 )
 def test_a_question_without_an_answer_has_a_status(
@@ -108,6 +110,7 @@ def test_a_participant_that_is_no_client_of_ours_needs_a_type_of_answer(emulated
     result = run("ask", "echo", "ask", "{}", "--wait-for", "echo", environ=here)
     assert result.exit_code == 2
     assert "'echo' is no client of this package" in result.stderr
+    assert result.stderr.endswith("tell which one by --reply-type\n")
     result = run("ask", "echo", "ask", '{"n": 1}', "--reply-type", "ask", "--timeout", str(PATIENCE), environ=here)
     assert [record["message"] for record in records(result)] == [{"n": 1}]
 

@@ -89,6 +89,7 @@ def test_files_are_received_until_there_are_enough(
     inbox = tmp_path / "new" / "inbox"
     result = run(
         *["receive-files", ada.room_name, str(inbox), "--name", "cli", "--count", "1", "--from", "ada"],
+        "--create-dirs",
         environ=of_emulator(emulated),
     )
     assert sending.result(PATIENCE) == "sent"
@@ -192,7 +193,7 @@ def test_ctrl_c_says_how_much_of_a_file_was_received(join: Join, emulated: Emula
 def test_two_processes_pass_a_file(emulated: Emulator, report: Path, tmp_path: Path) -> None:
     """As a person does it in two shells; nothing is drawn where standard error is no terminal."""
     environ = of_emulator(emulated, f"two-shells-{next(_rooms)}")
-    receiver = start("receive-files", str(tmp_path / "inbox"), "--name", "bob", "--count", "1", environ=environ)
+    receiver = start("receive-files", str(tmp_path), "--name", "bob", "--count", "1", "--overwrite", environ=environ)
     sender = start("send-file", str(report), "--wait-for", "bob", "--to", "bob", environ=environ)
     sent, errors = sender.communicate(timeout=PATIENCE)
     assert (sender.returncode, errors) == (0, "")

@@ -259,10 +259,12 @@ def test_listen_prints_messages_and_stores_attachments(enter: Any, here: dict[st
 
     acting = when_it_listens(ada, act)
     folder = tmp_path / "new" / "attachments"
-    result = run("listen", "--name", "cli", "--count", "3", "--save-attachments", str(folder), environ=here)
+    options = ["--save-attachments", str(folder), "--create-dirs", "--timeout", str(PATIENCE)]
+    result = run("listen", "--name", "cli", "--count", "3", *options, environ=here)
     acting.result(PATIENCE)
 
     assert result.exit_code == 0
+    assert "as 'cli'; --timeout limits each step, such as connecting: for an end after a time give" in result.stderr
     lines = records(result)
     assert [set(line) for line in lines] == [{"time", "type", "from", "from_id", "message", "attachment"}] * 3
     assert [(line["type"], line["message"]) for line in lines] == [

@@ -346,6 +346,10 @@ def test_one_handler_answers_a_type(pair: Pair) -> None:
     with pytest.raises(UsageError, match=r"test_asking\.add: remove it first, by off_request\('sum'\)"):
         messaging.on_request("sum", add)
     messaging.off_request("sum")
+    messaging.on_request("other", add)
+    with pytest.raises(ValueError, match=r"no handler is registered for questions of type 'sum'; there are 'other'"):
+        messaging.off_request("sum")
+    messaging.off_request("other")
     registration = messaging.on_request("sum", lambda event: {"sum": 0})
     assert pair.ask().message == {"sum": 0}
     registration.cancel()

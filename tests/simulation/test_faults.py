@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,46 @@ def test_a_reset_breaks_the_connection_and_loses_what_is_in_flight() -> None:
         assert [delivery.error.__class__ for delivery in (taken, lost)] == [DeliveryUnknown, DeliveryUnknown]
         assert pair.fate == {"taken": "delivered", "lost": "lost"}
         assert pair.bob.messaging.get_participant_by_name("alice") is None
+
+
+@pytest.mark.parametrize(
+    ("planned", "said"),
+    [
+        (faults.at(12_500, faults.reset("ada")), []),
+        (faults.at(12_000, faults.reset("ada")), ["12000 s, since the run ended at 30 s: for 12000 ms give 12"]),
+        (faults.during(5000, 9000, faults.partition({"ada"})), ["5000 s, since the run ended at 30 s: for 5000 ms"]),
+        (faults.every(5000, faults.reset("ada")), ["5000 s, since the run ended at 30 s: for 5000 ms give 5"]),
+        (faults.quiet(after=20_000), ["20000 s, since"]),
+        (faults.during(1, 20_000, faults.partition({"ada"})), []),
+        (faults.at(3600, faults.reset("ada")), []),
+        (faults.at(40_000, faults.reset("ada")), []),
+    ],
+)
+def test_a_time_in_milliseconds_that_is_never_reached_is_warned_of(planned: faults.Planned, said: list[str]) -> None:
+    """At the end; not if 40 s would not have been reached either, nor of what began and would end later."""
+    with warnings.catch_warnings(record=True) as caught, Simulation(0) as sim:
+        warnings.simplefilter("always")
+        sim.room("demo").add(participants.Sink("ada"))
+        sim.plan(planned)
+        sim.sleep(30)
+    texts = [str(one.message) for one in caught]
+    assert len(texts) == len(said)
+    assert all(part in text for part, text in zip(said, texts, strict=True))
+
+
+def test_a_fault_that_seems_to_last_for_milliseconds_is_warned_of() -> None:
+    """As a time limit is."""
+    for make in (
+        lambda: faults.pause("ada", 5000),
+        lambda: faults.restart(down=5000),
+        lambda: faults.late_replies("ada", 5000),
+        lambda: faults.pause_program("ada", 5000),
+        lambda: faults.crash("ada", restart_after=5000),
+    ):
+        with pytest.warns(
+            RuntimeWarning, match=r"=5000 is 5000 s: for 5000 ms give 5, and for that many seconds 5000\.0"
+        ):
+            make()
 
 
 def test_a_half_open_connection_is_noticed_by_its_heartbeat() -> None:

@@ -663,6 +663,27 @@ def test_a_rejection_by_raising_is_no_failure() -> None:
         assert reports == []
 
 
+@pytest.mark.parametrize(
+    ("callback", "told"),
+    [
+        (lambda reader: False, True),
+        (lambda reader: None, False),
+        (lambda reader: True, False),
+        (lambda reader: reader.accept() or False, False),
+    ],
+)
+def test_a_callback_that_returns_false_is_told_that_it_rejects_nothing(
+    callback: Callable[[Any], Any], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stream is accepted, as ever; of what was accepted before, False may be any result."""
+    with simulated() as sim:
+        pair = Pair(sim, callback)
+        pair.open().close()
+        sim.sleep(1)
+    text = "<lambda> returned False, which rejects nothing: raise StreamRejected(reason)"
+    assert (text in caplog.text) == told
+
+
 def test_a_fault_of_the_callback_is_reported_where_it_is(caplog: pytest.LogCaptureFixture) -> None:
     """The acceptor's program gets the traceback and ``receiver_failed``, and the opener no word of it."""
     reports: list[Any] = []

@@ -84,6 +84,10 @@ async def show(event):
     print(event.message)
 > TypeError: <function show at …> is a coroutine function, which nothing here would await; give a plain one
 
+## Taking back a handler that there is not
+messaging.off_request("sum")
+> ValueError: no handler is registered for questions of type 'sum'; there are none
+
 ## A receiver that returns a coroutine
 async def show(event):
     print(event.message)
@@ -440,6 +444,14 @@ for message in messaging.messages():
 messaging.wait_for_participant("bob", 5)
 > TypeError: the role of a participant is a str, not 5
 
+## A time limit in milliseconds
+messaging.send_message(peer, "chat", {}, timeout=5000)
+> warning: timeout=5000 is 5000 s: for 5000 ms give 5, and for that many seconds 5000.0
+
+## All time limits in milliseconds
+meshsync.connect("lab", name="ada", default_timeout=30000).close()
+> warning: default_timeout=30000 is 30000 s: for 30000 ms give 30, and for that many seconds 30000.0
+
 ## A time limit as text
 messaging.wait_for_message("reply", timeout="5")
 > TypeError: timeout is a number of seconds, not '5'
@@ -712,6 +724,19 @@ with simulator.Simulation(seed=1) as sim:
     sim.room("lab").add(Bot("bot"))
 > TypeError: Bot.on_message is a coroutine or generator function, of which nothing would run: give a plain one, and in place of a wait after(seconds, callback)
 
+## Calling instead of passing, for later
+class Bot(simulator.participants.Participant):
+    def on_message(self, message):
+        self.after(1, self.broadcast("news", {}))
+
+with simulator.Simulation(seed=1) as sim:
+    ada = sim.room("lab").join("ada", enable=True)
+    sim.room("lab").add(Bot("bot"))
+    bot = ada.messaging.wait_for_participant(name="bot")
+    ada.messaging.send_message(bot, "chat", {})
+    sim.sleep(1)
+> ActorFailed: the callback … of a timer failed: TypeError: after() calls back a function without arguments, not None; give the function itself, or lambda: …, not what a call of it returns
+
 ## A misspelled method of a participant
 class Bot(simulator.participants.Participant):
     def on_mesage(self, message):
@@ -728,6 +753,50 @@ simulator.Simulation(start="yesterday")
 ## A program that does not take the simulation
 simulator.explore(lambda: None, seeds=3)
 > UsageError: a program is called with the Simulation, which …<lambda>() does not take: too many positional arguments
+
+## A law in milliseconds
+simulator.Simulation(seed=1, latency=simulator.latency.lognormal(40, 0.4)).close()
+> warning: half of the delays of Lognormal(median=40.0, sigma=0.4) take 40 s or longer, each way: laws are in seconds, so 40 ms are 0.04
+
+## A fault's time in milliseconds
+with simulator.Simulation(seed=1) as sim:
+    sim.room("lab").add(simulator.participants.Echo("bot"))
+    sim.plan(simulator.faults.at(5000, simulator.faults.reset("bot")))
+    sim.sleep(60)
+> warning: nothing came of what was planned for 5000 s, since the run ended at 60 s: for 5000 ms give 5
+
+## A program that returns whether it holds
+def program(sim):
+    return sim.now == 0
+
+raise simulator.explore(program, seeds=3, save=None).error
+> UsageError: the program __main__.program returned True, which decides nothing: a run fails by an exception. What to do: assert what has to hold, and return nothing
+
+## A program that returns its results
+def program(sim):
+    return [sim.now]
+
+simulator.explore(program, seeds=1, save=None)
+> warning: the program __main__.program returned [0.0], which nothing reads: a run fails by an exception, and values are kept in a list of the program's own, or printed
+
+## A spawned program that returns whether it holds
+def program():
+    meshsync.sleep(1)
+    return False
+
+with simulator.Simulation(seed=1) as sim:
+    sim.spawn(program)
+    sim.run()
+> warning: the program __main__.program returned False, which nothing reads: a task fails by an exception, and what it returns is dropped
+
+## A spawned program that hides a coroutine
+async def main():
+    ...
+
+with simulator.Simulation(seed=1) as sim:
+    sim.spawn(lambda: main())
+    sim.run()
+> ActorFailed: actor '<lambda>' failed: TypeError: it did nothing but return 'coroutine', which nothing here would run: give a plain one
 
 ## Seeds as text
 simulator.explore(lambda sim: None, seeds="0:100")

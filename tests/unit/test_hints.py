@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
@@ -10,7 +12,10 @@ import meshsync
 from meshsync import hints
 from meshsync.streams.endpoints import MessageStreamReader, MessageStreamWriter
 from meshsync.tokens import ParticipantToken
-from simulator import Emulator, Simulation, participants
+from simulator import Emulator, Simulation, faults, latency, participants
+from simulator.faults.spellings import SPELLINGS as faults_spellings
+from simulator.latency.spellings import SPELLINGS as latency_spellings
+from simulator.participants.spellings import SPELLINGS as participants_spellings
 from simulator.simulation import SimulatedRoom
 
 
@@ -33,9 +38,57 @@ def test_names_that_are_answered_are_missing(name: str) -> None:
     assert there & set(hints._SPELLINGS[name]) == set()
 
 
-def test_names_that_the_package_answers_are_missing() -> None:
-    """As above."""
-    assert set(dir(meshsync)) & set(hints._MODULE) == set()
+@pytest.mark.parametrize(
+    ("module", "spellings"),
+    [
+        (meshsync, hints._MODULE),
+        (latency, latency_spellings),
+        (faults, faults_spellings),
+        (participants, participants_spellings),
+    ],
+)
+def test_names_that_a_package_answers_are_missing(module: ModuleType, spellings: dict[str, str]) -> None:
+    """As above; and what is to be written in their place is there."""
+    assert set(dir(module)) & set(spellings) == set()
+    if module is not meshsync:
+        for answer in spellings.values():
+            named = re.findall(r"(\w+)(?=\()", re.sub(r"\w+\.[\w.()]+", "", answer)) or re.findall(r"^\w+$", answer)
+            assert set(named) <= {*dir(module), "on_message", "do"}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "answer"),
+    [
+        (latency, "gaussian", ": it is lognormal(median, sigma), since no delay is below 0"),
+        (faults, "kill", ": it is crash(program), of one that sim.spawn began"),
+        (participants, "Listener", ": it is Sink"),
+        (latency, "lognorml", ""),  # The interpreter adds its own.
+    ],
+)
+def test_name_that_a_package_of_the_simulator_has_not_is_answered(module: ModuleType, name: str, answer: str) -> None:
+    """As those of meshsync are."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(module, name)
+    assert str(caught.value) == f"module {module.__name__!r} has no attribute {name!r}{answer}"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("from_jwt", ": it is ParticipantToken.decode, or peek, which verifies nothing"),
+        ("create", ": it is ParticipantToken.for_room(room, name, role=…)"),
+        ("forRoom", ": it is for_room"),
+        ("for_rom", ": did you mean for_room?"),
+        ("colour", ""),
+        ("_hidden", ""),
+    ],
+)
+def test_name_that_the_class_of_tokens_has_not_is_answered(name: str, answer: str) -> None:
+    """Its own methods make tokens, so that it is asked without an object."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(ParticipantToken, name)
+    assert str(caught.value) == f"type object 'ParticipantToken' has no attribute {name!r}{answer}"
+    assert not hasattr(ParticipantToken, name)
 
 
 @pytest.mark.parametrize(

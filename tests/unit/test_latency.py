@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import latency
+from simulator import faults, latency
 from simulator.latency import Law, as_law, constant, empirical, exponential, lognormal, uniform
-from simulator.settings import as_delays
+from simulator.settings import as_delays, check_positive
 
 DRAWS = 10_000
 TOLERANCE = 0.03
@@ -259,11 +259,31 @@ def test_latency_that_seems_to_be_in_milliseconds_is_warned_of(make: Callable[[]
     assert "for that many seconds simulator.latency.constant(40)" in str(warning.message)
 
 
+@pytest.mark.parametrize("law", [uniform(10, 50), lognormal(40, 0.4), exponential(200), empirical([12, 30, 45])])
+def test_law_that_seems_to_be_in_milliseconds_is_warned_of(law: Law) -> None:
+    """By its median, wherever a connection's is given."""
+    for give in (latency.as_latency, lambda law: as_delays(0.04, law), faults.latency):
+        with pytest.warns(
+            RuntimeWarning, match=r"half of the delays of \w+\(.*\) take .* s or longer.* 40 ms are 0.04"
+        ):
+            give(law)
+    with pytest.warns(RuntimeWarning, match="a latency of 40 is 40 s"):
+        faults.latency(40)
+
+
+def test_heartbeat_that_seems_to_be_in_milliseconds_is_warned_of() -> None:
+    """As time limits are."""
+    with pytest.warns(RuntimeWarning, match="heartbeat=30000 is 30000 s: for 30000 ms give 30"):
+        check_positive(window=5000, heartbeat=30_000, horizon=5000)
+
+
 def test_long_latency_can_be_meant() -> None:
-    """A law is, and so is what takes only seconds; and waits that are no connection's have any length."""
+    """A constant law is, and those between places; and waits that are no connection's have any length."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert latency.as_latency(latency.constant(40)) == latency.constant(40)
         latency.as_latency(9.9)
+        latency.as_latency(uniform(0, 19))
+        faults.latency(latency.constant(40))
         latency.as_law(200)
         latency.matrix({("earth", "mars"): latency.uniform(200, 1200)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -101,3 +101,27 @@ def test_methods_of_its_own_are_no_misspelled_hooks() -> None:
         warnings.simplefilter("error")
         let_in(Plain("bob"))
         let_in(participants.Echo("bob"))
+
+
+async def coroutine() -> None:
+    """Do nothing."""
+
+
+def generator() -> Iterator[None]:
+    """Do nothing."""
+    yield
+
+
+@pytest.mark.parametrize(
+    ("callback", "text"),
+    [
+        (None, r"^after\(\) calls back a function without arguments, not None; give the function itself"),
+        (5, r"^after\(\) calls back a function without arguments, not 5$"),
+        (coroutine, r"^coroutine is a coroutine or generator function, of which nothing would run"),
+        (generator, r"^generator is a coroutine or generator function, of which nothing would run"),
+    ],
+)
+def test_what_cannot_be_called_later_is_refused_at_once(callback: Any, text: str) -> None:
+    """And not when its time has come, at no line of the program."""
+    with pytest.raises(TypeError, match=text):
+        participants.Echo("bob").after(1, callback)

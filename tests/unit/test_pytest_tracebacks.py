@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -120,6 +121,41 @@ def test_errors_from_which_one_came_are_short_too(tmp_path: Path) -> None:
     told = failures(run(tmp_path, program))
     places = [line for line in told.splitlines() if line.startswith(("test_it.py:", "/"))]
     assert places == ["test_it.py:6: ReceiveTimeout", "test_it.py:11: ", "test_it.py:8: KeyError"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups came with Python 3.11")
+def test_errors_in_a_group_are_short_too(tmp_path: Path) -> None:
+    """Each by itself, in groups of groups as well."""
+    program = """
+        import meshsync
+
+        def ask(room):
+            try:
+                room.messaging.wait_for_participant(name="bot", timeout=5)
+            except meshsync.ReceiveTimeout as error:
+                return error
+
+        def test_it(sim_room):
+            alice = sim_room.join("alice", enable=True)
+            raise ExceptionGroup("several", [ask(alice), ExceptionGroup("more", [ask(alice)]), KeyError("own")])
+    """
+    told = failures(run(tmp_path, program))
+    assert re.findall(r'File ".*?(\w+\.py)", line (\d+)', told) == [("test_it.py", "12"), *[("test_it.py", "6")] * 2]
+    assert told.count("ReceiveTimeout: no participant with name='bot' was there within 5 s") == 2
+
+
+def test_an_error_at_the_import_of_a_test_module_has_its_lines_alone(tmp_path: Path) -> None:
+    """As one in a test; whole for who asks for that."""
+    program = "import meshsync\n\nmeshsync.connect('lab', timeout='5')\n\ndef test_it():\n    pass\n"
+    expected = """
+    test_it.py:3: in <module>
+        meshsync.connect('lab', timeout='5')
+    E   TypeError: timeout is a number of seconds, not '5'
+    """
+    printed = run(tmp_path, program)
+    assert textwrap.dedent(expected).strip("\n") in printed
+    assert "deadlines.py" not in printed
+    assert "deadlines.py" in run(tmp_path, program, "--full-trace")
 
 
 def test_an_actor_that_fails_unseen_is_told_of_without_frames_of_pytest(tmp_path: Path) -> None:

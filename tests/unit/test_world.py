@@ -107,3 +107,18 @@ def test_connect_joins_rooms_of_the_callers_world(world: World) -> None:
     with meshsync.connect("lab", name="planner") as room:
         assert room._meshsync.runtime is world.runtime
         assert room.is_connected
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_task_that_hides_a_coroutine_fails(world: World) -> None:
+    """A function around a coroutine function does not show that nothing of it would run; its result does."""
+
+    async def program() -> None:
+        raise AssertionError
+
+    def hides() -> object:
+        return program()
+
+    task = meshsync.spawn(hides)
+    assert task.join(PATIENCE)
+    assert "nothing here would run" in str(task.error)

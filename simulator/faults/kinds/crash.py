@@ -25,7 +25,7 @@ class Crash(SimulationFault):
     who: str = field(metadata=fields.name)
     """The program's name, which need not be that of a participant."""
     how: str = field(metadata=fields.choice(*HOW))
-    restart_after: float | None = field(metadata=fields.optional(fields.number()))
+    restart_after: float | None = field(metadata=fields.optional(fields.duration))
     """Seconds until it begins anew; None for never."""
 
     @property

@@ -19,7 +19,7 @@ class ChangedLatency(NetworkFault):
     """Delays in transit follow another law; frames in flight keep their delay."""
 
     word: ClassVar[str] = "latency"
-    delay: Law = field(metadata=fields.law)
+    delay: Law = field(metadata=fields.link_law)
     name: str | None = field(metadata=fields.optional(fields.name))
     """The participant whose connections it changes; None for all."""
     direction: str = field(metadata=fields.choice(*DIRECTIONS))
@@ -30,4 +30,4 @@ class ChangedLatency(NetworkFault):
 
 def latency(delay: Law | float, name: str | None = None, *, direction: str = "both") -> ChangedLatency:
     """Change the delay in transit, in seconds or a law, for one participant or all, in one direction or both."""
-    return ChangedLatency(fields.settled_law("delay", delay), name, direction)
+    return ChangedLatency(fields.settled_law("delay", delay, is_of_link=True), name, direction)

@@ -19,7 +19,7 @@ class Pause(ConnectionFault):
 
     word: ClassVar[str] = "pause"
     name: str = field(metadata=fields.name)
-    seconds: float = field(metadata=fields.number())
+    seconds: float = field(metadata=fields.duration)
 
     def strike(self, connection: StruckConnection) -> None:
         connection.pause(self.seconds)

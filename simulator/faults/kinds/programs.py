@@ -34,7 +34,7 @@ class PauseProgram(SimulationFault):
     is_of_programs: ClassVar[bool] = True
     who: str = field(metadata=fields.name)
     """The program's name, which need not be that of a participant."""
-    seconds: float = field(metadata=fields.number())
+    seconds: float = field(metadata=fields.duration)
 
     def strike(self, simulation: StruckSimulation) -> None:
         simulation.programs.pause(self.who, self.seconds)

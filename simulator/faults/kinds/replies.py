@@ -37,7 +37,7 @@ class LateReplies(RoomFault):
 
     word: ClassVar[str] = "late_replies"
     name: str = field(metadata=fields.name)
-    seconds: float = field(metadata=fields.number())
+    seconds: float = field(metadata=fields.duration)
 
     def on_reply(self, name: str) -> Pass | Postpone:
         return Postpone(self.seconds) if name == self.name else PASS

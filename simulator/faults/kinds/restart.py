@@ -20,7 +20,7 @@ class Restart(SimulationFault):
     """The room's server goes down with every connection, and comes back after a while."""
 
     word: ClassVar[str] = "restart"
-    down: float = field(metadata=fields.number())
+    down: float = field(metadata=fields.duration)
     """Seconds during which connecting is refused."""
     forgets: bool = field(metadata=fields.truth)
     """Whether all participants leave; else they stay listed until the server notices that they are gone."""

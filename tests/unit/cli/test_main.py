@@ -107,6 +107,7 @@ def test_serve_on_a_taken_port_is_one_sentence():
 
     assert (status, out) == (1, "")
     assert errors.startswith("simulator: cannot listen on 127.0.0.1")
+    assert errors.endswith("; --port 0 picks a free one\n")
     assert errors.count("\n") == 1
 
 

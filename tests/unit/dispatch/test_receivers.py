@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -35,10 +37,66 @@ def receivers() -> Receivers:
 
 
 def test_receivers_come_in_order_of_registering(receivers: Receivers) -> None:
-    """One that is registered twice is called twice."""
-    for receiver in (second, first, second):
+    """And not in that of calling them."""
+    for receiver in (second, first):
         receivers.add("message", receiver)
-    assert called(receivers, event()) == [second, first, second]
+    assert called(receivers, event()) == [second, first]
+
+
+class Bot:
+    """Something with a method that receives."""
+
+    def receive(self, event: RoomMessageEvent) -> None:
+        """Receive."""
+
+
+def test_receiver_that_is_registered_again_is_called_once(receivers: Receivers) -> None:
+    """Also a method, which is another object each time; both registrations are one."""
+    bot = Bot()
+    registrations = [
+        receivers.add("message", receiver, "chat") for receiver in (first, first, bot.receive, bot.receive)
+    ]
+    assert registrations[0] is registrations[1]
+    assert called(receivers, event()) == [first, bot.receive]
+    registrations[0].cancel()
+    receivers.off("message", bot.receive)
+    assert receivers.is_empty
+
+
+def receiver_of(name: str) -> Receiver:
+    """Return another function of that name each time, as a cell of a notebook does that is run again."""
+
+    def receive(event: RoomMessageEvent) -> None:
+        """Receive."""
+
+    receive.__qualname__ = name
+    return receive
+
+
+def test_an_earlier_definition_that_is_called_too_is_told_in_an_interactive_session(
+    receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a cell is run again; not if the name or the type is another, nor of lambdas, nor in a program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, type in (("show", "chat"), ("show", "chat"), ("<lambda>", "chat"), ("again", None)):
+            receivers.add("message", receiver_of(name), type)
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+        for name, type in (("show", "news"), ("other", "chat"), ("<lambda>", "chat")):
+            receivers.add("message", receiver_of(name), type)
+    with pytest.warns(
+        RuntimeWarning, match=r"of .*\.show is registered for messages of type 'chat' and is called, too"
+    ):
+        receivers.add("message", receiver_of("show"), "chat")
+    with pytest.warns(RuntimeWarning, match=r"of .*\.again is registered for 'message' .* off\('message'\) before"):
+        receivers.add("message", receiver_of("again"))
+
+
+def test_receiver_of_several_types_gets_each(receivers: Receivers) -> None:
+    """Only for the same type is it the same registration."""
+    for type in ("chat", "news", "chat"):
+        receivers.add("message", first, type)
+    assert [called(receivers, event(type=type)) for type in ("chat", "news", "other")] == [[first], [first], []]
 
 
 def test_receiver_of_a_type_gets_only_that(receivers: Receivers) -> None:
@@ -58,12 +116,13 @@ def test_message_named_like_an_event_is_only_a_message(receivers: Receivers) -> 
 
 
 def test_cancelled_registration_is_called_no_more(receivers: Receivers) -> None:
-    """Cancelling takes out that one registration, and again does nothing."""
+    """Cancelling takes out that one registration, and again does nothing, nor to one that was made since."""
     registration = receivers.add("message", first)
+    receivers.add("message", second)
+    registration.cancel()
     receivers.add("message", first)
     registration.cancel()
-    registration.cancel()
-    assert called(receivers, event()) == [first]
+    assert called(receivers, event()) == [second, first]
 
 
 def test_receiver_cancelled_by_one_before_it_is_not_called(receivers: Receivers) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from fractions import Fraction
 from typing import Any
 
@@ -92,3 +93,28 @@ def test_a_deadline_refuses_what_is_no_limit(clock: Any) -> None:
     """Only ``"default"`` may be a text."""
     with pytest.raises(TypeError, match="timeout is a number of seconds, not 'soon'"):
         Deadline(clock, "soon")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000])
+def test_a_limit_that_seems_to_be_in_milliseconds_is_warned_of(number: int) -> None:
+    """At the program's line, with the number to write; it holds all the same."""
+    text = rf"default_timeout={number} is {number} s: for {number} ms give {number / 1000:g}, and for that many .*\.0$"
+    with pytest.warns(RuntimeWarning, match=text) as caught:
+        assert check_timeout(number, "default_timeout") == number
+    assert [one.filename for one in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(0, 0.5, 30, 300, 999, 1000, 1500, 2500),
+        *(600, 900, 1800, 3000, 3600, 5400, 6000, 7200),  # Whole minutes.
+        *(9000, 14_400, 36_000, 86_400, 90_000, 604_800),  # Whole quarter hours, hours, days.
+        *(5000.0, 30_000.0, 4321, 10_001, 1_000_000, 10**9, 10**12, math.inf, None),
+    ],
+)
+def test_a_long_limit_can_be_meant(number: float | None) -> None:
+    """What people choose, what is calculated, and what stands for none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_timeout(number)

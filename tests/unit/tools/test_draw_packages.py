@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tools.draw_packages import draw, main, panel_of, read_graph, reduce
+from tools.draw_packages import PICTURE, draw, main, panel_of, read_graph, reduce
 
 
 def test_the_picture_in_docs_is_up_to_date() -> None:
@@ -23,6 +24,16 @@ def test_the_picture_is_the_same_whatever_the_order_of_sets(hash_seed: str) -> N
     command = [sys.executable, "-m", "tools.draw_packages", "--check"]
     environ = {**os.environ, "PYTHONHASHSEED": hash_seed}
     assert subprocess.run(command, check=False, cwd=Path(__file__).parents[3], env=environ).returncode == 0
+
+
+def test_the_picture_is_as_wide_as_a_page() -> None:
+    """So that its text is shown there in its own size; no box sticks out."""
+    picture = PICTURE.read_text(encoding="utf-8")
+    width = int(re.search(r'viewBox="0 0 (\d+) \d+" width="\1"', picture)[1])  # type: ignore[index]
+    boxes = re.findall(r'<rect class="(?:package|module)" x="(\d+)" y="\d+" width="(\d+)"', picture)
+    assert width <= 800
+    assert len(boxes) > 60
+    assert max(int(x) + int(wide) for x, wide in boxes) <= width
 
 
 def test_edges_that_follow_from_others_are_left_out() -> None:
