@@ -151,6 +151,8 @@ def _join(
             _open_clients[next(_serials)] = client
             _places[client] = place
             client.watch(spawn_in_finalizer, *place)
+            # In a simulation each chunk is a message: what befalls it is seen, and written in terms of chunks.
+            client.streams.join_chunks()
     except BaseException:
         if joined is not None:
             joined._meshsync.uplink.close(lambda: None)  # Rather than that it comes back.

@@ -45,22 +45,25 @@ class ResumableOutgoing(Outgoing):
     def write(self, chunk: MessageStreamChunk | Buffer, timeout: Timeout) -> None:
         """Hold a chunk, and send it; see `MessageStreamWriter.write`."""
         stream, resumption = self._stream, self._resumption
-        given = self._message(chunk)
-        # Its program may change a buffer before the chunk is sent for the last time.
-        message = StreamChunk(given.stream_id, given.header, bytes(given.data))
-        type, body = encode_stream_message(message)
-        request = Send(resumption.core.peer_id, type, body, message.data)
+        message = self._message(chunk)
+        if type(message.data) is not bytes:
+            # Its program may change a buffer before the chunk is sent for the last time.
+            message = StreamChunk(message.stream_id, message.header, bytes(message.data))
         parts = _split(message, resumption.part_size)
-        encoded = None
-        if len(parts) == 1:
-            encoded = stream.host.encode(request)
-        else:
-            stream.host.check(request)  # Its parts are encoded one by one, when each is sent.
-        charge = Charge(sum(size for _, size in parts))
+        to, encoded = resumption.core.peer_id, None
+        if len(parts) > 1 or not resumption.core.joins:
+            request = Send(to, *encode_stream_message(message), message.data)
+            if len(parts) == 1:
+                encoded = stream.host.encode(request)
+            else:
+                stream.host.check(request)  # Its parts are encoded one by one, when each is sent.
+        elif message.header:  # It is encoded when it is sent, perhaps with others. Without a header it is sound.
+            stream.host.check(Send(to, *encode_stream_message(message), message.data))
+        charge = Charge(parts[0][1] if len(parts) == 1 else sum([size for _, size in parts]))
         patience = self._patience(timeout)
         try:
             while True:
-                if self._hold(parts, charge, encoded, request.to):
+                if self._hold(parts, charge, encoded, to):
                     break
                 stream.host.refuse_to_block("writing to a stream")
                 self._await_room(patience)
