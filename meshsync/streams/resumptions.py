@@ -227,6 +227,9 @@ class Resumptions:
             self._connection.set_alarm(resumption, CONFIRM_PAUSE, partial(self._confirm, resumption))
         if core.is_proven and core.link is Link.UP:
             resumption.peer = self._participants.get(core.peer_id) or resumption.peer
+        if core.joins:
+            # The confirmation first: it would wait for the programs that the report wakes, and its writer for it.
+            resumption.pump()
         resumption.report(events)
         resumption.pump()
 
