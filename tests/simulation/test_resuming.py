@@ -127,6 +127,25 @@ def test_joined_chunks_arrive_whole_over_many_losses(seed: int) -> None:
     assert len(pair.room.transcript.messages(type="stream.chunk")) < len(written)
 
 
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_header_that_changes_once_it_is_written_is_sent_as_it_was(joins: bool) -> None:
+    """Also for the second time, after a loss."""
+    header: dict[str, Any] = {"list": []}
+    got: list[Any] = []
+    with simulated(latency=0.02) as sim:
+        pair = Pair(sim, lambda reader: got.extend(chunk.header for chunk in reader))
+        for client in (pair.alice, pair.bob) if joins else ():
+            client._meshsync.streams.join_chunks()
+        with pair.open() as writer:
+            for number in range(3):
+                header["list"].append(number)
+                writer.write(MessageStreamChunk(header, bytes(150_000 if number else 10)))
+            cut(sim, "alice", 0)
+            header["list"].append(object())
+            sim.sleep(0.01)
+    assert got == [{"list": [0]}, {"list": [0, 1]}, {"list": [0, 1, 2]}]
+
+
 def test_both_ways_outlive_losses() -> None:
     """Whoever writes, whoever has opened it."""
     got: list[bytes] = []

@@ -27,6 +27,7 @@ from meshsync.protocol.stream_messages import (
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.streams.resuming import Line, Resumption
+from tests.support.interrupts import Interrupt
 
 MIB = 1024 * 1024
 
@@ -193,6 +194,22 @@ def test_joined_chunks_of_a_lost_connection_are_sent_again_from_the_first_that_i
     lab.connection.sent.clear()
     lab.resumption.pump()
     assert lab.connection.sent[-1] == 3 + 4
+
+
+def test_each_chunk_is_sent_once_where_joining_is_interrupted() -> None:
+    """Ctrl-C at any place of it finds the chunks joined, or not."""
+    for place in range(1, 1000):
+        lab = Lab(joins=True)
+        for size in (1, 2, 4):
+            lab.hold(size)
+        was_interrupted = Interrupt(place).run(lab.resumption.pump)
+        for task in lab.tasks:
+            task()
+        lab.resumption.pump()
+        assert sum(lab.connection.sent) == 7, place
+        if not was_interrupted:
+            break
+    assert 50 < place < 999
 
 
 class Counting:
