@@ -56,6 +56,7 @@ JOINED_IN_FLIGHT = 4
 MOST_JOINED = 256
 """Chunks in one message."""
 _OVERHEAD_OF_A_FEW = 16 * CHUNK_OVERHEAD
+"""Bytes that a message counts on its way beside its data, if its chunks are not small."""
 _MOST_HEADERS = 16 * 1024
 """Bytes of the headers in one message, as JSON. A room refuses what is much work to read."""
 _DEEPEST_HEADER = 50

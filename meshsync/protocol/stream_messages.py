@@ -365,7 +365,7 @@ CONTROL_TYPES = STREAM_TYPES - {"stream.open", "stream.chunk"}
 
 def _separate(stream_id: str, own: JsonObject, data: bytes, type: str) -> tuple[StreamChunk, ...]:
     sizes = read_member(own, "sizes", list, type)
-    headers = read_member(own, "headers", list, type) if "headers" in own else [{}] * len(sizes)
+    headers = read_member(own, "headers", list, type) if "headers" in own else [{} for _ in sizes]
     if not sizes or any(map(_is_no_size, sizes)) or sum(sizes) != len(data):
         raise ProtocolError(f"{type} has {len(data)} bytes, and 'sizes' that are not theirs")
     if len(headers) != len(sizes) or not all(isinstance(header, dict) for header in headers):

@@ -104,6 +104,15 @@ def test_words_are_written_and_read(word: StreamMessage, type: str, body: dict[s
     assert decode_stream_message(type, body, b"data") == word
 
 
+def test_chunks_of_one_message_have_headers_of_their_own() -> None:
+    """A program may change that of one."""
+    type, body = encode_stream_message(StreamChunks("s", (StreamChunk("s", {}), StreamChunk("s", {}))))
+    decoded = decode_stream_message(type, body, b"")
+    assert isinstance(decoded, StreamChunks)
+    first, second = decoded.chunks
+    assert first.header is not second.header
+
+
 def test_every_word_is_kept_from_programs() -> None:
     """What programs never get as messages is just what is said here."""
     assert {type for _, type, _ in WORDS} == STREAM_TYPES
