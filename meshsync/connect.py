@@ -154,6 +154,8 @@ def _join(
             _open_clients[next(_serials)] = client
             _places[client] = place
             client.watch(spawn_in_finalizer, *place)
+            # In a simulation each chunk has a message of its own, to which faults and records refer.
+            client.streams.join_chunks()
     except BaseException:
         if joined is not None:
             joined._meshsync.uplink.close(lambda: None)  # Rather than that it comes back.

@@ -85,8 +85,8 @@ e  simulator.admission
 e  simulator.histories: history models / linearizability
 e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_end network room_end
                       / connector headless_end programs
-f  simulator.record: attachments calls_as_streams files names record / confirmed_messages lines redaction / log
-                     / records / recorder whole_chunks wording / link_recorder charts timeline_styles
+f  simulator.record: attachments calls_as_streams files names record / confirmed_messages joined_chunks lines redaction
+                     / log / records / recorder whole_chunks wording / link_recorder charts timeline_styles
                      timeline_labels timeline_view / timeline_names timeline_scale / drawn_faults timeline_marks
                      / timeline / transcript / comparing
 g  simulator.lives: disks leftovers / programs

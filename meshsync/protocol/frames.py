@@ -47,7 +47,7 @@ BATCH_BYTES = 256 * 1024
 """The most payload joined into one buffer, in bytes, unless a single packet is larger. It bounds how long a control
 frame waits, since those go in between buffers."""
 
-Mask = Callable[[bytes, bytes], bytes]
+Mask = Callable[[bytes | memoryview, bytes], bytes]
 """Maps a payload and a key of 4 bytes to their exclusive or (RFC 6455, section 5.3)."""
 
 
@@ -83,7 +83,7 @@ def _ones(words: int) -> int:
     return int.from_bytes(b"\x01\x00\x00\x00" * words, "little")
 
 
-def mask_in_python(data: bytes, key: bytes) -> bytes:
+def mask_in_python(data: bytes | memoryview, key: bytes) -> bytes:
     """Return ``data`` masked, or unmasked, with ``key``, by arithmetic on one large integer."""
     size = len(data)
     words = (size + 3) >> 2
@@ -248,6 +248,8 @@ _LARGE_PART = 16 * 1024
 
 _SMALL_PART = 4096
 """Bytes of a read below which it is joined with its neighbours while the packet is not whole."""
+_WORTH_A_VIEW = 4096
+"""Bytes of a payload from which on a view of it costs less than a copy."""
 _LONGEST_RUN = 1024
 """The most frames that are compared at a time in a run."""
 
@@ -390,7 +392,12 @@ class FrameDecoder:
             if end > size:
                 self._need = end - at
                 return at
-            payload = self._mask(data[begin:end], data[begin - 4 : begin]) if flag else data[begin:end]
+            if flag:
+                # A view of a large one: a slice would copy it once more.
+                source = data if length < _WORTH_A_VIEW else memoryview(data)
+                payload = self._mask(source[begin:end], data[begin - 4 : begin])
+            else:
+                payload = data[begin:end]
             if surplus:
                 self._surplus = surplus
                 self._decode_other(first, payload, into)
@@ -429,7 +436,8 @@ class FrameDecoder:
             end = at + count * step
             begins = range(at + payload, end + 1, step)  # an empty payload begins where its frame ends
             if self._flag:
-                into += [mask(data[i : i + step - payload], data[i - 4 : i]) for i in begins]
+                source = data if step < _WORTH_A_VIEW else memoryview(data)
+                into += [mask(source[i : i + step - payload], data[i - 4 : i]) for i in begins]
             else:
                 into += [data[i : i + step - payload] for i in begins]
             at = end

@@ -12,12 +12,24 @@ other. Its gains are chosen here: a stream needs no more than its share, and wha
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
+from meshsync.protocol.envelopes import JsonObject, encode_object
 from meshsync.protocol.flow_control import CHUNK_OVERHEAD
-from meshsync.protocol.stream_messages import StreamChunk
+from meshsync.protocol.stream_messages import StreamChunk, StreamMessage
 
-__all__ = ["CONFIRM_AT_LAST", "CONFIRM_EVERY", "CONFIRM_PAUSE", "LEAST_FLIGHT", "Confirming", "Pace", "flight_of"]
+__all__ = [
+    "CONFIRM_AT_LAST",
+    "CONFIRM_EVERY",
+    "CONFIRM_PAUSE",
+    "LEAST_FLIGHT",
+    "Confirming",
+    "Pace",
+    "confirm_at_last",
+    "flight_of",
+]
 
 CONFIRM_EVERY = 64 * 1024
 """Bytes after which the reader's client confirms what it has taken in, unless it has just done so."""
@@ -38,6 +50,17 @@ Source: measured over loopback; twice or four times as much saves another tenth 
 """
 PART_TIME = 0.005
 """Seconds that a part of more than `PART_SIZE` may take at the rate of late."""
+
+JOINED_IN_FLIGHT = 4
+"""Messages that may be on their way where each has several chunks. With half of them a writer always has the others."""
+MOST_JOINED = 256
+"""Chunks in one message."""
+_OVERHEAD_OF_A_FEW = 16 * CHUNK_OVERHEAD
+"""Bytes that a message counts on its way beside its data, if its chunks are not small."""
+_MOST_HEADERS = 16 * 1024
+"""Bytes of the headers in one message, as JSON. A room refuses what is much work to read."""
+_DEEPEST_HEADER = 50
+"""Levels of JSON in one of them: half of what a message may have, since it stands deeper there than by itself."""
 
 RATES = 10
 """Round trips whose highest rate counts."""
@@ -71,11 +94,15 @@ class Confirming:
         self._at: float | None = None
         """When it confirmed last."""
 
-    def is_due(self, size: int, now: float) -> bool:
-        """Count bytes that were taken in, and return whether all are to be confirmed now."""
+    def is_due(self, size: int, now: float, at_last: int = CONFIRM_AT_LAST) -> bool:
+        """Count bytes that were taken in, and return whether all are to be confirmed now.
+
+        Args:
+            at_last: Bytes after which they are, however early.
+        """
         unconfirmed = self._unconfirmed + size
         is_early = self._at is not None and now - self._at < CONFIRM_PAUSE
-        if unconfirmed < (CONFIRM_AT_LAST if is_early else CONFIRM_EVERY):
+        if unconfirmed < (at_last if is_early else CONFIRM_EVERY):
             self._unconfirmed = unconfirmed
             return False
         self._unconfirmed, self._at = 0, now
@@ -94,6 +121,21 @@ class Confirming:
 def flight_of(chunk: StreamChunk) -> int:
     """Return how many bytes a chunk counts on its way; both sides have to count alike."""
     return len(chunk.data) + CHUNK_OVERHEAD
+
+
+def confirm_at_last(size: int) -> int:
+    """Return after how many bytes a reader confirms all the same that gets several chunks in one message.
+
+    Args:
+        size: Bytes of the message that came, of which a writer has at least `JOINED_IN_FLIGHT` on their way.
+    """
+    return max(CONFIRM_AT_LAST, size * JOINED_IN_FLIGHT // 2)
+
+
+def _weight(header: JsonObject) -> int:
+    """Return the bytes of a header as JSON; too many for one that is deep."""
+    text = encode_object(header, "header")
+    return len(text) if text.count(b"{") + text.count(b"[") <= _DEEPEST_HEADER else _MOST_HEADERS + 1
 
 
 @dataclass(slots=True)
@@ -118,6 +160,8 @@ class Pace:
         """Bytes that may be."""
         self.part_size: int = PART_SIZE
         """Bytes of data that go in one message."""
+        self.is_joining: bool = False
+        """Whether several chunks may go in one message."""
         self._flights: deque[_Flight] = deque()
         self._confirmed = 0
         self._round_ends = 0
@@ -137,6 +181,24 @@ class Pace:
         """Return whether another chunk may be sent."""
         # What the reader has not confirmed for being too little must not keep anything from being sent.
         return self.in_flight <= CONFIRM_AT_LAST or self.in_flight + size <= self.limit
+
+    def join(self, waiting: Iterable[StreamMessage]) -> tuple[StreamChunk, ...]:
+        """Return the chunks that go in one message now, of those that wait, from the first on."""
+        chunks: list[StreamChunk] = []
+        data_size = header_size = flight = 0
+        for message in islice(waiting, MOST_JOINED):
+            if not isinstance(message, StreamChunk) or message.is_partial:
+                break
+            data_size += len(message.data)
+            flight += flight_of(message)
+            if data_size > self.part_size or self.in_flight + flight > self.limit:
+                break
+            if message.header:
+                header_size += _weight(message.header)
+                if header_size > _MOST_HEADERS:
+                    break
+            chunks.append(message)
+        return tuple(chunks)
 
     def sent(self, size: int, now: float, *, is_last: bool) -> None:
         """Count a chunk that is sent.
@@ -179,6 +241,8 @@ class Pace:
         highest = max(self._rates)
         self.limit = max(LEAST_FLIGHT, self._gain * highest * shortest + max(flight.size, CONFIRM_EVERY))
         self.part_size = max(PART_SIZE, min(int(highest * PART_TIME), LARGEST_PART))
+        if self.is_joining:
+            self.limit = max(self.limit, JOINED_IN_FLIGHT * (self.part_size + _OVERHEAD_OF_A_FEW))
 
     def _end_round(self, *, is_full: bool) -> None:
         self._round_ends = self._confirmed + self.in_flight

@@ -47,6 +47,7 @@ from meshsync.protocol.stream_messages import (
     ResumeConsent,
     ResumeOffer,
     StreamChunk,
+    StreamChunks,
     StreamMessage,
     proof_of,
 )
@@ -178,6 +179,9 @@ class ResumableStream:
         """Chunks that were written here."""
         self.taken: int = 0
         """Chunks that this side has taken in."""
+        self.joins: bool = False
+        """Whether this side reads several chunks in one message, to be set before ``meet`` and before an offer comes;
+        once the stream is open, whether both sides do."""
         self._secret = secret
         self._header = header
         self._granted = window
@@ -228,7 +232,7 @@ class ResumableStream:
 
     def accept(self) -> None:
         """Accept the offer; when there is no link, the consent goes to the next offer of the same stream."""
-        self._move(Progress.OPEN)
+        self.progress = self._checked(Progress.OPEN)
         if self.link is Link.UP:
             self._consent()
 
@@ -247,7 +251,7 @@ class ResumableStream:
             raise RuntimeError(f"stream {self.stream_id} is {self.progress.value}: nothing can be written")
         parts = [(chunk, size), *rest]
         messages = [part for part, _ in parts]
-        held = self.held + sum(size for _, size in parts)
+        held = self.held + sum([size for _, size in parts])
         position = self.position + len(parts)
         # No call up to the end: Ctrl-C finds it written, or not. Likewise below.
         self._chunks += parts
@@ -372,9 +376,9 @@ class ResumableStream:
         """Apply what has its place in the order of messages."""
         is_open = self.progress is Progress.OPEN or self.progress is Progress.CLOSING
         match message:
-            case StreamChunk() if is_open:
-                self.taken += 1
-                return [TakenIn(message)]
+            case StreamChunk() | StreamChunks() if is_open:
+                self.taken += len(message.chunks)
+                return [TakenIn(chunk) for chunk in message.chunks]
             case Credit(size=size, position=position) if is_open:
                 self._release(self._confirmed if position is None else position)
                 self._peer_granted += size
@@ -392,8 +396,9 @@ class ResumableStream:
                     return []  # It answers an offer before the latest one, and is on its way again.
                 self._proven_id = self.peer_id
                 self.seconds = 0.0 if consent is None else min(self.seconds, consent.seconds)
+                self.joins = self.joins and consent is not None and consent.joins
                 self._peer_granted = window or 0
-                self._move(Progress.OPEN)
+                self.progress = self._checked(Progress.OPEN)
                 return [Accepted(self._peer_granted)]
             case Reject(reason=reason) if self.progress is Progress.OFFERED and self.is_opener:
                 return [self._end(Ending(Outcome.REJECTED_BY_PEER, reason, is_final=message.is_final), now)]
@@ -406,12 +411,12 @@ class ResumableStream:
         self._number += 1
         if self._number == 1:
             self._proven_id = self.peer_id
-        resume = ResumeOffer(self.seconds, self._secret, self._number)
+        resume = ResumeOffer(self.seconds, self._secret, self._number, self.joins)
         self.out.append(Open(self.stream_id, self._header, self._granted, resume))
 
     def _consent(self) -> None:
         """Send the consent, and what was written since."""
-        consent = ResumeConsent(self.seconds, self._offer_number)
+        consent = ResumeConsent(self.seconds, self._offer_number, self.joins)
         self._granted_told = self._granted
         self.out.append(Accept(self.stream_id, self._granted, consent))
         self._send_held()
@@ -428,7 +433,7 @@ class ResumableStream:
             else:
                 self._send_end()
             return
-        self.seconds = min(self.seconds, offer.seconds)
+        self.seconds, self.joins = min(self.seconds, offer.seconds), self.joins and offer.joins
         self._peer_granted = window
         self._reach()
         if self.progress is not Progress.OFFERED:
@@ -552,9 +557,6 @@ class ResumableStream:
     def _checked(self, progress: Progress) -> Progress:
         """Return the progress if it may follow, before anything changes."""
         return move(_MOVES, self.progress, progress, f"stream {self.stream_id}")
-
-    def _move(self, progress: Progress) -> None:
-        self.progress = self._checked(progress)
 
     def _link(self, link: Link) -> None:
         self.link = move(_LINK_MOVES, self.link, link, f"the link of stream {self.stream_id}")

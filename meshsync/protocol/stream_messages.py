@@ -33,6 +33,10 @@ A stream that is to outlive a loss of either connection (``resuming``) needs fur
 - ``stream.meshsync.credit`` has ``position`` as well: chunks up to there need not be held for a resumption.
 - ``stream.chunk`` may have the member ``meshsync``, with ``version`` and ``is_partial``, which is true where the next
   one's data belongs to the same chunk of the program. That one's header is empty, and it counts its data alone.
+- ``meshsync`` in ``stream.open`` and in ``stream.accept`` has ``joins``, true, in ``resume``: its sender reads several
+  chunks in one ``stream.chunk``. Where both have it, ``stream.chunk`` may have, in ``meshsync``, ``sizes``: how many
+  bytes of the attachment belong to each chunk, in their order; and ``headers``, theirs, unless all are empty. The
+  ``header`` beside it is empty then.
 - ``stream.meshsync.closed``: its sender has taken in all that came before the ``stream.close``.
 - ``stream.meshsync.cancel`` may have ``left``, which is true when its sender leaves the room for good; and it and
   ``stream.meshsync.closed`` have ``proof``, as above, where they answer a ``stream.meshsync.resume``.
@@ -51,6 +55,7 @@ from hashlib import sha256
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.envelopes import JsonObject, read_member
+from meshsync.values import made_quickly
 
 __all__ = [
     "CONTROL_TYPES",
@@ -66,6 +71,7 @@ __all__ = [
     "ResumeConsent",
     "ResumeOffer",
     "StreamChunk",
+    "StreamChunks",
     "StreamMessage",
     "decode_stream_message",
     "encode_stream_message",
@@ -86,6 +92,8 @@ class ResumeOffer:
     """Known to opener and acceptor alone; not empty."""
     number: int = 1
     """How often the stream has been offered, this time included."""
+    joins: bool = False
+    """Whether the opener reads several chunks in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,8 @@ class ResumeConsent:
     """How long it outlives a loss; positive."""
     number: int = 1
     """That of the offer."""
+    joins: bool = False
+    """Whether the acceptor reads several chunks in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,7 @@ class Reject:
     """Whether this does not change when the sender's program has been here for longer, as it may with official ones."""
 
 
+@made_quickly
 @dataclass(frozen=True, slots=True)
 class StreamChunk:
     """A piece of the stream."""
@@ -140,6 +151,25 @@ class StreamChunk:
     data: bytes | bytearray | memoryview = field(default=b"", repr=False)
     is_partial: bool = False
     """Whether the next one goes on with it; only in a stream that outlives losses, where less is sent again so."""
+
+    @property
+    def chunks(self) -> tuple[StreamChunk, ...]:
+        """The pieces in this message, as in `StreamChunks`."""
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChunks:
+    """Several pieces of the stream in one message, none of them partial."""
+
+    stream_id: str
+    chunks: tuple[StreamChunk, ...]
+    """At least one, in their order."""
+
+    @property
+    def data(self) -> bytes:
+        """The data of all."""
+        return b"".join([chunk.data for chunk in self.chunks])
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +228,7 @@ class Closed:
     """As in `Cancel`."""
 
 
-StreamMessage = Open | Accept | Reject | StreamChunk | Close | Credit | Cancel | Resume | Closed
+StreamMessage = Open | Accept | Reject | StreamChunk | StreamChunks | Close | Credit | Cancel | Resume | Closed
 
 
 def proof_of(secret: str, stream_id: str, sender: str, recipient: str) -> str:
@@ -226,6 +256,10 @@ def encode_stream_message(message: StreamMessage) -> tuple[str, JsonObject]:
         case StreamChunk(header=header, is_partial=is_partial):
             body["header"] = header
             return "stream.chunk", body | ({_OWN: {"version": 1, "is_partial": True}} if is_partial else {})
+        case StreamChunks(chunks=chunks):
+            headers = [chunk.header for chunk in chunks]
+            parts = {"version": 1, "sizes": [len(chunk.data) for chunk in chunks]}
+            return "stream.chunk", body | {"header": {}, _OWN: parts | ({"headers": headers} if any(headers) else {})}
         case Credit(size=size, position=position):
             body["bytes"] = size
             return "stream.meshsync.credit", body if position is None else body | {"position": position}
@@ -261,6 +295,8 @@ def _agreement(window: int | None, resume: ResumeOffer | ResumeConsent | None) -
         own["resume"] = {"seconds": resume.seconds, "number": resume.number}
         if isinstance(resume, ResumeOffer):
             own["resume"]["secret"] = resume.secret
+        if resume.joins:
+            own["resume"]["joins"] = True
     return {_OWN: own}
 
 
@@ -273,8 +309,10 @@ def decode_stream_message(type: str, body: JsonObject, data: bytes) -> StreamMes
     stream_id = read_member(body, "stream_id", str, type)
     match type:
         case "stream.chunk":
-            is_partial = _agreed(body).get("is_partial") is True
-            return StreamChunk(stream_id, read_member(body, "header", dict, type), data, is_partial)
+            header, agreed = read_member(body, "header", dict, type), _agreed(body)
+            if "sizes" in agreed:
+                return StreamChunks(stream_id, _separate(stream_id, agreed, data, type))
+            return StreamChunk(stream_id, header, data, agreed.get("is_partial") is True)
         case "stream.meshsync.credit":
             size = read_member(body, "bytes", int, type)
             if size < 0:
@@ -325,6 +363,24 @@ CONTROL_TYPES = STREAM_TYPES - {"stream.open", "stream.chunk"}
 """Those that carry nothing of a program's but a short reason."""
 
 
+def _separate(stream_id: str, own: JsonObject, data: bytes, type: str) -> tuple[StreamChunk, ...]:
+    sizes = read_member(own, "sizes", list, type)
+    headers = read_member(own, "headers", list, type) if "headers" in own else [{} for _ in sizes]
+    if not sizes or any(map(_is_no_size, sizes)) or sum(sizes) != len(data):
+        raise ProtocolError(f"{type} has {len(data)} bytes, and 'sizes' that are not theirs")
+    if len(headers) != len(sizes) or not all(isinstance(header, dict) for header in headers):
+        raise ProtocolError(f"{type} has 'headers' that are not those of {len(sizes)} chunks")
+    chunks, begin = [], 0
+    for size, header in zip(sizes, headers, strict=True):
+        chunks.append(StreamChunk(stream_id, header, data[begin : begin + size]))
+        begin += size
+    return tuple(chunks)
+
+
+def _is_no_size(value: object) -> bool:
+    return type(value) is not int or value < 0
+
+
 def _read_proof(body: JsonObject) -> str:
     proof = body.get("proof")
     return proof if isinstance(proof, str) else ""
@@ -357,7 +413,7 @@ def _consent(body: JsonObject) -> ResumeConsent | None:
         return None
     if not 0 < seconds <= LONGEST or type(number) is not int or number < 1:
         return None
-    return ResumeConsent(float(seconds), number)
+    return ResumeConsent(float(seconds), number, resume.get("joins") is True)
 
 
 def _offer(body: JsonObject) -> ResumeOffer | None:
@@ -365,4 +421,4 @@ def _offer(body: JsonObject) -> ResumeOffer | None:
     secret = None if consent is None else body[_OWN]["resume"].get("secret")
     if consent is None or not isinstance(secret, str) or not secret:
         return None
-    return ResumeOffer(consent.seconds, secret, consent.number)
+    return ResumeOffer(consent.seconds, secret, consent.number, consent.joins)

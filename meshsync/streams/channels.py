@@ -29,6 +29,7 @@ from meshsync.protocol.stream_messages import (
     Reject,
     Resume,
     StreamChunk,
+    StreamChunks,
     StreamMessage,
     encode_stream_message,
 )
@@ -209,5 +210,5 @@ def _ending(message: StreamMessage) -> Control:
             return Control("close") if is_complete else Control("close", ABNORMAL)
         case Cancel(_, reason):
             return Control("close", ABNORMAL, reason)
-        case Open() | Accept() | Reject() | StreamChunk() | Credit() | Resume() | Closed():
+        case Open() | Accept() | Reject() | StreamChunk() | StreamChunks() | Credit() | Resume() | Closed():
             raise TypeError(f"{message!r} cannot be sent from this side of a call")

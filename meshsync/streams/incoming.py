@@ -150,26 +150,30 @@ class Incoming:
 
     # --- reports of the client's reader task --------------------------------------------------------------------------
 
-    def arrived(self, chunk: StreamChunk) -> None:
-        """Hold a chunk until it is read; after the end, drop it.
+    def arrived(self, *chunks: StreamChunk) -> None:
+        """Hold chunks that came together until they are read; after the end, drop them.
 
         More bytes unread than the window, or, without flow control, than the client holds, fail the stream. An offer
         is rejected then.
         """
         stream = self._stream
-        size = len(chunk.data) if self._parts else size_of(chunk.header, chunk.data)
+        is_whole = False
         try:
             with stream.life.condition:
                 if stream.life.phase.is_over:
                     return
-                stream.account.arrive(size)
-                self._hold(size)
-                self._parts.append((chunk, size))
-                if chunk.is_partial and stream.resumption is not None:
-                    return
-                stream.unread.append(_join(self._parts))
-                self._parts = []
-                stream.life.condition.notify_all()
+                for chunk in chunks:
+                    size = len(chunk.data) if self._parts else size_of(chunk.header, chunk.data)
+                    stream.account.arrive(size)
+                    self._hold(size)
+                    self._parts.append((chunk, size))
+                    if chunk.is_partial and stream.resumption is not None:
+                        continue
+                    stream.unread.append(_join(self._parts))
+                    self._parts = []
+                    is_whole = True
+                if is_whole:
+                    stream.life.condition.notify_all()
         except ProtocolError as error:
             stream.host.refused()
             if stream.life.phase is Phase.OFFERED:

@@ -12,6 +12,7 @@ from functools import partial
 
 from meshsync.errors import StreamTimeout, UsageError
 from meshsync.messages import Buffer
+from meshsync.protocol.envelopes import copy_json
 from meshsync.protocol.flow_control import Charge, size_of
 from meshsync.protocol.operations import Send
 from meshsync.protocol.resuming import Link, Progress
@@ -45,22 +46,26 @@ class ResumableOutgoing(Outgoing):
     def write(self, chunk: MessageStreamChunk | Buffer, timeout: Timeout) -> None:
         """Hold a chunk, and send it; see `MessageStreamWriter.write`."""
         stream, resumption = self._stream, self._resumption
-        given = self._message(chunk)
-        # Its program may change a buffer before the chunk is sent for the last time.
-        message = StreamChunk(given.stream_id, given.header, bytes(given.data))
-        type, body = encode_stream_message(message)
-        request = Send(resumption.core.peer_id, type, body, message.data)
-        parts = _split(message, resumption.part_size)
-        encoded = None
-        if len(parts) == 1:
-            encoded = stream.host.encode(request)
-        else:
-            stream.host.check(request)  # Its parts are encoded one by one, when each is sent.
-        charge = Charge(sum(size for _, size in parts))
+        message = self._message(chunk)
+        if type(message.data) is not bytes:
+            # Its program may change a buffer before the chunk is sent for the last time; and a header, below.
+            message = StreamChunk(message.stream_id, message.header, bytes(message.data))
+        to, part_size, encoded = resumption.core.peer_id, resumption.part_size, None
+        is_alone, is_joined = len(message.data) <= part_size, resumption.core.joins
+        if message.header or not (is_alone and is_joined):  # Else it is sound.
+            request = Send(to, *encode_stream_message(message), message.data)
+            if is_alone and not is_joined:
+                encoded = stream.host.encode(request)
+            else:
+                stream.host.check(request)  # What goes out in its place, a part or several chunks, is encoded then.
+        if message.header:
+            message = StreamChunk(message.stream_id, copy_json(message.header), message.data)
+        parts = _split(message, part_size)
+        charge = Charge(parts[0][1] if len(parts) == 1 else sum([size for _, size in parts]))
         patience = self._patience(timeout)
         try:
             while True:
-                if self._hold(parts, charge, encoded, request.to):
+                if self._hold(parts, charge, encoded, to):
                     break
                 stream.host.refuse_to_block("writing to a stream")
                 self._await_room(patience)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from meshsync.connection.budget import Share
 from meshsync.connection.connection import Connection
@@ -23,7 +24,7 @@ from meshsync.errors import ConnectionLost, MeshsyncError, ParticipantNotFound, 
 from meshsync.participants import RemoteParticipant
 from meshsync.protocol.flow_control import LEAST_WINDOW
 from meshsync.protocol.operations import Send
-from meshsync.protocol.pacing import Confirming, Pace, flight_of
+from meshsync.protocol.pacing import CONFIRM_AT_LAST, Confirming, Pace, confirm_at_last, flight_of
 from meshsync.protocol.resuming import Link, Progress, ResumableStream, ResumeEvent, TakenIn
 from meshsync.protocol.session import Encoded
 from meshsync.protocol.stream_messages import (
@@ -32,6 +33,7 @@ from meshsync.protocol.stream_messages import (
     Open,
     Reject,
     StreamChunk,
+    StreamChunks,
     StreamMessage,
     encode_stream_message,
 )
@@ -50,6 +52,9 @@ class Line:
 
     connection: Connection
     own_id: str
+
+
+_CHUNKS = (StreamChunk, StreamChunks)
 
 
 class _Letter:
@@ -164,14 +169,16 @@ class Resumption:
                 self.core.cancel(text, now, has_left=has_left)
             case _:
                 self.core.cancel(reason, now)
-        self._chunks = deque(letter for letter in self._chunks if not isinstance(letter.message, StreamChunk))
+        self._chunks = deque(letter for letter in self._chunks if not isinstance(letter.message, _CHUNKS))
         self.collect()
 
     def take_in(self, events: Sequence[ResumeEvent]) -> None:
         """Confirm chunks that came, now and then, so that the peer need not hold them and sends more."""
-        size = sum(flight_of(event.chunk) for event in events if isinstance(event, TakenIn))
-        if size and self._confirming.is_due(size, self._runtime.monotonic()):
-            self.core.confirm()
+        size = sum([flight_of(event.chunk) for event in events if isinstance(event, TakenIn)])
+        if size:
+            at_last = confirm_at_last(size) if self.core.joins else CONFIRM_AT_LAST
+            if self._confirming.is_due(size, self._runtime.monotonic(), at_last):
+                self.core.confirm()
         self.collect()
 
     @property
@@ -188,6 +195,7 @@ class Resumption:
     def collect(self) -> None:
         """Have the stream's messages wait to be sent; to be called after each change of it."""
         core, line = self.core, self.line
+        self._pace.is_joining = core.joins
         if core.losses != self._losses:
             self._losses = core.losses
             self._waiting.clear()
@@ -290,10 +298,23 @@ class Resumption:
         if isinstance(letter.message, StreamChunk):
             # One that was tried before is counted, and must not wait for itself to be confirmed.
             may_go = letter.is_counted or self._pace.may_send(flight_of(letter.message))
+            if may_go and self.core.joins and not letter.is_counted:
+                letter = self._join(letter)
         elif isinstance(letter.message, Close) and letter.message.is_complete:
             # A room may refuse one chunk and pass on those behind it: its peer would take the rest for the whole.
             may_go = letter.is_counted or (not self._unacknowledged and self.failure is None)
         return letter if may_go else None
+
+    def _join(self, first: _Letter) -> _Letter:
+        """Put the chunks that may go in one message with the first into one, and return that."""
+        chunks = self._pace.join(letter.message for letter in self._chunks)
+        if len(chunks) < 2:
+            return first
+        message = StreamChunks(self.core.stream_id, chunks)
+        joined = _Letter(message, first.connection, first.to, first.losses)
+        # In one step, so that Ctrl-C finds them joined, or not.
+        self._chunks = deque((joined, *islice(self._chunks, len(chunks), None)))
+        return joined
 
     def _hand_over(self) -> None:
         # A task that is sending, and may not wait.
@@ -328,17 +349,18 @@ class Resumption:
             return
         letter.is_counted = True
         self._unacknowledged += 1
-        if isinstance(letter.message, StreamChunk):
-            is_last = len(self._chunks) == 1
-            self._pace.sent(flight_of(letter.message), self._runtime.monotonic(), is_last=is_last)
+        if isinstance(letter.message, _CHUNKS):
+            is_last, now = len(self._chunks) == 1, self._runtime.monotonic()
+            for chunk in letter.message.chunks:
+                self._pace.sent(flight_of(chunk), now, is_last=is_last)
 
     def _send(self, letter: _Letter, deadline: Deadline) -> None:
         message, connection = letter.message, letter.connection
         what = f"a message of stream {self.core.stream_id}"
         type, body = encode_stream_message(message)
         done = partial(self._done, letter)
-        if isinstance(message, StreamChunk | Open):
-            data = message.data if isinstance(message, StreamChunk) else b""
+        if isinstance(message, StreamChunk | StreamChunks | Open):
+            data = b"" if isinstance(message, Open) else message.data
             request = Send(letter.to, type, body, data)
             encoded = letter.encoded or connection.session.encode(request)
             delivery = Delivery(what, self._runtime, connection.refuse_to_block, done)

@@ -51,6 +51,8 @@ class Resumptions:
     ) -> None:
         self.line: Line | None = None
         """None while this client takes no part in messaging."""
+        self.joins: bool = False
+        """Whether chunks that wait may go several in one message, in streams that begin from now on."""
         self._connection = connection
         self._registry = registry
         self._participants = participants
@@ -99,6 +101,7 @@ class Resumptions:
 
     def _add(self, stream: ClientStream, core: ResumableStream) -> Resumption:
         key = stream.identity.key
+        core.joins = self.joins
         resumption = Resumption(
             core,
             stream.life.condition,
@@ -224,6 +227,9 @@ class Resumptions:
             self._connection.set_alarm(resumption, CONFIRM_PAUSE, partial(self._confirm, resumption))
         if core.is_proven and core.link is Link.UP:
             resumption.peer = self._participants.get(core.peer_id) or resumption.peer
+        if core.joins:
+            # The confirmation first: it would wait for the programs that the report wakes, and its writer for it.
+            resumption.pump()
         resumption.report(events)
         resumption.pump()
 
@@ -254,10 +260,12 @@ class Resumptions:
         ends = self._registry.find(key)
         if ends is None:
             return
+        chunks = [event.chunk for event in events if isinstance(event, TakenIn)]
+        if chunks:  # They come by themselves.
+            ends.incoming.arrived(*chunks)
+            return
         for event in events:
             match event:
-                case TakenIn(chunk):
-                    ends.incoming.arrived(chunk)
                 case Credited(size):
                     ends.outgoing.credited(size)
                 case Accepted(window):

@@ -21,6 +21,7 @@ from meshsync.protocol.stream_messages import (
     Open,
     Reject,
     StreamChunk,
+    StreamChunks,
     StreamMessage,
     decode_stream_message,
 )
@@ -129,6 +130,10 @@ class StreamTable:
         for stream in self.streams:
             if stream.resumption is not None:
                 stream.abandon("left the room's messaging", lost, has_left=True)
+
+    def join_chunks(self) -> None:
+        """Let chunks that wait go several in one message, where the peer reads that too, in streams from now on."""
+        self._resumptions.joins = True
 
     # --- streams and calls --------------------------------------------------------------------------------------------
 
@@ -269,6 +274,8 @@ def _pass_on(ends: Endpoints, message: StreamMessage, channel: Channel | None = 
                 log_warning("skipped a chunk of %r, which was not accepted", stream)
             else:
                 ends.incoming.arrived(message)
+        case StreamChunks():
+            log_warning("skipped chunks of %r in one message, on which nothing was agreed", stream)
         case Credit(size=size):
             ends.outgoing.credited(size)
         case Accept(window=window):

@@ -32,6 +32,7 @@ from meshsync.protocol.operations import (
 )
 from simulator.record.calls_as_streams import as_message
 from simulator.record.confirmed_messages import inside, mark_of
+from simulator.record.joined_chunks import apart, trips_apart
 from simulator.record.names import Names, Recent
 from simulator.record.record import Record
 from simulator.record.records import Records
@@ -145,6 +146,12 @@ class Recorder:
         trips: Sequence[tuple[Output, Push]],
         outcome: str,
     ) -> None:
+        parts = apart(request)
+        if len(parts) > 1:
+            several = trips_apart(trips) or [()] * len(parts)
+            for part, its_trips in zip(parts, several, strict=True):
+                self._passed_on(member, sent_ns, part, its_trips, outcome)
+            return
         stream_id = self._names.stream_of(request)
         if outcome:
             self._add_message(member.id, request, stream_id, outcome)
@@ -252,7 +259,8 @@ class Recorder:
         sender = self._names.label(member_id)
         match request:
             case Send() | Broadcast():
-                self._add_message(member_id, request, self._names.stream_of(request), "lost")
+                for part in apart(request):
+                    self._add_message(member_id, part, self._names.stream_of(part), "lost")
             case SetAttributes(attributes) if not is_introduction(attributes):
                 self._add("attributes", sender, outcome="lost", detail=attributes)
             case Enable():
@@ -297,8 +305,8 @@ class Recorder:
         what = output.what
         if not isinstance(what, Reply):
             push = as_message(what)
-            if push is not None:
-                self._set_out(member, sent_ns, output, push, self._stream_in(request, push))
+            for trip in trips_apart([(output, push)]) if push is not None else ():
+                self._set_out(member, sent_ns, *trip[0], self._stream_in(request, trip[0][1]))
         elif isinstance(what.content, Error):
             self._refused_call(member, request, output.to[0], what.content.text)
 
@@ -307,20 +315,21 @@ class Recorder:
         push = None if isinstance(output.what, Reply) else as_message(output.what)
         if push is None:
             return
-        stream_id = self._stream_in(request, push)
-        type, message = inside(push)
-        self._add(
-            kind_of(type, stream_id),
-            self._names.label(member.id),
-            self._names.label(output.to[0].id),
-            type,
-            size_bytes=output.size,
-            outcome="lost",
-            stream_id=stream_id,
-            detail=message,
-            attachment=self.transcript.attach(push.attachment),
-            mark=mark_of(push),
-        )
+        for ((way, part),) in trips_apart([(output, push)]):
+            stream_id = self._stream_in(request, part)
+            type, message = inside(part)
+            self._add(
+                kind_of(type, stream_id),
+                self._names.label(member.id),
+                self._names.label(way.to[0].id),
+                type,
+                size_bytes=way.size,
+                outcome="lost",
+                stream_id=stream_id,
+                detail=message,
+                attachment=self.transcript.attach(part.attachment),
+                mark=mark_of(part),
+            )
 
     def _stream_in(self, request: Request, push: Push) -> str:
         """Return the label of a message's stream, which was given when its request was handled."""

@@ -98,7 +98,11 @@ def _of_message(type: str, message: JsonObject) -> Iterator[_Part]:
         yield "the stream's id", message.get("stream_id"), MAX_ID_SIZE
         yield "the stream's header", message.get("header"), MAX_MEMBERS
         own = message.get("meshsync")
-        resume = own.get("resume") if isinstance(own, dict) else None
+        if not isinstance(own, dict):
+            return
+        headers, resume = own.get("headers"), own.get("resume")
+        for header in headers if isinstance(headers, list) else ():
+            yield "the stream's header", header, MAX_MEMBERS
         if isinstance(resume, dict):
             yield "the stream's secret", resume.get("secret"), MAX_ID_SIZE
 

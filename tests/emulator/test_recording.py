@@ -32,10 +32,10 @@ from meshsync.protocol.operations import (
     SetAttributes,
 )
 from meshsync.tokens import ParticipantToken
-from simulator import Emulator, Transcript
+from simulator import Emulator, Transcript, faults
 from simulator.emulator import Recording
 from simulator.record.records import Record
-from tests.support.rooms import run
+from tests.support.rooms import run, start
 from tests.support.sockets import PATIENCE, Elsewhere, RawClient, connect
 
 Told = list[tuple[str, str, str, str]]
@@ -88,6 +88,30 @@ def test_messages_have_their_body_size_and_attachment(emulator: Emulator) -> Non
     assert chat.latency_ns is not None and 0 <= chat.latency_ns <= chat.time_ns
     assert {one.attachment for one in transcript.messages()} == {sha256(data).hexdigest()}
     assert dict(transcript.attachments) == {sha256(data).hexdigest(): data}
+
+
+def test_chunks_that_came_together_are_recorded_one_by_one() -> None:
+    """As written; a fault that follows the third strikes, too. The answers show that there were fewer messages."""
+    written = [MessageStreamChunk({"n": number}, bytes([number]) * 20_000) for number in range(100)]
+    plan = [faults.on("stream.chunk", nth=90).do(faults.reset("eve"))]
+    with Emulator(record=True, latency=0.005, plan=plan) as emulator, join(emulator, "ada") as ada:
+        with join(emulator, "bob") as bob, bob.messaging.streams() as offers:
+            with join(emulator, "eve") as eve:
+                opening = start(ada.messaging.create_stream, ada.messaging.wait_for_participant(name="bob"))
+                reader = offers.get(PATIENCE)
+                reader.accept()
+                with opening.result(PATIENCE) as writer:
+                    for chunk in written:
+                        writer.write(chunk)
+                assert list(reader) == written
+                eve.close()
+        transcript = emulator.transcript("lab")
+    chunks = transcript.messages(type="stream.chunk")
+    assert [one.detail["header"]["n"] for one in chunks] == list(range(100))
+    assert [transcript.attachments[one.attachment] for one in chunks] == [chunk.data for chunk in written]
+    assert all(20_000 < one.size_bytes < 21_000 and one.outcome == "delivered" for one in chunks)
+    assert told(transcript, "fault") == [("", "eve", "reset", "struck")]
+    assert len([one for one in transcript if one.kind == "reply" and one.type == "send"]) < len(written)
 
 
 def test_requests_have_their_answers(emulator: Emulator) -> None:

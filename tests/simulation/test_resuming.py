@@ -104,6 +104,48 @@ def test_stream_arrives_whole_over_many_losses(seed: int) -> None:
         exchange(sim, pair, reading, pause=1.0)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_joined_chunks_arrive_whole_over_many_losses(seed: int) -> None:
+    """As written, each with its header: some come by themselves, and most with others."""
+    written = [MessageStreamChunk({"n": number}, bytes([number % 251]) * (number * 37 % 5000)) for number in range(900)]
+    got: list[MessageStreamChunk] = []
+    with simulated(seed, latency=0.02) as sim:
+        pair = Pair(sim, got.extend)
+        for client in (pair.alice, pair.bob):
+            client._meshsync.streams.join_chunks()
+        pair.to()
+        chance = sim.runtime.random("losses")
+        for name in ("alice", "bob"):
+            cut(sim, name, *(chance.uniform(0, 2) for _ in range(5)))
+        with pair.open() as writer:
+            for chunk in written:
+                writer.write(chunk)
+        sim.sleep(90)
+        assert got == written
+        assert is_tidy(pair.alice) and is_tidy(pair.bob)
+    # A simulated room records the first chunk of a message. (What was lost is sent again, and recorded again.)
+    assert len(pair.room.transcript.messages(type="stream.chunk")) < len(written)
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_header_that_changes_once_it_is_written_is_sent_as_it_was(joins: bool) -> None:
+    """Also for the second time, after a loss."""
+    header: dict[str, Any] = {"list": []}
+    got: list[Any] = []
+    with simulated(latency=0.02) as sim:
+        pair = Pair(sim, lambda reader: got.extend(chunk.header for chunk in reader))
+        for client in (pair.alice, pair.bob) if joins else ():
+            client._meshsync.streams.join_chunks()
+        with pair.open() as writer:
+            for number in range(3):
+                header["list"].append(number)
+                writer.write(MessageStreamChunk(header, bytes(150_000 if number else 10)))
+            cut(sim, "alice", 0)
+            header["list"].append(object())
+            sim.sleep(0.01)
+    assert got == [{"list": [0]}, {"list": [0, 1]}, {"list": [0, 1, 2]}]
+
+
 def test_both_ways_outlive_losses() -> None:
     """Whoever writes, whoever has opened it."""
     got: list[bytes] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,6 +20,7 @@ from meshsync.protocol.stream_messages import (
     Open,
     Resume,
     StreamChunk,
+    StreamChunks,
     StreamMessage,
     decode_stream_message,
 )
@@ -118,12 +120,23 @@ class ResumingMachine(RuleBasedStateMachine):
             for way in self.arriving():
                 self.arrive(way)
 
+    @rule()
+    def join(self) -> None:
+        """Have chunks that follow each other on a way go in one message."""
+        for messages in self.ways.values():
+            before = list(messages)
+            messages.clear()
+            for is_chunk, group in groupby(before, lambda message: isinstance(message, StreamChunk)):
+                several = list(group)
+                messages.extend([StreamChunks("s", tuple(several))] if is_chunk and len(several) > 1 else several)
+
     def arrive(self, way: tuple[str, str]) -> None:
         """Have the next message of a way arrive, by its form on the wire."""
         message = self.ways[way].popleft()
         side = next(side for side in self.sides if side.id == way[1])
         type, body = encode(message)
-        message = decode_stream_message(type, body, message.data if isinstance(message, StreamChunk) else b"")
+        data = bytes(message.data) if isinstance(message, StreamChunk | StreamChunks) else b""
+        message = decode_stream_message(type, body, data)
         stream = side.stream
         if isinstance(message, Open) and stream.peer_id == "":
             side.was_asked += 1

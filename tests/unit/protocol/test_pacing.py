@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from meshsync.protocol.pacing import (
     CONFIRM_AT_LAST,
     CONFIRM_EVERY,
     CONFIRM_PAUSE,
+    JOINED_IN_FLIGHT,
     LARGEST_PART,
     LEAST_FLIGHT,
+    MOST_JOINED,
     PART_SIZE,
     Confirming,
     Pace,
+    confirm_at_last,
+    flight_of,
 )
+from meshsync.protocol.stream_messages import Close, StreamChunk
 
 SIZE = 64 * 1024
 
@@ -111,3 +118,60 @@ def test_what_is_put_off_is_due_when_the_pause_is_over() -> None:
     assert [confirming.is_due(CONFIRM_EVERY, 0), confirming.is_put_off] == [True, False]
     assert [confirming.is_due(CONFIRM_EVERY, 0), confirming.is_put_off] == [False, True]
     assert [confirming.is_due(0, CONFIRM_PAUSE), confirming.is_put_off] == [True, False]
+
+
+# --- several chunks in one message ------------------------------------------------------------------------------------
+
+
+def chunks(*sizes: int, header: dict[str, Any] | None = None) -> list[StreamChunk]:
+    """Return chunks with so many bytes of data."""
+    return [StreamChunk("s", header or {}, bytes(size)) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "count"),
+    [
+        (chunks(), 0),
+        (chunks(PART_SIZE + 1, 1), 0),
+        (chunks(PART_SIZE, 1), 1),
+        (chunks(PART_SIZE // 2, PART_SIZE // 2, 0, 1), 3),
+        (chunks(*[0] * 300), MOST_JOINED),
+        ([*chunks(1, 1), StreamChunk("s", {}, b"", is_partial=True), *chunks(1)], 2),
+        ([*chunks(1), Close("s"), *chunks(1)], 1),
+        (chunks(1, 1, 1, header={"text": "x" * 7000}), 2),
+        (chunks(1, 1, header={"list": [[]] * 60}), 0),
+    ],
+)
+def test_chunks_that_wait_go_together_as_far_as_one_message_may_be(waiting: list[Any], count: int) -> None:
+    """Whole ones, no more data than in a part, and with headers that are neither long nor deep together."""
+    assert Pace().join(waiting) == tuple(waiting[:count])
+
+
+def test_no_more_are_joined_than_may_be_on_their_way() -> None:
+    """One that was sent leaves room for fewer."""
+    pace = Pace()
+    pace.sent(LEAST_FLIGHT - 2 * flight_of(*chunks(1000)), 0, is_last=False)
+    assert len(pace.join(chunks(*[1000] * 3))) == 2
+
+
+def test_where_chunks_are_joined_several_messages_are_on_their_way() -> None:
+    """However short it is: a reader that confirms at every second one never lets its writer wait."""
+    pace, other = Pace(), Pace()
+    pace.is_joining = True
+    for one in (pace, other):
+        drive(one, 200e6, 0.0001, 1)
+    assert (pace.part_size, other.part_size) == (LARGEST_PART, LARGEST_PART)
+    assert other.limit < 2 * LARGEST_PART
+    pace.lost()
+    of_one = sum(map(flight_of, pace.join(chunks(*[PART_SIZE] * 9))))
+    assert of_one == LARGEST_PART // PART_SIZE * flight_of(*chunks(PART_SIZE))
+    assert JOINED_IN_FLIGHT * of_one <= pace.limit <= JOINED_IN_FLIGHT * 1.1 * of_one
+    assert confirm_at_last(of_one) <= pace.limit / 2
+    assert confirm_at_last(PART_SIZE) == CONFIRM_AT_LAST
+
+
+def test_what_comes_joined_is_confirmed_at_every_second_message() -> None:
+    """As long as they come fast."""
+    confirming, size = Confirming(), LARGEST_PART
+    moments = [step * CONFIRM_PAUSE / 100 for step in range(7)]
+    assert [confirming.is_due(size, now, confirm_at_last(size)) for now in moments] == [True] + [False, True] * 3

@@ -31,6 +31,7 @@ from meshsync.protocol.stream_messages import (
     ResumeConsent,
     ResumeOffer,
     StreamChunk,
+    StreamChunks,
     StreamMessage,
     proof_of,
 )
@@ -74,6 +75,37 @@ def meet(stream: ResumableStream, position: int, granted: int = 50) -> list[Resu
     (own,) = drain(stream)
     assert isinstance(own, Resume)
     return stream.receive("b1", resume("b1", "a2", position, 1, own.number, granted), 3)
+
+
+# --- several chunks in one message ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("here", [False, True])
+@pytest.mark.parametrize("there", [False, True])
+def test_chunks_are_joined_where_both_sides_read_that(here: bool, there: bool) -> None:
+    """Each says so in its offer or its consent; a side that does not says nothing of it."""
+    opener = ResumableStream("s", seconds=60, secret="key", window=100, header={})
+    acceptor = ResumableStream("s", seconds=60, secret="key", window=100, header=None)
+    opener.joins, acceptor.joins = here, there
+    opener.meet("a1", "b1", 0)
+    (offer,) = drain(opener)
+    assert offer == Open("s", {}, 100, ResumeOffer(60, "key", 1, joins=here))
+    acceptor.own_id = "b1"
+    acceptor.receive("a1", offer, 0)
+    acceptor.accept()
+    (consent,) = drain(acceptor)
+    assert consent == Accept("s", 100, ResumeConsent(60, 1, joins=here and there))
+    opener.receive("b1", consent, 0)
+    assert opener.joins is acceptor.joins is (here and there)
+
+
+def test_joined_chunks_count_each() -> None:
+    """They are taken in as if they had come one by one."""
+    stream = opened()
+    events = stream.receive("b1", StreamChunks("s", tuple(CHUNKS)), 0)
+    assert events == [TakenIn(chunk) for chunk in CHUNKS]
+    stream.confirm()
+    assert drain(stream) == [Credit("s", 0, 4)]
 
 
 # --- the offer --------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from meshsync.protocol.stream_messages import (
     ResumeConsent,
     ResumeOffer,
     StreamChunk,
+    StreamChunks,
     StreamMessage,
     decode_stream_message,
     encode_stream_message,
@@ -58,6 +59,34 @@ WORDS: list[tuple[StreamMessage, str, dict[str, Any]]] = [
     (Reject("s", ""), "stream.reject", ID | {"error": ""}),
     (StreamChunk("s", {"n": 1}, b"data"), "stream.chunk", ID | {"header": {"n": 1}}),
     (StreamChunk("s", {}, b"data"), "stream.chunk", ID | {"header": {}}),
+    (
+        Open("s", {}, 5, ResumeOffer(60.0, "secret", 2, joins=True)),
+        "stream.open",
+        ID
+        | {
+            "header": {},
+            "meshsync": {
+                "version": 1,
+                "window": 5,
+                "resume": {"seconds": 60, "number": 2, "secret": "secret", "joins": True},
+            },
+        },
+    ),
+    (
+        Accept("s", 7, ResumeConsent(0.5, 2, joins=True)),
+        "stream.accept",
+        ID | {"meshsync": {"version": 1, "window": 7, "resume": {"seconds": 0.5, "number": 2, "joins": True}}},
+    ),
+    (
+        StreamChunks("s", (StreamChunk("s", {}, b"d"), StreamChunk("s", {}, b""), StreamChunk("s", {}, b"ata"))),
+        "stream.chunk",
+        ID | {"header": {}, "meshsync": {"version": 1, "sizes": [1, 0, 3]}},
+    ),
+    (
+        StreamChunks("s", (StreamChunk("s", {}, b"dat"), StreamChunk("s", {"n": 1}, b"a"))),
+        "stream.chunk",
+        ID | {"header": {}, "meshsync": {"version": 1, "sizes": [3, 1], "headers": [{}, {"n": 1}]}},
+    ),
     (Close("s"), "stream.close", ID),
     (Close("s", is_complete=False), "stream.close", ID | {"meshsync": {"version": 1, "is_complete": False}}),
     (Credit("s", 12), "stream.meshsync.credit", ID | {"bytes": 12}),
@@ -73,6 +102,15 @@ def test_words_are_written_and_read(word: StreamMessage, type: str, body: dict[s
     """Each has one form on the wire, and is itself when it is read again."""
     assert encode_stream_message(word) == (type, body)
     assert decode_stream_message(type, body, b"data") == word
+
+
+def test_chunks_of_one_message_have_headers_of_their_own() -> None:
+    """A program may change that of one."""
+    type, body = encode_stream_message(StreamChunks("s", (StreamChunk("s", {}), StreamChunk("s", {}))))
+    decoded = decode_stream_message(type, body, b"")
+    assert isinstance(decoded, StreamChunks)
+    first, second = decoded.chunks
+    assert first.header is not second.header
 
 
 def test_every_word_is_kept_from_programs() -> None:
@@ -100,6 +138,28 @@ def test_every_word_is_kept_from_programs() -> None:
             "stream.meshsync.resume has -1 for 'seen'",
         ),
         ("stream.pause", ID, "'stream.pause' is no stream message"),
+        *(
+            ("stream.chunk", ID | {"header": {}, "meshsync": {"version": 1, "sizes": sizes}}, text)
+            for sizes, text in [
+                (3, "stream.chunk has a wrong type of 'sizes'"),
+                ([], "stream.chunk has 0 bytes, and 'sizes' that are not theirs"),
+                ([1], "stream.chunk has 0 bytes, and 'sizes' that are not theirs"),
+                ([-1, 1], "stream.chunk has 0 bytes, and 'sizes' that are not theirs"),
+                ([0, False], "stream.chunk has 0 bytes, and 'sizes' that are not theirs"),
+            ]
+        ),
+        *(
+            (
+                "stream.chunk",
+                ID | {"header": {}, "meshsync": {"version": 1, "sizes": [0, 0], "headers": headers}},
+                text,
+            )
+            for headers, text in [
+                ({}, "stream.chunk has a wrong type of 'headers'"),
+                ([{}], "stream.chunk has 'headers' that are not those of 2 chunks"),
+                ([{}, 1], "stream.chunk has 'headers' that are not those of 2 chunks"),
+            ]
+        ),
     ],
 )
 def test_words_that_lack_something_are_no_words(type: str, body: dict[str, Any], text: str) -> None:

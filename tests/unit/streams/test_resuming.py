@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
 from meshsync.connection.budget import ByteBudget
 from meshsync.connection.connection import Connection
 from meshsync.connection.deliveries import Delivery, Receipt
-from meshsync.errors import SendTimeout
+from meshsync.errors import MeshsyncError, SendTimeout
 from meshsync.protocol.dialects import dialect
 from meshsync.protocol.operations import Send
 from meshsync.protocol.pacing import LEAST_FLIGHT
 from meshsync.protocol.resuming import ResumableStream
 from meshsync.protocol.session import Encoded, Session
-from meshsync.protocol.stream_messages import Accept, Credit, ResumeConsent, StreamChunk
+from meshsync.protocol.stream_messages import (
+    Accept,
+    Credit,
+    Resume,
+    ResumeConsent,
+    StreamChunk,
+    proof_of,
+)
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.threads import ThreadRuntime
 from meshsync.streams.resuming import Line, Resumption
+from tests.support.interrupts import Interrupt
 
 MIB = 1024 * 1024
 
@@ -29,7 +39,9 @@ class ScriptedConnection:
         self.session = Session(dialect("A3"))
         self.refusals = 0
         self.sent: list[int] = []
-        """The bytes of data in each chunk."""
+        """The bytes of data in each message."""
+        self.done: list[Callable[[MeshsyncError | None], None]] = []
+        """What the room's answer to each message with chunks calls."""
 
     def refuse_to_block(self, what: str) -> None: ...
 
@@ -42,17 +54,34 @@ class ScriptedConnection:
             raise SendTimeout("no room", retryable=True)
         receipt.is_sent = True
         self.sent.append(len(request.attachment))
+        assert delivery._on_done is not None
+        self.done.append(delivery._on_done)
+
+    def request(
+        self,
+        request: Send,
+        what: str,
+        timeout: float,
+        on_done: Callable[[MeshsyncError | None], None],
+        receipt: Receipt,
+        *,
+        is_reserved: bool = False,
+    ) -> None:
+        """Send what is no chunk."""
+        receipt.is_sent = True
+        self.sent.append(len(request.attachment))
 
 
 class Lab:
     """A stream that was accepted, and what its client gives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, joins: bool = False) -> None:
         self.connection = ScriptedConnection()
         self.tasks: list[Callable[[], None]] = []
         """Those that were to be started."""
         runtime = ThreadRuntime()
         self.core = ResumableStream("s", seconds=60, secret="secret", window=MIB, header={})
+        self.core.joins = joins
         self.condition = runtime.condition()
         share = ByteBudget(runtime).share()
         self.resumption = Resumption(
@@ -61,9 +90,9 @@ class Lab:
         self.resumption.line = Line(cast(Connection, self.connection), "me")
         self.core.meet("me", "peer", 0)
         self.core.out.clear()
-        self.receive(Accept("s", 8 * MIB, ResumeConsent(60, 1)))
+        self.receive(Accept("s", 8 * MIB, ResumeConsent(60, 1, joins=joins)))
 
-    def receive(self, message: Accept | Credit) -> None:
+    def receive(self, message: Accept | Credit | Resume) -> None:
         """Have a message of the peer arrive."""
         with self.condition:
             self.core.receive("peer", message, 0)
@@ -71,10 +100,14 @@ class Lab:
 
     def write(self, *sizes: int) -> None:
         """Write a chunk of such parts, and send what may be sent."""
+        self.hold(*sizes)
+        self.resumption.pump()
+
+    def hold(self, *sizes: int) -> None:
+        """Write a chunk of such parts."""
         parts = [(StreamChunk("s", {}, bytes(size)), size) for size in sizes]
         with self.condition:
             self.resumption.write(parts, None)
-        self.resumption.pump()
 
 
 def test_part_for_which_there_was_no_room_is_tried_again_however_large() -> None:
@@ -107,6 +140,76 @@ def test_tasks_are_woken_for_news_alone() -> None:
         lab.core.lose(0)
         lab.resumption.collect()
     assert len(woken) == before + 1
+
+
+@pytest.mark.parametrize(("joins", "sent"), [(False, [1, 2, 3, 4]), (True, [10])])
+def test_chunks_that_wait_go_in_one_message_where_that_was_agreed(joins: bool, sent: list[int]) -> None:
+    """To another peer they go one by one. The end comes behind the last, once the room has it."""
+    lab = Lab(joins=joins)
+    for size in (1, 2, 3, 4):
+        lab.hold(size)
+    with lab.condition:
+        lab.core.close()
+        lab.resumption.collect()
+    lab.resumption.pump()
+    assert lab.connection.sent == sent
+    assert not lab.resumption.is_sent
+    for done in lab.connection.done:
+        done(None)
+    assert lab.connection.sent == [*sent, 0]
+
+
+def test_joined_chunks_for_which_there_was_no_room_are_tried_again_together() -> None:
+    """None of them is counted twice, and those behind them go by themselves."""
+    lab = Lab(joins=True)
+    for before, sent in [((1, 2), [3, 7]), ((1,), [3, 7, 1, 7])]:
+        lab.connection.refusals = 1
+        for size in before:
+            lab.hold(size)
+        lab.resumption.pump()
+        lab.hold(3)
+        lab.hold(4)
+        lab.tasks.pop()()
+        assert lab.connection.sent == sent
+    for done in lab.connection.done:
+        done(None)
+    lab.receive(Credit("s", 0, 7))
+    assert lab.resumption.is_sent
+    assert lab.resumption._pace.in_flight == 0
+
+
+def test_joined_chunks_of_a_lost_connection_are_sent_again_from_the_first_that_is_missing() -> None:
+    """Their peer has taken in some of them, one message or another."""
+    lab = Lab(joins=True)
+    for size in (1, 2, 3, 4):
+        lab.hold(size)
+    lab.resumption.pump()
+    with lab.condition:
+        lab.core.lose(0)
+        lab.resumption.collect()
+        lab.core.meet("me again", "peer", 0)
+        lab.resumption.collect()
+    proof = proof_of("secret", "s", "peer", "me again")
+    lab.receive(Resume("s", proof, 2, 8 * MIB, 1, lab.core._number))
+    lab.connection.sent.clear()
+    lab.resumption.pump()
+    assert lab.connection.sent[-1] == 3 + 4
+
+
+def test_each_chunk_is_sent_once_where_joining_is_interrupted() -> None:
+    """Ctrl-C at any place of it finds the chunks joined, or not."""
+    for place in range(1, 1000):
+        lab = Lab(joins=True)
+        for size in (1, 2, 4):
+            lab.hold(size)
+        was_interrupted = Interrupt(place).run(lab.resumption.pump)
+        for task in lab.tasks:
+            task()
+        lab.resumption.pump()
+        assert sum(lab.connection.sent) == 7, place
+        if not was_interrupted:
+            break
+    assert 50 < place < 999
 
 
 class Counting:
