@@ -51,8 +51,12 @@ Source: measured over loopback; twice or four times as much saves another tenth 
 PART_TIME = 0.005
 """Seconds that a part of more than `PART_SIZE` may take at the rate of late."""
 
-JOINED_IN_FLIGHT = 4
-"""Messages that may be on their way where each has several chunks. With half of them a writer always has the others."""
+JOINED_IN_FLIGHT = 6
+"""Messages that may be on their way where each has several chunks: what the way carries in 30 ms, at most 1.5 MiB. With
+half of them a writer always has the others.
+
+Source: measured over loopback, in CPU for each chunk: 4 take 5% more, 8 take 2% less.
+"""
 MOST_JOINED = 256
 """Chunks in one message."""
 _OVERHEAD_OF_A_FEW = 16 * CHUNK_OVERHEAD
