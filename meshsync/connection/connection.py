@@ -137,8 +137,8 @@ class Connection:
         self._reader_id: object = None
         """The task that reads at this moment."""
         self._turns: Turns | None = None
-        if runtime.shares_reading:
-            self._turns = Turns(runtime, transport, self._feed, self._deliveries, self.alarms)
+        if runtime.shield is not None:
+            self._turns = Turns(runtime, runtime.shield, transport, self._feed, self._deliveries, self.alarms)
 
     def start(self) -> None:
         """Begin to read; the handler has to be complete.

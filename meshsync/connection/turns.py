@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence, Sized
 from meshsync.connection.deliveries import Delivery
 from meshsync.errors import ConnectionLost, WouldDeadlock
 from meshsync.runtime.deadlines import Deadline
-from meshsync.runtime.interfaces import Runtime
+from meshsync.runtime.interfaces import Runtime, Shield
 from meshsync.transport.interfaces import Transport
 
 __all__ = ["Turns"]
@@ -33,6 +33,7 @@ class Turns:
     """The turns of one connection's reader and of the tasks that wait for answers.
 
     Args:
+        shield: Makes a shield for the task that reads, if it needs one.
         feed: Handles packets, on the task that read them. Only a fault of the connection may escape it.
         pending: The requests that are not answered.
         alarms: The reader's own time limits, which no other task keeps.
@@ -41,12 +42,14 @@ class Turns:
     def __init__(
         self,
         runtime: Runtime,
+        shield: Callable[[], Shield | None],
         transport: Transport,
         feed: Callable[[Sequence[bytes]], None],
         pending: Sized,
         alarms: Sized,
     ) -> None:
         self._runtime = runtime
+        self._shield = shield
         self._transport = transport
         self._feed = feed
         self._pending = pending
@@ -172,7 +175,7 @@ class Turns:
                 raise
 
     def _read(self, delivery: Delivery, deadline: Deadline, me: object) -> bool:
-        shield = self._runtime.shield()
+        shield = self._shield()
         is_whole = True
         try:
             while not delivery._is_done and not self._is_called:

@@ -166,15 +166,12 @@ class Runtime(Protocol):
         ...
 
     @property
-    def shares_reading(self) -> bool:
-        """Whether a task that waits for an answer may read it itself, which saves changes of tasks.
+    def shield(self) -> Callable[[], Shield | None] | None:
+        """Makes a shield for the calling task, or nothing where exceptions from outside do not reach it.
 
-        Not in a simulation, whose order of turns is part of what the same seed gives.
+        None where only a connection's reader may read, not a task that waits for an answer: in a simulation, whose
+        order of turns is part of what the same seed gives.
         """
-        ...
-
-    def shield(self) -> Shield | None:
-        """Make a shield for the calling task; None if it needs none, since exceptions from outside do not reach it."""
         ...
 
     def housekeeping(self) -> AbstractContextManager[None]:

@@ -317,7 +317,6 @@ class ThreadRuntime:
     entropy: staticmethod[[int], bytes] = staticmethod(os.urandom)
     condition = ThreadCondition
     holdings: Holdings | None = None
-    shares_reading: bool = True
 
     def __init__(self) -> None:
         self._streams: dict[str, Random] = {}

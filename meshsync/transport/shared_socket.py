@@ -15,6 +15,7 @@ import ssl
 from contextlib import suppress
 from enum import Enum
 
+from meshsync.errors import WouldDeadlock
 from meshsync.protocol.heartbeat import Outflow
 from meshsync.runtime.interfaces import Condition, Runtime
 from meshsync.runtime.lifecycle import move
@@ -48,7 +49,18 @@ class SharedSocket:
         received: Bytes already read behind the handshake.
     """
 
-    __slots__ = ("connection", "is_polling", "is_rung", "lock", "poller", "reader", "state", "wire", "writer")
+    __slots__ = (
+        "connection",
+        "is_polling",
+        "is_rung",
+        "lock",
+        "poller",
+        "reader",
+        "receiver",
+        "state",
+        "wire",
+        "writer",
+    )
 
     def __init__(self, connection: socket.socket, runtime: Runtime, *, received: bytes = b"") -> None:
         connection.setblocking(False)
@@ -67,6 +79,8 @@ class SharedSocket:
         self.state: SocketState = SocketState.OPEN
         self.reader: object = None
         """The holder of the reader's role; None if no task has it."""
+        self.receiver: object = None
+        """The task that got the reader's role last in order to receive."""
         self.writer: object = None
         """The holder of the writer's role; None if no task has it."""
         self.is_polling: bool = False
@@ -109,6 +123,19 @@ class SharedSocket:
         with suppress(OSError):  # shut down by another task, on some systems
             buffer = min(sent, self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
         return Outflow(sent + ahead, buffer + ahead)
+
+    def interrupt_reading(self, me: object) -> None:
+        """Let a handler of a signal have the reader's role of its own task, which waits in `wait`.
+
+        Raises:
+            RuntimeError: If another task has the role.
+            WouldDeadlock: If its own does not wait: it is no handler of a signal, but a finalizer.
+        """
+        if self.receiver != me:
+            raise RuntimeError("another task is in receive(): only one may be at a time")
+        if not self.is_polling:
+            raise WouldDeadlock("a finalizer that waits in the midst of reading would never end")
+        self.poller.renew()
 
     def leave_reading(self) -> None:
         """Give up the reader's role."""

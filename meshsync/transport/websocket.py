@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshsync.errors import MeshsyncError, ProtocolError, WouldDeadlock
+from meshsync.errors import MeshsyncError, ProtocolError
 from meshsync.protocol import frames, heartbeat
 from meshsync.protocol.send_buffer import LIMIT, Batch, SendBuffer
 from meshsync.runtime.allocation import keep_freed_memory
@@ -78,8 +78,6 @@ class WebSocketTransport:
         self._senders = WaitingSenders(runtime, socket.lock, self._buffer, self._closing.check_open)
         self._closer: list[bytes] | None = None
         """With this ``close`` holds the reader's role, once it was called."""
-        self._receiver: object = None
-        """The task that got the reader's role last in `receive`."""
         self._inbox: list[bytes] = []
         """Packets that ``close`` read, for a later ``receive``."""
         self._writing: tuple[int, list[int]] = (0, [0])
@@ -234,11 +232,10 @@ class WebSocketTransport:
             if self._closing.life is _ENDED:
                 raise self._closing.error()
             if self._socket.reader is None:
-                self._socket.reader, self._receiver = mine, self._runtime.current()
+                self._socket.reader, self._socket.receiver = mine, self._runtime.current()
                 return True
             if self._socket.reader is not self._closer:
-                self._check_receiver()
-                self._socket.poller.renew()
+                self._socket.interrupt_reading(self._runtime.current())
                 self._socket.reader = mine
                 return True
             left = deadline.left()
@@ -246,13 +243,6 @@ class WebSocketTransport:
                 return False
             self._lock.wait(left)
         return False
-
-    def _check_receiver(self) -> None:
-        """Raise unless the caller is in `receive` itself: in a handler of a signal that struck as it waited there."""
-        if self._receiver != self._runtime.current():
-            raise RuntimeError("another task is in receive(): only one may be at a time")
-        if not self._socket.is_polling:
-            raise WouldDeadlock("a finalizer that waits in the midst of reading would never end")
 
     def _end_reading(self, mine: list[bytes]) -> None:
         """Give up the reader's role, lock held; packets that ``close`` read are for ``receive`` from now on."""

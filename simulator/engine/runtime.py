@@ -96,7 +96,7 @@ class VirtualRuntime:
         SimulationNested: If another one is open in this process: threads, garbage and Ctrl-C are the process's.
     """
 
-    shares_reading: bool = False
+    shield: None = None
 
     def __init__(
         self,
@@ -282,9 +282,6 @@ class VirtualRuntime:
     def is_housekeeping(self) -> bool:
         """Whether the running actor only keeps house."""
         return not self._scheduler.in_callback and self._scheduler.running.is_housekeeping
-
-    def shield(self) -> None:
-        """Return none: nothing strikes an actor from outside."""
 
     @contextmanager
     def housekeeping(self) -> Iterator[None]:
