@@ -692,13 +692,13 @@ def test_receivers_can_be_decorated_cancelled_and_taken_off(join: Join) -> None:
     assert heard.next() == "last"
 
 
-def test_receiver_registered_twice_is_called_twice_and_taken_off_at_once(join: Join) -> None:
-    """Each registration counts; ``off`` with a receiver takes all of its registrations."""
+def test_receiver_registered_twice_is_called_once_and_taken_off_at_once(join: Join) -> None:
+    """As by blinker, with which it can be registered too."""
     alice, heard = join("alice"), Ears()
     for _ in range(2):
         alice.messaging.on("message", heard)
     alice.messaging.send_message(alice.local_participant, "chat", {})
-    assert heard.next() == heard.next()
+    heard.next()
     alice.messaging.off("message", heard)
     end = Ears()
     alice.messaging.on("message", end)
