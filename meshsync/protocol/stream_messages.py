@@ -59,6 +59,7 @@ from meshsync.values import made_quickly
 
 __all__ = [
     "CONTROL_TYPES",
+    "MOST_JOINED",
     "STREAM_TYPES",
     "Accept",
     "Cancel",
@@ -77,6 +78,9 @@ __all__ = [
     "encode_stream_message",
     "proof_of",
 ]
+
+MOST_JOINED = 256
+"""Chunks in one message: each costs a reader and a record as much as one in a message of its own."""
 
 
 # --- vocabulary -------------------------------------------------------------------------------------------------------
@@ -164,7 +168,7 @@ class StreamChunks:
 
     stream_id: str
     chunks: tuple[StreamChunk, ...]
-    """At least one, in their order."""
+    """At least one, at most `MOST_JOINED`, in their order."""
 
     @property
     def data(self) -> bytes:
@@ -365,6 +369,8 @@ CONTROL_TYPES = STREAM_TYPES - {"stream.open", "stream.chunk"}
 
 def _separate(stream_id: str, own: JsonObject, data: bytes, type: str) -> tuple[StreamChunk, ...]:
     sizes = read_member(own, "sizes", list, type)
+    if len(sizes) > MOST_JOINED:
+        raise ProtocolError(f"{type} has {len(sizes)} chunks; at most {MOST_JOINED} go in one")
     headers = read_member(own, "headers", list, type) if "headers" in own else [{} for _ in sizes]
     if not sizes or any(map(_is_no_size, sizes)) or sum(sizes) != len(data):
         raise ProtocolError(f"{type} has {len(data)} bytes, and 'sizes' that are not theirs")

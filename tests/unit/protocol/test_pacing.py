@@ -13,14 +13,13 @@ from meshsync.protocol.pacing import (
     JOINED_IN_FLIGHT,
     LARGEST_PART,
     LEAST_FLIGHT,
-    MOST_JOINED,
     PART_SIZE,
     Confirming,
     Pace,
     confirm_at_last,
     flight_of,
 )
-from meshsync.protocol.stream_messages import Close, StreamChunk
+from meshsync.protocol.stream_messages import MOST_JOINED, Close, StreamChunk
 
 SIZE = 64 * 1024
 

@@ -146,6 +146,7 @@ def test_every_word_is_kept_from_programs() -> None:
                 ([1], "stream.chunk has 0 bytes, and 'sizes' that are not theirs"),
                 ([-1, 1], "stream.chunk has 0 bytes, and 'sizes' that are not theirs"),
                 ([0, False], "stream.chunk has 0 bytes, and 'sizes' that are not theirs"),
+                ([0] * 257, "stream.chunk has 257 chunks; at most 256 go in one"),
             ]
         ),
         *(
