@@ -81,8 +81,9 @@ class ThreadPermits:
 
         def attempt(seconds: float) -> None:
             try:
-                # One call in C, in which the permit is taken and noted: Ctrl-C strikes before it or behind it.
-                taken.extend(map(self._permits.get, (True,), (seconds,)))
+                # One call in C, in which the permit is taken and noted: Ctrl-C strikes before it or behind it. Never to
+                # wait for no time: CPython 3.10 then waits for ever, if the queue has just been emptied.
+                taken.extend(map(self._permits.get, (seconds > 0,), (seconds,)))
             except Empty:
                 return
 
