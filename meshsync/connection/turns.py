@@ -178,7 +178,9 @@ class Turns:
         shield = self._shield()
         is_whole = True
         try:
-            while not delivery._is_done and not self._is_called:
+            while True:
+                if delivery._is_done or self._is_called:
+                    break
                 left = deadline.left()
                 if left == 0:
                     return True
