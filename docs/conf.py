@@ -98,7 +98,7 @@ nitpick_ignore_regex = [
     # What the bases of public classes have for other parts of this package.
     (
         "py:class",
-        r"meshsync\.runtime\.holdings\.Holdings|simulator\.(engine\.seeds\.Seeds|faults\.plans\._Following"
+        r"meshsync\.runtime\.(holdings\.Holdings|interfaces\.Shield)|simulator\.(engine\.seeds\.Seeds|faults\.plans\._Following"
         r"|network\.network\.Network|record\.files\.RecordFile|room\.seat\.SeatedRoom)",
     ),
 ]

@@ -139,7 +139,8 @@ def _do(run: Run, arguments: list[str]) -> int:
     command = [sys.executable, "-m", "pytest"]
     if find_spec("xdist"):
         # The tests of a file stay together, since some share what they have set up.
-        command += ["--numprocesses", "auto", "--dist", "loadfile"]
+        # One more than processors: some tests wait, for processes and for time.
+        command += ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
     if run.marks is not None:
         command += ["-m", run.marks]
     # Who asks for another profile gets it.

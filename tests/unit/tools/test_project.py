@@ -172,9 +172,12 @@ def test_the_time_of_each_environment_stands_beside_its_budget() -> None:
     """Of what tox reports; what it did not run is left out."""
     took = {"result": {"duration": 20.0}, "test": [{"elapsed": 9.0}, {"elapsed": 3.4}]}
     nothing = {"result": {"duration": 0.1}}
-    printed = summary.durations({"testenvs": {".pkg": {}, "style": took, "py314": nothing}}).splitlines()
+    failed = {"test": [{"elapsed": 4.0}]}
+    envs = {".pkg": {}, "style": took, "py314": nothing, "docs": failed}
+    printed = summary.durations({"testenvs": envs}).splitlines()
     assert printed[1] == "  style         20 s of   5, its commands    12 s, 15 s over its budget"
-    assert printed[2:] == [f"  all           20 s of {sum(summary.BUDGETS.values())}"]
+    assert printed[2].startswith("  docs           4 s of ")
+    assert printed[3:] == [f"  all           24 s of {sum(summary.BUDGETS.values())}"]
 
 
 def test_the_share_of_each_directory_stands_beside_what_it_may_have() -> None:
