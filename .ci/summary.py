@@ -38,23 +38,23 @@ NODE_RELEASE = "ts-0.39.9"
 
 BUDGETS = {
     "style": 5,
-    "types": 55,
-    "package": 55,
-    "py310": 260,
-    "py311": 280,
-    "py312": 160,
-    "py313": 430,
-    "interop": 80,
+    "types": 30,
+    "package": 35,
+    "py310": 440,
+    "py311": 400,
+    "py312": 165,
+    "py313": 560,
+    "interop": 95,
     "notebooks": 60,
-    "docs": 60,
+    "docs": 50,
 }
 """How many seconds each environment may take with its installation, on a machine of two processors."""
 SHARES = {
-    "simulation": 30,
-    "unit": 27,
-    "emulator": 24,
-    "stateful": 11,
-    "threads": 6,
+    "emulator": 35,
+    "unit": 23,
+    "simulation": 23,
+    "threads": 9,
+    "stateful": 8,
     "contract": 2,
 }
 """How many percent of the time of all tests each directory below tests/ may take, where all run; others take next to

@@ -184,7 +184,7 @@ def test_the_share_of_each_directory_stands_beside_what_it_may_have() -> None:
     """Where all tests ran; a part of them has other shares."""
     parts = {"unit": 3000, "simulation": 6000, "new": 1000}
     printed = summary.table([record("py313", "3.13.0", parts=parts)]).splitlines()
-    assert printed[-1] == "    simulation 60% of 30%, unit 30% of 27%, new 10% of 1%"
+    assert printed[-1] == "    simulation 60% of 23%, unit 30% of 23%, new 10% of 1%"
     assert "simulation" not in summary.table([part("py313", "3.13.0", parts=parts)])
     assert sum(summary.SHARES.values()) == 100
     assert [name for name in summary.SHARES if not (seeds.TESTS / name).is_dir()] == []
