@@ -74,12 +74,16 @@ class CtrlC(Interrupt):
         signal.raise_signal(signal.SIGINT)
 
 
+_FINALIZERS = {"__del__", "cleanup"}
+"""Names of functions that the garbage collector calls; the second is blinker's, of its weak references."""
+
+
 def _is_of_the_client(frame: FrameType | None) -> bool:
     if frame is None or f"{os.sep}meshsync{os.sep}" not in frame.f_code.co_filename:
         return False
     while frame is not None:
         # In a finalizer Python drops the exception and the program goes on, so that it says nothing of the call.
-        if frame.f_code.co_filename.endswith("scripted.py") or frame.f_code.co_name == "__del__":
+        if frame.f_code.co_filename.endswith("scripted.py") or frame.f_code.co_name in _FINALIZERS:
             return False
         frame = frame.f_back
     return True
