@@ -2,7 +2,7 @@
 
 A task that waits while another reads is woken by it, and to change threads costs as much as all other work on a short
 message. So a program that asks again and again, and to which nothing else comes, reads its answers itself: the reader
-steps aside for it, and steps in again as soon as something else comes, is expected, or nobody asks for a moment.
+steps aside for it, and steps in again as soon as something else comes, is expected, or no task asks for a moment.
 
 Only for real tasks: a simulation's reader always reads.
 """
@@ -15,6 +15,7 @@ from meshsync.connection.deliveries import Delivery
 from meshsync.errors import ConnectionLost, WouldDeadlock
 from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Runtime, Shield
+from meshsync.runtime.shields import HEED
 from meshsync.transport.interfaces import Transport
 
 __all__ = ["Turns"]
@@ -25,8 +26,6 @@ _ROUNDS = 8
 """So many questions, each soon after the answer to the one before, make the reader step aside."""
 _LOOKS = 10
 """After so many pauses in the wait for one answer the reader looks no more: it is told."""
-_HEED = 1.0
-"""Seconds after which a task that reads checks for a signal; see `meshsync.runtime.threads`."""
 
 
 class Turns:
@@ -184,7 +183,7 @@ class Turns:
                 left = deadline.left()
                 if left == 0:
                     return True
-                packets = self._transport.receive(_HEED if left is None else min(left, _HEED), shield)
+                packets = self._transport.receive(HEED if left is None else min(left, HEED), shield)
                 is_whole = False
                 self._feed(packets)
                 is_whole = True
@@ -196,7 +195,7 @@ class Turns:
             # The reader meets what the network has; but not again what was read, and it is on the reader that it ends.
             self._call(None if is_whole else error)
         except BaseException:
-            if not is_whole:  # By a handler of a signal that is not put off: nobody knows how much was handled.
+            if not is_whole:  # By a handler of a signal that is not put off: how much was handled is not known.
                 self._call(ConnectionLost("handling what came was interrupted, so the connection was given up"))
             raise
         finally:

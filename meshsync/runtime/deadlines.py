@@ -73,7 +73,7 @@ def seems_milliseconds(seconds: float) -> bool:
 def warn_of_milliseconds(seconds: object, name: str) -> None:
     """Warn of a number of seconds that seems to be one of milliseconds.
 
-    A float is what a program calculated, or what somebody wrote who read the warning.
+    A float is what a program calculated, or what a person wrote who read the warning.
     """
     if type(seconds) is int and seems_milliseconds(seconds):
         warn_program(

@@ -14,7 +14,14 @@ except ImportError:
     from signal import getsignal as _get
     from signal import signal as _set
 
-__all__ = ["SignalShield"]
+__all__ = ["HEED", "SignalShield"]
+
+HEED = 1.0
+"""Seconds after which the main thread, in a wait, checks for a signal.
+
+A signal interrupts a system call. One that strikes just before the thread is in that call, which with many threads can
+take milliseconds, is noted by Python and handled when the call returns: for a wait without an end, never.
+"""
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGALRM", "SIGBREAK")
 _NUMBERS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from meshsync.runtime.shields import HEED
+
 if TYPE_CHECKING:
 
     class _RLock:
@@ -28,9 +30,6 @@ else:
 
 __all__ = ["ThreadPermits", "ThreadReentrant"]
 
-_HEED = 1.0
-"""Seconds after which the main thread, in a wait, checks for a signal; see `meshsync.runtime.threads`."""
-
 
 class _Clock:
     """The clock as it was at import; see `meshsync.runtime.threads`."""
@@ -45,7 +44,7 @@ def _take(attempt: Callable[[float], None], taken: list[Any], timeout: float | N
         attempt: Waits so many seconds for it, at most, and in one call in C notes in ``taken`` that it was got.
     """
     deadline = None if timeout is None else _Clock.monotonic() + timeout
-    slice_ = _HEED if get_ident() == threading.main_thread().ident else threading.TIMEOUT_MAX
+    slice_ = HEED if get_ident() == threading.main_thread().ident else threading.TIMEOUT_MAX
     left = slice_ if timeout is None else timeout
     attempt(min(left, slice_))
     while not taken:

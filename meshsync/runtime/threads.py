@@ -19,20 +19,13 @@ from meshsync.errors import WouldDeadlock
 from meshsync.hints import Hinted
 from meshsync.runtime.deadlines import check_duration, check_timeout
 from meshsync.runtime.holdings import Holdings
-from meshsync.runtime.shields import SignalShield
+from meshsync.runtime.shields import HEED, SignalShield
 from meshsync.runtime.thread_permits import ThreadPermits, ThreadReentrant
 
 __all__ = ["ThreadCondition", "ThreadRuntime", "ThreadTask", "in_task", "spawn_in_finalizer"]
 
 _LONGEST = threading.TIMEOUT_MAX
 """The longest wait the system can be asked for, in seconds; centuries on most. Longer ones are cut to it."""
-
-_HEED = 1.0
-"""Seconds after which the main thread, in a wait, checks for a signal.
-
-A signal interrupts a system call. One that strikes just before the thread is in that call, which with many threads can
-take milliseconds, is noted by Python and handled when the call returns: for a wait without an end, never.
-"""
 
 _main = threading.main_thread()
 
@@ -64,15 +57,15 @@ _start_thread = threading.Thread.start
 
 
 def _acquire_heeding_signals(lock: LockType, timeout: float | None) -> bool:
-    """Acquire a lock in the main thread, so that Ctrl-C is never put off for longer than `_HEED`."""
-    if timeout is not None and timeout <= _HEED:
+    """Acquire a lock in the main thread, so that Ctrl-C is never put off for longer than `HEED`."""
+    if timeout is not None and timeout <= HEED:
         return lock.acquire(True, timeout)
     deadline = None if timeout is None else _Clock.monotonic() + timeout
-    left = _HEED
+    left = HEED
     while left > 0:
-        if lock.acquire(True, min(left, _HEED)):
+        if lock.acquire(True, min(left, HEED)):
             return True
-        left = _HEED if deadline is None else deadline - _Clock.monotonic()
+        left = HEED if deadline is None else deadline - _Clock.monotonic()
     return False
 
 

@@ -76,7 +76,7 @@ class Endpoints:
         self._watch: tuple[StartInFinalizer, str, int] | None = None
         """How to end it once the program has dropped it, and where that opened it; None if it goes on then."""
         self.opened: tuple[str, int] | None = None
-        """The file and line at which the program opened it; None for a peer's, and where nobody asks."""
+        """The file and line at which the program opened it; None for a peer's, and where no watcher asks."""
 
     def renounce(self) -> None:
         """Have the stream end with its connections: its peer knows no resumption."""
