@@ -128,7 +128,8 @@ class Receivers:
             ValueError: If there is no such event, or it has no such receiver.
         """
         if not self.remove(lambda r: receiver is None or r.receiver == receiver, event) and receiver is not None:
-            raise ValueError(f"{name_of(receiver)} is not registered for {event!r}")
+            hint = "give off() the very function that was given to on()"
+            raise ValueError(f"{name_of(receiver)} is not registered for {event!r}: {hint}")
 
     def remove(self, matches: Callable[[Registration], bool], event: str) -> bool:
         """Remove the registrations of an event that match, and return whether any did.

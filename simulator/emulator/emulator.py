@@ -292,7 +292,8 @@ class Emulator(HintedEmulator, FailingReceivers):
         """
         thread = self._opened
         if not thread.call(thread.gateway.drop(name), timeout=_PATIENCE):
-            raise UsageError(f"no participant {name!r} is connected")
+            hint = "give the name of one that is, or wait until it has joined"
+            raise UsageError(f"no participant {name!r} is connected: {hint}")
 
     # --- who is there -------------------------------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Search:
         rest = iter(seeds)
         first = next(rest, None)
         if first is None:
-            raise UsageError("there is no seed to try: seeds is empty")
+            raise UsageError("there is no seed to try: seeds is empty; give some, as range(100)")
         case = self._case(0, first)
         if "late" in case.schedule and self.pilot is None:
             pilot = PilotSchedule()

@@ -378,7 +378,7 @@ bob.messaging.enable(lambda: None)
 ## Undoing what was not done
 messaging.on_message("chat", lambda event: print(event))
 messaging.off("message", lambda event: print(event))
-> ValueError: …<lambda> is not registered for 'message'
+> ValueError: …<lambda> is not registered for 'message': give off() the very function that was given to on()
 
 ## Registering at a closed client
 room.close()
@@ -689,7 +689,7 @@ emulator.stop()
 
 ## Dropping one who is not there
 emulator.drop("eve")
-> UsageError: no participant 'eve' is connected
+> UsageError: no participant 'eve' is connected: give the name of one that is, or wait until it has joined
 
 # Simulations
 
@@ -830,7 +830,7 @@ with simulator.Simulation(seed=1) as sim:
 
 ## Nothing to try
 simulator.explore(lambda sim: None, seeds=range(0))
-> UsageError: there is no seed to try: seeds is empty
+> UsageError: there is no seed to try: seeds is empty; give some, as range(100)
 
 ## A schedule that there is not
 simulator.explore(lambda sim: None, seeds=range(3), schedule="lates")
