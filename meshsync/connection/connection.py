@@ -35,7 +35,7 @@ from meshsync.errors import (
 )
 from meshsync.protocol import events
 from meshsync.protocol.operations import Request, is_answered
-from meshsync.protocol.session import Encoded, Session
+from meshsync.protocol.session import Encoded, Session, body_size
 from meshsync.reasons import describe_error
 from meshsync.runtime.coroutines import warn_in_coroutine
 from meshsync.runtime.deadlines import Deadline
@@ -282,7 +282,7 @@ class Connection:
         if self.is_on_reader:
             deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
         timeout, receipt = deadline.left(), receipt or Receipt()
-        size = len(encoded[1]) + len(encoded[2]) if takes_room(request) else 0
+        size = body_size(encoded) if takes_room(request) else 0
         try:
             if size and not self.send_room.enter(delivery, size, deadline):
                 held = self.send_room.held
@@ -319,7 +319,7 @@ class Connection:
         if _traffic.isEnabledFor(logging.DEBUG):
             from meshsync.connection.traffic import log_sent
 
-            log_sent(self._name, self.session.roster, request_id, request, len(encoded[1]) + len(encoded[2]))
+            log_sent(self._name, self.session.roster, request_id, request, body_size(encoded))
         delivery._first_packet = self._packets_accepted + self._packets_reserved
         has_answer, before = is_answered(request), self._packets_accepted
         accepted = self._transport.accepted(is_reserved=deadline is None)

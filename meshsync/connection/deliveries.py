@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from meshsync.errors import MeshsyncError, SendTimeout
 from meshsync.hints import Hinted
 from meshsync.protocol.operations import Request
-from meshsync.protocol.session import Encoded
+from meshsync.protocol.session import Encoded, body_size
 from meshsync.runtime.deadlines import Deadline, Timeout, check_timeout
 from meshsync.runtime.interfaces import Runtime
 
@@ -89,8 +89,8 @@ class Delivery(Hinted):
         """How many bytes its parcel holds."""
         if self._parcel is None:
             return 0
-        type, body, payload = self._parcel.encoded
-        return len(type) + len(body) + len(payload)
+        encoded = self._parcel.encoded
+        return len(encoded[0]) + body_size(encoded)
 
     @property
     def _is_awaited(self) -> bool:

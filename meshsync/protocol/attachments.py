@@ -12,7 +12,7 @@ from __future__ import annotations
 import binascii
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 
 from meshsync.errors import InvalidMessage, ProtocolError
@@ -23,6 +23,7 @@ __all__ = [
     "MEMBER",
     "attached_size",
     "encode_attached",
+    "encode_in_pieces",
     "find_attachment",
     "open_attached",
     "read_attachment",
@@ -105,26 +106,50 @@ def encode_attached(header: bytes, attachment: Buffer) -> bytes:
     Raises:
         InvalidMessage: If the attachment is no buffer.
     """
+    data = _bytes_of(attachment)
+    if not data:
+        return encode_envelope(header)
+    body = BytesIO()
+    # At its full size at once: else it is copied as it grows, and once more at the end.
+    body.seek(_LENGTH.size + len(header) + attached_size(len(data)) - 1)
+    body.write(b"}")
+    body.seek(0)
+    body.writelines(_pieces(header, data))
+    return body.getvalue()
+
+
+def encode_in_pieces(envelope: bytes, attachment: Buffer) -> tuple[bytes, list[bytes]]:
+    """Return an envelope with an attachment put into its header, as its beginning and the pieces that follow.
+
+    They are joined where packets are made of them: a megabyte is copied once less than in one envelope.
+
+    Args:
+        envelope: One without a payload, whose header is as `encode_attached` takes it.
+    Raises:
+        InvalidMessage: If the attachment is no buffer.
+    """
+    data = _bytes_of(attachment)
+    if not data:
+        return envelope, []
+    begin, *rest = _pieces(envelope[_LENGTH.size :], data)
+    return begin, rest
+
+
+def _bytes_of(attachment: Buffer) -> memoryview | bytes:
     try:
         view = memoryview(attachment)
-        data = view.cast("B") if view.nbytes else b""  # A view with a dimension of 0 cannot be cast.
+        return view.cast("B") if view.nbytes else b""  # A view with a dimension of 0 cannot be cast.
     except TypeError:
         kind = type(attachment).__name__
         raise InvalidMessage(f"attachment: {kind} is neither bytes nor a contiguous buffer") from None
-    if not data:
-        return encode_envelope(header)
+
+
+def _pieces(header: bytes, data: memoryview | bytes) -> Iterator[bytes]:
     null = header.rindex(b"null")
-    size = len(header) + attached_size(len(data))
-    body = BytesIO()
-    # At its full size at once: else it is copied as it grows, and once more at the end.
-    body.seek(_LENGTH.size + size - 1)
-    body.write(b"}")
-    body.seek(0)
-    body.write(_LENGTH.pack(size) + header[:null] + b'"')
+    yield _LENGTH.pack(len(header) + attached_size(len(data))) + header[:null] + b'"'
     for start in range(0, len(data), _PIECE):
-        body.write(_encode(data[start : start + _PIECE]))
-    body.write(b'"' + header[null + 4 :])
-    return body.getvalue()
+        yield _encode(data[start : start + _PIECE])
+    yield b'"' + header[null + 4 :]
 
 
 def open_attached(body: bytes | memoryview, what: str, path: tuple[str, str]) -> tuple[JsonObject, JsonObject]:

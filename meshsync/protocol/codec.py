@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import tool_calls
-from meshsync.protocol.attachments import attached_size
+from meshsync.protocol.attachments import attached_size, encode_in_pieces
 from meshsync.protocol.content import Content, Empty, decode_content, encode_content
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.envelopes import (
@@ -109,16 +109,18 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
             return "messaging.disable", encode_envelope(_NO_HEADER)
 
 
-def encode_apart(request: Request, dialect: Dialect) -> tuple[str, bytes, Buffer]:
-    """Return the message type and the body of a request in two parts, the second of which was not copied.
+def encode_apart(request: Request, dialect: Dialect) -> tuple[str, bytes, Sequence[Buffer]]:
+    """Return the message type and the body of a request, as its beginning and the pieces that follow.
 
     Raises:
         InvalidMessage: If it holds what JSON cannot carry.
     """
-    if dialect.family != "A" or not isinstance(request, (Send, Broadcast)) or len(request.attachment) < _WORTH_PARTING:
-        return *encode_request(request, dialect), b""
-    # In an envelope the attachment stands as it is, behind all else.
-    return *encode_request(replace(request, attachment=b""), dialect), memoryview(request.attachment)
+    if not isinstance(request, (Send, Broadcast)) or len(request.attachment) < _WORTH_PARTING:
+        return *encode_request(request, dialect), ()
+    type, body = encode_request(replace(request, attachment=b""), dialect)
+    if dialect.family == "A":  # In an envelope the attachment stands as it is, behind all else.
+        return type, body, (memoryview(request.attachment),)
+    return type, *encode_in_pieces(body, request.attachment)
 
 
 def measure(request: Send | Broadcast, dialect: Dialect) -> int:

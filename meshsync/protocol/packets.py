@@ -10,7 +10,7 @@ Source: PROTOCOL.md, section 4.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from meshsync.errors import ProtocolError
@@ -51,40 +51,54 @@ def split(
     type: str,
     body: bytes | memoryview,
     size: int = PACKET_SIZE,
-    payload: bytes | bytearray | memoryview = b"",
+    more: Sequence[bytes | bytearray | memoryview] = (),
 ) -> list[bytes]:
     """Return the packets of a message, each with at most ``size`` body bytes, at least 1.
 
     Args:
-        payload: The rest of the body, which need not be copied to be behind the first part.
+        more: What follows in the body, in pieces, which need not be copied to be behind its beginning.
     Raises:
         ValueError: If ``size`` is less than 1.
     """
     if size < 1:
         raise ValueError(f"a packet takes at least 1 body byte, not {size}")
-    length = len(body) + len(payload)
-    count = -(-length // size)
+    count = -(-(len(body) + sum(map(len, more))) // size)
     packets = [_START.pack(message_id, 0, count) + type.encode()]
     if count == 1:
-        packets.append(b"".join((_HEADER.pack(message_id, 1), body, payload)))
+        packets.append(b"".join((_HEADER.pack(message_id, 1), body, *more)))
     elif count:
-        view = memoryview(body)
-        rest = memoryview(payload)
-        if rest:
-            # One packet may have the end of the one and the beginning of the other.
-            border = -len(body) % size
-            view = memoryview(b"".join((body, rest[:border])))
-            rest = rest[border:]
-        pack = _HEADER.pack
+        packets += _cut(message_id, (body, *more), size)
+    return packets
+
+
+def _cut(message_id: int, pieces: Iterable[bytes | bytearray | memoryview], size: int) -> list[bytes]:
+    """Return the packets of a body, each byte of which is copied once, whatever is an end of a piece or a packet."""
+    pack = _HEADER.pack
+    packets: list[bytes] = []
+    begun: list[bytes | memoryview] = []
+    """What the next packet has so far."""
+    missing = size
+    """Body bytes that it lacks."""
+    for piece in pieces:
+        view, start = memoryview(piece), 0
+        if begun:
+            start = min(missing, len(view))
+            begun.append(view[:start])
+            missing -= start
+            if missing:
+                continue
+            packets.append(b"".join(begun))
+        end = len(view) - (len(view) - start) % size
         # join() takes the slice as it is; adding bytes and a view would copy the slice first.
         packets += [
-            b"".join((pack(message_id, index), view[start : start + size]))
-            for index, start in enumerate(range(0, len(view), size), 1)
+            b"".join((pack(message_id, index), view[at : at + size]))
+            for index, at in enumerate(range(start, end, size), len(packets) + 1)
         ]
-        packets += [
-            b"".join((pack(message_id, index), rest[start : start + size]))
-            for index, start in enumerate(range(0, len(rest), size), len(packets))
-        ]
+        begun, missing = [], size
+        if end < len(view):
+            begun, missing = [pack(message_id, len(packets) + 1), view[end:]], size - (len(view) - end)
+    if begun:
+        packets.append(b"".join(begun))
     return packets
 
 

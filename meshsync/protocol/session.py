@@ -6,7 +6,7 @@ nothing but the table of pending requests, on which each does single operations 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
@@ -36,11 +36,17 @@ from meshsync.protocol.operations import (
 from meshsync.protocol.packets import LARGEST_PACKET, MAX_MESSAGE_SIZE, PACKET_SIZE, Reassembler, WireMessage, split
 from meshsync.protocol.roster import Roster, RosterEntry
 
-__all__ = ["ROOM_TYPES", "Encoded", "Participation", "Session", "SessionStats"]
+__all__ = ["ROOM_TYPES", "Encoded", "Participation", "Session", "SessionStats", "body_size"]
 
 
-Encoded = tuple[str, bytes, bytes | bytearray | memoryview]
-"""Type and body of a message, the body in two parts."""
+Encoded = tuple[str, bytes, Sequence[bytes | bytearray | memoryview]]
+"""Type and body of a message: its beginning, and the pieces that follow."""
+
+
+def body_size(encoded: Encoded) -> int:
+    """Return how many bytes the body has."""
+    _, body, more = encoded
+    return len(body) + sum(map(len, more)) if more else len(body)
 
 
 class Participation(Enum):
@@ -146,9 +152,9 @@ class Session:
         Raises:
             InvalidMessage: If JSON cannot carry it, or it is larger than a room accepts.
         """
-        type, body, payload = encode_apart(request, self.dialect)
-        self._check_size(len(body) + len(payload))
-        return type, body, payload
+        encoded = encode_apart(request, self.dialect)
+        self._check_size(body_size(encoded))
+        return encoded
 
     def check(self, request: Send | Broadcast) -> None:
         """Raise what ``encode`` would raise, without a copy of the attachment.
@@ -171,8 +177,8 @@ class Session:
         request_id = next(self._ids) if given is None else given
         if is_answered(request):
             self._pending[request_id] = type(request)
-        name, body, payload = encoded
-        return request_id, split(request_id, name, body, self._packet_size, payload)
+        name, body, more = encoded
+        return request_id, split(request_id, name, body, self._packet_size, more)
 
     def withdraw(self, request_id: int) -> None:
         """Forget a request of which nothing was sent."""

@@ -11,6 +11,7 @@ from meshsync.protocol.pacing import (
     CONFIRM_EVERY,
     CONFIRM_PAUSE,
     JOINED_IN_FLIGHT,
+    LARGEST_JOINED,
     LARGEST_PART,
     LEAST_FLIGHT,
     PART_SIZE,
@@ -74,7 +75,7 @@ def test_confirmations_of_nothing_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "size"), [(2e6, PART_SIZE), (13e6, PART_SIZE), (20e6, 100_000), (100e6, LARGEST_PART)]
+    ("rate", "size"), [(2e6, PART_SIZE), (13e6, PART_SIZE), (20e6, 100_000), (100e6, 500_000), (300e6, LARGEST_PART)]
 )
 def test_parts_are_what_the_way_carries_in_five_milliseconds(rate: float, size: int) -> None:
     """Within bounds: what is lost with a connection is sent again, and a small message costs as much as a large one."""
@@ -158,15 +159,28 @@ def test_where_chunks_are_joined_several_messages_are_on_their_way() -> None:
     pace, other = Pace(), Pace()
     pace.is_joining = True
     for one in (pace, other):
-        drive(one, 200e6, 0.0001, 1)
+        drive(one, 300e6, 0.0001, 1)
     assert (pace.part_size, other.part_size) == (LARGEST_PART, LARGEST_PART)
-    assert other.limit < 2 * LARGEST_PART
+    assert other.limit < 2 * LARGEST_JOINED
     pace.lost()
     of_one = sum(map(flight_of, pace.join(chunks(*[PART_SIZE] * 9))))
-    assert of_one == LARGEST_PART // PART_SIZE * flight_of(*chunks(PART_SIZE))
+    assert of_one == LARGEST_JOINED // PART_SIZE * flight_of(*chunks(PART_SIZE))
     assert JOINED_IN_FLIGHT * of_one <= pace.limit <= JOINED_IN_FLIGHT * 1.1 * of_one
     assert confirm_at_last(of_one) <= pace.limit / 2
     assert confirm_at_last(1000) == CONFIRM_AT_LAST
+
+
+def test_as_many_are_on_their_way_where_each_is_a_large_chunk() -> None:
+    """Also of chunks that are as large as a message may be, which are joined with nothing."""
+    pace = Pace()
+    pace.is_joining = True
+    (large,) = chunks(LARGEST_PART)
+    for _ in range(2):  # The first shows how fast the way is.
+        pace.sent(flight_of(large), 0, is_last=False)
+        pace.confirmed(1, 0.001)
+    assert pace.join([large, large]) == ()
+    assert pace.limit >= JOINED_IN_FLIGHT * flight_of(large)
+    assert confirm_at_last(flight_of(large)) <= pace.limit / 2
 
 
 def test_what_comes_joined_is_confirmed_at_every_third_message() -> None:

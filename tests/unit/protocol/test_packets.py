@@ -85,6 +85,15 @@ def test_message_survives_any_packet_size(
     assert feed(map(memoryview, packets) if fed_as_views else packets) == [WireMessage(message_id, type, body)]
 
 
+@PROPERTY
+@given(IDS, st.lists(st.binary(max_size=60), min_size=1, max_size=6), st.integers(1, 130))
+def test_pieces_make_the_packets_of_the_whole(message_id: int, pieces: list[bytes], size: int) -> None:
+    """Where a body is cut into pieces shows in no packet, be pieces empty, longer than packets or shorter."""
+    begin, *more = pieces
+    views = [memoryview(bytearray(piece)) for piece in more]
+    assert split(message_id, "t", begin, size, views) == split(message_id, "t", b"".join(pieces), size)
+
+
 # --- reassembly ------------------------------------------------------------------------------------------------------
 
 
@@ -301,11 +310,3 @@ def test_only_well_formed_sequences_are_taken(packets: list[bytes]) -> None:
 def _starts(packets: list[bytes]) -> list[int]:
     return [at for at, packet in enumerate(packets) if packet[8:12] == bytes(4)]
 
-
-@PROPERTY
-@given(body=st.binary(max_size=40), payload=st.binary(max_size=60), size=st.integers(1, 25))
-def test_body_in_two_parts_is_cut_as_one(body: bytes, payload: bytes, size: int) -> None:
-    """Wherever the border lies, and whatever kind of buffer the second part is."""
-    whole = split(7, "t", body + payload, size)
-    assert split(7, "t", body, size, payload) == whole
-    assert split(7, "t", body, size, memoryview(bytearray(payload))) == whole
