@@ -318,21 +318,41 @@ class FrameDecoder:
             raise ProtocolError(str(self._fault), code=self._fault.code)
         if self.close is not None:
             return
-        if self._held:
-            self._keep(data)
-            self._held += len(data)
-            if self._held < self._need:
-                return
-            data = b"".join(self._parts)
-            self._parts.clear()
         try:
-            at = self._walk(data, into)
+            at = self._complete(data, into) if self._held else 0
+            if self._held:
+                return
+            at = self._walk(data, into, at)
         except ProtocolError as fault:
             self._fault = fault
             raise
         self._held = len(data) - at
         if self._held:
-            self._parts.append(data[at:])
+            self._parts.append(data[at:] if at else data)
+
+    def _complete(self, data: bytes, into: list[bytes]) -> int:
+        """Give the frame that is held what it lacks, and no more: the rest of a large read is not copied for it.
+
+        Returns:
+            How many bytes were taken. All of them, and the frame is still held, if it lacks more.
+        """
+        at, size = 0, len(data)
+        while self._held:
+            lacking = self._need - self._held
+            if size - at < lacking:
+                self._keep(data[at:])
+                self._held += size - at
+                return size
+            self._parts.append(data[at : at + lacking])
+            frame = b"".join(self._parts)
+            at += lacking
+            self._parts.clear()
+            taken = self._walk(frame, into, 0)
+            # Its header alone, which has told by now how much it lacks.
+            self._held = len(frame) - taken
+            if self._held:
+                self._parts.append(frame[taken:])
+        return at
 
     def _keep(self, data: bytes) -> None:
         parts = self._parts
@@ -354,9 +374,12 @@ class FrameDecoder:
         ping, self._ping = self._ping, None
         return ping
 
-    def _walk(self, data: bytes, into: list[bytes]) -> int:
-        """Decode whole frames; return where the first incomplete one begins, with ``_need`` set to its known length."""
-        at, size = 0, len(data)
+    def _walk(self, data: bytes, into: list[bytes], at: int) -> int:
+        """Decode whole frames from ``at`` on; return where the first incomplete one begins.
+
+        ``_need`` is then its length, as far as that is known.
+        """
+        size = len(data)
         flag = self._flag
         while self.close is None:
             if self._surplus:

@@ -54,11 +54,11 @@ LARGEST_JOINED = 256 * 1024
 
 Source: measured over loopback with chunks of 64 KiB: 1 MiB costs a fifth more, since it fits no processor's cache.
 """
-PART_TIME = 0.005
+PART_TIME = 0.01
 """Seconds that a part of more than `PART_SIZE` may take at the rate of late."""
 
 JOINED_IN_FLIGHT = 6
-"""Messages that may be on their way where each has several chunks: what the way carries in 30 ms, at most 1.5 MiB. With
+"""Messages that may be on their way between clients that join chunks: what the way carries in 60 ms, at most 6 MiB. With
 half of them a writer always has the others.
 
 Source: measured over loopback, in CPU for each chunk: 4 take 5% more, 8 take 2% less.

@@ -93,6 +93,8 @@ def check_timeout(timeout: object, name: str = "timeout") -> float | None:
     """
     if timeout is None or (type(timeout) is float and 0 <= timeout <= FOREVER):
         return timeout
+    if type(timeout) is int and 0 <= timeout < _LEAST_MILLISECONDS:
+        return float(timeout)
     seconds = check_duration(timeout, name)
     warn_of_milliseconds(timeout, name)
     return None if seconds > FOREVER else seconds
