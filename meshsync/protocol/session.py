@@ -43,6 +43,11 @@ Encoded = tuple[str, bytes, Sequence[bytes | bytearray | memoryview]]
 """Type and body of a message: its beginning, and the pieces that follow."""
 
 
+_BESIDE_DATA = 20 * 1024
+"""Bytes that a message of a stream has beside its data at most, unless a chunk has a long header: those of several
+chunks, and the envelope. Base64 makes the data 4/3 as long."""
+
+
 def body_size(encoded: Encoded) -> int:
     """Return how many bytes the body has."""
     _, body, more = encoded
@@ -99,7 +104,8 @@ class Session:
         dialect: The one to speak.
         packet_size: Body bytes in each packet sent; more if the room asks for it, as an emulator does in the list of
             participants, beside ``bridges``: ``"packet_size": 65536``.
-        max_message_size: Bytes in the body of the largest message sent.
+        max_message_size: Bytes in the body of the largest message sent. A room may take less, which an emulator tells
+            there too: ``"message_size": 4194304``.
     Raises:
         ValueError: If ``packet_size`` is less than 1.
     """
@@ -119,6 +125,8 @@ class Session:
         if packet_size < 1:
             raise ValueError(f"a packet takes at least 1 body byte, not {packet_size}")
         self._packet_size = self._least_packet_size = packet_size
+        self._room_takes = max_message_size
+        """Bytes in the body of a message that the room is known to take."""
         # A room may allow larger messages than ours does; those it sends are bounded too.
         self._reassembler = Reassembler(4 * MAX_MESSAGE_SIZE)
         self._ids = count(1)
@@ -143,6 +151,12 @@ class Session:
     def is_pending(self, kind: type[Request]) -> bool:
         """Return whether the room has not answered a request of that kind, whoever still waits for it."""
         return kind in list(self._pending.values())
+
+    @property
+    def data_limit(self) -> int:
+        """Bytes of a stream's data that the room takes in one message, whatever is beside them."""
+        size = self._room_takes
+        return max((size - _BESIDE_DATA) * 3 // 4, size // 4, 1)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -271,9 +285,11 @@ class Session:
         members = [_member(entry) for entry in participants]
         own = push.message.get("meshsync")
         self.is_bridged = isinstance(own, dict) and own.get("bridges") is True
-        asked = own.get("packet_size") if isinstance(own, dict) else None
+        asked, taken = (own.get("packet_size"), own.get("message_size")) if isinstance(own, dict) else (None, None)
         if type(asked) is int:
             self._packet_size = max(self._least_packet_size, min(asked, LARGEST_PACKET))
+        if type(taken) is int:
+            self._room_takes = max(0, min(taken, self.max_message_size))
         if not self._is_taking_part():
             yield events.Skipped("a list of participants that was not asked for")
             return

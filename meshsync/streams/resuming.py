@@ -139,7 +139,8 @@ class Resumption:
     @property
     def part_size(self) -> int:
         """Bytes of data that go in one message, whatever a chunk has. Needs no condition."""
-        return self._pace.part_size
+        size, line = self._pace.part_size, self.line
+        return size if line is None else min(size, line.connection.session.data_limit)
 
     def has_room(self, size: int) -> bool:
         """Count a chunk in the budget before it is held; return whether there is room for it."""
@@ -307,7 +308,7 @@ class Resumption:
 
     def _join(self, first: _Letter) -> _Letter:
         """Put the chunks that may go in one message with the first into one, and return that."""
-        chunks = self._pace.join(letter.message for letter in self._chunks)
+        chunks = self._pace.join((letter.message for letter in self._chunks), self.part_size)
         if len(chunks) < 2:
             return first
         message = StreamChunks(self.core.stream_id, chunks)

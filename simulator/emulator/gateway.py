@@ -351,7 +351,7 @@ class Gateway:
                 answer_limit=limits.answer,
                 expired=later.expired,
                 is_decoded=True,
-                packet_size=PACKET_SIZE,
+                told={"packet_size": PACKET_SIZE, "message_size": limits.message},
             ),
             watchers,
             notes,

@@ -105,7 +105,9 @@ class Room:
         answer_limit: Seconds in which a duplex stream, or one that this room translates, has to be answered.
         expired: Notified of each of those that is rejected for it.
         is_decoded: Whether all requests come from `decode_request`, so that what they hold needs no check.
-        packet_size: Body bytes in the packets that it asks its clients for; None leaves that to them.
+        told: What clients are told that declare their streams, beside that streams are translated for them:
+            ``packet_size``, the body bytes in the packets that it asks for, and ``message_size``, those of the largest
+            message that it takes.
     """
 
     def __init__(
@@ -118,10 +120,10 @@ class Room:
         answer_limit: float = ANSWER_LIMIT,
         expired: Expired = lambda opener, stream_id, reason: None,
         is_decoded: bool = False,
-        packet_size: int | None = None,
+        told: JsonObject | None = None,
     ) -> None:
         self.name = name
-        self._own = {"bridges": True} | ({} if packet_size is None else {"packet_size": packet_size})
+        self._own = {"bridges": True} | (told or {})
         """Told to clients that declare their streams, so that they need not find it out."""
         self._own_text = encode_object({"meshsync": self._own}, "meshsync")[1:]
         self._is_decoded = is_decoded

@@ -11,6 +11,7 @@ import pytest
 import meshsync
 from meshsync import InvalidMessage, MessageStreamChunk, StreamCancelled, StreamInterrupted, StreamTimeout
 from simulator import Emulator
+from simulator.emulator import Limits
 from tests.support.interrupts import Interrupt
 from tests.support.rooms import PATIENCE, Join, start
 
@@ -52,6 +53,26 @@ def test_chunks_of_every_size_arrive_whole_both_ways(join: Join, ours: str, thei
         assert chunk.data == piece[::-1]
     writer.close()
     answering.result(PATIENCE)
+
+
+@pytest.mark.parametrize("dialect", ["A", "B"])
+@pytest.mark.parametrize("message", [4096, 60_000, 350_000])
+def test_no_message_of_a_stream_is_more_than_the_room_takes(dialect: str, message: int) -> None:
+    """It tells how much that is; a fast stream would else put up to a mebibyte in one, of one chunk or of several."""
+    pieces = [bytes([number]) * size for size in (2_000_000, 64 * 1024) for number in range(64 * 1024 * 32 // size)]
+    with (
+        Emulator(limits=Limits(message=message)) as emulator,
+        emulator.connect("lab", "alice", dialect=dialect) as alice,
+        emulator.connect("lab", "bob", dialect=dialect) as bob,
+    ):
+        for client in (alice, bob):
+            client.messaging.enable()
+        writer, reader = open_stream(alice, bob)
+        reading = start(lambda: [chunk.data for chunk in reader])
+        for piece in pieces:
+            writer.write(piece)
+        writer.close()
+        assert reading.result(PATIENCE) == pieces
 
 
 @pytest.mark.parametrize(("dialect", "fits"), [("A", 4_190_000), ("B", 3_140_000)])

@@ -144,14 +144,14 @@ def chunks(*sizes: int, header: dict[str, Any] | None = None) -> list[StreamChun
 )
 def test_chunks_that_wait_go_together_as_far_as_one_message_may_be(waiting: list[Any], count: int) -> None:
     """Whole ones, no more data than in a part, and with headers that are neither long nor deep together."""
-    assert Pace().join(waiting) == tuple(waiting[:count])
+    assert Pace().join(waiting, PART_SIZE) == tuple(waiting[:count])
 
 
 def test_no_more_are_joined_than_may_be_on_their_way() -> None:
     """One that was sent leaves room for fewer."""
     pace = Pace()
     pace.sent(LEAST_FLIGHT - 2 * flight_of(*chunks(1000)), 0, is_last=False)
-    assert len(pace.join(chunks(*[1000] * 3))) == 2
+    assert len(pace.join(chunks(*[1000] * 3), PART_SIZE)) == 2
 
 
 def test_where_chunks_are_joined_several_messages_are_on_their_way() -> None:
@@ -163,7 +163,7 @@ def test_where_chunks_are_joined_several_messages_are_on_their_way() -> None:
     assert (pace.part_size, other.part_size) == (LARGEST_PART, LARGEST_PART)
     assert other.limit < 2 * LARGEST_JOINED
     pace.lost()
-    of_one = sum(map(flight_of, pace.join(chunks(*[PART_SIZE] * 9))))
+    of_one = sum(map(flight_of, pace.join(chunks(*[PART_SIZE] * 9), pace.part_size)))
     assert of_one == LARGEST_JOINED // PART_SIZE * flight_of(*chunks(PART_SIZE))
     assert JOINED_IN_FLIGHT * of_one <= pace.limit <= JOINED_IN_FLIGHT * 1.1 * of_one
     assert confirm_at_last(of_one) <= pace.limit / 2
@@ -178,7 +178,7 @@ def test_as_many_are_on_their_way_where_each_is_a_large_chunk() -> None:
     for _ in range(2):  # The first shows how fast the way is.
         pace.sent(flight_of(large), 0, is_last=False)
         pace.confirmed(1, 0.001)
-    assert pace.join([large, large]) == ()
+    assert pace.join([large, large], pace.part_size) == ()
     assert pace.limit >= JOINED_IN_FLIGHT * flight_of(large)
     assert confirm_at_last(flight_of(large)) <= pace.limit / 2
 

@@ -309,4 +309,3 @@ def test_only_well_formed_sequences_are_taken(packets: list[bytes]) -> None:
 
 def _starts(packets: list[bytes]) -> list[int]:
     return [at for at, packet in enumerate(packets) if packet[8:12] == bytes(4)]
-

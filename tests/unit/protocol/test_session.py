@@ -165,6 +165,23 @@ def test_packets_are_as_large_as_the_room_asks_for(asked: object, given: int, si
         assert len(packets[1]) - 12 == expected
 
 
+@pytest.mark.parametrize(
+    ("told", "limit"),
+    [
+        # 3/4 of what is left of 20 KiB beside the data, or a quarter of all if that is more.
+        (None, 3_130_368), (2**40, 3_130_368), ("9", 3_130_368), (True, 3_130_368), (100_000, 59_640), (8000, 2000),
+        (3, 1), (-5, 1),
+    ],
+)  # fmt: skip
+def test_streams_have_no_more_data_in_a_message_than_the_room_takes(told: object, limit: int) -> None:
+    """It tells its limit beside the size of packets; another connection begins anew."""
+    session = Session(dialect("A3"))
+    own = {"participants": [], "meshsync": {"bridges": True, "message_size": told}}
+    hear(session, READY, CONNECTED, push("messaging.enabled", own, "p-1"))
+    # 4 MiB without 20 KiB are 4,173,824 bytes, and 3/4 of that 3,130,368.
+    assert (session.data_limit, session.anew().data_limit) == (limit, 3_130_368)
+
+
 @pytest.mark.parametrize("name", ["A1", "A3", "B1", "B3"])
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 100, 70_000])
 def test_size_is_known_without_a_copy(name: str, size: int) -> None:

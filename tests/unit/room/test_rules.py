@@ -160,12 +160,12 @@ def test_client_that_says_what_it_understands_is_told_that_the_room_bridges():
 
 def test_room_asks_for_packets_of_a_size_where_it_has_one():
     """It is told beside the rest, and what goes out as text is the same."""
-    room = Room("lab", ids=iter(("s", "p")).__next__, packet_size=65536)
+    room = Room("lab", ids=iter(("s", "p")).__next__, told={"packet_size": 65536, "message_size": 4096})
     ada = join(room, "ada", enable=False)
 
     output = room.handle(ada, 1, Enable(("classic",)))[1]
 
-    assert output.what.message["meshsync"] == {"bridges": True, "packet_size": 65536}
+    assert output.what.message["meshsync"] == {"bridges": True, "packet_size": 65536, "message_size": 4096}
     assert json.loads(bytes(output.head[8:]))["message"] == output.what.message
 
 
