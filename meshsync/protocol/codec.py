@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import tool_calls
@@ -117,7 +116,7 @@ def encode_apart(request: Request, dialect: Dialect) -> tuple[str, bytes, Sequen
     """
     if not isinstance(request, (Send, Broadcast)) or len(request.attachment) < _WORTH_PARTING:
         return *encode_request(request, dialect), ()
-    type, body = encode_request(replace(request, attachment=b""), dialect)
+    type, body = encode_request(_bare(request), dialect)
     if dialect.family == "A":  # In an envelope the attachment stands as it is, behind all else.
         return type, body, (memoryview(request.attachment),)
     return type, *encode_in_pieces(body, request.attachment)
@@ -130,8 +129,15 @@ def measure(request: Send | Broadcast, dialect: Dialect) -> int:
         InvalidMessage: If it holds what JSON cannot carry.
     """
     size = memoryview(request.attachment).nbytes
-    rest = len(encode_request(replace(request, attachment=b""), dialect)[1])
+    rest = len(encode_request(_bare(request), dialect)[1])
     return rest + (size if dialect.family != "B" else attached_size(size))
+
+
+def _bare(request: Send | Broadcast) -> Send | Broadcast:
+    """Return a request without its attachment."""
+    if isinstance(request, Send):
+        return Send(request.to, request.type, request.message)
+    return Broadcast(request.type, request.message)
 
 
 _WORTH_PARTING = 64 * 1024

@@ -48,6 +48,10 @@ _BESIDE_DATA = 20 * 1024
 chunks, and the envelope. Base64 makes the data 4/3 as long."""
 
 
+def _data_limit(message_size: int) -> int:
+    return max((message_size - _BESIDE_DATA) * 3 // 4, message_size // 4, 1)
+
+
 def body_size(encoded: Encoded) -> int:
     """Return how many bytes the body has."""
     _, body, more = encoded
@@ -125,8 +129,8 @@ class Session:
         if packet_size < 1:
             raise ValueError(f"a packet takes at least 1 body byte, not {packet_size}")
         self._packet_size = self._least_packet_size = packet_size
-        self._room_takes = max_message_size
-        """Bytes in the body of a message that the room is known to take."""
+        self.data_limit: int = _data_limit(max_message_size)
+        """Bytes of a stream's data that the room takes in one message, whatever is beside them."""
         # A room may allow larger messages than ours does; those it sends are bounded too.
         self._reassembler = Reassembler(4 * MAX_MESSAGE_SIZE)
         self._ids = count(1)
@@ -151,12 +155,6 @@ class Session:
     def is_pending(self, kind: type[Request]) -> bool:
         """Return whether the room has not answered a request of that kind, whoever still waits for it."""
         return kind in list(self._pending.values())
-
-    @property
-    def data_limit(self) -> int:
-        """Bytes of a stream's data that the room takes in one message, whatever is beside them."""
-        size = self._room_takes
-        return max((size - _BESIDE_DATA) * 3 // 4, size // 4, 1)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -289,7 +287,7 @@ class Session:
         if type(asked) is int:
             self._packet_size = max(self._least_packet_size, min(asked, LARGEST_PACKET))
         if type(taken) is int:
-            self._room_takes = max(0, min(taken, self.max_message_size))
+            self.data_limit = _data_limit(min(taken, self.max_message_size))
         if not self._is_taking_part():
             yield events.Skipped("a list of participants that was not asked for")
             return

@@ -92,7 +92,7 @@ class Outgoing:
         if not isinstance(chunk, MessageStreamChunk):
             chunk = MessageStreamChunk({}, chunk)
         header, data = chunk.header, as_buffer(chunk.data, "chunk")
-        if not isinstance(header, Mapping):
+        if type(header) is not dict and not isinstance(header, Mapping):
             raise InvalidMessage(f"header: {type(header).__qualname__} is not a JSON object; give a dict")
         return StreamChunk(self._stream.identity.stream_id, dict(header), data)
 

@@ -69,7 +69,7 @@ class ResumableOutgoing(Outgoing):
                     break
                 stream.host.refuse_to_block("writing to a stream")
                 self._await_room(patience)
-            resumption.pump(patience.deadline())
+            resumption.pump(patience.deadline)
         except BaseException:  # Ctrl-C, or an error.
             resumption.pump()  # What it finds held is sent, without a wait.
             raise
@@ -124,7 +124,7 @@ class ResumableOutgoing(Outgoing):
         patience = self._patience(timeout)
         with life.condition:
             self._check_writable()
-        self._resumption.pump(patience.deadline())
+        self._resumption.pump(patience.deadline)
         if not self._wait(lambda: self._resumption.is_sent or life.phase.is_over, patience):
             raise StreamTimeout(f"{stream!r}: not all of it is acknowledged within {patience.limit or 0:.3g} s")
         self._resumption.expire()  # The room may have answered that it refuses it.
@@ -148,7 +148,7 @@ class ResumableOutgoing(Outgoing):
                 if resumption.core.progress is Progress.OPEN and not life.phase.is_over:
                     resumption.core.close()
                     resumption.collect()
-            resumption.pump(patience.deadline())
+            resumption.pump(patience.deadline)
             if not self._wait(lambda: life.phase.is_over, patience):
                 peer, limit = stream.identity.peer_name, patience.limit or 0
                 raise StreamTimeout(f"{stream!r}: {peer} has not confirmed within {limit:.3g} s that it has all of it")

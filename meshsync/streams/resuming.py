@@ -262,9 +262,13 @@ class Resumption:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    def pump(self, deadline: Deadline | None = None) -> None:
-        """Send what waits, unless another task does; without a deadline, as far as that needs no wait. Never raises."""
-        limit, sender = deadline or Deadline(self._runtime, 0), object()
+    def pump(self, deadline: Callable[[], Deadline] | None = None) -> None:
+        """Send what waits, unless another task does; without a deadline, as far as that needs no wait. Never raises.
+
+        Args:
+            deadline: Is called where there is anything to send, for when that has to be over.
+        """
+        sender = object()
         try:
             with self._condition:
                 if self.core.out:  # Ctrl-C has struck in the call that wrote it.
@@ -272,7 +276,7 @@ class Resumption:
                 if self._sender is not None or self._next() is None:
                     return
                 self._sender = sender
-            self._send_all(limit)
+            self._send_all(Deadline(self._runtime, 0) if deadline is None else deadline())
         finally:
             if self._sender is sender:  # It is not over in time, or Ctrl-C has struck.
                 self._hand_over()
