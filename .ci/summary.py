@@ -228,7 +228,7 @@ def table(records: list[Record]) -> str:
             f" {outcomes or 'nothing'}{of} in {record['seconds']} s"
         )
         if record["environment"].startswith("py") and share(record) >= 1:
-            lines.append(f"    {parts(record)}")
+            lines += [f"    {parts(record)}", f"    {longest(record)}"]
         lines += [f"    SDK {name}: {passed} tests passed" for name, passed in sorted(record["releases"].items())]
         reasons = Counter(map(reason_of, record["skipped"]))
         lines += [f"    skipped {count}: {reason}" for reason, count in sorted(reasons.items())]
@@ -241,6 +241,11 @@ def parts(record: Record) -> str:
     percents = {name: 100 * took / total for name, took in record["parts"].items()}
     ordered = sorted(percents.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {percent:.0f}% of {SHARES.get(name, 1)}%" for name, percent in ordered)
+
+
+def longest(record: Record) -> str:
+    """Return the modules that took longest, with their seconds: those that have to begin first, see tools/seeds.py."""
+    return "longest: " + ", ".join(f"{name} {took / 1000:.0f}" for name, took in record["longest"].items())
 
 
 def durations(report: dict[str, Any]) -> str:

@@ -60,6 +60,8 @@ class RunRecord:
         self.begun = time.monotonic()
         self.parts: Counter[str] = Counter()
         """Milliseconds that tests took, by their directory below tests/."""
+        self.modules: Counter[str] = Counter()
+        """Likewise by their module."""
         self.skipped: list[str] = []
         """Why tests were skipped, one line each."""
         self.collected = 0
@@ -86,7 +88,9 @@ class RunRecord:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test once: when it ran, or when its setup or teardown decided otherwise."""
-        self.parts[report.nodeid.split("/")[1] if "/" in report.nodeid else ""] += round(1000 * report.duration)
+        module, took = report.nodeid.partition("::")[0], round(1000 * report.duration)
+        self.parts[module.split("/")[1] if "/" in module else ""] += took
+        self.modules[module.removeprefix("tests/")] += took
         if report.when != "call" and report.outcome == "passed":
             return
         self.outcomes[report.outcome] += 1
@@ -115,6 +119,7 @@ class RunRecord:
             "everywhere": self.everywhere,
             "selected": self.selected,
             "parts": dict(self.parts),
+            "longest": dict(self.modules.most_common(12)),
             "seconds": round(time.monotonic() - self.begun, 1),
         }
         path = self.directory / f"{environment or 'pytest'}-{os.getpid()}.json"
@@ -132,8 +137,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what could depend on the hash seed and runs under two, and what runs on one Python: see ``tools/seeds.py``.
+
+    Workers of pytest-xdist begin with the modules that take longest.
+
 
     Raises:
         UsageError: If a name of a test has an address in it: workers of pytest-xdist would not know it by that.
@@ -150,6 +158,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("hash_seed")
         if seeds.is_for_one_python(item.path) or is_once:
             item.add_marker("one_python")
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: seeds.turn_of(item.path))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ order of a set shows up as a failure. A seed does the same on every Python, so t
 `BETWEEN` runs, and all of it: sockets and processes are driven on an older and on a newer one. Where there is none
 between, the newest runs these tests once more.
 
-Each run is spread over the processors where pytest-xdist is installed.
+Each run is spread over the processors where pytest-xdist is installed, by modules; the longest, `FIRST`, begin first.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ ONE_PYTHON = (
     "simulation/test_bench_of_races.py",
     "simulation/test_explore.py",
     "stateful/test_stateful_page.py",
+    # Many processes, and hundreds of runs: what `emulator/test_pages.py` has of them on every Python.
+    "emulator/test_long_pages.py",
     # The plug-in beside others in many processes; those that it needs for itself are in `unit/test_pytest_plugin.py`.
     "unit/test_pytest_company.py",
 )
@@ -82,6 +84,17 @@ INDIFFERENT = (
     "unit/tools",
 )
 """Directories and modules below tests/ that run under the first seed only. New ones run under both."""
+
+FIRST = (
+    "emulator/test_long_pages.py",
+    "emulator/test_pages.py",
+    "emulator/test_replaying.py",
+    "emulator/test_benchmarks.py",
+    "emulator/test_finding.py",
+    "emulator/test_windows.py",
+)
+"""The modules below tests/ that take longest, in this order. Each stays on one processor: one that began late would run
+alone at the end. `.ci/summary.py` prints which ones were the longest."""
 
 NOTHING_COLLECTED = 5
 """The exit status of pytest where no test was selected."""
@@ -125,6 +138,14 @@ def is_for_one_python(path: PurePath) -> bool:
     return _is_below(path, ONE_PYTHON)
 
 
+def turn_of(path: PurePath) -> int:
+    """Return when the tests in a file begin: those in `FIRST` in that order, and then all others in their own."""
+    return _TURNS.get(path, len(_TURNS))
+
+
+_TURNS: dict[PurePath, int] = {TESTS / name: number for number, name in enumerate(FIRST)}
+
+
 def _is_below(path: PurePath, names: tuple[str, ...]) -> bool:
     return any(path.is_relative_to(TESTS / name) for name in names)
 
@@ -140,7 +161,7 @@ def _do(run: Run, arguments: list[str]) -> int:
     if find_spec("xdist"):
         # The tests of a file stay together, since some share what they have set up.
         # One more than processors: some tests wait, for processes and for time.
-        command += ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
+        command += ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder"]
     if run.marks is not None:
         command += ["-m", run.marks]
     # Who asks for another profile gets it.

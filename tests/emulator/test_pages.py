@@ -52,7 +52,8 @@ LONG = (
     "tutorial/a-failing-test.md",
     "walkthrough.md",
 )
-"""Pages of hundreds of simulated runs or dozens of processes: most of the time of all, so one Python runs them."""
+"""Pages of hundreds of simulated runs or dozens of processes: half of the time of all. `test_long_pages.py` runs them:
+a module stays on one processor, and that one on one Python."""
 
 
 @pytest.mark.slow
@@ -60,23 +61,24 @@ LONG = (
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.one_python] * (name in LONG))
-        for name, text in PAGES.items()
-        if re.search("^```(sh|python)$", text, re.M)
-    ],
+    [name for name, text in PAGES.items() if name not in LONG and re.search("^```(sh|python)$", text, re.M)],
 )
 def test_page_does_what_it_says(name: str, places: Path, tmp_path: Path) -> None:
     """Each block prints the text below it, and nothing of the page is left running."""
+    check_page(name, places, tmp_path)
+
+
+def check_page(name: str, places: Path, directory: Path) -> None:
+    """Run a page in an empty directory below another one."""
     for library in needs(PAGES[name]):
         pytest.importorskip(library)
-    for ran in run_page(DOCS / name, tmp_path / "empty"):
+    for ran in run_page(DOCS / name, directory / "empty"):
         assert ran.fits, f"{ran.block.text}\nprints\n{ran.printed}\nand not\n{ran.block.output}"
     assert not places.exists() or list(places.iterdir()) == []
 
 
 def test_long_pages_are_there() -> None:
-    """A page of another name would run on every Python."""
+    """A page of another name would run twice."""
     assert {*LONG} <= {*PAGES}
 
 

@@ -38,7 +38,7 @@ summary = load_summary()
 def record(environment: str, python: str, seed: str = "0", **changes: Any) -> dict[str, Any]:
     """Return the record of a session that passed, with changes."""
     passed = {"exit_status": 0, "outcomes": {"passed": 10}, "releases": {}, "skipped": [], "seconds": 1.0}
-    counts = {"collected": 10, "everywhere": 10, "selected": 10, "has_all_examples": True, "parts": {}}
+    counts = {"collected": 10, "everywhere": 10, "selected": 10, "has_all_examples": True, "parts": {}, "longest": {}}
     return {"environment": environment, "python": python, "hash_seed": seed, **passed, **counts, **changes}
 
 
@@ -182,9 +182,10 @@ def test_the_time_of_each_environment_stands_beside_its_budget() -> None:
 
 def test_the_share_of_each_directory_stands_beside_what_it_may_have() -> None:
     """Where all tests ran; a part of them has other shares."""
-    parts = {"unit": 3000, "simulation": 6000, "new": 1000}
-    printed = summary.table([record("py313", "3.13.0", parts=parts)]).splitlines()
-    assert printed[-1] == "    simulation 60% of 23%, unit 30% of 23%, new 10% of 1%"
+    parts, longest = {"unit": 3000, "simulation": 6000, "new": 1000}, {"unit/test_a.py": 2600, "unit/test_b.py": 400}
+    printed = summary.table([record("py313", "3.13.0", parts=parts, longest=longest)]).splitlines()
+    assert printed[-2] == "    simulation 60% of 23%, unit 30% of 23%, new 10% of 1%"
+    assert printed[-1] == "    longest: unit/test_a.py 3, unit/test_b.py 0"
     assert "simulation" not in summary.table([part("py313", "3.13.0", parts=parts)])
     assert sum(summary.SHARES.values()) == 100
     assert [name for name in summary.SHARES if not (seeds.TESTS / name).is_dir()] == []
@@ -278,6 +279,7 @@ def test_what_runs_under_one_hash_seed_only_is_there() -> None:
     """A name in the table that no file has any more would leave out nothing, or its successor."""
     assert [name for name in seeds.INDIFFERENT if not (seeds.TESTS / name).exists()] == []
     assert [name for name in seeds.ONE_PYTHON if not (seeds.TESTS / name).exists()] == []
+    assert [name for name in seeds.FIRST if not (seeds.TESTS / name).is_file()] == []
 
 
 @pytest.mark.parametrize(
