@@ -156,7 +156,8 @@ def check_callable(
             bare, as a method, as the ``__call__`` of an object or in a `functools.partial`.
     """
     if not callable(receiver):
-        raise TypeError(f"{what} is called with {arguments}; {receiver!r:.100} cannot be called")
+        way = "give a function itself, without () behind it"
+        raise TypeError(f"{what} is called with {arguments}; {receiver!r:.100} cannot be called: {way}")
     function = function_of(receiver)
     if not inspect.isroutine(function) and not isinstance(function, type):
         function = function_of(type(function).__call__)

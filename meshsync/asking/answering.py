@@ -84,7 +84,7 @@ class Answering:
             ValueError: If it has none.
         """
         if type not in self._handlers:
-            there = ", ".join(map(repr, self._handlers)) or "none"
+            there = ", ".join(map(repr, self._handlers)) or "none: on_request registers them"
             raise ValueError(f"no handler is registered for questions of type {type!r:.100}; there are {there}")
         self.remove(lambda registration: registration.type == type, "message")
 

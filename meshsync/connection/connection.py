@@ -17,7 +17,7 @@ from typing import Protocol
 
 from meshsync.connection.alarms import Alarms
 from meshsync.connection.deliveries import Delivery, Receipt
-from meshsync.connection.failures import another, carry_over, client_failed, refusal, simulation_over
+from meshsync.connection.failures import CLOSED_HERE, another, carry_over, client_failed, refusal, simulation_over
 from meshsync.connection.forks import Home
 from meshsync.connection.send_queue import SendQueue
 from meshsync.connection.send_room import SendRoom, takes_room
@@ -194,7 +194,7 @@ class Connection:
         if state is _OPEN:
             return
         if state in (State.CLOSING, State.CLOSED):
-            raise ClientClosed("the client was closed by this program; connect again")
+            raise ClientClosed(CLOSED_HERE)
         if state is State.LOST:
             raise carry_over(NotSent, "nothing was sent", self._error)
 
@@ -202,7 +202,7 @@ class Connection:
         """Return, after the end, the error of later calls: `ConnectionLost` or `ClientClosed`."""
         error = self._error
         if error is None:
-            return ClientClosed("the client was closed by this program")
+            return ClientClosed(CLOSED_HERE)
         return another(error)
 
     def wait_open(self, timeout: float | None) -> bool:

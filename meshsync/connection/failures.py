@@ -9,9 +9,12 @@ from meshsync.errors import ConnectionLost, MeshsyncError, ParticipantNotFound, 
 from meshsync.protocol.content import Content, Error, ErrorCode
 from meshsync.reasons import safe_text
 
-__all__ = ["another", "carry_over", "client_failed", "refusal", "simulation_over"]
+__all__ = ["CLOSED_HERE", "another", "carry_over", "client_failed", "refusal", "simulation_over"]
 
 L = TypeVar("L", bound=ConnectionLost)
+
+CLOSED_HERE = "the client was closed by this program; connect again"
+"""The text of `ClientClosed`."""
 
 
 def refusal(content: Content, what: str) -> RoomError | None:
@@ -23,7 +26,8 @@ def refusal(content: Content, what: str) -> RoomError | None:
     if not isinstance(content, Error):
         return None
     if content.code == ErrorCode.NOT_FOUND:
-        return ParticipantNotFound(f"{what}: {content.text}", content.code)
+        here = "messaging.remote_participants has those who are here"
+        return ParticipantNotFound(f"{what}: {content.text}; {here}", content.code)
     return RoomError(content.text, content.code)
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from meshsync.connection.budget import BUDGET
 from meshsync.connection.connection import Connection, ConnectionStats, State
 from meshsync.connection.deliveries import Delivery, Parcel
-from meshsync.connection.failures import another, carry_over, client_failed, simulation_over
+from meshsync.connection.failures import CLOSED_HERE, another, carry_over, client_failed, simulation_over
 from meshsync.connection.forks import Home
 from meshsync.connection.outbox import Outbox
 from meshsync.connection.reconnecting import Backoff, Complaints, ReconnectPlan, is_final
@@ -138,7 +138,7 @@ class Uplink:
         """
         self._home.check()
         if self._state in (_S.CLOSING, _S.CLOSED):
-            raise ClientClosed("the client was closed by this program; connect again")
+            raise ClientClosed(CLOSED_HERE)
         if self._state is _S.LOST:
             raise carry_over(NotSent, "nothing was sent", self._loss)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshsync.connection.budget import ByteBudget
-from meshsync.connection.failures import another
+from meshsync.connection.failures import CLOSED_HERE, another
 from meshsync.connection.forks import Home
 from meshsync.connection.inbox import Inbox, InboxClosed
 from meshsync.dispatch.dispatcher import Dispatcher
@@ -124,7 +124,7 @@ class Router:
         self._condition = runtime.condition()
         self._subscriptions: tuple[Fed, ...] = ()
         self._has_ended = False
-        self._failure: MeshsyncError = ClientClosed("the client was closed by this program")
+        self._failure: MeshsyncError = ClientClosed(CLOSED_HERE)
         """The error of subscriptions after the end."""
 
     def start(self, sender: object, hook: Hook | None) -> None:

@@ -86,7 +86,7 @@ async def show(event):
 
 ## Taking back a handler that there is not
 messaging.off_request("sum")
-> ValueError: no handler is registered for questions of type 'sum'; there are none
+> ValueError: no handler is registered for questions of type 'sum'; there are none: on_request registers them
 
 ## A receiver that returns a coroutine
 async def show(event):
@@ -331,7 +331,7 @@ def show(event):
 
 ## Called instead of passed
 messaging.on("message", print("hello"))
-> TypeError: a receiver is called with a RoomMessageEvent; None cannot be called
+> TypeError: a receiver is called with a RoomMessageEvent; None cannot be called: give a function itself, without () behind it
 
 ## Several types at once
 messaging.on_message(["chat", "reply"], print)
@@ -383,7 +383,7 @@ messaging.off("message", lambda event: print(event))
 ## Registering at a closed client
 room.close()
 messaging.on_message("chat", print)
-> ClientClosed: the client was closed by this program
+> ClientClosed: the client was closed by this program; connect again
 
 # Waiting in vain
 
@@ -438,7 +438,7 @@ messaging.messages(sender="bob")
 room.close()
 for message in messaging.messages():
     print(message)
-> ClientClosed: the client was closed by this program
+> ClientClosed: the client was closed by this program; connect again
 
 ## A time limit in the wrong place
 messaging.wait_for_participant("bob", 5)
@@ -485,7 +485,7 @@ messaging.send_message("bob", "chat", {})
 
 ## To a name that is not there
 messaging.send_message("eve", "chat", {})
-> ParticipantNotFound: the message 'chat' to eve: the participant was not found
+> ParticipantNotFound: the message 'chat' to eve: the participant was not found; messaging.remote_participants has those who are here
 
 ## To None
 messaging.send_message(messaging.get_participant_by_name("eve"), "chat", {})
@@ -821,7 +821,7 @@ with simulator.Simulation(seed=1) as sim:
 ## Calling instead of passing
 with simulator.Simulation(seed=1) as sim:
     sim.spawn(print("hello"))
-> TypeError: a task's target is called with the arguments given; None cannot be called
+> TypeError: a task's target is called with the arguments given; None cannot be called: give a function itself, without () behind it
 
 ## Spawning, and letting no time pass
 with simulator.Simulation(seed=1) as sim:
