@@ -219,7 +219,7 @@ class Connection:
         """
         self._home.check()
         warn_in_coroutine(what)
-        if self.is_on_reader:
+        if self._reader_id == self.runtime.current():
             raise WouldDeadlock(f"{what} on the task that reads the connection would never end")
 
     def _move(self, state: State) -> None:
@@ -279,7 +279,7 @@ class Connection:
             next_place: Gives a new delivery its place in the order of sending, when it has the turn.
         """
         self.check_open()
-        if self.is_on_reader:
+        if self._reader_id == self.runtime.current():
             deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
         timeout, receipt = deadline.left(), receipt or Receipt()
         size = len(encoded[1]) + len(encoded[2]) if takes_room(request) else 0
@@ -297,7 +297,8 @@ class Connection:
                 )
             if next_place is not None and delivery._place is None:
                 delivery._place = next_place()
-            self.check_open()
+            if self._state is not _OPEN:
+                self.check_open()
             self._send(request, encoded, delivery, deadline, receipt)
         except BaseException:
             if not (receipt.is_sent and delivery._is_awaited):

@@ -29,11 +29,8 @@ class Parcel:
 class Receipt:
     """Tells whether a request was sent when no `Delivery` was returned, since Ctrl-C struck."""
 
-    __slots__ = ("is_sent",)
-
-    def __init__(self) -> None:
-        self.is_sent: bool = False
-        """Whether the transport has accepted the request."""
+    is_sent: bool = False  # Of the class: one is made for each request.
+    """Whether the transport has accepted the request."""
 
 
 class Delivery(Hinted):

@@ -192,6 +192,9 @@ class Uplink:
             timeout: The longest wait for room in the connection's buffer, in seconds.
             recipient: See `Parcel`.
             waits: Whether it may be sent on a later connection than the present one.
+
+        The caller has asked whether this is the client's process.
+
         Raises:
             NotSent: If there is no connection, and it does not wait, or too much waits already.
             MeshsyncError: Others as `Connection.request`.
@@ -200,14 +203,16 @@ class Uplink:
             if self._state is _S.OFFLINE:
                 raise self._not_sent("the client is offline, and nothing was sent")
             return self.connection.request(request, what, timeout)
-        self.check_open()
+        if self._state is not ONLINE:
+            self.check_open()
         deadline = Deadline(self.runtime, timeout)
         encoded = self.connection.session.encode(request)
         parcel = Parcel(request, encoded, recipient)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, parcel=parcel)
         while True:
             with self._condition:
-                self.check_open()
+                if self._state is not ONLINE:
+                    self.check_open()
                 connection = self.connection
                 if self._state is OFFLINE:
                     if not self._outbox.has_room(delivery):

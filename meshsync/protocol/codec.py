@@ -75,6 +75,8 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
     Raises:
         InvalidMessage: If it holds what JSON cannot carry.
     """
+    if dialect.family == "B" and isinstance(request, (Send, Broadcast)):  # First, since most are messages.
+        return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
     match request:
         case SetAttributes(attributes):
             body = encode_object(attributes, "attributes")

@@ -204,12 +204,12 @@ class Session:
 
     def _decode(self, message: WireMessage) -> Iterable[events.Event]:
         match decode_push(message):
+            case Reply(request_id, content):
+                return self._reply(request_id, content)
             case Push(type=type) as push:
                 if not self.is_ready:
                     return iter([events.Skipped(f"a message of type {type!r:.100} before the greeting")])
                 return self._push(push)
-            case Reply(request_id, content):
-                return self._reply(request_id, content)
             case Call() | CallChunk() | AnswerChunk() as call:
                 if not self.is_ready:
                     return iter([events.Skipped("a call before the greeting")])
@@ -237,8 +237,13 @@ class Session:
                 connected.attributes,
             )
 
-    def _reply(self, request_id: int, content: Content) -> Iterator[events.Event]:
+    def _reply(self, request_id: int, content: Content) -> Iterable[events.Event]:
         kind = self._pending.pop(request_id, None)
+        if kind is None or kind is Enable or kind is Disable:
+            return self._reply_to(kind, request_id, content)
+        return (events.Answered(request_id, content),)
+
+    def _reply_to(self, kind: type[Request] | None, request_id: int, content: Content) -> Iterator[events.Event]:
         if kind is None:
             if isinstance(content, Empty):
                 return  # Careful rooms answer also requests that need none.
