@@ -146,9 +146,9 @@ class Session:
         Raises:
             InvalidMessage: If JSON cannot carry it, or it is larger than a room accepts.
         """
-        type, body, payload = encode_apart(request, self.dialect)
-        self._check_size(len(body) + len(payload))
-        return type, body, payload
+        encoded = encode_apart(request, self.dialect)
+        self._check_size(len(encoded[1]) + len(encoded[2]))
+        return encoded
 
     def check(self, request: Send | Broadcast) -> None:
         """Raise what ``encode`` would raise, without a copy of the attachment.
