@@ -325,18 +325,19 @@ class Client:
         return delivery
 
     def send(
-        self, request: Request, what: str, timeout: float | None, if_offline: IfOffline, recipient: object = None
+        self, request: Request, what: str, deadline: Deadline, if_offline: IfOffline, recipient: object = None
     ) -> Delivery:
         """Send a message of the program's, on this connection or the next, and return its handle.
 
         Args:
+            deadline: Limits the wait for room in the connection's buffer.
             if_offline: Whether it may wait for the next one.
             recipient: The participant it goes to, or an id; None for a broadcast.
         """
         check_own_type(getattr(request, "type", None))
         if if_offline not in ("wait", "raise"):
             raise ValueError(f"if_offline is 'wait' or 'raise', not {if_offline!r:.100}")
-        delivery = self.uplink.request(request, what, timeout, recipient, waits=if_offline == "wait")
+        delivery = self.uplink.request(request, what, deadline, recipient, waits=if_offline == "wait")
         delivery._default_timeout = self.default_timeout
         return delivery
 

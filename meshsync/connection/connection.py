@@ -232,7 +232,7 @@ class Connection:
         self,
         request: Request,
         what: str,
-        timeout: float | None,
+        timeout: float | Deadline | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
         receipt: Receipt | None = None,
         *,
@@ -242,7 +242,8 @@ class Connection:
 
         Args:
             what: The name of the request in errors.
-            timeout: The longest wait for room in the connection's buffer, and among what is unacknowledged, in seconds.
+            timeout: The longest wait for room in the connection's buffer, and among what is unacknowledged, in seconds;
+                or its end.
             on_done: Called on the reader with the outcome; must not wait.
             receipt: Marked if the request is sent, whatever exception strikes then.
             is_reserved: Whether no task waits for it: it goes at once, ahead of those that wait for their turn, from
@@ -254,7 +255,7 @@ class Connection:
             ClientClosed: If the program closed the client.
         """
         self.check_open()
-        deadline = Deadline(self.runtime, timeout)
+        deadline = timeout if isinstance(timeout, Deadline) else Deadline(self.runtime, timeout)
         encoded = self.session.encode(request)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
         if is_reserved:

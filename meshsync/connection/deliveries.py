@@ -121,7 +121,9 @@ class Delivery(Hinted):
         limit = check_timeout(self._default_timeout if timeout == "default" else timeout)
         if not self._is_done:
             self._refuse_to_block("waiting for an acknowledgement")
-        self._await(Deadline(self._runtime, limit))
+            self._await(Deadline(self._runtime, limit))
+        elif self._error is not None:
+            raise copy(self._error)
 
     def _await(self, deadline: Deadline) -> None:
         """Wait until it is done, on a task that may; raises as `wait`."""

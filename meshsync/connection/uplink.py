@@ -182,14 +182,12 @@ class Uplink:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def request(
-        self, request: Request, what: str, timeout: float | None, recipient: object, *, waits: bool
-    ) -> Delivery:
+    def request(self, request: Request, what: str, deadline: Deadline, recipient: object, *, waits: bool) -> Delivery:
         """Send a request that outlives connections, or hold it until there is one; return its handle.
 
         Args:
             what: The name of the request in errors.
-            timeout: The longest wait for room in the connection's buffer, in seconds.
+            deadline: Limits the wait for room in the connection's buffer.
             recipient: See `Parcel`.
             waits: Whether it may be sent on a later connection than the present one.
 
@@ -202,10 +200,9 @@ class Uplink:
         if self._plan is None or not waits:
             if self._state is _S.OFFLINE:
                 raise self._not_sent("the client is offline, and nothing was sent")
-            return self.connection.request(request, what, timeout)
+            return self.connection.request(request, what, deadline)
         if self._state is not ONLINE:
             self.check_open()
-        deadline = Deadline(self.runtime, timeout)
         encoded = self.connection.session.encode(request)
         parcel = Parcel(request, encoded, recipient)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, parcel=parcel)

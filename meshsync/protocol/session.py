@@ -13,7 +13,7 @@ from itertools import count
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.codec import decode_push, encode_apart, measure
+from meshsync.protocol.codec import REPLY, decode_push, decode_reply, encode_apart, measure
 from meshsync.protocol.content import Content, Empty, Error, ErrorCode
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.operations import (
@@ -25,7 +25,6 @@ from meshsync.protocol.operations import (
     Disable,
     Enable,
     Push,
-    Reply,
     Request,
     RoomReady,
     Send,
@@ -197,15 +196,15 @@ class Session:
 
     def _skip(self, message: WireMessage, error: ProtocolError) -> Iterator[events.Event]:
         yield events.Skipped(str(error))
-        if message.type == "__response__" and message.id in self._pending:
+        if message.type == REPLY and message.id in self._pending:
             # It is answered all the same: no other reply will come, and a task waits.
             text = f"the room's answer cannot be understood: {error}"
             yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
     def _decode(self, message: WireMessage) -> Iterable[events.Event]:
+        if message.type == REPLY:  # First, and without a value around it: there is one for each message sent.
+            return self._reply(message.id, decode_reply(message.body))
         match decode_push(message):
-            case Reply(request_id, content):
-                return self._reply(request_id, content)
             case Push(type=type) as push:
                 if not self.is_ready:
                     return iter([events.Skipped(f"a message of type {type!r:.100} before the greeting")])

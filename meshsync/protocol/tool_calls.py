@@ -124,8 +124,6 @@ def encode_invocation(request: Enable | Disable | Send | Broadcast | OpenCall) -
     """
     match request:
         case Send(to, type, message, attachment):
-            check_text(type, "type")
-            check_text(to, "to")
             return _encode_send(to, type, message, attachment)
         case Broadcast(type, message, attachment):
             check_text(type, "type")
@@ -141,7 +139,7 @@ def encode_invocation(request: Enable | Disable | Send | Broadcast | OpenCall) -
 
 
 def _encode_send(to: str, type: str, message: JsonObject, attachment: Buffer) -> bytes:
-    if to.__class__ is str and type.__class__ is str:
+    if to.__class__ is str and type.__class__ is str and to and type:
         text = encode_object(message, "message").decode()
         # By itself, since a message is sent more often than all else: the encoder of objects takes five times as long.
         json = f'{{"to_participant_id":{quote(to)},"type":{quote(type)},"message_json":{quote(text)},"{MEMBER}":null}}'
@@ -149,6 +147,8 @@ def _encode_send(to: str, type: str, message: JsonObject, attachment: Buffer) ->
             return encode_attached(_SEND + json.encode() + _END, attachment)
         except UnicodeEncodeError:
             pass  # The encoder of objects refuses it in an error that names the member.
+    check_text(type, "type")
+    check_text(to, "to")
     return _encode_message(_SEND, {"to_participant_id": to, "type": type}, message, attachment)
 
 
