@@ -42,6 +42,7 @@ class Beat(Enum):
     DEAD = "dead"
 
 
+_ALIVE, _DEAD = Beat.ALIVE, Beat.DEAD  # Not looked up by name at each message: before 3.12 that is a call in Python.
 _AFTER_SILENCE = {Beat.ALIVE: Beat.ASKED, Beat.ASKED: Beat.DEAD, Beat.DEAD: Beat.DEAD}
 """Where each state goes when its time has passed. A byte received leads back to ALIVE, except from DEAD."""
 
@@ -124,8 +125,8 @@ class Heartbeat:
 
     def alive(self, now: float) -> None:
         """Note at ``now`` that bytes were received."""
-        if self._interval is not None and self.state is not Beat.DEAD:
-            self.state = Beat.ALIVE
+        if self._interval is not None and self.state is not _DEAD:
+            self.state = _ALIVE
             self._life_at = now
             self.deadline = self._due = now + self._interval
 

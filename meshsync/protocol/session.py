@@ -166,10 +166,12 @@ class Session:
 
     def issue(self, request: Request, encoded: Encoded) -> tuple[int, list[bytes]]:
         """Give a request its id and return it with the packets to send, in the order of these calls."""
-        given = given_id(request)
-        request_id = next(self._ids) if given is None else given
         if is_answered(request):
+            request_id = next(self._ids)
             self._pending[request_id] = type(request)
+        else:
+            given = given_id(request)
+            request_id = next(self._ids) if given is None else given
         name, body, payload = encoded
         return request_id, split(request_id, name, body, self._packet_size, payload)
 

@@ -49,7 +49,9 @@ class Poller:
         # Rounded up, lest the last millisecond be spent in a busy loop; a day (86,400 s) fits the system's integer.
         for descriptor, event in self._poll.poll(None if timeout is None else ceil(min(timeout, 86400.0) * 1000)):
             if descriptor == self._descriptor:
-                if event & ~(select.POLLIN | select.POLLOUT):
+                if event == select.POLLIN:
+                    ready = READ
+                elif event & ~(select.POLLIN | select.POLLOUT):
                     ready = READ | WRITE
                 else:
                     ready |= (READ if event & select.POLLIN else 0) | (WRITE if event & select.POLLOUT else 0)

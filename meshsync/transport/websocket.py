@@ -265,9 +265,7 @@ class WebSocketTransport:
     def _plan(self, until: float | None) -> tuple[int, float | None]:
         """Return the events to wait for and how long, in seconds, lock held; for ``until`` see `_begin_reading`."""
         life, wire = self._closing.life, self._socket.wire
-        events = 0
-        if life is not _ANSWERING:
-            events = wire.read_wants
+        events = 0 if life is _ANSWERING else wire.read_wants
         now = self._now()
         if self._socket.writer is None and life is not _BROKEN and not self._buffer.is_idle:
             events |= wire.write_wants
