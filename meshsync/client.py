@@ -99,6 +99,8 @@ class Client:
         self.greeting: events.Ready | None = None
         """The room's greeting; None before it."""
         self.uplink: Uplink = Uplink(transport, session, runtime, self, name, plan)
+        self.refuse_to_block: Callable[[str], None] = self.uplink.refuse_to_block
+        """Raises where the calling task would wait for ever; see `Uplink.refuse_to_block`."""
         self.budget: ByteBudget = ByteBudget(runtime)
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""
@@ -307,10 +309,6 @@ class Client:
         """Return why there is no connection; see `Uplink.failure`."""
         return self.uplink.failure()
 
-    def refuse_to_block(self, what: str) -> None:
-        """Raise where the calling task would wait for ever; see `Uplink.refuse_to_block`."""
-        self.uplink.refuse_to_block(what)
-
     def request(
         self,
         request: Request,
@@ -327,18 +325,19 @@ class Client:
         return delivery
 
     def send(
-        self, request: Request, what: str, timeout: float | None, if_offline: IfOffline, recipient: object = None
+        self, request: Request, what: str, deadline: Deadline, if_offline: IfOffline, recipient: object = None
     ) -> Delivery:
         """Send a message of the program's, on this connection or the next, and return its handle.
 
         Args:
+            deadline: Limits the wait for room in the connection's buffer.
             if_offline: Whether it may wait for the next one.
             recipient: The participant it goes to, or an id; None for a broadcast.
         """
         check_own_type(getattr(request, "type", None))
         if if_offline not in ("wait", "raise"):
             raise ValueError(f"if_offline is 'wait' or 'raise', not {if_offline!r:.100}")
-        delivery = self.uplink.request(request, what, timeout, recipient, waits=if_offline == "wait")
+        delivery = self.uplink.request(request, what, deadline, recipient, waits=if_offline == "wait")
         delivery._default_timeout = self.default_timeout
         return delivery
 
@@ -421,7 +420,9 @@ class Client:
         Raises:
             TypeError: As `check_timeout`, and `ValueError` too.
         """
-        return own_limit(timeout, default if self.default_timeout is None else check_timeout(self.default_timeout))
+        if self.default_timeout is not None:
+            default = check_timeout(self.default_timeout)
+        return own_limit(timeout, default)
 
     # --- notified by the connection, on the reader --------------------------------------------------------------------
 

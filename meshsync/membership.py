@@ -107,7 +107,7 @@ class Membership:
         Raises:
             NotEnabled: If it does not, though the client goes on; else as `check_open`.
         """
-        if not self.takes_part:
+        if not self.participants.is_enabled and not self.takes_part:
             self._client.check_open()
             raise NotEnabled("messaging is not enabled on this client: call room.messaging.enable() first")
 
@@ -158,8 +158,8 @@ class Membership:
         """
         recipient = id_of(to)
         known = self.participants.get(recipient)
-        if known is to and known is not None and known.online and recipient != self.local_participant.id:
-            return recipient, known
+        if known is to and recipient != self.local_participant.id:
+            return recipient, to
         if known is None and recipient != self.local_participant.id:
             recipient = self._client.confirmation.find(to) or recipient
         if isinstance(to, RemoteParticipant) and not to.online and recipient == to.id:

@@ -111,10 +111,13 @@ class SendingFace:
         client.refuse_to_block("send_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
-        options = given(limit, if_offline, confirm=confirm)
-        if isinstance(to, _ONE) or not isinstance(to, Mapping):
-            type, message = as_message(type, message)
-        delivery = self.send_message_nowait(to, type, message, attachment, **options)
+        if getattr(self.send_message_nowait, "__func__", None) is _NOWAIT:
+            delivery = _send(client, (to, type, message, attachment), limit, deadline, if_offline, confirm)
+        else:  # The program's own.
+            options = given(limit, if_offline, confirm=confirm)
+            if isinstance(to, _ONE) or not isinstance(to, Mapping):
+                type, message = as_message(type, message)
+            delivery = self.send_message_nowait(to, type, message, attachment, **options)
         client.await_delivery(delivery, deadline)
 
     @overload
@@ -159,21 +162,10 @@ class SendingFace:
             SendTimeout: If there was no room in time; nothing was sent.
             NotSent: If the client is offline, and 64 MiB wait already, or ``if_offline`` is ``"raise"``.
         """
-        if not isinstance(to, _ONE) and isinstance(to, Mapping):
-            to, type, message, attachment = unpack(to, type, message, attachment, ("to", "type", "message"))
-        type, message = as_message(type, message)
-        # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
         client = self._meshsync
-        client.home.check()
-        client.membership.check_enabled()
-        if confirm:
-            limit = client.limit(timeout, SEND_TIMEOUT)
-            waits, mark = if_offline == "wait", _mark_of(confirm)
-            return client.confirmation.submit(to, type, message, attachment, limit, waits=waits, mark=mark)
-        recipient, participant = client.membership.address(to)
-        request = Send(recipient, type, message, as_buffer(attachment, "attachment"))
-        what, limit = f"the message {type!r} to {recipient}", client.limit(timeout, SEND_TIMEOUT)
-        return client.send(request, what, limit, if_offline, participant)
+        limit = client.limit(timeout, SEND_TIMEOUT)
+        deadline = Deadline(client.runtime, limit)
+        return _send(client, (to, type, message, attachment), limit, deadline, if_offline, confirm)
 
     @overload
     def broadcast_message(
@@ -253,7 +245,39 @@ class SendingFace:
             check_text(type, "type")  # First: with a recipient in front all others are in the next one's place.
             raise
         request = Broadcast(type, message, data)
-        return client.send(request, f"the broadcast {type!r}", client.limit(timeout, SEND_TIMEOUT), if_offline)
+        deadline = Deadline(client.runtime, client.limit(timeout, SEND_TIMEOUT))
+        return client.send(request, f"the broadcast {type!r}", deadline, if_offline)
+
+
+_NOWAIT = SendingFace.send_message_nowait
+
+
+def _send(
+    client: Client,
+    message: tuple[Any, Any, Any, Any],
+    limit: float | None,
+    deadline: Deadline,
+    if_offline: IfOffline,
+    confirm: bool,
+) -> Delivery:
+    """Do as `SendingFace.send_message_nowait`, with the time limit that began when that was called.
+
+    Args:
+        message: Recipient, type, body and attachment, as the program gave them.
+    """
+    to, type, body, attachment = message
+    if not isinstance(to, _ONE) and isinstance(to, Mapping):
+        to, type, body, attachment = unpack(to, type, body, attachment, ("to", "type", "message"))
+    type, body = as_message(type, body)
+    # First: once messaging or the connection has ended, every participant is offline, which is not the reason.
+    client.home.check()
+    client.membership.check_enabled()
+    if confirm:
+        waits, mark = if_offline == "wait", _mark_of(confirm)
+        return client.confirmation.submit(to, type, body, attachment, limit, waits=waits, mark=mark)
+    recipient, participant = client.membership.address(to)
+    request = Send(recipient, type, body, as_buffer(attachment, "attachment"))
+    return client.send(request, f"the message {type!r} to {recipient}", deadline, if_offline, participant)
 
 
 def _mark_of(confirm: object) -> Mark | None:

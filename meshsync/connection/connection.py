@@ -219,7 +219,7 @@ class Connection:
         """
         self._home.check()
         warn_in_coroutine(what)
-        if self.is_on_reader:
+        if self._reader_id == self.runtime.current():
             raise WouldDeadlock(f"{what} on the task that reads the connection would never end")
 
     def _move(self, state: State) -> None:
@@ -232,7 +232,7 @@ class Connection:
         self,
         request: Request,
         what: str,
-        timeout: float | None,
+        timeout: float | Deadline | None,
         on_done: Callable[[MeshsyncError | None], None] | None = None,
         receipt: Receipt | None = None,
         *,
@@ -242,7 +242,8 @@ class Connection:
 
         Args:
             what: The name of the request in errors.
-            timeout: The longest wait for room in the connection's buffer, and among what is unacknowledged, in seconds.
+            timeout: The longest wait for room in the connection's buffer, and among what is unacknowledged, in seconds;
+                or its end.
             on_done: Called on the reader with the outcome; must not wait.
             receipt: Marked if the request is sent, whatever exception strikes then.
             is_reserved: Whether no task waits for it: it goes at once, ahead of those that wait for their turn, from
@@ -254,7 +255,7 @@ class Connection:
             ClientClosed: If the program closed the client.
         """
         self.check_open()
-        deadline = Deadline(self.runtime, timeout)
+        deadline = timeout if isinstance(timeout, Deadline) else Deadline(self.runtime, timeout)
         encoded = self.session.encode(request)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, on_done)
         if is_reserved:
@@ -279,7 +280,7 @@ class Connection:
             next_place: Gives a new delivery its place in the order of sending, when it has the turn.
         """
         self.check_open()
-        if self.is_on_reader:
+        if self._reader_id == self.runtime.current():
             deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
         timeout, receipt = deadline.left(), receipt or Receipt()
         size = body_size(encoded) if takes_room(request) else 0
@@ -297,7 +298,8 @@ class Connection:
                 )
             if next_place is not None and delivery._place is None:
                 delivery._place = next_place()
-            self.check_open()
+            if self._state is not _OPEN:
+                self.check_open()
             self._send(request, encoded, delivery, deadline, receipt)
         except BaseException:
             if not (receipt.is_sent and delivery._is_awaited):

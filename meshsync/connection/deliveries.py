@@ -29,11 +29,8 @@ class Parcel:
 class Receipt:
     """Tells whether a request was sent when no `Delivery` was returned, since Ctrl-C struck."""
 
-    __slots__ = ("is_sent",)
-
-    def __init__(self) -> None:
-        self.is_sent: bool = False
-        """Whether the transport has accepted the request."""
+    is_sent: bool = False  # Of the class: one is made for each request.
+    """Whether the transport has accepted the request."""
 
 
 class Delivery(Hinted):
@@ -124,7 +121,9 @@ class Delivery(Hinted):
         limit = check_timeout(self._default_timeout if timeout == "default" else timeout)
         if not self._is_done:
             self._refuse_to_block("waiting for an acknowledgement")
-        self._await(Deadline(self._runtime, limit))
+            self._await(Deadline(self._runtime, limit))
+        elif self._error is not None:
+            raise copy(self._error)
 
     def _await(self, deadline: Deadline) -> None:
         """Wait until it is done, on a task that may; raises as `wait`."""

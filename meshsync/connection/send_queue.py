@@ -22,14 +22,15 @@ class SendQueue:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[Delivery] = deque()
+        self.line: deque[Delivery] = deque()
+        """Those in the queue; others may look."""
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.line)
 
     def wait_for_turn(self, delivery: Delivery, deadline: Deadline) -> bool:
         """Join the queue, and wait for the turn until the deadline; return whether it came."""
-        queue = self._queue
+        queue = self.line
         queue.append(delivery)
         if queue[0] is delivery:
             return True
@@ -38,12 +39,14 @@ class SendQueue:
 
     def leave(self, delivery: Delivery) -> None:
         """Pass the turn on to the next, or stop waiting for it. Another call does the rest, or nothing."""
-        queue = self._queue
+        queue = self.line
         try:
             if queue[0] is delivery:
                 queue.popleft()  # It has the turn, so no other task does that.
             elif delivery in queue:
                 queue.remove(delivery)
+            if not queue:
+                return
             successor = queue[0]
         except IndexError:
             return  # The last one has left; another task, perhaps, and it woke the next.

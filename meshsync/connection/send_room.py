@@ -12,6 +12,7 @@ from meshsync.runtime.interfaces import Runtime
 
 __all__ = ["SendRoom", "takes_room"]
 
+_MESSAGES = (Send, Broadcast)
 _SHORT = CONTROL_TYPES | {"meshsync.hello", "meshsync.proof", "meshsync.confirmed"}
 
 
@@ -21,7 +22,7 @@ def takes_room(request: Request) -> bool:
     Only what a program sends does, and is acknowledged: a credit, a rejection, the end of a stream or a confirmation is
     short, and what it ends or lets go on may be what makes room.
     """
-    return isinstance(request, (Send, Broadcast)) and request.type not in _SHORT
+    return isinstance(request, _MESSAGES) and request.type not in _SHORT
 
 
 class SendRoom:
@@ -50,17 +51,13 @@ class SendRoom:
     def enter(self, delivery: Delivery, size: int, deadline: Deadline) -> bool:
         """Wait for room for a delivery, and count it; return whether there was room in time."""
         with self._condition:
-            if not len(self._queue) and self._fits(size):
-                self._count(delivery, size)
+            if not self._queue.line and self._count(delivery, size):
                 return True
         try:
             if not self._queue.wait_for_turn(delivery, deadline):
                 return False
             with self._condition:
-                if not self._condition.wait_for(lambda: self._fits(size), deadline.left()):
-                    return False
-                self._count(delivery, size)
-                return True
+                return self._condition.wait_for(lambda: self._count(delivery, size), deadline.left())
         finally:
             try:
                 self._queue.leave(delivery)
@@ -78,9 +75,10 @@ class SendRoom:
                 self._held = 0  # Ctrl-C may have torn a count.
             self._condition.notify_all()
 
-    def _fits(self, size: int) -> bool:
-        return not self._sizes or self._held + size <= self.limit
-
-    def _count(self, delivery: Delivery, size: int) -> None:
+    def _count(self, delivery: Delivery, size: int) -> bool:
+        """Count a delivery if there is room for it; return whether there is."""
+        if self._sizes and self._held + size > self.limit:
+            return False
         self._sizes[delivery] = size
         self._held += size
+        return True

@@ -21,7 +21,11 @@ from meshsync.transport.interfaces import Transport
 __all__ = ["Turns"]
 
 _PAUSE = 0.001
-"""Seconds without a question after which the reader steps in. What else comes meanwhile waits as long."""
+"""Seconds without a question after which the reader steps in."""
+_LONGEST_REST = 0.004
+"""The most seconds between two of its looks whether they have passed: the longer a program has asked, the longer it may
+be, since each look costs what a tenth of a message does. What else comes right behind the last question waits as
+long."""
 _ROUNDS = 8
 """So many questions, each soon after the answer to the one before, make the reader step aside."""
 _LOOKS = 10
@@ -90,7 +94,7 @@ class Turns:
                 return
             self._is_aside = True
             self._left_at = now()
-            last, looks = None, 0
+            last, looks, rest = None, 0, _PAUSE
             while True:
                 leader = self._leader
                 pause = _PAUSE if leader is not None else self._left_at + _PAUSE - now()
@@ -99,7 +103,8 @@ class Turns:
                 looks = looks + 1 if leader is not None and leader is last else 0
                 last = leader
                 self._is_told = leader is not None and looks >= _LOOKS
-                self._condition.wait(None if self._is_told else pause)
+                self._condition.wait(None if self._is_told else max(pause, rest))
+                rest = min(2 * rest, _LONGEST_REST)
             self._is_aside = self._is_called = self._is_told = False
             self._rounds = 0
             fault, self._fault = self._fault, None
@@ -134,7 +139,7 @@ class Turns:
         me = self._runtime.current()
         if not (self._is_aside and self._lead(delivery, deadline, me)):
             self._wait_for_reader(delivery, deadline, me)
-        self._left_at = self._runtime.monotonic()
+            self._left_at = self._runtime.monotonic()
         return delivery._is_done
 
     def _wait_for_reader(self, delivery: Delivery, deadline: Deadline, me: object) -> None:

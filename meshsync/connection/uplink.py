@@ -182,16 +182,17 @@ class Uplink:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def request(
-        self, request: Request, what: str, timeout: float | None, recipient: object, *, waits: bool
-    ) -> Delivery:
+    def request(self, request: Request, what: str, deadline: Deadline, recipient: object, *, waits: bool) -> Delivery:
         """Send a request that outlives connections, or hold it until there is one; return its handle.
 
         Args:
             what: The name of the request in errors.
-            timeout: The longest wait for room in the connection's buffer, in seconds.
+            deadline: Limits the wait for room in the connection's buffer.
             recipient: See `Parcel`.
             waits: Whether it may be sent on a later connection than the present one.
+
+        The caller has asked whether this is the client's process.
+
         Raises:
             NotSent: If there is no connection, and it does not wait, or too much waits already.
             MeshsyncError: Others as `Connection.request`.
@@ -199,15 +200,16 @@ class Uplink:
         if self._plan is None or not waits:
             if self._state is _S.OFFLINE:
                 raise self._not_sent("the client is offline, and nothing was sent")
-            return self.connection.request(request, what, timeout)
-        self.check_open()
-        deadline = Deadline(self.runtime, timeout)
+            return self.connection.request(request, what, deadline)
+        if self._state is not ONLINE:
+            self.check_open()
         encoded = self.connection.session.encode(request)
         parcel = Parcel(request, encoded, recipient)
         delivery = Delivery(what, self.runtime, self.refuse_to_block, parcel=parcel)
         while True:
             with self._condition:
-                self.check_open()
+                if self._state is not ONLINE:
+                    self.check_open()
                 connection = self.connection
                 if self._state is OFFLINE:
                     if not self._outbox.has_room(delivery):

@@ -52,7 +52,9 @@ from meshsync.protocol.packets import WireMessage
 from meshsync.protocol.weight import check_weight
 
 __all__ = [
+    "REPLY",
     "decode_push",
+    "decode_reply",
     "decode_request",
     "encode_apart",
     "encode_push",
@@ -74,6 +76,8 @@ def encode_request(request: Request, dialect: Dialect) -> tuple[str, bytes]:
     Raises:
         InvalidMessage: If it holds what JSON cannot carry.
     """
+    if dialect.family == "B" and isinstance(request, (Send, Broadcast)):  # First, since most are messages.
+        return tool_calls.INVOKE_TOOL, tool_calls.encode_invocation(request)
     match request:
         case SetAttributes(attributes):
             body = encode_object(attributes, "attributes")
@@ -228,6 +232,9 @@ _REQUEST_TYPES: dict[str, Callable[[WireMessage], Request]] = {
 
 # --- replies and pushes -----------------------------------------------------------------------------------------------
 
+REPLY = "__response__"
+"""The message type of replies."""
+
 
 def encode_reply(content: Content) -> tuple[str, bytes]:
     """Return the message type and the body of a reply; its message id is that of the request.
@@ -236,7 +243,7 @@ def encode_reply(content: Content) -> tuple[str, bytes]:
         InvalidMessage: If it holds what JSON cannot carry, or its payload is no buffer.
     """
     header, payload = encode_content(content)
-    return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
+    return REPLY, encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
 def encode_push(
@@ -269,6 +276,18 @@ _EMPTY_REPLY = encode_reply(_EMPTY)[1]
 """The body that rooms of this package write for it."""
 
 
+def decode_reply(body: bytes | memoryview) -> Content:
+    """Return the content of a reply.
+
+    Raises:
+        ProtocolError: If the body holds none.
+    """
+    if len(body) == len(_EMPTY_REPLY) and body == _EMPTY_REPLY:
+        return _EMPTY
+    header, payload = decode_envelope(body, REPLY)
+    return decode_content(header, payload)
+
+
 def decode_push(
     message: WireMessage,
 ) -> RoomReady | Connected | Status | Reply | Push | Call | CallChunk | AnswerChunk | None:
@@ -286,10 +305,7 @@ def decode_push(
             # The payload is copied out: a program may keep it, and must not keep a whole read of the socket with it.
             return Push(sender, name, content, bytes(payload), size_in_memory(body, len(payload)))
         case "__response__":
-            if len(body) == len(_EMPTY_REPLY) and body == _EMPTY_REPLY:
-                return Reply(message.id, _EMPTY)
-            header, payload = decode_envelope(body, type)
-            return Reply(message.id, decode_content(header, payload))
+            return Reply(message.id, decode_reply(body))
         case "room_ready":
             header = _decode_either(message)
             name, url = read_member(header, "room_name", str, type), read_member(header, "room_url", str, type)

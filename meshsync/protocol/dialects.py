@@ -8,7 +8,7 @@ Source: PROTOCOL.md, sections 1, 4.3, 4.4 and 6. Dialect B's requests are writte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshsync.protocol.greeting import version_numbers
 
@@ -34,11 +34,11 @@ class Dialect:
     """The kinds of streams that its releases know."""
     ends_at_dismissal: bool = False
     """Whether the message ``dismiss``, from anyone, makes its clients leave for good (PROTOCOL.md, section 10)."""
+    family: str = field(init=False, compare=False, repr=False)
+    """The letter of its name: ``A`` or ``B``."""
 
-    @property
-    def family(self) -> str:
-        """The letter of its name: ``A`` or ``B``."""
-        return self.name[0]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "family", self.name[0])  # Asked for at each message.
 
 
 DIALECTS = (

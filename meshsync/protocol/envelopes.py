@@ -33,6 +33,7 @@ __all__ = [
     "encode_envelope",
     "encode_members",
     "encode_object",
+    "quote",
     "read_member",
     "size_in_memory",
 ]
@@ -65,18 +66,22 @@ _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=
 _escaping_encoder = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
-def _make_writer() -> Callable[[JsonObject], str]:
-    """Return what does as ``_encoder.encode``, which makes the encoder in C anew for each text: half of the time."""
-    make: Callable[..., Callable[[JsonObject, int], Iterable[str]]] | None
+quote: Callable[[str], str] = json.encoder.encode_basestring
+"""Returns a text as JSON. Half of a surrogate pair in it passes, and UTF-8 then refuses it."""
+
+
+def _make_writer() -> Callable[[JsonObject, int], Iterable[str]]:
+    """Return what does as ``_encoder.iterencode``, which makes the encoder in C anew each time: half of the work."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:  # As on PyPy.
-        return _encoder.encode
-    quote = json.encoder.encode_basestring
+        return lambda value, level: _encoder.iterencode(value)
+    write: Callable[[JsonObject, int], Iterable[str]]
     write = make(None, _encoder.default, quote, None, ":", ",", False, False, False)
-    return lambda value: "".join(write(value, 0))
+    return write
 
 
 _write = _make_writer()
+"""Returns the parts of a text of JSON. Its second argument is 0, the level of indentation."""
 
 
 def as_object(value: Mapping[str, Any], name: str) -> JsonObject:
@@ -115,7 +120,9 @@ def encode_object(value: Mapping[str, Any], name: str, *, forwarded: bool = Fals
             ``message['score']: numpy.int64 is not JSON``.
     """
     levels = MAX_WIRE_DEPTH if forwarded else MAX_DEPTH
-    return _encode(as_object(value, name), name, levels, is_escaping=forwarded)
+    if type(value) is not dict:
+        value = as_object(value, name)
+    return _encode(value, name, levels, is_escaping=forwarded)
 
 
 def encode_members(members: JsonObject, *, forwarded: bool = False, decoded: bool = False) -> bytes:
@@ -144,7 +151,7 @@ def _encode(value: JsonObject, name: str, levels: int, *, is_escaping: bool, is_
     fault = None if is_sound else _find_fault(value, levels)
     if fault is None:
         try:
-            return _write(value).encode()
+            return "".join(_write(value, 0)).encode()
         except ValueError as error:
             if is_escaping and isinstance(error, UnicodeEncodeError):
                 return _escaping_encoder.encode(value).encode()

@@ -42,6 +42,7 @@ class Beat(Enum):
     DEAD = "dead"
 
 
+_ALIVE, _DEAD = Beat.ALIVE, Beat.DEAD  # Not looked up by name at each message: before 3.12 that is a call in Python.
 _AFTER_SILENCE = {Beat.ALIVE: Beat.ASKED, Beat.ASKED: Beat.DEAD, Beat.DEAD: Beat.DEAD}
 """Where each state goes when its time has passed. A byte received leads back to ALIVE, except from DEAD."""
 
@@ -81,7 +82,6 @@ class Heartbeat:
     __slots__ = (
         "_acknowledged",
         "_asked_at",
-        "_deadline",
         "_due",
         "_interval",
         "_life_at",
@@ -89,6 +89,7 @@ class Heartbeat:
         "_period",
         "_ping_place",
         "_timeout",
+        "deadline",
         "state",
     )
 
@@ -119,25 +120,21 @@ class Heartbeat:
         """The bytes before the last ping; None once they are known to have arrived."""
         self._due = None if interval is None else now + interval
         """When the state changes next, unless there is a sign of life."""
-        self._deadline = self._due
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call `look` next, in seconds on the caller's clock; None for never."""
-        return self._deadline
+        self.deadline: float | None = self._due
+        """When to call `look` next, in seconds on the caller's clock; None for never. Read, not set, by the caller."""
 
     def alive(self, now: float) -> None:
         """Note at ``now`` that bytes were received."""
-        if self._interval is not None and self.state is not Beat.DEAD:
-            self.state = Beat.ALIVE
+        if self._interval is not None and self.state is not _DEAD:
+            self.state = _ALIVE
             self._life_at = now
-            self._deadline = self._due = now + self._interval
+            self.deadline = self._due = now + self._interval
 
     def watch(self, now: float) -> None:
         """Note at ``now`` that bytes wait for the network, so that acknowledgements are soon looked for."""
         soon = now + self._period
-        if self._deadline is not None and self._deadline > soon:
-            self._deadline = soon
+        if self.deadline is not None and self.deadline > soon:
+            self.deadline = soon
 
     def look(self, now: float, outflow: Outflow = _NOTHING) -> Beat | None:
         """Return what to do at ``now``: ASKED to send a ping, DEAD to give up, None for nothing.
@@ -145,7 +142,7 @@ class Heartbeat:
         Each is returned once, when its time has come. Look only after reading all received bytes, since the answer may
         be waiting unread.
         """
-        if self._deadline is None or now < self._deadline:
+        if self.deadline is None or now < self.deadline:
             return None
         has_moved = self._note_acknowledgements(outflow)
         if self.state is Beat.ASKED and self._ping_place is not None and outflow.is_known:
@@ -154,11 +151,11 @@ class Heartbeat:
                 # After a late look the time of the sign is not known: one more look tells whether it was the last.
                 self._due = max(self._due, now + self._period)
         self._looked_at = now
-        self._deadline = self._due
+        self.deadline = self._due
         beat = None
         if self._due is not None and now >= self._due:
             self.state = beat = _AFTER_SILENCE[self.state]
-            self._deadline = self._due = self._ask(now, outflow) if beat is Beat.ASKED else None
+            self.deadline = self._due = self._ask(now, outflow) if beat is Beat.ASKED else None
         if outflow.is_known and outflow.unacknowledged and (self.state is Beat.ALIVE or self._ping_place is not None):
             self.watch(now)
         return beat

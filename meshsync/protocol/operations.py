@@ -221,9 +221,13 @@ def is_answered(request: Request) -> bool:
 
     A `CallChunk` may get one, an empty one, before release 0.47.1 and from careful rooms; nothing follows from it.
     """
-    if isinstance(request, UnreadableRequest):
-        return request.push_id is None
-    return not isinstance(request, (SetAttributes, CallChunk, AnswerCall, AnswerChunk))
+    if isinstance(request, _UNANSWERED):
+        return False
+    return not isinstance(request, UnreadableRequest) or request.push_id is None
+
+
+_UNANSWERED = (SetAttributes, CallChunk, AnswerCall, AnswerChunk)
+_GIVEN = (AnswerCall, AnswerChunk)
 
 
 def refused(request: Request, reason: str) -> UnreadableRequest:
@@ -238,7 +242,7 @@ def refused(request: Request, reason: str) -> UnreadableRequest:
 
 def given_id(request: Request) -> int | None:
     """Return the message id that a request has to bear; None if it gets one of its own."""
-    return request.push_id if isinstance(request, (AnswerCall, AnswerChunk)) else None
+    return request.push_id if isinstance(request, _GIVEN) else None
 
 
 # --- replies and pushes -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from itertools import count
 
 from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol import events
-from meshsync.protocol.codec import decode_push, encode_apart, measure
+from meshsync.protocol.codec import REPLY, decode_push, decode_reply, encode_apart, measure
 from meshsync.protocol.content import Content, Empty, Error, ErrorCode
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.operations import (
@@ -25,7 +25,6 @@ from meshsync.protocol.operations import (
     Disable,
     Enable,
     Push,
-    Reply,
     Request,
     RoomReady,
     Send,
@@ -185,10 +184,12 @@ class Session:
 
     def issue(self, request: Request, encoded: Encoded) -> tuple[int, list[bytes]]:
         """Give a request its id and return it with the packets to send, in the order of these calls."""
-        given = given_id(request)
-        request_id = next(self._ids) if given is None else given
         if is_answered(request):
+            request_id = next(self._ids)
             self._pending[request_id] = type(request)
+        else:
+            given = given_id(request)
+            request_id = next(self._ids) if given is None else given
         name, body, more = encoded
         return request_id, split(request_id, name, body, self._packet_size, more)
 
@@ -215,19 +216,19 @@ class Session:
 
     def _skip(self, message: WireMessage, error: ProtocolError) -> Iterator[events.Event]:
         yield events.Skipped(str(error))
-        if message.type == "__response__" and message.id in self._pending:
+        if message.type == REPLY and message.id in self._pending:
             # It is answered all the same: no other reply will come, and a task waits.
             text = f"the room's answer cannot be understood: {error}"
             yield from self._reply(message.id, Error(text, ErrorCode.UNEXPECTED_RESPONSE))
 
     def _decode(self, message: WireMessage) -> Iterable[events.Event]:
+        if message.type == REPLY:  # First, and without a value around it: there is one for each message sent.
+            return self._reply(message.id, decode_reply(message.body))
         match decode_push(message):
             case Push(type=type) as push:
                 if not self.is_ready:
                     return iter([events.Skipped(f"a message of type {type!r:.100} before the greeting")])
                 return self._push(push)
-            case Reply(request_id, content):
-                return self._reply(request_id, content)
             case Call() | CallChunk() | AnswerChunk() as call:
                 if not self.is_ready:
                     return iter([events.Skipped("a call before the greeting")])
@@ -255,8 +256,13 @@ class Session:
                 connected.attributes,
             )
 
-    def _reply(self, request_id: int, content: Content) -> Iterator[events.Event]:
+    def _reply(self, request_id: int, content: Content) -> Iterable[events.Event]:
         kind = self._pending.pop(request_id, None)
+        if kind is None or kind is Enable or kind is Disable:
+            return self._reply_to(kind, request_id, content)
+        return (events.Answered(request_id, content),)
+
+    def _reply_to(self, kind: type[Request] | None, request_id: int, content: Content) -> Iterator[events.Event]:
         if kind is None:
             if isinstance(content, Empty):
                 return  # Careful rooms answer also requests that need none.

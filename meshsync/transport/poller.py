@@ -26,6 +26,7 @@ class Poller:
     def renew(self) -> None:
         """Prepare to wait anew, also in the midst of `wait`: in a handler of a signal that struck there."""
         self._events = READ
+        self._descriptor = self._connection.fileno()
         # ``select`` alone, as on Windows, refuses descriptors above 1023 elsewhere.
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
@@ -47,8 +48,10 @@ class Poller:
         ready = 0
         # Rounded up, lest the last millisecond be spent in a busy loop; a day (86,400 s) fits the system's integer.
         for descriptor, event in self._poll.poll(None if timeout is None else ceil(min(timeout, 86400.0) * 1000)):
-            if descriptor == self._connection.fileno():
-                if event & ~(select.POLLIN | select.POLLOUT):
+            if descriptor == self._descriptor:
+                if event == select.POLLIN:
+                    ready = READ
+                elif event & ~(select.POLLIN | select.POLLOUT):
                     ready = READ | WRITE
                 else:
                     ready |= (READ if event & select.POLLIN else 0) | (WRITE if event & select.POLLOUT else 0)

@@ -39,6 +39,7 @@ _MOVES = {
     SocketState.SHUT_DOWN: {SocketState.CLOSED},
     SocketState.CLOSED: set[SocketState](),
 }
+_OPEN = SocketState.OPEN  # Not looked up by name at each message: before 3.12 that is a call in Python.
 
 
 class SharedSocket:
@@ -84,13 +85,9 @@ class SharedSocket:
         self.writer: object = None
         """The holder of the writer's role; None if no task has it."""
         self.is_polling: bool = False
-        """Whether the reader waits, or is about to."""
+        """Whether the reader waits, or is about to: `ring` ends that wait. The reader sets it, with the lock held."""
         self.is_rung: bool = False
         """Whether the reader was rung for since the last `clear_rings`."""
-
-    def prepare_to_wait(self) -> None:
-        """As the reader, have `ring` end the `wait` that follows."""
-        self.is_polling = True
 
     def wait(self, events: int, timeout: float | None) -> int:
         """As the reader, without the lock, wait for the socket or a ring; see `Poller.wait`."""
@@ -141,12 +138,14 @@ class SharedSocket:
         """Give up the reader's role."""
         self.is_polling = False
         self.reader = None
-        self.close_if_unused()
+        if self.state is not _OPEN:
+            self.close_if_unused()
 
     def leave_writing(self) -> None:
         """Give up the writer's role."""
         self.writer = None
-        self.close_if_unused()
+        if self.state is not _OPEN:
+            self.close_if_unused()
 
     def shut_down(self) -> None:
         """End both directions; the peer notices, and so does any call under way."""

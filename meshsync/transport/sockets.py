@@ -84,8 +84,8 @@ class PlainWire:
         # The system fills a buffer of that size anew for each call, so a small one serves short replies faster.
         if len(data) == size:
             self._size = min(4 * size, _READ_SIZE)
-        elif len(data) < size >> 4:
-            self._size = max(size >> 1, _FIRST_READ_SIZE)
+        elif size > _FIRST_READ_SIZE and len(data) < size >> 4:
+            self._size = size >> 1
         return data
 
     def send(self, data: bytes | memoryview, result: list[int]) -> int:

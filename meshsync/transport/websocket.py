@@ -90,7 +90,9 @@ class WebSocketTransport:
     def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.interfaces.Transport.send`."""
         batches = self._encode(packets)
-        size = sum(len(data) for data, _ in batches)
+        size = 0
+        for batch, _ in batches:
+            size += len(batch)
         try:
             with self._lock:
                 if self._closing.life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
@@ -141,13 +143,14 @@ class WebSocketTransport:
                     self._buffer.advance(sent)
                     if self._senders.tickets:
                         self._lock.notify_all()
-                if turns and sent == len(data) and self._closing.life is not _ENDED:
+                is_idle = self._buffer.is_idle
+                if not is_idle and turns and sent == len(data) and self._closing.life is not _ENDED:
                     data = self._buffer.take()
                     if data:
                         continue
                 if self._closing.life is _ANSWERING:
                     self._closing.answer_went()
-                if not self._buffer.is_idle:
+                if not is_idle:
                     self._socket.ring()
                 self._socket.leave_writing()
                 return
@@ -191,23 +194,23 @@ class WebSocketTransport:
         Raises:
             RuntimeError: If another task is in ``receive``.
         """
-        deadline = Deadline(self._runtime, timeout)
+        until = None if timeout is None else self._now() + timeout
         packets: list[bytes] = []
         is_touched = False
         try:
             while True:
                 with self._lock:
-                    if self._socket.reader is not packets and not self._begin_reading(packets, deadline):
+                    if self._socket.reader is not packets and not self._begin_reading(packets, until):
                         packets, self._inbox = self._inbox, []
                         return packets
-                    events, wait = self._plan(deadline)
+                    events, wait = self._plan(until)
                 ready = self._socket.wait(events, wait)
                 if self._socket.reader is not packets:
                     continue  # A handler of a signal read meanwhile, in this task.
                 if shield is not None:
                     shield.put_up()
                 is_touched = True
-                if self._turn(ready, packets, deadline):
+                if self._turn(ready, packets, until):
                     break
                 is_touched = False
                 if shield is not None:
@@ -226,8 +229,12 @@ class WebSocketTransport:
                     self._end_reading(packets)
             raise
 
-    def _begin_reading(self, mine: list[bytes], deadline: Deadline) -> bool:
-        """Get the reader's role, lock held; False if reading is needless: packets are there or time is up."""
+    def _begin_reading(self, mine: list[bytes], until: float | None) -> bool:
+        """Get the reader's role, lock held; False if reading is needless: packets are there or time is up.
+
+        Args:
+            until: The end of the time, by the runtime's monotonic clock; None if there is none.
+        """
         while not self._inbox:
             if self._closing.life is _ENDED:
                 raise self._closing.error()
@@ -238,8 +245,8 @@ class WebSocketTransport:
                 self._socket.interrupt_reading(self._runtime.current())
                 self._socket.reader = mine
                 return True
-            left = deadline.left()
-            if left == 0:
+            left = None if until is None else until - self._now()
+            if left is not None and left <= 0:
                 return False
             self._lock.wait(left)
         return False
@@ -255,26 +262,25 @@ class WebSocketTransport:
             self._lock.notify_all()  # close() may want to take over
         self._socket.leave_reading()
 
-    def _plan(self, deadline: Deadline) -> tuple[int, float | None]:
-        """Return the events to wait for and how long, in seconds, lock held."""
+    def _plan(self, until: float | None) -> tuple[int, float | None]:
+        """Return the events to wait for and how long, in seconds, lock held; for ``until`` see `_begin_reading`."""
         life, wire = self._closing.life, self._socket.wire
-        events = 0
-        if life is not _ANSWERING:
-            events = wire.read_wants
+        events = 0 if life is _ANSWERING else wire.read_wants
         now = self._now()
         if self._socket.writer is None and life is not _BROKEN and not self._buffer.is_idle:
             events |= wire.write_wants
             self._heartbeat.watch(now)
-        self._socket.prepare_to_wait()
+        self._socket.is_polling = True
         if wire.has_more:
             return events, 0.0
-        first = self._heartbeat.deadline
-        for limit in (deadline, self._closing.linger):
-            if limit is not None and limit.at is not None and (first is None or limit.at < first):
-                first = limit.at
+        first, linger = self._heartbeat.deadline, self._closing.linger
+        if until is not None and (first is None or until < first):
+            first = until
+        if linger is not None and linger.at is not None and (first is None or linger.at < first):
+            first = linger.at
         return events, None if first is None else max(0.0, first - now)
 
-    def _turn(self, ready: int, packets: list[bytes], deadline: Deadline) -> bool:
+    def _turn(self, ready: int, packets: list[bytes], until: float | None) -> bool:
         """As the reader, read and write as the socket is ready; return whether that is all, the role then given up."""
         wire = self._socket.wire
         if ready & wire.write_wants and not self._buffer.is_idle:
@@ -295,13 +301,13 @@ class WebSocketTransport:
             if self._closing.linger is not None and self._closing.linger.is_over:
                 self._closing.finish()
             if not is_urgent:
-                return self._is_done(packets, deadline)
+                return self._is_done(packets, until)
         self._flush(packets)
         with self._lock:
-            return self._is_done(packets, deadline)
+            return self._is_done(packets, until)
 
-    def _is_done(self, packets: list[bytes], deadline: Deadline) -> bool:
-        if packets or self._closing.life is _ENDED or deadline.is_over:
+    def _is_done(self, packets: list[bytes], until: float | None) -> bool:
+        if packets or self._closing.life is _ENDED or (until is not None and self._now() >= until):
             self._end_reading(packets)
             return True
         return False
@@ -389,8 +395,8 @@ class WebSocketTransport:
                 self._lock.wait(until.left())
                 return False
             self._socket.reader = packets
-            events, wait = self._plan(until)
-        if not self._turn(self._socket.wait(events, wait), packets, until):
+            events, wait = self._plan(until.at)
+        if not self._turn(self._socket.wait(events, wait), packets, until.at):
             with self._lock:
                 self._end_reading(packets)
         return False

@@ -112,6 +112,32 @@ def test_client_whose_subclass_defines_our_names_works(messaging: type[Messaging
     assert seen == ["messaging_enabled", "participant_added", "message", "participant_removed", "disconnected"]
 
 
+class Stamping(MessagingClient):
+    """Adds to each message that it is sent, wherever it came from."""
+
+    def send_message_nowait(self, to: Any, type: Any = None, message: Any = None, *rest: Any, **options: Any) -> Any:
+        return super().send_message_nowait(to, type, {**message, "stamp": 1}, *rest, **options)
+
+
+@pytest.mark.parametrize("is_class", [True, False], ids=["of the class", "of the object"])
+def test_a_blocking_send_goes_through_the_programs_own_sending(is_class: bool) -> None:
+    """Be it a subclass's, or one that was put into the object, as a test of the program does."""
+    transport = ScriptedTransport(roster=[BOB])
+    factory = Stamping if is_class else MessagingClient
+    room = meshsync.connect(connector=ScriptedConnector(transport), default_timeout=PATIENCE, messaging=factory)
+    room.messaging.enable()
+    if not is_class:
+        plain = room.messaging.send_message_nowait
+
+        def own(to: Any, type: Any, message: Any, *rest: Any, **options: Any) -> Any:
+            return plain(to, type, {**message, "stamp": 1}, *rest, **options)
+
+        room.messaging.send_message_nowait = own  # type: ignore[method-assign]
+    room.messaging.send_message("p-2", "chat", {"n": 1})
+    room.close(PATIENCE)
+    assert transport.requests[-1][1] == Send("p-2", "chat", {"n": 1, "stamp": 1})
+
+
 @pytest.mark.usefixtures("_rooms")
 def test_loss_reaches_a_program_whose_subclass_defines_our_names() -> None:
     """A wait ends with the loss, and so does the client, which was not to come back."""

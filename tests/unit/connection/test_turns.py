@@ -11,6 +11,7 @@ import pytest
 
 from meshsync.connection import turns
 from meshsync.connection.connection import Connection, State
+from meshsync.connection.turns import Turns
 from meshsync.errors import ConnectionLost, DeliveryUnknown, ProtocolError, SendTimeout, WouldDeadlock
 from meshsync.protocol import events
 from meshsync.protocol.content import Empty
@@ -18,7 +19,7 @@ from meshsync.protocol.dialects import dialect
 from meshsync.protocol.frames import FrameDecoder
 from meshsync.protocol.operations import Push, Reply
 from meshsync.protocol.session import Session
-from meshsync.runtime.threads import ThreadRuntime
+from meshsync.runtime.threads import ThreadCondition, ThreadRuntime
 from meshsync.transport.shared_socket import SharedSocket
 from meshsync.transport.websocket import WebSocketTransport
 from tests.support.interrupts import CtrlC
@@ -70,6 +71,33 @@ def test_the_reader_reads_when_nobody_asks_for_a_moment(monkeypatch: pytest.Monk
     wait_until(lambda: any(isinstance(event, events.Received) for event in client.handler.events))
     client.close()
     assert client.wait_ended()
+
+
+class Asking(ThreadCondition):
+    """A place to wait at which time passes at once, and a program asks all the while, for 16 ms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.waits: list[float | None] = []
+        self.turns: Turns
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        self.now += timeout or 0
+        if self.now < 0.016:
+            self.turns._left_at = self.now
+        return False
+
+
+def test_the_reader_looks_the_less_often_the_longer_a_program_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 1 ms, 2 ms and then each 4 ms whether it still does; and it reads once that was 1 ms ago."""
+    runtime, condition = ThreadRuntime(), Asking()
+    monkeypatch.setattr(runtime, "monotonic", lambda: condition.now)
+    condition.turns = waiting = Turns(runtime, lambda: None, ScriptedTransport(), lambda packets: None, (), ())
+    waiting._condition, waiting._is_wanted = condition, True
+    waiting.stand_aside()
+    assert condition.waits == [0.001, 0.002, 0.004, 0.004, 0.004, 0.004]
 
 
 def test_the_reader_reads_as_soon_as_something_else_comes(client: Client) -> None:

@@ -44,6 +44,7 @@ from tests.support.profiles import examples
 from tests.support.statuses import encode_status
 
 PROPERTY = examples(150)
+NumpyText = type("str_", (str,), {"__module__": "numpy"})
 
 A1, A2, A3, B1, B2, B3 = DIALECTS
 FAMILY_A = (A1, A2, A3)
@@ -240,6 +241,8 @@ def test_request_without_an_envelope_is_a_protocol_error(type: str, body: bytes)
         (Send(None, "t", {}), "to: needs a text of at least one character, not None"),  # type: ignore[arg-type]
         (Send("p", "\ud800", {}), "type: holds half of a surrogate pair, which is not Unicode text"),
         (Send("\ud800", "t", {}), "to_participant_id: holds half of a surrogate pair, which is not Unicode text"),
+        (Send("p", NumpyText("t"), {}), "type: numpy.str_ is not JSON"),
+        (Send(NumpyText("p"), "t", {}), "to_participant_id: numpy.str_ is not JSON"),
         (Send("p", "t", {}, "text"), "attachment: str is neither bytes nor a contiguous buffer"),  # type: ignore[arg-type]
         (Broadcast("t", {"a": float("nan")}), "message['a']: nan is not JSON; send None or a text in its place"),
         (Broadcast("", {}), "type: needs a text of at least one character, not ''"),

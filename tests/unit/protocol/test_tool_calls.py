@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -157,6 +158,16 @@ def test_request_is_written_as_documented(request_: Request, type: str, header: 
     written, body = encode_request(request_, B3)
     assert written == type
     assert json.dumps(header_of(body)) == json.dumps(header)
+
+
+@examples(200)
+@given(NAMES, NAMES, OBJECTS, ATTACHMENTS)
+def test_message_to_one_is_written_as_one_to_all(to: str, type: str, message: Any, attachment: bytes) -> None:
+    """Whatever its texts are, its bytes are those of a broadcast but for the tool and the recipient in front."""
+    one, all = (encode_request(r(type, message, attachment), B3)[1][8:] for r in (partial(Send, to), Broadcast))
+    recipient = json.dumps(to, ensure_ascii=False).encode()
+    all = all.replace(b'"tool":"broadcast"', b'"tool":"send"', 1)
+    assert one == all.replace(b'"json":{', b'"json":{"to_participant_id":' + recipient + b",", 1)
 
 
 PUSHED: list[tuple[Call | CallChunk | AnswerChunk, str, Any]] = [

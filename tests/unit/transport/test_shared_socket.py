@@ -54,7 +54,7 @@ def test_roles_given_up_before_the_end_close_nothing(ends: tuple[SharedSocket, s
 def test_a_ring_ends_a_wait_once(ends: tuple[SharedSocket, socket.socket]) -> None:
     """A prepared wait returns for a ring without the socket being ready; taken back, it is not heard again."""
     shared, theirs = ends
-    shared.prepare_to_wait()
+    shared.is_polling = True
     shared.ring()
     assert shared.wait(READ, None) == 0
     shared.clear_rings()
