@@ -536,7 +536,7 @@ class Simulation(HintedSimulation, FailingReceivers):
             elif what == "sent" and any(content is ControlFrame.REFUSED for content, _ in frames):
                 wire.recorder.refused(connection.name, "nobody answers")
         if wire.member_id:  # From here on nothing about it changes, and its owner need not be looked up.
-            link.tap = partial(wire.recorder.tap, wire.line, wire.member_id)
+            link.tap = partial(wire.recorder.tap_of(wire.line), wire.line, wire.member_id)
         wire.recorder.tap(wire.line, wire.member_id, link, what, frames)
 
     def _wire(self, link: Link[Traffic]) -> _Wire | None:

@@ -86,17 +86,20 @@ def frame(content: ControlFrame, *, is_masked: bool) -> tuple[ControlFrame, int]
     return content, _SIZES[content] + (4 if is_masked and content in (ControlFrame.PING, ControlFrame.PONG) else 0)
 
 
-def framed(packets: Iterable[bytes], *, is_masked: bool) -> list[tuple[bytes, int]]:
-    """Return the frame of each packet, as a client's (masked) or a room's; the size is that on a WebSocket.
+def framed(packets: Iterable[bytes], *, is_masked: bool) -> tuple[list[tuple[bytes, int]], int]:
+    """Return the frame of each packet, as a client's (masked) or a room's, and the bytes of all of them.
 
-    Source: RFC 6455, section 5.2.
+    The sizes are those on a WebSocket. Source: RFC 6455, section 5.2.
     """
-    mask = 4 if is_masked else 0
+    least = 6 if is_masked else 2
     frames: list[tuple[bytes, int]] = []
+    total = 0
     for packet in packets:
         size = len(packet)
-        frames.append((packet, size + mask + (2 if size < 126 else 4 if size < 65536 else 10)))
-    return frames
+        size += least if size < 126 else least + 2 if size < 65536 else least + 8
+        frames.append((packet, size))
+        total += size
+    return frames, total
 
 
 def close_frame(code: int | None, reason: str, *, is_masked: bool) -> tuple[CloseFrame, int]:
@@ -128,7 +131,7 @@ class LinkState(Enum):
 _S = LinkState
 _HAS_ENDED = (_S.FINISHED, _S.BROKEN)  # Not looked up by name at each frame: before 3.12 that is a call in Python.
 _DELIVERS = (_S.OPEN, _S.FINISHED)
-_SILENT = _S.SILENT
+_OPEN, _SILENT = _S.OPEN, _S.SILENT
 _MOVES = {
     _S.OPEN: {_S.FINISHED, _S.SILENT, _S.BROKEN},
     _S.FINISHED: {_S.SILENT, _S.BROKEN},
@@ -271,6 +274,25 @@ class Link(Generic[Payload]):
 
     # --- the sender's end ---------------------------------------------------------------------------------------------
 
+    def offer(self, frames: Sequence[Frame[Payload]], size: int) -> bool:
+        """Move frames of ``size`` bytes together onto the link if the window allows all of them; return whether it did.
+
+        If not, nothing has changed.
+        """
+        if self.state is not _OPEN and self.state in _HAS_ENDED:
+            return False
+        echoes = self._echoes
+        if echoes:
+            now = self._echoes_held_at
+            if now is None:
+                now = self._kernel.now - self._behind if self._frozen_at is None else self._now()
+            while echoes and echoes[0][0] <= now:
+                self._charged -= echoes.popleft()[1]
+        if self._charged + size > self._window:
+            return False
+        self._carry(frames, size, False)
+        return True
+
     def fill(self, queue: deque[Frame[Payload]]) -> Sequence[Frame[Payload]]:
         """Move frames from the front of ``queue`` onto the link, as many as the window allows, and return them.
 
@@ -279,19 +301,13 @@ class Link(Generic[Payload]):
         """
         if self.state in _HAS_ENDED:
             return ()
-        echoes = self._echoes
-        if echoes:
-            now = self._now() if self._echoes_held_at is None else self._echoes_held_at
-            while echoes and echoes[0][0] <= now:
-                self._charged -= echoes.popleft()[1]
-        taken, size, room = list(queue), 0, self._window - self._charged
+        taken, size = list(queue), 0
         for _, length in taken:
             size += length
-        if size <= room:
+        if not taken or self.offer(taken, size):
             queue.clear()
-            if taken:
-                self._carry(taken, size, False)
             return taken
+        room = self._window - self._charged
         size = count = 0
         for _, length in queue:
             if size + length > room and (count or self._charged):
@@ -355,10 +371,11 @@ class Link(Generic[Payload]):
         flight.append(burst)
         if not burst.is_background:
             self._foreground += 1
-        if self._timer is None:
+        timer = self._timer
+        if timer is None:
             if self._frozen_at is None:
                 self._set_timer(flight[0].arrives)
-        elif self._timer.is_background and not burst.is_background:
+        elif timer.is_background and not burst.is_background:
             self._arm()
 
     def _schedule(self, burst: _Burst[Payload], now: int) -> None:
@@ -380,7 +397,7 @@ class Link(Generic[Payload]):
             self._unread, frames = frames[count:], frames[:count]
             size = _size(frames)
         self._unread_size -= size
-        if size and self.state in _DELIVERS:
+        if size and (self.state is _OPEN or self.state in _DELIVERS):
             now = self._kernel.now - self._behind if self._frozen_at is None else self._now()
             self._echoes.append((now + self._echo, size))
             if self._is_wanted:
@@ -389,21 +406,20 @@ class Link(Generic[Payload]):
 
     def _arrive(self) -> None:
         self._timer = None
-        now = self._kernel.now - self._behind  # A frozen link has no timer.
-        flight = self._flight
+        kernel = self._kernel
+        now = kernel.now - self._behind  # A frozen link has no timer.
+        flight, service, tap = self._flight, self.service, self.tap
         # In order, so that a burst with a shorter delay waits for the bursts put in before it.
-        while flight and flight[0].arrives <= now:
-            burst = flight[0]
-            if self.service is not None and burst is not self._in_service:
+        while flight and (burst := flight[0]).arrives <= now:
+            if service is not None and burst is not self._in_service:
                 self._in_service = burst
-                burst.arrives = now + self.service.book(self._kernel.now, burst.frames)
+                burst.arrives = now + service.book(kernel.now, burst.frames)
                 continue
-            flight.popleft()
+            del flight[0]
             if not burst.is_background:
                 self._foreground -= 1
             self._unread += burst.frames
             self._unread_size += burst.size
-            tap = self.tap
             if tap is not None:
                 tap(self, "arrived", burst.frames)
         if flight:

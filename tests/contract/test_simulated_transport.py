@@ -45,7 +45,7 @@ class SimulatedPeer:
 
     def send(self, packets: Sequence[bytes]) -> None:
         """Send packets, in order."""
-        self._outgoing.extend(framed(packets, is_masked=False))
+        self._outgoing.extend(framed(packets, is_masked=False)[0])
         self._flush()
 
     def close(self, code: int, reason: str) -> None:

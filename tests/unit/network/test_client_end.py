@@ -55,7 +55,7 @@ class Line:
                 self.down.put([PONG], is_background=True)
 
     def say(self, *packets: bytes) -> None:
-        self.down.put(framed(packets, is_masked=False))
+        self.down.put(framed(packets, is_masked=False)[0])
 
     def listen(self) -> list[object]:
         """Have a task receive for ever; what it got is in the list, and at last the error."""

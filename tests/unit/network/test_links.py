@@ -87,7 +87,9 @@ def queue(*contents: bytes) -> deque[Frame[bytes]]:
 def test_sizes_are_those_of_websocket_frames(size: int, is_masked: bool) -> None:
     """A packet, a ping and a goodbye count as many bytes as the real frames have."""
     keys = bytes(4) if is_masked else None
-    assert framed([bytes(size)], is_masked=is_masked)[0][1] == len(wire.encode([bytes(size)], keys))
+    packets = [bytes(size), b"x"]
+    lengths = [len(wire.encode([packet], keys)) for packet in packets]
+    assert framed(packets, is_masked=is_masked) == (list(zip(packets, lengths, strict=True)), sum(lengths))
     assert frame(ControlFrame.PING, is_masked=is_masked)[1] == len(wire.encode_control(wire.Opcode.PING, b"", keys))
     assert close_frame(4000, "ü" * 9, is_masked=is_masked)[1] == len(wire.encode_close(4000, "ü" * 9, keys))
 

@@ -63,7 +63,7 @@ class Tape:
         return outputs
 
     def tap(self, name: str, direction: str, what: str, *packets: Any, is_heard: bool = True) -> None:
-        frames = [one if isinstance(one, tuple) else framed([one], is_masked=True)[0] for one in packets]
+        frames = [one if isinstance(one, tuple) else framed([one], is_masked=True)[0][0] for one in packets]
         key = name + direction
         self.lines[key].ends.ended = Ended.NEITHER if is_heard else Ended.CLIENT
         self.recorder.tap(self.lines[key], self.members[name].id, self.links[key], what, frames)
