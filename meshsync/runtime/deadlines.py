@@ -120,7 +120,9 @@ class Deadline:
         self._timeout: Timeout = timeout
         self.at: float | None = None
         """A point on the runtime's monotonic clock, in seconds; None if there is none."""
-        if timeout is not None and timeout != "default":
+        if type(timeout) is float and 0 <= timeout <= FOREVER:  # Most are, and each call that waits asks.
+            self.at = monotonic() + timeout
+        elif timeout is not None and timeout != "default":
             self._timeout = limit = check_timeout(timeout)
             if limit is not None:
                 self.at = monotonic() + limit

@@ -33,10 +33,13 @@ from simulator.room.rules import Member, Output
 __all__ = ["Line", "LinkRecorder"]
 
 _START = struct.Struct(">QII")
+_TYPE_AT = _START.size
+"""Where the type begins in a start packet. (Not looked up at each packet: in a C object that takes as long as a call.)
+"""
 _BODY = struct.Struct(">QI")
-_ID_SIZE = 8
+_INDEX_AT = 8
 _ONE_FOLLOWS = struct.pack(">II", 0, 1)
-"""Index and count of body packets, in a start packet behind the id, if one packet follows."""
+"""Index, and count of body packets, in a start packet that announces one."""
 _REPLY = b"__response__"
 _NEITHER = Ended.NEITHER  # Not looked up by name at each packet: before 3.12 that is a call in Python.
 
@@ -234,7 +237,7 @@ class LinkRecorder(Recorder):
     def _gather(self, line: Line, member_id: str, sent_ns: int, packet: bytes) -> _Asked | None:
         """Append a packet to those of its message before it; return the message if it is whole."""
         if not line.announced:
-            line.announced = _START.unpack_from(packet)[2] if len(packet) >= _START.size else 0
+            line.announced = _START.unpack_from(packet)[2] if len(packet) >= _TYPE_AT else 0
             asked = _Asked(sent_ns, [packet])
             if not line.announced:
                 return asked
@@ -271,7 +274,7 @@ class LinkRecorder(Recorder):
         is_lost = what == "lost" or (ends is not _NEITHER and ends in CLIENT_GONE)
         if whole is not None:
             start = whole[0]
-            if start[_START.size :] != _REPLY:
+            if start[_TYPE_AT:] != _REPLY:
                 self.arrived(_START.unpack_from(start)[0], member_id, is_lost=is_lost)
             return
         for content, _ in frames:
@@ -287,10 +290,10 @@ class LinkRecorder(Recorder):
         if line.announced:
             line.announced -= 1
         else:
-            message_id, index, count = _START.unpack_from(packet) if len(packet) >= _START.size else (0, 1, 0)
+            message_id, index, count = _START.unpack_from(packet) if len(packet) >= _TYPE_AT else (0, 1, 0)
             if index:
                 return  # Malformed on purpose.
-            line.push_id = None if packet[_START.size :] == _REPLY else message_id
+            line.push_id = None if packet[_TYPE_AT:] == _REPLY else message_id
             line.announced = count
         if not line.announced and line.push_id is not None:
             self.arrived(line.push_id, member_id, is_lost=is_lost)
@@ -302,18 +305,18 @@ def _whole(frames: Sequence[Frame[Traffic]]) -> list[bytes] | None:
     if len(frames) != 2:
         return None
     (start, _), (body, _) = frames
-    if type(start) is bytes and type(body) is bytes and start[_ID_SIZE : _START.size] == _ONE_FOLLOWS:
+    if type(start) is bytes and type(body) is bytes and start[_INDEX_AT:_TYPE_AT] == _ONE_FOLLOWS:
         return [start, body]
     return None
 
 
 def _decode(packets: Sequence[bytes]) -> Request | None:
     """Return the request in packets of which the last may be missing, or None if too many are."""
-    if not packets or len(packets[0]) < _START.size:
+    if not packets or len(packets[0]) < _TYPE_AT:
         return None
     message_id, _, _ = _START.unpack_from(packets[0])
     body = b"".join([packet[_BODY.size :] for packet in packets[1:]])
     try:
-        return decode_request(WireMessage(message_id, packets[0][_START.size :].decode(), body))
+        return decode_request(WireMessage(message_id, packets[0][_TYPE_AT:].decode(), body))
     except (ProtocolError, ValueError):
         return None

@@ -299,6 +299,21 @@ def test_the_window_bounds_what_is_unread() -> None:
     assert (bench.link.in_flight, bench.link.unread, len(waiting), bench.rooms) == (0, 200, 3, [])
 
 
+def test_frames_that_are_offered_go_together_or_not_at_all() -> None:
+    """A window of 250 bytes has no room for the third and fourth of 100, until those before are known to be read."""
+    bench = Bench(constant(0.010), echo=constant(0.010), window=250)
+    first, second = ([(packet, 100) for packet in packets(4)[begin : begin + 2]] for begin in (0, 2))
+    offers = [bench.link.offer(first, 200), bench.link.offer(second, 200)]
+    assert (bench.link.in_flight, len(bench.taps)) == (200, 1)
+    for ms in (19, 20):
+        bench.at(ms, lambda: offers.append(bench.link.offer(second, 200)))
+    bench.run()
+    assert offers == [True, False, False, True]
+    assert [when for when, _ in bench.arrived] == [10, 10, 30, 30]
+    bench.link.reset()
+    assert not bench.link.offer(first, 200)
+
+
 def test_reading_frees_the_window_after_the_way_back() -> None:
     """Frames take 10 ms there; read at 40 ms, the sender learns of it 7 ms later."""
     bench = Bench(constant(0.010), echo=constant(0.007), window=250)

@@ -10,6 +10,7 @@ import pytest
 
 from meshsync.protocol.codec import encode_request
 from meshsync.protocol.dialects import dialect
+from meshsync.protocol.greeting import greeting_form
 from meshsync.protocol.operations import Broadcast, Enable, Request, Send, SetAttributes
 from meshsync.protocol.packets import split
 from simulator.engine.kernel import Kernel
@@ -19,7 +20,7 @@ from simulator.network.links import ControlFrame, Link, framed
 from simulator.network.network import Ended
 from simulator.network.traffic import Traffic
 from simulator.record.link_recorder import Line, LinkRecorder
-from simulator.record.records import Record
+from simulator.record.records import Packet, Record
 from simulator.record.transcript import Transcript
 from simulator.room.rules import Member, Room
 from simulator.room.seat import Account, Held, Parcel
@@ -47,7 +48,7 @@ class Tape:
         self.events.append((event, *(value for value in about.values() if value is not None)))
 
     def join(self, name: str) -> Member:
-        member, _ = self.room.join(name, form=object())  # type: ignore[arg-type]  # nobody reads the greeting
+        member, _ = self.room.join(name, form=greeting_form(None))
         self.recorder.joined(member)
         for direction in ("up", "down"):
             stream = Seeds(0).stream("")
@@ -150,6 +151,27 @@ def test_what_reaches_a_client_that_is_gone_is_lost(tape: Tape) -> None:
     push, _ = tape.handle(tape.members["alice"], Send(tape.members["bob"].id, "chat", CHAT))
     tape.carry("bob", "arrived", push, is_heard=False)
     assert tape.told() == [("message", "alice", "bob", "lost")]
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_records_do_not_depend_on_how_packets_are_bundled(size: int) -> None:
+    """A message of two packets, and one of more, are recorded alike whether its packets go together or one by one."""
+
+    def record(bundle: int) -> tuple[list[Record], list[Packet]]:
+        tape = Tape("alice", "bob")
+        request = Send(tape.members["bob"].id, "chat", CHAT, bytes(size))
+        for name, direction, packets in (("alice", "up", packets_of(request)), ("bob", "down", [])):
+            packets = packets or Parcel(tape.handle(tape.members["alice"], request)[0], Account(), Held()).packets()
+            bundles = [packets[begin : begin + bundle] for begin in range(0, len(packets), bundle)]
+            for what in ("sent", "arrived"):
+                for together in bundles:
+                    tape.tap(name, direction, what, *together)
+                tape.kernel.move(tape.kernel.now + 10)
+        return tape.news, list(tape.transcript.packets)
+
+    records, packets = record(1)
+    assert [(one.outcome, one.latency_ns) for one in records] == [("delivered", 30)]
+    assert [record(bundle) for bundle in (2, 3, 100)] == [(records, packets)] * 3
 
 
 # --- lost -------------------------------------------------------------------------------------------------------------
