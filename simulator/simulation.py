@@ -50,7 +50,8 @@ from simulator.latency import Latency, Law
 from simulator.lives.programs import Crashed, Programs
 from simulator.network.bandwidths import Bandwidth, Bandwidths
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import WINDOW, ControlFrame, Frame, Link
+from simulator.network.frames import ControlFrame, Frame
+from simulator.network.links import WINDOW, Link
 from simulator.network.network import Guest, Heartbeats, Network, SimulatedConnection
 from simulator.network.programs import StruckProgramsOf
 from simulator.network.traffic import Traffic

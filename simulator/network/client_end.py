@@ -37,8 +37,9 @@ from meshsync.transport.endings import (
 from meshsync.transport.interfaces import TransportStats
 from meshsync.transport.senders import WaitingSenders
 from simulator.engine.clock import Clock
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame, framed
 from simulator.network.heartbeat_timer import HeartbeatTimer
-from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
+from simulator.network.links import Link
 from simulator.network.traffic import Traffic
 
 __all__ = ["SimulatedTransport"]

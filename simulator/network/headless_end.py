@@ -17,8 +17,8 @@ from meshsync.protocol.heartbeat import Beat
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame
 from simulator.network.heartbeat_timer import HeartbeatTimer
-from simulator.network.links import ControlFrame, Frame, close_frame, frame
 from simulator.network.network import Guest, Network, SimulatedConnection
 from simulator.network.room_end import RoomEnd
 from simulator.network.traffic import Traffic

@@ -13,19 +13,18 @@ messages of many packets are not slower than the law.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from random import Random
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from meshsync.protocol import frames as wire
-from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.lifecycle import move
 from simulator.engine.clock import Clock
 from simulator.engine.kernel import SECOND, Timer
 from simulator.latency import MICROSECONDS, Law
+from simulator.network.frames import ControlFrame, Frame, Payload, frame, size_of
 
-__all__ = ["WINDOW", "ControlFrame", "Frame", "Link", "LinkState", "Payload", "Tap", "close_frame", "frame", "framed"]
+__all__ = ["WINDOW", "Link", "LinkState", "Tap"]
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that a link accepts before its reader has read any: the buffers of two sockets and the path between them.
@@ -36,80 +35,11 @@ Source: Linux grows a socket's buffers to 4 MiB for writing and 6 MiB for readin
 _MICROSECOND = 1000
 """Nanoseconds in a microsecond."""
 
-
-class ControlFrame(Enum):
-    """A frame that carries no packet."""
-
-    PING = "ping"
-    PONG = "pong"
-    END = "the sender's end is shut, nothing comes after it"
-    OPEN = "may I connect, in TCP's handshake"
-    OPENED = "yes"
-    REFUSED = "no"
-    REQUEST = "the HTTP request for a WebSocket, with its token"
-    ADMITTED = "its answer, yes"
-    DENIED = "its answer, no"
-
-
-_SIZES = {
-    ControlFrame.PING: 2,
-    ControlFrame.PONG: 2,
-    ControlFrame.END: 0,
-    ControlFrame.OPEN: 60,
-    ControlFrame.OPENED: 60,
-    ControlFrame.REFUSED: 40,
-    ControlFrame.REQUEST: 600,
-    ControlFrame.ADMITTED: 200,
-    ControlFrame.DENIED: 200,
-}
-"""Bytes without a mask; those of a handshake are approximate."""
-
-
-Payload = TypeVar("Payload")
-"""The content of a link's other frames than control and close frames: packets, or values that stand for messages."""
-
 Served_contra = TypeVar("Served_contra", contravariant=True)
-"""The same, as what a service takes."""
-
-Frame: TypeAlias = tuple[Payload | ControlFrame | CloseFrame, int]
-"""A frame's content, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
+"""What a service takes: as `Payload`."""
 
 Tap: TypeAlias = "Callable[[Link[Payload], str, Sequence[Frame[Payload]]], None]"
 """Called with frames that were ``"sent"``, ``"arrived"`` or were ``"lost"``. It must not use the link."""
-
-
-def frame(content: ControlFrame, *, is_masked: bool) -> tuple[ControlFrame, int]:
-    """Return a control frame as a client's (masked) or a room's; the size is that on a WebSocket.
-
-    Source: RFC 6455, section 5.2.
-    """
-    return content, _SIZES[content] + (4 if is_masked and content in (ControlFrame.PING, ControlFrame.PONG) else 0)
-
-
-def framed(packets: Iterable[bytes], *, is_masked: bool) -> tuple[list[tuple[bytes, int]], int]:
-    """Return the frame of each packet, as a client's (masked) or a room's, and the bytes of all of them.
-
-    The sizes are those on a WebSocket. Source: RFC 6455, section 5.2.
-    """
-    least = 6 if is_masked else 2
-    frames: list[tuple[bytes, int]] = []
-    total = 0
-    for packet in packets:
-        size = len(packet)
-        size += least if size < 126 else least + 2 if size < 65536 else least + 8
-        frames.append((packet, size))
-        total += size
-    return frames, total
-
-
-def close_frame(code: int | None, reason: str, *, is_masked: bool) -> tuple[CloseFrame, int]:
-    """Return a close frame; a reason longer than 123 bytes of UTF-8 is cut.
-
-    Raises:
-        ValueError: If ``code`` is no close code that may be sent.
-    """
-    written = wire.encode_close(code, reason, None)
-    return CloseFrame(code, written[4:].decode()), len(written) + (4 if is_masked else 0)
 
 
 class Service(Protocol[Served_contra]):
@@ -329,7 +259,7 @@ class Link(Generic[Payload]):
             is_background: Whether they are no sign that work is in progress, such as pings.
         """
         if self.state not in _HAS_ENDED:
-            self._carry(frames, _size(frames), is_background)
+            self._carry(frames, size_of(frames), is_background)
 
     def _carry(self, frames: Sequence[Frame[Payload]], size: int, is_background: bool) -> None:
         """Send frames of ``size`` bytes."""
@@ -401,7 +331,7 @@ class Link(Generic[Payload]):
             self._unread, size = [], self._unread_size
         else:
             self._unread, frames = frames[count:], frames[:count]
-            size = _size(frames)
+            size = size_of(frames)
         self._unread_size -= size
         if size and (self.state is _OPEN or self.state in _DELIVERS):
             now = self._kernel.now - self._behind if self._frozen_at is None else self._now()
@@ -564,13 +494,6 @@ class Link(Generic[Payload]):
 
 
 _END = frame(ControlFrame.END, is_masked=False)
-
-
-def _size(frames: Sequence[Frame[Payload]]) -> int:
-    size = 0
-    for _, length in frames:  # Not sum() over a generator, which takes twice as long for the usual two.
-        size += length
-    return size
 
 
 def _median(law: Law) -> int:

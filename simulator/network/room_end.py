@@ -14,8 +14,9 @@ from meshsync.protocol.operations import Request
 from meshsync.runtime.lifecycle import move
 from simulator.engine.clock import Clock
 from simulator.engine.kernel import Timer
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame, framed
 from simulator.network.heartbeat_timer import HeartbeatTimer
-from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
+from simulator.network.links import Link
 from simulator.network.traffic import Traffic
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat
 

@@ -21,7 +21,8 @@ from meshsync.protocol.codec import decode_request
 from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.operations import Push, Request
 from meshsync.protocol.packets import WireMessage
-from simulator.network.links import ControlFrame, Frame, Link, LinkState
+from simulator.network.frames import ControlFrame, Frame
+from simulator.network.links import Link, LinkState
 from simulator.network.network import CLIENT_GONE, Ended
 from simulator.network.traffic import Traffic
 from simulator.record.confirmed_messages import inside, mark_of

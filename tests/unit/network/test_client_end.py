@@ -15,7 +15,8 @@ from meshsync.transport.endings import Life
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import constant
 from simulator.network.client_end import SimulatedTransport
-from simulator.network.links import ControlFrame, Link, close_frame, frame, framed
+from simulator.network.frames import ControlFrame, close_frame, frame, framed
+from simulator.network.links import Link
 from simulator.network.traffic import Traffic
 
 PING = frame(ControlFrame.PING, is_masked=False)

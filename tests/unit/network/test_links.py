@@ -14,7 +14,8 @@ from meshsync.protocol import frames as wire
 from meshsync.protocol.frames import CloseFrame
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.latency import Law, constant, exponential, lognormal
-from simulator.network.links import WINDOW, ControlFrame, Frame, Link, LinkState, close_frame, frame, framed
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame, framed
+from simulator.network.links import WINDOW, Link, LinkState
 from tests.support.profiles import examples
 
 MS = SECOND // 1000

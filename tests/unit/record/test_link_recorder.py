@@ -16,7 +16,8 @@ from meshsync.protocol.packets import split
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
 from simulator.latency import constant
-from simulator.network.links import ControlFrame, Link, framed
+from simulator.network.frames import ControlFrame, framed
+from simulator.network.links import Link
 from simulator.network.network import Ended
 from simulator.network.traffic import Traffic
 from simulator.record.link_recorder import Line, LinkRecorder
