@@ -497,6 +497,16 @@ def test_a_frozen_link_stands_still() -> None:
     assert bench.arrived == [(110, b"before"), (115, b"meanwhile"), (130, b"after")]
 
 
+def test_a_link_that_is_frozen_while_empty_stands_still_too() -> None:
+    """What is put in while it is frozen, with nothing in flight, arrives 10 ms after the thaw."""
+    bench = Bench(constant(0.010))
+    bench.at(5, bench.link.freeze)
+    bench.at(50, lambda: bench.put(b"meanwhile"))
+    bench.at(105, bench.link.thaw)
+    bench.run()
+    assert bench.arrived == [(115, b"meanwhile")]
+
+
 def test_no_room_is_learnt_of_while_frozen() -> None:
     """What was read before the freeze, and what is read during it, frees the window after the thaw."""
     bench = Bench(constant(0.010), echo=constant(0.010), window=200)

@@ -23,7 +23,8 @@ from simulator.network.traffic import Traffic
 from simulator.record.link_recorder import Line, LinkRecorder
 from simulator.record.records import Packet, Record
 from simulator.record.transcript import Transcript
-from simulator.room.rules import Member, Room
+from simulator.room.members import EMPTY
+from simulator.room.rules import Member, Room, reply
 from simulator.room.seat import Account, Held, Parcel
 
 A3 = dialect("A3")
@@ -152,6 +153,18 @@ def test_what_reaches_a_client_that_is_gone_is_lost(tape: Tape) -> None:
     push, _ = tape.handle(tape.members["alice"], Send(tape.members["bob"].id, "chat", CHAT))
     tape.carry("bob", "arrived", push, is_heard=False)
     assert tape.told() == [("message", "alice", "bob", "lost")]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_reply_is_not_taken_for_a_message_of_the_same_number(tape: Tape, together: bool) -> None:
+    """A reply has its request's id, and a message on its way to the same participant may have that id, too."""
+    push, _ = tape.handle(tape.members["alice"], Send(tape.members["bob"].id, "chat", CHAT))
+    packets = Parcel(reply(tape.members["bob"], push.id, EMPTY), Account(), Held()).packets()
+    for bundle in [packets] if together else [[packet] for packet in packets]:
+        tape.tap("bob", "down", "arrived", *bundle)
+    assert tape.news == []
+    tape.carry("bob", "arrived", push)
+    assert tape.told() == [("message", "alice", "bob", "delivered")]
 
 
 @pytest.mark.parametrize("size", [0, 5000])
