@@ -44,7 +44,7 @@ def made_quickly(value: type[T]) -> type[T]:
 
 def _compile(members: tuple[Field[Any], ...], names: dict[str, Any]) -> Callable[..., None]:
     """Return the constructor; ``names`` are the classes and the other constructor that it uses."""
-    names |= {"_become": object.__dict__["__class__"].__set__, "_missing": MISSING}
+    names |= {"_become": object.__dict__["__class__"].__set__, "_missing": MISSING, "_type": type}
     parameters, lines = ["self"], []
     for member in members:
         name = member.name
@@ -58,7 +58,7 @@ def _compile(members: tuple[Field[Any], ...], names: dict[str, Any]) -> Callable
         else:
             parameters.append(name)
     everything = ", ".join(member.name for member in members)
-    lines.append(f"if self.__class__ is not _value: return _frozen(self, {everything})")
+    lines.append(f"if _type(self) is not _value: return _frozen(self, {everything})")
     lines.append("_become(self, _unfinished)")
     lines += [f"self.{member.name} = {member.name}" for member in members]
     lines.append("self.__class__ = _value")

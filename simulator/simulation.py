@@ -50,7 +50,8 @@ from simulator.latency import Latency, Law
 from simulator.lives.programs import Crashed, Programs
 from simulator.network.bandwidths import Bandwidth, Bandwidths
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import WINDOW, ControlFrame, Frame, Link
+from simulator.network.frames import ControlFrame, Frame
+from simulator.network.links import WINDOW, Link
 from simulator.network.network import Guest, Heartbeats, Network, SimulatedConnection
 from simulator.network.programs import StruckProgramsOf
 from simulator.network.traffic import Traffic
@@ -536,7 +537,7 @@ class Simulation(HintedSimulation, FailingReceivers):
             elif what == "sent" and any(content is ControlFrame.REFUSED for content, _ in frames):
                 wire.recorder.refused(connection.name, "nobody answers")
         if wire.member_id:  # From here on nothing about it changes, and its owner need not be looked up.
-            link.tap = partial(wire.recorder.tap, wire.line, wire.member_id)
+            link.tap = partial(wire.recorder.tap_of(wire.line), wire.line, wire.member_id)
         wire.recorder.tap(wire.line, wire.member_id, link, what, frames)
 
     def _wire(self, link: Link[Traffic]) -> _Wire | None:

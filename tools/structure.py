@@ -83,7 +83,7 @@ c  simulator.faults: fields spellings / fault / layers / asking registry / kinds
 d  simulator.room: limits members / call_ends / calls classic_streams / rules / seat / watched / passages / faulty
 e  simulator.admission
 e  simulator.histories: history models / linearizability
-e  simulator.network: bandwidths links traffic / desks heartbeat_timer / client_end network room_end
+e  simulator.network: bandwidths frames traffic / links / desks heartbeat_timer / client_end network room_end
                       / connector headless_end programs
 f  simulator.record: attachments calls_as_streams files names record / confirmed_messages joined_chunks lines redaction
                      / log / records / recorder whole_chunks wording / link_recorder charts timeline_styles

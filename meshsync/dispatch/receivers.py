@@ -167,9 +167,9 @@ class Receivers:
         of_type = event.message.type
         return sum(registration.type in (None, of_type) for registration in list(self._registrations[event.name]))
 
-    def has_any(self, event: RoomMessageEvent) -> bool:
+    def has_any(self, event: str) -> bool:
         """Return whether a receiver is registered for events of that name."""
-        return bool(self._registrations[event.name])
+        return bool(self._registrations[event])
 
     def has_for(self, type: str) -> bool:
         """Return whether a receiver is registered for messages of a type, and not for all."""

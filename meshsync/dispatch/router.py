@@ -395,9 +395,10 @@ class Router:
         if self.gate.is_shut:
             self.dispatcher.count_dropped(self._is_awaited(event))
             return
+        is_message = event.name == "message"
         # A hook may keep what it returns; the body of another event nests what the directory has.
-        is_shared = event.name != "message" or self._hook is not None
-        if event.name == "message":
+        is_shared = not is_message or self._hook is not None
+        if is_message:
             questioning = self.questioning
             if questioning is not None and (questioning.is_listening or type(event) is MarkedEvent):
                 is_shared = True  # A handler may have it.
@@ -427,7 +428,8 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        if self.receivers.has_any(event) or EVENTS[event.name].receivers:
+        name = event.name
+        if self.receivers.has_any(name) or EVENTS[name].receivers:
             try:
                 if not self._call_receivers(event, is_shared):
                     self.dispatcher.count_dropped(1)

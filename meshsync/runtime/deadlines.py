@@ -118,14 +118,16 @@ class Deadline:
     __slots__ = ("_monotonic", "_timeout", "at")
 
     def __init__(self, runtime: Runtime, timeout: Timeout) -> None:
-        self._monotonic = runtime.monotonic
+        self._monotonic = monotonic = runtime.monotonic
         self._timeout: Timeout = timeout
         self.at: float | None = None
         """A point on the runtime's monotonic clock, in seconds; None if there is none."""
-        if timeout is not None and timeout != "default":
+        if type(timeout) is float and 0 <= timeout <= FOREVER:  # Most are, and each call that waits asks.
+            self.at = monotonic() + timeout
+        elif timeout is not None and timeout != "default":
             self._timeout = limit = check_timeout(timeout)
             if limit is not None:
-                self.at = self._monotonic() + limit
+                self.at = monotonic() + limit
 
     def left(self) -> float | None:
         """Return how many seconds are left, 0 once it is over; None if it never is."""

@@ -28,7 +28,8 @@ from simulator.faults import plans
 from simulator.faults.fault import Fault, LastingFault
 from simulator.faults.injection import FaultInjector
 from simulator.faults.layers import RoomFault
-from simulator.network.links import ControlFrame, Link, frame
+from simulator.network.frames import ControlFrame, frame
+from simulator.network.links import Link
 from simulator.network.network import Carrier, Heartbeats, Network, SimulatedConnection
 from simulator.network.traffic import Traffic
 from simulator.participants import Participant

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from simulator.network.links import ControlFrame, Frame, Link, LinkState
+from simulator.network.frames import ControlFrame, Frame
+from simulator.network.links import Link, LinkState
 from simulator.network.network import ROOM_GONE, SimulatedConnection
 from simulator.network.traffic import Traffic
 

@@ -32,7 +32,7 @@ class VirtualCondition:
         self.owner: Actor | None = None
         """The actor inside."""
         self.outer: Place | None = None
-        """The condition that its owner was inside of before."""
+        """The condition that its owner was inside of before; means nothing while it has no owner."""
         self._waiters: dict[Actor, None] = {}  # a dict for its order and its quick removal
         self._entrants: list[Actor] = []
 
@@ -59,16 +59,16 @@ class VirtualCondition:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         actor = self._scheduler.running
-        if self.owner is not actor:
-            owner = self._owner_after_the_end()
-            if owner is None:
-                return
-            actor = owner
-        self.owner = None
-        if actor.inside is self:
+        if actor.inside is self:  # As nearly always: it is inside, and has entered no other since.
+            self.owner = None
             actor.inside = self.outer
-            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
+            if self.owner is not actor:
+                owner = self._owner_after_the_end()
+                if owner is None:
+                    return
+                actor = owner
+            self.owner = None
             self._unlink(actor)
         if self._entrants:
             self._admit()
@@ -130,6 +130,7 @@ class VirtualCondition:
             if self.owner is not None:  # other actors ran meanwhile, which mypy does not know
                 self._contend(actor)  # type: ignore[unreachable]
             self.owner = actor
+            self.outer = None
             actor.inside = self
         return actor.notified
 
@@ -170,19 +171,21 @@ class VirtualCondition:
         if self.owner is not scheduler.running:
             self._refuse("notify_all()")
         waiters = self._waiters
-        if waiters:
-            is_late = scheduler.kernel.late is not None
-            for actor in waiters:
-                actor.notified = True
-                if actor.timer is not None:
-                    actor.timer.cancel()
-                    actor.timer = None
-                if is_late:
-                    scheduler.wake(actor)
-                else:
-                    wake = actor.wake
-                    wake()
-            waiters.clear()
+        if not waiters:
+            return
+        is_late = scheduler.kernel.late is not None
+        for actor in waiters:
+            actor.notified = True
+            timer = actor.timer
+            if timer is not None:
+                timer.cancel()
+                actor.timer = None
+            if is_late:
+                scheduler.wake(actor)
+            else:
+                wake = actor.wake
+                wake()
+        waiters.clear()
 
     def withdraw(self, actor: Actor) -> None:
         """Take an actor that is ended by force out of those who wait, for a notification or to enter."""
@@ -207,10 +210,8 @@ class VirtualCondition:
             inner, place = place, place.outer
         if inner is None:
             actor.inside = self.outer
-            self.outer = None  # An actor that waits on this enters again with no other outside.
         else:
             inner.outer = self.outer
-        self.outer = None
 
     def _admit(self) -> None:
         """Let the actors that want to enter try again."""

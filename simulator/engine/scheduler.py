@@ -309,7 +309,7 @@ class Scheduler:
         if self.after_turn is not None and not self.doomed:
             self.after_turn(None)
         queues, kernel, housekeeping = self._queues, self.kernel, self._housekeeping
-        ready, set_back, schedule = self.ready, queues.set_back, self.schedule
+        ready, set_back = self.ready, queues.set_back
         self.polls_left = self._max_steps
         while True:
             if self.urgent and (wanted := self._wanted()) is not None:
@@ -323,9 +323,9 @@ class Scheduler:
             elif ready or set_back:
                 if self._quiet_since is not None and not all(a.is_housekeeping for a in (*ready, *set_back)):
                     self._quiet_since = None
-                if schedule is None:
+                if self.schedule is None:
                     return ready.popleft()
-                chosen = queues.pick(schedule)
+                chosen = queues.pick(self.schedule)
                 if chosen is not None:
                     return chosen
             else:

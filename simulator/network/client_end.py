@@ -37,8 +37,9 @@ from meshsync.transport.endings import (
 from meshsync.transport.interfaces import TransportStats
 from meshsync.transport.senders import WaitingSenders
 from simulator.engine.clock import Clock
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame, framed
 from simulator.network.heartbeat_timer import HeartbeatTimer
-from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
+from simulator.network.links import Link
 from simulator.network.traffic import Traffic
 
 __all__ = ["SimulatedTransport"]
@@ -74,9 +75,11 @@ class FrameBuffer(send_buffer.BoundedBytes):
 
     def advance(self, taken: Sequence[Frame[Traffic]]) -> int:
         """Count frames as written to the link; return their bytes."""
-        size = 0
-        for _, length in taken:
-            size += length
+        size = self.bytes_buffered  # All are, as nearly always.
+        if self.frames:
+            size = 0
+            for _, length in taken:
+                size += length
         self.packets_written += len(taken)
         self.bytes_buffered -= size
         return size
@@ -144,10 +147,7 @@ class SimulatedTransport:
 
     def send(self, packets: Sequence[bytes], timeout: float | None, *, is_reserved: bool = False) -> None:
         """Accept the whole batch, or nothing of it; see `meshsync.transport.interfaces.Transport.send`."""
-        frames = framed(packets, is_masked=True)
-        size = 0
-        for _, length in frames:
-            size += length
+        frames, size = framed(packets, is_masked=True)
         with self._lock:
             if self._life is not _OPEN or self._senders.tickets or not self._buffer.has_room(size):
                 if is_reserved:
@@ -220,25 +220,27 @@ class SimulatedTransport:
     def _read(self) -> None:
         is_pinged = False
         frames = self._down.read()
-        if frames:
-            self._heartbeat.alive()
+        if not frames:
+            return
+        self._heartbeat.alive()
+        inbox, max_packet = self._inbox, self._max_packet
         for content, size in frames:
-            if self._life is _HAS_ENDED:
-                return
             self._bytes_received += size
+            if type(content) is bytes and len(content) <= max_packet:
+                self._packets_received += 1
+                inbox.append(content)
+                continue
             if type(content) is bytes:
-                if len(content) <= self._max_packet:
-                    self._packets_received += 1
-                    self._inbox.append(content)
-                else:
-                    self._refuse_packet()
+                self._refuse_packet()
             elif isinstance(content, CloseFrame):
                 self._receive_close(content)
             elif content is ControlFrame.END:
                 self._finish(self._ending or DROPPED)
             elif content is ControlFrame.PING:
                 is_pinged = True
-        if is_pinged and self._life is not _HAS_ENDED:
+            if self._life is _HAS_ENDED:
+                return
+        if is_pinged:
             self._put(_PONG, is_background=True)
 
     def _refuse_packet(self) -> None:

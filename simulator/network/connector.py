@@ -16,7 +16,8 @@ from meshsync.transport.handshake import check_endpoint, prepare
 from meshsync.transport.interfaces import Endpoint
 from simulator.engine.runtime import VirtualRuntime
 from simulator.network.client_end import SimulatedTransport
-from simulator.network.links import ControlFrame, LinkState, close_frame, frame
+from simulator.network.frames import ControlFrame, close_frame, frame
+from simulator.network.links import LinkState
 from simulator.network.network import Guest, Network
 from simulator.network.room_end import RoomEnd
 

@@ -11,7 +11,7 @@ from random import Random
 
 from meshsync.protocol.frames import CloseFrame
 from simulator.latency import Law
-from simulator.network.links import ControlFrame, Frame
+from simulator.network.frames import ControlFrame, Frame
 from simulator.network.traffic import Traffic
 
 __all__ = ["Desk"]

@@ -7,7 +7,7 @@ It has a heartbeat at both ends too. What its participant does with the messages
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -17,8 +17,8 @@ from meshsync.protocol.heartbeat import Beat
 from meshsync.protocol.operations import Request
 from meshsync.protocol.packets import Reassembler
 from meshsync.runtime.lifecycle import move
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame
 from simulator.network.heartbeat_timer import HeartbeatTimer
-from simulator.network.links import ControlFrame, Frame, close_frame, frame
 from simulator.network.network import Guest, Network, SimulatedConnection
 from simulator.network.room_end import RoomEnd
 from simulator.network.traffic import Traffic
@@ -69,8 +69,10 @@ _PONG = frame(ControlFrame.PONG, is_masked=True)
 class _HeadlessRoomEnd(RoomEnd):
     """The room's end: sends the room's messages as they are."""
 
-    def _frames(self, parcel: Parcel) -> Iterable[Frame[Traffic]]:
-        return ((parcel.output, parcel.output.size),)
+    def _frames(self, parcel: Parcel) -> tuple[Sequence[Frame[Traffic]], int]:
+        output = parcel.output
+        size = output.size
+        return ((output, size),), size
 
 
 class HeadlessEnd:

@@ -13,19 +13,18 @@ messages of many packets are not slower than the law.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from random import Random
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from meshsync.protocol import frames as wire
-from meshsync.protocol.frames import CloseFrame
 from meshsync.runtime.lifecycle import move
 from simulator.engine.clock import Clock
 from simulator.engine.kernel import SECOND, Timer
 from simulator.latency import MICROSECONDS, Law
+from simulator.network.frames import ControlFrame, Frame, Payload, frame, size_of
 
-__all__ = ["WINDOW", "ControlFrame", "Frame", "Link", "LinkState", "Payload", "Tap", "close_frame", "frame", "framed"]
+__all__ = ["WINDOW", "Link", "LinkState", "Tap"]
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that a link accepts before its reader has read any: the buffers of two sockets and the path between them.
@@ -36,77 +35,11 @@ Source: Linux grows a socket's buffers to 4 MiB for writing and 6 MiB for readin
 _MICROSECOND = 1000
 """Nanoseconds in a microsecond."""
 
-
-class ControlFrame(Enum):
-    """A frame that carries no packet."""
-
-    PING = "ping"
-    PONG = "pong"
-    END = "the sender's end is shut, nothing comes after it"
-    OPEN = "may I connect, in TCP's handshake"
-    OPENED = "yes"
-    REFUSED = "no"
-    REQUEST = "the HTTP request for a WebSocket, with its token"
-    ADMITTED = "its answer, yes"
-    DENIED = "its answer, no"
-
-
-_SIZES = {
-    ControlFrame.PING: 2,
-    ControlFrame.PONG: 2,
-    ControlFrame.END: 0,
-    ControlFrame.OPEN: 60,
-    ControlFrame.OPENED: 60,
-    ControlFrame.REFUSED: 40,
-    ControlFrame.REQUEST: 600,
-    ControlFrame.ADMITTED: 200,
-    ControlFrame.DENIED: 200,
-}
-"""Bytes without a mask; those of a handshake are approximate."""
-
-
-Payload = TypeVar("Payload")
-"""The content of a link's other frames than control and close frames: packets, or values that stand for messages."""
-
 Served_contra = TypeVar("Served_contra", contravariant=True)
-"""The same, as what a service takes."""
-
-Frame: TypeAlias = tuple[Payload | ControlFrame | CloseFrame, int]
-"""A frame's content, and its size in bytes: that of a packet's WebSocket frame, header and mask included."""
+"""What a service takes: as `Payload`."""
 
 Tap: TypeAlias = "Callable[[Link[Payload], str, Sequence[Frame[Payload]]], None]"
 """Called with frames that were ``"sent"``, ``"arrived"`` or were ``"lost"``. It must not use the link."""
-
-
-def frame(content: ControlFrame, *, is_masked: bool) -> tuple[ControlFrame, int]:
-    """Return a control frame as a client's (masked) or a room's; the size is that on a WebSocket.
-
-    Source: RFC 6455, section 5.2.
-    """
-    return content, _SIZES[content] + (4 if is_masked and content in (ControlFrame.PING, ControlFrame.PONG) else 0)
-
-
-def framed(packets: Iterable[bytes], *, is_masked: bool) -> list[tuple[bytes, int]]:
-    """Return the frame of each packet, as a client's (masked) or a room's; the size is that on a WebSocket.
-
-    Source: RFC 6455, section 5.2.
-    """
-    mask = 4 if is_masked else 0
-    frames: list[tuple[bytes, int]] = []
-    for packet in packets:
-        size = len(packet)
-        frames.append((packet, size + mask + (2 if size < 126 else 4 if size < 65536 else 10)))
-    return frames
-
-
-def close_frame(code: int | None, reason: str, *, is_masked: bool) -> tuple[CloseFrame, int]:
-    """Return a close frame; a reason longer than 123 bytes of UTF-8 is cut.
-
-    Raises:
-        ValueError: If ``code`` is no close code that may be sent.
-    """
-    written = wire.encode_close(code, reason, None)
-    return CloseFrame(code, written[4:].decode()), len(written) + (4 if is_masked else 0)
 
 
 class Service(Protocol[Served_contra]):
@@ -128,7 +61,7 @@ class LinkState(Enum):
 _S = LinkState
 _HAS_ENDED = (_S.FINISHED, _S.BROKEN)  # Not looked up by name at each frame: before 3.12 that is a call in Python.
 _DELIVERS = (_S.OPEN, _S.FINISHED)
-_SILENT = _S.SILENT
+_OPEN, _SILENT = _S.OPEN, _S.SILENT
 _MOVES = {
     _S.OPEN: {_S.FINISHED, _S.SILENT, _S.BROKEN},
     _S.FINISHED: {_S.SILENT, _S.BROKEN},
@@ -271,6 +204,25 @@ class Link(Generic[Payload]):
 
     # --- the sender's end ---------------------------------------------------------------------------------------------
 
+    def offer(self, frames: Sequence[Frame[Payload]], size: int) -> bool:
+        """Move frames of ``size`` bytes together onto the link if the window allows all of them; return whether it did.
+
+        If not, nothing has changed.
+        """
+        if self.state is not _OPEN and self.state in _HAS_ENDED:
+            return False
+        echoes = self._echoes
+        if echoes:
+            now = self._echoes_held_at
+            if now is None:
+                now = self._kernel.now - self._behind if self._frozen_at is None else self._now()
+            while echoes and echoes[0][0] <= now:
+                self._charged -= echoes.popleft()[1]
+        if self._charged + size > self._window:
+            return False
+        self._carry(frames, size, False)
+        return True
+
     def fill(self, queue: deque[Frame[Payload]]) -> Sequence[Frame[Payload]]:
         """Move frames from the front of ``queue`` onto the link, as many as the window allows, and return them.
 
@@ -279,19 +231,13 @@ class Link(Generic[Payload]):
         """
         if self.state in _HAS_ENDED:
             return ()
-        echoes = self._echoes
-        if echoes:
-            now = self._now() if self._echoes_held_at is None else self._echoes_held_at
-            while echoes and echoes[0][0] <= now:
-                self._charged -= echoes.popleft()[1]
-        taken, size, room = list(queue), 0, self._window - self._charged
+        taken, size = list(queue), 0
         for _, length in taken:
             size += length
-        if size <= room:
+        if not taken or self.offer(taken, size):
             queue.clear()
-            if taken:
-                self._carry(taken, size, False)
             return taken
+        room = self._window - self._charged
         size = count = 0
         for _, length in queue:
             if size + length > room and (count or self._charged):
@@ -313,7 +259,7 @@ class Link(Generic[Payload]):
             is_background: Whether they are no sign that work is in progress, such as pings.
         """
         if self.state not in _HAS_ENDED:
-            self._carry(frames, _size(frames), is_background)
+            self._carry(frames, size_of(frames), is_background)
 
     def _carry(self, frames: Sequence[Frame[Payload]], size: int, is_background: bool) -> None:
         """Send frames of ``size`` bytes."""
@@ -332,7 +278,13 @@ class Link(Generic[Payload]):
         now = kernel.now - self._behind if self._frozen_at is None else self._now()
         if self._bandwidth is None and self._free_at <= now:
             self._free_at = now
-            self._launch(_Burst(frames, size, delay, is_background, now))
+            burst = _Burst(frames, size, delay, is_background, now)
+            if self._flight or self._frozen_at is not None:
+                self._launch(burst)
+                return
+            self._flight.append(burst)  # Alone, as most bursts.
+            self._foreground = 0 if is_background else 1
+            self._timer = kernel.at(burst.arrives + self._behind, self._arrive, background=is_background)
         else:
             # One after the other: on a slow wire the first arrives long before the last, and is a sign of life.
             for one in frames:
@@ -355,10 +307,11 @@ class Link(Generic[Payload]):
         flight.append(burst)
         if not burst.is_background:
             self._foreground += 1
-        if self._timer is None:
+        timer = self._timer
+        if timer is None:
             if self._frozen_at is None:
                 self._set_timer(flight[0].arrives)
-        elif self._timer.is_background and not burst.is_background:
+        elif timer.is_background and not burst.is_background:
             self._arm()
 
     def _schedule(self, burst: _Burst[Payload], now: int) -> None:
@@ -378,9 +331,9 @@ class Link(Generic[Payload]):
             self._unread, size = [], self._unread_size
         else:
             self._unread, frames = frames[count:], frames[:count]
-            size = _size(frames)
+            size = size_of(frames)
         self._unread_size -= size
-        if size and self.state in _DELIVERS:
+        if size and (self.state is _OPEN or self.state in _DELIVERS):
             now = self._kernel.now - self._behind if self._frozen_at is None else self._now()
             self._echoes.append((now + self._echo, size))
             if self._is_wanted:
@@ -389,21 +342,20 @@ class Link(Generic[Payload]):
 
     def _arrive(self) -> None:
         self._timer = None
-        now = self._kernel.now - self._behind  # A frozen link has no timer.
-        flight = self._flight
+        kernel = self._kernel
+        now = kernel.now - self._behind  # A frozen link has no timer.
+        flight, service, tap = self._flight, self.service, self.tap
         # In order, so that a burst with a shorter delay waits for the bursts put in before it.
-        while flight and flight[0].arrives <= now:
-            burst = flight[0]
-            if self.service is not None and burst is not self._in_service:
+        while flight and (burst := flight[0]).arrives <= now:
+            if service is not None and burst is not self._in_service:
                 self._in_service = burst
-                burst.arrives = now + self.service.book(self._kernel.now, burst.frames)
+                burst.arrives = now + service.book(kernel.now, burst.frames)
                 continue
-            flight.popleft()
+            del flight[0]
             if not burst.is_background:
                 self._foreground -= 1
             self._unread += burst.frames
             self._unread_size += burst.size
-            tap = self.tap
             if tap is not None:
                 tap(self, "arrived", burst.frames)
         if flight:
@@ -542,13 +494,6 @@ class Link(Generic[Payload]):
 
 
 _END = frame(ControlFrame.END, is_masked=False)
-
-
-def _size(frames: Sequence[Frame[Payload]]) -> int:
-    size = 0
-    for _, length in frames:  # Not sum() over a generator, which takes twice as long for the usual two.
-        size += length
-    return size
 
 
 def _median(law: Law) -> int:

@@ -6,7 +6,7 @@ The meaning of requests, admission and delays are not this module's business.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.heartbeat import INTERVAL, TIMEOUT, Beat
@@ -14,8 +14,9 @@ from meshsync.protocol.operations import Request
 from meshsync.runtime.lifecycle import move
 from simulator.engine.clock import Clock
 from simulator.engine.kernel import Timer
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame, framed
 from simulator.network.heartbeat_timer import HeartbeatTimer
-from simulator.network.links import ControlFrame, Frame, Link, close_frame, frame, framed
+from simulator.network.links import Link
 from simulator.network.traffic import Traffic
 from simulator.room.seat import CARRIER_MOVES, CarrierState, Parcel, Seat
 
@@ -90,6 +91,7 @@ class RoomEnd:
                 packets.append(content)
                 continue
             self._feed(packets)
+            packets = []
             if content is ControlFrame.PING and self.state is _OPEN:
                 self._down.put((_PONG,), is_background=True)
             elif isinstance(content, CloseFrame):
@@ -103,9 +105,8 @@ class RoomEnd:
             self._heartbeat.alive()
 
     def _feed(self, packets: list[bytes]) -> None:
-        if packets and self.state is _OPEN:
-            self.seat.feed(packets)
-        packets.clear()
+        if packets and self.state is _OPEN and self._seat is not None:
+            self._seat.feed(packets)
 
     def _answer(self, close: CloseFrame) -> None:
         if self.state is CarrierState.OPEN:
@@ -124,7 +125,7 @@ class RoomEnd:
 
     def push_raw(self, packets: Sequence[bytes]) -> None:
         """Send packets unchecked, behind the message that is being sent."""
-        self._outgoing.extend(framed(packets, is_masked=False))
+        self._outgoing.extend(framed(packets, is_masked=False)[0])
         self._flush()
 
     def _flush(self) -> None:
@@ -135,8 +136,11 @@ class RoomEnd:
         while outgoing or seat.queued:
             if not outgoing:
                 # One message at a time, so that each has a delay of its own.
-                for parcel in seat.drain(0):
-                    outgoing.extend(self._frames(parcel))
+                (parcel,) = seat.drain(0)
+                frames, size = self._frames(parcel)
+                if self._down.offer(frames, size):
+                    continue
+                outgoing.extend(frames)
             self._down.fill(outgoing)
             if outgoing:
                 self._heartbeat.watch()
@@ -146,8 +150,8 @@ class RoomEnd:
         if seat.fault is not None:
             self.end(seat.fault.code, str(seat.fault))
 
-    def _frames(self, parcel: Parcel) -> Iterable[Frame[Traffic]]:
-        """Return a message's frames; overridden for participants without packets."""
+    def _frames(self, parcel: Parcel) -> tuple[Sequence[Frame[Traffic]], int]:
+        """Return a message's frames and their bytes; overridden for participants without packets."""
         return framed(parcel.packets(), is_masked=False)
 
     # --- ending -------------------------------------------------------------------------------------------------------

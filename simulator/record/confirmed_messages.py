@@ -13,9 +13,10 @@ __all__ = ["inside", "mark_of", "outcome_of_answer"]
 
 def inside(what: Push | Send | Broadcast) -> tuple[str, Mapping[str, Any]]:
     """Return the type and the body of a message, those of the inner one where it carries one."""
-    type, message = what.message.get("type"), what.message.get("message")
-    if what.type == "meshsync.message" and isinstance(type, str) and isinstance(message, dict):
-        return type, message
+    if what.type == "meshsync.message":
+        type, message = what.message.get("type"), what.message.get("message")
+        if isinstance(type, str) and isinstance(message, dict):
+            return type, message
     return what.type, what.message
 
 

@@ -21,7 +21,8 @@ from meshsync.protocol.codec import decode_request
 from meshsync.protocol.frames import CloseFrame
 from meshsync.protocol.operations import Push, Request
 from meshsync.protocol.packets import WireMessage
-from simulator.network.links import ControlFrame, Frame, Link, LinkState
+from simulator.network.frames import ControlFrame, Frame
+from simulator.network.links import Link, LinkState
 from simulator.network.network import CLIENT_GONE, Ended
 from simulator.network.traffic import Traffic
 from simulator.record.confirmed_messages import inside, mark_of
@@ -33,7 +34,13 @@ from simulator.room.rules import Member, Output
 __all__ = ["Line", "LinkRecorder"]
 
 _START = struct.Struct(">QII")
+_TYPE_AT = _START.size
+"""Where the type begins in a start packet. (Not looked up at each packet: in a C object that takes as long as a call.)
+"""
 _BODY = struct.Struct(">QI")
+_INDEX_AT = 8
+_ONE_FOLLOWS = struct.pack(">II", 0, 1)
+"""Index, and count of body packets, in a start packet that announces one."""
 _REPLY = b"__response__"
 _NEITHER = Ended.NEITHER  # Not looked up by name at each packet: before 3.12 that is a call in Python.
 
@@ -77,8 +84,9 @@ class Line:
     """The name of its connection."""
     is_up: bool
     ends: Ends
-    under_way: deque[tuple[int, bytes | Request]] = field(default_factory=deque)
-    """Of each packet under way, up: the instant it was sent, in nanoseconds, and the packet, or the whole request."""
+    under_way: deque[int] = field(default_factory=deque)
+    """The instant at which each packet under way was sent, up, in nanoseconds, or the request of one without a client.
+    """
     partial: _Asked | None = None
     """The message of which some packets have ended their way, up."""
     announced: int = 0
@@ -136,7 +144,7 @@ class LinkRecorder(Recorder):
             self.arrived(push_id, member_id, is_lost=True)
 
     def _set_out(self, member: Member, sent_ns: int, output: Output, push: Push, stream_id: str) -> None:
-        waiting = dict.fromkeys([recipient.id for recipient in output.to])
+        waiting = {recipient.id: None for recipient in output.to}
         under_way = self._trips.get(output.id)
         if under_way is not None:  # It is on its way to others, and was kept from these.
             under_way.waiting.update(waiting)
@@ -181,57 +189,56 @@ class LinkRecorder(Recorder):
         Args:
             member_id: The participant that the link belongs to; empty while none is seated.
         """
+        self.tap_of(line)(line, member_id, link, what, frames)
+
+    def tap_of(self, line: Line) -> Callable[[Line, str, Link[Traffic], str, Sequence[Frame[Traffic]]], None]:
+        """Return what notes the frames of one link, as `tap` does."""
+        return self._tap_up if line.is_up else self._tap_down
+
+    def _tap_up(
+        self, line: Line, member_id: str, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]
+    ) -> None:
         clock = self._now
-        now = clock()
-        if line.is_up and what == "sent":
+        if what == "sent":
+            now, under_way = clock(), line.under_way
             for content, _ in frames:
                 if type(content) is bytes or not isinstance(content, (ControlFrame, CloseFrame, Output)):
-                    line.under_way.append((now, content))
-        elif line.is_up:
-            self._left(line, member_id, now, what == "lost", frames)
-        elif what == "sent":
-            if member_id not in self._down and member_id:
-                self._down[member_id] = link
-            packets = [content for content, _ in frames if type(content) is bytes]
-            if packets:
-                self.transcript.add_packets(now, line.label, "down", packets)
-        else:
-            ends = line.ends.ended
-            is_lost = what == "lost" or (ends is not _NEITHER and ends in CLIENT_GONE)
-            for content, _ in frames:
-                if type(content) is bytes:
-                    self._pass(line, content, member_id, is_lost)
-                elif isinstance(content, Output):
-                    self.arrived(content.id, member_id, is_lost=is_lost)
-                elif content is ControlFrame.END:
-                    self._give_up(member_id)
-
-    def _left(self, line: Line, member_id: str, now: int, is_lost: bool, frames: Sequence[Frame[Traffic]]) -> None:
-        """Note frames that have come to the end of their way up."""
+                    under_way.append(now)
+            return
+        is_lost, whole = what == "lost", None if line.announced else _whole(frames)
         if not is_lost:
-            packets = [content for content, _ in frames if type(content) is bytes]
+            packets = whole or [content for content, _ in frames if type(content) is bytes]
             if packets:
-                self.transcript.add_packets(now, line.label, "up", packets)
+                self.transcript.add_packets(clock(), line.label, "up", packets)
+        if whole is None:
+            self._left(line, member_id, is_lost, frames)
+        else:
+            sent_ns = line.under_way.popleft()
+            del line.under_way[0]
+            self._ask(member_id, _Asked(sent_ns, whole), is_lost)
+
+    def _left(self, line: Line, member_id: str, is_lost: bool, frames: Sequence[Frame[Traffic]]) -> None:
+        """Note frames that have come to the end of their way up one by one."""
         for content, _ in frames:
-            if type(content) is not bytes and isinstance(content, (ControlFrame, CloseFrame)):
-                continue
-            sent_ns, sent = line.under_way.popleft()
-            if isinstance(sent, bytes):
-                asked = self._gather(line, member_id, sent_ns, sent)
-                if asked is None:
-                    continue
-            else:  # A request of a participant without a client.
-                asked = _Asked(sent_ns, request=sent)
-            waiting = self._asked.get(member_id)
-            if is_lost or waiting is None:
-                self._lose(member_id, asked)
-            else:
-                waiting.append(asked)
+            if isinstance(content, bytes):
+                asked = self._gather(line, member_id, line.under_way.popleft(), content)
+                if asked is not None:
+                    self._ask(member_id, asked, is_lost)
+            elif not isinstance(content, (ControlFrame, CloseFrame, Output)):  # Of a participant without a client.
+                self._ask(member_id, _Asked(line.under_way.popleft(), request=content), is_lost)
+
+    def _ask(self, member_id: str, asked: _Asked, is_lost: bool) -> None:
+        """Note a whole request at the end of its way up."""
+        waiting = self._asked.get(member_id)
+        if is_lost or waiting is None:
+            self._lose(member_id, asked)
+        else:
+            waiting.append(asked)
 
     def _gather(self, line: Line, member_id: str, sent_ns: int, packet: bytes) -> _Asked | None:
         """Append a packet to those of its message before it; return the message if it is whole."""
         if not line.announced:
-            line.announced = _START.unpack_from(packet)[2] if len(packet) >= _START.size else 0
+            line.announced = _START.unpack_from(packet)[2] if len(packet) >= _TYPE_AT else 0
             asked = _Asked(sent_ns, [packet])
             if not line.announced:
                 return asked
@@ -252,28 +259,65 @@ class LinkRecorder(Recorder):
         if request is not None:
             self._lose_request(member_id, request)
 
+    def _tap_down(
+        self, line: Line, member_id: str, link: Link[Traffic], what: str, frames: Sequence[Frame[Traffic]]
+    ) -> None:
+        whole = None if line.announced else _whole(frames)
+        if what == "sent":
+            if member_id not in self._down and member_id:
+                self._down[member_id] = link
+            packets = whole or [content for content, _ in frames if type(content) is bytes]
+            if packets:
+                clock = self._now
+                self.transcript.add_packets(clock(), line.label, "down", packets)
+            return
+        ends = line.ends.ended
+        is_lost = what == "lost" or (ends is not _NEITHER and ends in CLIENT_GONE)
+        if whole is not None:
+            start = whole[0]
+            if start[_TYPE_AT:] != _REPLY:
+                self.arrived(_START.unpack_from(start)[0], member_id, is_lost=is_lost)
+            return
+        for content, _ in frames:
+            if type(content) is bytes:
+                self._pass(line, content, member_id, is_lost)
+            elif isinstance(content, Output):
+                self.arrived(content.id, member_id, is_lost=is_lost)
+            elif content is ControlFrame.END:
+                self._give_up(member_id)
+
     def _pass(self, line: Line, packet: bytes, member_id: str, is_lost: bool) -> None:
         """Count a packet on its way down; the last one of a message ends its trip."""
         if line.announced:
             line.announced -= 1
         else:
-            message_id, index, count = _START.unpack_from(packet) if len(packet) >= _START.size else (0, 1, 0)
+            message_id, index, count = _START.unpack_from(packet) if len(packet) >= _TYPE_AT else (0, 1, 0)
             if index:
                 return  # Malformed on purpose.
-            line.push_id = None if packet[_START.size :] == _REPLY else message_id
+            line.push_id = None if packet[_TYPE_AT:] == _REPLY else message_id
             line.announced = count
         if not line.announced and line.push_id is not None:
             self.arrived(line.push_id, member_id, is_lost=is_lost)
             line.push_id = None
 
 
+def _whole(frames: Sequence[Frame[Traffic]]) -> list[bytes] | None:
+    """Return the packets of frames that are one whole message, if they are two, as most messages are."""
+    if len(frames) != 2:
+        return None
+    (start, _), (body, _) = frames
+    if type(start) is bytes and type(body) is bytes and start[_INDEX_AT:_TYPE_AT] == _ONE_FOLLOWS:
+        return [start, body]
+    return None
+
+
 def _decode(packets: Sequence[bytes]) -> Request | None:
     """Return the request in packets of which the last may be missing, or None if too many are."""
-    if not packets or len(packets[0]) < _START.size:
+    if not packets or len(packets[0]) < _TYPE_AT:
         return None
     message_id, _, _ = _START.unpack_from(packets[0])
     body = b"".join([packet[_BODY.size :] for packet in packets[1:]])
     try:
-        return decode_request(WireMessage(message_id, packets[0][_START.size :].decode(), body))
+        return decode_request(WireMessage(message_id, packets[0][_TYPE_AT:].decode(), body))
     except (ProtocolError, ValueError):
         return None

@@ -22,11 +22,13 @@ from meshsync.protocol.operations import (
     Call,
     CallChunk,
     CallMessage,
+    Connected,
     Disable,
     Enable,
     Push,
     Reply,
     Request,
+    RoomReady,
     Send,
     SetAttributes,
 )
@@ -114,17 +116,14 @@ class Recorder:
         for output in outputs:
             what = output.what
             if isinstance(what, Reply):
-                if isinstance(what.content, Error) and output.to != (member,):
-                    self._refused_call(member, request, output.to[0], what.content.text)
-                elif isinstance(what.content, Error):
-                    outcome = f"error {what.content.code}: {what.content.text}"
+                content = what.content
+                if isinstance(content, Error) and output.to == (member,):
+                    outcome = f"error {content.code}: {content.text}"
+                elif isinstance(content, Error):
+                    self._refused_call(member, request, output.to[0], content.text)
                 self.notice("reply", to=member.name)
                 continue
-            if isinstance(what, Call):
-                self._calls[what.push_id] = what.call_id
-            # A caller that closes a call gets a close back, which is not recorded.
-            is_echo = isinstance(request, CallChunk) and isinstance(what, AnswerChunk)
-            push = None if is_echo else as_message(what)
+            push = what if isinstance(what, Push) else self._on_call(request, what)
             if push is not None and push.type not in RESERVED_TYPES:
                 trips.append((output, push))
         sent_ns = self._now() if sent_ns is None else sent_ns
@@ -138,6 +137,14 @@ class Recorder:
         elif isinstance(request, (Enable, Disable)):
             self._moved(member, isinstance(request, Enable), outcome)
 
+    def _on_call(self, request: Request, what: Call | CallChunk | AnswerChunk | RoomReady | Connected) -> Push | None:
+        """Return the message that an output on a call stands for; None for all that is not recorded."""
+        if isinstance(what, Call):
+            self._calls[what.push_id] = what.call_id
+        # A caller that closes a call gets a close back, which is not recorded.
+        is_echo = isinstance(request, CallChunk) and isinstance(what, AnswerChunk)
+        return None if is_echo else as_message(what)
+
     def _passed_on(
         self,
         member: Member,
@@ -146,8 +153,7 @@ class Recorder:
         trips: Sequence[tuple[Output, Push]],
         outcome: str,
     ) -> None:
-        parts = apart(request)
-        if len(parts) > 1:
+        if request.type == "stream.chunk" and len(parts := apart(request)) > 1:
             several = trips_apart(trips) or [()] * len(parts)
             for part, its_trips in zip(parts, several, strict=True):
                 self._passed_on(member, sent_ns, part, its_trips, outcome)

@@ -128,12 +128,12 @@ class Records:
         number = self._links.get(link)
         if number is None:
             number = self._links[link] = len(self._links)
-        way, log = DIRECTIONS[direction], self._packets
+        way, log, file = DIRECTIONS[direction], self._packets, self._file
         for packet in packets:
             hash = sha256(packet).digest()
             log += _PACKET.pack(time_ns, number, way, len(packet), hash)
-            if self._file is not None:
-                self._file.write(_packet_line(Packet(time_ns, link, direction, len(packet), hash.hex())))
+            if file is not None:
+                file.write(_packet_line(Packet(time_ns, link, direction, len(packet), hash.hex())))
 
     def stream_to(self, path: str | Path, *, keep: int | None = None) -> None:
         """Write what is recorded to a file, now and as it grows, until the simulation is closed.

@@ -250,18 +250,20 @@ class Output:
     type: str
     head: bytes
     """The body up to the payload."""
+    size: int
+    """Bytes of the body."""
     payload: bytes | bytearray | memoryview = b""
 
-    @property
-    def size(self) -> int:
-        """Bytes of the body."""
-        return len(self.head) + len(self.payload)
+
+def greet(member: Member, id: int, what: RoomReady | Connected, type: str, body: bytes) -> Output:
+    """Return a part of the greeting."""
+    return Output((member,), what, id, type, body, len(body))
 
 
 def reply(member: Member, request_id: int, content: Content) -> Output:
     """Return the answer to a request."""
     type, body = _EMPTY_REPLY if content is EMPTY else encode_reply(content)
-    return Output((member,), Reply(request_id, content), request_id, type, body)
+    return Output((member,), Reply(request_id, content), request_id, type, body, len(body))
 
 
 def push(
@@ -275,10 +277,11 @@ def push(
         InvalidMessage: If its body cannot be written.
     """
     if not isinstance(what, Push):
-        return Output(to, what, id, *encode_push(what))
+        type, body = encode_push(what)
+        return Output(to, what, id, type, body, len(body))
     # An envelope without its payload, and the payload beside it: large attachments are not copied here.
     type, head = encode_push(what, decoded=decoded, is_apart=True)
-    return Output(to, what, id, type, head, what.attachment)
+    return Output(to, what, id, type, head, len(head) + len(what.attachment), what.attachment)
 
 
 def push_encoded(to: tuple[Member, ...], id: int, what: Push, message: bytes) -> Output:
@@ -288,4 +291,5 @@ def push_encoded(to: tuple[Member, ...], id: int, what: Push, message: bytes) ->
         InvalidMessage: If its sender or type cannot be written.
     """
     begin = encode_members({"from_participant_id": what.sender, "type": what.type, "message": None}, forwarded=True)
-    return Output(to, what, id, "messaging.send", encode_envelope(begin.removesuffix(b"null}") + message + b"}"))
+    body = encode_envelope(begin.removesuffix(b"null}") + message + b"}")
+    return Output(to, what, id, "messaging.send", body, len(body))

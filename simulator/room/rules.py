@@ -54,7 +54,18 @@ from meshsync.protocol.packets import MAX_MESSAGE_SIZE
 from simulator.room.calls import ANSWER_LIMIT, NOT_FOUND, Calls, Expired, Later
 from simulator.room.classic_streams import NOT_YOURS, ClassicStreams
 from simulator.room.limits import MAX_NAME_SIZE, find_fault, is_longer
-from simulator.room.members import EMPTY, Member, Output, Presence, Rights, join_members, push, push_encoded, reply
+from simulator.room.members import (
+    EMPTY,
+    Member,
+    Output,
+    Presence,
+    Rights,
+    greet,
+    join_members,
+    push,
+    push_encoded,
+    reply,
+)
 
 __all__ = [
     "MAX_ATTRIBUTES_SIZE",
@@ -183,8 +194,8 @@ class Room:
         ready = RoomReady(self.name, self.url, member.session_id)
         connected = Connected(member.id, dict(member.attributes))
         return member, [
-            Output((member,), ready, self._take_id(), *encode_room_ready(ready, form)),
-            Output((member,), connected, self._take_id(), *encode_connected(connected, form)),
+            greet(member, self._take_id(), ready, *encode_room_ready(ready, form)),
+            greet(member, self._take_id(), connected, *encode_connected(connected, form)),
         ]
 
     def leave(self, member: Member) -> list[Output]:

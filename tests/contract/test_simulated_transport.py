@@ -15,7 +15,8 @@ from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import Law, constant, lognormal
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import SimulatedConnector
-from simulator.network.links import ControlFrame, Frame, Link, close_frame, framed
+from simulator.network.frames import ControlFrame, Frame, close_frame, framed
+from simulator.network.links import Link
 from simulator.network.network import Guest, Network
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Room
@@ -45,7 +46,7 @@ class SimulatedPeer:
 
     def send(self, packets: Sequence[bytes]) -> None:
         """Send packets, in order."""
-        self._outgoing.extend(framed(packets, is_masked=False))
+        self._outgoing.extend(framed(packets, is_masked=False)[0])
         self._flush()
 
     def close(self, code: int, reason: str) -> None:

@@ -18,7 +18,8 @@ from simulator.engine import diagnosis
 from simulator.engine.actors import Actor
 from simulator.engine.kernel import SECOND
 from simulator.engine.scheduler import Scheduler
-from simulator.network.links import Frame, Link
+from simulator.network.frames import Frame
+from simulator.network.links import Link
 from tests.benchmarks.races.race import Late, LateDelivery, LateStep
 
 __all__ = ["Moment", "late"]

@@ -16,7 +16,7 @@ from simulator.room.seat import Account, Held, Parcel
 def outputs(size: int, type: str) -> Output:
     """Return a message whose body has so many bytes, half of them its payload."""
     head = bytes(index % 251 for index in range(size - size // 2))
-    return Output((), Reply(1, Empty()), 2**40 + 7, type, head, memoryview(bytes(size // 2)))
+    return Output((), Reply(1, Empty()), 2**40 + 7, type, head, size, memoryview(bytes(size // 2)))
 
 
 SIZES = [0, 1, 2, 113, 114, 115, 65523, 65524, 65535, 65536, 65537, 200_000]
@@ -41,7 +41,9 @@ def test_frames_have_the_packets_of_the_message(size: int, type: str) -> None:
 def test_each_message_has_its_own_id_and_body() -> None:
     """Nothing of one message is left in the next of its type."""
     account, held = Account(), Held()
-    parcels = [FramedParcel(Output((), Reply(1, Empty()), id, "t", bytes((id,)) * 3), account, held) for id in (1, 2)]
+    parcels = [
+        FramedParcel(Output((), Reply(1, Empty()), id, "t", bytes((id,)) * 3, 3), account, held) for id in (1, 2)
+    ]
     packets: list[bytes] = []
     frames.FrameDecoder(masked=False).feed(b"".join(join(parcels)), packets)
     assert packets == [

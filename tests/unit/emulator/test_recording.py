@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from meshsync.protocol.greeting import greeting_form
 from meshsync.protocol.operations import Enable, Request, Send, UnknownRequest
 from simulator import Transcript
 from simulator.emulator import recording
@@ -41,7 +42,7 @@ class Visit:
     def __init__(self, recordings: Recordings, room: str) -> None:
         ids = iter(f"{room}-{number}" for number in range(100))
         self.room = WatchedRoom(Room(room, ids=ids.__next__), recordings.recorder(room))
-        self.member: Member = self.room.join("ada", form=object())[0]  # type: ignore[arg-type]  # nobody reads it
+        self.member: Member = self.room.join("ada", form=greeting_form(None))[0]
         self.ask(Enable())
 
     def ask(self, request: Request) -> None:

@@ -15,7 +15,8 @@ from meshsync.transport.endings import Life
 from simulator.engine.runtime import VirtualRuntime
 from simulator.latency import constant
 from simulator.network.client_end import SimulatedTransport
-from simulator.network.links import ControlFrame, Link, close_frame, frame, framed
+from simulator.network.frames import ControlFrame, close_frame, frame, framed
+from simulator.network.links import Link
 from simulator.network.traffic import Traffic
 
 PING = frame(ControlFrame.PING, is_masked=False)
@@ -55,7 +56,7 @@ class Line:
                 self.down.put([PONG], is_background=True)
 
     def say(self, *packets: bytes) -> None:
-        self.down.put(framed(packets, is_masked=False))
+        self.down.put(framed(packets, is_masked=False)[0])
 
     def listen(self) -> list[object]:
         """Have a task receive for ever; what it got is in the list, and at last the error."""

@@ -14,7 +14,8 @@ from meshsync.protocol import frames as wire
 from meshsync.protocol.frames import CloseFrame
 from simulator.engine.kernel import SECOND, Kernel
 from simulator.latency import Law, constant, exponential, lognormal
-from simulator.network.links import WINDOW, ControlFrame, Frame, Link, LinkState, close_frame, frame, framed
+from simulator.network.frames import ControlFrame, Frame, close_frame, frame, framed
+from simulator.network.links import WINDOW, Link, LinkState
 from tests.support.profiles import examples
 
 MS = SECOND // 1000
@@ -87,7 +88,9 @@ def queue(*contents: bytes) -> deque[Frame[bytes]]:
 def test_sizes_are_those_of_websocket_frames(size: int, is_masked: bool) -> None:
     """A packet, a ping and a goodbye count as many bytes as the real frames have."""
     keys = bytes(4) if is_masked else None
-    assert framed([bytes(size)], is_masked=is_masked)[0][1] == len(wire.encode([bytes(size)], keys))
+    packets = [bytes(size), b"x"]
+    lengths = [len(wire.encode([packet], keys)) for packet in packets]
+    assert framed(packets, is_masked=is_masked) == (list(zip(packets, lengths, strict=True)), sum(lengths))
     assert frame(ControlFrame.PING, is_masked=is_masked)[1] == len(wire.encode_control(wire.Opcode.PING, b"", keys))
     assert close_frame(4000, "ü" * 9, is_masked=is_masked)[1] == len(wire.encode_close(4000, "ü" * 9, keys))
 
@@ -297,6 +300,21 @@ def test_the_window_bounds_what_is_unread() -> None:
     assert (bench.link.in_flight, bench.link.unread, len(waiting), bench.rooms) == (0, 200, 3, [])
 
 
+def test_frames_that_are_offered_go_together_or_not_at_all() -> None:
+    """A window of 250 bytes has no room for the third and fourth of 100, until those before are known to be read."""
+    bench = Bench(constant(0.010), echo=constant(0.010), window=250)
+    first, second = ([(packet, 100) for packet in packets(4)[begin : begin + 2]] for begin in (0, 2))
+    offers = [bench.link.offer(first, 200), bench.link.offer(second, 200)]
+    assert (bench.link.in_flight, len(bench.taps)) == (200, 1)
+    for ms in (19, 20):
+        bench.at(ms, lambda: offers.append(bench.link.offer(second, 200)))
+    bench.run()
+    assert offers == [True, False, False, True]
+    assert [when for when, _ in bench.arrived] == [10, 10, 30, 30]
+    bench.link.reset()
+    assert not bench.link.offer(first, 200)
+
+
 def test_reading_frees_the_window_after_the_way_back() -> None:
     """Frames take 10 ms there; read at 40 ms, the sender learns of it 7 ms later."""
     bench = Bench(constant(0.010), echo=constant(0.007), window=250)
@@ -477,6 +495,16 @@ def test_a_frozen_link_stands_still() -> None:
     bench.at(120, lambda: bench.put(b"after"))
     bench.run()
     assert bench.arrived == [(110, b"before"), (115, b"meanwhile"), (130, b"after")]
+
+
+def test_a_link_that_is_frozen_while_empty_stands_still_too() -> None:
+    """What is put in while it is frozen, with nothing in flight, arrives 10 ms after the thaw."""
+    bench = Bench(constant(0.010))
+    bench.at(5, bench.link.freeze)
+    bench.at(50, lambda: bench.put(b"meanwhile"))
+    bench.at(105, bench.link.thaw)
+    bench.run()
+    assert bench.arrived == [(115, b"meanwhile")]
 
 
 def test_no_room_is_learnt_of_while_frozen() -> None:

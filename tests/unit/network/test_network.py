@@ -30,7 +30,8 @@ from simulator.faults.layers import ConnectionFault, NetworkFault
 from simulator.latency import Law, lognormal
 from simulator.network.client_end import SimulatedTransport
 from simulator.network.connector import Door, SimulatedConnector
-from simulator.network.links import ControlFrame, Frame, Link, frame
+from simulator.network.frames import ControlFrame, Frame, frame
+from simulator.network.links import Link
 from simulator.network.network import Guest, Network
 from simulator.network.traffic import Traffic
 from simulator.room.rules import Room

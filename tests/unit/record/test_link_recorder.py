@@ -10,18 +10,21 @@ import pytest
 
 from meshsync.protocol.codec import encode_request
 from meshsync.protocol.dialects import dialect
+from meshsync.protocol.greeting import greeting_form
 from meshsync.protocol.operations import Broadcast, Enable, Request, Send, SetAttributes
 from meshsync.protocol.packets import split
 from simulator.engine.kernel import Kernel
 from simulator.engine.seeds import Seeds
 from simulator.latency import constant
-from simulator.network.links import ControlFrame, Link, framed
+from simulator.network.frames import ControlFrame, framed
+from simulator.network.links import Link
 from simulator.network.network import Ended
 from simulator.network.traffic import Traffic
 from simulator.record.link_recorder import Line, LinkRecorder
-from simulator.record.records import Record
+from simulator.record.records import Packet, Record
 from simulator.record.transcript import Transcript
-from simulator.room.rules import Member, Room
+from simulator.room.members import EMPTY
+from simulator.room.rules import Member, Room, reply
 from simulator.room.seat import Account, Held, Parcel
 
 A3 = dialect("A3")
@@ -47,7 +50,7 @@ class Tape:
         self.events.append((event, *(value for value in about.values() if value is not None)))
 
     def join(self, name: str) -> Member:
-        member, _ = self.room.join(name, form=object())  # type: ignore[arg-type]  # nobody reads the greeting
+        member, _ = self.room.join(name, form=greeting_form(None))
         self.recorder.joined(member)
         for direction in ("up", "down"):
             stream = Seeds(0).stream("")
@@ -63,7 +66,7 @@ class Tape:
         return outputs
 
     def tap(self, name: str, direction: str, what: str, *packets: Any, is_heard: bool = True) -> None:
-        frames = [one if isinstance(one, tuple) else framed([one], is_masked=True)[0] for one in packets]
+        frames = [one if isinstance(one, tuple) else framed([one], is_masked=True)[0][0] for one in packets]
         key = name + direction
         self.lines[key].ends.ended = Ended.NEITHER if is_heard else Ended.CLIENT
         self.recorder.tap(self.lines[key], self.members[name].id, self.links[key], what, frames)
@@ -150,6 +153,39 @@ def test_what_reaches_a_client_that_is_gone_is_lost(tape: Tape) -> None:
     push, _ = tape.handle(tape.members["alice"], Send(tape.members["bob"].id, "chat", CHAT))
     tape.carry("bob", "arrived", push, is_heard=False)
     assert tape.told() == [("message", "alice", "bob", "lost")]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_reply_is_not_taken_for_a_message_of_the_same_number(tape: Tape, together: bool) -> None:
+    """A reply has its request's id, and a message on its way to the same participant may have that id, too."""
+    push, _ = tape.handle(tape.members["alice"], Send(tape.members["bob"].id, "chat", CHAT))
+    packets = Parcel(reply(tape.members["bob"], push.id, EMPTY), Account(), Held()).packets()
+    for bundle in [packets] if together else [[packet] for packet in packets]:
+        tape.tap("bob", "down", "arrived", *bundle)
+    assert tape.news == []
+    tape.carry("bob", "arrived", push)
+    assert tape.told() == [("message", "alice", "bob", "delivered")]
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_records_do_not_depend_on_how_packets_are_bundled(size: int) -> None:
+    """A message of two packets, and one of more, are recorded alike whether its packets go together or one by one."""
+
+    def record(bundle: int) -> tuple[list[Record], list[Packet]]:
+        tape = Tape("alice", "bob")
+        request = Send(tape.members["bob"].id, "chat", CHAT, bytes(size))
+        for name, direction, packets in (("alice", "up", packets_of(request)), ("bob", "down", [])):
+            packets = packets or Parcel(tape.handle(tape.members["alice"], request)[0], Account(), Held()).packets()
+            bundles = [packets[begin : begin + bundle] for begin in range(0, len(packets), bundle)]
+            for what in ("sent", "arrived"):
+                for together in bundles:
+                    tape.tap(name, direction, what, *together)
+                tape.kernel.move(tape.kernel.now + 10)
+        return tape.news, list(tape.transcript.packets)
+
+    records, packets = record(1)
+    assert [(one.outcome, one.latency_ns) for one in records] == [("delivered", 30)]
+    assert [record(bundle) for bundle in (2, 3, 100)] == [(records, packets)] * 3
 
 
 # --- lost -------------------------------------------------------------------------------------------------------------
