@@ -20,6 +20,7 @@ from meshsync.protocol.envelopes import (
     check_members,
     decode_envelope,
     decode_object,
+    encode_decoded,
     encode_envelope,
     encode_members,
     encode_object,
@@ -244,9 +245,12 @@ def encode_push(
     """
     match push:
         case Push():  # First, since most are messages.
+            if decoded and is_apart:
+                header = {"from_participant_id": push.sender, "type": push.type, "message": push.message}
+                return "messaging.send", encode_decoded(header)
             message = as_object(push.message, "message")
             header = {"from_participant_id": push.sender, "type": push.type, "message": message}
-            text = encode_members(header, forwarded=True, decoded=decoded)
+            text = encode_members(header, forwarded=True)
             return "messaging.send", encode_envelope(text, b"" if is_apart else push.attachment)
         case Call():
             return tool_calls.CALL, tool_calls.encode_call(push)

@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Callable, Sequence, Sized
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
 from simulator.emulator.framing import FramedParcel
-from simulator.room.seat import Parcel, Seat
+from simulator.room.seat import Seat
 
 __all__ = ["Flushes", "Lane", "Writer"]
 
@@ -77,19 +77,24 @@ class Flushes:
             self._call_soon(self._flush)
         due[writer] = None
 
-    def begin_read(self) -> None:
-        """Note that data which was read is about to be handled."""
-        self._is_reading = self._ready is not None and not self._due
+    def begin_read(self, writer: Writer) -> None:
+        """Note that data which was read from a connection is about to be handled; it is added first."""
+        due = self._due
+        if not due:
+            if self._ready is None:
+                self._call_soon(self._flush)
+            else:
+                self._is_reading = True
+        due[writer] = None
 
     def end_read(self) -> None:
         """Write at once what that led to, unless the turn has more to do, for which all is written together."""
         if self._is_reading:
             self._is_reading = False
-            if self._due:
-                if self._ready:
-                    self._call_soon(self._flush)
-                else:
-                    self._flush()
+            if self._ready:
+                self._call_soon(self._flush)
+            else:
+                self._flush()
 
     def _flush(self) -> None:
         due = list(self._due)
@@ -97,7 +102,7 @@ class Flushes:
         if self._first is not None:
             self._first()
         write = os.write
-        last: Parcel | None = None
+        last: FramedParcel | None = None
         wire = b""
         large: list[bytes] | None = None
         count = size = 0
@@ -112,7 +117,7 @@ class Flushes:
             if len(queue) != 1 or seat.uncounted or seat.fault is not None:
                 self._attempt(writer, writer.flush)
                 continue
-            parcel = queue.pop()
+            parcel: FramedParcel = queue.pop()  # type: ignore[assignment]
             seat.queued = 0
             if parcel is last:
                 count += 1
@@ -120,7 +125,7 @@ class Flushes:
                 if last is not None:
                     last.drop(count)
                 last, count = parcel, 1
-                framed = cast("FramedParcel", parcel).frames
+                framed = parcel.frames
                 wire, large = (framed, None) if isinstance(framed, bytes) else (b"", framed)
                 size = len(wire)
             if large is not None:

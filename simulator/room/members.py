@@ -69,11 +69,11 @@ class Member:
         "_description",
         "_encoded",
         "_entry",
-        "_family",
         "_has_declared",
         "_version",
         "attributes_size",
         "departure",
+        "family",
         "held",
         "id",
         "name",
@@ -117,7 +117,8 @@ class Member:
         self.streams: frozenset[str] = frozenset(streams_of(version, ""))
         """The kinds of streams that its client knows, as far as known."""
         self._version = version
-        self._family = ""
+        self.family: str = ""
+        """That of its client's dialect; empty until it has asked for something that tells."""
         self._has_declared = False
         self._description: JsonObject | None = None
         """The roster entry; None once it is out of date."""
@@ -138,10 +139,10 @@ class Member:
 
     def note_request(self, type: str) -> None:
         """Derive from the type of its client's first request which streams the client knows."""
-        if not self._family:
-            self._family = family_of(type)
-            if self._family:
-                self.streams = frozenset(streams_of(self._version, self._family))
+        if not self.family:
+            self.family = family_of(type)
+            if self.family:
+                self.streams = frozenset(streams_of(self._version, self.family))
 
     def declare(self, streams: tuple[str, ...]) -> None:
         """Set the kinds of streams that its client declares; official clients declare none. Others are ignored."""
@@ -151,7 +152,7 @@ class Member:
     @property
     def waits_for_answers(self) -> bool:
         """Whether its client waits for ever for the answer to a classic stream whose recipient is gone."""
-        return bool(self._family) and not self._has_declared
+        return bool(self.family) and not self._has_declared
 
     @property
     def waits_for_ends(self) -> bool:

@@ -94,20 +94,18 @@ class Parcel:
         """Of the participant that caused it."""
         self.held: Held = held
         self.holders: int = 0
-        """The queues that it waits in, or is about to."""
-
-    def send(self, holders: int) -> None:
-        """Count it, for so many queues; each has to drain or to drop it."""
-        self.holders = holders
-        self.held.size += self.cost if holders else 0
-        self.account.outstanding += holders * self.cost
+        """The queues that it waits in, or is about to; each has to drain or to drop it. Counted by `SeatedRoom`."""
 
     def drop(self, count: int = 1) -> None:
         """Count it no longer, for so many queues that it was in or was to go into."""
         self.holders -= count
         if not self.holders:
             self.held.size -= self.cost
-        self.account.release(count * self.cost)
+        account = self.account
+        if account.relieved is None:
+            account.outstanding -= count * self.cost
+        else:
+            account.release(count * self.cost)
 
     def pieces(self) -> list[Piece]:
         """Return the packets, each as buffers to be joined: the body is not copied yet."""
@@ -187,7 +185,8 @@ class Seat:
         self.queued: int = 0
         """Bytes that wait to be drained."""
         self._room = room
-        self._wake = wake
+        self.wake: Callable[[], None] = wake
+        """See `SeatedRoom.take`; its carrier may replace it."""
         self._queue_limit = queue_limit
         self.queue: deque[Parcel] = deque()
         """What waits to be drained, which is up to its carrier."""
@@ -225,27 +224,24 @@ class Seat:
         Returns:
             What is left of the budget, which may be less than nothing.
         """
-        if not self.is_taken:
+        if self.state is not _TAKEN:
             return budget
+        room, member = self._room, self.member
         try:
-            return self._read(packets, budget)
+            for message in self._reassembler.feed(packets):
+                if self.fault is not None:  # The outputs overflowed its own queue.
+                    break
+                if not member.family:
+                    member.note_request(message.type)
+                outputs = room.rules.handle(member, message.id, read_request(message))
+                room.route(outputs, self.account)
+                budget -= _EFFORT + len(message.body)
+                for output in outputs:
+                    budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
+                if budget <= 0:
+                    break
         except ProtocolError as fault:
             self.lose(fault)
-            return budget
-
-    def _read(self, packets: Iterable[bytes | memoryview], budget: float) -> float:
-        room, member = self._room, self.member
-        for message in self._reassembler.feed(packets):
-            if self.fault is not None:  # The outputs overflowed its own queue.
-                break
-            member.note_request(message.type)
-            outputs = room.rules.handle(member, message.id, read_request(message))
-            room.route(outputs, self.account)
-            budget -= _EFFORT + len(message.body)
-            for output in outputs:
-                budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
-            if budget <= 0:
-                break
         return budget
 
     def ask(self, request: Request) -> None:
@@ -309,7 +305,7 @@ class Seat:
             self.fault = fault
             self.member.departure = f"error {fault.code}: {fault}"
             self._end(SeatState.LOST)
-            self._wake()
+            self.wake()
 
     def put(self, parcel: Parcel) -> bool:
         """Queue a message; return False if it does not fit. An empty queue accepts any size."""
@@ -319,14 +315,14 @@ class Seat:
             if not self._room.is_patient:
                 parcel.drop()
                 return False
-            self._wake()
+            self.wake()
         self.queue.append(parcel)
         self.queued = total
         if not self._is_counted:
             self.uncounted += 1
             parcel.account.release(cost)
         if not waiting:
-            self._wake()
+            self.wake()
         return True
 
     def overflow(self) -> None:
@@ -449,18 +445,24 @@ class SeatedRoom:
             self._is_routing = False
 
     def _deliver(self, outputs: Iterable[Output], account: Account) -> None:
-        seats = self._seats
+        seats, held = self._seats, self._held
         for output in outputs:
-            parcel = self._make_parcel(output, account, self._held)
-            parcel.send(len(output.to))
-            for member in output.to:
+            to = output.to
+            if not to:
+                continue
+            parcel = self._make_parcel(output, account, held)
+            cost, holders = parcel.cost, len(to)
+            parcel.holders = holders
+            held.size += cost
+            account.outstanding += holders * cost
+            for member in to:
                 seat = seats.get(member.id)
                 if seat is None:
                     parcel.drop()
                 elif not seat.queued and seat._is_counted:  # Not in a call each: most are idle, and there are many.
                     seat.queue.append(parcel)
-                    seat.queued = parcel.cost
-                    seat._wake()
+                    seat.queued = cost
+                    seat.wake()
                 elif not seat.put(parcel):
                     seat.overflow()
 

@@ -95,8 +95,7 @@ def test_what_the_last_read_of_a_turn_leads_to_is_written_at_once() -> None:
     log: list[str] = []
     calls: list[Callable[[], None]] = []
     flushes = Flushes(calls.append, lambda: log.append("first"), ready=[])
-    flushes.begin_read()
-    flushes.add(RecordingWriter("ada", log))
+    flushes.begin_read(RecordingWriter("ada", log))
     flushes.end_read()
     assert (log, calls) == (["first", "ada"], [])
     flushes.add(RecordingWriter("ben", log))
@@ -109,12 +108,10 @@ def test_what_several_reads_of_a_turn_lead_to_is_written_together() -> None:
     calls: list[Callable[[], None]] = []
     ready = ["another read"]
     flushes = Flushes(calls.append, ready=ready)
-    flushes.begin_read()
-    flushes.add(RecordingWriter("ada", log))
+    flushes.begin_read(RecordingWriter("ada", log))
     flushes.end_read()
     ready.clear()
-    flushes.begin_read()
-    flushes.add(RecordingWriter("ben", log))
+    flushes.begin_read(RecordingWriter("ben", log))
     flushes.end_read()
     assert (log, len(calls)) == ([], 1)
     calls.pop()()
@@ -126,8 +123,7 @@ def test_a_loop_that_does_not_show_what_it_has_to_do_is_asked_for_a_turn() -> No
     log: list[str] = []
     calls: list[Callable[[], None]] = []
     flushes = Flushes(calls.append)
-    flushes.begin_read()
-    flushes.add(RecordingWriter("ada", log))
+    flushes.begin_read(RecordingWriter("ada", log))
     flushes.end_read()
     assert (log, len(calls)) == ([], 1)
 
