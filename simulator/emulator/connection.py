@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -141,8 +140,8 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
         self._is_held_up = False
         """Whether nothing is read, since what was read is not handled yet, or causes too much."""
         self._heartbeat = Heartbeat(self._loop.time(), interval=limits.heartbeat, timeout=limits.heartbeat / 2)
-        self._read_at: float | None = None
-        """When it was last read from, in the loop's time; None once that was reported to the heartbeat."""
+        self._heard_at: float | None = None
+        """When it was last read from, in the loop's time; None once its heartbeat knows."""
         self._timer: asyncio.TimerHandle | None = None
         self.bytes_written: int = 0
         """Bytes given to the transport."""
@@ -173,7 +172,6 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
         """Why its client got no seat; None if it did."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection has ended."""
-        self._wake = partial(flushes.add, self)
         self._aiohttp = transport.get_protocol()
         transport.set_write_buffer_limits(high=_HIGH_WATER)
         transport.set_protocol(self)
@@ -181,14 +179,7 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
     async def run(self, room: SeatedRoom, admission: Admission) -> None:
         """Serve the client until its connection ends."""
         try:
-            self._seat = room.take(
-                admission.name,
-                wake=self._wake_full if self._is_full else self._wake,
-                role=admission.role,
-                rights=admission.rights,
-                version=admission.version,
-                token_version=admission.token_version,
-            )
+            self._seat = _take_seat(room, admission, self._wake, self)
             self._seat.account.limit = self._outstanding
             if self.place is not None:
                 self.place.carrier = self
@@ -222,36 +213,38 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Handle what was read, and write what it led to."""
-        # Its own flush goes before its recipients': so the sender's reply is written first.
-        self._flushes.begin_read(self)
-        try:
-            self._receive(bytes(self._buffer[:nbytes]))
-        finally:
+        if self._accept(bytes(self._buffer[:nbytes])):
+            self._flushes.begin_read(is_single=self._intake.is_single)
+            self._take_turn()
             self._flushes.end_read()
 
     def data_received(self, data: bytes) -> None:
-        """Handle data that does not come from the loop's socket."""
-        self._flushes.add(self)
-        self._receive(data)
+        """Handle data that did not come from the loop's own socket."""
+        if self._accept(data):
+            self._take_turn()
 
-    def _receive(self, data: bytes) -> None:
-        """Handle data, as much of it as one turn allows. After our close frame it is dropped.
+    def _accept(self, data: bytes) -> bool:
+        """Note data, and return whether it can be handled now. After our close frame it is dropped.
 
         It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
         not get the close frame.
         """
-        seat = self._seat
-        if seat is None or self.state is not _OPEN:
-            return
-        self._read_at = now = self._loop.time()
+        if self._seat is None or self.state is not _OPEN:
+            return False
+        self._heard_at = self._loop.time()
         self._unnoted += len(data)
         self._intake.add(data)
-        if not self._is_held_up:
-            self._take_turn(seat, now)
+        return not self._is_held_up
 
-    def _take_turn(self, seat: Seat, begin: float) -> None:
-        intake = self._intake
+    def _take_turn(self) -> None:
+        seat, intake = self._seat, self._intake
+        if seat is None or self.state is not _OPEN:
+            return
         try:
+            if not self._flushes.is_alone:
+                # Its own flush goes before its recipients': so the sender's reply is written first.
+                self._flushes.add(self)
+            begin = self._loop.time()
             left = _TURN - _PART + intake.feed(seat, _PART)
             while left > 0 and not intake.is_empty and self._loop.time() - begin < _LONGEST_TURN:
                 left -= _PART - intake.feed(seat, _PART)
@@ -289,13 +282,7 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
             self._schedule_turn()
 
     def _schedule_turn(self) -> None:
-        self._loop.call_soon(self._take_next_turn)
-
-    def _take_next_turn(self) -> None:
-        seat = self._seat
-        if seat is not None and self.state is _OPEN:
-            self._flushes.add(self)
-            self._take_turn(seat, self._loop.time())
+        self._loop.call_soon(self._take_turn)
 
     def _answer(self, ping: bytes) -> None:
         """Send a pong; while the client reads nothing, the latest one waits alone (RFC 6455, section 5.5.3)."""
@@ -322,10 +309,10 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
         if self.state is not _OPEN:
             return
         if self._is_held_up:
-            self._read_at = self._loop.time()  # What it sends meanwhile is not read.
-        if self._read_at is not None:
-            self._heartbeat.alive(self._read_at)
-            self._read_at = None
+            self._heard_at = self._loop.time()  # What it sends meanwhile is not read.
+        if self._heard_at is not None:
+            self._heartbeat.alive(self._heard_at)
+            self._heard_at = None
         beat = self._heartbeat.look(self._loop.time(), outflow(self._transport, self.bytes_written, _HIGH_WATER))
         if beat is Beat.ASKED:
             self._write(frames.encode_control(frames.Opcode.PING, b"", None))
@@ -350,22 +337,19 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
     def pause_writing(self) -> None:
         """Let messages wait in the seat's queue, so that pings overtake them."""
         self._is_full = True
-        if self._seat is not None:
-            self._seat.wake = self._wake_full
 
     def resume_writing(self) -> None:
         """Resume writing."""
         self._is_full = False
-        if self._seat is not None:
-            self._seat.wake = self._wake
         if self._pong is not None:
             pong, self._pong = self._pong, None
             self._write(pong)
         self._flushes.add(self)
 
-    def _wake_full(self) -> None:
-        """Note that something waits while the transport's buffer is above its limit."""
-        if self._seat is not None and self._seat.fault is not None:
+    def _wake(self) -> None:
+        if not self._is_full:
+            self._flushes.add(self)
+        elif self._seat is not None and self._seat.fault is not None:
             self.end(self._seat.fault.code, str(self._seat.fault))  # Without waiting for a client that does not read.
         elif not self._keeps_up:
             self._flushes.add(self)  # More may wait than its limit allows.
@@ -535,3 +519,16 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")
+
+
+def _take_seat(room: SeatedRoom, admission: Admission, wake: Callable[[], None], carrier: GatewayConnection) -> Seat:
+    seat = room.take(
+        admission.name,
+        wake=wake,
+        role=admission.role,
+        rights=admission.rights,
+        version=admission.version,
+        token_version=admission.token_version,
+    )
+    seat.carrier = carrier
+    return seat

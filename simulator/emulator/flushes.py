@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import Protocol
 
-from simulator.emulator.framing import FramedParcel
+from simulator.emulator.framing import FramedParcel, frames_of
+from simulator.room.members import Member, Output
 from simulator.room.seat import Seat
 
 __all__ = ["Flushes", "Lane", "Writer"]
@@ -48,7 +49,8 @@ class Flushes:
     emulator does for it (CPython 3.11). And where what was read is all that the turn has to do, none is needed.
 
     A single message for a socket on which nothing waits is written by a system call right here: the transport does the
-    same, in as long as the message takes in Python all in all.
+    same, in as long as the message takes in Python all in all. Where a single message is all that a turn has to do, it
+    does not even wait in queues: with nine recipients that took a third of the emulator's own work on it.
 
     Args:
         call_soon: Calls a function in the next turn of the loop.
@@ -69,6 +71,8 @@ class Flushes:
         self._ready = ready
         self._is_reading = False
         """Whether `end_read` is to come."""
+        self.is_alone = False
+        """Whether a single message is being handled, and that is all that the turn has to do."""
 
     def add(self, writer: Writer) -> None:
         """Have ``flush`` called before long, in the order in which connections were added; again does nothing."""
@@ -77,24 +81,51 @@ class Flushes:
             self._call_soon(self._flush)
         due[writer] = None
 
-    def begin_read(self, writer: Writer) -> None:
-        """Note that data which was read from a connection is about to be handled; it is added first."""
-        due = self._due
-        if not due:
-            if self._ready is None:
-                self._call_soon(self._flush)
-            else:
-                self._is_reading = True
-        due[writer] = None
+    def begin_read(self, *, is_single: bool) -> None:
+        """Note that data which was read is about to be handled.
+
+        Args:
+            is_single: Whether it is a single message.
+        """
+        ready = self._ready
+        if ready is not None and not self._due:
+            self._is_reading = True
+            self.is_alone = is_single and not ready and self._first is None
 
     def end_read(self) -> None:
         """Write at once what that led to, unless the turn has more to do, for which all is written together."""
         if self._is_reading:
-            self._is_reading = False
-            if self._ready:
-                self._call_soon(self._flush)
-            else:
-                self._flush()
+            self._is_reading = self.is_alone = False
+            if self._due:
+                if self._ready:
+                    self._call_soon(self._flush)
+                else:
+                    self._flush()
+
+    def write_at_once(self, output: Output) -> Sequence[Member]:
+        """Write a message to those of its recipients for which nothing waits, while `is_alone`; return the others."""
+        wire = frames_of(output)
+        if not isinstance(wire, bytes):
+            return output.to
+        write, size = os.write, len(wire)
+        others: list[Member] = []
+        for member in output.to:
+            seat: Seat | None = member.seat
+            if seat is None:
+                continue
+            writer: Writer | None = seat.carrier
+            if writer is None or writer.lane is None or seat.queued:
+                others.append(member)
+                continue
+            try:
+                written = write(writer.lane[0], wire)
+            except OSError:  # As below.
+                others.append(member)
+                continue
+            writer.bytes_written += written
+            if written != size:
+                self._attempt(writer, partial(writer.write_rest, [wire[written:]]))
+        return others
 
     def _flush(self) -> None:
         due = list(self._due)

@@ -42,6 +42,7 @@ class Intake:
 
     Attributes:
         is_empty: Whether there is nothing to handle.
+        is_single: Whether there is a single short message to handle, as far as its first packet tells.
         ping: The payload of the latest ping, until that is answered.
         fault: Why the client has to go, once all that came before is handled.
         close: The client's close frame, likewise.
@@ -49,6 +50,7 @@ class Intake:
 
     def __init__(self, decoder: frames.FrameDecoder, check_rate: Callable[[int], None] | None = None) -> None:
         self.is_empty = True
+        self.is_single = False
         self.ping: bytes | None = None
         self.fault: ProtocolError | None = None
         self.close: frames.CloseFrame | None = None
@@ -59,6 +61,8 @@ class Intake:
         self._at = 0
         self._packets: Iterable[bytes] | None = None
         """Those of a slice that is not handled yet."""
+        self._effort = 0
+        """What decoding them has cost."""
 
     @property
     def held(self) -> int:
@@ -70,6 +74,10 @@ class Intake:
         self._data = self._data[self._at :] + data if self._data else data
         self._at = 0
         self.is_empty = False
+        if self._packets is None:
+            self._decode()
+        else:
+            self.is_single = False
 
     def drop(self) -> None:
         """Drop what is not handled; nothing more may be added."""
@@ -79,22 +87,23 @@ class Intake:
     def feed(self, seat: Seat, budget: float) -> float:
         """Handle messages until a budget of effort is spent or nothing is left; return what is left of the budget."""
         while budget > 0 and not self.is_empty:
-            packets = self._packets
-            if packets is None:
-                packets = self._decode()
-                budget -= _DECODING_EFFORT
-            budget = seat.feed(packets, budget)
+            packets = self._packets or self._decode()
+            budget -= self._effort
+            self._effort = 0
+            if type(packets) is list:
+                seat.feed(packets)  # Whatever it costs: nothing is left of it.
+            else:
+                budget = seat.feed(packets, budget)
             if seat.state is not _TAKEN:
                 self.drop()
             # Some are left only where the budget is spent. (Of a list's iterator the hint is exact.)
-            elif budget <= 0 and type(packets) is not list and length_hint(packets):
-                self._packets = packets
-            else:
+            elif budget > 0 or type(packets) is list or not length_hint(packets):
                 self._packets = None
                 self.is_empty = not self._data
         return budget
 
     def _decode(self) -> Iterable[bytes]:
+        """Decode a slice and return its packets, as a list where they are a single message and nothing follows."""
         begin = self._at
         part = self._data if begin == 0 and len(self._data) <= _SLICE else self._data[begin : begin + _SLICE]
         self._at = begin + len(part)
@@ -117,9 +126,11 @@ class Intake:
             self.ping = ping
         if self.fault is not None or self.close is not None or self._at >= len(self._data):
             self._data, self._at = b"", 0
-        # As most messages come: a seat reads a pair in less time, and leaves nothing of it.
-        is_pair = len(packets) == 2 and packets[0][8:16] == _ANNOUNCES_ONE
-        return packets if is_pair else iter(packets)
+        # As most messages come: a seat reads them in less time, and leaves nothing of them.
+        self.is_single = len(packets) == 2 and packets[0][8:16] == _ANNOUNCES_ONE and not self._data
+        self._packets = found = packets if self.is_single else iter(packets)
+        self._effort = _DECODING_EFFORT
+        return found
 
 
 def intake_for(limits: Limits, now: Callable[[], float]) -> Intake:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from meshsync.protocol.codec import encode_push, encode_reply
 from meshsync.protocol.content import Content, Empty
@@ -80,6 +81,7 @@ class Member:
         "presence",
         "rights",
         "role",
+        "seat",
         "session_id",
         "streams",
     )
@@ -114,6 +116,8 @@ class Member:
         self.presence: Presence = Presence.CONNECTED
         self.departure: str = ""
         """Why its connection ended, as far as its carrier knows; set before it leaves."""
+        self.seat: Any = None
+        """Its `simulator.room.seat.Seat`, while it has one."""
         self.streams: frozenset[str] = frozenset(streams_of(version, ""))
         """The kinds of streams that its client knows, as far as known."""
         self._version = version

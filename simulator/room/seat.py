@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.codec import read_request
@@ -34,6 +34,7 @@ __all__ = [
     "Seat",
     "SeatState",
     "SeatedRoom",
+    "pieces_of",
 ]
 
 PACKET_SIZE = 64 * 1024
@@ -107,26 +108,26 @@ class Parcel:
         else:
             account.release(count * self.cost)
 
-    def pieces(self) -> list[Piece]:
-        """Return the packets, each as buffers to be joined: the body is not copied yet."""
-        output = self.output
-        head, payload, id = output.head, output.payload, output.id
-        size = output.size
-        count = -(-size // PACKET_SIZE)
-        pieces: list[Piece] = [(_START.pack(id, 0, count), output.type.encode())]
-        if count == 1:
-            pieces.append((_HEADER.pack(id, 1), head, payload))
-            return pieces
-        first, second, border = memoryview(head), memoryview(payload), len(head)
-        for index, start in enumerate(range(0, size, PACKET_SIZE), 1):
-            end = start + PACKET_SIZE
-            of_payload = second[max(start - border, 0) : max(end - border, 0)]
-            pieces.append((_HEADER.pack(id, index), first[start:end], of_payload))
-        return pieces
-
     def packets(self) -> list[bytes]:
         """Return the packets."""
-        return [b"".join(piece) for piece in self.pieces()]
+        return [b"".join(piece) for piece in pieces_of(self.output)]
+
+
+def pieces_of(output: Output) -> list[Piece]:
+    """Return the packets of a message, each as buffers to be joined: the body is not copied yet."""
+    head, payload, id = output.head, output.payload, output.id
+    size = output.size
+    count = -(-size // PACKET_SIZE)
+    pieces: list[Piece] = [(_START.pack(id, 0, count), output.type.encode())]
+    if count == 1:
+        pieces.append((_HEADER.pack(id, 1), head, payload))
+        return pieces
+    first, second, border = memoryview(head), memoryview(payload), len(head)
+    for index, start in enumerate(range(0, size, PACKET_SIZE), 1):
+        end = start + PACKET_SIZE
+        of_payload = second[max(start - border, 0) : max(end - border, 0)]
+        pieces.append((_HEADER.pack(id, index), first[start:end], of_payload))
+    return pieces
 
 
 class SeatState(Enum):
@@ -185,8 +186,9 @@ class Seat:
         self.queued: int = 0
         """Bytes that wait to be drained."""
         self._room = room
-        self.wake: Callable[[], None] = wake
-        """See `SeatedRoom.take`; its carrier may replace it."""
+        self._wake = wake
+        self.carrier: Any = None
+        """What carries it, for those that know of which kind that is."""
         self._queue_limit = queue_limit
         self.queue: deque[Parcel] = deque()
         """What waits to be drained, which is up to its carrier."""
@@ -227,6 +229,7 @@ class Seat:
         if self.state is not _TAKEN:
             return budget
         room, member = self._room, self.member
+        is_limited = budget != math.inf
         try:
             for message in self._reassembler.feed(packets):
                 if self.fault is not None:  # The outputs overflowed its own queue.
@@ -235,6 +238,8 @@ class Seat:
                     member.note_request(message.type)
                 outputs = room.rules.handle(member, message.id, read_request(message))
                 room.route(outputs, self.account)
+                if not is_limited:
+                    continue
                 budget -= _EFFORT + len(message.body)
                 for output in outputs:
                     budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
@@ -305,7 +310,7 @@ class Seat:
             self.fault = fault
             self.member.departure = f"error {fault.code}: {fault}"
             self._end(SeatState.LOST)
-            self.wake()
+            self._wake()
 
     def put(self, parcel: Parcel) -> bool:
         """Queue a message; return False if it does not fit. An empty queue accepts any size."""
@@ -315,14 +320,14 @@ class Seat:
             if not self._room.is_patient:
                 parcel.drop()
                 return False
-            self.wake()
+            self._wake()
         self.queue.append(parcel)
         self.queued = total
         if not self._is_counted:
             self.uncounted += 1
             parcel.account.release(cost)
         if not waiting:
-            self.wake()
+            self._wake()
         return True
 
     def overflow(self) -> None:
@@ -425,7 +430,8 @@ class SeatedRoom:
         form = greeting_form(version)
         known = version or token_version
         member, greeting = self.rules.join(name, form=form, role=role, rights=rights, version=known)
-        seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit, self._message_limit)
+        seat = Seat(self, member, wake, self._queue_limit, self._message_limit)
+        self._seats[member.id] = member.seat = seat
         self.route(greeting, seat.account)
         return seat
 
@@ -445,7 +451,7 @@ class SeatedRoom:
             self._is_routing = False
 
     def _deliver(self, outputs: Iterable[Output], account: Account) -> None:
-        seats, held = self._seats, self._held
+        held = self._held
         for output in outputs:
             to = output.to
             if not to:
@@ -456,17 +462,18 @@ class SeatedRoom:
             held.size += cost
             account.outstanding += holders * cost
             for member in to:
-                seat = seats.get(member.id)
+                seat: Seat | None = member.seat
                 if seat is None:
                     parcel.drop()
                 elif not seat.queued and seat._is_counted:  # Not in a call each: most are idle, and there are many.
                     seat.queue.append(parcel)
                     seat.queued = cost
-                    seat.wake()
+                    seat._wake()
                 elif not seat.put(parcel):
                     seat.overflow()
 
     def vacate(self, seat: Seat) -> None:
         """Remove a seat that has ended; called by the seat."""
         del self._seats[seat.member.id]
+        seat.member.seat = None
         self.route(self.rules.leave(seat.member), seat.account)
