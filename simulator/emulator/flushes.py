@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import Protocol
 
-from simulator.emulator.framing import FramedParcel, frames_of
+from simulator.emulator.framing import JOINED, FramedParcel, frames_of
 from simulator.room.members import Member, Output
 from simulator.room.seat import Seat
 
@@ -104,10 +104,9 @@ class Flushes:
 
     def write_at_once(self, output: Output) -> Sequence[Member]:
         """Write a message to those of its recipients for which nothing waits, while `is_alone`; return the others."""
-        wire = frames_of(output)
-        if not isinstance(wire, bytes):
+        if len(output.head) + len(output.payload) > JOINED:
             return output.to
-        write, size = os.write, len(wire)
+        write, wire, size = os.write, b"", 0
         others: list[Member] = []
         for member in output.to:
             seat: Seat | None = member.seat
@@ -117,6 +116,9 @@ class Flushes:
             if writer is None or writer.lane is None or seat.queued:
                 others.append(member)
                 continue
+            if not size:
+                wire = frames_of(output)
+                size = len(wire)
             try:
                 written = write(writer.lane[0], wire)
             except OSError:  # As below.
