@@ -21,7 +21,6 @@ from meshsync.protocol.envelopes import (
     check_members,
     decode_envelope,
     decode_object,
-    encode_decoded,
     encode_envelope,
     encode_members,
     encode_object,
@@ -235,22 +234,16 @@ def encode_reply(content: Content) -> tuple[str, bytes]:
     return "__response__", encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
-def encode_push(
-    push: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False, is_apart: bool = False
-) -> tuple[str, bytes]:
+def encode_push(push: Push | Call | CallChunk | AnswerChunk, *, is_apart: bool = False) -> tuple[str, bytes]:
     """Return the message type and the body of a push; the message id of a `Call` is its own.
 
     Args:
-        decoded: Whether the message of a `Push` comes from `decode_request`, and so needs no check.
         is_apart: Whether the attachment of a `Push` is left out, which has its place behind all else.
     Raises:
         InvalidMessage: If it holds what JSON cannot carry, or its attachment is no buffer.
     """
     match push:
         case Push():  # First, since most are messages.
-            if decoded and is_apart:
-                header = {"from_participant_id": push.sender, "type": push.type, "message": push.message}
-                return "messaging.send", encode_decoded(header)
             message = as_object(push.message, "message")
             header = {"from_participant_id": push.sender, "type": push.type, "message": message}
             text = encode_members(header, forwarded=True)

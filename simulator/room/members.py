@@ -12,6 +12,7 @@ from meshsync.protocol.dialects import CLASSIC, DUPLEX, ends_streams_of_leavers,
 from meshsync.protocol.envelopes import (
     MAX_WIRE_DEPTH,
     JsonObject,
+    encode_decoded,
     encode_each,
     encode_envelope,
     encode_members,
@@ -281,8 +282,11 @@ def push(
     """
     if not isinstance(what, Push):
         return Output(to, what, id, *encode_push(what))
+    if decoded:
+        head = encode_decoded({"from_participant_id": what.sender, "type": what.type, "message": what.message})
+        return Output(to, what, id, "messaging.send", head, what.attachment)
     # An envelope without its payload, and the payload beside it: large attachments are not copied here.
-    type, head = encode_push(what, decoded=decoded, is_apart=True)
+    type, head = encode_push(what, is_apart=True)
     return Output(to, what, id, type, head, what.attachment)
 
 
