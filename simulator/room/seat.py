@@ -228,25 +228,29 @@ class Seat:
         """
         if self.state is not _TAKEN:
             return budget
-        room, member = self._room, self.member
-        is_limited = budget != math.inf
         try:
-            for message in self._reassembler.feed(packets):
-                if self.fault is not None:  # The outputs overflowed its own queue.
-                    break
-                if not member.family:
-                    member.note_request(message.type)
-                outputs = room.rules.handle(member, message.id, read_request(message))
-                room.route(outputs, self.account)
-                if not is_limited:
-                    continue
-                budget -= _EFFORT + len(message.body)
-                for output in outputs:
-                    budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
-                if budget <= 0:
-                    break
+            return self._read(packets, budget)
         except ProtocolError as fault:
             self.lose(fault)
+            return budget
+
+    def _read(self, packets: Iterable[bytes | memoryview], budget: float) -> float:
+        room, member = self._room, self.member
+        is_limited = budget != math.inf
+        for message in self._reassembler.feed(packets):
+            if self.fault is not None:  # The outputs overflowed its own queue.
+                break
+            if not member.family:
+                member.note_request(message.type)
+            outputs = room.rules.handle(member, message.id, read_request(message))
+            room.route(outputs, self.account)
+            if not is_limited:
+                continue
+            budget -= _EFFORT + len(message.body)
+            for output in outputs:
+                budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
+            if budget <= 0:
+                break
         return budget
 
     def ask(self, request: Request) -> None:
