@@ -12,6 +12,7 @@ from meshsync.protocol.content import Content, Empty, decode_content, encode_con
 from meshsync.protocol.dialects import Dialect
 from meshsync.protocol.envelopes import (
     MAX_DEPTH,
+    MAX_MEMBERS,
     MAX_WIRE_DEPTH,
     RESERVED,
     JsonObject,
@@ -49,7 +50,7 @@ from meshsync.protocol.operations import (
     declare,
 )
 from meshsync.protocol.packets import WireMessage
-from meshsync.protocol.weight import check_weight
+from meshsync.protocol.weight import MAX_VALUES, check_weight
 
 __all__ = [
     "REPLY",
@@ -161,7 +162,8 @@ def decode_request(message: WireMessage) -> Request:
     decode = _REQUEST_TYPES.get(message.type)
     if decode is None:
         return UnknownRequest(message.type)
-    check_weight(message.body, message.type)
+    if len(message.body) > MAX_VALUES:  # Else it has fewer values. (Here, so that most messages save a call.)
+        check_weight(message.body, message.type)
     return decode(message)
 
 
@@ -187,7 +189,8 @@ _CALL_ID = re.compile(rb'"tool_call_id"\s*:\s*"([\x20-\x7e]{1,256}?)"')
 
 def _decode_header(message: WireMessage, levels: int = MAX_WIRE_DEPTH) -> tuple[JsonObject, memoryview]:
     header, payload = decode_envelope(message.body, message.type, levels)
-    check_members(header, message.type)
+    if len(header) > MAX_MEMBERS:
+        check_members(header, message.type)
     return header, payload
 
 
@@ -246,13 +249,10 @@ def encode_reply(content: Content) -> tuple[str, bytes]:
     return REPLY, encode_envelope(encode_object(header, "content", forwarded=True), payload)
 
 
-def encode_push(
-    push: Push | Call | CallChunk | AnswerChunk, *, decoded: bool = False, is_apart: bool = False
-) -> tuple[str, bytes]:
+def encode_push(push: Push | Call | CallChunk | AnswerChunk, *, is_apart: bool = False) -> tuple[str, bytes]:
     """Return the message type and the body of a push; the message id of a `Call` is its own.
 
     Args:
-        decoded: Whether the message of a `Push` comes from `decode_request`, and so needs no check.
         is_apart: Whether the attachment of a `Push` is left out, which has its place behind all else.
     Raises:
         InvalidMessage: If it holds what JSON cannot carry, or its attachment is no buffer.
@@ -261,7 +261,7 @@ def encode_push(
         case Push():  # First, since most are messages.
             message = as_object(push.message, "message")
             header = {"from_participant_id": push.sender, "type": push.type, "message": message}
-            text = encode_members(header, forwarded=True, decoded=decoded)
+            text = encode_members(header, forwarded=True)
             return "messaging.send", encode_envelope(text, b"" if is_apart else push.attachment)
         case Call():
             return tool_calls.CALL, tool_calls.encode_call(push)

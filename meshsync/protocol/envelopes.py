@@ -29,6 +29,7 @@ __all__ = [
     "copy_json",
     "decode_envelope",
     "decode_object",
+    "encode_decoded",
     "encode_each",
     "encode_envelope",
     "encode_members",
@@ -125,14 +126,23 @@ def encode_object(value: Mapping[str, Any], name: str, *, forwarded: bool = Fals
     return _encode(value, name, levels, is_escaping=forwarded)
 
 
-def encode_members(members: JsonObject, *, forwarded: bool = False, decoded: bool = False) -> bytes:
-    """Return a JSON object as UTF-8, each member of which goes by its own name in errors; see `encode_object`.
+def encode_members(members: JsonObject, *, forwarded: bool = False) -> bytes:
+    """Return a JSON object as UTF-8, each member of which goes by its own name in errors; see `encode_object`."""
+    levels = MAX_WIRE_DEPTH if forwarded else MAX_DEPTH + 1
+    return _encode(members, "", levels, is_escaping=forwarded)
+
+
+def encode_decoded(header: JsonObject) -> bytes:
+    """Return an envelope without a payload, whose header a room passes on; see ``forwarded`` of `encode_object`.
 
     Args:
-        decoded: Whether all of it comes from `decode_object`, and so needs no check, which takes as long as the rest.
+        header: All of it comes from `decode_object`, and so needs no check, which takes as long as the rest.
     """
-    levels = MAX_WIRE_DEPTH if forwarded else MAX_DEPTH + 1
-    return _encode(members, "", levels, is_escaping=forwarded, is_sound=decoded)
+    try:
+        text = "".join(_write(header, 0)).encode()
+    except UnicodeEncodeError:
+        text = _escaping_encoder.encode(header).encode()
+    return _LENGTH.pack(len(text)) + text
 
 
 def encode_each(members: JsonObject, name: str, levels: int) -> dict[str, bytes]:
@@ -147,8 +157,8 @@ def encode_each(members: JsonObject, name: str, levels: int) -> dict[str, bytes]
     return {key: _encode({key: value}, name, levels, is_escaping=True)[1:-1] for key, value in members.items()}
 
 
-def _encode(value: JsonObject, name: str, levels: int, *, is_escaping: bool, is_sound: bool = False) -> bytes:
-    fault = None if is_sound else _find_fault(value, levels)
+def _encode(value: JsonObject, name: str, levels: int, *, is_escaping: bool) -> bytes:
+    fault = _find_fault(value, levels)
     if fault is None:
         try:
             return "".join(_write(value, 0)).encode()

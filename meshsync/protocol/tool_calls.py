@@ -41,6 +41,7 @@ from meshsync.protocol.attachments import MEMBER, encode_attached, open_attached
 from meshsync.protocol.content import Content, Json, decode_content, encode_content
 from meshsync.protocol.envelopes import (
     MAX_DEPTH,
+    MAX_MEMBERS,
     JsonObject,
     as_object,
     check_members,
@@ -184,8 +185,9 @@ def decode_invocation(message: WireMessage) -> Request:
         ProtocolError: If it is a tool call of messaging, and does not hold what its tool needs.
     """
     header, arguments = open_attached(message.body, message.type, ("arguments", "json"))
-    check_members(header, message.type)
-    check_members(arguments, message.type)
+    if len(header) > MAX_MEMBERS or len(arguments) > MAX_MEMBERS:
+        check_members(header, message.type)
+        check_members(arguments, message.type)
     toolkit, tool = header.get("toolkit"), header.get("tool")
     if toolkit != _TOOLKIT or tool not in _TOOLS:
         return UnknownRequest(f"{toolkit}.{tool}" if isinstance(toolkit, str) else message.type)

@@ -140,6 +140,8 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
         self._is_held_up = False
         """Whether nothing is read, since what was read is not handled yet, or causes too much."""
         self._heartbeat = Heartbeat(self._loop.time(), interval=limits.heartbeat, timeout=limits.heartbeat / 2)
+        self._heard_at: float | None = None
+        """When it was last read from, in the loop's time; None once its heartbeat knows."""
         self._timer: asyncio.TimerHandle | None = None
         self.bytes_written: int = 0
         """Bytes given to the transport."""
@@ -177,14 +179,7 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
     async def run(self, room: SeatedRoom, admission: Admission) -> None:
         """Serve the client until its connection ends."""
         try:
-            self._seat = room.take(
-                admission.name,
-                wake=self._wake,
-                role=admission.role,
-                rights=admission.rights,
-                version=admission.version,
-                token_version=admission.token_version,
-            )
+            self._seat = _take_seat(room, admission, self._wake, self)
             self._seat.account.limit = self._outstanding
             if self.place is not None:
                 self.place.carrier = self
@@ -218,40 +213,44 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Handle what was read, and write what it led to."""
-        self._flushes.begin_read()
-        try:
-            self.data_received(bytes(self._buffer[:nbytes]))
-        finally:
+        if self._accept(bytes(self._buffer[:nbytes])):
+            self._flushes.begin_read(is_single=self._intake.is_single)
+            self._take_turn()
             self._flushes.end_read()
 
     def data_received(self, data: bytes) -> None:
-        """Handle data, as much of it as one turn allows. After our close frame it is dropped.
+        """Handle data that did not come from the loop's own socket."""
+        if self._accept(data):
+            self._take_turn()
+
+    def _accept(self, data: bytes) -> bool:
+        """Note data, and return whether it can be handled now. After our close frame it is dropped.
 
         It has to be read all the same: closing a socket with unread bytes resets the connection, and the client would
         not get the close frame.
         """
-        seat = self._seat
-        if seat is None or self.state is not CarrierState.OPEN:
-            return
-        self._heartbeat.alive(self._loop.time())
+        if self._seat is None or self.state is not _OPEN:
+            return False
+        self._heard_at = self._loop.time()
         self._unnoted += len(data)
         self._intake.add(data)
-        if not self._is_held_up:
-            self._take_turn()
+        return not self._is_held_up
 
     def _take_turn(self) -> None:
         seat, intake = self._seat, self._intake
-        if seat is None or self.state is not CarrierState.OPEN:
+        if seat is None or self.state is not _OPEN:
             return
         try:
-            # Its own flush goes before its recipients': so the sender's reply is written first.
-            self._flushes.add(self)
+            if not self._flushes.is_alone:
+                # Its own flush goes before its recipients': so the sender's reply is written first.
+                self._flushes.add(self)
             begin = self._loop.time()
             left = _TURN - _PART + intake.feed(seat, _PART)
             while left > 0 and not intake.is_empty and self._loop.time() - begin < _LONGEST_TURN:
                 left -= _PART - intake.feed(seat, _PART)
-            ping, is_empty = intake.take_ping(), intake.is_empty
+            ping, is_empty = intake.ping, intake.is_empty
             if ping is not None:
+                intake.ping = None
                 self._answer(ping)
             if is_empty and intake.fault is not None:
                 seat.lose(intake.fault)
@@ -310,7 +309,10 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
         if self.state is not _OPEN:
             return
         if self._is_held_up:
-            self._heartbeat.alive(self._loop.time())  # What it sends meanwhile is not read.
+            self._heard_at = self._loop.time()  # What it sends meanwhile is not read.
+        if self._heard_at is not None:
+            self._heartbeat.alive(self._heard_at)
+            self._heard_at = None
         beat = self._heartbeat.look(self._loop.time(), outflow(self._transport, self.bytes_written, _HIGH_WATER))
         if beat is Beat.ASKED:
             self._write(frames.encode_control(frames.Opcode.PING, b"", None))
@@ -517,3 +519,16 @@ class GatewayConnection(asyncio.BufferedProtocol, asyncio.Protocol):
 
     def _move(self, state: CarrierState) -> None:
         self.state = move(CARRIER_MOVES, self.state, state, "a connection")
+
+
+def _take_seat(room: SeatedRoom, admission: Admission, wake: Callable[[], None], carrier: GatewayConnection) -> Seat:
+    seat = room.take(
+        admission.name,
+        wake=wake,
+        role=admission.role,
+        rights=admission.rights,
+        version=admission.version,
+        token_version=admission.token_version,
+    )
+    seat.carrier = carrier
+    return seat

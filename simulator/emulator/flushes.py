@@ -6,10 +6,11 @@ import logging
 import os
 from collections.abc import Callable, Sequence, Sized
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
-from simulator.emulator.framing import FramedParcel
-from simulator.room.seat import Parcel, Seat
+from simulator.emulator.framing import JOINED, FramedParcel, frames_of
+from simulator.room.members import Member, Output
+from simulator.room.seat import Seat
 
 __all__ = ["Flushes", "Lane", "Writer"]
 
@@ -48,7 +49,8 @@ class Flushes:
     emulator does for it (CPython 3.11). And where what was read is all that the turn has to do, none is needed.
 
     A single message for a socket on which nothing waits is written by a system call right here: the transport does the
-    same, in as long as the message takes in Python all in all.
+    same, in as long as the message takes in Python all in all. Where a single message is all that a turn has to do, it
+    does not even wait in queues: with nine recipients that took a third of the emulator's own work on it.
 
     Args:
         call_soon: Calls a function in the next turn of the loop.
@@ -69,6 +71,8 @@ class Flushes:
         self._ready = ready
         self._is_reading = False
         """Whether `end_read` is to come."""
+        self.is_alone = False
+        """Whether a single message is being handled, and that is all that the turn has to do."""
 
     def add(self, writer: Writer) -> None:
         """Have ``flush`` called before long, in the order in which connections were added; again does nothing."""
@@ -77,19 +81,53 @@ class Flushes:
             self._call_soon(self._flush)
         due[writer] = None
 
-    def begin_read(self) -> None:
-        """Note that data which was read is about to be handled."""
-        self._is_reading = self._ready is not None and not self._due
+    def begin_read(self, *, is_single: bool) -> None:
+        """Note that data which was read is about to be handled.
+
+        Args:
+            is_single: Whether it is a single message.
+        """
+        ready = self._ready
+        if ready is not None and not self._due:
+            self._is_reading = True
+            self.is_alone = is_single and not ready and self._first is None
 
     def end_read(self) -> None:
         """Write at once what that led to, unless the turn has more to do, for which all is written together."""
         if self._is_reading:
-            self._is_reading = False
+            self._is_reading = self.is_alone = False
             if self._due:
                 if self._ready:
                     self._call_soon(self._flush)
                 else:
                     self._flush()
+
+    def write_at_once(self, output: Output) -> Sequence[Member]:
+        """Write a message to those of its recipients for which nothing waits, while `is_alone`; return the others."""
+        if len(output.head) + len(output.payload) > JOINED:
+            return output.to
+        write, wire, size = os.write, b"", 0
+        others: list[Member] = []
+        for member in output.to:
+            seat: Seat | None = member.seat
+            if seat is None:
+                continue
+            writer: Writer | None = seat.carrier
+            if writer is None or writer.lane is None or seat.queued:
+                others.append(member)
+                continue
+            if not size:
+                wire = frames_of(output)
+                size = len(wire)
+            try:
+                written = write(writer.lane[0], wire)
+            except OSError:  # As below.
+                others.append(member)
+                continue
+            writer.bytes_written += written
+            if written != size:
+                self._attempt(writer, partial(writer.write_rest, [wire[written:]]))
+        return others
 
     def _flush(self) -> None:
         due = list(self._due)
@@ -97,7 +135,7 @@ class Flushes:
         if self._first is not None:
             self._first()
         write = os.write
-        last: Parcel | None = None
+        last: FramedParcel | None = None
         wire = b""
         large: list[bytes] | None = None
         count = size = 0
@@ -112,7 +150,7 @@ class Flushes:
             if len(queue) != 1 or seat.uncounted or seat.fault is not None:
                 self._attempt(writer, writer.flush)
                 continue
-            parcel = queue.pop()
+            parcel: FramedParcel = queue.pop()  # type: ignore[assignment]
             seat.queued = 0
             if parcel is last:
                 count += 1
@@ -120,7 +158,7 @@ class Flushes:
                 if last is not None:
                     last.drop(count)
                 last, count = parcel, 1
-                framed = cast("FramedParcel", parcel).frames
+                framed = parcel.frames
                 wire, large = (framed, None) if isinstance(framed, bytes) else (b"", framed)
                 size = len(wire)
             if large is not None:

@@ -9,11 +9,11 @@ from typing import cast
 
 from meshsync.protocol import frames
 from simulator.room.members import Output
-from simulator.room.seat import Account, Held, Parcel, Piece
+from simulator.room.seat import Account, Held, Parcel, Piece, pieces_of
 
-__all__ = ["FramedParcel", "join"]
+__all__ = ["JOINED", "FramedParcel", "frames_of", "join"]
 
-_JOINED = 64 * 1024
+JOINED = 64 * 1024
 """Bytes up to which a message is joined with its neighbours instead of being written by itself."""
 
 _OVERHEAD = 176
@@ -69,24 +69,26 @@ class FramedParcel(Parcel):
         self.account: Account = account
         self.held: Held = held
         self.holders: int = 0
-        head, payload, id = output.head, output.payload, output.id
-        size = len(head) + len(payload)
-        templates = _templates(output.type) if 0 < size <= _LONGEST - _BODY else None
-        if templates is not None:
-            length = size + _BODY
-            template = templates[length >= _IN_16_BITS]
-            begin = template.pack(template.begin, id, template.middle, length, id, 1)
-            self.frames: bytes | list[bytes] = b"".join((begin, head, payload))
-            self.cost: int = len(self.frames) + _OVERHEAD
-            return
-        self.output = output
-        if size <= _JOINED:
-            self.frames = frames.encode_pieces(self.pieces())
-            self.cost = len(self.frames) + _OVERHEAD
+        if len(output.head) + len(output.payload) <= JOINED:
+            wire = frames_of(output)
+            self.frames: bytes | list[bytes] = wire
+            self.cost: int = len(wire) + _OVERHEAD
         else:
-            self.frames = [frames.encode_pieces(group) for group in _groups(self.pieces())]
+            self.frames = [frames.encode_pieces(group) for group in _groups(pieces_of(output))]
             self.cost = sum(map(len, self.frames)) + _OVERHEAD
-        del self.output
+
+
+def frames_of(output: Output) -> bytes:
+    """Return a message of at most `JOINED` bytes as frames."""
+    head, payload, id = output.head, output.payload, output.id
+    size = len(head) + len(payload)
+    templates = _templates(output.type) if 0 < size <= _LONGEST - _BODY else None
+    if templates is not None:
+        length = size + _BODY
+        template = templates[length >= _IN_16_BITS]
+        begin = template.pack(template.begin, id, template.middle, length, id, 1)
+        return b"".join((begin, head, payload))
+    return frames.encode_pieces(pieces_of(output))
 
 
 def _groups(packets: list[Piece]) -> Iterator[list[Piece]]:

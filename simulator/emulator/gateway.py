@@ -358,6 +358,7 @@ class Gateway:
             queue_limit=limits.queue,
             message_limit=limits.message,
             held=self._memory.queues,
+            flushes=self._flushes,
             vacated=self._close_if_deserted,
         )
         self._stage.put_under_faults(room)

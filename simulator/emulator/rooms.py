@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from simulator.emulator.flushes import Flushes
 from simulator.emulator.framing import FramedParcel
 from simulator.engine.seeds import Seeds
 from simulator.network.network import Network
@@ -102,6 +103,7 @@ class EmulatedRoom(SeatedRoom):
         plain: Its rules, without faults.
         watchers: Notified of its events.
         notes: Its notes, which outlive it.
+        flushes: Writes to its clients.
         vacated: Called each time a participant has left.
 
     Attributes:
@@ -118,6 +120,7 @@ class EmulatedRoom(SeatedRoom):
         queue_limit: int,
         message_limit: int,
         held: Held,
+        flushes: Flushes,
         vacated: Callable[[EmulatedRoom], None],
     ) -> None:
         rules: RoomRules = plain
@@ -137,6 +140,7 @@ class EmulatedRoom(SeatedRoom):
         self.connections = 0
         self.is_kept = False
         self._notes = notes
+        self._flushes = flushes
         self._vacated = vacated
         self._participants: dict[Participant, None] = {}
         self._surroundings: Surroundings | None = None
@@ -205,3 +209,17 @@ class EmulatedRoom(SeatedRoom):
             seat.member.departure = "its connection has ended"
         super().vacate(seat)
         self._vacated(self)
+
+    def _deliver(self, outputs: Iterable[Output], account: Account) -> None:
+        """Write a message that came alone to all that are idle, without a way through their queues."""
+        flushes = self._flushes
+        if not flushes.is_alone:
+            super()._deliver(outputs, account)
+            return
+        outputs = list(outputs)
+        if len(outputs) == 2 and len(outputs[1].to) == 1 and outputs[1].to[0] not in outputs[0].to:
+            outputs.reverse()  # The sender's reply is written first.
+        for output in outputs:
+            others = flushes.write_at_once(output)
+            if others:
+                super()._deliver([replace(output, to=tuple(others))], account)

@@ -44,9 +44,10 @@ def is_longer(text: str, size: int) -> bool:
 def find_fault(request: Request) -> str | None:
     """Return what is too long in a request; None if nothing is."""
     match request:
-        case Send(to=to, type=type) if len(to) <= _SHORT_ID and _is_short(type):
+        # Most are messages of an ordinary type, which nothing but its own length can make too long.
+        case Send(to=to, type=type) if len(to) <= _SHORT_ID and len(type) <= _SHORT_NAME and type[:7] != "stream.":
             return None
-        case Broadcast(type=type) if _is_short(type):
+        case Broadcast(type=type) if len(type) <= _SHORT_NAME and type[:7] != "stream.":
             return None
         case CallChunk(_, Control(method)) | AnswerCall(_, Control(method)) | AnswerChunk(_, _, Control(method)):
             if method not in ("open", "close"):
@@ -60,12 +61,8 @@ def find_fault(request: Request) -> str | None:
 
 
 _SHORT_ID = MAX_ID_SIZE // 4
+_SHORT_NAME = MAX_NAME_SIZE // 4
 """Characters that are no more bytes than allowed, whatever they are."""
-
-
-def _is_short(type: str) -> bool:
-    """Return whether a message is of an ordinary type, which nothing but its own length can make too long."""
-    return len(type) <= MAX_NAME_SIZE // 4 and not type.startswith("stream.")
 
 
 _Part = tuple[str, Any, int]

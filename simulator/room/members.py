@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from meshsync.protocol.codec import encode_push, encode_reply
 from meshsync.protocol.content import Content, Empty
@@ -11,6 +12,7 @@ from meshsync.protocol.dialects import CLASSIC, DUPLEX, ends_streams_of_leavers,
 from meshsync.protocol.envelopes import (
     MAX_WIRE_DEPTH,
     JsonObject,
+    encode_decoded,
     encode_each,
     encode_envelope,
     encode_members,
@@ -69,17 +71,18 @@ class Member:
         "_description",
         "_encoded",
         "_entry",
-        "_family",
         "_has_declared",
         "_version",
         "attributes_size",
         "departure",
+        "family",
         "held",
         "id",
         "name",
         "presence",
         "rights",
         "role",
+        "seat",
         "session_id",
         "streams",
     )
@@ -114,10 +117,13 @@ class Member:
         self.presence: Presence = Presence.CONNECTED
         self.departure: str = ""
         """Why its connection ended, as far as its carrier knows; set before it leaves."""
+        self.seat: Any = None
+        """Its `simulator.room.seat.Seat`, while it has one."""
         self.streams: frozenset[str] = frozenset(streams_of(version, ""))
         """The kinds of streams that its client knows, as far as known."""
         self._version = version
-        self._family = ""
+        self.family: str = ""
+        """That of its client's dialect; empty until it has asked for something that tells."""
         self._has_declared = False
         self._description: JsonObject | None = None
         """The roster entry; None once it is out of date."""
@@ -138,10 +144,10 @@ class Member:
 
     def note_request(self, type: str) -> None:
         """Derive from the type of its client's first request which streams the client knows."""
-        if not self._family:
-            self._family = family_of(type)
-            if self._family:
-                self.streams = frozenset(streams_of(self._version, self._family))
+        if not self.family:
+            self.family = family_of(type)
+            if self.family:
+                self.streams = frozenset(streams_of(self._version, self.family))
 
     def declare(self, streams: tuple[str, ...]) -> None:
         """Set the kinds of streams that its client declares; official clients declare none. Others are ignored."""
@@ -151,7 +157,7 @@ class Member:
     @property
     def waits_for_answers(self) -> bool:
         """Whether its client waits for ever for the answer to a classic stream whose recipient is gone."""
-        return bool(self._family) and not self._has_declared
+        return bool(self.family) and not self._has_declared
 
     @property
     def waits_for_ends(self) -> bool:
@@ -279,9 +285,13 @@ def push(
     if not isinstance(what, Push):
         type, body = encode_push(what)
         return Output(to, what, id, type, body, len(body))
+    payload = what.attachment
+    if decoded:
+        head = encode_decoded({"from_participant_id": what.sender, "type": what.type, "message": what.message})
+        return Output(to, what, id, "messaging.send", head, len(head) + len(payload), payload)
     # An envelope without its payload, and the payload beside it: large attachments are not copied here.
-    type, head = encode_push(what, decoded=decoded, is_apart=True)
-    return Output(to, what, id, type, head, len(head) + len(what.attachment), what.attachment)
+    type, head = encode_push(what, is_apart=True)
+    return Output(to, what, id, type, head, len(head) + len(payload), payload)
 
 
 def push_encoded(to: tuple[Member, ...], id: int, what: Push, message: bytes) -> Output:

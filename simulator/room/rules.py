@@ -384,7 +384,7 @@ class Room:
             output = self._push(to, Push(member.id, request.type, request.message, request.attachment))
         except InvalidMessage as error:
             return [_invalid(member, request_id, f"{error!s:.500}")]
-        if output.size > MAX_MESSAGE_SIZE:
+        if len(output.head) + len(output.payload) > MAX_MESSAGE_SIZE:
             # The sender's id may take more room than the recipient's did.
             text = f"the message has {output.size} bytes; the room passes on {MAX_MESSAGE_SIZE}"
             return [_invalid(member, request_id, text)]
@@ -392,7 +392,9 @@ class Room:
         return [output, acknowledgement] if to else [acknowledgement]
 
     def _push(self, to: tuple[Member, ...], what: Push) -> Output:
-        return push(to, self._take_id(), what, decoded=self._is_decoded)
+        id = self._next_id
+        self._next_id = id + 1
+        return push(to, id, what, decoded=self._is_decoded)
 
     def _post(self, to: Member, make: Callable[[int], Push | Call | CallChunk | AnswerChunk]) -> Output:
         id = self._take_id()

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from meshsync.errors import ProtocolError
 from meshsync.protocol.codec import read_request
@@ -34,6 +34,7 @@ __all__ = [
     "Seat",
     "SeatState",
     "SeatedRoom",
+    "pieces_of",
 ]
 
 PACKET_SIZE = 64 * 1024
@@ -94,41 +95,39 @@ class Parcel:
         """Of the participant that caused it."""
         self.held: Held = held
         self.holders: int = 0
-        """The queues that it waits in, or is about to."""
-
-    def send(self, holders: int) -> None:
-        """Count it, for so many queues; each has to drain or to drop it."""
-        self.holders = holders
-        self.held.size += self.cost if holders else 0
-        self.account.outstanding += holders * self.cost
+        """The queues that it waits in, or is about to; each has to drain or to drop it. Counted by `SeatedRoom`."""
 
     def drop(self, count: int = 1) -> None:
         """Count it no longer, for so many queues that it was in or was to go into."""
         self.holders -= count
         if not self.holders:
             self.held.size -= self.cost
-        self.account.release(count * self.cost)
-
-    def pieces(self) -> list[Piece]:
-        """Return the packets, each as buffers to be joined: the body is not copied yet."""
-        output = self.output
-        head, payload, id = output.head, output.payload, output.id
-        size = output.size
-        count = -(-size // PACKET_SIZE)
-        pieces: list[Piece] = [(_START.pack(id, 0, count), output.type.encode())]
-        if count == 1:
-            pieces.append((_HEADER.pack(id, 1), head, payload))
-            return pieces
-        first, second, border = memoryview(head), memoryview(payload), len(head)
-        for index, start in enumerate(range(0, size, PACKET_SIZE), 1):
-            end = start + PACKET_SIZE
-            of_payload = second[max(start - border, 0) : max(end - border, 0)]
-            pieces.append((_HEADER.pack(id, index), first[start:end], of_payload))
-        return pieces
+        account = self.account
+        if account.relieved is None:
+            account.outstanding -= count * self.cost
+        else:
+            account.release(count * self.cost)
 
     def packets(self) -> list[bytes]:
         """Return the packets."""
-        return [b"".join(piece) for piece in self.pieces()]
+        return [b"".join(piece) for piece in pieces_of(self.output)]
+
+
+def pieces_of(output: Output) -> list[Piece]:
+    """Return the packets of a message, each as buffers to be joined: the body is not copied yet."""
+    head, payload, id = output.head, output.payload, output.id
+    size = output.size
+    count = -(-size // PACKET_SIZE)
+    pieces: list[Piece] = [(_START.pack(id, 0, count), output.type.encode())]
+    if count == 1:
+        pieces.append((_HEADER.pack(id, 1), head, payload))
+        return pieces
+    first, second, border = memoryview(head), memoryview(payload), len(head)
+    for index, start in enumerate(range(0, size, PACKET_SIZE), 1):
+        end = start + PACKET_SIZE
+        of_payload = second[max(start - border, 0) : max(end - border, 0)]
+        pieces.append((_HEADER.pack(id, index), first[start:end], of_payload))
+    return pieces
 
 
 class SeatState(Enum):
@@ -188,6 +187,8 @@ class Seat:
         """Bytes that wait to be drained."""
         self._room = room
         self._wake = wake
+        self.carrier: Any = None
+        """What carries it, for those that know of which kind that is."""
         self._queue_limit = queue_limit
         self.queue: deque[Parcel] = deque()
         """What waits to be drained, which is up to its carrier."""
@@ -225,7 +226,7 @@ class Seat:
         Returns:
             What is left of the budget, which may be less than nothing.
         """
-        if not self.is_taken:
+        if self.state is not _TAKEN:
             return budget
         try:
             return self._read(packets, budget)
@@ -235,12 +236,16 @@ class Seat:
 
     def _read(self, packets: Iterable[bytes | memoryview], budget: float) -> float:
         room, member = self._room, self.member
+        is_limited = budget != math.inf
         for message in self._reassembler.feed(packets):
             if self.fault is not None:  # The outputs overflowed its own queue.
                 break
-            member.note_request(message.type)
+            if not member.family:
+                member.note_request(message.type)
             outputs = room.rules.handle(member, message.id, read_request(message))
             room.route(outputs, self.account)
+            if not is_limited:
+                continue
             budget -= _EFFORT + len(message.body)
             for output in outputs:
                 budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
@@ -429,7 +434,8 @@ class SeatedRoom:
         form = greeting_form(version)
         known = version or token_version
         member, greeting = self.rules.join(name, form=form, role=role, rights=rights, version=known)
-        seat = self._seats[member.id] = Seat(self, member, wake, self._queue_limit, self._message_limit)
+        seat = Seat(self, member, wake, self._queue_limit, self._message_limit)
+        self._seats[member.id] = member.seat = seat
         self.route(greeting, seat.account)
         return seat
 
@@ -449,17 +455,23 @@ class SeatedRoom:
             self._is_routing = False
 
     def _deliver(self, outputs: Iterable[Output], account: Account) -> None:
-        seats = self._seats
+        held = self._held
         for output in outputs:
-            parcel = self._make_parcel(output, account, self._held)
-            parcel.send(len(output.to))
-            for member in output.to:
-                seat = seats.get(member.id)
+            to = output.to
+            if not to:
+                continue
+            parcel = self._make_parcel(output, account, held)
+            cost, holders = parcel.cost, len(to)
+            parcel.holders = holders
+            held.size += cost
+            account.outstanding += holders * cost
+            for member in to:
+                seat: Seat | None = member.seat
                 if seat is None:
                     parcel.drop()
                 elif not seat.queued and seat._is_counted:  # Not in a call each: most are idle, and there are many.
                     seat.queue.append(parcel)
-                    seat.queued = parcel.cost
+                    seat.queued = cost
                     seat._wake()
                 elif not seat.put(parcel):
                     seat.overflow()
@@ -467,4 +479,5 @@ class SeatedRoom:
     def vacate(self, seat: Seat) -> None:
         """Remove a seat that has ended; called by the seat."""
         del self._seats[seat.member.id]
+        seat.member.seat = None
         self.route(self.rules.leave(seat.member), seat.account)

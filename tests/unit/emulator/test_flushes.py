@@ -11,7 +11,7 @@ import pytest
 from meshsync.protocol.greeting import GreetingForm
 from meshsync.protocol.operations import Push, Request
 from simulator.emulator.flushes import Flushes, Lane
-from simulator.emulator.framing import FramedParcel
+from simulator.emulator.framing import FramedParcel, frames_of
 from simulator.room.members import Member, Output, Rights, push
 from simulator.room.seat import Seat, SeatedRoom
 
@@ -95,7 +95,7 @@ def test_what_the_last_read_of_a_turn_leads_to_is_written_at_once() -> None:
     log: list[str] = []
     calls: list[Callable[[], None]] = []
     flushes = Flushes(calls.append, lambda: log.append("first"), ready=[])
-    flushes.begin_read()
+    flushes.begin_read(is_single=False)
     flushes.add(RecordingWriter("ada", log))
     flushes.end_read()
     assert (log, calls) == (["first", "ada"], [])
@@ -109,11 +109,11 @@ def test_what_several_reads_of_a_turn_lead_to_is_written_together() -> None:
     calls: list[Callable[[], None]] = []
     ready = ["another read"]
     flushes = Flushes(calls.append, ready=ready)
-    flushes.begin_read()
+    flushes.begin_read(is_single=False)
     flushes.add(RecordingWriter("ada", log))
     flushes.end_read()
     ready.clear()
-    flushes.begin_read()
+    flushes.begin_read(is_single=False)
     flushes.add(RecordingWriter("ben", log))
     flushes.end_read()
     assert (log, len(calls)) == ([], 1)
@@ -126,7 +126,7 @@ def test_a_loop_that_does_not_show_what_it_has_to_do_is_asked_for_a_turn() -> No
     log: list[str] = []
     calls: list[Callable[[], None]] = []
     flushes = Flushes(calls.append)
-    flushes.begin_read()
+    flushes.begin_read(is_single=False)
     flushes.add(RecordingWriter("ada", log))
     flushes.end_read()
     assert (log, len(calls)) == ([], 1)
@@ -306,3 +306,70 @@ def test_one_whose_rest_cannot_be_written_ends_alone(street: Street, caplog: pyt
     assert street.log == [f"ben has {size} left", "ben ends with 1011"]
     assert len(others.recv(4096)) == size
     assert "planted" in caplog.text
+
+
+# --- a message that comes alone ---------------------------------------------------------------------------------------
+
+
+def test_a_single_message_is_alone_where_the_turn_has_nothing_else_to_do() -> None:
+    """Not beside another read or another message, nor where the loop does not tell, nor where records come first."""
+    cases: list[tuple[Flushes, bool]] = [
+        (Flushes(lambda call: None, ready=[]), True),
+        (Flushes(lambda call: None, ready=[]), False),
+        (Flushes(lambda call: None, ready=["another read"]), True),
+        (Flushes(lambda call: None), True),
+        (Flushes(lambda call: None, lambda: None, ready=[]), True),
+        (Flushes(lambda call: None, ready=[]), True),
+    ]
+    cases[-1][0].add(RecordingWriter("ada", []))
+    found = []
+    for flushes, is_single in cases:
+        flushes.begin_read(is_single=is_single)
+        found.append(flushes.is_alone)
+        flushes.end_read()
+        assert not flushes.is_alone
+    assert found == [True, False, False, False, False, False]
+
+
+def test_who_has_something_waiting_or_no_lane_is_left_over(street: Street) -> None:
+    """The others have the message, and nothing of it is counted."""
+    ada, _, _ = street.open("ada")
+    ben, cleo, dan, eve = (street.open(name) for name in ("ben", "cleo", "dan", "eve"))
+    for seat, writer, _ in (ben, cleo, dan, eve):
+        seat.carrier = writer
+    street.send(ada, cleo[0])
+    dan[1].lane = None
+    before = ada.account.outstanding
+    to = tuple(seat.member for seat, _, _ in (ben, cleo, dan, eve))
+    left = street.flushes.write_at_once(push((*to, ada.member), 2, Push("p", "t", {})))
+    assert list(left) == [cleo[0].member, dan[0].member, ada.member]
+    assert len(ben[2].recv(4096)) == len(eve[2].recv(4096)) == ben[1].bytes_written
+    assert ada.account.outstanding == before
+
+
+def test_what_a_socket_does_not_take_at_once_is_not_lost(street: Street) -> None:
+    """Nothing of it: it is left over; some of it: the rest goes to the transport; lost ones are left over too."""
+    full, half, gone = (street.open(name) for name in ("full", "half", "gone"))
+    for seat, writer, theirs in (full, half, gone):
+        seat.carrier = writer
+        street.sockets[street.sockets.index(theirs) - 1].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    with pytest.raises(BlockingIOError):
+        while True:
+            street.sockets[street.sockets.index(full[2]) - 1].send(bytes(65536))
+    gone[2].close()
+    output = push(tuple(seat.member for seat, _, _ in (full, half, gone)), 1, Push("p", "t", {}, bytes(60_000)))
+    left = street.flushes.write_at_once(output)
+    assert list(left) == [full[0].member, gone[0].member]
+    written = half[1].bytes_written
+    frames = frames_of(output)
+    assert street.log == [f"half has {len(frames) - written} left"]
+    assert 0 < written < len(frames)
+
+
+def test_a_large_message_is_not_written_at_once(street: Street) -> None:
+    """It goes in pieces, so that pings overtake it."""
+    ben, writer, _ = street.open("ben")
+    ben.carrier = writer
+    output = push((ben.member,), 1, Push("p", "t", {}, bytes(200_000)))
+    assert list(street.flushes.write_at_once(output)) == [ben.member]
+    assert writer.bytes_written == 0

@@ -11,21 +11,21 @@ from typing import cast
 
 import pytest
 
+from meshsync.errors import ProtocolError
 from meshsync.protocol import frames
 from meshsync.protocol.codec import decode_push, encode_request
 from meshsync.protocol.dialects import dialect
-from meshsync.protocol.operations import Broadcast, Disable, Enable, Push, Request, SetAttributes
+from meshsync.protocol.operations import Broadcast, Disable, Enable, Push, Reply, Request, Send, SetAttributes
 from meshsync.protocol.packets import MAX_MESSAGE_SIZE, Reassembler, split
 from simulator.admission import Admission
 from simulator.emulator.connection import GatewayConnection
 from simulator.emulator.flushes import Flushes
-from simulator.emulator.framing import FramedParcel
 from simulator.emulator.limits import Limits
 from simulator.emulator.memory import Memory
+from simulator.emulator.rooms import EmulatedRoom, RoomNotes
 from simulator.emulator.settings import Settings
 from simulator.emulator.wire import Wire
 from simulator.room.rules import Room
-from simulator.room.seat import SeatedRoom
 
 A3 = dialect("A3")
 PING = frames.encode_control(frames.Opcode.PING, b"?", b"\x01\x02\x03\x04")
@@ -116,13 +116,18 @@ class House:
         numbers = itertools.count()
         self.now = 0.0
         self.memory = Memory(memory)
-        self.flushes = Flushes(asyncio.get_running_loop().call_soon)
-        self.room = SeatedRoom(
+        self.ready: list[str] = []
+        """What the loop shows that it has to do in the turn."""
+        self.flushes = Flushes(asyncio.get_running_loop().call_soon, ready=self.ready)
+        self.room = EmulatedRoom(
             Room("lab", ids=lambda: f"p-{next(numbers)}"),
+            (),
+            RoomNotes("lab", lambda *about: None),
             queue_limit=queue_limit,
-            is_patient=True,
-            make_parcel=FramedParcel,
+            message_limit=MAX_MESSAGE_SIZE,
             held=self.memory.queues,
+            flushes=self.flushes,
+            vacated=lambda room: None,
         )
         self._settings = Settings("secret", Limits(queue=queue_limit))
         self._plain = plain
@@ -142,6 +147,11 @@ class House:
         await self.settle()
         transport.written.clear()
         return connection, transport
+
+    def read(self, connection: GatewayConnection, data: bytes) -> None:
+        """Let the loop read data for a connection from its socket."""
+        connection.get_buffer(-1)[: len(data)] = data
+        connection.buffer_updated(len(data))
 
     async def settle(self, turns: int = 5) -> None:
         """Let the loop turn."""
@@ -321,6 +331,38 @@ def test_paused_sender_is_not_taken_for_dead() -> None:
     run(scene)
 
 
+def test_client_is_pinged_when_it_was_silent_and_not_while_it_talks() -> None:
+    """Each read counts from when it came, not from when the heartbeat is looked at next."""
+
+    async def scene(house: House) -> None:
+        ben, of_ben = await house.join("ben")
+        for _ in range(5):
+            await house.pass_time(20)
+            ben.data_received(wire(SetAttributes({"k": 1})))
+        await house.settle()
+        assert of_ben.written == b""
+        await house.pass_time(29)
+        assert of_ben.written == b""
+        await house.pass_time(2)
+        assert of_ben.written == frames.encode_control(frames.Opcode.PING, b"", None)
+        assert not of_ben.is_closed
+        await house.pass_time(20)
+        assert of_ben.is_closed
+
+    run(scene)
+
+
+def test_ping_without_content_is_answered() -> None:
+    """As any other."""
+
+    async def scene(house: House) -> None:
+        ben, of_ben = await house.join("ben")
+        ben.data_received(frames.encode_control(frames.Opcode.PING, b"", b"\x01\x02\x03\x04"))
+        assert of_ben.written == frames.encode_control(frames.Opcode.PONG, b"", None)
+
+    run(scene)
+
+
 def test_pongs_of_a_client_that_reads_nothing_do_not_pile_up() -> None:
     """Of 10,000 pings only the latest is answered once it reads again."""
 
@@ -416,7 +458,11 @@ def test_what_was_held_for_a_message_is_free_once_it_is_handled() -> None:
 # --- written beside the transport -------------------------------------------------------------------------------------
 
 
-def run_on_sockets(scene: Callable[[House, socket.socket], Awaitable[None]]) -> None:
+at_once = pytest.mark.parametrize("is_alone", [False, True], ids=["in its turn", "at once"])
+"""Whether a message is all that the loop has to do, so that it is written where it is handled."""
+
+
+def run_on_sockets(scene: Callable[[House, socket.socket], Awaitable[None]], is_alone: bool) -> None:
     """Play a scene in a house whose clients share a socket that takes what is written beside their transports."""
 
     async def play() -> None:
@@ -424,6 +470,7 @@ def run_on_sockets(scene: Callable[[House, socket.socket], Awaitable[None]]) -> 
         with ours, theirs:
             theirs.setblocking(False)
             house = House(ours, queue_limit=64 << 20, memory=1 << 30)
+            house.ready += [] if is_alone else ["another read"]
             try:
                 await scene(house, theirs)
             finally:
@@ -441,7 +488,8 @@ def drained(end: socket.socket) -> bytearray:
     return data
 
 
-def test_a_message_goes_beside_a_transport_that_holds_nothing_and_else_through_it() -> None:
+@at_once
+def test_a_message_goes_beside_a_transport_that_holds_nothing_and_else_through_it(is_alone: bool) -> None:
     """Ben's holds something back from some time on, and until he has read it."""
 
     async def scene(house: House, end: socket.socket) -> None:
@@ -455,17 +503,18 @@ def test_a_message_goes_beside_a_transport_that_holds_nothing_and_else_through_i
             await house.settle()
             of_ben.written.clear()
             before = ben.bytes_written
-            ada.data_received(wire(Broadcast("chat", {"n": 1})))
+            house.read(ada, wire(Broadcast("chat", {"n": 1})))
             await house.settle()
             pushed = [len(pushes(where)) for where in (drained(end), of_ben.written)]
             ways.append((pushed[0], pushed[1]))
             assert ben.bytes_written > before
         assert ways == [(1, 0), (0, 1), (0, 1), (1, 0), (1, 0)]
 
-    run_on_sockets(scene)
+    run_on_sockets(scene, is_alone)
 
 
-def test_what_is_sent_raw_is_not_overtaken_by_a_message_beside_the_transport() -> None:
+@at_once
+def test_what_is_sent_raw_is_not_overtaken_by_a_message_beside_the_transport(is_alone: bool) -> None:
     """Both go by the transport, in their order."""
 
     async def scene(house: House, end: socket.socket) -> None:
@@ -473,14 +522,14 @@ def test_what_is_sent_raw_is_not_overtaken_by_a_message_beside_the_transport() -
         ben, of_ben = await house.join("ben")
         drained(end)
         ben.push_raw([b"raw"])
-        ada.data_received(wire(Broadcast("chat", {"n": 1})))
+        house.read(ada, wire(Broadcast("chat", {"n": 1})))
         await house.settle()
         packets: list[bytes] = []
         frames.FrameDecoder(masked=False).feed(bytes(of_ben.written), packets)
         assert (packets[0], len(packets)) == (b"raw", 3)
         assert pushes(drained(end)) == []
 
-    run_on_sockets(scene)
+    run_on_sockets(scene, is_alone)
 
 
 ENDS: dict[str, Callable[[GatewayConnection], object]] = {
@@ -492,8 +541,9 @@ ENDS: dict[str, Callable[[GatewayConnection], object]] = {
 }
 
 
+@at_once
 @pytest.mark.parametrize("way", ENDS)
-def test_nothing_is_written_beside_a_transport_that_ends(way: str) -> None:
+def test_nothing_is_written_beside_a_transport_that_ends(way: str, is_alone: bool) -> None:
     """Its descriptor may soon be another connection's, and behind a close frame nothing may follow."""
 
     async def scene(house: House, end: socket.socket) -> None:
@@ -504,14 +554,15 @@ def test_nothing_is_written_beside_a_transport_that_ends(way: str) -> None:
         assert ben.lane is not None
         ENDS[way](ben)
         assert ben.lane is None
-        ada.data_received(wire(Broadcast("chat", {"n": 1})))
+        house.read(ada, wire(Broadcast("chat", {"n": 1})))
         await house.settle()
-        assert pushes(drained(end)) == []
+        assert "chat" not in [push.type for push in pushes(drained(end))]
 
-    run_on_sockets(scene)
+    run_on_sockets(scene, is_alone)
 
 
-def test_nothing_is_written_beside_a_wire() -> None:
+@at_once
+def test_nothing_is_written_beside_a_wire(is_alone: bool) -> None:
     """What goes to a client whose connection was put behind one is delayed, held and lost like all else."""
 
     async def scene(house: House, end: socket.socket) -> None:
@@ -521,9 +572,83 @@ def test_nothing_is_written_beside_a_wire() -> None:
         wired = ScriptedWire(of_ben._plain, reads=True)
         ben.reroute(lambda transport: cast(Wire, wired))
         for _ in range(3):
-            ada.data_received(wire(Broadcast("chat", {"n": 1})))
+            house.read(ada, wire(Broadcast("chat", {"n": 1})))
             await house.settle()
         assert len(pushes(wired.written)) == 3
         assert pushes(drained(end)) == []
 
-    run_on_sockets(scene)
+    run_on_sockets(scene, is_alone)
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_single_message_is_written_before_the_loop_turns_its_sender_first(is_first: bool) -> None:
+    """Unless the loop has more to do, or something is due already: then all of it is written together."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        await house.join("ben")
+        await house.join("cleo")
+        drained(end)
+        if not is_first:
+            house.flushes.add(ada)
+        house.read(ada, wire(Broadcast("chat", {"n": 1})))
+        assert house.memory.queues.size == (0 if is_first else house.room.seats[1].queued + house.room.seats[0].queued)
+        written = drained(end)
+        assert bool(written) is is_first
+        await house.settle()
+        packets: list[bytes] = []
+        frames.FrameDecoder(masked=False).feed(bytes(written + drained(end)), packets)
+        messages = map(decode_push, Reassembler().feed(packets))
+        assert [type(message) for message in messages] == [Reply, Push, Push]
+        assert ada.seat.account.outstanding == 0
+
+    run_on_sockets(scene, is_alone=True)
+
+
+def test_messages_that_come_together_are_written_together() -> None:
+    """Ben has one write for both, in which they have their order, and ada one for both answers."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        _, of_ben = await house.join("ben")
+        drained(end)
+        house.read(ada, wire(Broadcast("chat", {"n": 1}), Broadcast("chat", {"n": 2})))
+        assert [push.message["n"] for push in pushes(of_ben.written)] == [1, 2]
+        assert pushes(drained(end)) == []
+
+    run_on_sockets(scene, is_alone=True)
+
+
+def test_message_to_oneself_comes_before_its_acknowledgement() -> None:
+    """Though the answer to a sender is written before what others get."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        drained(end)
+        house.read(ada, wire(Send(ada.seat.member.id, "chat", {})))
+        packets: list[bytes] = []
+        frames.FrameDecoder(masked=False).feed(bytes(drained(end)), packets)
+        assert [type(message) for message in map(decode_push, Reassembler().feed(packets))] == [Push, Reply]
+
+    run_on_sockets(scene, is_alone=True)
+
+
+def test_message_without_participants_for_some_goes_to_the_others() -> None:
+    """A seat without a carrier of ours has its queue, a lost one nothing."""
+
+    async def scene(house: House, end: socket.socket) -> None:
+        ada, _ = await house.join("ada")
+        ben, _ = await house.join("ben")
+        woken: list[str] = []
+        cleo = house.room.take("cleo", wake=lambda: woken.append("cleo"))
+        cleo.ask(Enable())
+        ben.seat.lose(ProtocolError("planted"))
+        await house.settle()
+        cleo.clear()
+        woken.clear()
+        drained(end)
+        house.read(ada, wire(Broadcast("chat", {"n": 1})))
+        assert (woken, len(cleo.drain(1)), ada.seat.account.outstanding) == (["cleo"], 1, 0)
+        assert pushes(drained(end)) == []
+
+    run_on_sockets(scene, is_alone=True)
