@@ -170,6 +170,8 @@ class Pace:
         """Bytes of data that go in one message."""
         self.is_joining: bool = False
         """Whether several chunks may go in one message."""
+        self._is_cutting = False
+        """Whether parts of a chunk went last, and not several chunks: they may be larger together."""
         self._flights: deque[_Flight] = deque()
         self._confirmed = 0
         self._round_ends = 0
@@ -199,6 +201,7 @@ class Pace:
         chunks: list[StreamChunk] = []
         data_size = header_size = flight = 0
         most = min(part_size, LARGEST_JOINED)
+        self._is_cutting = False
         for message in islice(waiting, MOST_JOINED):
             if not isinstance(message, StreamChunk) or message.is_partial:
                 break
@@ -212,6 +215,22 @@ class Pace:
                     break
             chunks.append(message)
         return tuple(chunks)
+
+    def gather(self, waiting: Iterable[StreamMessage], part_size: int) -> list[StreamChunk]:
+        """Return the parts of a chunk that may go as one now, of those that wait, from the first on; see `join`."""
+        self._is_cutting = True
+        parts: list[StreamChunk] = []
+        size = 0
+        for message in waiting:
+            if not isinstance(message, StreamChunk):
+                break
+            size += len(message.data)
+            if size > part_size or self.in_flight + size + CHUNK_OVERHEAD > self.limit:
+                break
+            parts.append(message)
+            if not message.is_partial:
+                break
+        return parts
 
     def sent(self, size: int, now: float, *, is_last: bool) -> None:
         """Count a chunk that is sent.
@@ -255,7 +274,7 @@ class Pace:
         self.limit = max(LEAST_FLIGHT, self._gain * highest * shortest + max(flight.size, CONFIRM_EVERY))
         self.part_size = max(PART_SIZE, min(int(highest * PART_TIME), LARGEST_PART))
         if self.is_joining:
-            message_size = min(self.part_size, max(LARGEST_JOINED, flight.size))
+            message_size = self.part_size if self._is_cutting else min(self.part_size, max(LARGEST_JOINED, flight.size))
             self.limit = max(self.limit, JOINED_IN_FLIGHT * (message_size + _OVERHEAD_OF_A_FEW))
 
     def _end_round(self, *, is_full: bool) -> None:

@@ -188,8 +188,8 @@ class ResumableStream:
         self._granted_told = window
         """Bytes granted by messages that the peer will have got when the link is up."""
         self._peer_granted = 0
-        self._chunks: deque[tuple[StreamChunk, int]] = deque()
-        """Those held, each with its size."""
+        self.chunks: deque[tuple[StreamChunk, int]] = deque()
+        """Those held, each with its size. Who takes ``out`` may make one of parts of a chunk that were never sent."""
         self._confirmed = 0
         """Chunks that the peer is known to have taken in: those before the ones held."""
         self._proven_id = ""
@@ -254,7 +254,7 @@ class ResumableStream:
         held = self.held + sum([size for _, size in parts])
         position = self.position + len(parts)
         # No call up to the end: Ctrl-C finds it written, or not. Likewise below.
-        self._chunks += parts
+        self.chunks += parts
         self.position = position
         self.held = held
         if self.link is Link.UP:
@@ -508,7 +508,7 @@ class ResumableStream:
             self.out += (message,)
 
     def _send_held(self) -> None:
-        self.out += [chunk for chunk, _ in self._chunks]
+        self.out += [chunk for chunk, _ in self.chunks]
         if self.progress is Progress.CLOSING:
             self.out.append(Close(self.stream_id))
 
@@ -536,7 +536,7 @@ class ResumableStream:
         if position < self._confirmed:
             raise ProtocolError(f"{position} chunks were taken in, after {self._confirmed}")
         while self._confirmed < position:
-            _, size = self._chunks.popleft()
+            _, size = self.chunks.popleft()
             self.held -= size
             self._confirmed += 1
 
@@ -548,7 +548,7 @@ class ResumableStream:
         """
         progress, chunks = self._checked(Progress.ENDED), deque[tuple[StreamChunk, int]]()
         self.progress, self.ending = progress, ending
-        self._chunks, self.held = chunks, 0
+        self.chunks, self.held = chunks, 0
         self.deadline = None if now is None else now + self.seconds
         if message is not None and self.link is Link.UP:
             self.out += (message,)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 
 from meshsync.connection.budget import Share
 from meshsync.connection.connection import Connection
@@ -55,6 +56,8 @@ class Line:
 
 
 _CHUNKS = (StreamChunk, StreamChunks)
+_MESSAGE = attrgetter("message")
+"""No function of Python: a generator that is left half way would drop a Ctrl-C that strikes in its end."""
 
 
 class _Letter:
@@ -312,7 +315,9 @@ class Resumption:
 
     def _join(self, first: _Letter) -> _Letter:
         """Put the chunks that may go in one message with the first into one, and return that."""
-        chunks = self._pace.join((letter.message for letter in self._chunks), self.part_size)
+        if isinstance(first.message, StreamChunk) and first.message.is_partial:
+            return self._grow(first)
+        chunks = self._pace.join(map(_MESSAGE, self._chunks), self.part_size)
         if len(chunks) < 2:
             return first
         message = StreamChunks(self.core.stream_id, chunks)
@@ -320,6 +325,30 @@ class Resumption:
         # In one step, so that Ctrl-C finds them joined, or not.
         self._chunks = deque((joined, *islice(self._chunks, len(chunks), None)))
         return joined
+
+    def _grow(self, first: _Letter) -> _Letter:
+        """Put the parts of a chunk that may go in one message with the first into one, and return that.
+
+        They were cut when nothing was known of the way, or less than now.
+        """
+        core, letters = self.core, self._chunks
+        parts = self._pace.gather(map(_MESSAGE, letters), self.part_size)
+        if len(parts) < 2 or core.out:  # What is not collected yet is held, too.
+            return first
+        data = b"".join([part.data for part in parts])
+        message = StreamChunk(core.stream_id, parts[0].header, data, is_partial=parts[-1].is_partial)
+        grown = _Letter(message, first.connection, first.to, first.losses)
+        rest = list(islice(letters, len(parts), None))
+        behind = sum([len(letter.message.chunks) for letter in rest if isinstance(letter.message, _CHUNKS)])
+        held = list(core.chunks)
+        end = len(held) - behind
+        begin = end - len(parts)
+        size = sum([size for _, size in held[begin:end]])
+        chunks, letters = deque((*held[:begin], (message, size), *held[end:])), deque((grown, *rest))
+        position = core.position - len(parts) + 1
+        # No call from here on: Ctrl-C finds them as one in both places, or apart.
+        core.chunks, core.position, self._chunks = chunks, position, letters
+        return grown
 
     def _hand_over(self) -> None:
         # A task that is sending, and may not wait.

@@ -183,6 +183,51 @@ def test_as_many_are_on_their_way_where_each_is_a_large_chunk() -> None:
     assert confirm_at_last(flight_of(large)) <= pace.limit / 2
 
 
+def parts(*sizes: int) -> list[StreamChunk]:
+    """Return the parts of one chunk."""
+    last = len(sizes) - 1
+    return [StreamChunk("s", {}, bytes(size), index < last) for index, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "count"),
+    [
+        (parts(1, 2, 3), 3),
+        ([*parts(1, 2), *parts(3, 4)], 2),
+        ([*parts(1, 2)[:1], Close("s")], 1),
+        (parts(PART_SIZE, 1), 1),
+        (parts(PART_SIZE - 1, 1, 1), 2),
+        (parts(PART_SIZE + 1, 1), 0),
+    ],
+)
+def test_parts_that_wait_go_as_one_as_far_as_one_may_be(waiting: list[Any], count: int) -> None:
+    """Those of one chunk, and no more data than in a part."""
+    assert Pace().gather(waiting, PART_SIZE) == waiting[:count]
+
+
+def test_no_larger_part_is_made_than_may_be_on_its_way() -> None:
+    """One that was sent leaves room for fewer."""
+    pace = Pace()
+    pace.sent(LEAST_FLIGHT - 2 * PART_SIZE, 0, is_last=False)
+    assert len(pace.gather(parts(*[PART_SIZE // 2] * 8), LARGEST_PART)) == 3
+
+
+def test_six_larger_parts_may_be_on_their_way_before_the_first_of_them_went() -> None:
+    """Where parts wait that were cut small, what went says nothing of how large they will be."""
+    pace = Pace()
+    pace.is_joining = True
+    pace.gather(parts(PART_SIZE, PART_SIZE), PART_SIZE)
+    for _ in range(2):
+        pace.sent(PART_SIZE, 0, is_last=False)
+        pace.confirmed(1, 0.0001)
+    assert pace.part_size == LARGEST_PART
+    assert pace.limit >= JOINED_IN_FLIGHT * LARGEST_PART
+    pace.join(chunks(PART_SIZE, PART_SIZE), PART_SIZE)
+    pace.sent(PART_SIZE, 1, is_last=False)
+    pace.confirmed(1, 1.0001)
+    assert pace.limit < 2 * JOINED_IN_FLIGHT * LARGEST_JOINED
+
+
 def test_what_comes_joined_is_confirmed_at_every_third_message() -> None:
     """As long as they come fast."""
     confirming, size = Confirming(), LARGEST_PART

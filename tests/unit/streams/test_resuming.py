@@ -105,7 +105,8 @@ class Lab:
 
     def hold(self, *sizes: int) -> None:
         """Write a chunk of such parts."""
-        parts = [(StreamChunk("s", {}, bytes(size)), size) for size in sizes]
+        last = len(sizes) - 1
+        parts = [(StreamChunk("s", {}, bytes(size), index < last), size) for index, size in enumerate(sizes)]
         with self.condition:
             self.resumption.write(parts, None)
 
@@ -210,6 +211,72 @@ def test_each_chunk_is_sent_once_where_joining_is_interrupted() -> None:
         if not was_interrupted:
             break
     assert 50 < place < 999
+
+
+@pytest.mark.parametrize(
+    ("joins", "sent"),
+    [
+        # A part has 65,536 bytes: 40,000 and 20,000 go together, and 30,000 and 7 behind them.
+        (True, [60_000, 30_007, 9]),
+        (False, [40_000, 20_000, 30_000, 7, 9]),
+    ],
+)
+def test_parts_that_wait_go_as_one_where_the_way_carries_more_than_when_they_were_cut(
+    joins: bool, sent: list[int]
+) -> None:
+    """A chunk behind them does not go with them. Both sides count the larger part as one."""
+    lab = Lab(joins=joins)
+    lab.hold(40_000, 20_000, 30_000, 7)
+    lab.hold(9)
+    lab.resumption.pump()
+    assert lab.connection.sent == sent
+    assert lab.core.position == len(sent)
+    assert [size for _, size in lab.core.chunks] == sent
+    assert lab.core.held == sum(sent)
+    lab.receive(Credit("s", 0, len(sent) - 1))
+    assert lab.core.held == 9
+    for done in lab.connection.done:
+        done(None)
+    lab.receive(Credit("s", 0, len(sent)))
+    assert lab.resumption._pace.in_flight == 0
+
+
+def test_parts_of_a_lost_connection_are_sent_again_as_they_were() -> None:
+    """Their peer may have taken in what went last."""
+    lab = Lab(joins=True)
+    lab.hold(40_000, 20_000, 30_000, 7)
+    lab.resumption.pump()
+    assert lab.connection.sent == [60_000, 30_007]
+    with lab.condition:
+        lab.core.lose(0)
+        lab.resumption.collect()
+        lab.core.meet("me again", "peer", 0)
+        lab.resumption.collect()
+    proof = proof_of("secret", "s", "peer", "me again")
+    lab.receive(Resume("s", proof, 1, 8 * MIB, 1, lab.core._number))
+    lab.connection.sent.clear()
+    lab.resumption.pump()
+    assert lab.connection.sent[-1] == 30_007
+
+
+def test_each_part_is_sent_once_where_putting_them_together_is_interrupted() -> None:
+    """Ctrl-C at any place finds them as one on both sides, or apart."""
+    for place in range(1, 1000):
+        lab = Lab(joins=True)
+        lab.hold(1, 2, 4)
+        lab.hold(8)
+        was_interrupted = Interrupt(place).run(lab.resumption.pump)
+        for task in lab.tasks:
+            task()
+        lab.resumption.pump()
+        assert sum(lab.connection.sent) == 15, place
+        assert lab.core.position == len(lab.core.chunks), place
+        assert sum(size for _, size in lab.core.chunks) == 15, place
+        lab.receive(Credit("s", 0, lab.core.position))
+        assert (lab.core.held, lab.resumption._pace.in_flight) == (0, 0), place
+        if not was_interrupted:
+            break
+    assert 25 < place < 999
 
 
 class Counting:
