@@ -71,7 +71,7 @@ class Flushes:
         self._ready = ready
         self._is_reading = False
         """Whether `end_read` is to come."""
-        self.is_alone = False
+        self.is_alone: bool = False
         """Whether a single message is being handled, and that is all that the turn has to do."""
 
     def add(self, writer: Writer) -> None:

@@ -49,8 +49,8 @@ class Intake:
     """
 
     def __init__(self, decoder: frames.FrameDecoder, check_rate: Callable[[int], None] | None = None) -> None:
-        self.is_empty = True
-        self.is_single = False
+        self.is_empty: bool = True
+        self.is_single: bool = False
         self.ping: bytes | None = None
         self.fault: ProtocolError | None = None
         self.close: frames.CloseFrame | None = None

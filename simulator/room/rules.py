@@ -384,7 +384,7 @@ class Room:
             output = self._push(to, Push(member.id, request.type, request.message, request.attachment))
         except InvalidMessage as error:
             return [_invalid(member, request_id, f"{error!s:.500}")]
-        if len(output.head) + len(output.payload) > MAX_MESSAGE_SIZE:
+        if output.size > MAX_MESSAGE_SIZE:
             # The sender's id may take more room than the recipient's did.
             text = f"the message has {output.size} bytes; the room passes on {MAX_MESSAGE_SIZE}"
             return [_invalid(member, request_id, text)]
