@@ -278,13 +278,7 @@ class Link(Generic[Payload]):
         now = kernel.now - self._behind if self._frozen_at is None else self._now()
         if self._bandwidth is None and self._free_at <= now:
             self._free_at = now
-            burst = _Burst(frames, size, delay, is_background, now)
-            if self._flight or self._frozen_at is not None:
-                self._launch(burst)
-                return
-            self._flight.append(burst)  # Alone, as most bursts.
-            self._foreground = 0 if is_background else 1
-            self._timer = kernel.at(burst.arrives + self._behind, self._arrive, background=is_background)
+            self._launch(_Burst(frames, size, delay, is_background, now))
         else:
             # One after the other: on a slow wire the first arrives long before the last, and is a sign of life.
             for one in frames:
