@@ -98,6 +98,18 @@ class Lab:
             self.core.receive("peer", message, 0)
             self.resumption.collect()
 
+    def meet_again(self, position: int) -> None:
+        """Lose the connection, meet a peer that has so many chunks on another one, and send what it lacks."""
+        with self.condition:
+            self.core.lose(0)
+            self.resumption.collect()
+            self.core.meet("me again", "peer", 0)
+            self.resumption.collect()
+        proof = proof_of("secret", "s", "peer", "me again")
+        self.receive(Resume("s", proof, position, 8 * MIB, 1, self.core._number))
+        self.connection.sent.clear()
+        self.resumption.pump()
+
     def write(self, *sizes: int) -> None:
         """Write a chunk of such parts, and send what may be sent."""
         self.hold(*sizes)
@@ -185,15 +197,7 @@ def test_joined_chunks_of_a_lost_connection_are_sent_again_from_the_first_that_i
     for size in (1, 2, 3, 4):
         lab.hold(size)
     lab.resumption.pump()
-    with lab.condition:
-        lab.core.lose(0)
-        lab.resumption.collect()
-        lab.core.meet("me again", "peer", 0)
-        lab.resumption.collect()
-    proof = proof_of("secret", "s", "peer", "me again")
-    lab.receive(Resume("s", proof, 2, 8 * MIB, 1, lab.core._number))
-    lab.connection.sent.clear()
-    lab.resumption.pump()
+    lab.meet_again(2)
     assert lab.connection.sent[-1] == 3 + 4
 
 
@@ -247,15 +251,7 @@ def test_parts_of_a_lost_connection_are_sent_again_as_they_were() -> None:
     lab.hold(40_000, 20_000, 30_000, 7)
     lab.resumption.pump()
     assert lab.connection.sent == [60_000, 30_007]
-    with lab.condition:
-        lab.core.lose(0)
-        lab.resumption.collect()
-        lab.core.meet("me again", "peer", 0)
-        lab.resumption.collect()
-    proof = proof_of("secret", "s", "peer", "me again")
-    lab.receive(Resume("s", proof, 1, 8 * MIB, 1, lab.core._number))
-    lab.connection.sent.clear()
-    lab.resumption.pump()
+    lab.meet_again(1)
     assert lab.connection.sent[-1] == 30_007
 
 
