@@ -219,7 +219,7 @@ class Connection:
         """
         self._home.check()
         warn_in_coroutine(what)
-        if self._reader_id == self.runtime.current():
+        if self.is_on_reader:
             raise WouldDeadlock(f"{what} on the task that reads the connection would never end")
 
     def _move(self, state: State) -> None:
@@ -280,7 +280,7 @@ class Connection:
             next_place: Gives a new delivery its place in the order of sending, when it has the turn.
         """
         self.check_open()
-        if self._reader_id == self.runtime.current():
+        if self.is_on_reader:
             deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
         timeout, receipt = deadline.left(), receipt or Receipt()
         size = body_size(encoded) if takes_room(request) else 0

@@ -104,7 +104,7 @@ class Flushes:
 
     def write_at_once(self, output: Output) -> Sequence[Member]:
         """Write a message to those of its recipients for which nothing waits, while `is_alone`; return the others."""
-        if len(output.head) + len(output.payload) > JOINED:
+        if output.size > JOINED:
             return output.to
         write, wire, size = os.write, b"", 0
         others: list[Member] = []

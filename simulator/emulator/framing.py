@@ -69,7 +69,7 @@ class FramedParcel(Parcel):
         self.account: Account = account
         self.held: Held = held
         self.holders: int = 0
-        if len(output.head) + len(output.payload) <= JOINED:
+        if output.size <= JOINED:
             wire = frames_of(output)
             self.frames: bytes | list[bytes] = wire
             self.cost: int = len(wire) + _OVERHEAD
@@ -80,8 +80,7 @@ class FramedParcel(Parcel):
 
 def frames_of(output: Output) -> bytes:
     """Return a message of at most `JOINED` bytes as frames."""
-    head, payload, id = output.head, output.payload, output.id
-    size = len(head) + len(payload)
+    head, payload, id, size = output.head, output.payload, output.id, output.size
     templates = _templates(output.type) if 0 < size <= _LONGEST - _BODY else None
     if templates is not None:
         length = size + _BODY

@@ -73,13 +73,16 @@ class Names:
 
     def label(self, member_id: str) -> str:
         """Return a participant's label; the id itself if it is unknown."""
-        known = self._here.get(member_id) or self._gone.get(member_id)
+        known = self._find(member_id)
         return member_id if known is None else known[0]
 
     def plain(self, member_id: str) -> str | None:
         """Return a participant's own name, which need not be unique."""
-        known = self._here.get(member_id) or self._gone.get(member_id)
+        known = self._find(member_id)
         return None if known is None else known[1]
+
+    def _find(self, member_id: str) -> tuple[str, str] | None:
+        return self._here.get(member_id) or self._gone.get(member_id)
 
     def stream(self, stream_id: str) -> str:
         """Return a stream's label; empty for an unknown one."""

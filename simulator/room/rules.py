@@ -392,9 +392,7 @@ class Room:
         return [output, acknowledgement] if to else [acknowledgement]
 
     def _push(self, to: tuple[Member, ...], what: Push) -> Output:
-        id = self._next_id
-        self._next_id = id + 1
-        return push(to, id, what, decoded=self._is_decoded)
+        return push(to, self._take_id(), what, decoded=self._is_decoded)
 
     def _post(self, to: Member, make: Callable[[int], Push | Call | CallChunk | AnswerChunk]) -> Output:
         id = self._take_id()

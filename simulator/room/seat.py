@@ -248,7 +248,7 @@ class Seat:
                 continue
             budget -= _EFFORT + len(message.body)
             for output in outputs:
-                budget -= len(output.head) + len(output.payload) + _DELIVERY_EFFORT * len(output.to)
+                budget -= output.size + _DELIVERY_EFFORT * len(output.to)
             if budget <= 0:
                 break
         return budget
