@@ -48,6 +48,7 @@ from meshsync.protocol.envelopes import JsonObject, as_object, copy_json
 from meshsync.protocol.operations import Send, check_text
 from meshsync.protocol.session import Session
 from meshsync.reasons import safe_text
+from meshsync.runtime.critical_sections import critical_section
 from meshsync.runtime.deadlines import FOREVER, Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 
@@ -189,7 +190,7 @@ class Confirmation:
         identity = self.claim_of(participant)
         if identity is None:
             return None
-        with self._condition:
+        with critical_section(self._client.runtime, self._condition):
             self._exchange.want(self._now(), identity)
         self._wake()
         return partial(self._is_now, identity)
@@ -258,21 +259,21 @@ class Confirmation:
                     f"{what}: {WINDOW} messages or 1 MiB were unconfirmed for {longest or 0:.3g} s; not sent",
                     retryable=True,
                 )
-            send = self._exchange.submit(self._now(), identity, type, body, data, size, mark)
-            self._pending[send] = _Pending(delivery, deadline, timeout)
+            with critical_section(client.runtime):
+                send = self._exchange.submit(self._now(), identity, type, body, data, size, mark)
+                self._pending[send] = _Pending(delivery, deadline, timeout)
         self._wake()
         return delivery
 
     def give_up(self, delivery: Delivery) -> bool:
         """Wait no more for a message; return whether it is a confirmed one, which is done then."""
-        with self._condition:
-            done = [self._expire(send) for send in self._sends_of(delivery)]
-        self._resolve(done)
+        with critical_section(self._client.runtime):
+            with self._condition:
+                sends = [send for send, pending in self._pending.items() if pending.delivery is delivery]
+                done = [self._expire(send) for send in sends]
+            self._resolve(done)
         self._wake()
         return bool(done)
-
-    def _sends_of(self, delivery: Delivery) -> list[ConfirmedSend]:
-        return [send for send, pending in self._pending.items() if pending.delivery is delivery]
 
     def _address(self, to: object) -> Identity:
         """Return who a recipient is; raises as `submit`, and TypeError if it is no participant."""
@@ -341,22 +342,21 @@ class Confirmation:
 
     def _wake(self) -> None:
         """Have the confirming task look; start it, if there is something for it to do."""
-        with self._condition:
-            is_idle = not (self._exchange.is_due or self._exchange.first or self._pending or self._refused)
-            if self._has_ended or (is_idle and not self._has_task):
-                return
-            self._condition.notify_all()
-            has_task, self._has_task = self._has_task, True
-        if has_task:
-            return
-        try:
-            self._task = self._client.runtime.spawn(self._run, name=f"meshsync confirming of {self._name}")
-        except BaseException as error:
+        with critical_section(self._client.runtime):
             with self._condition:
-                self._has_task = False
-            if not isinstance(error, RuntimeError):
-                raise
-            self._client.budget.warn("confirming task", "no message is confirmed now: %s", safe_text(error))
+                is_idle = not (self._exchange.is_due or self._exchange.first or self._pending or self._refused)
+                if self._has_ended or (is_idle and not self._has_task):
+                    return
+                self._condition.notify_all()
+                has_task, self._has_task = self._has_task, True
+            if has_task:
+                return
+            try:
+                self._task = self._client.runtime.spawn(self._run, name=f"meshsync confirming of {self._name}")
+            except RuntimeError as error:
+                with self._condition:
+                    self._has_task = False
+                self._client.budget.warn("confirming task", "no message is confirmed now: %s", safe_text(error))
 
     def _run(self) -> None:
         try:
@@ -458,13 +458,14 @@ class Confirmation:
 
     def _withdraw_all(self, failed: Callable[[type[ConnectionLost], str], ConnectionLost]) -> None:
         done: list[_Done] = []
-        with self._condition:
-            for send in list(self._pending):
-                self._exchange.give_up(send)
-                delivery = self._forget(send).delivery
-                kind = NotSent if send.state is SendState.WITHDRAWN else DeliveryUnknown
-                done.append((delivery, failed(kind, delivery._what)))
-        self._resolve(done)
+        with critical_section(self._client.runtime):
+            with self._condition:
+                for send in list(self._pending):
+                    self._exchange.give_up(send)
+                    delivery = self._forget(send).delivery
+                    kind = NotSent if send.state is SendState.WITHDRAWN else DeliveryUnknown
+                    done.append((delivery, failed(kind, delivery._what)))
+            self._resolve(done)
 
     def end(self, cause: MeshsyncError | None) -> None:
         """Send and place nothing any more; ``cause`` is None if the program closed the client."""

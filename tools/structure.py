@@ -31,8 +31,8 @@ FLOORS = """
 00 meshsync.hints  meshsync.notebook  meshsync.places  meshsync.values
 00a meshsync.arguments
 0  meshsync.errors  meshsync.excerpts  meshsync.reasons  meshsync.pytest_cases
-1  meshsync.runtime: allocation coroutines holdings shields / interfaces lifecycle thread_permits / deadlines
-                     / mutex threads / stop_signals
+1  meshsync.runtime: allocation coroutines holdings shields / interfaces lifecycle thread_permits
+                     / critical_sections deadlines / mutex threads / stop_signals
 1  meshsync.discovery  meshsync.pytest_tracebacks
 2  meshsync.protocol: envelopes frames heartbeat packets
                       / content flow_control roster send_buffer stream_messages / operations pacing resuming

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,8 @@ from meshsync.runtime.deadlines import Deadline
 from meshsync.runtime.interfaces import Condition
 
 __all__ = ["Answers"]
+
+_has_news = attrgetter("has_news")
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -108,7 +111,7 @@ class Answers(Hinted, Generic[A_co]):
         self._refuse_to_block("waiting for an answer")
         waiting = list(self._pending.values())
         with self._condition:
-            return self._condition.wait_for(lambda: any(one.has_news for one in waiting), self._deadline.left())
+            return self._condition.wait_for(lambda: any(map(_has_news, waiting)), self._deadline.left())
 
     def _finish(self, participant: RemoteParticipant) -> None:
         self._asking.finish(self._pending.pop(participant))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from meshsync.confirming.bodies import Answer, AnswerKind, Question
 from meshsync.connection.deliveries import Delivery
 from meshsync.dispatch.receivers import Registration
-from meshsync.errors import UsageError
+from meshsync.errors import MeshsyncError, UsageError
 from meshsync.forms import as_message
 from meshsync.messages import Buffer, RoomMessageEvent
 from meshsync.participants import LocalParticipant, RemoteParticipant
@@ -74,6 +74,8 @@ class OpenRequest:
         self.type = type
         self.ended: str = ""
         """Why it cannot be answered; empty while it can."""
+        self._closer: object = None
+        """The call that closed it last."""
         self._sending = sending
         self._condition = condition
         self._reply_type = reply_type or (question.reply_type if question is not None else "") or None
@@ -98,11 +100,12 @@ class OpenRequest:
         limit = self._patience if isinstance(timeout, str) else check_timeout(timeout)
         own_type, body = as_message(type, message, default=self._reply_type, fallback=self.type)
         mark = None if self.question is None else Answer(self.question.id)
-        self._close("it was answered already")
+        call = object()
         try:
+            self._close(call, "it was answered already")
             return self._sending.send_answer(self, mark, own_type, body, attachment, limit)
         except BaseException:
-            self.ended = ""  # It was not sent.
+            self._reopen(call)  # It was not sent.
             raise
         finally:
             if self.ended:
@@ -114,14 +117,23 @@ class OpenRequest:
         Raises:
             MeshsyncError: If that cannot be sent.
         """
+        call = object()
         try:
-            self._close(_LEFT if kind is AnswerKind.LEFT else "it was declined")
-        except UsageError:
-            return False
-        self._sending.settled(self)
-        if self.question is not None:
-            mark = Answer(self.question.id, kind, safe_text(reason), log_id)
-            self._sending.send_answer(self, mark, self.type, {}, None, self._patience)
+            try:
+                self._close(call, _LEFT if kind is AnswerKind.LEFT else "it was declined")
+            except UsageError:
+                return False
+            if self.question is not None:
+                mark = Answer(self.question.id, kind, safe_text(reason), log_id)
+                self._sending.send_answer(self, mark, self.type, {}, None, self._patience)
+        except MeshsyncError:
+            raise
+        except BaseException:
+            self._reopen(call)
+            raise
+        finally:
+            if self.ended:
+                self._sending.settled(self)
         return True
 
     @property
@@ -129,8 +141,12 @@ class OpenRequest:
         seconds = None if self.question is None else self.question.seconds
         return PATIENCE if seconds is None else min(seconds, PATIENCE)
 
-    def _close(self, why: str) -> None:
+    def _close(self, call: object, why: str) -> None:
         with self._condition:
             if self.ended:
                 raise UsageError(f"a question of type {self.type!r} of {self.name!r} is not answered now: {self.ended}")
-            self.ended = why
+            self._closer, self.ended = call, why
+
+    def _reopen(self, call: object) -> None:
+        if self._closer is call:
+            self.ended = ""

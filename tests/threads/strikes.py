@@ -6,6 +6,7 @@ KIND ROUNDS SEED`` prints a `Report` as JSON.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -30,6 +31,8 @@ __all__ = ["KINDS", "Report", "strike"]
 
 PATIENCE = 20.0
 """The longest wait for what is due, in seconds."""
+LONGEST_ROUND = 1.5 * PATIENCE
+"""The longest round, in seconds, before this process tells where each of its threads is, and ends."""
 LONGEST = 0.02
 """The longest time until a strike, in seconds: several turns of each kind of work."""
 RESULT_IS_LOST = sys.version_info < (3, 11)
@@ -459,6 +462,7 @@ def main(name: str, rounds: int, seed: int) -> Report:
         work = KINDS[name](emulator, report)
         try:
             for _ in range(rounds):
+                faulthandler.dump_traceback_later(LONGEST_ROUND, exit=True)
                 timer.work(work.turn, chance.uniform(0.00005, LONGEST))
                 report.struck += 1
                 begun = time.monotonic()
