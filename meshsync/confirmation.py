@@ -187,8 +187,7 @@ class Confirmation:
         """Have a participant prove itself, and return a test of whether it has an id now; None if it cannot."""
         if isinstance(participant, LocalParticipant):
             return lambda id: id == participant.id
-        identity = self.claim_of(participant)
-        if identity is None:
+        if (identity := self.claim_of(participant)) is None:
             return None
         with critical_section(self._client.runtime, self._condition):
             self._exchange.want(self._now(), identity)
@@ -269,11 +268,13 @@ class Confirmation:
         """Wait no more for a message; return whether it is a confirmed one, which is done then."""
         with critical_section(self._client.runtime):
             with self._condition:
-                sends = [send for send, pending in self._pending.items() if pending.delivery is delivery]
-                done = [self._expire(send) for send in sends]
+                done = [self._expire(send) for send in self._sends_of(delivery)]
             self._resolve(done)
         self._wake()
         return bool(done)
+
+    def _sends_of(self, delivery: Delivery) -> list[ConfirmedSend]:
+        return [send for send, pending in self._pending.items() if pending.delivery is delivery]
 
     def _address(self, to: object) -> Identity:
         """Return who a recipient is; raises as `submit`, and TypeError if it is no participant."""
@@ -349,10 +350,9 @@ class Confirmation:
                     return
                 self._condition.notify_all()
                 has_task, self._has_task = self._has_task, True
-            if has_task:
-                return
             try:
-                self._task = self._client.runtime.spawn(self._run, name=f"meshsync confirming of {self._name}")
+                if not has_task:
+                    self._task = self._client.runtime.spawn(self._run, name=f"meshsync confirming of {self._name}")
             except RuntimeError as error:
                 with self._condition:
                     self._has_task = False
