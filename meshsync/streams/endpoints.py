@@ -173,7 +173,9 @@ class MessageStreamWriter(ClosingWriter):
         self._stream = ends.stream
 
     def __del__(self) -> None:
-        self._ends.left(self)
+        ends = getattr(self, "_ends", None)
+        if ends is not None:  # Else Ctrl-C struck before it was made.
+            ends.left(self)
 
     @property
     def _runtime(self) -> Runtime:
@@ -269,7 +271,9 @@ class MessageStreamReader(IteratedReader):
         self._stream = ends.stream
 
     def __del__(self) -> None:
-        self._ends.left(self)
+        ends = getattr(self, "_ends", None)
+        if ends is not None:  # Else Ctrl-C struck before it was made.
+            ends.left(self)
 
     @property
     def _runtime(self) -> Runtime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ from meshsync.filters.buffering import buffered
 from meshsync.filters.filtering import StreamFilter, filtered
 from meshsync.protocol.flow_control import LEAST_WINDOW, size_of
 from meshsync.protocol.stream_messages import Accept, Close, Credit, Reject, StreamChunk
+from meshsync.streams.endpoints import Endpoints, MessageStreamReader, MessageStreamWriter
 from meshsync.streams.interfaces import MessageStreamChunk
 from meshsync.streams.life import Phase
 from tests.support.interrupts import Interrupt
@@ -260,3 +262,15 @@ def test_an_interrupted_filtered_read_leaves_the_reader_usable_or_failed() -> No
         if not was_interrupted:
             break
     assert 20 < place < 999
+
+
+@pytest.mark.parametrize("kind", [MessageStreamWriter, MessageStreamReader])
+def test_an_end_of_a_stream_that_was_never_made_is_dropped_without_a_word(
+    kind: Callable[[Endpoints], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C struck before it had a stream; else Python would print what its finalizer raises."""
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    stream = Desk().opened_here(WINDOW)
+    assert Interrupt(1).run(lambda: kind(stream.writer._ends))
+    assert not raised
