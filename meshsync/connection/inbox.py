@@ -52,9 +52,15 @@ class Inbox(Generic[T]):
         self._cause: BaseException | None = None
         self._looks = 0
         """How often those that wait were told to look again."""
+        self._is_awaited = False
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its only reader waits for an item, and will get the next one at once. Takes no lock."""
+        return not self._items and self._is_awaited  # In this order: it waits no more before it takes one.
 
     def put(self, item: T, size: int = 0) -> bool | None:
         """Add an item of ``size`` bytes and return True; return False if the inbox is full, None if it is closed."""
@@ -141,7 +147,9 @@ class Inbox(Generic[T]):
             # Checked first: a wait costs, and most items are there already.
             if not self._items and not self._is_closed:
                 looks = self._looks
+                self._is_awaited = True
                 self._condition.wait_for(lambda: bool(self._items) or self._is_closed or self._looks != looks, timeout)
+                self._is_awaited = False
                 if self._looks != looks and not self._is_ready():
                     raise LookAgain
             if self._items:

@@ -406,8 +406,14 @@ class Router:
                     return
             for subscription in self._subscriptions:
                 is_shared |= subscription._offer(event.message, size, is_kept=is_kept)
+        if self.dispatcher.is_idle and not self._has_receivers(event.name) and type(event) is not MarkedEvent:
+            return  # It would be woken for nothing, which costs more than all else that is done for a message.
         post = self.dispatcher.post_kept if is_kept else self.dispatcher.post
         post(_Due(self._run_receivers, event, is_shared), size)
+
+    def _has_receivers(self, name: str) -> bool:
+        """Return whether there are receivers for events of a name, be it other clients' ones."""
+        return self.receivers.has_any(name) or bool(EVENTS[name].receivers)
 
     def _finish(self) -> None:
         with self._condition:
@@ -428,8 +434,7 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        name = event.name
-        if self.receivers.has_any(name) or EVENTS[name].receivers:
+        if self._has_receivers(event.name):
             try:
                 if not self._call_receivers(event, is_shared):
                     self.dispatcher.count_dropped(1)

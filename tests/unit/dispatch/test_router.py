@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from meshsync.protocol.dialects import dialect
 from meshsync.protocol.operations import Push
 from meshsync.protocol.session import Session
 from meshsync.runtime.threads import ThreadRuntime
+from tests.support.rooms import Ears
 from tests.support.scripted import PATIENCE, ScriptedTransport
 
 
@@ -89,6 +91,49 @@ def test_receivers_of_the_client_and_signals_are_called_in_order(make: Make) -> 
         client.say(1, 2)
         client.finish()
     assert called == [(name, number) for number in (1, 2) for name in ("a", "b", "signal")]
+
+
+def test_the_dispatcher_is_not_woken_for_what_nobody_receives(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it rests; a receiver, or one of the signals, gets the next message."""
+    client, got = make(), Ears()
+    posted: list[object] = []
+    post = client.router.dispatcher.post
+    monkeypatch.setattr(client.router.dispatcher, "post", lambda job, size: (posted.append(job), post(job, size)))
+    await_rest(client)
+    client.say(1)
+    assert not posted
+    with signals.message.connected_to(got, sender=client.sender):
+        client.say(2)
+        assert number_of(got.next()) == 2
+    client.router.receivers.add("message", got)
+    client.say(3)
+    assert number_of(got.next()) == 3
+    assert len(posted) == 2
+
+
+def test_what_a_receiver_registers_gets_what_came_while_it_ran(make: Make) -> None:
+    """The dispatcher does not rest then."""
+    client, got, goes_on = make(), Ears(), threading.Event()
+
+    def register(event: RoomMessageEvent) -> None:
+        assert goes_on.wait(PATIENCE)
+        client.router.receivers.add("message", got)
+
+    registration = client.router.receivers.add("participant_added", register)
+    await_rest(client)
+    client.router.publish(RoomMessageEvent("participant_added", RoomMessage("participant.enabled", {})))
+    client.say(1)
+    goes_on.set()
+    assert number_of(got.next()) == 1
+    registration.cancel()
+
+
+def await_rest(client: Client) -> None:
+    """Wait until the dispatcher has nothing to do."""
+    limit = time.monotonic() + PATIENCE
+    while not client.router.dispatcher.is_idle:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError("oops"), SystemExit(3), pytest.fail.Exception("oops")])
