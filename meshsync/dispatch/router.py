@@ -407,7 +407,9 @@ class Router:
             for subscription in self._subscriptions:
                 is_shared |= subscription._offer(event.message, size, is_kept=is_kept)
         if self.dispatcher.is_idle and not self._has_receivers(event.name) and type(event) is not MarkedEvent:
-            return  # It would be woken for nothing, which costs more than all else that is done for a message.
+            # To wake it for nothing costs more than all else that is done for a message.
+            self.on_less()
+            return
         post = self.dispatcher.post_kept if is_kept else self.dispatcher.post
         post(_Due(self._run_receivers, event, is_shared), size)
 

@@ -17,7 +17,7 @@ import pytest
 import meshsync
 from meshsync import ReceiveTimeout, RoomClient, StreamCancelled, StreamInterrupted
 from simulator import Emulator
-from tests.support.rooms import PATIENCE, Join, finish, run
+from tests.support.rooms import PATIENCE, Ears, Join, finish, run
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals, fork or limits of the process")
 
@@ -367,6 +367,20 @@ def test_dropped_client_is_closed_when_its_last_subscription_is(join_unkept: Cal
     assert len(threads_of("reading")) == 2
     with pytest.warns(ResourceWarning, match="unclosed client 'reading'"):
         messages.close()
+        await_end("reading")
+
+
+def test_dropped_client_is_closed_when_an_event_comes_for_which_no_receiver_is_left(
+    join_unkept: Callable[..., RoomClient], join: Join
+) -> None:
+    """A signal does not tell of a receiver that is disconnected, so the next event does."""
+    other, room, heard = join("teller"), join_unkept("reading"), Ears()
+    meshsync.signals.message.connect(heard, sender=room.messaging)
+    id = room.local_participant.id
+    del room
+    meshsync.signals.message.disconnect(heard)
+    with pytest.warns(ResourceWarning, match="unclosed client 'reading'"):
+        other.messaging.send_message(id, "hello", {})
         await_end("reading")
 
 
