@@ -39,16 +39,18 @@ class _CriticalSection:
     def __enter__(self) -> None:
         try:
             self._shield.put_up()
+            self._held.__enter__()
         except BaseException:  # Ctrl-C struck before it was up.
             self._put_down()
             raise
-        self._held.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.__exit__(kind, error, trace)
-        self._put_down()
+        try:
+            self._held.__exit__(kind, error, trace)
+        finally:
+            self._put_down()
 
     def _put_down(self) -> None:
         try:
