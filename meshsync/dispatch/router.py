@@ -274,8 +274,7 @@ class Router:
         if self.gate.is_shut or self._has_ended or self._is_last:
             return False
         if self._hook is None:
-            has_room = self._has_room(event, size)
-            if has_room:
+            if has_room := self._has_room(event, size):
                 self._route(event, size, is_kept=True)
             return has_room
         if not self._unhooked.has_room(size, is_dropping=True):
@@ -406,16 +405,11 @@ class Router:
                     return
             for subscription in self._subscriptions:
                 is_shared |= subscription._offer(event.message, size, is_kept=is_kept)
-        if self.dispatcher.is_idle and not self._has_receivers(event.name) and type(event) is not MarkedEvent:
-            # To wake it for nothing costs more than all else that is done for a message.
-            self.on_less()
-            return
-        post = self.dispatcher.post_kept if is_kept else self.dispatcher.post
-        post(_Due(self._run_receivers, event, is_shared), size)
-
-    def _has_receivers(self, name: str) -> bool:
-        """Return whether there are receivers for events of a name, be it other clients' ones."""
-        return self.receivers.has_any(name) or bool(EVENTS[name].receivers)
+        if self.dispatcher.is_idle and not _is_received(event.name, self.receivers) and type(event) is not MarkedEvent:
+            self.on_less()  # To wake it for nothing costs more than all else that is done for a message.
+        else:
+            post = self.dispatcher.post_kept if is_kept else self.dispatcher.post
+            post(_Due(self._run_receivers, event, is_shared), size)
 
     def _finish(self) -> None:
         with self._condition:
@@ -436,7 +430,7 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        if self._has_receivers(event.name):
+        if _is_received(event.name, self.receivers):
             try:
                 if not self._call_receivers(event, is_shared):
                     self.dispatcher.count_dropped(1)
@@ -509,3 +503,8 @@ class Router:
         """Report that the receivers, or the hook, were too slow."""
         self._budget.warn("events dropped", "%d events were dropped: the receivers are too slow", count)
         self._run_receivers(RoomMessageEvent("messages_dropped", RoomMessage("messages_dropped", {"count": count})))
+
+
+def _is_received(name: str, receivers: Receivers) -> bool:
+    """Return whether events of a name have receivers, or perhaps, since signals have those of other clients, too."""
+    return receivers.has_any(name) or bool(EVENTS[name].receivers)
