@@ -98,6 +98,15 @@ class OrderedSignal(blinker.Signal):
         check_callable(receiver, "a sender and an event")
         return super().connect(receiver, sender, weak)
 
+    def has_receivers_for(self, sender: Any) -> bool:
+        """Return whether a receiver is called for a sender.
+
+        blinker's own stays true where all of a sender's receivers have been disconnected, and others have some.
+        """
+        for _ in self.receivers_for(sender):
+            return True
+        return False
+
     def send(self, sender: Any = None, /, **arguments: Any) -> list[tuple[Callable[..., Any], Any]]:
         """Call every receiver and return each with its result; one that raises is logged and left out."""
         return self.send_reporting(_log_or_raise, sender, lambda: arguments)

@@ -405,7 +405,7 @@ class Router:
                     return
             for subscription in self._subscriptions:
                 is_shared |= subscription._offer(event.message, size, is_kept=is_kept)
-        if self.dispatcher.is_idle and not _is_received(event.name, self.receivers) and type(event) is not MarkedEvent:
+        if self.dispatcher.is_idle and type(event) is not MarkedEvent and not self._is_awaited(event):
             self.on_less()  # To wake it for nothing costs more than all else that is done for a message.
         else:
             post = self.dispatcher.post_kept if is_kept else self.dispatcher.post
@@ -430,7 +430,7 @@ class Router:
         Args:
             is_shared: Whether its body may be somewhere else, too.
         """
-        if _is_received(event.name, self.receivers):
+        if self.receivers.has_any(event.name) or EVENTS[event.name].receivers:
             try:
                 if not self._call_receivers(event, is_shared):
                     self.dispatcher.count_dropped(1)
@@ -503,8 +503,3 @@ class Router:
         """Report that the receivers, or the hook, were too slow."""
         self._budget.warn("events dropped", "%d events were dropped: the receivers are too slow", count)
         self._run_receivers(RoomMessageEvent("messages_dropped", RoomMessage("messages_dropped", {"count": count})))
-
-
-def _is_received(name: str, receivers: Receivers) -> bool:
-    """Return whether events of a name have receivers, or perhaps, since signals have those of other clients, too."""
-    return receivers.has_any(name) or bool(EVENTS[name].receivers)

@@ -309,3 +309,16 @@ def test_order_is_the_same_in_three_processes() -> None:
 def test_type_checkers_know_the_events() -> None:
     """The literals are the names of the table."""
     assert get_args(EventName) == tuple(EVENTS)
+
+
+def test_a_sender_whose_receivers_are_disconnected_has_none() -> None:
+    """Though another sender has one; by blinker itself it would."""
+    signal, one, other = OrderedSignal(), object(), object()
+    signal.connect(print, sender=one)
+    signal.connect(repr, sender=other)
+    assert signal.has_receivers_for(one)
+    signal.disconnect(print)
+    assert not signal.has_receivers_for(one)
+    assert signal.has_receivers_for(other)
+    signal.connect(str)
+    assert signal.has_receivers_for(one)
