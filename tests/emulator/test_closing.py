@@ -63,7 +63,10 @@ def no_thread_dies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_resets_in_the_handshake_are_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    """1500, before, within and after the request: one line of each kind at most, no token, and no participant left."""
+    """1500, before, within and after the request: one line of each kind at most, no token, and no participant left.
+
+    But for those that tell how many were not logged: they come once a second, for as long as it takes.
+    """
     caplog.set_level(logging.INFO, "simulator.emulator")
     with Emulator() as emulator, RawClient(emulator, "ada") as ada:
         whole = request(emulator)
@@ -77,7 +80,7 @@ def test_resets_in_the_handshake_are_a_line(caplog: pytest.LogCaptureFixture) ->
             pass
         assert emulator.stats().participants == 1
     assert problems(caplog) == []
-    assert len([message for message in caplog.messages if not message.startswith("lab: ")]) <= 3
+    assert len([message for message in caplog.messages if not message.startswith(("lab: ", "not logged"))]) <= 2
     assert "token" not in caplog.text
 
 
