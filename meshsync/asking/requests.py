@@ -128,7 +128,7 @@ class OpenRequest:
                 self._sending.send_answer(self, mark, self.type, {}, None, self._patience)
         except MeshsyncError:
             raise
-        except BaseException:
+        except BaseException:  # Ctrl-C: where the client is closed again, the asker is told then.
             self._reopen(call)
             raise
         finally:

@@ -53,6 +53,7 @@ class Inbox(Generic[T]):
         self._looks = 0
         """How often those that wait were told to look again."""
         self._is_awaited = False
+        """Whether a task waits in ``get``; also one that Ctrl-C has taken out of it, until the next call."""
 
     def __len__(self) -> int:
         return len(self._items)
