@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from meshsync.connection.inbox import InboxClosed
 from meshsync.dispatch.subscriptions import Feed
-from meshsync.errors import ClientClosed, MeshsyncError, StreamRejected, UsageError
+from meshsync.errors import MeshsyncError, StreamRejected, UsageError
 from meshsync.protocol.bridging import NO_HANDLER
 from meshsync.protocol.stream_messages import Reject
 from meshsync.reasons import safe_text
@@ -149,7 +149,7 @@ class StreamOffers:
             self._registry.calls.add(key, stream.channel)
         try:
             ends = self._registry.add(stream)
-        except ClientClosed:
+        except MeshsyncError:
             return "the recipient is leaving"
         if any(subscription._offer(ends.reader) for subscription in self._subscriptions):
             return None

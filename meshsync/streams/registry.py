@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from meshsync.connection.budget import ByteBudget
 from meshsync.connection.deliveries import Receipt
+from meshsync.connection.failures import another
 from meshsync.errors import ClientClosed, InvalidMessage, MeshsyncError, SendTimeout, StreamInterrupted
 from meshsync.messages import RoomMessage, RoomMessageEvent
 from meshsync.protocol.flow_control import next_window, size_of
@@ -73,6 +74,8 @@ class StreamRegistry:
         self._past: dict[StreamKey, bool] = {}
         """Streams that have ended, the latest last; true for those that this client gave up unanswered."""
         self._is_leaving = False
+        self._shut_by: MeshsyncError | None = None
+        """Why no stream can go on: the client has ended, or takes part in messaging no longer."""
         self._refused = 0
 
     # --- the streams --------------------------------------------------------------------------------------------------
@@ -95,11 +98,14 @@ class StreamRegistry:
 
         Raises:
             ClientClosed: If this client is leaving: no task would end the stream.
+            MeshsyncError: After `shut`, for the same reason.
         """
         ends, key = Endpoints(stream), stream.identity.key
         with self._condition:
             if self._is_leaving:
                 raise ClientClosed("the client is being closed by this program; connect again")
+            if self._shut_by is not None:
+                raise another(self._shut_by)
             self._past.pop(key, None)
             self._streams[key] = ends
         return ends
@@ -117,6 +123,16 @@ class StreamRegistry:
         with self._condition:
             self._is_leaving = True
         return self.streams
+
+    def shut(self, failure: MeshsyncError) -> tuple[ClientStream, ...]:
+        """Add no more streams until `reopen`, as a call may be on its way here with one; return those to be ended."""
+        with self._condition:
+            self._shut_by = failure
+        return self.streams
+
+    def reopen(self) -> None:
+        """Add streams again: the client takes part in messaging."""
+        self._shut_by = None
 
     def is_past(self, key: StreamKey) -> bool:
         """Return whether a stream with that key ended a short while ago."""

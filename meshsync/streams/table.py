@@ -125,9 +125,9 @@ class StreamTable:
                 stream.resumption.await_sender(deadline)
 
     def leave_resumable(self) -> None:
-        """Give up the streams that would outlive that this client takes part no longer. Never waits."""
+        """Give up those that would outlive that this client takes part no longer, and open no more. Never waits."""
         lost = StreamInterrupted("this client takes part in messaging no longer")
-        for stream in self.streams:
+        for stream in self._registry.shut(lost):
             if stream.resumption is not None:
                 stream.abandon("left the room's messaging", lost, has_left=True)
 
@@ -248,14 +248,15 @@ class StreamTable:
 
     def restored(self, line: Line) -> None:
         """Resume interrupted streams: this client takes part in messaging again, on another connection."""
+        self._registry.reopen()
         self._resumptions.restored(line)
         for stream in self.streams:
             if stream.life.phase is Phase.OFFERED and not stream.identity.is_opener:
                 self._offers.await_decision(stream)  # That of the last connection rings no more.
 
     def lose_all(self) -> None:
-        """End all streams: their connection has ended for good."""
-        for stream in self.streams:
+        """End all streams, and open no more until ``restored``: the client has ended, or takes part no longer."""
+        for stream in self._registry.shut(self._connection.failure()):
             self._registry.lose(stream)
 
     def end(self) -> None:
