@@ -11,6 +11,7 @@ No record depends on an address, a thread or a file of the machine that ran it.
 from __future__ import annotations
 
 import hashlib
+import operator
 import struct
 import sys
 from bisect import bisect_left
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 
 from meshsync.errors import UsageError
 from meshsync.protocol.operations import Buffer
@@ -197,8 +198,14 @@ class Records:
     def __len__(self) -> int:
         return len(self._log)
 
-    def __getitem__(self, index: int) -> Record:
-        return self._log[index]
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [self._log[place] for place in range(*index.indices(len(self)))]
+        return self._log[operator.index(index)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Records) and self.digest() == other.digest()

@@ -136,6 +136,21 @@ def test_what_is_in_the_file_need_not_be_in_memory(tmp_path: Path) -> None:
     assert list(Transcript.load(tmp_path / "run.jsonl")) == list(whole)
 
 
+@pytest.mark.parametrize("keep", (None, 5000))
+def test_slices_are_lists_of_records(tmp_path: Path, keep: int | None) -> None:
+    """As of any sequence, of records held as values and as lines."""
+    transcript = Transcript("lab", seed=7)
+    transcript.stream_to(tmp_path / "run.jsonl", keep=keep)
+    for number in range(1000):
+        transcript.add(Record(number, "message", "ada", "bob", detail={"n": number}))
+    transcript.close()
+    held = list(transcript)
+    for part in (slice(None), slice(-3, None), slice(2, 9, 3), slice(5, 2), slice(None, None, -1), slice(3, 10**9)):
+        assert transcript[part] == held[part]
+    with pytest.raises(TypeError, match="'str' object cannot be interpreted as an integer"):
+        transcript["chat"]  # type: ignore[call-overload]
+
+
 def test_saving_what_is_left_says_how_much_is_missing(tmp_path: Path) -> None:
     """The file of a transcript that has dropped records tells their number."""
     transcript = Transcript("lab", started=1.0, limit=2000)
