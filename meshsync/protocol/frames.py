@@ -128,8 +128,18 @@ def _header(first: int, size: int, flag: int) -> bytes:
     return struct.pack("!BBQ", first, flag | 127, size)
 
 
-def batches(packets: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+_SHORT_HEADERS = {flag: [_header(_FINAL | Opcode.BINARY, size, flag) for size in range(126)] for flag in (0x00, 0x80)}
+"""The headers of short binary messages of one frame, by flag and size."""
+
+
+def batches(packets: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
     """Cut ``packets`` into batches of at most `BATCH_PACKETS` packets and, if of several, `BATCH_BYTES` bytes."""
+    if len(packets) == 2 and len(packets[0]) + len(packets[1]) <= BATCH_BYTES:  # As nearly every message is.
+        return (packets,)
+    return _cut(packets)
+
+
+def _cut(packets: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     begin = held = 0
     for index, packet in enumerate(packets):
         if index - begin == BATCH_PACKETS or (index > begin and held + len(packet) > BATCH_BYTES):
@@ -164,11 +174,12 @@ def encode(packets: Sequence[bytes], keys: bytes | None, *, mask: Mask | None = 
         raise ValueError(f"{len(packets)} packets need {4 * len(packets)} bytes of keys, got {len(keys)}")
     if mask is None:
         mask = apply_mask
-    at = 0
+    at, short = 0, _SHORT_HEADERS[_MASKED_FLAG]
     for packet in packets:
         size = len(packet)
         if size != last:
-            head, last = _header(_FINAL | Opcode.BINARY, size, _MASKED_FLAG), size
+            head = short[size] if size < 126 else _header(_FINAL | Opcode.BINARY, size, _MASKED_FLAG)
+            last = size
         key = keys[at : at + 4]
         at += 4
         parts += (head, key, mask(packet, key))

@@ -155,7 +155,8 @@ class SendBuffer(BoundedBytes):
 
     def accept(self, batches: Sequence[Batch], size: int, *, is_reserved: bool = False) -> None:
         """Append ``batches`` of ``size`` bytes together; the caller has asked `has_room`."""
-        self._append(self._batches, batches, size, sum(packets for _, packets in batches), is_reserved)
+        count = batches[0][1] if len(batches) == 1 else sum([packets for _, packets in batches])
+        self._append(self._batches, batches, size, count, is_reserved)
 
     def put_pong(self, frame: bytes) -> None:
         """Answer a ping; a pong still waiting is replaced."""
@@ -181,7 +182,12 @@ class SendBuffer(BoundedBytes):
     def take(self) -> bytes | memoryview:
         """Return the bytes to write next, empty if none: the same again until `advance` notes them gone."""
         if not self._head:
-            self._next_head()
+            batches = self._batches
+            if len(batches) == 1 and not (self._taken or self._pong or self._ping or self._bye_taken):
+                self._head, self._head_packets = batches[0]  # As `_next_head` does, for a message that comes alone.
+                del batches[0]
+            else:
+                self._next_head()
         return memoryview(self._head)[self._offset :] if self._offset else self._head
 
     def advance(self, size: int) -> None:
