@@ -69,7 +69,7 @@ from meshsync.world import condition, monotonic, sleep, spawn, wall_time
 
 __library__ = True  # see simulator/engine/marks.py
 
-__version__: str = "0.1.0"
+__version__: str = "0.2.0"
 
 __all__ = [
     "Answers",

@@ -370,7 +370,7 @@ class Client:
     def await_delivery(self, delivery: Delivery, deadline: Deadline) -> None:
         """Wait for an acknowledgement; a message that waits for a connection when the wait ends is not sent any more.
 
-        The caller has asked `refuse_to_block`.
+        The caller has asked `Uplink.refuse_to_await`.
 
         Raises:
             SendTimeout: If the time limit passed first.

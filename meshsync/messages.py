@@ -82,7 +82,6 @@ class Answerable(Protocol):
 
 
 @made_quickly
-@made_quickly
 @dataclass(frozen=True, slots=True)
 class RoomMessageEvent(HintedData, Generic[Body_co]):
     """The argument of every receiver.

@@ -108,7 +108,7 @@ class SendingFace:
             UsageError: With ``confirm``, if the recipient's client does not confirm messages; nothing was sent.
         """
         client = self._meshsync
-        client.refuse_to_block("send_message()")
+        client.uplink.refuse_to_await("send_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
         if getattr(self.send_message_nowait, "__func__", None) is _NOWAIT:
@@ -197,7 +197,7 @@ class SendingFace:
     ) -> None:
         """Send a message to all others and wait until the room acknowledges it; see `send_message`."""
         client = self._meshsync
-        client.refuse_to_block("broadcast_message()")
+        client.uplink.refuse_to_await("broadcast_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
         if not isinstance(type, Mapping):

@@ -222,6 +222,11 @@ class Connection:
         if self.is_on_reader:
             raise WouldDeadlock(f"{what} on the task that reads the connection would never end")
 
+    def call_reader(self) -> None:
+        """Have the reader read from now on, if a task read its answers itself: something else is waited for."""
+        if self._turns is not None:
+            self._turns.call_reader()
+
     def _move(self, state: State) -> None:
         self._state = move(_MOVES, self._state, state, "a connection")
         self._condition.notify_all()
@@ -282,19 +287,19 @@ class Connection:
         self.check_open()
         if self.is_on_reader:
             deadline = Deadline(self.runtime, 0)  # The reader makes the room that it would wait for.
-        timeout, receipt = deadline.left(), receipt or Receipt()
+        receipt = receipt or Receipt()
         size = body_size(encoded) if takes_room(request) else 0
         try:
             if size and not self.send_room.enter(delivery, size, deadline):
                 held = self.send_room.held
                 raise SendTimeout(
-                    f"{delivery._what}: {held} bytes are sent and were not acknowledged within {timeout or 0:.3g} s; "
+                    f"{delivery._what}: {held} bytes are sent and were not acknowledged within {deadline.limit:.3g} s; "
                     "not sent",
                     retryable=True,
                 )
             if not self._send_queue.wait_for_turn(delivery, deadline):
                 raise SendTimeout(
-                    f"{delivery._what}: the connection was busy for {timeout or 0:.3g} s; not sent", retryable=True
+                    f"{delivery._what}: the connection was busy for {deadline.limit:.3g} s; not sent", retryable=True
                 )
             if next_place is not None and delivery._place is None:
                 delivery._place = next_place()
@@ -483,8 +488,7 @@ class Connection:
                     is_first = True
                     self._move(State.CLOSING)
             if is_first:
-                if self._turns is not None:
-                    self._turns.call_reader()
+                self.call_reader()
                 finish()
         except BaseException:
             if is_first:

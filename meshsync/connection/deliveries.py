@@ -127,10 +127,8 @@ class Delivery(Hinted):
 
     def _await(self, deadline: Deadline) -> None:
         """Wait until it is done, on a task that may; raises as `wait`."""
-        if not self._is_done:
-            timeout = deadline.left()
-            if not self._wait(self, deadline):
-                raise SendTimeout(f"{self._what}: not acknowledged within {timeout or 0:.3g} s; it may yet arrive")
+        if not self._is_done and not self._wait(self, deadline):
+            raise SendTimeout(f"{self._what}: not acknowledged within {deadline.limit:.3g} s; it may yet arrive")
         if self._error is not None:
             # A copy: a raised error keeps its callers' variables alive, and two tasks may wait here.
             raise copy(self._error)

@@ -27,9 +27,12 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._held)
 
-    def has_room(self, delivery: Delivery) -> bool:
-        """Whether one more fits `BUDGET`; the first always does, however large it is."""
-        return not self._held or self._bytes + delivery._size <= BUDGET
+    def hold(self, delivery: Delivery) -> bool:
+        """Add a delivery if it fits `BUDGET`; return whether it does. The first always does, however large it is."""
+        if self._held and self._bytes + delivery._size > BUDGET:
+            return False
+        self.put(delivery)
+        return True
 
     def put(self, delivery: Delivery) -> None:
         """Add a delivery at its place; one that never had a turn takes the last."""

@@ -124,6 +124,9 @@ class Turns:
 
     def call_reader(self) -> None:
         """Have the reader read from now on, until it stands aside again."""
+        if not self._is_aside:
+            self._is_wanted = False  # One that is about to stand aside, and has not seen this, looks soon.
+            return
         with self._condition:
             if self._is_aside:
                 self._call_reader()

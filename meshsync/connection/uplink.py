@@ -108,10 +108,7 @@ class Uplink:
         """Made at the first loss, since random streams are kept for good."""
         self._loss: MeshsyncError | None = None
         """Why it is offline, or lost."""
-        self._is_restoring = False
-        self._is_wanted_now = False
-        self._has_loop = False
-        self._is_attempting = False
+        self._is_restoring = self._is_wanted_now = self._has_loop = self._is_attempting = False
         self._loop_task: object = None
         self._carried = TransportStats()
         """The traffic of earlier connections."""
@@ -150,7 +147,14 @@ class Uplink:
         return another(error)
 
     def refuse_to_block(self, what: str) -> None:
+        """Have the reader read, for a wait; raise if the calling task would wait for ever: see `refuse_to_await`."""
+        self.refuse_to_await(what)
+        self.connection.call_reader()
+
+    def refuse_to_await(self, what: str) -> None:
         """Raise if the calling task would wait for ever: on the reader, or on the loop, as a ``token`` function is.
+
+        For waits for an answer of the room, which the calling task may read itself.
 
         Raises:
             WouldDeadlock: See above.
@@ -168,7 +172,7 @@ class Uplink:
     def stats(self) -> ConnectionStats:
         """Return the figures of this moment; the traffic is that of all connections."""
         present = self.connection.stats()
-        pending, traffic = present.pending + len(self._outbox), _sum(self._carried, present.traffic)
+        pending, traffic = present.pending + len(self._outbox), present.traffic.after(self._carried)
         return replace(present, pending=pending, traffic=traffic)
 
     @property
@@ -205,17 +209,11 @@ class Uplink:
             self.check_open()
         encoded = self.connection.session.encode(request)
         parcel = Parcel(request, encoded, recipient)
-        delivery = Delivery(what, self.runtime, self.refuse_to_block, parcel=parcel)
+        delivery = Delivery(what, self.runtime, self.refuse_to_await, parcel=parcel)
         while True:
-            with self._condition:
-                if self._state is not ONLINE:
-                    self.check_open()
-                connection = self.connection
-                if self._state is OFFLINE:
-                    if not self._outbox.has_room(delivery):
-                        raise self._not_sent(f"more than {BUDGET} bytes wait for the next connection; not sent")
-                    self._outbox.put(delivery)
-                    return delivery
+            connection = self.connection  # Before the state: where it is not the connection any more, it has ended.
+            if self._state is not ONLINE and self._hold(delivery):
+                return delivery
             try:
                 connection.submit(delivery, request, encoded, deadline, self._outbox.next_place)
                 return delivery
@@ -225,6 +223,15 @@ class Uplink:
                 with self._condition:
                     self._outbox.discard(delivery)
                 raise
+
+    def _hold(self, delivery: Delivery) -> bool:
+        """Hold a request until there is a connection; return False if there is one. Raises as `request`."""
+        with self._condition:
+            self.check_open()
+            is_offline = self._state is OFFLINE
+            if is_offline and not self._outbox.hold(delivery):
+                raise self._not_sent(f"more than {BUDGET} bytes wait for the next connection; not sent")
+        return is_offline
 
     def wait_for_another(self, connection: Connection, what: str, deadline: Deadline) -> None:
         """Return when the client has noticed that a connection is lost.
@@ -274,7 +281,6 @@ class Uplink:
             SendTimeout: If the time limit passed first.
             MeshsyncError: As `check_open`.
         """
-        self._home.check()
         if self._state is _S.OFFLINE:
             self.refuse_to_block(what)
             with self._condition:
@@ -362,8 +368,7 @@ class Uplink:
             delay = self._backoff.next_delay(last)
             if last is not None:
                 complaints.attempt_failed(last, delay)
-            left = limit.left()
-            if not self._rest(delay if left is None else min(delay, left)):
+            if not self._rest(limit.cap(delay)):
                 return None
             if limit.is_over:
                 why = "" if last is None else f"; the last attempt: {safe_text(last)}"
@@ -394,8 +399,7 @@ class Uplink:
         Args:
             since: When the client went offline, by the runtime's monotonic clock.
         """
-        left = limit.left()
-        deadline = Deadline(self.runtime, ATTEMPT_TIMEOUT if left is None else min(left, ATTEMPT_TIMEOUT))
+        deadline = Deadline(self.runtime, limit.cap(ATTEMPT_TIMEOUT))
         with self._condition:
             if self._state is not _S.OFFLINE:
                 return False
@@ -518,17 +522,6 @@ def _send_again(connection: Connection, delivery: Delivery, readdress: Callable[
         delivery._resolve(error)
         return
     connection.submit(delivery, parcel.request, parcel.encoded, Deadline(connection.runtime, None))
-
-
-def _sum(before: TransportStats, present: TransportStats) -> TransportStats:
-    """Return the traffic of earlier connections and the present one, with the buffer of the latter."""
-    return replace(
-        present,
-        bytes_sent=before.bytes_sent + present.bytes_sent,
-        bytes_received=before.bytes_received + present.bytes_received,
-        packets_sent=before.packets_sent + present.packets_sent,
-        packets_received=before.packets_received + present.packets_received,
-    )
 
 
 def _ended_by(error: BaseException) -> MeshsyncError:

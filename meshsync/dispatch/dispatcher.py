@@ -38,7 +38,6 @@ class Dispatcher:
         self._name = name
         self._on_dropped = on_dropped
         self._condition = runtime.condition()
-        self._may_rest = runtime.shield is not None
         self._backlog: Inbox[Callable[[], None]] = Inbox(runtime, BACKLOG, share)
         self._dropped = 0
         self._dropped_reported = 0
@@ -62,11 +61,8 @@ class Dispatcher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether its task has run all jobs and told of all drops, and waits for the next one.
-
-        False in a simulation, where each turn of a task is part of what the same seed gives.
-        """
-        return self._may_rest and self._backlog.is_awaited and self._dropped == self._dropped_reported
+        """Whether its task has run all jobs and told of all drops, and waits for the next one."""
+        return self._backlog.is_awaited and self._dropped == self._dropped_reported
 
     def has_room(self, size: int) -> bool:
         """Return whether a job that holds so many bytes could be posted to be kept."""

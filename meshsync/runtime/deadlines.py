@@ -137,9 +137,19 @@ class Deadline:
         left = self.at - monotonic()
         return left if left > 0 else 0.0
 
+    def cap(self, seconds: float) -> float:
+        """Return so many seconds, or those that are left if they are fewer."""
+        left = self.left()
+        return seconds if left is None or seconds < left else left
+
     def rest(self) -> Timeout:
         """Return the time limit to hand down: the seconds left, or None or ``"default"`` as they were given."""
         return self._timeout if self.at is None else self.left()
+
+    @property
+    def limit(self) -> float:
+        """The whole of the time limit in seconds, for errors; 0 if there is none."""
+        return 0.0 if self.at is None or isinstance(self._timeout, str) else self._timeout or 0.0
 
     @property
     def is_over(self) -> bool:

@@ -169,8 +169,8 @@ class Runtime(Protocol):
     def shield(self) -> Callable[[], Shield | None] | None:
         """Makes a shield for the calling task, or nothing where exceptions from outside do not reach it.
 
-        None where only a connection's reader may read, not a task that waits for an answer, and the dispatcher gets
-        what nobody receives, too: in a simulation, whose order of turns is part of what the same seed gives.
+        None where only a connection's reader may read, not a task that waits for an answer: in a simulation, whose
+        order of turns is part of what the same seed gives.
         """
         ...
 

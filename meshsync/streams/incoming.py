@@ -61,9 +61,7 @@ class Incoming:
                 # For the chunks read before: a chunk is done with when the next is asked for.
                 credit = self.credit_due()
                 is_owed = credit > 0 and not self._give(credit)
-                left = deadline.left()
-                if is_owed:
-                    left = CREDIT_RETRY if left is None else min(left, CREDIT_RETRY)
+                left = deadline.cap(CREDIT_RETRY) if is_owed else deadline.left()
                 try:
                     return self._read(reading, left, limit)
                 except ReceiveTimeout:

@@ -104,8 +104,7 @@ class ResumableOutgoing(Outgoing):
         with life.condition:
             is_full = self._may_write()
         if is_full:
-            left = patience.left()
-            stream.wait(lambda: life.phase.is_over, BUDGET_RETRY if left is None else min(BUDGET_RETRY, left))
+            stream.wait(lambda: life.phase.is_over, patience.deadline().cap(BUDGET_RETRY))
             if patience.is_over:
                 raise StreamTimeout(f"{stream!r}: this client holds all the bytes that it may")
         elif not self._wait(lambda: self._may_write() or life.phase.is_over or bool(self._closing), patience):

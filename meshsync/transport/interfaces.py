@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from meshsync.runtime.interfaces import Shield
@@ -35,6 +35,16 @@ class TransportStats:
     """Bytes accepted by ``send`` and not yet handed to the network."""
     waiting_senders: int = 0
     """Tasks in ``send`` that wait for room now."""
+
+    def after(self, earlier: TransportStats) -> TransportStats:
+        """Return the traffic of an earlier transport and of this one, with the buffer of this one."""
+        return replace(
+            self,
+            bytes_sent=earlier.bytes_sent + self.bytes_sent,
+            bytes_received=earlier.bytes_received + self.bytes_received,
+            packets_sent=earlier.packets_sent + self.packets_sent,
+            packets_received=earlier.packets_received + self.packets_received,
+        )
 
 
 class Transport(Protocol):

@@ -191,8 +191,7 @@ class _Screen:
     def _read_body(self, received: bytes, length: str) -> bytes:
         """Return the beginning of a refusal's body, as much as comes soon: it may be cut, slow or huge."""
         size = min(int(length), _LONGEST_BODY) if re.fullmatch(r"\d{1,18}", length, re.ASCII) else 0
-        left = self._deadline.left()
-        soon = Deadline(self._runtime, _BODY_PATIENCE if left is None else min(left, _BODY_PATIENCE))
+        soon = Deadline(self._runtime, self._deadline.cap(_BODY_PATIENCE))
         try:
             while True:
                 if len(received) >= size:

