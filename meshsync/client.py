@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from meshsync.asking.answering import Answering
 from meshsync.asking.asking import Asking
-from meshsync.confirmation import Confirmation, check_own_type
-from meshsync.confirming.bodies import OWN_PREFIX
+from meshsync.confirmation import Confirmation
+from meshsync.confirming.bodies import OWN_PREFIX, check_own_type
 from meshsync.connection.budget import ByteBudget
 from meshsync.connection.connection import Connection, State
 from meshsync.connection.deliveries import Delivery, Parcel, Receipt
@@ -109,7 +109,7 @@ class Client:
             runtime, name, self.refuse_to_block, self.budget, self.membership.refuse_to_receive
         )
         self.streams: StreamTable
-        self.confirmation: Confirmation = Confirmation(self, name)
+        self.confirmation: Confirmation = Confirmation(self, name, self.membership.check_enabled)
         self.asking: Asking = Asking(self)
         self.answering: Answering = Answering(self, self.asking)
         self._name = name

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from meshsync.confirming.bodies import OWN_PREFIX, WINDOW, Answer, Identity, Mark, Numbered, encode_body
+from meshsync.confirming.bodies import WINDOW, Answer, Identity, Mark, Numbered, check_own_type, encode_body
 from meshsync.confirming.exchange import Direct, Exchange, Missed
 from meshsync.confirming.proofs import KNOWN, Proven
 from meshsync.confirming.sender import ConfirmedSend, SendState
@@ -52,7 +52,7 @@ from meshsync.runtime.critical_sections import critical_section
 from meshsync.runtime.deadlines import FOREVER, Deadline
 from meshsync.runtime.interfaces import Runtime, Task, TaskExit
 
-__all__ = ["Confirmation", "check_own_type"]
+__all__ = ["Confirmation"]
 
 logger: logging.Logger = logging.getLogger("meshsync")
 
@@ -113,11 +113,13 @@ class Confirmation:
 
     Args:
         name: For the name of its task.
+        check_enabled: Raises where the client takes part in messaging no longer.
     """
 
-    def __init__(self, client: Confirming, name: str) -> None:
+    def __init__(self, client: Confirming, name: str, check_enabled: Callable[[], None]) -> None:
         self._client = client
         self._name = name
+        self._check_enabled = check_enabled
         self._exchange = Exchange(client.runtime.entropy)
         self._condition = client.runtime.condition()
         """Guards all below, the exchange included; nothing is sent or published while it is held."""
@@ -177,8 +179,7 @@ class Confirmation:
 
     def find(self, participant: object) -> str | None:
         """Return the proven present id of a participant, given as an object or as an earlier id; None if unknown."""
-        identity = self.claim_of(participant)
-        if identity is None:
+        if (identity := self.claim_of(participant)) is None:
             return None
         with self._condition:
             return self._exchange.find(identity)
@@ -231,6 +232,7 @@ class Confirmation:
             ParticipantNotFound: If the recipient is none.
             SendTimeout: If too much was unconfirmed all the time; nothing was sent.
             NotSent: If there is no connection, and it does not wait.
+            NotEnabled: If messaging was disabled meanwhile.
         """
         client = self._client
         identity = self._address(to)
@@ -253,6 +255,7 @@ class Confirmation:
         with self._condition:
             self._condition.wait_for(lambda: self._has_ended or self._exchange.has_room(identity, size), longest)
             client.check_open()
+            self._check_enabled()  # In here: what is pending when it ends is withdrawn, and nothing comes behind that.
             if not self._exchange.has_room(identity, size):
                 raise SendTimeout(
                     f"{what}: {WINDOW} messages or 1 MiB were unconfirmed for {longest or 0:.3g} s; not sent",
@@ -281,11 +284,11 @@ class Confirmation:
         client, id = self._client, id_of(to)
         if id == client.local_participant.id:
             raise UsageError("a message to oneself cannot be confirmed: use a queue")
-        identity = self.claim_of(to)
-        if identity is not None:
+        if (identity := self.claim_of(to)) is not None:
             return identity
         participant = to if isinstance(to, RemoteParticipant) else client.participants.get(id)
         if participant is None or not participant.online:
+            self._check_enabled()
             who = to.name if isinstance(to, RoomParticipant) and to.name else id
             namesake = client.participants.by_name(who)
             hint = "" if namesake is None else f"; give get_participant_by_name({who!r}), or its id {namesake.id!r}"
@@ -469,10 +472,9 @@ class Confirmation:
 
     def end(self, cause: MeshsyncError | None) -> None:
         """Send and place nothing any more; ``cause`` is None if the program closed the client."""
-        self.disconnect()
         with self._condition:
             self._has_ended = True
-            self._condition.notify_all()
+        self.disconnect()
         self._withdraw_all(lambda kind, what: carry_over(kind, f"{what} was not confirmed", cause))
         self._placement.end()
 
@@ -503,13 +505,3 @@ class Confirmation:
         """Resolve handles; with the condition released."""
         for delivery, error in done:
             delivery._resolve(error)
-
-
-def check_own_type(type: object) -> None:
-    """Check that a program may send a message of a type.
-
-    Raises:
-        InvalidMessage: If the type is this package's own.
-    """
-    if isinstance(type, str) and type.startswith(OWN_PREFIX):
-        raise InvalidMessage(f"the type {type!r:.100} is meshsync's own: choose one that does not begin {OWN_PREFIX!r}")

@@ -163,7 +163,8 @@ class Membership:
         if known is None and recipient != self.local_participant.id:
             recipient = self._client.confirmation.find(to) or recipient
         if isinstance(to, RemoteParticipant) and not to.online and recipient == to.id:
-            self._client.check_open()  # At the client's end all participants go offline.
+            self._client.check_open()  # At the client's end all participants go offline, and where messaging ends.
+            self.check_enabled()
             raise ParticipantNotFound(
                 f"{to.name or to.id!r} has left the room's messaging; one that came back is another "
                 "participant: find it by wait_for_participant(name=…)"
@@ -342,10 +343,10 @@ class Membership:
         """Report that this client takes part no longer, if it did."""
         if not self.participants.is_enabled:
             return
+        self._stop_receiving()  # First: what a task begins behind that is refused, what it began before is ended here.
         self._client.streams.lose_all()
         self._client.confirmation.disconnect()
         self._client.confirmation.withdraw_all()
-        self._stop_receiving()
         for participant in self.participants.clear():
             self._removed(participant)
         self._client.publish("messaging_disabled", "messaging.disabled", {})
@@ -397,10 +398,10 @@ class Membership:
             case events.Enabled(entries):
                 self._roster_came(entries)
             case events.Disabled():
+                self._stop_receiving()
                 confirmation.disconnect()
                 confirmation.withdraw_all()
                 self._client.streams.leave_resumable()
-                self._stop_receiving()
                 self._client.publish("messaging_disabled", "messaging.disabled", {})
 
     def replaced(self, participant_id: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from meshsync.errors import ProtocolError
+from meshsync.errors import InvalidMessage, ProtocolError
 from meshsync.protocol.envelopes import JsonObject, read_member
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Proof",
     "Question",
     "attribute_of",
+    "check_own_type",
     "decode_body",
     "encode_body",
     "read_identity",
@@ -294,3 +295,13 @@ def _read_progress(body: JsonObject, what: str) -> tuple[int, int]:
     if arrived < upto:
         raise ProtocolError(f"{what} has handled more than came")
     return upto, arrived
+
+
+def check_own_type(type: object) -> None:
+    """Check that a program may send a message of a type.
+
+    Raises:
+        InvalidMessage: If the type is this package's own.
+    """
+    if isinstance(type, str) and type.startswith(OWN_PREFIX):
+        raise InvalidMessage(f"the type {type!r:.100} is meshsync's own: choose one that does not begin {OWN_PREFIX!r}")

@@ -159,7 +159,11 @@ class CallerChannel:
                 opening = self._opening = send(OpenCall(call_id), what, timeout, self._answered)
                 # It alone names the peer: the room holds the call until it comes.
                 first = replace(chunk_to_message(header, is_first=True), to=self._peer)
-                send(CallChunk(call_id, first), what, deadline.left())
+                try:
+                    send(CallChunk(call_id, first), what, deadline.left())
+                except BaseException:  # The room will not answer, and closing would wait for that.
+                    self._connection.disregard(opening)
+                    raise
                 return opening
             case StreamChunk(call_id, header, data):
                 return send(CallChunk(call_id, chunk_to_message(header, data)), what, timeout, None, receipt)

@@ -280,7 +280,7 @@ def _pass_on(ends: Endpoints, message: StreamMessage, channel: Channel | None = 
         case Credit(size=size):
             ends.outgoing.credited(size)
         case Accept(window=window):
-            if not stream.accepted(window, channel):
+            if not stream.accepted(window, channel) and not stream.life.phase.is_over:  # It crossed its end.
                 log_warning("skipped a consent to %r, which needs none", stream)
         case Reject(reason=reason, is_final=is_final):
             if stream.is_opening:

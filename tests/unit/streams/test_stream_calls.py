@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from meshsync.errors import ConnectionLost, MeshsyncError, ParticipantNotFound, RoomError, StreamRejected, StreamTimeout
+from meshsync.connection.deliveries import Delivery
+from meshsync.errors import (
+    ClientClosed,
+    ConnectionLost,
+    MeshsyncError,
+    ParticipantNotFound,
+    RoomError,
+    StreamRejected,
+    StreamTimeout,
+)
 from meshsync.protocol.bridging import CHUNK_TYPE, OPEN_TYPE
 from meshsync.protocol.content import Control, ErrorCode
 from meshsync.protocol.operations import (
@@ -19,7 +30,7 @@ from meshsync.protocol.operations import (
 from meshsync.protocol.stream_messages import Accept, Cancel, Close, Open, Reject, StreamChunk, StreamMessage
 from meshsync.streams.channels import CallerChannel, RecipientChannel
 from meshsync.streams.duplex import ForStream, Offered, Returned, StreamCalls, refusal_of
-from tests.support.stream_tables import RecordingConnection
+from tests.support.stream_tables import RUNTIME, RecordingConnection
 
 KEY = ("p-2", "x-1")
 CALL = Call(7, "x-1", "p-2", "stream", Control("open"))
@@ -132,3 +143,20 @@ def test_answers_of_a_room_count_only_where_no_other_can_come(
     """Those of the peer, which have no code, count always."""
     found = refusal_of(error, alone=alone)
     assert type(found) is (refusal or type(None))
+
+
+def test_a_call_that_cannot_begin_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room answers a call when its first message comes; closing waited for that, for half of its time."""
+    calls = CallsOfClient()
+    channel, opening, disregarded = calls.calling(), Delivery("it", RUNTIME, lambda what: None), []
+
+    def refuse(operation: object, *arguments: Any) -> Delivery:
+        if isinstance(operation, CallChunk):
+            raise ClientClosed("it is being closed")
+        return opening
+
+    monkeypatch.setattr(calls.connection, "request", refuse)
+    monkeypatch.setattr(calls.connection, "disregard", disregarded.append)
+    with pytest.raises(ClientClosed):
+        channel.send(Open("x-1", {}), "calling bob", 1.0)
+    assert disregarded == [opening]
