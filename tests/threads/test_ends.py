@@ -18,7 +18,7 @@ def test_a_call_during_which_the_client_ends_does_not_wait_for_its_time_limit(na
 
 def check(outcomes: list[str]) -> None:
     """Check what calls raised: no time limit passed, but those of waits that were over before."""
-    assert len(outcomes) > 3, "it has no places"
+    assert len(outcomes) > 2, "it has no places"
     assert not [outcome for outcome in outcomes if "Timeout" in outcome], outcomes
     if "in vain" in outcomes:
         first = outcomes.index("in vain")
