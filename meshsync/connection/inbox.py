@@ -50,7 +50,7 @@ class Inbox(Generic[T]):
         self._maxsize = maxsize
         self._is_closed = False
         self._cause: BaseException | None = None
-        self._looks = 0
+        self.looks: int = 0
         """How often those that wait were told to look again."""
         self._is_awaited = False
         """Whether a task waits in ``get``; also one that Ctrl-C has taken out of it, until the next call."""
@@ -136,9 +136,11 @@ class Inbox(Generic[T]):
             self._condition.notify_all()
             return dropped
 
-    def get(self, timeout: float | None) -> T:
+    def get(self, timeout: float | None, looks: int | None = None) -> T:
         """Remove and return the oldest item, waiting at most ``timeout`` seconds; None waits for ever, 0 polls.
 
+        Args:
+            looks: The value of ``looks`` before the caller looked whether to wait; by default the present one.
         Raises:
             InboxClosed: If it is closed and empty.
             TimeoutError: If no item came in time.
@@ -147,11 +149,11 @@ class Inbox(Generic[T]):
         with self._condition:
             # Checked first: a wait costs, and most items are there already.
             if not self._items and not self._is_closed:
-                looks = self._looks
+                seen = self.looks if looks is None else looks
                 self._is_awaited = True
-                self._condition.wait_for(lambda: bool(self._items) or self._is_closed or self._looks != looks, timeout)
+                self._condition.wait_for(lambda: bool(self._items) or self._is_closed or self.looks != seen, timeout)
                 self._is_awaited = False
-                if self._looks != looks and not self._is_ready():
+                if self.looks != seen and not self._is_ready():
                     raise LookAgain
             if self._items:
                 item, size, is_kept = self._items.popleft()
@@ -189,7 +191,7 @@ class Inbox(Generic[T]):
     def look_again(self) -> None:
         """Cut all waits short."""
         with self._condition:
-            self._looks += 1
+            self.looks += 1
             self._condition.notify_all()
 
     def cut(self) -> list[T]:

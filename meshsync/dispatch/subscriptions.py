@@ -101,6 +101,7 @@ class Feed(Hinted, Generic[T]):
         self._home.check()
         deadline: Deadline | None = None
         while True:
+            looks = self._inbox.looks  # Before it looks whether anything can come.
             if not len(self._inbox):
                 self._refuse_to_block(f"waiting for a {self._what}")
                 if self._maker == self._runtime.current():
@@ -108,7 +109,7 @@ class Feed(Hinted, Generic[T]):
                     self._refuse_in_vain(f"waiting for a {self._what}")
                 deadline = deadline or Deadline(self._runtime, timeout)
             try:
-                return self._inbox.get(timeout if deadline is None else deadline.left())
+                return self._inbox.get(timeout if deadline is None else deadline.left(), looks)
             except LookAgain:
                 continue
             except InboxClosed as closed:

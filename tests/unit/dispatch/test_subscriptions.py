@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshsync.dispatch.subscriptions import Subscription
-from meshsync.errors import ClientClosed, ConnectionLost, ReceiveTimeout, UsageError, WouldDeadlock
+from meshsync.errors import ClientClosed, ConnectionLost, NotEnabled, ReceiveTimeout, UsageError, WouldDeadlock
 from meshsync.messages import RoomMessage
 from meshsync.runtime.threads import ThreadRuntime
 from tests.support.scripted import PATIENCE
@@ -187,3 +187,19 @@ def test_senseless_options_are_refused(owner: Owner, options: dict[str, Any], te
     """The text says what can be given."""
     with pytest.raises(ValueError, match=text):
         owner.make(**options)
+
+
+def test_what_ends_just_behind_the_look_is_noticed(owner: Owner) -> None:
+    """Between the look whether a message can come and the wait for it: the wait would be for ever."""
+    looked: list[str] = []
+
+    def refuse(what: str) -> None:
+        looked.append(what)
+        if len(looked) > 1:
+            raise NotEnabled("messaging is not enabled")
+        subscription._look_again()  # As when another task disables it, behind the look.
+
+    subscription = owner.make(timeout=None, refuse_in_vain=refuse)
+    with pytest.raises(NotEnabled):
+        subscription.get(PATIENCE)
+    assert looked == ["waiting for a message"] * 2
