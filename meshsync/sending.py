@@ -108,7 +108,8 @@ class SendingFace:
             UsageError: With ``confirm``, if the recipient's client does not confirm messages; nothing was sent.
         """
         client = self._meshsync
-        client.uplink.refuse_to_await("send_message()")
+        # A confirmation is no answer of the room: the reader reads it.
+        (client.refuse_to_block if confirm else client.uplink.refuse_to_await)("send_message()")
         limit = client.limit(timeout, SEND_TIMEOUT)
         deadline = Deadline(client.runtime, limit)
         if getattr(self.send_message_nowait, "__func__", None) is _NOWAIT:

@@ -43,7 +43,7 @@ class Pair:
 
 
 def get_message(pair: Pair) -> None:
-    """Get what another participant sent while nobody read."""
+    """Get what another participant sent while no task read."""
     with pair.ada.messaging.messages("news") as inbox:
         pair.lead()
         pair.ben.messaging.send_message(pair.to_ada, "news", {"n": 1})
@@ -61,6 +61,12 @@ def wait_for_message(pair: Pair) -> None:
 def _send_soon(pair: Pair) -> None:
     wait_until(lambda: bool(pair.ada._meshsync.router._subscriptions))  # It waits.
     pair.ben.messaging.send_message(pair.to_ada, "news", {"n": 1})
+
+
+def send_confirmed(pair: Pair) -> None:
+    """Wait for a confirmation, which is a message of another client."""
+    pair.lead()
+    pair.ada.messaging.send_message(pair.to_ben, "work", {}, confirm=True, timeout=PATIENCE)
 
 
 def wait_for_participant(pair: Pair) -> None:
@@ -105,7 +111,10 @@ def read_a_stream(pair: Pair) -> None:
         closing.result(PATIENCE)
 
 
-@pytest.mark.parametrize("wait", (get_message, wait_for_message, wait_for_participant, ask, get_stream, read_a_stream))
+@pytest.mark.parametrize(
+    "wait",
+    (get_message, wait_for_message, send_confirmed, wait_for_participant, ask, get_stream, read_a_stream),
+)
 def test_a_wait_behind_a_row_of_sends_calls_the_reader(join: Join, wait: Callable[[Pair], None]) -> None:
     """It waited until the reader looked again, some milliseconds later."""
     wait(Pair(join))
