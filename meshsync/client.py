@@ -100,7 +100,7 @@ class Client:
         """The room's greeting; None before it."""
         self.uplink: Uplink = Uplink(transport, session, runtime, self, name, plan)
         self.refuse_to_block: Callable[[str], None] = self.uplink.refuse_to_block
-        """Raises where the calling task would wait for ever; see `Uplink.refuse_to_block`."""
+        """Called before each wait: has the reader read, and raises where it would be for ever; see `Uplink`."""
         self.budget: ByteBudget = ByteBudget(runtime)
         """Bounds what is received and unread: the backlog of the dispatcher, subscriptions, and streams whose peers
         have not agreed to flow control."""

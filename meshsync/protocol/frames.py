@@ -128,8 +128,8 @@ def _header(first: int, size: int, flag: int) -> bytes:
     return struct.pack("!BBQ", first, flag | 127, size)
 
 
-_SHORT_HEADERS = {flag: [_header(_FINAL | Opcode.BINARY, size, flag) for size in range(126)] for flag in (0x00, 0x80)}
-"""The headers of short binary messages of one frame, by flag and size."""
+_SHORT_HEADERS = [_header(_FINAL | Opcode.BINARY, size, _MASKED_FLAG) for size in range(126)]
+"""The headers of a client's short binary messages, by their size: not made anew for each."""
 
 
 def batches(packets: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
@@ -174,7 +174,7 @@ def encode(packets: Sequence[bytes], keys: bytes | None, *, mask: Mask | None = 
         raise ValueError(f"{len(packets)} packets need {4 * len(packets)} bytes of keys, got {len(keys)}")
     if mask is None:
         mask = apply_mask
-    at, short = 0, _SHORT_HEADERS[_MASKED_FLAG]
+    at, short = 0, _SHORT_HEADERS
     for packet in packets:
         size = len(packet)
         if size != last:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -74,11 +75,9 @@ class Stage:
 
 
 def _read(reader: MessageStreamReader) -> None:
-    try:
+    with suppress(MeshsyncError):  # Its writer's client may end.
         for _ in reader:
             pass
-    except MeshsyncError:
-        pass  # Its writer's client has ended.
 
 
 # --- how it ends ------------------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def test_answers_of_a_room_count_only_where_no_other_can_come(
     assert type(found) is (refusal or type(None))
 
 
-def test_a_call_that_cannot_begin_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_to_a_call_that_cannot_begin_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The room answers a call when its first message comes; closing waited for that, for half of its time."""
     calls = CallsOfClient()
     channel, opening, disregarded = calls.calling(), Delivery("it", RUNTIME, lambda what: None), []
